@@ -1,0 +1,1 @@
+"""The tables: schema, files, summary, balance, split, audit. No OpenCV, no TensorFlow."""

@@ -1,0 +1,100 @@
+"""Reading and writing the tables: whole or not at all, and held against their schema."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.errors import TableError
+from manifests.schema import LABELS, MANIFEST, SORT_KEY
+
+
+def sort_manifest(table: pa.Table) -> pa.Table:
+    """The rows of a manifest in the order every manifest has, by (part, video, frame, face)."""
+    keys = [(name, "ascending") for name in (*SORT_KEY, "path") if name in table.column_names]
+    return table.take(pc.sort_indices(table, sort_keys=keys))
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table as parquet so that `path` either holds all of it or is untouched.
+
+    The same rows give the same bytes: one writer, fixed compression, no timestamp.
+
+    Raises:
+        OSError: the folder cannot be written; nothing is left behind.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        pq.write_table(table, name, compression="zstd")
+        with open(name, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
+    """Read a parquet table and hold it against a schema; further columns are kept.
+
+    Args:
+        made_by: the command that writes this file, for the message where it is missing.
+
+    Raises:
+        TableError: the file is missing, no parquet, or lacks a column or its type.
+    """
+    if not path.is_file():
+        raise TableError(f"expected a table at {path}, found none; run {made_by} first")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(
+            f"expected parquet in {path}, found {error}; run {made_by} again"
+        ) from error
+    absent = [name for name in schema.names if name not in table.column_names]
+    if absent:
+        raise TableError(
+            f"expected the columns {', '.join(schema.names)} in {path}, "
+            f"missing are {', '.join(absent)}; run {made_by} again"
+        )
+    return _cast(table, schema, path, made_by)
+
+
+def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Table:
+    for name in schema.names:
+        want = schema.field(name)
+        index = table.column_names.index(name)
+        try:
+            column = table.column(name).cast(want.type)
+        except pa.ArrowException as error:
+            raise TableError(
+                f"expected {want.type} in column {name} of {path}, "
+                f"found {table.column(name).type}; run {made_by} again"
+            ) from error
+        if column.null_count and not want.nullable:
+            raise TableError(
+                f"expected no empty {name} in {path}, found {column.null_count}; "
+                f"run {made_by} again"
+            )
+        table = table.set_column(index, want, column)
+    return table
+
+
+def read_manifest(path: Path, made_by: str = "dfdc-prep extract") -> pa.Table:
+    """Read a manifest and check its labels and that it has rows.
+
+    Raises:
+        TableError: as `read_table`, or no row, or a label other than REAL and FAKE.
+    """
+    table = read_table(path, MANIFEST, made_by)
+    if not table.num_rows:
+        raise TableError(f"expected crops in {path}, found no row; run {made_by} on other input")
+    odd = sorted(set(pc.unique(table["label"]).to_pylist()) - set(LABELS))
+    if odd:
+        raise TableError(f"expected the labels REAL and FAKE in {path}, found {odd[0]!r}")
+    return table

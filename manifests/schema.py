@@ -1,0 +1,75 @@
+"""The columns of every table this project writes, and what they mean.
+
+Everything that reads or writes a table goes by these schemas; `manifests.files` holds
+tables against them.
+"""
+
+import pyarrow as pa
+
+REAL, FAKE = "REAL", "FAKE"
+LABELS = (REAL, FAKE)
+
+#: What became of a clip, in the clip log.
+STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "crashed")
+#: The statuses that count as a failure (exit code 3).
+FAILURES = ("missing", "unreadable", "truncated", "timeout", "crashed")
+
+
+def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": meaning})
+
+
+#: One row per crop, sorted by (part, video, frame, face). What an imported crop set does
+#: not tell (frame, box, score ...) is null there; `extract` fills every column.
+MANIFEST = pa.schema(
+    [
+        _field("video", pa.string(), "file name of the clip, aagfhgtpmv.mp4"),
+        _field("part", pa.string(), "folder the clip came in, dfdc_train_part_7"),
+        _field("label", pa.string(), "REAL or FAKE"),
+        _field("original", pa.string(), "file name of the clip a fake was made from", True),
+        _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _field("frame", pa.int32(), "index of the frame in presentation order", True),
+        _field("time_s", pa.float64(), "presentation time of the frame, seconds", True),
+        _field("face", pa.int32(), "index of the face in its frame, by x then y", True),
+        _field("x", pa.int32(), "left edge of the detector's box, source pixels", True),
+        _field("y", pa.int32(), "top edge of the detector's box, source pixels", True),
+        _field("w", pa.int32(), "width of the detector's box, source pixels", True),
+        _field("h", pa.int32(), "height of the detector's box, source pixels", True),
+        _field("crop_x", pa.int32(), "left edge of the square cut out, may be negative", True),
+        _field("crop_y", pa.int32(), "top edge of the square cut out, may be negative", True),
+        _field("crop_size", pa.int32(), "side of the square cut out, source pixels", True),
+        _field("score", pa.float32(), "the detector's confidence, on its own scale", True),
+        _field("box_source", pa.string(), "own or original: where the box was detected", True),
+        _field("detector", pa.string(), "name of the detector that found the box", True),
+        _field("width", pa.int32(), "width of the source frame, pixels", True),
+        _field("height", pa.int32(), "height of the source frame, pixels", True),
+        _field("path", pa.string(), "the crop's file, relative to the manifest's folder"),
+        _field("sha256", pa.string(), "SHA-256 of the crop's file, hexadecimal"),
+    ]
+)
+
+#: One row per clip of the catalog, none missing, sorted by (part, video).
+CLIP_LOG = pa.schema(
+    [
+        _field("video", pa.string(), "file name of the clip"),
+        _field("part", pa.string(), "folder the clip came in"),
+        _field("label", pa.string(), "REAL or FAKE; null where metadata.json does not say", True),
+        _field("original", pa.string(), "file name of the clip a fake was made from", True),
+        _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _field("status", pa.string(), "one of " + ", ".join(STATUSES)),
+        _field("error", pa.string(), "what went wrong, one sentence", True),
+        _field("frames_wanted", pa.int32(), "frames asked for"),
+        _field("frames_decoded", pa.int32(), "frames that decoded"),
+        _field("faces", pa.int32(), "crops written"),
+        _field("seconds", pa.float64(), "time spent on the clip"),
+    ]
+)
+
+#: A balanced manifest after the split: which split and which shard file a crop went to.
+SPLIT_COLUMNS = (
+    _field("split", pa.string(), "train, validation or test"),
+    _field("shard", pa.string(), "file name of the shard that holds the crop", True),
+)
+
+#: What orders a manifest.
+SORT_KEY = ("part", "video", "frame", "face")

@@ -1,0 +1,1 @@
+"""From shards to a trained, honestly tested classifier. Keras 3."""
