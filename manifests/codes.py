@@ -1,0 +1,46 @@
+"""Columns of names as integers, so that ten million rows can be decided upon with numpy."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Codes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+
+def encode(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
+    """Number the distinct names of some columns together, in the order they are met.
+
+    Returns:
+        For each column its codes, int64 [rows], -1 where the name is null; and the names,
+        string [distinct], so that `names[code]` is the name.
+    """
+    chunks = [chunk for column in columns for chunk in _chunks(column)]
+    encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], "string"))
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    ends = np.cumsum([len(column) for column in columns])
+    return np.split(codes, ends[:-1]), encoded.dictionary
+
+
+def encode_sorted(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
+    """As `encode`, with the codes in the order of the names: no order of rows shows in them."""
+    parts, names = encode(*columns)
+    order = pc.sort_indices(names).to_numpy()
+    rank = np.empty(len(order) + 1, np.int64)
+    rank[order] = np.arange(len(order))
+    rank[-1] = -1
+    return [rank[codes] for codes in parts], names.take(order)
+
+
+def pair(first: Codes, second: Codes) -> Codes:
+    """One code for each distinct pair of codes, in the order of (first, second)."""
+    joint = first * (second.max(initial=0) + 1) + second
+    return np.unique(joint, return_inverse=True)[1].astype(np.int64)
+
+
+def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return [chunk.cast(pa.string()) for chunk in chunks]

@@ -1,0 +1,66 @@
+"""Which clips are relatives: the one place that says to which family a clip belongs.
+
+A family is an original clip and every fake made from it, whether the original is on disk
+or only named. The rules, for tables that are not what they should be:
+
+- A REAL clip is its own family; an `original` beside it is not believed.
+- A FAKE without an original is its own family.
+- An original that is itself a FAKE is followed to the clip all of them go back to.
+- Clips whose originals go round in a circle are one family, named after the first of them.
+- A name that stands for two clips, or has two originals, ties both families into one,
+  since nobody can say that they have no frame in common.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from manifests.codes import Codes, encode
+from manifests.schema import FAKE
+
+
+def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.Array:
+    """The family of every row: the name of the clip that all its relatives go back to.
+
+    Args:
+        video: string [rows], file name of the clip; never null.
+        label: string [rows], REAL or FAKE.
+        original: string [rows], file name of the clip a fake was made from, or null.
+
+    Returns:
+        string [rows], in the order of the rows; the order itself changes no name.
+    """
+    believed = pc.if_else(pc.equal(label, FAKE), original, pa.scalar(None, pa.string()))
+    (child, parent), names = encode(video, believed)
+    made = parent >= 0
+    tree = tie(len(names), child[made], parent[made])
+    founder = _founders(tree, child[made], names)
+    return names.take(founder[tree[child]])
+
+
+def tie(nodes: int, first: Codes, second: Codes) -> Codes:
+    """Number the groups of nodes that the edges first[i] - second[i] tie together.
+
+    Returns:
+        int64 [nodes], the group of each node.
+    """
+    ones = np.ones(len(first), np.int8)
+    graph = coo_matrix((ones, (first, second)), shape=(nodes, nodes))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def _founders(tree: Codes, made: Codes, names: pa.Array) -> Codes:
+    """The node each tree is named after: its root, or the first by name where it has not one."""
+    trees = int(tree.max(initial=-1)) + 1
+    rooted = np.ones(len(tree), bool)
+    rooted[made] = False
+    founder = np.zeros(trees, np.int64)
+    founder[tree[rooted]] = np.flatnonzero(rooted)
+    roots = np.bincount(tree[rooted], minlength=trees)
+    contested = np.flatnonzero((roots[tree] == 0) | ((roots[tree] > 1) & rooted))
+    last_first = pc.sort_indices(names.take(contested), sort_keys=[("", "descending")]).to_numpy()
+    contested = contested[last_first]
+    founder[tree[contested]] = contested
+    return founder
