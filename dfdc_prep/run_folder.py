@@ -1,0 +1,144 @@
+"""The folder a run writes: its options, its lock, and the clearing of an older run."""
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dfdc_prep import __version__
+from dfdc_prep.errors import OptionsDiffer, OutputError
+
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+#: All that a run leaves in its folder; nothing else is ever removed.
+LEFT_BY_A_RUN = (
+    "crops",
+    "journal.jsonl",
+    "manifest.parquet",
+    "metadata.csv",
+    "clips.parquet",
+    "balanced.parquet",
+    RUN_FILE,
+)
+_VERSIONED = ("av", "dlib-bin", "dlib", "face_recognition", "numpy", "opencv-python-headless")
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide what a run's bytes are."""
+    found = {"dfdc-prep": __version__}
+    for name in _VERSIONED:
+        try:
+            found[name] = version(name)
+        except ImportError:  # PackageNotFoundError: one of dlib and dlib-bin is absent
+            continue
+    return found
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder if need be, and keep every other run out of it.
+
+    Raises:
+        OutputError: it cannot be made or written, or another run is in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise OutputError(
+            f"expected a folder to write at {folder}, found {error.strerror}; "
+            "name another one or change its permissions"
+        ) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            raise OutputError(
+                f"expected {folder} to be free, found {holder} writing it; "
+                "wait for it to end or name another folder"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def begin(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Write run.json, or hold the one that is there against this run's options.
+
+    Args:
+        run: what run.json holds; its `options` are what must agree.
+
+    Raises:
+        OptionsDiffer: the folder was begun with another option.
+        OutputError: the folder holds something that no run of ours began.
+    """
+    if overwrite:
+        clear(folder)
+    earlier = read_run(folder)
+    if earlier is None:
+        _refuse_strangers(folder)
+        write_json(folder / RUN_FILE, run)
+        return
+    for name, value in run["options"].items():
+        found = earlier["options"].get(name)
+        if found != value:
+            raise OptionsDiffer(
+                f"expected {name} {value} in {folder}, found it begun with {name} {found}; "
+                f"give the same, name another folder, or use --overwrite"
+            )
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """What run.json says, None where there is none.
+
+    Raises:
+        OutputError: it cannot be understood.
+    """
+    path = folder / RUN_FILE
+    if not path.exists():
+        return None
+    try:
+        run = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
+    if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
+        raise OutputError(f"expected a run's options in {path}, found none; use --overwrite")
+    return run
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left, and only that."""
+    for name in LEFT_BY_A_RUN:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that the file is either whole or untouched."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(value, indent=2) + "\n")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    strangers = sorted(p.name for p in folder.iterdir() if p.name != LOCK_FILE)
+    if strangers:
+        raise OutputError(
+            f"expected an empty folder or an earlier run at {folder}, found {strangers[0]}; "
+            "name another folder"
+        )

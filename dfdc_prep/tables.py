@@ -1,0 +1,59 @@
+"""The tables a run leaves, made from its journal."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from dfdc_prep.journal import read_journal
+from manifests.files import sort_manifest, write_table
+from manifests.schema import CLIP_LOG, MANIFEST
+
+#: Rows turned into columns at a time.
+_BATCH = 20_000
+
+
+def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
+    """Write manifest.parquet, metadata.csv and clips.parquet of the families named by key."""
+    newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}
+    chosen = {newest[key] for key in keys}
+
+    def rows(kind: str) -> Iterator[dict[str, Any]]:
+        for number, entry in enumerate(read_journal(journal)):
+            if number in chosen:
+                yield from entry[kind]
+
+    manifest = sort_manifest(_table(rows("crops"), MANIFEST))
+    clips = _table(rows("clips"), CLIP_LOG).sort_by([("part", "ascending"), ("video", "ascending")])
+    write_table(clips, out / "clips.parquet")
+    write_metadata(manifest, out / "metadata.csv")
+    write_table(manifest, out / "manifest.parquet")
+
+
+def write_metadata(manifest: pa.Table, path: Path) -> None:
+    """Write the table that the Kaggle set `deepfake_faces` ships, from a manifest.
+
+    The two sizes are those of the square before it was scaled.
+    """
+    columns = {
+        "videoname": manifest["video"],
+        "original_width": manifest["crop_size"],
+        "original_height": manifest["crop_size"],
+        "label": manifest["label"],
+        "original": manifest["original"],
+    }
+    beside = path.with_name(f".{path.name}")
+    pa.table(columns).to_pandas().to_csv(beside, index=False, lineterminator="\n")
+    beside.replace(path)
+
+
+def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    batches, held = [], []
+    for row in rows:
+        held.append(row)
+        if len(held) == _BATCH:
+            batches.append(pa.RecordBatch.from_pylist(held, schema))
+            held = []
+    batches.append(pa.RecordBatch.from_pylist(held, schema))
+    return pa.Table.from_batches(batches, schema)

@@ -1,0 +1,112 @@
+"""Follows the faces of a clip through its frames. Pure: detections in, chosen ones out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dfdc_prep.detectors.face import Face
+
+#: Two boxes are of one face where their middles are within this many face sizes ...
+_NEAR = 1.0
+#: ... and neither is this many times the other's size.
+_GROWTH = 2.0
+
+
+@dataclass
+class _Track:
+    """One face through time: frame number to the index of its detection there."""
+
+    last: Face
+    members: dict[int, int] = field(default_factory=dict)
+    area: int = 0
+
+    def add(self, frame: int, index: int, face: Face) -> None:
+        self.members[frame] = index
+        self.last = face
+        self.area += face.area
+
+
+def iou(a: Face, b: Face) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (a.area + b.area - width * height)
+
+
+def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[list[int]]:
+    """Choose the detections to keep, frame by frame.
+
+    The main face is the one that covers most over the whole clip: it wins over a larger
+    stranger in one frame. Where it is seen in more than half of the frames, a frame
+    without it yields nothing, and a detection seen nowhere else (a sculpture, a flag
+    patch) is dropped. Where no face is seen that often, each frame keeps its largest.
+
+    Args:
+        frames: the detections of each frame, in time.
+        every_face: keep all faces but those dropped detections, not only the main one.
+
+    Returns:
+        For each frame the indices of the kept detections, ascending.
+    """
+    tracks = _link(frames)
+    if not tracks:
+        return [[] for _ in frames]
+    main = max(tracks, key=lambda track: (track.area, -min(track.members)))
+    agreed = 2 * len(main.members) > len(frames)
+    if every_face:
+        dropped = {
+            (frame, index)
+            for track in tracks
+            if agreed and len(frames) > 2 and len(track.members) == 1
+            for frame, index in track.members.items()
+        }
+        return [
+            [i for i in range(len(faces)) if (frame, i) not in dropped]
+            for frame, faces in enumerate(frames)
+        ]
+    return [
+        [main.members[frame]]
+        if frame in main.members
+        else []
+        if agreed or not faces
+        else [_largest(faces)]
+        for frame, faces in enumerate(frames)
+    ]
+
+
+def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:
+    """Join detections to tracks, nearest pairs first, each once a frame."""
+    tracks: list[_Track] = []
+    for number, faces in enumerate(frames):
+        pairs = sorted(
+            (distance, t, i)
+            for t, track in enumerate(tracks)
+            for i, face in enumerate(faces)
+            if (distance := _distance(track.last, face)) <= _NEAR
+        )
+        linked: set[int] = set()
+        for _, t, i in pairs:
+            if i not in linked and number not in tracks[t].members:
+                tracks[t].add(number, i, faces[i])
+                linked.add(i)
+        for i, face in enumerate(faces):
+            if i not in linked:
+                tracks.append(_Track(face))
+                tracks[-1].add(number, i, face)
+    return tracks
+
+
+def _distance(a: Face, b: Face) -> float:
+    """Distance of two boxes' middles in units of the larger one; infinite where sizes differ."""
+    small, large = sorted((math.sqrt(a.area), math.sqrt(b.area)))
+    if large > _GROWTH * small:
+        return math.inf
+    dx = (a.x + a.w / 2) - (b.x + b.w / 2)
+    dy = (a.y + a.h / 2) - (b.y + b.h / 2)
+    return math.hypot(dx, dy) / large
+
+
+def _largest(faces: Sequence[Face]) -> int:
+    return max(range(len(faces)), key=lambda i: (faces[i].area, -i))
