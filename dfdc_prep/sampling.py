@@ -1,6 +1,7 @@
 """Which frames of a clip are taken. Pure: a timeline in, positions out."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 EVEN, FIRST, KEYFRAMES = "even", "first", "keyframes"
 SAMPLINGS = (EVEN, FIRST, KEYFRAMES)
@@ -46,8 +47,9 @@ def _after_keyframes(wanted: int, count: int, keyframes: Sequence[int]) -> list[
     """
     if wanted <= len(keyframes):
         return [keyframes[i * len(keyframes) // wanted] for i in range(wanted)]
-    ends = [*keyframes[1:], count]
-    stretches = [range(k, end) for k, end in zip(keyframes, ends, strict=True)]
+    # Frames before the first keyframe, where there are any, decode from the clip's start.
+    borders = sorted({0, *keyframes, count})
+    stretches = [range(start, end) for start, end in pairwise(borders)]
     longest = max(len(stretch) for stretch in stretches)
     chosen: set[int] = set()
     # Closer together only where the stretches are too short for wide steps.

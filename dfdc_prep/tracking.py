@@ -38,10 +38,10 @@ def iou(a: Face, b: Face) -> float:
 def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[list[int]]:
     """Choose the detections to keep, frame by frame.
 
-    The main face is the one that covers most over the whole clip: it wins over a larger
-    stranger in one frame. Where it is seen in more than half of the frames, a frame
-    without it yields nothing, and a detection seen nowhere else (a sculpture, a flag
-    patch) is dropped. Where no face is seen that often, each frame keeps its largest.
+    The main face is, of those seen in more than half of the frames, the one that covers
+    most over the whole clip: it wins over a larger stranger in one frame. A frame without
+    it yields nothing, and a detection seen nowhere else (a sculpture, a flag patch) is
+    dropped. Where no face is seen that often, each frame keeps its largest.
 
     Args:
         frames: the detections of each frame, in time.
@@ -53,8 +53,8 @@ def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[l
     tracks = _link(frames)
     if not tracks:
         return [[] for _ in frames]
-    main = max(tracks, key=lambda track: (track.area, -min(track.members)))
-    agreed = 2 * len(main.members) > len(frames)
+    main = max(tracks, key=lambda track: (_often(track, frames), track.area))
+    agreed = _often(main, frames)
     if every_face:
         dropped = {
             (frame, index)
@@ -74,6 +74,10 @@ def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[l
         else [_largest(faces)]
         for frame, faces in enumerate(frames)
     ]
+
+
+def _often(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:
+    return 2 * len(track.members) > len(frames)
 
 
 def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:

@@ -1,0 +1,101 @@
+"""The frames that come out are the clip's own, to the pixel, however little is decoded."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from dfdc_prep.errors import ClipError
+from dfdc_prep.video import Still, open_clip
+
+
+def decode_all(path: Path) -> list[np.ndarray]:
+    """Every frame in presentation order, decoded in the plainest way."""
+    with av.open(str(path)) as container:
+        return [
+            frame.reformat(format="rgb24", interpolation="AREA").to_ndarray()
+            for frame in container.decode(video=0)
+        ]
+
+
+def test_wanted_frames_equal_those_of_a_full_decode(real_clips: Path) -> None:
+    path = real_clips / "dfdc_train_part_1" / "004.mp4"
+    truth = decode_all(path)
+    with open_clip(path) as video:
+        assert video.timeline.count == len(truth)
+        frames = list(video.frames([1, 2, 3, 120, 251, 305]))
+    assert [frame.index for frame in frames] == [1, 2, 3, 120, 251, 305]
+    assert all(np.array_equal(frame.rgb(), truth[frame.index]) for frame in frames)
+
+
+def test_a_seek_to_a_later_keyframe_changes_no_pixel(real_clips: Path) -> None:
+    path = real_clips / "dfdc_train_part_1" / "004.mp4"
+    with open_clip(path) as video:
+        assert 250 in video.timeline.keyframes
+        frame = next(iter(video.frames([250])))
+    assert np.array_equal(frame.rgb(), decode_all(path)[250])
+
+
+def test_times_are_seconds_from_the_first_frame(real_clips: Path) -> None:
+    with open_clip(real_clips / "dfdc_train_part_1" / "634.mp4") as video:
+        frames = list(video.frames([0, 250]))
+    assert [frame.time_s for frame in frames] == [0.0, 10.0]
+
+
+@pytest.mark.parametrize("name", ["video_90.mov", "video_180.mov"])
+def test_turned_clips_come_out_upright_as_opencv_shows_them(shared: Path, name: str) -> None:
+    path = shared / "data" / "edge" / name
+    capture = cv2.VideoCapture(str(path))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    expected = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    capture.release()
+    with open_clip(path) as video:
+        frame = next(iter(video.frames([0])))
+    assert (frame.height, frame.width) == expected.shape[:2]
+    assert np.abs(frame.rgb().astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["torchcodec_av1_video.mkv", "torchcodec_h264_10bits.mp4", "mmaction2_test.avi"]
+)
+def test_other_codecs_and_containers_decode_exactly_too(shared: Path, name: str) -> None:
+    path = shared / "data" / "edge" / name
+    truth = decode_all(path)
+    wanted = [1, len(truth) // 2, len(truth) - 1]
+    with open_clip(path) as video:
+        frames = list(video.frames(wanted))
+    assert [frame.index for frame in frames] == wanted
+    assert all(np.array_equal(frame.rgb(), truth[frame.index]) for frame in frames)
+
+
+def test_a_damaged_clip_gives_the_frames_before_the_damage(shared: Path) -> None:
+    with open_clip(shared / "data" / "edge" / "corrupted.mp4") as video:
+        assert video.timeline.count == 50
+        assert [frame.index for frame in video.frames(range(0, 50, 5))] == [0, 5, 10, 15, 20, 25]
+
+
+def test_what_is_no_video_is_said_to_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_text("not a video")
+    with pytest.raises(ClipError, match=r"expected a video in notes\.mp4"), open_clip(path):
+        pass
+
+
+def test_frames_of_absurd_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 8192, 8000, "yuvj420p"
+        frame = av.VideoFrame(8192, 8000, "yuvj420p")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(ClipError, match="8192x8000"), open_clip(path):
+        pass
+
+
+def test_a_still_is_scaled_down_and_never_up() -> None:
+    still = Still(np.zeros((100, 200, 3), np.uint8))
+    assert still.rgb(50).shape == (25, 50, 3)
+    assert still.rgb(500).shape == (100, 200, 3)
