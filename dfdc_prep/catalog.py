@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from dfdc_prep.errors import SourceError
-from manifests.families import resolve
 from manifests.schema import FAKE, LABELS, REAL
 
 METADATA = "metadata.json"
@@ -147,6 +144,11 @@ def _stem(video: str) -> str:
 
 
 def _families(entries: list[_Entry]) -> list[str]:
+    # Imported here: workers know clips and need no tables.
+    import pyarrow as pa
+
+    from manifests.families import resolve
+
     def column(values: list[Any]) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(values, pa.string())])
 

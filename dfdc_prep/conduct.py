@@ -10,13 +10,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from dfdc_prep.catalog import Clip, Family
-from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
+from dfdc_prep.detectors import DetectorChoice
 from dfdc_prep.errors import OutputError
-from dfdc_prep.faces import Boxes, ClipResult, CropOptions, crop_folder, extract_clip
+from dfdc_prep.faces import Boxes, ClipResult, CropOptions, crop_folder
 from dfdc_prep.family import FamilyWork
+from dfdc_prep.worker import extract_here, prepare
 from dfdc_prep.workers import LocalWorkers, WorkerDied, Workers, WorkerTimeout
 
 #: Times a clip is tried whose worker died.
@@ -52,7 +51,7 @@ def conduct(
     Raises:
         OutputError: a worker cannot write below `out`.
     """
-    pool = LocalWorkers(workers, timeout, _prepare, (out, options, choice))
+    pool = LocalWorkers(workers, timeout, prepare, (out, options, choice))
     try:
         yield from _Conductor(pool, out, options, timeout).run(iter(families))
     finally:
@@ -105,7 +104,7 @@ class _Conductor:
         return False
 
     def _send(self, flight: _Flight) -> None:
-        future = self._workers.submit(_extract_here, flight.clip, flight.boxes)
+        future = self._workers.submit(extract_here, flight.clip, flight.boxes)
         self._flights[future] = flight
 
     def _take(self, future: Future[ClipResult]) -> None:
@@ -139,27 +138,3 @@ class _Conductor:
         done = [work for work in self._open if work.done]
         self._open = [work for work in self._open if not work.done]
         yield from done
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What a worker keeps from clip to clip."""
-
-    out: Path
-    options: CropOptions
-    detector: Detector
-
-
-_bench: _Bench | None = None
-
-
-def _prepare(out: Path, options: CropOptions, choice: DetectorChoice) -> None:
-    """Set a worker up: one thread, one detector."""
-    global _bench
-    cv2.setNumThreads(1)
-    _bench = _Bench(out, options, make_detector(choice))
-
-
-def _extract_here(clip: Clip, boxes: Boxes | None) -> ClipResult:
-    assert _bench is not None, "called outside a worker"
-    return extract_clip(clip, _bench.out, _bench.options, _bench.detector, boxes)

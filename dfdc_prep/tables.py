@@ -1,5 +1,6 @@
 """The tables a run leaves, made from its journal."""
 
+import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,14 @@ def write_metadata(manifest: pa.Table, path: Path) -> None:
 
     The two sizes are those of the square before it was scaled.
     """
-    columns = {
-        "videoname": manifest["video"],
-        "original_width": manifest["crop_size"],
-        "original_height": manifest["crop_size"],
-        "label": manifest["label"],
-        "original": manifest["original"],
-    }
+    names = ("videoname", "original_width", "original_height", "label", "original")
+    columns = ("video", "crop_size", "crop_size", "label", "original")
     beside = path.with_name(f".{path.name}")
-    pa.table(columns).to_pandas().to_csv(beside, index=False, lineterminator="\n")
+    with beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for batch in manifest.select(["video", "crop_size", "label", "original"]).to_batches():
+            writer.writerows(zip(*(batch[name].to_pylist() for name in columns), strict=True))
     beside.replace(path)
 
 

@@ -4,8 +4,6 @@ import hashlib
 import os
 from pathlib import Path
 
-import pooch
-
 from dfdc_prep.errors import ModelError
 
 FILE_NAME = "face_detection_yunet_2026may.onnx"
@@ -40,6 +38,9 @@ def cached_weights() -> Path:
     Raises:
         ModelError: not cached, and not reachable or altered on the way.
     """
+    import pooch  # here, since workers are told the path and need no downloads
+
+    pooch.get_logger().setLevel("WARNING")
     cache = Path(pooch.os_cache("dfdc-prep"))
     try:
         return Path(
