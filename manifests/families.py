@@ -40,6 +40,17 @@ def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.Chunked
     return names.take(founder[tree[child]])
 
 
+def of(table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """The family of every row of a table: its family column, or told from the originals.
+
+    The column comes first: it was written when every clip was known, and the table may
+    have lost the clips in between since.
+    """
+    if "family" in table.column_names:
+        return table["family"]
+    return resolve(table["video"], table["label"], table["original"])
+
+
 def tie(nodes: int, first: Codes, second: Codes) -> Codes:
     """Number the groups of nodes that the edges first[i] - second[i] tie together.
 
@@ -48,7 +59,8 @@ def tie(nodes: int, first: Codes, second: Codes) -> Codes:
     """
     ones = np.ones(len(first), np.int8)
     graph = coo_matrix((ones, (first, second)), shape=(nodes, nodes))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    group: Codes = connected_components(graph, directed=False)[1].astype(np.int64)
+    return group
 
 
 def _founders(tree: Codes, made: Codes, names: pa.Array) -> Codes:
