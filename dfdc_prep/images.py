@@ -1,0 +1,97 @@
+"""The crops as files: found inside their folder, checked against the manifest, re-encoded."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from dfdc_prep.errors import ShardError
+
+#: Side of a crop in a shard, pixels: what the model takes.
+SIDE = 224
+FORMATS = ("PNG", "JPEG")
+MODES = ("RGB", "L")
+
+
+def inside(root: str, path: str) -> str:
+    """The file a manifest's `path` means, links followed.
+
+    Args:
+        root: the real path (`os.path.realpath`) of the folder the path is relative to.
+
+    Raises:
+        ShardError: the path is absolute, climbs, or leads outside the folder by a link.
+    """
+    climbs = os.path.isabs(path) or "\0" in path or ".." in path.split("/") or "\\" in path
+    real = "" if climbs or not path else os.path.realpath(os.path.join(root, path))
+    if not real.startswith(root + os.sep):
+        raise ShardError(
+            f"expected every crop inside {root}, found the path {path!r} that leads elsewhere; "
+            "extract again and balance"
+        )
+    return real
+
+
+def read_crop(file: str, path: str, sha256: str) -> bytes:
+    """The bytes of a crop, which are those the manifest speaks of and an image of 224x224.
+
+    Args:
+        file: where it lies.
+        path: what to call it in messages.
+        sha256: what the manifest says, hexadecimal.
+
+    Raises:
+        ShardError: it cannot be read, is another file, or no PNG or JPEG of that size.
+    """
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise ShardError(
+            f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise ShardError(
+            f"expected the crop {path} to have the sha256 {sha256[:12]}… of the manifest, "
+            f"found {found[:12]}…; extract again and balance"
+        )
+    what = describe(data)
+    if what != f"{SIDE}x{SIDE}":
+        raise ShardError(
+            f"expected the crop {path} to be a PNG or JPEG of {SIDE}x{SIDE} pixels, RGB or grey, "
+            f"found {what}; extract again with --size {SIDE} and balance"
+        )
+    return data
+
+
+def describe(data: bytes) -> str:
+    """The size of an image as 224x224, or in words what makes it unfit; reads the header only."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            size = f"{image.width}x{image.height}"
+            return size if image.mode in MODES else f"an image of mode {image.mode}"
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        return f"no image ({type(error).__name__})"
+    except Image.DecompressionBombError:
+        return "an image of absurd size"
+
+
+def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
+    """A PNG crop as JPEG, RGB; a crop that is a JPEG already is not encoded twice.
+
+    Raises:
+        ShardError: the image is damaged; it names `path`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == "JPEG":
+                return data
+            file = io.BytesIO()
+            image.convert("RGB").save(file, "JPEG", quality=quality)
+            return file.getvalue()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ShardError(
+            f"expected the crop {path} to decode, found {error}; extract again and balance"
+        ) from error

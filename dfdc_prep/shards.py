@@ -1,0 +1,257 @@
+"""Manifest to TFRecord shards, and the metadata files by which other tools read them.
+
+`manifest -> layout (which crop in which shard) -> shards -> index files`, written into
+a folder beside the target and renamed when whole: a shards folder that exists is complete.
+The same manifest and options give the same bytes, whatever the number of cores.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from dfdc_prep import __version__, tfds
+from dfdc_prep.crew import Crew
+from dfdc_prep.errors import OptionsDiffer, ShardError
+from dfdc_prep.folders import whole_folder
+from dfdc_prep.images import inside, read_crop, to_jpeg
+from dfdc_prep.layout import lay_out, runs
+from dfdc_prep.progress import RecordBar
+from dfdc_prep.sums import write_sums
+from dfdc_prep.tfrecord import FRAMING, frame
+from manifests.files import read_manifest, write_table
+from manifests.schema import LABELS
+from manifests.split import SplitPlan, assign
+
+MANIFEST, METADATA = "manifest.parquet", "metadata.json"
+#: Bytes of a record beside the image and its framing, about: names and numbers.
+_TEXT = 250
+#: Crops encoded to guess how much smaller JPEG makes them.
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How a manifest becomes shards.
+
+    Attributes:
+        plan: the splits, what stays together, the seed (of the shuffle within a split too).
+        shards: number of train shards, the other splits follow in proportion; None to
+            choose 16 or more of 20 to 200 MB where the data allow.
+        image_format: as-is copies the crops; jpeg encodes those that are no JPEG yet.
+        quality: of the JPEGs, 1 to 100.
+        overwrite: replace a shards folder of other content.
+        workers: threads; no byte depends on it. None for one a core.
+    """
+
+    plan: SplitPlan
+    shards: int | None = None
+    image_format: str = "as-is"
+    quality: int = 95
+    overwrite: bool = False
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """What lies in a shards folder: (split, REAL, FAKE, shards) in order, and the split's text."""
+
+    path: Path
+    splits: tuple[tuple[str, int, int, int], ...]
+    size: int
+    assignment: str
+    already_there: bool = False
+
+    def text(self) -> str:
+        """The report as lines for the terminal."""
+        state = "is there already" if self.already_there else "is written"
+        lines = [f"{self.path} {state}: {self.size / 1e6:,.1f} MB"]
+        lines += [
+            f"  {name}: {real:,} REAL and {fake:,} FAKE in {shards} shard{'s'[: shards != 1]}"
+            for name, real, fake, shards in self.splits
+        ]
+        return "\n".join([*lines, self.assignment]).rstrip()
+
+
+def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardReport:
+    """Write the crops of `faces`/balanced.parquet to a shards folder.
+
+    Raises:
+        TableError: no balanced manifest, or one that is no manifest.
+        ShardError: a crop is missing, altered, no 224x224 image, or lies elsewhere.
+        OptionsDiffer: `shards` holds something else, and `overwrite` is not set.
+        OutputError: the place cannot be written, or another run is writing it.
+    """
+    source = faces / "balanced.parquet"
+    table = read_manifest(source, made_by="dfdc-prep balance")
+    metadata = _metadata(source, options)
+    assignment = assign(table, options.plan)
+    if _is_there(shards, metadata, options.overwrite):
+        laid = read_manifest(shards / MANIFEST, made_by="dfdc-prep shard --overwrite")
+        return _report(shards, laid, assignment.text(), already_there=True)
+    files = _crop_files(faces, table)
+    sizes = _record_sizes(files, table, options)
+    order = tuple(name for name, _ in options.plan.fractions)
+    laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
+    with whole_folder(shards) as folder:
+        written = _write_records(laid, files, folder, options)
+        _write_index(laid, written, metadata, folder)
+        write_sums(folder, {name: shard.sha256 for name, shard in written.items()})
+    return _report(shards, laid, assignment.text())
+
+
+def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
+    """metadata.json: where the shards come from. Equal metadata, equal bytes."""
+    return {
+        "tool": f"dfdc-prep {__version__}",
+        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "split": {name: round(share, 6) for name, share in options.plan.fractions},
+        "group_by": options.plan.group_by,
+        "seed": options.plan.seed,
+        "shards": options.shards or "auto",
+        "image_format": options.image_format,
+        "quality": options.quality if options.image_format == "jpeg" else None,
+    }
+
+
+def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
+    """Whether the folder holds these very shards; refuses to touch what it may not replace."""
+    if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
+        return False
+    try:
+        found = json.loads((shards / METADATA).read_text(encoding="utf-8"))
+        (shards / tfds.INFO).stat()
+    except (OSError, ValueError) as error:
+        raise OptionsDiffer(
+            f"expected {shards} to be free or to hold shards, found something else; "
+            "choose another folder"
+        ) from error
+    if found == metadata and not overwrite:
+        return True
+    if overwrite:
+        return False
+    differs = sorted(key for key in metadata if found.get(key) != metadata[key])
+    raise OptionsDiffer(
+        f"expected {shards} to hold shards of the same manifest and options, found another "
+        f"{' and '.join(differs)}; add --overwrite to replace it"
+    )
+
+
+def _crop_files(faces: Path, table: pa.Table) -> dict[str, str]:
+    """Where every crop lies, by its path in the manifest."""
+    root = os.path.realpath(faces)
+    return {path: inside(root, path) for path in table["path"].to_pylist()}
+
+
+def _record_sizes(
+    files: dict[str, str], table: pa.Table, options: ShardOptions
+) -> npt.NDArray[np.int64]:
+    """Bytes of every record, int64 [rows]; for JPEG a guess from some of the crops."""
+    sizes = np.zeros(table.num_rows, np.int64)
+    paths = table["path"].to_pylist()
+    for row, path in enumerate(paths):
+        try:
+            sizes[row] = os.stat(files[path]).st_size
+        except OSError as error:
+            raise ShardError(
+                f"expected the crop {path}, found {error.strerror}; extract again and balance"
+            ) from error
+    if options.image_format == "jpeg":
+        some = range(0, len(paths), max(1, len(paths) // _SAMPLE))
+        hashes = table["sha256"].to_pylist()
+        after = sum(len(_image(files[paths[i]], paths[i], hashes[i], options)) for i in some)
+        sizes = np.ceil(sizes * (after / sizes[list(some)].sum())).astype(np.int64)
+    return sizes + FRAMING + _TEXT
+
+
+def _image(file: str, path: str, sha256: str, options: ShardOptions) -> bytes:
+    """The encoded image of one record."""
+    data = read_crop(file, path, sha256)
+    return to_jpeg(data, path, options.quality) if options.image_format == "jpeg" else data
+
+
+def example(row: dict[str, Any], image: bytes) -> bytes:
+    """One record: a serialized tf.train.Example, the same bytes for the same row and image."""
+    texts = {name: row[name].encode() for name in tfds.TEXTS} | {"image": image}
+    numbers = {name: -1 if row[name] is None else row[name] for name in tfds.NUMBERS}
+    numbers["label"] = LABELS.index(row["label"])
+    feature = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for name, value in texts.items()
+    } | {
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for name, value in numbers.items()
+    }
+    record = tf.train.Example(features=tf.train.Features(feature=feature))
+    return bytes(record.SerializeToString(deterministic=True))
+
+
+@dataclass(frozen=True)
+class _Shard:
+    sha256: str
+    size: int
+    records: int
+
+
+def _write_records(
+    laid: pa.Table, files: dict[str, str], folder: Path, options: ShardOptions
+) -> dict[str, _Shard]:
+    """Write every shard, several at a time; name, hash, bytes of Examples and records of each."""
+    bar = RecordBar("shard", laid.num_rows)
+
+    def write(crew: Crew, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
+        name, rows = shard
+        digest, size = hashlib.sha256(), 0
+        with (folder / name).open("wb") as file:
+            for row in rows.to_pylist():
+                crew.check()
+                image = _image(files[row["path"]], row["path"], row["sha256"], options)
+                record = example(row, image)
+                framed = frame(record)
+                digest.update(framed)
+                file.write(framed)
+                size += len(record)
+                bar.add(len(framed))
+            file.flush()
+            os.fsync(file.fileno())
+        return name, _Shard(digest.hexdigest(), size, rows.num_rows)
+
+    with bar, Crew(options.workers) as crew:
+        return dict(crew.map(write, runs(laid)))
+
+
+def _write_index(
+    laid: pa.Table, written: dict[str, _Shard], metadata: dict[str, Any], folder: Path
+) -> None:
+    """Write what other tools open the shards by."""
+    splits: dict[str, tuple[list[int], int]] = {}
+    for name, rows in runs(laid):
+        split = rows["split"][0].as_py()
+        lengths, size = splits.get(split, ([], 0))
+        splits[split] = ([*lengths, rows.num_rows], size + written[name].size)
+    write_table(laid, folder / MANIFEST)
+    (folder / tfds.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
+    tfds.write_json(metadata, folder / METADATA)
+    tfds.write_json(tfds.features(), folder / tfds.FEATURES)
+    tfds.write_json(tfds.dataset_info(splits), folder / tfds.INFO)
+
+
+def _report(
+    shards: Path, laid: pa.Table, assignment: str, already_there: bool = False
+) -> ShardReport:
+    counts = []
+    for split in pc.unique(laid["split"]).to_pylist():
+        rows = laid.filter(pc.equal(laid["split"], split))
+        fake = pc.sum(pc.equal(rows["label"], LABELS[1])).as_py()
+        files = len(pc.unique(rows["shard"]))
+        counts.append((split, rows.num_rows - fake, fake, files))
+    size = sum(file.stat().st_size for file in shards.iterdir())
+    return ShardReport(shards, tuple(counts), size, assignment, already_there)
