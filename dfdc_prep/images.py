@@ -66,11 +66,17 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
     return data
 
 
-def describe(data: bytes) -> str:
-    """The size of an image as 224x224, or in words what makes it unfit; reads the header only."""
+def describe(data: bytes, whole: bool = False) -> str:
+    """The size of an image as 224x224, or in words what makes it unfit.
+
+    Args:
+        whole: decode every pixel; otherwise the header is read.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             size = f"{image.width}x{image.height}"
+            if whole and size == f"{SIDE}x{SIDE}":
+                image.load()
             return size if image.mode in MODES else f"an image of mode {image.mode}"
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         return f"no image ({type(error).__name__})"

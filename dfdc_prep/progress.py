@@ -8,7 +8,7 @@ from tqdm import tqdm
 class RecordBar:
     """A tqdm bar that threads may share; quiet when stderr is no terminal."""
 
-    def __init__(self, name: str, records: int) -> None:
+    def __init__(self, name: str, records: int | None) -> None:
         self._bar = tqdm(total=records, desc=name, unit=" records", disable=None)
         self._lock = Lock()
         self._bytes = 0

@@ -8,6 +8,7 @@ The same manifest and options give the same bytes, whatever the number of cores.
 import hashlib
 import json
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
 from dfdc_prep import __version__, tfds
 from dfdc_prep.crew import Crew
+from dfdc_prep.croissant import CROISSANT, croissant
 from dfdc_prep.errors import OptionsDiffer, ShardError
 from dfdc_prep.folders import whole_folder
 from dfdc_prep.images import inside, read_crop, to_jpeg
 from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
-from dfdc_prep.sums import write_sums
+from dfdc_prep.sums import file_sha256, write_sums
 from dfdc_prep.tfrecord import FRAMING, frame
 from manifests.files import read_manifest, write_table
 from manifests.schema import LABELS
 from manifests.split import SplitPlan, assign
 
-MANIFEST, METADATA = "manifest.parquet", "metadata.json"
 #: Bytes of a record beside the image and its framing, about: names and numbers.
 _TEXT = 250
 #: Crops encoded to guess how much smaller JPEG makes them.
@@ -62,10 +62,10 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What lies in a shards folder: (split, REAL, FAKE, shards) in order, and the split's text."""
+    """What lies in a shards folder: its shard files by split, its bytes, the split in words."""
 
     path: Path
-    splits: tuple[tuple[str, int, int, int], ...]
+    shards: dict[str, int]
     size: int
     assignment: str
     already_there: bool = False
@@ -73,12 +73,8 @@ class ShardReport:
     def text(self) -> str:
         """The report as lines for the terminal."""
         state = "is there already" if self.already_there else "is written"
-        lines = [f"{self.path} {state}: {self.size / 1e6:,.1f} MB"]
-        lines += [
-            f"  {name}: {real:,} REAL and {fake:,} FAKE in {shards} shard{'s'[: shards != 1]}"
-            for name, real, fake, shards in self.splits
-        ]
-        return "\n".join([*lines, self.assignment]).rstrip()
+        counts = ", ".join(f"{count} {split}" for split, count in self.shards.items())
+        return f"{self.assignment}\n{self.path} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
 
 
 def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardReport:
@@ -95,7 +91,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     metadata = _metadata(source, options)
     assignment = assign(table, options.plan)
     if _is_there(shards, metadata, options.overwrite):
-        laid = read_manifest(shards / MANIFEST, made_by="dfdc-prep shard --overwrite")
+        laid = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
         return _report(shards, laid, assignment.text(), already_there=True)
     files = _crop_files(faces, table)
     sizes = _record_sizes(files, table, options)
@@ -104,7 +100,6 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     with whole_folder(shards) as folder:
         written = _write_records(laid, files, folder, options)
         _write_index(laid, written, metadata, folder)
-        write_sums(folder, {name: shard.sha256 for name, shard in written.items()})
     return _report(shards, laid, assignment.text())
 
 
@@ -127,7 +122,7 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
     if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
         return False
     try:
-        found = json.loads((shards / METADATA).read_text(encoding="utf-8"))
+        found = json.loads((shards / tfds.METADATA).read_text(encoding="utf-8"))
         (shards / tfds.INFO).stat()
     except (OSError, ValueError) as error:
         raise OptionsDiffer(
@@ -237,21 +232,21 @@ def _write_index(
         split = rows["split"][0].as_py()
         lengths, size = splits.get(split, ([], 0))
         splits[split] = ([*lengths, rows.num_rows], size + written[name].size)
-    write_table(laid, folder / MANIFEST)
+    write_table(laid, folder / tfds.MANIFEST)
+    hashes = {name: shard.sha256 for name, shard in written.items()}
+    hashes[tfds.MANIFEST] = file_sha256(folder / tfds.MANIFEST)
+    tfds.write_json(croissant(laid, hashes), folder / CROISSANT)
     (folder / tfds.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
-    tfds.write_json(metadata, folder / METADATA)
+    tfds.write_json(metadata, folder / tfds.METADATA)
     tfds.write_json(tfds.features(), folder / tfds.FEATURES)
     tfds.write_json(tfds.dataset_info(splits), folder / tfds.INFO)
+    write_sums(folder, hashes)
 
 
 def _report(
     shards: Path, laid: pa.Table, assignment: str, already_there: bool = False
 ) -> ShardReport:
-    counts = []
-    for split in pc.unique(laid["split"]).to_pylist():
-        rows = laid.filter(pc.equal(laid["split"], split))
-        fake = pc.sum(pc.equal(rows["label"], LABELS[1])).as_py()
-        files = len(pc.unique(rows["shard"]))
-        counts.append((split, rows.num_rows - fake, fake, files))
+    splits = laid.select(["split", "shard"]).to_pylist()
+    first = {row["shard"]: row["split"] for row in splits}
     size = sum(file.stat().st_size for file in shards.iterdir())
-    return ShardReport(shards, tuple(counts), size, assignment, already_there)
+    return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_there)

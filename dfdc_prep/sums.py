@@ -6,6 +6,7 @@ anew: one changed byte anywhere, in SHA256SUMS too, makes the two texts differ.
 
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 SUMS = "SHA256SUMS"
 
@@ -19,6 +20,34 @@ def file_sha256(path: Path) -> str:
 def sums_text(hashes: dict[str, str]) -> str:
     """What SHA256SUMS says of files with these hashes, by name."""
     return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def listed(path: Path) -> dict[str, str]:
+    """The hashes a SHA256SUMS tells, by name; empty where there is none."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    return {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+
+
+class HashedFile:
+    """A file that is hashed while it is read, so that it is read once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes."""
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    def sha256(self) -> str:
+        """The SHA-256 of the whole file, reading what was not read yet."""
+        while self.read(1 << 20):
+            pass
+        return self._digest.hexdigest()
 
 
 def write_sums(folder: Path, known: dict[str, str]) -> None:

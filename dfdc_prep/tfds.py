@@ -26,6 +26,7 @@ CITATION = """\
   year={2020}
 }"""
 
+MANIFEST, METADATA = "manifest.parquet", "metadata.json"
 INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.labels.txt"
 #: What an Example holds beside `image` and `label`.
 TEXTS = ("video", "part", "family", "path")

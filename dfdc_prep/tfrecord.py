@@ -8,6 +8,7 @@ the data, and the masked CRC-32C of the data. The layout and the mask are Tensor
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import google_crc32c
 
@@ -47,39 +48,44 @@ def records(path: Path) -> Iterator[bytes]:
         ShardError: a checksum does not fit or the file ends inside a record; it names
             the file and the record, counted from 0.
     """
-    for index, (data, fault) in enumerate(scan(path)):
-        if fault:
-            raise ShardError(
-                f"expected whole records in {path}, found {fault} at record {index}; "
-                "write the shards again with dfdc-prep shard --overwrite"
-            )
-        yield data
+    with path.open("rb") as file:
+        for index, (data, fault) in enumerate(scan(file, path.stat().st_size)):
+            if fault:
+                raise ShardError(
+                    f"expected whole records in {path}, found that record {index} {fault}; "
+                    "write the shards again with dfdc-prep shard --overwrite"
+                )
+            yield data
 
 
-def scan(path: Path) -> Iterator[tuple[bytes, str]]:
-    """The data of every record and what is wrong with it, "" where nothing is.
+class Readable(Protocol):
+    """What records are read from: a file, or something that reads one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def scan(file: Readable, size: int) -> Iterator[tuple[bytes, str]]:
+    """The data of every record in `size` bytes and what is wrong with it, "" where nothing is.
 
     Goes on after a record whose data are damaged; ends after one whose length is, since
     nothing then tells where the next one starts.
     """
-    left = path.stat().st_size
-    with path.open("rb") as file:
-        while left:
-            header = file.read(_HEADER.size)
-            if len(header) < _HEADER.size:
-                yield b"", "an end inside a record"
-                return
-            length, crc = _HEADER.unpack(header)
-            if crc != masked_crc(header[:8]):
-                yield b"", "a wrong checksum of the length"
-                return
-            left -= length + FRAMING
-            if left < 0:
-                yield b"", "an end inside a record"
-                return
-            data = file.read(length)
-            (crc,) = _FOOTER.unpack(file.read(_FOOTER.size))
-            yield data, "" if crc == masked_crc(data) else "a wrong checksum of the data"
+    while size:
+        header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            yield b"", "is cut off"
+            return
+        length, crc = _HEADER.unpack(header)
+        if crc != masked_crc(header[:8]):
+            yield b"", "has a wrong checksum of its length"
+            return
+        size -= length + FRAMING
+        if size < 0:
+            yield b"", "is cut off"
+            return
+        data = file.read(length)
+        (crc,) = _FOOTER.unpack(file.read(_FOOTER.size))
+        yield data, "" if crc == masked_crc(data) else "has a wrong checksum of its data"
 
 
 def example(record: bytes) -> dict[str, Feature]:

@@ -21,8 +21,10 @@ def make_faces(folder: Path, families: int = 12, fakes: int = 1, suffix: str = "
     for family in range(families):
         original = f"clip{family:03d}.mp4"
         rows.append(_crop(folder, original, None, original, suffix))
-        for fake in range(fakes):
-            rows.append(_crop(folder, f"fake{family:03d}_{fake}.mp4", original, original, suffix))
+        rows += [
+            _crop(folder, f"fake{family:03d}_{fake}.mp4", original, original, suffix)
+            for fake in range(fakes)
+        ]
     table = pa.Table.from_pylist(rows, schema=MANIFEST)
     write_table(sort_manifest(table), folder / "balanced.parquet")
     return folder
@@ -38,8 +40,9 @@ def _crop(
     file = folder / path
     file.parent.mkdir(parents=True)
     Image.fromarray(astronaut()[y : y + 224, x : x + 224]).save(file)
-    numbers = dict(frame=0, face=0, x=0, y=0, w=100, h=100, crop_x=0, crop_y=0, crop_size=130)
-    return numbers | {
+    return {
+        "frame": 0,
+        "face": 0,
         "video": video,
         "part": PART,
         "label": "FAKE" if original else "REAL",
