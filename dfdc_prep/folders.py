@@ -29,8 +29,10 @@ def whole_folder(target: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         _replace(partial, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _unwritable(target, error) from error
         raise
     finally:
         os.close(lock)
@@ -43,10 +45,7 @@ def _locked(partial: Path, target: Path) -> int:
         partial.mkdir(exist_ok=True)
         lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
-        raise OutputError(
-            f"expected to write beside {target}, found {error.strerror}; "
-            "choose another place or free this one"
-        ) from error
+        raise _unwritable(target, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The other run may have renamed the folder between our opening and locking it.
@@ -56,6 +55,13 @@ def _locked(partial: Path, target: Path) -> int:
         pass
     os.close(lock)
     raise OutputError(f"expected {target} to be free, found another run writing it; wait for it")
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"expected to write {target}, found {error.strerror or error}; "
+        "choose another place or make room in this one"
+    )
 
 
 def _clear(folder: Path) -> None:

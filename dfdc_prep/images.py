@@ -3,8 +3,12 @@
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from dfdc_prep.errors import ShardError
@@ -13,6 +17,41 @@ from dfdc_prep.errors import ShardError
 SIDE = 224
 FORMATS = ("PNG", "JPEG")
 MODES = ("RGB", "L")
+
+
+#: Crops encoded to guess how much smaller JPEG makes them.
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The crops of a faces folder as they go into records.
+
+    Attributes:
+        root: the real path of the folder that the manifest's paths are relative to.
+        image_format: as-is, or jpeg to encode those that are no JPEG yet.
+        quality: of the JPEGs, 1 to 100.
+    """
+
+    root: str
+    image_format: str
+    quality: int
+
+    def image(self, path: str, sha256: str) -> bytes:
+        """One crop, checked and encoded; raises ShardError as `read_crop` and `to_jpeg`."""
+        data = read_crop(inside(self.root, path), path, sha256)
+        return to_jpeg(data, path, self.quality) if self.image_format == "jpeg" else data
+
+    def sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Bytes of every row's image, int64 [rows]; for JPEG a guess from some of them."""
+        paths = table["path"].to_pylist()
+        sizes = np.array([file_size(inside(self.root, path), path) for path in paths])
+        if self.image_format == "jpeg":
+            some = np.arange(0, len(paths), max(1, len(paths) // _SAMPLE))
+            hashes = table["sha256"].to_pylist()
+            after = sum(len(self.image(paths[row], hashes[row])) for row in some)
+            sizes = np.ceil(sizes * (after / sizes[some].sum()))
+        return sizes.astype(np.int64)
 
 
 def inside(root: str, path: str) -> str:
@@ -34,6 +73,20 @@ def inside(root: str, path: str) -> str:
     return real
 
 
+def file_size(file: str, path: str) -> int:
+    """The bytes of a crop's file; raises ShardError, naming `path`, where there is none."""
+    try:
+        return os.stat(file).st_size
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: str, error: OSError) -> ShardError:
+    return ShardError(
+        f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
+    )
+
+
 def read_crop(file: str, path: str, sha256: str) -> bytes:
     """The bytes of a crop, which are those the manifest speaks of and an image of 224x224.
 
@@ -48,9 +101,7 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
     try:
         data = Path(file).read_bytes()
     except OSError as error:
-        raise ShardError(
-            f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
-        ) from error
+        raise _unread(path, error) from error
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ShardError(

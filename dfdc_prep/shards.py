@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
 from dfdc_prep import __version__, tfds
+from dfdc_prep.content import COLUMNS, content
 from dfdc_prep.crew import Crew
 from dfdc_prep.croissant import CROISSANT, croissant
-from dfdc_prep.errors import OptionsDiffer, ShardError
+from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.folders import whole_folder
-from dfdc_prep.images import inside, read_crop, to_jpeg
+from dfdc_prep.images import Crops
 from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import file_sha256, write_sums
@@ -34,8 +33,7 @@ from manifests.split import SplitPlan, assign
 
 #: Bytes of a record beside the image and its framing, about: names and numbers.
 _TEXT = 250
-#: Crops encoded to guess how much smaller JPEG makes them.
-_SAMPLE = 64
+TOOL = "dfdc-prep"
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,12 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     if _is_there(shards, metadata, options.overwrite):
         laid = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
         return _report(shards, laid, assignment.text(), already_there=True)
-    files = _crop_files(faces, table)
-    sizes = _record_sizes(files, table, options)
+    crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
+    sizes = crops.sizes(table) + FRAMING + _TEXT
     order = tuple(name for name, _ in options.plan.fractions)
     laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
     with whole_folder(shards) as folder:
-        written = _write_records(laid, files, folder, options)
+        written = _write_records(laid, crops, folder, options.workers)
         _write_index(laid, written, metadata, folder)
     return _report(shards, laid, assignment.text())
 
@@ -106,7 +104,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
 def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
     """metadata.json: where the shards come from. Equal metadata, equal bytes."""
     return {
-        "tool": f"dfdc-prep {__version__}",
+        "tool": f"{TOOL} {__version__}",
         "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
         "split": {name: round(share, 6) for name, share in options.plan.fractions},
         "group_by": options.plan.group_by,
@@ -123,16 +121,16 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
         return False
     try:
         found = json.loads((shards / tfds.METADATA).read_text(encoding="utf-8"))
-        (shards / tfds.INFO).stat()
-    except (OSError, ValueError) as error:
+        known = str(found["tool"]).startswith(TOOL) and (shards / tfds.INFO).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
         raise OptionsDiffer(
             f"expected {shards} to be free or to hold shards, found something else; "
-            "choose another folder"
-        ) from error
-    if found == metadata and not overwrite:
-        return True
-    if overwrite:
-        return False
+            "choose another folder, or remove this one"
+        )
+    if overwrite or found == metadata:
+        return not overwrite
     differs = sorted(key for key in metadata if found.get(key) != metadata[key])
     raise OptionsDiffer(
         f"expected {shards} to hold shards of the same manifest and options, found another "
@@ -140,50 +138,13 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
     )
 
 
-def _crop_files(faces: Path, table: pa.Table) -> dict[str, str]:
-    """Where every crop lies, by its path in the manifest."""
-    root = os.path.realpath(faces)
-    return {path: inside(root, path) for path in table["path"].to_pylist()}
-
-
-def _record_sizes(
-    files: dict[str, str], table: pa.Table, options: ShardOptions
-) -> npt.NDArray[np.int64]:
-    """Bytes of every record, int64 [rows]; for JPEG a guess from some of the crops."""
-    sizes = np.zeros(table.num_rows, np.int64)
-    paths = table["path"].to_pylist()
-    for row, path in enumerate(paths):
-        try:
-            sizes[row] = os.stat(files[path]).st_size
-        except OSError as error:
-            raise ShardError(
-                f"expected the crop {path}, found {error.strerror}; extract again and balance"
-            ) from error
-    if options.image_format == "jpeg":
-        some = range(0, len(paths), max(1, len(paths) // _SAMPLE))
-        hashes = table["sha256"].to_pylist()
-        after = sum(len(_image(files[paths[i]], paths[i], hashes[i], options)) for i in some)
-        sizes = np.ceil(sizes * (after / sizes[list(some)].sum())).astype(np.int64)
-    return sizes + FRAMING + _TEXT
-
-
-def _image(file: str, path: str, sha256: str, options: ShardOptions) -> bytes:
-    """The encoded image of one record."""
-    data = read_crop(file, path, sha256)
-    return to_jpeg(data, path, options.quality) if options.image_format == "jpeg" else data
-
-
 def example(row: dict[str, Any], image: bytes) -> bytes:
     """One record: a serialized tf.train.Example, the same bytes for the same row and image."""
-    texts = {name: row[name].encode() for name in tfds.TEXTS} | {"image": image}
-    numbers = {name: -1 if row[name] is None else row[name] for name in tfds.NUMBERS}
-    numbers["label"] = LABELS.index(row["label"])
     feature = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        for name, value in texts.items()
-    } | {
-        name: tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        for name, value in numbers.items()
+        if isinstance(value, bytes)
+        else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for name, value in (content(row) | {"image": image}).items()
     }
     record = tf.train.Example(features=tf.train.Features(feature=feature))
     return bytes(record.SerializeToString(deterministic=True))
@@ -197,19 +158,18 @@ class _Shard:
 
 
 def _write_records(
-    laid: pa.Table, files: dict[str, str], folder: Path, options: ShardOptions
+    laid: pa.Table, crops: Crops, folder: Path, workers: int | None
 ) -> dict[str, _Shard]:
-    """Write every shard, several at a time; name, hash, bytes of Examples and records of each."""
+    """Write every shard, one a thread at a time; what was written, by file name."""
     bar = RecordBar("shard", laid.num_rows)
 
     def write(crew: Crew, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
         name, rows = shard
         digest, size = hashlib.sha256(), 0
         with (folder / name).open("wb") as file:
-            for row in rows.to_pylist():
+            for row in rows.select(COLUMNS).to_pylist():
                 crew.check()
-                image = _image(files[row["path"]], row["path"], row["sha256"], options)
-                record = example(row, image)
+                record = example(row, crops.image(row["path"], row["sha256"]))
                 framed = frame(record)
                 digest.update(framed)
                 file.write(framed)
@@ -219,7 +179,7 @@ def _write_records(
             os.fsync(file.fileno())
         return name, _Shard(digest.hexdigest(), size, rows.num_rows)
 
-    with bar, Crew(options.workers) as crew:
+    with bar, Crew(workers) as crew:
         return dict(crew.map(write, runs(laid)))
 
 

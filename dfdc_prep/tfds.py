@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dfdc_prep.content import NUMBERS, TEXTS
 from dfdc_prep.images import SIDE
 from dfdc_prep.layout import DATASET
 from manifests.schema import LABELS
@@ -28,10 +29,6 @@ CITATION = """\
 
 MANIFEST, METADATA = "manifest.parquet", "metadata.json"
 INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.labels.txt"
-#: What an Example holds beside `image` and `label`.
-TEXTS = ("video", "part", "family", "path")
-NUMBERS = ("frame", "face")
-
 _MODULE = "tensorflow_datasets.core.features"
 
 

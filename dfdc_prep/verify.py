@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from dfdc_prep import tfds
+from dfdc_prep.content import COLUMNS, content
 from dfdc_prep.crew import Crew
 from dfdc_prep.errors import ShardError
 from dfdc_prep.images import SIDE, describe
@@ -23,7 +24,6 @@ from dfdc_prep.sums import SUMS, HashedFile, file_sha256, listed, sums_text
 from dfdc_prep.tfrecord import FRAMING, example, scan
 from manifests.errors import DfdcPrepError
 from manifests.files import read_manifest
-from manifests.schema import LABELS
 
 _SHOWN = 20
 Row = dict[str, Any]
@@ -127,7 +127,7 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
         table = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
         grouped = json.loads((shards / tfds.METADATA).read_text(encoding="utf-8"))
         copied = grouped["image_format"] == "as-is"
-        columns = [*tfds.TEXTS, *tfds.NUMBERS, "label", *(["sha256"] if copied else [])]
+        columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds.MANIFEST, f"cannot be used ({error})")], ""
@@ -183,16 +183,9 @@ def _record_fault(data: bytes, row: Row | None, compare: bool) -> str:
         return "has no row in the manifest"
     if "sha256" in row and hashlib.sha256(image[0]).hexdigest() != row["sha256"]:
         return f"its image is not the crop {row['path']} of the manifest"
-    wanted = expected(row)
+    wanted = {name: [value] for name, value in content(row).items()}
     wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     return f"its {' and '.join(wrong)} differ from the manifest" if wrong else ""
-
-
-def expected(row: Row) -> dict[str, list[Any]]:
-    """What the Example of a row must hold beside its image."""
-    texts = {name: [row[name].encode()] for name in tfds.TEXTS}
-    numbers = {name: [-1 if row[name] is None else row[name]] for name in tfds.NUMBERS}
-    return texts | numbers | {"label": [LABELS.index(row["label"])]}
 
 
 def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:
