@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import tensorflow as tf
 
 from dfdc_prep import __version__, tfds
 from dfdc_prep.content import COLUMNS, content
@@ -26,7 +25,7 @@ from dfdc_prep.images import Crops
 from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import file_sha256, write_sums
-from dfdc_prep.tfrecord import FRAMING, frame
+from dfdc_prep.tfrecord import FRAMING, encode, frame
 from manifests.files import read_manifest, write_table
 from manifests.schema import LABELS
 from manifests.split import SplitPlan, assign
@@ -138,18 +137,6 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
     )
 
 
-def example(row: dict[str, Any], image: bytes) -> bytes:
-    """One record: a serialized tf.train.Example, the same bytes for the same row and image."""
-    feature = {
-        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        if isinstance(value, bytes)
-        else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        for name, value in (content(row) | {"image": image}).items()
-    }
-    record = tf.train.Example(features=tf.train.Features(feature=feature))
-    return bytes(record.SerializeToString(deterministic=True))
-
-
 @dataclass(frozen=True)
 class _Shard:
     sha256: str
@@ -169,7 +156,8 @@ def _write_records(
         with (folder / name).open("wb") as file:
             for row in rows.select(COLUMNS).to_pylist():
                 crew.check()
-                record = example(row, crops.image(row["path"], row["sha256"]))
+                image = crops.image(row["path"], row["sha256"])
+                record = encode(content(row) | {"image": image})
                 framed = frame(record)
                 digest.update(framed)
                 file.write(framed)

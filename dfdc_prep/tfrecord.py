@@ -6,7 +6,7 @@ the data, and the masked CRC-32C of the data. The layout and the mask are Tensor
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -23,8 +23,8 @@ FRAMING = _HEADER.size + _FOOTER.size
 #: Wire types of protocol buffers, and the bytes a number of fixed size takes.
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
-#: The field of a Feature says what its list holds; 3, the one left, is an Int64List.
-_BYTES_LIST, _FLOAT_LIST = 1, 2
+#: The field of a Feature says what its list holds; bytes, floats or int64.
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 
 
 def masked_crc(data: bytes) -> int:
@@ -86,6 +86,37 @@ def scan(file: Readable, size: int) -> Iterator[tuple[bytes, str]]:
         data = file.read(length)
         (crc,) = _FOOTER.unpack(file.read(_FOOTER.size))
         yield data, "" if crc == masked_crc(data) else "has a wrong checksum of its data"
+
+
+def encode(features: Mapping[str, bytes | int]) -> bytes:
+    """A serialized `tf.train.Example` with one value a feature, int64 or bytes.
+
+    The bytes are those of TensorFlow's `SerializeToString(deterministic=True)`: features
+    sorted by name, numbers packed.
+    """
+    entries = []
+    for name in sorted(features):
+        value = features[name]
+        if isinstance(value, bytes):
+            feature = _field(_BYTES_LIST, _field(1, value))
+        else:
+            feature = _field(_INT64_LIST, _field(1, _to_varint(value % (1 << 64))))
+        entries.append(_field(1, _field(1, name.encode()) + _field(2, feature)))
+    return _field(1, b"".join(entries))
+
+
+def _field(number: int, data: bytes) -> bytes:
+    """A field of a protocol buffer message that holds bytes or another message."""
+    return b"".join((bytes([number << 3 | _BYTES]), _to_varint(len(data)), data))
+
+
+def _to_varint(value: int) -> bytes:
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)
 
 
 def example(record: bytes) -> dict[str, Feature]:
