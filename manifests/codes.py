@@ -5,6 +5,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.errors import TableError
+from manifests.schema import LABELS
+
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -39,6 +42,30 @@ def pair(first: Codes, second: Codes) -> Codes:
     """One code for each distinct pair of codes, in the order of (first, second)."""
     joint = first * (second.max(initial=0) + 1) + second
     return np.unique(joint, return_inverse=True)[1].astype(np.int64)
+
+
+def numbers(table: pa.Table, name: str) -> Codes:
+    """A column of whole numbers from zero on, int64 [rows]; -1 where it or a value is missing."""
+    if name not in table.column_names:
+        return np.full(table.num_rows, -1, np.int64)
+    values: Codes = table[name].cast(pa.int64()).fill_null(-1).to_numpy()
+    return values
+
+
+def labels(table: pa.Table) -> Codes:
+    """The label of each row as its place in LABELS, int64 [rows].
+
+    Raises:
+        TableError: there is no row, or a label other than REAL and FAKE.
+    """
+    if not table.num_rows:
+        raise TableError("expected a table with rows, found none; make it from other input")
+    codes = pc.index_in(table["label"], pa.array(LABELS))
+    if codes.null_count:
+        odd = table["label"].filter(pc.is_null(codes))[0].as_py()
+        raise TableError(f"expected the labels REAL and FAKE, found {odd!r}; mend the table")
+    known: Codes = codes.to_numpy().astype(np.int64)
+    return known
 
 
 def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
 from manifests import families
-from manifests.codes import Codes, encode, encode_sorted
+from manifests.codes import Codes, encode, encode_sorted, labels
 from manifests.deal import Counts, deal, quotas
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key
@@ -89,7 +88,7 @@ def assign(table: pa.Table, plan: SplitPlan) -> Assignment:
     Raises:
         TableError: no row, no such column, or an empty cell in it.
     """
-    label = _labels(table)
+    label = labels(table)
     if plan.group_by == "none":
         split = _at_random(label, plan)
         wanted = _tally(split, label, len(plan.names))
@@ -105,18 +104,6 @@ def assign(table: pa.Table, plan: SplitPlan) -> Assignment:
         _tally(split, label, len(plan.names)),
         tuple(by_key(family, Splits(split, label, plan.names, LABELS))),
     )
-
-
-def _labels(table: pa.Table) -> Codes:
-    """The label of each row as its place in LABELS, int64 [rows]."""
-    if not table.num_rows:
-        raise TableError("expected rows to split, found none; balance other input first")
-    codes = pc.index_in(table["label"], pa.array(LABELS))
-    if codes.null_count:
-        odd = table["label"].filter(pc.is_null(codes))[0].as_py()
-        raise TableError(f"expected the labels REAL and FAKE, found {odd!r}; mend the table")
-    known: Codes = codes.to_numpy().astype(np.int64)
-    return known
 
 
 def _tally(split: Codes, label: Codes, splits: int) -> Counts:
@@ -158,7 +145,7 @@ def _by_group(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:
     sizes = _tally(group, label, int(group.max()) + 1)
     kinds, kind, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
     dealt = deal(kinds, counts, wanted)
-    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    drawn = np.random.RandomState(seed).permutation(len(sizes))
     drawn = drawn[np.argsort(kind.ravel()[drawn], kind="stable")]
     split = np.empty(len(sizes), np.int64)
     split[drawn] = np.repeat(np.tile(np.arange(len(wanted)), len(kinds)), dealt.ravel())
