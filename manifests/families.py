@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from manifests.codes import Codes, encode
+from manifests.codes import Codes, encode, encode_sorted
 from manifests.schema import FAKE
 
 
@@ -49,6 +49,24 @@ def of(table: pa.Table) -> pa.ChunkedArray | pa.Array:
     if "family" in table.column_names:
         return table["family"]
     return resolve(table["video"], table["label"], table["original"])
+
+
+def kin(table: pa.Table) -> tuple[Codes, pa.Array]:
+    """The families of a table believing nothing: its family column and its originals together.
+
+    Returns:
+        The family of each row, int64 [rows], and the name of each family, sorted.
+    """
+    told = resolve(table["video"], table["label"], table["original"])
+    if "family" not in table.column_names:
+        (family,), names = encode_sorted(told)
+        return family, names
+    (told_code, written), names = encode_sorted(told, table["family"])
+    group = tie(len(names), told_code, written)
+    _, first, family = np.unique(group, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.argsort(order)
+    return rank[family][told_code], names.take(first[order])
 
 
 def tie(nodes: int, first: Codes, second: Codes) -> Codes:
