@@ -3,13 +3,14 @@
 Libraries are imported inside the commands, so that `dfdc-prep --help` answers at once.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dfdc_prep import __version__
-from manifests.console import Group
+from manifests.console import DONE_WITH_FAILURES, Group
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,6 +25,131 @@ def main() -> None:
       dfdc-prep shard                ./faces -> ./shards
       python -m training.fit shards/         -> ./runs/v1.3
     """
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
+def summary(faces: Path, as_json: bool) -> None:
+    """Print what FACES holds: the paper's Table 1, classes, families, yield, face sizes.
+
+    FACES is a faces folder, or a bare table: any CSV or parquet file with the columns
+    video (or videoname, or path), label and, if known, original.
+
+    \b
+    Example:
+      dfdc-prep summary
+      dfdc-prep summary metadata.csv --json
+    """
+    from manifests.inputs import read_clip_log, read_rows
+    from manifests.summary import summarize
+
+    report = summarize(read_rows(faces, "manifest.parquet", "extract"), read_clip_log(faces))
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option(
+    "--per-class",
+    type=click.IntRange(1),
+    show_default="16000, or as many as the smaller class has",
+    help="Crops of each label.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["random", "spread", "pairs"]),
+    default="random",
+    show_default=True,
+    help="Random clips; fakes of as many originals as there are; or a fake with its original.",
+)
+@click.option("--seed", default=42, show_default=True, help="Chooses the clips.")
+@click.option(
+    "--frames-per-clip",
+    type=click.IntRange(1),
+    show_default="all",
+    help="Frames taken of each clip, evenly spread.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="FACES/balanced.parquet; of a bare table, balanced.csv here",
+    help="Where to write the rows, as CSV or parquet.",
+)
+def balance(
+    faces: Path,
+    per_class: int | None,
+    strategy: Any,
+    seed: int,
+    frames_per_clip: int | None,
+    out: Path | None,
+) -> None:
+    """Choose as many REAL crops of FACES as FAKE ones.
+
+    Clips stay whole unless --frames-per-clip thins them, and the same seed chooses the same
+    crops whatever order they come in. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep balance
+      dfdc-prep balance --strategy spread --per-class 2000
+      dfdc-prep balance metadata.csv --out balanced.csv
+    """
+    from manifests.balance import BalanceOptions
+    from manifests.balance import balance as choose
+    from manifests.files import write_table
+    from manifests.inputs import output, read_rows
+
+    options = BalanceOptions(per_class, strategy, seed, frames_per_clip)
+    report = choose(read_rows(faces, "manifest.parquet", "extract"), options)
+    write_table(report.table, out := out or output(faces, "balanced"))
+    click.echo(f"{report.text()}\nwritten to {out}")
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option(
+    "--split",
+    "fractions",
+    default="56/24/20",
+    show_default=True,
+    help="Train/validation/test, or named as in fit=70/dev=20/test=10.",
+)
+@click.option(
+    "--group-by",
+    default="original",
+    show_default=True,
+    help="What stays in one split: original (a family), a column, or none (and tell the leak).",
+)
+@click.option("--seed", default=42, show_default=True, help="Chooses among equal families.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="FACES/split.parquet; of a bare table, split.csv here",
+    help="Where to write the rows with their split, as CSV or parquet.",
+)
+def split(faces: Path, fractions: str, group_by: str, seed: int, out: Path | None) -> None:
+    """Give every balanced crop of FACES its split, and write only that table.
+
+    The counts are exact wherever whole families can make them, for each label; where they
+    cannot, the nearest ones, with what falls short. `--group-by none` is the paper's own
+    random split, which leaks; how much is printed. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep split
+      dfdc-prep split --split 80/10/10 --group-by part
+      dfdc-prep split balanced.csv --group-by none --out paper.csv
+    """
+    from manifests.files import write_table
+    from manifests.inputs import output, read_rows
+    from manifests.split import SplitPlan, assign, with_split
+
+    plan = SplitPlan.parse(fractions, group_by, seed)
+    table = read_rows(faces, "balanced.parquet", "balance")
+    report = assign(table, plan)
+    write_table(with_split(table, report), out := out or output(faces, "split"))
+    click.echo(f"{report.text()}\nwritten to {out}")
 
 
 class ShardCount(click.ParamType):
@@ -93,6 +219,31 @@ def shard(
     plan = SplitPlan.parse(split, group_by, seed)
     options = ShardOptions(plan, count, image_format, quality, overwrite)
     click.echo(write_shards(faces, shards, options).text())
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
+@click.pass_context
+def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
+    """Measure what the splits of PATH share: families, files, near-identical images.
+
+    PATH is a shards folder, a faces folder with its split.parquet, a CSV or parquet table
+    with the columns split, label, video (or videoname) and original, or a folder of crops
+    sorted as train/real, train/fake, test/real ... Exit code 3 where anything is shared.
+
+    \b
+    Example:
+      dfdc-prep audit shards
+      dfdc-prep audit split.csv --json
+    """
+    from dfdc_prep.evidence import gather
+    from manifests.audit import audit as compare
+
+    evidence = gather(path)
+    report = compare(evidence.table, evidence.prints, evidence.printed)
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+    ctx.exit(DONE_WITH_FAILURES if report.leaking else 0)
 
 
 @main.command()

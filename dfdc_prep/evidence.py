@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from dfdc_prep.cropset import read_folders
@@ -89,4 +90,35 @@ def _read(root: str, path: str | None) -> bytes | None:
 
 
 def _looked_at(table: pa.Table, images: Iterator[bytes | None]) -> Evidence:
-    return Evidence(table, None, None)
+    """Hash every image as it comes; where one is missing, the row keeps the sha256 it has."""
+    rows = table.num_rows
+    shas: list[str | None] = [None] * rows
+    prints, printed = np.zeros(rows, np.uint64), np.zeros(rows, bool)
+    bar = tqdm(total=rows, desc="images", unit=" images", disable=None)
+    with bar, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for at, (sha, print_) in enumerate(_in_blocks(pool, images)):
+            shas[at] = sha
+            if print_ is not None:
+                prints[at], printed[at] = print_, True
+            bar.update()
+    if not printed.any():
+        return Evidence(table, None, None)
+    seen = pa.array(shas, pa.string())
+    if "sha256" in table.column_names:
+        seen = pc.coalesce(seen, table["sha256"])
+        table = table.drop_columns(["sha256"])
+    return Evidence(table.append_column("sha256", seen), prints, printed)
+
+
+def _in_blocks(
+    pool: ThreadPoolExecutor, images: Iterator[bytes | None]
+) -> Iterator[tuple[str | None, int | None]]:
+    """Hash in threads, a block at a time, so that memory does not grow with the images."""
+    while block := list(islice(images, 1000)):
+        yield from pool.map(_hash, block)
+
+
+def _hash(image: bytes | None) -> tuple[str | None, int | None]:
+    if image is None:
+        return None, None
+    return hashlib.sha256(image).hexdigest(), fingerprint(image)

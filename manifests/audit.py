@@ -38,6 +38,7 @@ class Audit:
         torn: for video and family, how many stand in more than one split, and of how many.
         families, files, images: the leaks between each pair of splits by family, by equal
             bytes and by near-identical image; None where the table cannot tell.
+        compared: how many images could be compared.
         worst: the families with the most rows outside the split that has most of them.
     """
 
@@ -46,6 +47,7 @@ class Audit:
     families: list[Leak]
     files: list[Leak] | None
     images: list[Leak] | None
+    compared: int
     worst: list[Kin]
 
     @property
@@ -68,6 +70,8 @@ class Audit:
         lines += _lines(self.families, "families", "")
         lines += _lines(self.files, "files", "no sha256 and no images at hand")
         lines += _lines(self.images, "near-identical images", "no images at hand")
+        if self.images is not None and self.compared < sum(self.rows.values()):
+            lines.append(f"only {self.compared:,} images could be read and compared")
         lines += [
             f"worst family {kin.name}: "
             + ", ".join(f"{rows:,} in {split}" for split, rows in kin.rows.items())
@@ -91,6 +95,7 @@ def audit(table: pa.Table, prints: Prints | None = None, printed: Mask | None = 
     where = _splits(table)
     family, names = families.kin(table)
     (video,), _ = encode(table["video"])
+    known = np.ones(table.num_rows, bool) if printed is None else printed
     seen = presence(family, where.split, len(where.split_names))
     standing = {
         "videos": presence(video, where.split, len(where.split_names)),
@@ -101,7 +106,8 @@ def audit(table: pa.Table, prints: Prints | None = None, printed: Mask | None = 
         {what: (int((one.sum(axis=1) > 1).sum()), len(one)) for what, one in standing.items()},
         by_reach(family, seen, seen, where),
         _same_bytes(table, where),
-        None if prints is None else _alike(prints, printed, where),
+        None if prints is None else _alike(prints, known, where),
+        0 if prints is None else int(known.sum()),
         _worst(family, seen, names, where),
     )
 
@@ -135,8 +141,7 @@ def _same_bytes(table: pa.Table, where: Splits) -> list[Leak] | None:
     return by_key(file, where)
 
 
-def _alike(prints: Prints, printed: Mask | None, where: Splits) -> list[Leak]:
-    known = np.ones(len(prints), bool) if printed is None else printed
+def _alike(prints: Prints, known: Mask, where: Splits) -> list[Leak]:
     image = np.full(len(prints), -1, np.int64)
     distinct, image[known] = np.unique(prints[known], return_inverse=True)
     seen = presence(image, where.split, len(where.split_names))

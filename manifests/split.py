@@ -19,9 +19,9 @@ from manifests.deal import Counts, deal, quotas
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key
 from manifests.plan import SplitPlan
-from manifests.schema import LABELS
+from manifests.schema import LABELS, SPLIT_COLUMNS
 
-__all__ = ["Assignment", "SplitPlan", "assign"]
+__all__ = ["Assignment", "SplitPlan", "assign", "with_split"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,13 @@ def assign(table: pa.Table, plan: SplitPlan) -> Assignment:
         _tally(split, label, len(plan.names)),
         tuple(by_key(family, Splits(split, label, plan.names, LABELS))),
     )
+
+
+def with_split(table: pa.Table, assignment: Assignment) -> pa.Table:
+    """The table with its `split`; one it had before is replaced."""
+    if "split" in table.column_names:
+        table = table.drop_columns(["split"])
+    return table.append_column(SPLIT_COLUMNS[0], assignment.names)
 
 
 def _tally(split: Codes, label: Codes, splits: int) -> Counts:
