@@ -4,9 +4,9 @@ import os
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
@@ -32,7 +32,8 @@ def write_table(table: pa.Table, path: Path) -> None:
     os.close(handle)
     try:
         if path.suffix == ".csv":
-            pv.write_csv(table, name, pv.WriteOptions(quoting_style="needed"))
+            frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+            frame.to_csv(name, index=False, lineterminator="\n")
         else:
             pq.write_table(table, name, compression="zstd")
         with open(name, "rb") as written:

@@ -21,6 +21,7 @@ Prints = npt.NDArray[np.uint64]
 BITS = 4
 #: Pixels an image may have at most before it counts as unreadable.
 _PIXELS = 50_000_000
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def fingerprint(data: bytes) -> int | None:
@@ -30,7 +31,7 @@ def fingerprint(data: bytes) -> int | None:
             if image.width * image.height > _PIXELS:
                 return None
             bits = imagehash.phash(image).hash
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, *_BOMBS):
         return None
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
