@@ -93,8 +93,7 @@ def audit(table: pa.Table, prints: Prints | None = None, printed: Mask | None = 
         TableError: no row, no split in some row, or only one split.
     """
     where = _splits(table)
-    family, names = families.kin(table)
-    (video,), _ = encode(table["video"])
+    video, family, names = families.kin(table)
     known = np.ones(table.num_rows, bool) if printed is None else printed
     seen = presence(family, where.split, len(where.split_names))
     standing = {
@@ -103,7 +102,10 @@ def audit(table: pa.Table, prints: Prints | None = None, printed: Mask | None = 
     }
     return Audit(
         dict(zip(where.split_names, np.bincount(where.split).tolist(), strict=True)),
-        {what: (int((one.sum(axis=1) > 1).sum()), len(one)) for what, one in standing.items()},
+        {
+            what: (int((one.sum(axis=1) > 1).sum()), int(one.any(axis=1).sum()))
+            for what, one in standing.items()
+        },
         by_reach(family, seen, seen, where),
         _same_bytes(table, where),
         None if prints is None else _alike(prints, known, where),
@@ -151,6 +153,7 @@ def _alike(prints: Prints, known: Mask, where: Splits) -> list[Leak]:
 def _worst(family: Codes, seen: Mask, names: pa.Array, where: Splits) -> list[Kin]:
     """The families with most rows outside their main split; of equal ones the first by name."""
     torn = np.flatnonzero(seen.sum(axis=1) > 1)
+    torn = torn[pc.sort_indices(names.take(torn)).to_numpy()]
     place = np.full(len(seen), -1, np.int64)
     place[torn] = np.arange(len(torn))
     inside = place[family] >= 0

@@ -97,7 +97,8 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         TableError: no row, only one class, or (pairs) no crop that has its partner.
     """
     rows = gather(table, labels(table))
-    place = np.argsort(rows.at)
+    place = np.empty_like(rows.at)
+    place[rows.at] = np.arange(len(place))
     units = match(table, rows, options.seed) if options.strategy == "pairs" else rows
     if options.frames_per_clip is not None:
         units = units.where(thin(units.clip, units.frame, options.frames_per_clip))
@@ -130,12 +131,14 @@ class _Class:
 
 
 def _ordered(rows: Rows, label: int, options: BalanceOptions) -> _Class:
-    mine = rows.where(rows.label == label)
-    clip, first, size = np.unique(mine.clip, return_index=True, return_counts=True)
-    order = np.random.RandomState(options.seed).permutation(len(clip))
+    mine = np.flatnonzero(rows.label == label)
+    clip = rows.clip[mine]
+    first = np.flatnonzero(np.diff(clip, prepend=-1))  # rows are sorted by clip
+    size = np.diff(first, append=len(clip))
+    order = np.random.RandomState(options.seed).permutation(len(first))
     if options.strategy == "spread" and LABELS[label] == FAKE:
-        order = order[_turns(mine.family[first][order])]
-    return _Class(clip[order], size[order].astype(np.int64))
+        order = order[_turns(rows.family[mine[first]][order])]
+    return _Class(clip[first][order], size[order])
 
 
 def _turns(family: Codes) -> Codes:

@@ -1,12 +1,13 @@
 """The rows of a table gathered by clip, in an order that does not depend on theirs."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pyarrow as pa
 
 from manifests import families
-from manifests.codes import Codes, Mask, encode_sorted, numbers, pair
+from manifests.codes import Codes, Mask, encode, encode_sorted, numbers
+from manifests.schema import LABELS
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,52 @@ def gather(table: pa.Table, label: Codes) -> Rows:
         table: with the column video; part, frame, face and path where they are known.
         label: int64 [rows], each row's label as its place in LABELS.
     """
-    (clip,), _ = encode_sorted(table["video"])
+    (clip,), videos = encode_sorted(table["video"])
     if "part" in table.column_names:
         (part,), _ = encode_sorted(table["part"])
-        clip = pair(part, clip)
-    clip = pair(clip, label)
-    (family,), _ = encode_sorted(families.of(table))
+        clip = part * len(videos) + clip
+    clip = clip * len(LABELS) + label
+    (family,), _ = encode(families.of(table))
     frame, face = numbers(table, "frame"), numbers(table, "face")
     rows = Rows(np.arange(len(clip)), clip, label, family, frame, face)
-    return rows.where(_order(table, rows))
+    rows = rows.where(_order(table, rows))
+    return replace(rows, clip=_runs(rows.clip), family=_in_turn(rows.family))
 
 
 def _order(table: pa.Table, rows: Rows) -> Codes:
-    """The numbers of the rows as they are sorted; paths count only where all else is equal."""
-    keys = [key for key in (rows.face, rows.frame) if key.max(initial=-1) >= 0]
-    order = np.lexsort((*keys, rows.clip))
-    tied = np.ones(max(len(order) - 1, 0), bool)
-    for key in (*keys, rows.clip):
-        tied &= key[order[1:]] == key[order[:-1]]
-    if tied.any() and "path" in table.column_names:
-        (path,), _ = encode_sorted(table["path"])
-        order = np.lexsort((path, *keys, rows.clip))
+    """The numbers of the rows as they are sorted; a further key counts only among equals."""
+    order = np.argsort(rows.clip)
+    keys = [rows.clip]
+    for further in (rows.frame, rows.face, None):
+        tied = np.ones(max(len(order) - 1, 0), bool)
+        for key in keys:
+            tied &= key[order[1:]] == key[order[:-1]]
+        if not tied.any():
+            break
+        keys.insert(0, _paths(table) if further is None else further)
+        order = np.lexsort(keys)
     return order
+
+
+def _paths(table: pa.Table) -> Codes:
+    if "path" not in table.column_names:
+        return np.zeros(table.num_rows, np.int64)
+    (path,), _ = encode_sorted(table["path"])
+    return path
+
+
+def _runs(sorted_codes: Codes) -> Codes:
+    """Codes that stand together, numbered anew from zero on, int64 [rows]."""
+    return np.cumsum(np.diff(sorted_codes, prepend=sorted_codes[:1]) != 0)
+
+
+def _in_turn(codes: Codes) -> Codes:
+    """Dense codes numbered anew by the first row each stands in, int64 [rows]."""
+    first = np.full(int(codes.max(initial=-1)) + 1, len(codes))
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    turn = np.empty(len(first), np.int64)
+    turn[np.argsort(first)] = np.arange(len(first))
+    return turn[codes]
 
 
 def thin(clip: Codes, frame: Codes, most: int) -> Mask:
@@ -84,8 +109,6 @@ def thin(clip: Codes, frame: Codes, most: int) -> Mask:
     place = np.arange(len(owner)) - np.searchsorted(owner, owner)
     have = np.bincount(owner)[owner]
     wanted = np.minimum(most, have)
-    kept = (2 * (place + 1) * wanted + have) // (2 * have) > (2 * place * wanted + have) // (
-        2 * have
-    )
-    thinned: Mask = kept[np.cumsum(first) - 1]
+    before, after = ((2 * at * wanted + have) // (2 * have) for at in (place, place + 1))
+    thinned: Mask = (after > before)[np.cumsum(first) - 1]
     return thinned

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sklearn.model_selection import train_test_split
 
 from manifests import families
-from manifests.codes import Codes, encode, encode_sorted, labels
+from manifests.codes import Codes, encode_sorted, labels
 from manifests.deal import Counts, deal, quotas
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key
@@ -89,14 +89,14 @@ def assign(table: pa.Table, plan: SplitPlan) -> Assignment:
         TableError: no row, no such column, or an empty cell in it.
     """
     label = labels(table)
+    (family,), names = encode_sorted(families.of(table))
     if plan.group_by == "none":
         split = _at_random(label, plan)
         wanted = _tally(split, label, len(plan.names))
     else:
-        group = _groups(table, plan.group_by)
+        group = _groups(table, plan.group_by, family, len(names))
         wanted = _wanted(label, plan)
         split = _by_group(group, label, wanted, plan.seed)
-    (family,), _ = encode(families.of(table))
     return Assignment(
         pa.array(plan.names).take(pa.array(split)),
         plan,
@@ -124,13 +124,16 @@ def _wanted(label: Codes, plan: SplitPlan) -> Counts:
     return np.stack([quotas(count, plan.weights) for count in have], axis=1)
 
 
-def _groups(table: pa.Table, group_by: str) -> Codes:
+def _groups(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
     """What may not be torn apart: families, or families tied together by a column's values.
+
+    Args:
+        family: int64 [rows], each row's family, numbered by name.
+        count: how many families there are.
 
     Returns:
         int64 [rows], numbered by name and not by the order of the rows.
     """
-    (family,), names = encode_sorted(families.of(table))
     if group_by in ("original", "family"):
         return family
     if group_by not in table.column_names:
@@ -144,16 +147,20 @@ def _groups(table: pa.Table, group_by: str) -> Codes:
             f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows without; "
             f"group by another column"
         )
-    return families.tie(len(names) + len(values), family, len(names) + value)[family]
+    return families.tie(count + len(values), family, count + value)[family]
 
 
 def _by_group(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:
     """The split of each row, int64 [rows]: every group whole in one."""
     sizes = _tally(group, label, int(group.max()) + 1)
-    kinds, kind, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
+    most = int(sizes.max()) + 1
+    code, kind, counts = np.unique(
+        sizes[:, 0] * most + sizes[:, 1], return_inverse=True, return_counts=True
+    )
+    kinds = np.stack(np.divmod(code, most), axis=1)
     dealt = deal(kinds, counts, wanted)
     drawn = np.random.RandomState(seed).permutation(len(sizes))
-    drawn = drawn[np.argsort(kind.ravel()[drawn], kind="stable")]
+    drawn = drawn[np.argsort(kind[drawn], kind="stable")]
     split = np.empty(len(sizes), np.int64)
     split[drawn] = np.repeat(np.tile(np.arange(len(wanted)), len(kinds)), dealt.ravel())
     return split[group]
