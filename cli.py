@@ -3,7 +3,9 @@
 Libraries are imported inside the commands, so that `dfdc-prep --help` answers at once.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -116,6 +118,269 @@ def extract(
     if tally.failed:
         click.echo(f"{tally.failed:,} clips failed; {out / 'clips.parquet'} names them", err=True)
         ctx.exit(DONE_WITH_FAILURES)
+@main.command("import")
+@click.argument("crops_dir", type=click.Path(path_type=Path))
+@click.argument("metadata_csv", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path), default="faces")
+@click.option("--overwrite", is_flag=True, help="Replace a faces folder of another table.")
+@click.pass_context
+def import_(
+    ctx: click.Context, crops_dir: Path, metadata_csv: Path, out: Path, overwrite: bool
+) -> None:
+    """Make a faces folder OUT of crops that are already cut, such as Kaggle's deepfake_faces.
+
+    CROPS_DIR holds 224x224 images. METADATA_CSV has label (REAL/FAKE, real/fake, 0/1) and
+    path, or videoname to find images by their stem; video, original, part, frame and face
+    where they are known. The images are linked or copied, never encoded anew. Exit code 3
+    where a row or an image was left out; clips.parquet names each.
+
+    \b
+    Example:
+      dfdc-prep import faces_224 metadata.csv faces
+    """
+    from dfdc_prep.importer import import_crops
+
+    report = import_crops(crops_dir, metadata_csv, out, overwrite)
+    click.echo(f"{report.text()}\nwritten to {out}")
+    ctx.exit(DONE_WITH_FAILURES if report.failed else 0)
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
+def summary(faces: Path, as_json: bool) -> None:
+    """Print what FACES holds: the paper's Table 1, classes, families, yield, face sizes.
+
+    FACES is a faces folder, or a bare table: any CSV or parquet file with the columns
+    video (or videoname, or path), label and, if known, original.
+
+    \b
+    Example:
+      dfdc-prep summary
+      dfdc-prep summary metadata.csv --json
+    """
+    from manifests.inputs import read_clip_log, read_rows
+    from manifests.summary import summarize
+
+    report = summarize(read_rows(faces, "manifest.parquet", "extract"), read_clip_log(faces))
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option(
+    "--per-class",
+    type=click.IntRange(1),
+    show_default="16000, or as many as the smaller class has",
+    help="Crops of each label.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(["random", "spread", "pairs"]),
+    default="random",
+    show_default=True,
+    help="Random clips; fakes of as many originals as there are; or a fake with its original.",
+)
+@click.option("--seed", default=42, show_default=True, help="Chooses the clips.")
+@click.option(
+    "--frames-per-clip",
+    type=click.IntRange(1),
+    show_default="all",
+    help="Frames taken of each clip, evenly spread.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="FACES/balanced.parquet; of a bare table, balanced.csv here",
+    help="Where to write the rows, as CSV or parquet.",
+)
+def balance(
+    faces: Path,
+    per_class: int | None,
+    strategy: Any,
+    seed: int,
+    frames_per_clip: int | None,
+    out: Path | None,
+) -> None:
+    """Choose as many REAL crops of FACES as FAKE ones.
+
+    Clips stay whole unless --frames-per-clip thins them, and the same seed chooses the same
+    crops whatever order they come in. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep balance
+      dfdc-prep balance --strategy spread --per-class 2000
+      dfdc-prep balance metadata.csv --out balanced.csv
+    """
+    from manifests.balance import BalanceOptions
+    from manifests.balance import balance as choose
+    from manifests.files import write_table
+    from manifests.inputs import output, read_rows
+
+    options = BalanceOptions(per_class, strategy, seed, frames_per_clip)
+    report = choose(read_rows(faces, "manifest.parquet", "extract"), options)
+    write_table(report.table, out := out or output(faces, "balanced"))
+    click.echo(f"{report.text()}\nwritten to {out}")
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.option(
+    "--split",
+    "fractions",
+    default="56/24/20",
+    show_default=True,
+    help="Train/validation/test, or named as in fit=70/dev=20/test=10.",
+)
+@click.option(
+    "--group-by",
+    default="original",
+    show_default=True,
+    help="What stays in one split: original (a family), a column, or none (and tell the leak).",
+)
+@click.option("--seed", default=42, show_default=True, help="Chooses among equal families.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="FACES/split.parquet; of a bare table, split.csv here",
+    help="Where to write the rows with their split, as CSV or parquet.",
+)
+def split(faces: Path, fractions: str, group_by: str, seed: int, out: Path | None) -> None:
+    """Give every balanced crop of FACES its split, and write only that table.
+
+    The counts are exact wherever whole families can make them, for each label; where they
+    cannot, the nearest ones, with what falls short. `--group-by none` is the paper's own
+    random split, which leaks; how much is printed. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep split
+      dfdc-prep split --split 80/10/10 --group-by part
+      dfdc-prep split balanced.csv --group-by none --out paper.csv
+    """
+    from manifests.files import write_table
+    from manifests.inputs import output, read_rows
+    from manifests.split import SplitPlan, assign, with_split
+
+    plan = SplitPlan.parse(fractions, group_by, seed)
+    table = read_rows(faces, "balanced.parquet", "balance")
+    report = assign(table, plan)
+    write_table(with_split(table, report), out := out or output(faces, "split"))
+    click.echo(f"{report.text()}\nwritten to {out}")
+
+
+class ShardCount(click.ParamType):
+    """A number of train shards, or auto."""
+
+    name = "integer or auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        return None if value == "auto" else click.IntRange(1, 9999).convert(value, param, ctx)
+
+
+@main.command()
+@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.argument("shards", type=click.Path(path_type=Path), default="shards")
+@click.option("--split", default="56/24/20", show_default=True, help="Train/validation/test.")
+@click.option(
+    "--group-by",
+    default="original",
+    show_default=True,
+    help="What stays in one split: original (a family), a column, or none (and tell the leak).",
+)
+@click.option("--seed", default=42, show_default=True, help="Of the split and of the shuffle.")
+@click.option(
+    "--shards",
+    "count",
+    type=ShardCount(),
+    default="auto",
+    show_default=True,
+    help="Train shards; auto: 16 or more of 20 to 200 MB where the data allow.",
+)
+@click.option(
+    "--image-format",
+    type=click.Choice(["as-is", "jpeg"]),
+    default="as-is",
+    show_default=True,
+    help="Copy the crops, or encode them anew: smaller, and some traces of fakes are lost.",
+)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace shards of another manifest or options.")
+def shard(
+    faces: Path,
+    shards: Path,
+    split: str,
+    group_by: str,
+    seed: int,
+    count: int | None,
+    image_format: str,
+    quality: int,
+    overwrite: bool,
+) -> None:
+    """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
+
+    No family stands in two splits. The folder appears when it is whole, and the same
+    crops and options give the same bytes. TensorFlow Datasets, Croissant, pandas and
+    DuckDB read it without this project.
+
+    \b
+    Example:
+      dfdc-prep shard
+      dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
+    """
+    from dfdc_prep.shards import ShardOptions, write_shards
+    from manifests.split import SplitPlan
+
+    plan = SplitPlan.parse(split, group_by, seed)
+    options = ShardOptions(plan, count, image_format, quality, overwrite)
+    click.echo(write_shards(faces, shards, options).text())
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
+@click.pass_context
+def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
+    """Measure what the splits of PATH share: families, files, near-identical images.
+
+    PATH is a shards folder, a faces folder with its split.parquet, a CSV or parquet table
+    with the columns split, label, video (or videoname) and original, or a folder of crops
+    sorted as train/real, train/fake, test/real ... Exit code 3 where anything is shared.
+
+    \b
+    Example:
+      dfdc-prep audit shards
+      dfdc-prep audit split.csv --json
+    """
+    from dfdc_prep.evidence import gather
+    from manifests.audit import audit as compare
+
+    evidence = gather(path)
+    report = compare(evidence.table, evidence.prints, evidence.printed)
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
+    ctx.exit(DONE_WITH_FAILURES if report.leaking else 0)
+
+
+@main.command()
+@click.argument("shards", type=click.Path(path_type=Path), default="shards")
+@click.pass_context
+def verify(ctx: click.Context, shards: Path) -> None:
+    """Read SHARDS back whole: checksums, counts, images, labels and families.
+
+    Names the shard, the record and the fault, and ends with exit code 1 where there is one.
+
+    \b
+    Example:
+      dfdc-prep verify shards
+    """
+    from dfdc_prep.verify import verify as read_back
+
+    report = read_back(shards)
+    click.echo(report.text())
+    ctx.exit(1 if report.faults else 0)
 
 
 if __name__ == "__main__":

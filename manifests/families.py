@@ -32,12 +32,44 @@ def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.Chunked
     Returns:
         string [rows], in the order of the rows; the order itself changes no name.
     """
-    believed = pc.if_else(pc.equal(label, FAKE), original, pa.scalar(None, pa.string()))
+    believed = _believed(label, original)
     (child, parent), names = encode(video, believed)
     made = parent >= 0
-    tree = tie(len(names), child[made], parent[made])
-    founder = _founders(tree, child[made], names)
-    return names.take(founder[tree[child]])
+    return names.take(_founders(child[made], parent[made], names)[child])
+
+
+def of(table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """The family of every row of a table: its family column, or told from the originals.
+
+    The column comes first: it was written when every clip was known, and the table may
+    have lost the clips in between since.
+    """
+    if "family" in table.column_names:
+        return table["family"]
+    return resolve(table["video"], table["label"], table["original"])
+
+
+def kin(table: pa.Table) -> tuple[Codes, Codes, pa.Array]:
+    """The families of a table believing nothing: its family column and its originals together.
+
+    Returns:
+        The clip and the family of each row, int64 [rows] each, both numbers of a name;
+        and the names.
+    """
+    believed = _believed(table["label"], table["original"])
+    told = [table["family"]] if "family" in table.column_names else []
+    (child, *parents), names = encode(table["video"], believed, *told)
+    made = [(parent >= 0) & (parent != child) for parent in parents]
+    if len(parents) > 1:
+        made[1] &= parents[1] != parents[0]
+    first = np.concatenate([child[tied] for tied in made])
+    second = np.concatenate([parent[tied] for parent, tied in zip(parents, made, strict=True)])
+    return child, _founders(first, second, names)[child], names
+
+
+def _believed(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The originals of fakes; what stands beside a REAL clip is not believed."""
+    return pc.if_else(pc.equal(label, FAKE), original, pa.scalar(None, pa.string()))
 
 
 def tie(nodes: int, first: Codes, second: Codes) -> Codes:
@@ -48,10 +80,21 @@ def tie(nodes: int, first: Codes, second: Codes) -> Codes:
     """
     ones = np.ones(len(first), np.int8)
     graph = coo_matrix((ones, (first, second)), shape=(nodes, nodes))
-    return connected_components(graph, directed=False)[1].astype(np.int64)
+    group: Codes = connected_components(graph, directed=False)[1].astype(np.int64)
+    return group
 
 
-def _founders(tree: Codes, made: Codes, names: pa.Array) -> Codes:
+def _founders(child: Codes, parent: Codes, names: pa.Array) -> Codes:
+    """The name each name goes back to when child[i] was made from parent[i], int64 [names]."""
+    founder = np.arange(len(names))
+    founder[child] = parent
+    if (founder[child] == parent).all() and (founder[founder] == founder).all():
+        return founder  # one original each and no chain: all of DFDC
+    tree = tie(len(names), child, parent)
+    return _roots(tree, child[child != parent], names)[tree]
+
+
+def _roots(tree: Codes, made: Codes, names: pa.Array) -> Codes:
     """The node each tree is named after: its root, or the first by name where it has not one."""
     trees = int(tree.max(initial=-1)) + 1
     rooted = np.ones(len(tree), bool)

@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,9 +20,10 @@ def sort_manifest(table: pa.Table) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table as parquet so that `path` either holds all of it or is untouched.
+    """Write a table so that `path` either holds all of it or is untouched.
 
-    The same rows give the same bytes: one writer, fixed compression, no timestamp.
+    A path that ends in .csv becomes a CSV with a header, any other parquet. The same rows
+    give the same bytes: one writer, fixed compression, no timestamp.
 
     Raises:
         OSError: the folder cannot be written; nothing is left behind.
@@ -29,7 +31,11 @@ def write_table(table: pa.Table, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        pq.write_table(table, name, compression="zstd")
+        if path.suffix == ".csv":
+            frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+            frame.to_csv(name, index=False, lineterminator="\n")
+        else:
+            pq.write_table(table, name, compression="zstd")
         with open(name, "rb") as written:
             os.fsync(written.fileno())
         os.chmod(name, 0o644)

@@ -78,21 +78,28 @@ def by_key(key: Codes, where: Splits) -> list[Leak]:
         where: the split and the label of the same rows.
     """
     seen = presence(key, where.split, len(where.split_names))
-    return [_leak(key, seen, first, second, where) for first, second in _pairs(where)]
+    return by_reach(key, seen, seen, where)
 
 
-def _pairs(where: Splits) -> list[tuple[int, int]]:
-    return list(combinations(range(len(where.split_names)), 2))
+def by_reach(key: Codes, seen: Mask, reached: Mask, where: Splits) -> list[Leak]:
+    """As `by_key`, where a key may also reach into splits in which it does not stand itself.
+
+    Args:
+        seen: bool [keys, splits], in which splits a key stands.
+        reached: bool [keys, splits], in which splits it, or one like it, stands.
+    """
+    pairs = combinations(range(len(where.split_names)), 2)
+    return [_leak(key, seen, reached, first, second, where) for first, second in pairs]
 
 
-def _leak(key: Codes, seen: Mask, first: int, second: int, where: Splits) -> Leak:
+def _leak(key: Codes, seen: Mask, reached: Mask, first: int, second: int, where: Splits) -> Leak:
     inside = where.split == second
-    known = inside & (key >= 0)
-    known[known] = seen[key[known], first]
+    touched = inside & (key >= 0)
+    touched[touched] = reached[key[touched], first]
     return Leak(
         where.split_names[first],
         where.split_names[second],
-        int((seen[:, first] & seen[:, second]).sum()),
-        where.by_label(known),
+        int((seen[:, second] & reached[:, first]).sum()),
+        where.by_label(touched),
         where.by_label(inside),
     )
