@@ -92,7 +92,7 @@ def encode(features: Mapping[str, bytes | int]) -> bytes:
     """A serialized `tf.train.Example` with one value a feature, int64 or bytes.
 
     The bytes are those of TensorFlow's `SerializeToString(deterministic=True)`: features
-    sorted by name, numbers packed.
+    sorted by name, numbers packed. (Where one name begins another TensorFlow has its own order.)
     """
     entries = []
     for name in sorted(features):

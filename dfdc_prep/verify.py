@@ -151,9 +151,7 @@ def _check_shard(path: Path, rows: list[Row] | None, crew: Crew, bar: RecordBar)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
             crew.check()
             if record is None:
-                faults.append(
-                    Fault(path.name, f"ends, and the manifest has {len(rows or ())}", index)
-                )
+                faults.append(Fault(path.name, "is not there, the manifest has it", index))
                 break
             data, what = record
             what = what or _record_fault(data, row, rows is not None)
@@ -185,7 +183,7 @@ def _record_fault(data: bytes, row: Row | None, compare: bool) -> str:
         return f"its image is not the crop {row['path']} of the manifest"
     wanted = {name: [value] for name, value in content(row).items()}
     wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
-    return f"its {' and '.join(wrong)} differ from the manifest" if wrong else ""
+    return f"differs from the manifest in {' and '.join(wrong)}" if wrong else ""
 
 
 def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:

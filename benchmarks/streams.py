@@ -1,0 +1,132 @@
+"""Images a second of several ways to read shards; run by benchmarks.shards on chosen cores.
+
+Prints one JSON line: the best round of every kind in images a second, and the peak memory.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from dfdc_prep.tfrecord import example, records
+from training import stream
+
+BATCH = 16
+
+
+def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
+    """A bare parallel decode from memory, nothing else."""
+    encoded = []
+    for file in stream.open_shards(shards).files["train"]:
+        encoded += [example(record)["image"][0] for record in records(file)]
+        if len(encoded) >= min(images, 3000):
+            break
+    data = tf.data.Dataset.from_tensor_slices(encoded).repeat()
+    return data.map(decode, num_parallel_calls=tf.data.AUTOTUNE), 1
+
+
+def decode(image: Any) -> Any:
+    return tf.io.decode_image(image, channels=3, expand_animations=False)
+
+
+def ours(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
+    return stream.dataset(shards, "train", BATCH, training=True, repeat=True), BATCH
+
+
+def loose(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
+    """Ours where the order need not be the same every time."""
+    data = stream.dataset(shards, "train", BATCH, training=True, repeat=True, deterministic=False)
+    return data, BATCH
+
+
+def tfds(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
+    """TensorFlow Datasets' own reader, shard files shuffled."""
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(str(shards))
+    data = builder.as_dataset(split="train", shuffle_files=True, as_supervised=True)
+    return data.repeat().batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE), BATCH
+
+
+def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
+    """What Keras offers for a folder of images, REAL/ and FAKE/ beside the shards."""
+    import keras
+
+    data = keras.utils.image_dataset_from_directory(
+        shards.parent / "by_label",
+        batch_size=BATCH,
+        image_size=(stream.SIDE, stream.SIDE),
+        verbose=False,
+    )
+    # The last batch is smaller: counted as whole, in its favour.
+    return data.repeat(), BATCH
+
+
+KINDS: dict[str, Callable[[Path, int], tuple[tf.data.Dataset, int]]] = {
+    "bare": bare,
+    "ours": ours,
+    "loose": loose,
+    "tfds": tfds,
+    "keras": keras_folder,
+}
+
+
+def rate(batches: Iterator[Any], size: int, images: int) -> float:
+    """Images a second over the next `images`."""
+    start = time.perf_counter()
+    for _ in range(0, images, size):
+        next(batches)
+    return images / (time.perf_counter() - start)
+
+
+def best_rates(shards: Path, kinds: list[str], images: int, rounds: int) -> dict[str, float]:
+    """The best round of every kind; the kinds take turns, so that a slow minute hits all."""
+    best = dict.fromkeys(kinds, 0.0)
+    for _ in range(rounds):
+        for kind in kinds:
+            data, size = KINDS[kind](shards, images)
+            batches = iter(data)
+            rate(batches, size, 512)
+            best[kind] = max(best[kind], rate(batches, size, images))
+    return best
+
+
+def read_all(shards: Path) -> float:
+    """Seconds to read and decode every record of every split, in order."""
+    start = time.perf_counter()
+    for split in stream.open_shards(shards).files:
+        for _ in stream.dataset(shards, split, BATCH):
+            pass
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shards", type=Path)
+    parser.add_argument("--kinds", default="")
+    parser.add_argument("--images", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--epoch", action="store_true", help="one epoch of train, for its memory")
+    parser.add_argument("--all", action="store_true", help="seconds to read everything")
+    options = parser.parse_args()
+    kinds = options.kinds.split(",") if options.kinds else []
+    found: dict[str, float] = best_rates(options.shards, kinds, options.images, options.rounds)
+    if options.epoch:
+        for _ in stream.dataset(options.shards, "train", BATCH, training=True):
+            pass
+    if options.all:
+        found["all"] = min(read_all(options.shards) for _ in range(options.rounds))
+    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()
