@@ -196,7 +196,7 @@ def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:
         stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
         stream.options = {
             "preset": "veryfast",
-            "crf": "20",
+            "crf": "24",
             "threads": "1",
             "g": "250",
             "mbtree": "0",
