@@ -75,7 +75,7 @@ class Swap:
         red, green, blue = rng.normal(0, 4, 3)
         return cls(
             strength=rng.uniform(0.88, 1),
-            fit=rng.uniform(0.4, 1),
+            fit=rng.uniform(0.2, 0.7),
             blur=rng.uniform(0.3, 1.2),
             tone=(float(red), float(green), float(blue)),
         )
