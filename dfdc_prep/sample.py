@@ -79,17 +79,17 @@ class Family:
         fake: Entry = {"label": FAKE, "split": "train", "original": self.original}
         return listed | {name: fake for name, _ in self.fakes}
 
-    def write(self, folder: Path) -> None:
-        """Write the family's clips into its part's folder."""
+    def clips(self) -> list[tuple[str, Swap | None]]:
+        """The clips to write; an original has no swap."""
+        own: list[tuple[str, Swap | None]] = [(self.original, None)] if self.on_disk else []
+        return [*own, *self.fakes]
+
+    def film(self, swap: Swap | None) -> Iterator[Image]:
+        """The frames of the original or of a fake, I420."""
         if self.person is None:
-            write_clip(folder / self.original, self.scene, self.scene.landscape())
-            return
+            return self.scene.landscape()
         body, face = portraits()[self.person], portraits()[1 - self.person]
-        if self.on_disk:
-            write_clip(folder / self.original, self.scene, self.scene.film(body, body.image))
-        for name, swap in self.fakes:
-            frames = self.scene.film(body, swap_face(body, face, swap))
-            write_clip(folder / name, self.scene, frames)
+        return self.scene.film(body, swap_face(body, face, swap) if swap else body.image)
 
 
 def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport:
@@ -176,12 +176,18 @@ def _write_tree(root: Path, plans: list[Family]) -> None:
                 entries |= family.entries()
         (folder / "metadata.json").write_text(json.dumps(dict(sorted(entries.items()))))
     portraits()
+    clips = [(family, *clip) for family in plans for clip in family.clips()]
+
+    def write(family: Family, name: str, swap: Swap | None) -> None:
+        path = root / f"dfdc_train_part_{family.part}" / name
+        write_clip(path, family.scene, family.film(swap))
+
     # Threads, for OpenCV and the encoder let go of Python's lock.
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(plans), unit="family", desc="sample", disable=None) as bar,
+        tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
     ):
-        for _ in pool.map(lambda f: f.write(root / f"dfdc_train_part_{f.part}"), plans):
+        for _ in pool.map(write, *zip(*clips, strict=True)):
             bar.update()
 
 

@@ -1,6 +1,10 @@
 """The sample data set: the same each time, shaped like DFDC, fake in the face and nowhere else."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -192,3 +196,15 @@ def test_the_command_refuses_in_one_sentence(built: Path) -> None:
     assert done.stderr.startswith("error: expected a new or empty folder")
     assert done.stderr.count("\n") == 1
     assert CliRunner().invoke(main, ["sample", "x", "--families", "1"]).exit_code == 2
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "cli", "sample", str(tmp_path / "dfdc")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as build:
+        while build.poll() is None and not list(tmp_path.rglob("*.mp4")):
+            time.sleep(0.05)
+        build.send_signal(signal.SIGINT)
+        assert build.wait() == 130
+        assert build.stderr is not None
+        assert build.stderr.read().startswith("interrupted:")
+    assert not list(tmp_path.iterdir())
