@@ -30,6 +30,30 @@ def main() -> None:
 
 
 @main.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--families", type=click.IntRange(min=2), default=12, help="Originals and their fakes."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=42, help="The same seed gives the same bytes."
+)
+def sample(folder: Path, families: int, seed: int) -> None:
+    """Build a small DFDC-shaped data set in DIR, with no download.
+
+    Each family is an original clip of two to three seconds and one to three fakes of it, whose
+    face is swapped by landmarks; the last family lacks its original, and a landscape has no
+    face.
+
+    \b
+    Example:
+      dfdc-prep sample dfdc --families 12
+    """
+    from dfdc_prep.sample import build_sample
+
+    click.echo(build_sample(folder, families, seed).text())
+
+
+@main.command()
 @click.argument("source", type=click.Path(path_type=Path), default="dfdc")
 @click.argument("out", type=click.Path(path_type=Path), default="faces")
 @click.option("--frames", type=click.IntRange(1, 10_000), default=1, help="Frames of each clip.")

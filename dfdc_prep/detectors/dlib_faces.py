@@ -19,7 +19,7 @@ HOG_LONG_SIDES = (640, 960, 1920)
 CNN_LONG_SIDES = (640, 1280)
 
 
-def _face_recognition() -> Any:
+def face_recognition_api() -> Any:
     """`face_recognition.api`, whose import warns of `pkg_resources` and quits without it."""
     try:
         with warnings.catch_warnings():
@@ -39,7 +39,7 @@ class Hog:
     name = "hog"
 
     def __init__(self) -> None:
-        self._detector = _face_recognition().face_detector
+        self._detector = face_recognition_api().face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
         return climb(picture, HOG_LONG_SIDES, self._look)
@@ -56,7 +56,7 @@ class Cnn:
     name = "cnn"
 
     def __init__(self) -> None:
-        self._detector = _face_recognition().cnn_face_detector
+        self._detector = face_recognition_api().cnn_face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
         return climb(picture, CNN_LONG_SIDES, self._look)

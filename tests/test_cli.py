@@ -1,0 +1,73 @@
+"""The command line as a whole: help, speed of help, exit codes, one sentence where it fails."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from tests.readme import commands
+
+HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "skimage", "av")
+ORDER = ["sample", "extract", "import", "summary", "balance", "split", "shard", "audit", "verify"]
+
+
+def test_the_commands_stand_in_the_order_of_the_work() -> None:
+    assert list(main.commands) == ORDER
+
+
+@pytest.mark.parametrize("typed", commands())
+def test_every_command_has_an_example(typed: str) -> None:
+    text = commands()[typed].get_help()
+    assert "Example:" in text
+    assert f"\n    {typed} " in text
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in ORDER)])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom cli import main\nmain(sys.argv[1:], standalone_mode=False)\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("heavy: []\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "nowhere"],
+        ["import", "nowhere", "nothing.csv"],
+        ["summary", "nowhere"],
+        ["balance", "nowhere"],
+        ["split", "nowhere"],
+        ["shard", "nowhere"],
+        ["audit", "nowhere"],
+        ["verify", "nowhere"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_wrong_path_is_one_sentence_and_exit_code_1(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: expected ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.iterdir()), "something half-written was left"
+
+
+def test_usage_is_exit_code_2() -> None:
+    for words in (["--no-such-option"], ["unknown"], ["sample"], ["extract", "--frames", "0"]):
+        assert CliRunner().invoke(main, words).exit_code == 2
+
+
+def test_the_version_is_told() -> None:
+    done = CliRunner().invoke(main, ["--version"])
+    assert done.exit_code == 0
+    assert "version" in done.output
