@@ -1,0 +1,86 @@
+"""An epoch's model on disk, so that a run killed at any moment goes on from there.
+
+`checkpoints/epoch-0007.keras` is the compiled model after epoch 7, optimizer included.
+After each epoch history.csv is written first and its checkpoint second, each whole or not
+at all: a row without its checkpoint is dropped on resuming and trained anew. Kept are the
+last epoch, the one before it, and the best as of each, so that falling back one epoch
+never loses the best.
+"""
+
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from training.run import Run, whole
+
+Row = dict[str, float]
+
+
+def best(rows: Sequence[Row]) -> int | None:
+    """The epoch of the lowest validation loss, the first of equals; None before any."""
+    return int(min(rows, key=lambda row: row["val_loss"])["epoch"]) if rows else None
+
+
+def stopped(rows: Sequence[Row], patience: int) -> bool:
+    """Whether no epoch of the last `patience` brought a better validation loss."""
+    chosen = best(rows)
+    return bool(patience and chosen is not None and len(rows) - chosen >= patience)
+
+
+def path_of(run: Run, epoch: int) -> Path:
+    """Where the checkpoint of an epoch lies; epochs count from 1."""
+    return run.checkpoints / f"epoch-{epoch:04d}.keras"
+
+
+def save(run: Run, model: Any, rows: Sequence[Row]) -> None:
+    """Write the history and the checkpoint of its last epoch, then drop what is not needed.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the checkpoints before are untouched.
+    """
+    run.checkpoints.mkdir(exist_ok=True)
+    run.write_history(rows)
+    with whole(path_of(run, len(rows))) as beside:
+        model.save(beside)
+    before = rows[:-1]
+    _prune(run, {len(rows), len(before), best(rows), best(before)})
+
+
+def _prune(run: Run, kept: set[int | None]) -> None:
+    names = {path_of(run, epoch).name for epoch in kept if epoch}
+    for path in run.checkpoints.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+def intact(path: Path) -> bool:
+    """Whether every member of the archive reads back with its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile):
+        return False
+
+
+def restore(run: Run) -> tuple[Any, list[Row]]:
+    """The last good checkpoint's model and the history up to it; (None, []) where none is.
+
+    Broken checkpoints are passed over for the one before.
+    """
+    rows = run.history()
+    for epoch in sorted(_epochs(run), reverse=True):
+        path = path_of(run, epoch)
+        if epoch <= len(rows) and intact(path):
+            return keras.saving.load_model(path), rows[:epoch]
+    return None, []
+
+
+def _epochs(run: Run) -> list[int]:
+    if not run.checkpoints.is_dir():
+        return []
+    matches = (re.fullmatch(r"epoch-(\d{4})\.keras", p.name) for p in run.checkpoints.iterdir())
+    return [int(match[1]) for match in matches if match]
