@@ -151,9 +151,7 @@ def apply(batches: Any, name: str, seed: int) -> Any:
     def batch(index: Any, pair: Any) -> Any:
         images, labels = pair
         seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), index]), images.shape[0])
-        out = tf.map_fn(
-            lambda each: one(*each), (images, seeds), fn_output_signature=images.dtype
-        )
+        out = tf.map_fn(lambda each: one(*each), (images, seeds), fn_output_signature=images.dtype)
         return tf.ensure_shape(out, images.shape), labels
 
     return batches.enumerate().map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)

@@ -51,13 +51,10 @@ def find(*, require_gpu: bool = False) -> Devices:
         TrainingError: a GPU is required and there is none.
     """
     backend = keras.backend.backend()
-    gpus = tuple(
-        name for name in keras.distribution.list_devices() if not name.startswith("cpu")
-    )
+    gpus = tuple(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
     if require_gpu and not gpus:
         raise TrainingError(
             f"expected a GPU for Keras on {backend}, found none; check the driver and the CUDA "
             "libraries, or leave --require-gpu out"
         )
     return Devices(gpus, backend)
-

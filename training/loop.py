@@ -56,7 +56,7 @@ class Plan:
             training=True,
             seed=seed,
             repeat=self.steps_per_epoch is not None,
-        ).take(self.steps)
+        )
         return augment.apply(batches, self.recipe.augmentation, seed)
 
 
@@ -94,7 +94,7 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
         run.write_history(rows)
         if network is None:
             network = model.build(plan.recipe, plan.weights_file, plan.precision)
-    validation = stream.dataset(plan.shards, "validation", plan.batch)
+    validation_steps = -(-stream.count(plan.shards, "validation") // plan.batch)
     for epoch in range(len(rows) + 1, plan.recipe.epochs + 1):
         if checkpoints.stopped(rows, plan.recipe.patience):
             break
@@ -103,7 +103,10 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
             plan.epoch_data(epoch),
             initial_epoch=epoch - 1,
             epochs=epoch,
-            validation_data=validation,
+            steps_per_epoch=plan.steps,
+            validation_data=stream.dataset(plan.shards, "validation", plan.batch),
+            validation_steps=validation_steps,
+            shuffle=False,
             verbose=0,
             callbacks=[Bar(epoch, plan), keras.callbacks.TensorBoard(run.logs, write_graph=False)],
         ).history

@@ -14,7 +14,6 @@ from training.recipes import Recipe
 
 SIZE = 224
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 #: Mean and standard deviation of ImageNet's RGB values, 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -96,7 +95,9 @@ def compile_for(model: Any, recipe: Recipe, *, head_only: bool, steps: int) -> N
         weight_decay=recipe.weight_decay or None,
     )
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.BinaryAccuracy("accuracy")])
+    model.compile(
+        optimizer=optimizer, loss=loss, metrics=[keras.metrics.BinaryAccuracy("accuracy")]
+    )
 
 
 def logit_model(model: Any) -> Any:
@@ -124,4 +125,5 @@ def class_activation(model: Any, features: np.ndarray) -> np.ndarray:
     number, with no gradient to take (Selvaraju et al., 2017, section 3.1).
     """
     kernel = np.asarray(model.get_layer(HEAD).get_weights()[0])[:, 0]
-    return np.maximum(np.asarray(features, np.float32) @ kernel, 0)
+    activation: np.ndarray = np.maximum(np.asarray(features, np.float32) @ kernel, 0)
+    return activation

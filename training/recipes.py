@@ -12,6 +12,9 @@ from typing import Any
 
 from training.errors import TrainingError
 
+#: Keras's dtype policies a run may have.
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+
 #: What the paper's split makes of its images: 56 % train, 24 % validation, 20 % test.
 TRAIN_FRACTION = 0.56
 

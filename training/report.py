@@ -22,7 +22,9 @@ def headline(figures: Mapping[str, Any]) -> str:
     lines = []
     for name in ("accuracy", "log_loss", "auc"):
         label = name.replace("_", "-").replace("auc", "ROC-AUC")
-        lines.append(f"  {label:<9}{percent(figures[name]):>8}   {_between(figures['interval'][name])}")
+        lines.append(
+            f"  {label:<9}{percent(figures[name]):>8}   {_between(figures['interval'][name])}"
+        )
     return "\n".join(lines)
 
 
@@ -31,8 +33,7 @@ def table(figures: Mapping[str, Any]) -> str:
     rows = [f"{'':>14}" + "".join(f"{name:>11}" for name in ("precision", "recall", "f1-score"))]
     rows[0] += f"{'support':>11}\n"
     classes, total = figures["classes"], figures["images"]
-    for name in LABELS:
-        rows.append(_row(name, classes[name]))
+    rows += [_row(name, classes[name]) for name in LABELS]
     rows.append(f"\n{'accuracy':>14}{'':>22}{figures['accuracy']:>11.4f}{total:>11}")
     for name, weights in (("macro avg", (0.5, 0.5)), ("weighted avg", _shares(classes, total))):
         mean = {

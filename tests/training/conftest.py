@@ -1,0 +1,68 @@
+"""Small shards and small runs that several tests of `training` share."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from dfdc_prep.shards import ShardOptions, write_shards
+from manifests.files import sort_manifest, write_table
+from manifests.schema import MANIFEST
+from manifests.split import SplitPlan
+
+SIDE = 224
+
+
+def crop(rng: np.random.Generator, fake: bool) -> npt.NDArray[np.uint8]:
+    """A smooth face-coloured field; in a fake one its middle is noisier than the rest."""
+    across = np.linspace(0, 1, SIDE)
+    field = np.add.outer(across * rng.uniform(-40, 40), across * rng.uniform(-40, 40))
+    image = field[..., None] + rng.uniform(90, 170, 3)
+    if fake:
+        image[64:160, 64:160] += rng.normal(0, 30, (96, 96, 1))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
+    """A faces folder of one REAL and one FAKE clip a family, balanced.parquet included."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for number in range(families):
+        real, fake = f"r{number:03d}.mp4", f"f{number:03d}.mp4"
+        for video, label in ((real, "REAL"), (fake, "FAKE")):
+            for frame in range(frames):
+                path = folder / "crops" / "part_0" / video[:-4] / f"{frame:06d}_0.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(crop(rng, label == "FAKE")).save(path)
+                rows.append(
+                    dict.fromkeys(MANIFEST.names)
+                    | {
+                        "video": video,
+                        "part": "part_0",
+                        "label": label,
+                        "original": real if label == "FAKE" else None,
+                        "family": real,
+                        "frame": frame,
+                        "face": 0,
+                        "path": str(path.relative_to(folder)),
+                        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                    }
+                )
+    write_table(
+        sort_manifest(pa.Table.from_pylist(rows, schema=MANIFEST)), folder / "balanced.parquet"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 20 families, two crops a clip: 80 crops."""
+    folder = tmp_path_factory.mktemp("tiny")
+    faces = make_faces(folder / "faces", families=20, frames=2)
+    plan = SplitPlan.parse("56/24/20", "original", 42)
+    write_shards(faces, folder / "shards", ShardOptions(plan))
+    return folder / "shards"

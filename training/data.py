@@ -1,0 +1,53 @@
+"""What a shards folder says of itself, for a run's config.json."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from manifests.files import read_manifest
+from manifests.schema import LABELS
+from training import stream
+from training.errors import TrainingError
+
+SPLITS = ("train", "validation", "test")
+
+
+def manifest_hash(shards: Path) -> str:
+    """SHA-256 of the shards' manifest: it names every crop, its split and its place."""
+    return hashlib.sha256((shards / "manifest.parquet").read_bytes()).hexdigest()
+
+
+def describe(shards: Path) -> dict[str, Any]:
+    """The shards' path, manifest hash, counts per split and label, and provenance.
+
+    Raises:
+        TrainingError: the folder is no shards folder, or a split has no image.
+        TableError: its manifest cannot be read.
+    """
+    stream.open_shards(shards)
+    table = read_manifest(shards / "manifest.parquet", made_by="dfdc-prep shard")
+    counts = {}
+    for split in SPLITS:
+        labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()
+        if not labels:
+            raise TrainingError(
+                f"expected images in the {split} split of {shards}, found none; shard more crops "
+                "or with another --split"
+            )
+        counts[split] = {label: labels.count(label) for label in LABELS}
+    return {"manifest": manifest_hash(shards), "counts": counts, "metadata": _metadata(shards)}
+
+
+def _metadata(shards: Path) -> dict[str, Any]:
+    """metadata.json, which `dfdc-prep shard` writes: split, seed, where the crops come from."""
+    try:
+        found: dict[str, Any] = json.loads((shards / "metadata.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"expected the metadata.json of dfdc-prep shard in {shards}, found none that can be "
+            "read; run dfdc-prep shard --overwrite"
+        ) from error
+    return found

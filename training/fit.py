@@ -1,0 +1,72 @@
+"""`python -m training.fit SHARDS`: train a recipe, test it, leave a run folder.
+
+Nothing heavy is imported before the options are read.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manifests.console import Command
+from training.recipes import PRECISIONS, RECIPES
+
+#: The options that stand in for a value of the recipe.
+OVERRIDES = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "patience",
+    "augmentation",
+    "backbone",
+)
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("shards", type=click.Path(path_type=Path))
+@click.option(
+    "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,
+    help="Epochs, batch, optimizer, augmentation; the paper's five and one of ours.",
+)  # fmt: skip
+@click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's.")
+@click.option("--batch-size", type=click.IntRange(1), help="In place of the recipe's.")
+@click.option("--learning-rate", type=float, help="In place of the recipe's.")
+@click.option("--momentum", type=float, help="In place of the recipe's.")
+@click.option("--patience", type=click.IntRange(0), help="In place of the recipe's; 0 never stops.")
+@click.option("--augmentation", help="In place of the recipe's: none, plain or winning.")
+@click.option("--backbone", help="In place of the recipe's: EfficientNetB0 to B7.")
+@click.option(
+    "--weights", default="imagenet", show_default=True,
+    help="Where the backbone starts: imagenet, none, or a file.",
+)  # fmt: skip
+@click.option(
+    "--steps-per-epoch", type=click.IntRange(1),
+    help="Batches an epoch, in place of one pass over the training split.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/RECIPE]")
+@click.option("--seed", type=int, default=42, show_default=True)
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
+    help="Input scale and output stay float32.",
+)  # fmt: skip
+@click.option("--require-gpu", is_flag=True, help="Stop where there is no GPU.")
+@click.option("--fresh", is_flag=True, help="Start over where the run folder holds another run.")
+def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
+    """Train a recipe on a shards folder, test it on the test split, write the run folder.
+
+    Killed at any moment, the same command goes on from the last good epoch.
+
+    \b
+    Example:
+      python -m training.fit shards/ --recipe v1.3
+    """
+    from training import session
+
+    given = {name: value for name in OVERRIDES if (value := options.pop(name)) is not None}
+    wanted = session.Session(shards, recipe, given, out or Path("runs") / recipe, **options)
+    click.echo(session.fit(wanted, say=click.echo))
+
+
+if __name__ == "__main__":
+    main()
