@@ -9,8 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from training.errors import TrainingError
-
 Image = Any
 Step = Callable[[Image, Any], Image]
 
@@ -112,7 +110,7 @@ def cut_out(image: Image, seed: Any) -> Image:
 #: training/pipelines/train_classifier.py) in kinds, strengths and shares: compression 0.5,
 #: noise 0.1, blur 0.05, flip 0.5, light or colour 0.7, grey 0.2, shift and scale 0.5; its
 #: cut-outs of face parts need landmarks, a rectangle stands in for them, 0.3 of the images.
-AUGMENTATIONS: Mapping[str, tuple[Step, ...]] = {
+STEPS: Mapping[str, tuple[Step, ...]] = {
     "none": (),
     "plain": (flip, _sometimes(0.5, scale), _sometimes(0.5, light)),
     "winning": (
@@ -132,14 +130,10 @@ AUGMENTATIONS: Mapping[str, tuple[Step, ...]] = {
 def apply(batches: Any, name: str, seed: int) -> Any:
     """Augment a dataset of (images uint8 [B, H, W, 3], labels) batches.
 
-    Raises:
-        TrainingError: no such augmentation.
+    Args:
+        name: one of `training.recipes.AUGMENTATIONS`.
     """
-    if name not in AUGMENTATIONS:
-        raise TrainingError(
-            f"expected an augmentation of {', '.join(AUGMENTATIONS)}, found {name!r}"
-        )
-    steps = AUGMENTATIONS[name]
+    steps = STEPS[name]
     if not steps:
         return batches
 

@@ -186,6 +186,13 @@ def own_shards(run: Run, shards: Path) -> bool:
     return bool(run.config()["data"]["manifest"] == manifest_hash(shards))
 
 
+def place(run: Run, shards: Path, split: str) -> Path:
+    """Where figures go by default: the run's folder for its own test, else one beside them."""
+    if split == "test" and own_shards(run, shards):
+        return run.folder
+    return run.folder / "evaluations" / f"{shards.resolve().name}-{split}"
+
+
 def _draw(
     run: Run,
     found: Predictions,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from manifests.console import Command
-from training.recipes import PRECISIONS, RECIPES
+from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
 OVERRIDES = (
@@ -34,8 +34,8 @@ OVERRIDES = (
 @click.option("--learning-rate", type=float, help="In place of the recipe's.")
 @click.option("--momentum", type=float, help="In place of the recipe's.")
 @click.option("--patience", type=click.IntRange(0), help="In place of the recipe's; 0 never stops.")
-@click.option("--augmentation", help="In place of the recipe's: none, plain or winning.")
-@click.option("--backbone", help="In place of the recipe's: EfficientNetB0 to B7.")
+@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="In place of the recipe's.")
+@click.option("--backbone", type=click.Choice(BACKBONES), help="In place of the recipe's.")
 @click.option(
     "--weights", default="imagenet", show_default=True,
     help="Where the backbone starts: imagenet, none, or a file.",

@@ -9,11 +9,9 @@ import keras
 import numpy as np
 
 from training import weights
-from training.errors import TrainingError
 from training.recipes import Recipe
 
 SIZE = 224
-BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
 
 #: Mean and standard deviation of ImageNet's RGB values, 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -31,14 +29,17 @@ def build(recipe: Recipe, weights_file: Any = None, precision: str = "float32") 
         precision: a Keras dtype policy; input scale and output stay float32 under each.
 
     Raises:
-        TrainingError: no such backbone, or the file does not fit it.
+        TrainingError: the file does not fit the backbone.
     """
-    if recipe.backbone not in BACKBONES:
-        raise TrainingError(
-            f"expected a backbone of {BACKBONES[0]} to {BACKBONES[-1][-2:]}, "
-            f"found {recipe.backbone!r}"
-        )
+    before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
+    try:
+        return _built(recipe, weights_file)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _built(recipe: Recipe, weights_file: Any) -> Any:
     stock = getattr(keras.applications, recipe.backbone)(
         weights=None, include_top=False, input_shape=(SIZE, SIZE, 3)
     )

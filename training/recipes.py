@@ -12,6 +12,10 @@ from typing import Any
 
 from training.errors import TrainingError
 
+#: What `Recipe.backbone` and `Recipe.augmentation` may be.
+BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
+AUGMENTATIONS = ("none", "plain", "winning")
+
 #: Keras's dtype policies a run may have.
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
@@ -34,7 +38,7 @@ class Recipe:
     Attributes:
         images: how many images the recipe is meant for, all splits, both classes together.
         patience: epochs without a better validation loss before stopping; 0 never stops.
-        augmentation: a name of `training.augment.AUGMENTATIONS`.
+        augmentation: one of `AUGMENTATIONS`, done by `training.augment`.
         head_epochs: epochs that train the sigmoid unit alone, the backbone frozen.
         unfreeze_from: the first block that trains afterwards ("block4"); "" means all.
         freeze_batchnorm: keep BatchNormalization's ImageNet statistics and scales.
@@ -110,16 +114,14 @@ def choose(name: str, overrides: Mapping[str, Any]) -> Recipe:
     """The recipe of that name with the given values in place of its own.
 
     Raises:
-        TrainingError: no such recipe, or a value out of its range.
+        TrainingError: no such recipe, or a value that is none of its kind.
     """
     if name not in RECIPES:
         raise TrainingError(f"expected a recipe of {', '.join(RECIPES)}, found {name!r}")
     recipe = replace(RECIPES[name], **overrides)
-    if min(recipe.epochs, recipe.batch_size) < 1:
-        raise TrainingError(
-            f"expected at least one epoch and a batch of one, found {recipe.epochs} and "
-            f"{recipe.batch_size}; give larger ones"
-        )
+    for value, allowed in ((recipe.backbone, BACKBONES), (recipe.augmentation, AUGMENTATIONS)):
+        if value not in allowed:
+            raise TrainingError(f"expected one of {', '.join(allowed)}, found {value!r}")
     return recipe
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from keras.src.applications.efficientnet import BASE_WEIGHTS_PATH, WEIGHTS_HASHES
+from keras.src.applications import efficientnet
+from keras.src.backend.config import keras_home
 
 from training.errors import TrainingError
 
@@ -50,14 +51,14 @@ def _imagenet(backbone: str) -> Path:
         return Path(
             keras.utils.get_file(
                 name,
-                BASE_WEIGHTS_PATH + name,
+                efficientnet.BASE_WEIGHTS_PATH + name,
                 cache_subdir="models",
-                file_hash=WEIGHTS_HASHES[variant][1],
+                file_hash=efficientnet.WEIGHTS_HASHES[variant][1],
             )
         )
     except Exception as error:  # get_file raises bare Exception where a download fails
         reason = str(error).splitlines()[0]
-        cache = Path(keras.config.keras_home()) / "models" / name
+        cache = Path(keras_home()) / "models" / name
         raise TrainingError(
             f"expected to download the ImageNet weights of {backbone}, found: {reason}; put the "
             f"file at {cache}, give --weights FILE, or train from nothing with --weights none"

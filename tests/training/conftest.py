@@ -2,11 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from keras.src.applications.efficientnet import EfficientNet
 from PIL import Image
 
 from dfdc_prep.shards import ShardOptions, write_shards
@@ -66,3 +69,14 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = SplitPlan.parse("56/24/20", "original", 42)
     write_shards(faces, folder / "shards", ShardOptions(plan))
     return folder / "shards"
+
+
+@pytest.fixture
+def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EfficientNetB0 at a quarter of its width and depth: the same blocks, fewer of them."""
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", quarter)
+
+
+def quarter(**options: Any) -> Any:
+    """Keras's own EfficientNet builder with other coefficients."""
+    return EfficientNet(0.25, 0.25, SIDE, name="efficientnetb0", **options)

@@ -1,0 +1,108 @@
+import resource
+
+import keras
+import numpy as np
+import pytest
+
+from training import checkpoints
+from training.run import Run
+
+
+def row(epoch, val_loss):
+    return {
+        "epoch": epoch,
+        "accuracy": 0.5,
+        "loss": 0.7,
+        "val_accuracy": 0.5,
+        "val_loss": val_loss,
+        "learning_rate": 0.01,
+    }
+
+
+@pytest.fixture
+def network():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+@pytest.fixture
+def run(tmp_path, network):
+    """A run of four epochs, the second the best; each epoch's bias is its number."""
+    run = Run(tmp_path)
+    rows = []
+    for epoch, loss in enumerate([0.6, 0.4, 0.5, 0.5], start=1):
+        rows.append(row(epoch, loss))
+        network.layers[-1].bias.assign([epoch])
+        checkpoints.save(run, network, rows)
+    return run
+
+
+def bias(network):
+    return float(np.asarray(network.layers[-1].bias)[0])
+
+
+def kept(run):
+    return sorted(path.name for path in run.checkpoints.iterdir())
+
+
+def test_the_last_the_one_before_and_the_best_are_kept(run):
+    assert kept(run) == ["epoch-0002.keras", "epoch-0003.keras", "epoch-0004.keras"]
+
+
+def test_going_on_from_the_last(run):
+    network, rows = checkpoints.restore(run)
+    assert (bias(network), len(rows)) == (4, 4)
+    assert network.optimizer.momentum == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("broken", [b"", b"PK\x05\x06", None])
+def test_a_broken_checkpoint_falls_back_to_the_one_before(run, broken):
+    last = checkpoints.path_of(run, 4)
+    last.write_bytes(last.read_bytes()[:-100] if broken is None else broken)
+    network, rows = checkpoints.restore(run)
+    assert (bias(network), len(rows)) == (3, 3)
+
+
+def test_one_flipped_bit_is_noticed(run):
+    last = checkpoints.path_of(run, 4)
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    assert not checkpoints.intact(last)
+
+
+def test_a_row_without_its_checkpoint_is_trained_anew(run):
+    rows = [*run.history(), row(5, 0.1)]
+    run.write_history(rows)
+    network, rows = checkpoints.restore(run)
+    assert (bias(network), len(rows)) == (4, 4)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(run, network):
+    """A limit on the size of files refuses the write as a full disk does."""
+    rows = [*run.history(), row(5, 0.1)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            checkpoints.save(run, network, rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert kept(run) == ["epoch-0002.keras", "epoch-0003.keras", "epoch-0004.keras"]
+    restored, rows = checkpoints.restore(run)
+    assert (bias(restored), len(rows)) == (4, 4)
+
+
+def test_the_best_of_equals_is_the_first_and_patience_counts_from_it():
+    rows = [row(1, 0.5), row(2, 0.4), row(3, 0.4), row(4, 0.45)]
+    assert checkpoints.best(rows) == 2
+    assert checkpoints.stopped(rows, patience=2)
+    assert not checkpoints.stopped(rows, patience=3)
+    assert not checkpoints.stopped(rows, patience=0)
+    assert not checkpoints.stopped([], patience=1)
+
+
+def test_nothing_to_go_on_from(tmp_path):
+    assert checkpoints.restore(Run(tmp_path)) == (None, [])

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn import metrics as sk
+
+from training import metrics
+
+
+@pytest.fixture
+def drawn():
+    """400 images of 100 clips of 50 families, logits twice as sure as they should be."""
+    rng = np.random.default_rng(11)
+    families = np.repeat(np.arange(50), 8)
+    clips = np.repeat(np.arange(100), 4)
+    odds = rng.normal(0, 2, 400)
+    labels = np.where(rng.random(400) < expit(odds), 1, 0)
+    return labels, 2 * odds, clips, families
+
+
+def test_figures_are_scikit_learns(drawn):
+    labels, logits, _, _ = drawn
+    scores = expit(logits)
+    said = metrics.figures(labels, scores)
+    assert said["accuracy"] == sk.accuracy_score(labels, scores >= 0.5)
+    assert said["log_loss"] == sk.log_loss(labels, scores)
+    assert said["auc"] == sk.roc_auc_score(labels, scores)
+    table = sk.classification_report(labels, (scores >= 0.5).astype(int), output_dict=True)
+    assert said["classes"]["FAKE"]["f1"] == table["1"]["f1-score"]
+    assert np.sum(said["confusion"]) == said["images"] == 400
+
+
+def test_one_class_has_no_auc():
+    said = metrics.figures(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]))
+    assert said["auc"] is None
+    assert said["classes"]["FAKE"]["support"] == 0
+
+
+def test_the_temperature_undoes_what_was_done_to_the_logits(drawn):
+    labels, logits, _, _ = drawn
+    t = metrics.temperature(labels, logits)
+    assert t == pytest.approx(2, rel=0.25)
+    assert sk.log_loss(labels, expit(logits / t)) < sk.log_loss(labels, expit(logits))
+    assert metrics.calibration_error(labels, expit(logits / t)) < metrics.calibration_error(
+        labels, expit(logits)
+    )
+
+
+def test_a_clips_logit_is_the_mean_of_its_images(drawn):
+    _, logits, clips, _ = drawn
+    names, means = metrics.per_group(logits, clips)
+    assert len(names) == 100
+    assert means[17] == pytest.approx(logits[clips == 17].mean())
+
+
+def test_the_bootstrap_draws_families(drawn):
+    """Eight copies of every image are no more evidence; drawn by image they would seem so."""
+    labels, logits, _, _ = drawn
+    one = metrics.bootstrap(labels[::8], expit(logits[::8]), np.arange(50))
+    eight = metrics.bootstrap(
+        np.repeat(labels[::8], 8), np.repeat(expit(logits[::8]), 8), np.repeat(np.arange(50), 8)
+    )
+    for name in one:
+        assert one[name].low == pytest.approx(eight[name].low)
+        assert one[name].high == pytest.approx(eight[name].high)
+    assert one["accuracy"].high - one["accuracy"].low > 0.1
+
+
+def test_the_weighted_auc_is_scikit_learns(drawn):
+    labels, logits, _, _ = drawn
+    scores = np.round(expit(logits), 1)
+    weights = np.random.default_rng(1).integers(0, 4, 400).astype(float)
+    expected = sk.roc_auc_score(labels, scores, sample_weight=weights)
+    assert metrics._weighted_auc(labels, scores)(weights) == pytest.approx(expected)
+
+
+def test_an_interval_holds_its_figure(drawn):
+    labels, logits, clips, families = drawn
+    said = metrics.report(labels, logits, clips, families, 2.0)
+    for level in ("image", "clip"):
+        for name in ("accuracy", "log_loss", "auc"):
+            low, high = said[level]["interval"][name]
+            assert low <= said[level][name] <= high
+    assert said["families"] == 50

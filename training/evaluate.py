@@ -1,0 +1,65 @@
+"""`python -m training.evaluate RUN [SHARDS]`: measure a trained model again, or elsewhere.
+
+Nothing heavy is imported before the options are read.
+"""
+
+from pathlib import Path
+
+import click
+
+from manifests.console import Command
+
+
+@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("shards", type=click.Path(path_type=Path), required=False)
+@click.option("--split", default="test", show_default=True, help="The split to measure on.")
+@click.option(
+    "--out", type=click.Path(path_type=Path),
+    help="Where the figures go. [default: RUN, for other shards RUN/evaluations/NAME]",
+)  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--robustness", is_flag=True,
+    help="Also under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",
+)  # fmt: skip
+@click.option(
+    "--export", "form", type=click.Choice(["savedmodel", "onnx"]),
+    help="Also write the model for use elsewhere, checked to give the same scores.",
+)  # fmt: skip
+def main(
+    run: Path,
+    shards: Path | None,
+    split: str,
+    out: Path | None,
+    batch_size: int,
+    robustness: bool,
+    form: str | None,
+) -> None:
+    """Measure the model of RUN on a split of SHARDS (those it was trained on).
+
+    Every image once, none dropped: report.txt, metrics.json, predictions.parquet and pictures.
+
+    \b
+    Example:
+      python -m training.evaluate runs/v1.3 --robustness
+    """
+    from training import evaluation, export, report
+    from training import robustness as levels
+    from training.run import Run
+
+    chosen = Run(run)
+    source = shards or Path(chosen.config()["shards"])
+    folder = out or evaluation.place(chosen, source, split)
+    said = evaluation.evaluate(chosen, source, split, folder, batch_size)
+    click.echo(report.text(said))
+    if robustness:
+        click.echo(levels.text(levels.measure(chosen, source, split, folder, batch_size)))
+    if form:
+        path, difference = export.export(chosen, source, form)
+        click.echo(f"{path}: scores within {difference:.1g} of model.keras")
+    click.echo(f"the figures lie in {folder}")
+
+
+if __name__ == "__main__":
+    main()
