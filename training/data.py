@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.files import read_manifest
@@ -21,7 +22,7 @@ def manifest_hash(shards: Path) -> str:
 
 
 def describe(shards: Path) -> dict[str, Any]:
-    """The shards' path, manifest hash, counts per split and label, and provenance.
+    """Their manifest's hash, counts per split and label, how they were cut, and their metadata.
 
     Raises:
         TrainingError: the folder is no shards folder, or a split has no image.
@@ -38,7 +39,27 @@ def describe(shards: Path) -> dict[str, Any]:
                 "or with another --split"
             )
         counts[split] = {label: labels.count(label) for label in LABELS}
-    return {"manifest": manifest_hash(shards), "counts": counts, "metadata": _metadata(shards)}
+    return {
+        "manifest": manifest_hash(shards),
+        "counts": counts,
+        "crops": _crops(table),
+        "metadata": _metadata(shards),
+    }
+
+
+def _crops(table: pa.Table) -> dict[str, Any]:
+    """How the crops were cut, as their rows tell: the detector and the margin of most.
+
+    Both are None for an imported crop set, which does not tell.
+    """
+    rows = table.select(["detector", "w", "h", "crop_size"]).to_pandas().dropna()
+    if rows.empty:
+        return {"detector": None, "margin": None}
+    margins = (rows["crop_size"] / rows[["w", "h"]].max(axis=1) - 1) / 2
+    return {
+        "detector": str(rows["detector"].mode()[0]),
+        "margin": round(float(margins.median()), 2),
+    }
 
 
 def _metadata(shards: Path) -> dict[str, Any]:
