@@ -142,6 +142,8 @@ def extract(
     if tally.failed:
         click.echo(f"{tally.failed:,} clips failed; {out / 'clips.parquet'} names them", err=True)
         ctx.exit(DONE_WITH_FAILURES)
+
+
 @main.command("import")
 @click.argument("crops_dir", type=click.Path(path_type=Path))
 @click.argument("metadata_csv", type=click.Path(path_type=Path))
