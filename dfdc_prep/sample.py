@@ -6,12 +6,8 @@ What there is to learn is the swap itself, for both faces are shown as real and 
 """
 
 import json
-import os
-import shutil
 import string
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +15,9 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from dfdc_prep.crew import Crew
 from dfdc_prep.errors import OutputError
+from dfdc_prep.folders import whole_folder
 from dfdc_prep.portraits import Swap, portraits, swap_face
 from dfdc_prep.scenes import Scene
 from dfdc_prep.video import Image
@@ -96,7 +94,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
     """Build a DFDC-shaped tree; the same seed gives the same bytes.
 
     That holds for one set of installed wheels on processors alike: x264 rounds otherwise on one
-    without AVX. The tree is written to a temporary folder beside `dest` and renamed when whole.
+    without AVX. The tree is there whole or not at all.
 
     Args:
         dest: a folder that does not exist or is empty.
@@ -104,7 +102,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
             upright, the last lacks its original. A landscape without a face comes on top.
 
     Raises:
-        OutputError: `dest` holds something already.
+        OutputError: `dest` holds something already, or cannot be written.
         ValueError: fewer than two families.
     """
     plans = plan(families, seed)
@@ -113,15 +111,8 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
             f"expected a new or empty folder for the sample, found {dest} in use; "
             "name another or remove it"
         )
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{dest.name}.", dir=dest.parent))
-    try:
+    with whole_folder(dest) as draft:
         _write_tree(draft, plans)
-        draft.chmod(0o755)
-        draft.replace(dest)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     entries = [entry for family in plans for entry in family.entries().values()]
     real = sum(entry["label"] == REAL for entry in entries)
     parts = len({family.part for family in plans})
@@ -178,17 +169,22 @@ def _write_tree(root: Path, plans: list[Family]) -> None:
     portraits()
     clips = [(family, *clip) for family in plans for clip in family.clips()]
 
-    def write(family: Family, name: str, swap: Swap | None) -> None:
-        path = root / f"dfdc_train_part_{family.part}" / name
-        write_clip(path, family.scene, family.film(swap))
-
     # Threads, for OpenCV and the encoder let go of Python's lock.
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
-    ):
-        for _ in pool.map(write, *zip(*clips, strict=True)):
+    with Crew() as crew, tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar:
+
+        def write(crew: Crew, clip: tuple[Family, str, Swap | None]) -> None:
+            family, name, swap = clip
+            path = root / f"dfdc_train_part_{family.part}" / name
+            write_clip(path, family.scene, _while_wanted(crew, family.film(swap)))
             bar.update()
+
+        crew.map(write, clips)
+
+
+def _while_wanted(crew: Crew, frames: Iterator[Image]) -> Iterator[Image]:
+    for planes in frames:
+        crew.check()
+        yield planes
 
 
 def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:

@@ -185,7 +185,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dfdc_prep.sample.write_clip", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OutputError, match="No space"):
         build_sample(tmp_path / "dfdc", 2)
     assert not list(tmp_path.iterdir())
 
