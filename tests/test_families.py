@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.families import kin, resolve
@@ -40,6 +40,7 @@ def test_no_rows() -> None:
 NAMES = st.sampled_from("abcdefgh")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(NAMES, st.sampled_from(["REAL", "FAKE"]), NAMES), min_size=1), st.randoms()
 )

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.fill import choose, largest, reachable
@@ -7,6 +7,7 @@ from manifests.fill import choose, largest, reachable
 clips = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(clips, st.integers(0, 60))
 def test_reachable_sums_are_those_that_trying_all_finds(sizes: list[int], limit: int) -> None:
     sums = {0}
@@ -16,6 +17,7 @@ def test_reachable_sums_are_those_that_trying_all_finds(sizes: list[int], limit:
     assert {n for n in range(limit + 1) if bits >> n & 1} == {n for n in sums if n <= limit}
 
 
+@settings(deadline=None)
 @given(clips, clips, st.integers(0, 60))
 def test_both_classes_are_filled_to_the_row(one: list[int], two: list[int], limit: int) -> None:
     rows = largest((np.array(one), np.array(two)), limit)
