@@ -127,6 +127,12 @@ def test_shortfall_is_told() -> None:
     assert "4 rows off" in found.text()
 
 
+def test_one_class_and_fewer_families_than_splits() -> None:
+    found = assign(mixture_table([(3, 0)]), PAPER)
+    assert found.placed.tolist() == [[3, 0], [0, 0], [0, 0]]
+    assert found.shortfall.sum() == 1
+
+
 @pytest.mark.parametrize("group_by", ["nonsense", "family_name"])
 def test_unknown_column(group_by: str) -> None:
     with pytest.raises(TableError, match="a column to group by, found"):
