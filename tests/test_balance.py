@@ -103,6 +103,16 @@ def test_pairs_are_whole_and_of_one_fake_a_family() -> None:
     assert found[found.label == "FAKE"].groupby("family").video.nunique().tolist() == [1, 1]
 
 
+def test_pairs_are_of_one_fake_though_two_would_give_more() -> None:
+    table = mixture_table([(4, 4)], frames=2)
+    frames = pa.array([0, 1, 2, 3, 0, 1, 2, 3], pa.int32())
+    table = table.set_column(table.column_names.index("frame"), "frame", frames)
+    found = balance(table, BalanceOptions(strategy="pairs"))
+    assert found.clips == {"REAL": 1, "FAKE": 1}
+    assert found.per_class == 2
+    assert len(set(found.table["video"].to_pylist())) == 2
+
+
 def test_pairs_must_have_the_same_box() -> None:
     table = mixture_table([(2, 2)], frames=2)
     box = [0, 7, 0, 8]

@@ -17,6 +17,13 @@ def test_the_integer_program_mends_what_the_greedy_deal_cannot() -> None:
     assert dealt.sum(axis=1).tolist() == counts.tolist()
 
 
+def test_of_deals_equally_near_the_one_with_the_smallest_worst_shortfall() -> None:
+    kinds, counts = np.array([[1, 1], [0, 100]]), np.array([100, 1])
+    wanted = np.array([[50, 100], [50, 100]])
+    short = np.maximum(wanted - deal(kinds, counts, wanted).T @ kinds, 0)
+    assert (short.sum(), short.max()) == (50, 25)
+
+
 def test_fifty_parts_come_within_a_handful_of_rows() -> None:
     rng = np.random.RandomState(0)
     kinds = np.stack([rng.randint(300, 400, 50), rng.randint(1500, 2000, 50)], axis=1)

@@ -38,14 +38,17 @@ def test_shards_are_audited_from_their_records(
 
 
 def test_a_csv_with_paths_is_looked_at_and_missing_images_are_said(tmp_path: Path) -> None:
-    make_faces(tmp_path, families=2)
+    (tmp_path / "set").mkdir()
+    make_faces(tmp_path / "set", families=2)
+    inside = tmp_path / "set/crops/dfdc_train_part_0/clip000/000000_0.png"
+    (tmp_path / "outside.png").write_bytes(inside.read_bytes())
     rows = [
         "crops/dfdc_train_part_0/clip000/000000_0.png,a,REAL,,train",
         "crops/dfdc_train_part_0/clip001/000000_0.png,b,REAL,,test",
         "crops/absent.png,c,FAKE,d,test",
         "../outside.png,e,FAKE,f,test",
     ]
-    table = write(tmp_path, "\n".join(["path,video,label,original,split", *rows]) + "\n")
+    table = write(tmp_path / "set", "\n".join(["path,video,label,original,split", *rows]) + "\n")
     found = audited(table)
     assert found.compared == 2
     assert "only 2 images could be read" in found.text()
