@@ -117,7 +117,7 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         wanted,
         per_class,
         {name: len(clips) for name, clips in zip(LABELS, taken, strict=True)},
-        np.count_nonzero(np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)])),
+        int(np.count_nonzero(np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)]))),
         scarce,
     )
 
