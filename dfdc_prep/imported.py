@@ -50,10 +50,9 @@ def manifest(table: pa.Table, crops: list[Imported]) -> pa.Table:
         TableError: a column that a manifest has too is of another type.
     """
     rows = table.take(pa.array([crop.row for crop in crops]))
-    fake = pc.equal(rows["label"], FAKE)
     told = {
         "part": _parts(rows),
-        "original": pc.if_else(fake, rows["original"], pa.scalar(None, pa.string())),
+        "original": _originals(rows),
         "crop_size": _square(rows),
         "path": pa.array([crop.path for crop in crops]),
         "sha256": pa.array([crop.sha256 for crop in crops]),
@@ -67,6 +66,12 @@ def _parts(table: pa.Table) -> pa.ChunkedArray | pa.Array:
     if "part" not in table.column_names:
         return pa.repeat(pa.scalar(PART), table.num_rows)
     return table["part"].fill_null(PART)
+
+
+def _originals(table: pa.Table) -> pa.ChunkedArray:
+    """What the fakes were made from; what stands beside a REAL clip is not believed."""
+    nothing = pa.scalar(None, pa.string())
+    return pc.if_else(pc.equal(table["label"], FAKE), table["original"], nothing)
 
 
 def _square(table: pa.Table) -> pa.ChunkedArray | pa.Array:
@@ -115,6 +120,7 @@ def clip_log(table: pa.Table, matches: Matches, checked: list[Imported]) -> pa.T
         notes[names[row]].append(note)
     first = {name: row for row, name in reversed(list(enumerate(names)))}
     told = table.select(["label", "original", "family"]).take(pa.array(list(first.values())))
+    told = told.set_column(1, "original", _originals(told))
     rows = [
         {"part": part, "video": video, **about, **_outcome(notes[part, video])}
         for (part, video), about in zip(first, told.to_pylist(), strict=True)

@@ -24,6 +24,7 @@ LEFT_BY_A_RUN = (
     "metadata.csv",
     "clips.parquet",
     "balanced.parquet",
+    "split.parquet",
     RUN_FILE,
 )
 _VERSIONED = ("av", "dlib-bin", "dlib", "face_recognition", "numpy", "opencv-python-headless")

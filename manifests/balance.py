@@ -107,8 +107,8 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
     per_class = largest(tuple(one.size for one in classes), wanted)
     if not per_class:
         raise TableError(
-            f"expected whole clips of at most {wanted:,} crops in both classes, found only "
-            f"larger ones; ask for more per class, or give --frames-per-clip 1"
+            f"expected whole clips that make the same number of crops, at most {wanted:,}, in "
+            f"both classes, found none; give --frames-per-clip 1"
         )
     taken = [one.clip[choose(one.size, per_class)] for one in classes]
     chosen = units.where(_of(units, taken))
@@ -117,7 +117,7 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         wanted,
         per_class,
         {name: len(clips) for name, clips in zip(LABELS, taken, strict=True)},
-        len(np.unique(chosen.family[chosen.label == LABELS.index(FAKE)])),
+        int(np.count_nonzero(np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)]))),
         scarce,
     )
 

@@ -89,11 +89,16 @@ def _words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
     ends = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
     size = np.diff(ends)
     held = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
-    for start in range(0, int(size.max(initial=0)), 8):
-        at = np.arange(start, start + 8)
+    longest = int(size.max(initial=0))
+    even = held.reshape(len(size), longest) if longest == size.min(initial=longest) else None
+    for start in range(0, longest, 8):
         grid = np.zeros((len(names), 8), np.uint8)
-        inside = at < size[:, None]
-        grid[inside] = held[(ends[:-1, None] - ends[0] + at)[inside]]
+        if even is not None:  # as in DFDC, and several times faster
+            grid[:, : longest - start] = even[:, start : start + 8]
+        else:
+            at = np.arange(start, start + 8)
+            inside = at < size[:, None]
+            grid[inside] = held[(ends[:-1, None] - ends[0] + at)[inside]]
         yield grid.view(">u8").ravel().astype(np.uint64)
     yield size.astype(np.uint64)
 

@@ -57,14 +57,19 @@ def kin(table: pa.Table) -> tuple[Codes, Codes, pa.Array]:
         and the names.
     """
     believed = _believed(table["label"], table["original"])
-    told = [table["family"]] if "family" in table.column_names else []
+    told = [_disputed(table, believed)] if "family" in table.column_names else []
     (child, *parents), names = encode(table["video"], believed, *told)
-    made = [(parent >= 0) & (parent != child) for parent in parents]
-    if len(parents) > 1:
-        made[1] &= parents[1] != parents[0]
+    made = [parent >= 0 for parent in parents]
     first = np.concatenate([child[tied] for tied in made])
     second = np.concatenate([parent[tied] for parent, tied in zip(parents, made, strict=True)])
     return child, _founders(first, second, names)[child], names
+
+
+def _disputed(table: pa.Table, believed: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The family column where it says more than the original beside it, else null."""
+    expected = pc.coalesce(believed, table["video"])
+    nothing = pa.scalar(None, pa.string())
+    return pc.if_else(pc.equal(table["family"], expected), nothing, table["family"])
 
 
 def _believed(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:

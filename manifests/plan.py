@@ -10,7 +10,7 @@ import numpy.typing as npt
 from manifests.errors import TableError
 
 #: The names of two or three splits where --split gives only numbers.
-USUAL = {1: ("train",), 2: ("train", "test"), 3: ("train", "validation", "test")}
+USUAL = {2: ("train", "test"), 3: ("train", "validation", "test")}
 
 #: What tensorflow-datasets takes as the name of a split; "all" means every split to it.
 _NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")

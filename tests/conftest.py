@@ -29,3 +29,9 @@ def real_clips(shared: Path) -> Path:
 def yunet_model(shared: Path) -> Path:
     """YuNet's weights."""
     return shared / "models" / "face_detection_yunet_2026may.onnx"
+
+
+@pytest.fixture(scope="session")
+def real_csv(shared: Path) -> Path:
+    """The table of the set the paper trained on, 95,634 rows."""
+    return shared / "data" / "metadata" / "deepfake_faces_metadata.csv"

@@ -1,0 +1,73 @@
+"""The commands of the tables, as a user runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from tests.bare_tables import write
+from tests.crop_sets import make_faces
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_the_real_csv_from_balance_to_audit(real_csv: Path, tmp_path: Path) -> None:
+    balanced, split = tmp_path / "balanced.csv", tmp_path / "split.csv"
+    assert "16,000 FAKE crops" in call("balance", real_csv, "--out", balanced).output
+    output = call("split", balanced, "--out", split).output
+    assert "test: 3,200 REAL, 3,200 FAKE\nno family stands in two splits" in output
+    assert call("audit", split).exit_code == 0
+    call("split", balanced, "--group-by", "none", "--out", split)
+    leaking = call("audit", split, "--json")
+    assert leaking.exit_code == 3
+    assert json.loads(leaking.output)["leaking"]
+
+
+def test_a_faces_folder_from_balance_to_audit(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", fakes=2)
+    (faces / "balanced.parquet").rename(faces / "manifest.parquet")
+    assert "REAL: 12 crops of 12 clips" in call("summary", faces).output
+    assert "written to" in call("balance", faces).output
+    assert "6 REAL, 6 FAKE" in call("split", faces, "--split", "fit=50/test=50").output
+    found = call("audit", faces)
+    assert found.exit_code == 0
+    assert "no families shared\nno files shared\nno near-identical images shared" in found.output
+
+
+def test_bare_tables_are_written_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\nc,REAL,\nd,FAKE,c\n")
+    call("balance", table)
+    call("split", "balanced.csv", "--split", "50/50")
+    header, *rows = (tmp_path / "split.csv").read_text().splitlines()
+    assert header == "video,label,original,family,split"
+    assert len(rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["summary", "absent"], "found nothing; run dfdc-prep extract first, or give a CSV"),
+        (["balance", "."], "run dfdc-prep extract first"),
+        (["split", "."], "run dfdc-prep balance first"),
+        (["split", "table.csv", "--split", "a"], "as in 56/24/20"),
+        (["audit", "table.csv"], "run dfdc-prep split first"),
+        (["import", "absent", "table.csv"], "found none; give its path"),
+        (["balance", "table.csv", "--out", "absent/x.csv"], "the system refused"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\n")
+    found = CliRunner().invoke(main, words)
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: ")
+    assert found.stderr.count("\n") == 1
+    assert sentence in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
