@@ -19,6 +19,8 @@ from dfdc_prep.tfrecord import example, records
 from training import stream
 
 BATCH = 16
+#: Images before the clock starts: tf.data has to find its parallelism.
+WARM = 1024
 
 
 def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
@@ -51,7 +53,11 @@ def tfds(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     import tensorflow_datasets
 
     builder = tensorflow_datasets.builder_from_directory(str(shards))
-    data = builder.as_dataset(split="train", shuffle_files=True, as_supervised=True)
+    # It keeps small data sets in memory, decoded, unless told otherwise.
+    read = tensorflow_datasets.ReadConfig(try_autocache=False)
+    data = builder.as_dataset(
+        split="train", shuffle_files=True, as_supervised=True, read_config=read
+    )
     return data.repeat().batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE), BATCH
 
 
@@ -60,7 +66,7 @@ def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     import keras
 
     data = keras.utils.image_dataset_from_directory(
-        shards.parent / "by_label",
+        shards.parent / f"{shards.name}-by-label",
         batch_size=BATCH,
         image_size=(stream.SIDE, stream.SIDE),
         verbose=False,
@@ -93,7 +99,7 @@ def best_rates(shards: Path, kinds: list[str], images: int, rounds: int) -> dict
         for kind in kinds:
             data, size = KINDS[kind](shards, images)
             batches = iter(data)
-            rate(batches, size, 512)
+            rate(batches, size, WARM)
             best[kind] = max(best[kind], rate(batches, size, images))
     return best
 
