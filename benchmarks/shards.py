@@ -137,6 +137,10 @@ def stream(bench: Bench) -> Iterator[Row]:
             ratio = found["ours"] / found[kind]
             detail = f"{name}: {rates}" if kind == "bare" else name
             yield row(f"stream / {what}", ratio, limit, most=False, detail=detail)
+        cold = on_cores(2, str(shards), "--kinds", "ours,keras", "--cold", *arguments)
+        ratio = cold["ours"] / cold["keras"]
+        detail = f"{name}: {cold['ours']:,.0f}/s and {cold['keras']:,.0f}/s"
+        yield row("stream / Keras's, read from the disk", ratio, 1.2, most=False, detail=detail)
 
 
 def by_label(shards: Path) -> None:
