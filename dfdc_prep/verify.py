@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep import tfds
@@ -26,6 +27,8 @@ from manifests.errors import DfdcPrepError
 from manifests.files import read_manifest
 
 _SHOWN = 20
+#: What must be whole before the manifest is believed.
+_TRUSTED = (tfds.MANIFEST, tfds.METADATA)
 Row = dict[str, Any]
 
 
@@ -129,17 +132,19 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
         copied = grouped["image_format"] == "as-is"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
+        families = _torn(table)
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds.MANIFEST, f"cannot be used ({error})")], ""
-    pairs = table.group_by(["family", "split"]).aggregate([]).group_by("family")
-    torn = pairs.aggregate([("split", "count")])
-    families = torn.filter(pc.greater(torn["split_count"], 1))["family"].to_pylist()
     if grouped["group_by"] == "none":
         return rows, [], f"made with --group-by none: {len(families):,} families are in two splits"
     return rows, [Fault(tfds.MANIFEST, f"family {name} is in two splits") for name in families], ""
 
 
-_TRUSTED = (tfds.MANIFEST, tfds.METADATA)
+def _torn(table: pa.Table) -> list[str]:
+    """The families that stand in more than one split."""
+    pairs = table.group_by(["family", "split"]).aggregate([]).group_by("family")
+    found = pairs.aggregate([("split", "count")])
+    return list(found.filter(pc.greater(found["split_count"], 1))["family"].to_pylist())
 
 
 def _check_shard(path: Path, rows: list[Row] | None, crew: Crew, bar: RecordBar) -> _Checked:

@@ -15,8 +15,9 @@ import tensorflow as tf
 from training.errors import TrainingError
 
 SIDE = 224
-#: Shard files read at a time, and encoded records the shuffle holds (PNG: about 90 MB).
-_OPEN, _HELD = 4, 1024
+#: Shard files read at a time, bytes read ahead of each, and encoded records the shuffle
+#: holds (PNG: about 90 MB).
+_OPEN, _AHEAD, _HELD = 4, 1 << 20, 1024
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,13 @@ def _records(
     if training:
         names = names.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
         records = names.interleave(
-            tf.data.TFRecordDataset,
+            lambda name: tf.data.TFRecordDataset(name, buffer_size=_AHEAD),
             cycle_length=_OPEN,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=deterministic,
         )
     else:
-        records = tf.data.TFRecordDataset(names)
+        records = tf.data.TFRecordDataset(names, buffer_size=_AHEAD)
     return records if by_file else records.shard(workers, worker)
 
 
@@ -170,7 +171,11 @@ _FEATURES = {
 def _decoded(records: Any) -> tuple[Any, Any]:
     """A batch of Examples, string [B], as images and labels."""
     batch = tf.io.parse_example(records, _FEATURES)
-    images = tf.map_fn(_image, batch["image"], fn_output_signature=tf.uint8)
+    if records.shape[0] is None:
+        images = tf.map_fn(_image, batch["image"], fn_output_signature=tf.uint8)
+    else:
+        # Where the size is fixed a loop can be spared, 3 to 7 % of the time of a JPEG.
+        images = tf.stack([_image(image) for image in tf.unstack(batch["image"])])
     return images, tf.cast(batch["label"], tf.float32)
 
 
