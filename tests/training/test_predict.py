@@ -91,7 +91,7 @@ def test_a_clip_that_breaks_off_is_judged_by_what_decodes(shared):
 def test_a_clip_of_which_nothing_decodes_is_said(tmp_path, real_clips):
     clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(clip[:5000])
-    with pytest.raises(predict.ClipError, match="short.mp4"):
+    with pytest.raises(predict.ClipError, match=r"short\.mp4"):
         find_faces(tmp_path / "short.mp4", Cutting(Middle(), 0.3, 5, False))
 
 
