@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from click.testing import CliRunner
 from sklearn import metrics as sk
 
 from tests.training.conftest import SMALL
-from training import loop, session
+from training import checkpoints, devices, loop, session
 from training.errors import TrainingError
 from training.fit import main
+from training.recipes import choose
 from training.run import Run
 
 FILES = {
@@ -34,9 +36,9 @@ FILES = {
 #: `python -m training.fit` with the smaller backbone of these tests.
 SMALLER = """
 import keras
-from tests.training.conftest import quarter
+from tests.training.conftest import smallest
 from training.fit import main
-keras.applications.EfficientNetB0 = quarter
+keras.applications.EfficientNetB7 = smallest
 main()
 """
 
@@ -57,7 +59,7 @@ def fit(tiny_shards, small_backbone, tmp_path):
 @pytest.fixture
 def command(tiny_shards, tmp_path):
     """The command line of a run of three epochs into tmp_path/run."""
-    options = ["--weights", "none", "--backbone", "EfficientNetB0", "--epochs", "3"]
+    options = ["--weights", "none", "--backbone", "EfficientNetB7", "--epochs", "3"]
     further = ["--batch-size", "8", "--steps-per-epoch", "2", "--out", str(tmp_path / "run")]
     return [sys.executable, "-c", SMALLER, str(tiny_shards), *options, *further]
 
@@ -136,11 +138,22 @@ def test_fresh_removes_what_the_run_left_and_nothing_else(tmp_path):
     assert run.config()["recipe"]["epochs"] == 2
 
 
-def test_early_stopping_is_read_from_the_history(fit):
-    """With nothing learned no epoch is better than the first by more than chance."""
-    run = fit("stops", overrides=SMALL | {"epochs": 30, "patience": 1, "learning_rate": 0.0})
-    assert len(run.history()) < 30
-    assert len(fit("stops", overrides=run.config()["recipe"]).history()) == len(run.history())
+def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path):
+    """Two epochs were worse than the second of three: nothing more is trained, it is kept."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_history(
+        [row | {"val_loss": loss} for row, loss in zip(run.history(), (3, 1, 2), strict=True)]
+    )
+    recipe = choose("v1.3", SMALL | {"epochs": 9, "patience": 1})
+    plan = loop.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
+    assert len(loop.train(plan, run)) == 3
+    assert run.model_file.read_bytes() == checkpoints.path_of(run, 2).read_bytes()
+
+
+def test_a_training_that_diverges_is_said(fit):
+    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+        fit("diverges", overrides=SMALL | {"learning_rate": 1e30})
 
 
 def test_mistakes_are_one_sentence(tmp_path, tiny_shards):
