@@ -46,7 +46,8 @@ def curves(history: Sequence[Mapping[str, float]], path: Path, best: int | None 
         axis.set(title=name.capitalize(), xlabel="epoch", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(alpha=0.25)
-        axis.legend(frameon=False)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
 
 

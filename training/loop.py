@@ -5,6 +5,7 @@ and went on sees what one that was never killed would have seen.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from training import augment, checkpoints, model, stream
 from training.devices import Devices
+from training.errors import TrainingError
 from training.recipes import Recipe
 from training.run import Run, whole
 
@@ -87,6 +89,9 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
 
     Returns:
         The rows of history.csv. `model.keras` is the epoch of the lowest validation loss.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
     """
     with plan.devices.scope():
         keras.utils.set_random_seed(plan.seed)
@@ -112,10 +117,20 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
         ).history
         rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
         row = {name: float(values[-1]) for name, values in logs.items()}
+        _check_finite(row, epoch)
         rows.append({"epoch": epoch, **row, "learning_rate": rate})
         checkpoints.save(run, network, rows)
     _keep_best(run, rows)
     return rows
+
+
+def _check_finite(row: Mapping[str, float], epoch: int) -> None:
+    for name, value in row.items():
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"expected a finite {name} in epoch {epoch}, found {value}; give a smaller "
+                "--learning-rate or another --precision, with --fresh"
+            )
 
 
 def _enter_phase(network: Any, plan: Plan, epoch: int) -> None:

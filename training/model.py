@@ -17,6 +17,10 @@ SIZE = 224
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
+#: BatchNormalization's momentum where a training starts from nothing. Keras's own 0.99
+#: remembers the blank start for a thousand steps, and a short run would test as a coin does.
+FROM_NOTHING = 0.9
+
 #: The last feature map, [B, 7, 7, C], and the sigmoid unit, by layer name.
 FEATURES, HEAD = "top_activation", "p_fake"
 
@@ -43,7 +47,8 @@ def _built(recipe: Recipe, weights_file: Any) -> Any:
     stock = getattr(keras.applications, recipe.backbone)(
         weights=None, include_top=False, input_shape=(SIZE, SIZE, 3)
     )
-    backbone = keras.models.clone_model(stock, clone_function=_clone)
+    momentum = None if weights_file else FROM_NOTHING
+    backbone = keras.models.clone_model(stock, clone_function=lambda layer: _clone(layer, momentum))
     if weights_file is not None:
         weights.copy(weights.load(stock, weights_file), backbone)
     pooled = keras.layers.GlobalAveragePooling2D(name="pooling", dtype="float32")(backbone.output)
@@ -51,11 +56,14 @@ def _built(recipe: Recipe, weights_file: Any) -> Any:
     return keras.Model(backbone.input, head, name=recipe.backbone.lower())
 
 
-def _clone(layer: Any) -> Any:
+def _clone(layer: Any, momentum: float | None) -> Any:
     """The layer anew, but the input scale our own: (RGB / 255 - mean) / std, in float32.
 
     Keras divides by the standard deviation only for `weights="imagenet"`; from a file the
     same numbers would see an input 2.1 times too small. Fixed scales make it one for all.
+
+    Args:
+        momentum: of BatchNormalization, None for the backbone's own.
     """
     if isinstance(layer, keras.layers.Rescaling):
         return keras.layers.Rescaling(1 / 255, name="unit_range", dtype="float32")
@@ -63,7 +71,10 @@ def _clone(layer: Any) -> Any:
         scale = [1 / std for std in STD]
         offset = [-mean / std for mean, std in zip(MEAN, STD, strict=True)]
         return keras.layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")
-    return layer.__class__.from_config(layer.get_config())
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.BatchNormalization) and momentum is not None:
+        config["momentum"] = momentum
+    return layer.__class__.from_config(config)
 
 
 def freeze(model: Any, recipe: Recipe, *, head_only: bool) -> None:

@@ -1,6 +1,7 @@
 """Small shards and small runs that several tests of `training` share."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from keras.src.applications.efficientnet import EfficientNet
+from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNet
 from PIL import Image
 
 from dfdc_prep.shards import ShardOptions, write_shards
 from manifests.files import sort_manifest, write_table
 from manifests.schema import MANIFEST
 from manifests.split import SplitPlan
+from training import session
+from training.run import Run
 
 SIDE = 224
 
@@ -71,12 +74,32 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shards"
 
 
-@pytest.fixture
-def small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EfficientNetB0 at a quarter of its width and depth: the same blocks, fewer of them."""
-    monkeypatch.setattr(keras.applications, "EfficientNetB0", quarter)
+def smallest(**options: Any) -> Any:
+    """Keras's own EfficientNet builder, a quarter as wide and deep and of three blocks."""
+    blocks = DEFAULT_BLOCKS_ARGS[:3]
+    return EfficientNet(0.25, 0.25, SIDE, blocks_args=blocks, name="efficientnetb7", **options)
 
 
-def quarter(**options: Any) -> Any:
-    """Keras's own EfficientNet builder with other coefficients."""
-    return EfficientNet(0.25, 0.25, SIDE, name="efficientnetb0", **options)
+#: What a small run gives in place of the recipe's values.
+SMALL = {"backbone": "EfficientNetB7", "epochs": 3, "batch_size": 8}
+
+
+@pytest.fixture(scope="package")
+def small_backbone() -> Iterator[None]:
+    """A small EfficientNet in the place of B7, which no other test builds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.applications, "EfficientNetB7", smallest)
+        yield
+
+
+@pytest.fixture(scope="package")
+def finished(
+    tiny_shards: Path, small_backbone: None, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """A small run of three epochs, tested."""
+    run = Run(tmp_path_factory.mktemp("runs") / "finished")
+    session.fit(
+        session.Session(tiny_shards, "v1.3", SMALL, run.folder, "none", steps_per_epoch=2),
+        say=print,
+    )
+    return run

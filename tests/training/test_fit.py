@@ -1,5 +1,5 @@
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 from sklearn import metrics as sk
 
-from training import loop, session
+from tests.training.conftest import SMALL
+from training import checkpoints, devices, loop, session
 from training.errors import TrainingError
 from training.fit import main
+from training.recipes import choose
 from training.run import Run
 
-SMALL = {"backbone": "EfficientNetB0", "epochs": 3, "batch_size": 8}
 FILES = {
     "config.json",
     "history.csv",
@@ -33,88 +33,127 @@ FILES = {
 }
 
 
-def options(shards, out, **further):
-    given = {"weights": "none", "steps_per_epoch": 2} | further
-    return session.Session(shards, given.pop("recipe", "v1.3"), SMALL, out, **given)
+#: `python -m training.fit` with the smaller backbone of these tests.
+SMALLER = """
+import keras
+from tests.training.conftest import smallest
+from training.fit import main
+keras.applications.EfficientNetB7 = smallest
+main()
+"""
 
 
 @pytest.fixture
 def fit(tiny_shards, small_backbone, tmp_path):
     """Fit the small recipe into a folder of that name, and give the run."""
 
-    def call(name, **further):
-        session.fit(options(tiny_shards, tmp_path / name, **further), say=print)
-        return Run(tmp_path / name)
+    def call(name, recipe="v1.3", overrides=SMALL, **further):
+        options = {"weights": "none", "steps_per_epoch": 2} | further
+        out = tmp_path / name
+        session.fit(session.Session(tiny_shards, recipe, overrides, out, **options), say=print)
+        return Run(out)
 
     return call
 
 
+@pytest.fixture
+def command(tiny_shards, tmp_path):
+    """The command line of a run of three epochs into tmp_path/run."""
+    options = ["--weights", "none", "--backbone", "EfficientNetB7", "--epochs", "3"]
+    further = ["--batch-size", "8", "--steps-per-epoch", "2", "--out", str(tmp_path / "run")]
+    return [sys.executable, "-c", SMALLER, str(tiny_shards), *options, *further]
+
+
 class Cut(keras.callbacks.Callback):
-    """Ends the process' work in the middle of an epoch, as a signal does."""
+    """Ends the process' work in the middle of the third epoch, as a signal does."""
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.params.get("epochs") == 3:
+        if self.params["epochs"] == 3:
             raise KeyboardInterrupt
 
 
-def test_a_run_leaves_its_folder_and_its_figures_are_scikit_learns(fit, capsys):
-    run = fit("whole")
-    assert {path.name for path in run.folder.iterdir() if path.is_file()} == FILES
-    assert capsys.readouterr().out.startswith("device: ")
-    said, table = run.metrics(), pq.read_table(run.folder / "predictions.parquet")
+def test_a_run_leaves_its_folder_and_its_figures_are_scikit_learns(finished):
+    left = {path.name for path in finished.folder.iterdir() if path.is_file()}
+    assert left >= FILES
+    said, table = finished.metrics(), pq.read_table(finished.folder / "predictions.parquet")
     target, score = np.array(table["target"]), np.array(table["score"])
     assert len(target) == len(set(table["path"].to_pylist())) == 16
     assert said["image"]["accuracy"] == pytest.approx(sk.accuracy_score(target, score >= 0.5))
     assert said["image"]["log_loss"] == pytest.approx(sk.log_loss(target, score), abs=1e-9)
     assert said["image"]["auc"] == pytest.approx(sk.roc_auc_score(target, score), abs=1e-9)
-    images, scores = Image.open(run.folder / "samples.png"), run.history()
-    assert images.size[0] > 1000
-    assert [row["epoch"] for row in scores] == [1, 2, 3]
-    assert list((run.folder / "logs" / "train").glob("events*"))
+    assert [row["epoch"] for row in finished.history()] == [1, 2, 3]
+    assert list((finished.folder / "logs" / "train").glob("events*"))
 
 
-@pytest.mark.parametrize("recipe", ["v1.3", "fine-tune"])
-def test_a_run_cut_short_goes_on_as_if_it_had_not_been(fit, monkeypatch, recipe):
-    """The same history to the last digit kept, the same model."""
-    never_cut = fit("never", recipe=recipe)
+def test_the_card_says_data_recipe_figures_and_limits(finished):
+    card = (finished.folder / "README.md").read_text()
+    for heading in ("## Data", "## Recipe", "## Figures", "## Limits"):
+        assert heading in card
+    assert "the shards hold 80 images" in card
+    assert "0.9022" in card
+    assert f"{finished.metrics()['image']['accuracy']:.4f}" in card
+
+
+def test_a_run_cut_short_goes_on_as_if_it_had_not_been(fit, finished, monkeypatch):
     bar = loop.Bar
     monkeypatch.setattr(loop, "Bar", lambda *args: Cut())
     with pytest.raises(KeyboardInterrupt):
-        fit("cut", recipe=recipe)
+        fit("cut")
     monkeypatch.setattr(loop, "Bar", bar)
-    again = fit("cut", recipe=recipe)
-    for ours, theirs in zip(again.history(), never_cut.history(), strict=True):
+    again = fit("cut")
+    for ours, theirs in zip(again.history(), finished.history(), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     assert again.metrics()["image"]["log_loss"] == pytest.approx(
-        never_cut.metrics()["image"]["log_loss"], rel=1e-4
+        finished.metrics()["image"]["log_loss"], rel=1e-4
     )
 
 
-def test_other_options_are_refused_by_name_and_fresh_starts_over(fit):
-    run = fit("one", steps_per_epoch=1)
+def test_fine_tuning_trains_the_head_alone_and_then_more(fit):
+    run = fit("tuned", "fine-tune", SMALL | {"head_epochs": 1})
+    rates = [row["learning_rate"] for row in run.history()]
+    assert rates == pytest.approx([0.01, 0.005, 0], abs=1e-6)
+
+
+def test_other_options_are_refused_by_name(finished, tiny_shards):
+    other = session.Session(tiny_shards, "v1.3", SMALL, finished.folder, "none", 2, seed=7)
     with pytest.raises(TrainingError, match=r"go on with seed 42, found 7.*--fresh"):
-        fit("one", steps_per_epoch=1, seed=7)
-    before = run.metrics()
-    assert fit("one", steps_per_epoch=1).metrics() == before
-    fit("one", steps_per_epoch=1, seed=7, fresh=True)
-    assert run.config()["options"]["seed"] == 7
-    assert len(run.history()) == 3
+        session.fit(other, say=print)
 
 
-def test_a_folder_of_something_else_is_not_touched(fit, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "letter.txt").write_text("mine")
+def test_a_folder_of_something_else_is_not_touched(tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(TrainingError, match="found other files"):
-        fit("home", fresh=True)
-    assert (tmp_path / "home" / "letter.txt").read_text() == "mine"
+        Run(tmp_path).begin({"recipe": {}}, fresh=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_early_stopping_is_read_from_the_history(fit, tmp_path, tiny_shards, monkeypatch):
-    monkeypatch.setitem(SMALL, "patience", 1)
-    monkeypatch.setitem(SMALL, "learning_rate", 0.0)
-    run = fit("stops", steps_per_epoch=1)
-    assert len(run.history()) < 3
-    assert len(fit("stops", steps_per_epoch=1).history()) == len(run.history())
+def test_fresh_removes_what_the_run_left_and_nothing_else(tmp_path):
+    run = Run(tmp_path)
+    run.begin({"recipe": {"epochs": 1}}, fresh=False)
+    run.write_history([])
+    run.checkpoints.mkdir()
+    (tmp_path / "letter.txt").write_text("mine")
+    run.begin({"recipe": {"epochs": 2}}, fresh=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"letter.txt", "config.json"}
+    assert run.config()["recipe"]["epochs"] == 2
+
+
+def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path):
+    """Two epochs were worse than the second of three: nothing more is trained, it is kept."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.write_history(
+        [row | {"val_loss": loss} for row, loss in zip(run.history(), (3, 1, 2), strict=True)]
+    )
+    recipe = choose("v1.3", SMALL | {"epochs": 9, "patience": 1})
+    plan = loop.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
+    assert len(loop.train(plan, run)) == 3
+    assert run.model_file.read_bytes() == checkpoints.path_of(run, 2).read_bytes()
+
+
+def test_a_training_that_diverges_is_said(fit):
+    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+        fit("diverges", overrides=SMALL | {"learning_rate": 1e30})
 
 
 def test_mistakes_are_one_sentence(tmp_path, tiny_shards):
@@ -135,16 +174,23 @@ def test_help_has_an_example():
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_the_same_command_goes_on(tiny_shards, tmp_path):
-    command = [sys.executable, "-m", "training.fit", str(tiny_shards), "--weights", "none"]
-    command += ["--backbone", "EfficientNetB0", "--epochs", "3", "--batch-size", "4"]
-    command += ["--steps-per-epoch", "1", "--out", str(tmp_path / "run")]
+def test_killed_in_mid_epoch_the_same_command_goes_on(command, tmp_path):
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (tmp_path / "run" / "checkpoints" / "epoch-0001.keras").exists():
         assert first.poll() is None
         time.sleep(0.05)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": "."})
+    subprocess.run(command, check=True, capture_output=True)
     assert [row["epoch"] for row in Run(tmp_path / "run").history()] == [1, 2, 3]
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["image"]["images"] == 16
+    assert Run(tmp_path / "run").metrics()["image"]["images"] == 16
+
+
+@pytest.mark.slow
+def test_two_steps_on_jax(command, tmp_path):
+    options = [*command, "--epochs", "1"]
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run(options, check=True, capture_output=True, text=True, env=environment)
+    assert "Keras on jax" in done.stdout.splitlines()[0]
+    assert len(Run(tmp_path / "run").history()) == 1
+    assert Run(tmp_path / "run").metrics()["image"]["images"] == 16

@@ -45,6 +45,12 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(drawn):
     )
 
 
+def test_a_split_without_a_mistake_does_not_ask_for_scores_without_a_doubt():
+    labels = np.repeat([0, 1], 50)
+    t = metrics.temperature(labels, np.where(labels == 1, 2.0, -2.0))
+    assert expit(2 / t) == pytest.approx(51 / 52, abs=1e-3)
+
+
 def test_a_clips_logit_is_the_mean_of_its_images(drawn):
     _, logits, clips, _ = drawn
     names, means = metrics.per_group(logits, clips)

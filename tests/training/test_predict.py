@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from scipy.special import expit
+from skimage.data import astronaut, camera
+
+from training import predict
+from training.predict import Cutting, find_faces, main
+from training.run import Run
+
+
+class Middle:
+    """A detector that takes the middle of every picture for a face."""
+
+    name = "middle"
+
+    def detect(self, picture):
+        side = min(picture.width, picture.height) // 2
+        return [predict.Face(picture.width // 4, picture.height // 4, side, side, 1.0)]
+
+
+@pytest.fixture
+def files(tmp_path, real_clips):
+    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
+    Image.fromarray(camera()[300:]).save(tmp_path / "grass.jpg")
+    (tmp_path / "letter.txt").write_text("no image")
+    clip = real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4"
+    return [str(tmp_path / n) for n in ("portrait.png", "grass.jpg", "letter.txt")] + [str(clip)]
+
+
+def test_each_file_has_its_line_and_its_score(finished, files, yunet_model, tmp_path):
+    options = ["--json", "--frames", "3", "--detector-model", str(yunet_model)]
+    result = CliRunner().invoke(
+        main, [str(finished.folder), *files, *options, "--heatmap", str(tmp_path / "heat")]
+    )
+    portrait, grass, letter, clip = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 3
+    assert [each["status"] for each in (portrait, grass, letter, clip)] == [
+        "ok",
+        "no_face",
+        "unreadable",
+        "ok",
+    ]
+    assert len(clip["faces"]) == 3
+    scores = np.array([face["p_fake"] for face in clip["faces"]])
+    assert clip["p_fake"] == pytest.approx(expit(np.log(scores / (1 - scores)).mean()))
+    with Image.open(clip["faces"][0]["heatmap"]) as drawn:
+        assert drawn.size == (448, 224)
+
+
+def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is(
+    finished, tmp_path
+):
+    """The same pixels give the same score here as in predictions.parquet."""
+    from training import evaluation, model, verdicts
+
+    shards = evaluation.Path(finished.config()["shards"])
+    _, images = evaluation.pictures_of(shards, "test", 8, seed=1)
+    judge = verdicts.Judge(finished.folder, None)
+    own = evaluation.predict(model.logit_model(evaluation.load_model(finished)), shards, "test", 8)
+    places, _ = evaluation.pictures_of(shards, "test", 8, seed=1)
+    assert judge.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
+
+
+def test_the_square_has_the_margin_of_the_run(tmp_path):
+    ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    (found,) = find_faces(tmp_path / "ramp.png", Cutting(Middle(), 0.25, 1, False))
+    assert found.crop.shape == (224, 224, 3)
+    assert found.crop[0, 0, 0] == pytest.approx(32, abs=1)
+    assert found.crop[0, -1, 0] == pytest.approx(223, abs=1)
+
+
+def test_an_image_turned_by_its_camera_is_turned_back(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide = Image.fromarray(np.zeros((100, 200, 3), np.uint8))
+    wide.save(tmp_path / "turned.jpg", exif=exif)
+    (found,) = find_faces(tmp_path / "turned.jpg", Cutting(Middle(), 0, 1, False))
+    assert (found.box.x, found.box.y) == (25, 50)
+
+
+def test_a_clip_that_breaks_off_is_judged_by_what_decodes(shared):
+    found = find_faces(shared / "data" / "edge" / "corrupted.mp4", Cutting(Middle(), 0.3, 5, False))
+    assert 0 < len(found) < 5
+
+
+def test_a_clip_of_which_nothing_decodes_is_said(tmp_path, real_clips):
+    clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
+    (tmp_path / "short.mp4").write_bytes(clip[:5000])
+    with pytest.raises(predict.ClipError, match=r"short\.mp4"):
+        find_faces(tmp_path / "short.mp4", Cutting(Middle(), 0.3, 5, False))
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    result = CliRunner().invoke(main, [str(tmp_path), "clip.mp4"])
+    assert result.exit_code == 1
+    assert "expected a config.json" in result.stderr
+    assert not list(Run(tmp_path).folder.iterdir())
