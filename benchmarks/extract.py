@@ -3,7 +3,8 @@
     python -m benchmarks.extract dfdc --model face_detection_yunet_2026may.onnx
 
 `--truth faces_truth.csv` (video, frame, x, y, w, h) also counts true and false boxes.
-Every line is a whole process, start-up included, timed from outside: wall seconds, and CPU seconds of it and its workers.
+Every line is a whole process, start-up included, timed from outside: wall seconds, and
+CPU seconds of it and its workers.
 
 - paper: what the paper's users run, one process, `face_recognition.face_locations` on the
   full frames, read in turn by OpenCV up to the last one wanted. For one frame it takes the
