@@ -59,9 +59,9 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
     """
     catalog = read_catalog(source, run.limit)
+    choice = _settle(out, detector, detector_model, run.overwrite)
+    make_detector(choice)  # fails here, in words, rather than in every worker
     with run_folder.locked(out):
-        choice = _settle(out, detector, detector_model, run.overwrite)
-        make_detector(choice)  # fails here, in words, rather than in every worker
         run_folder.begin(out, _described(source, options, choice), run.overwrite)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished(out, families.keys(), run.retry_failed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ImageFile
 from skimage import data
 
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector, weights
@@ -131,6 +132,11 @@ def test_weights_that_are_none_are_a_sentence(tmp_path: Path) -> None:
         make_detector(DetectorChoice("yunet", str(broken)))
     with pytest.raises(ModelError, match="found no file"):
         choose_detector("yunet", tmp_path / "absent.onnx")
+
+
+def test_hog_leaves_pillow_strict_about_truncated_images() -> None:
+    make_detector(DetectorChoice("hog"))
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
 def test_black_has_no_face(yunet_model: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import ImageFile
 
 from dfdc_prep.detectors.face import Face, Found, climb
 from dfdc_prep.errors import ModelError
@@ -20,7 +21,12 @@ CNN_LONG_SIDES = (640, 1280)
 
 
 def face_recognition_api() -> Any:
-    """`face_recognition.api`, whose import warns of `pkg_resources` and quits without it."""
+    """`face_recognition.api`, whose import warns of `pkg_resources` and quits without it.
+
+    It also tells Pillow, for the whole process, to take truncated images for whole ones;
+    that is undone, since `import`, `shard` and `verify` must see them for what they are.
+    """
+    strict = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -30,6 +36,8 @@ def face_recognition_api() -> Any:
             "expected the packages face_recognition, dlib and setuptools<82 for the detectors "
             "hog and cnn, found one missing; run scripts/install, or use --detector yunet"
         ) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = strict
     return face_recognition.api
 
 
