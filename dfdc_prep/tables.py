@@ -1,6 +1,5 @@
 """The tables a run leaves, made from its journal."""
 
-import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,14 @@ def write_metadata(manifest: pa.Table, path: Path) -> None:
 
     The two sizes are those of the square before it was scaled.
     """
-    names = ("videoname", "original_width", "original_height", "label", "original")
-    columns = ("video", "crop_size", "crop_size", "label", "original")
-    beside = path.with_name(f".{path.name}")
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for batch in manifest.select(["video", "crop_size", "label", "original"]).to_batches():
-            writer.writerows(zip(*(batch[name].to_pylist() for name in columns), strict=True))
-    beside.replace(path)
+    columns = {
+        "videoname": manifest["video"],
+        "original_width": manifest["crop_size"],
+        "original_height": manifest["crop_size"],
+        "label": manifest["label"],
+        "original": manifest["original"],
+    }
+    write_table(pa.table(columns), path)
 
 
 def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -14,8 +14,6 @@ or only named. The rules, for tables that are not what they should be:
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from manifests.codes import Codes, encode
 from manifests.schema import FAKE
@@ -83,6 +81,10 @@ def tie(nodes: int, first: Codes, second: Codes) -> Codes:
     Returns:
         int64 [nodes], the group of each node.
     """
+    # Imported here: DFDC's own tables need no graph, and workers wait for every import.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     ones = np.ones(len(first), np.int8)
     graph = coo_matrix((ones, (first, second)), shape=(nodes, nodes))
     group: Codes = connected_components(graph, directed=False)[1].astype(np.int64)

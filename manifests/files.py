@@ -1,10 +1,10 @@
 """Reading and writing the tables: whole or not at all, and held against their schema."""
 
+import csv
 import os
 import tempfile
 from pathlib import Path
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,8 +32,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     os.close(handle)
     try:
         if path.suffix == ".csv":
-            frame = table.to_pandas(types_mapper=pd.ArrowDtype)
-            frame.to_csv(name, index=False, lineterminator="\n")
+            _write_csv(table, name)
         else:
             pq.write_table(table, name, compression="zstd")
         with open(name, "rb") as written:
@@ -43,6 +42,15 @@ def write_table(table: pa.Table, path: Path) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _write_csv(table: pa.Table, path: str) -> None:
+    """Plain CSV: quotes only where needed, nothing for null, a batch of rows at a time."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.column_names)
+        for batch in table.to_batches(max_chunksize=65536):
+            writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
