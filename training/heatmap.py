@@ -7,6 +7,9 @@ from PIL import Image
 
 #: How much of the overlay is the map where the map is strongest.
 OPACITY = 0.6
+#: The logit that is full heat where no place has more: a crop in which nothing speaks for
+#: FAKE stays dark.
+FULL = 4.0
 
 
 def beside(
@@ -16,14 +19,14 @@ def beside(
 
     Args:
         crop: RGB uint8 [H, W, 3].
-        activation: [h, w], 0 and up; scaled to its own maximum.
+        activation: [h, w], 0 and up, in logits: what the whole crop would have if it looked
+            like that place all over. Scaled to its own maximum, or `FULL` if that is more.
 
     Returns:
         RGB uint8 [H, 2 W, 3].
     """
     height, width = crop.shape[:2]
-    strongest = activation.max()
-    relative = activation / strongest if strongest > 0 else activation
+    relative = activation / max(float(activation.max()), FULL)
     grown = Image.fromarray(np.asarray(relative, np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC
     )

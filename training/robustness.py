@@ -99,7 +99,7 @@ def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[d
     """
     model = logit_model(evaluation.load_model(run))
     rows = []
-    for kind, level, change in (("none", "-", None), *disturbances()):
+    for kind, level, change in (("none", "clean", None), *disturbances()):
         found = evaluation.predict(model, shards, split, batch, change)
         said = metrics.figures(found.labels, expit(found.logits))
         values = (kind, level, said["accuracy"], said["auc"])
