@@ -284,3 +284,28 @@ def test_two_runs_on_one_folder_the_second_names_the_first(
 
     with locked(tmp_path / "faces"), pytest.raises(OutputError, match=f"process {os.getpid()} on"):
         run(pair, tmp_path / "faces")
+
+
+def test_a_relative_that_looks_elsewhere_is_detected_by_itself(
+    run: Extract, real_clips: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "dfdc" / "p"
+    folder.mkdir(parents=True)
+    for name in ("004.mp4", "634.mp4"):
+        (folder / name).symlink_to(real_clips / "dfdc_train_part_1" / name)
+    entries = {"004.mp4": {"label": "REAL"}, "634.mp4": {"label": "FAKE", "original": "004.mp4"}}
+    (folder / "metadata.json").write_text(json.dumps(entries))
+    run(tmp_path / "dfdc", tmp_path / "faces", frames=3)
+    rows = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pylist()
+    assert {row["box_source"] for row in rows} == {"own"}
+    frames = {name: [r["frame"] for r in rows if r["video"] == name] for name in entries}
+    assert frames["004.mp4"] == frames["634.mp4"], "the frames are the family's all the same"
+
+
+def test_without_the_original_the_first_fake_shows_the_way(
+    run: Extract, real_clips: Path, tmp_path: Path
+) -> None:
+    run(real_clips / "dfdc_train_part_0", tmp_path / "faces", frames=1)
+    rows = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pylist()
+    source = {row["video"]: row["box_source"] for row in rows}
+    assert (source["cksjhegwyq.mp4"], source["djrfxolqxm.mp4"]) == ("own", "sibling")
