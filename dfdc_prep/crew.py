@@ -1,11 +1,12 @@
 """Threads that work through a list; the first failure, or an interrupt, stops them all."""
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 from types import TracebackType
 from typing import TypeVar
+
+from dfdc_prep.cores import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +20,7 @@ class Crew:
     """A pool of threads, one a core unless told otherwise."""
 
     def __init__(self, workers: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor(workers or available_cores())
         self._stop = Event()
 
     def __enter__(self) -> "Crew":

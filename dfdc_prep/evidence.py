@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from dfdc_prep.cores import available_cores
 from dfdc_prep.cropset import read_folders
 from dfdc_prep.errors import SourceError
 from dfdc_prep.tfrecord import example, records
@@ -95,7 +96,7 @@ def _looked_at(table: pa.Table, images: Iterator[bytes | None]) -> Evidence:
     shas: list[str | None] = [None] * rows
     prints, printed = np.zeros(rows, np.uint64), np.zeros(rows, bool)
     bar = tqdm(total=rows, desc="images", unit=" images", disable=None)
-    with bar, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with bar, ThreadPoolExecutor(available_cores()) as pool:
         for at, (sha, print_) in enumerate(_in_blocks(pool, images)):
             shas[at] = sha
             if print_ is not None:

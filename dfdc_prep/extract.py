@@ -10,12 +10,12 @@ from tqdm import tqdm
 from dfdc_prep import run_folder
 from dfdc_prep.catalog import Catalog, Clip, Family, read_catalog
 from dfdc_prep.conduct import conduct
+from dfdc_prep.cores import available_cores
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.faces import ClipResult, CropOptions
 from dfdc_prep.journal import Journal, family_key, read_journal
 from dfdc_prep.tables import write_tables
 from dfdc_prep.tally import Tally
-from dfdc_prep.workers import available_cores
 from manifests.schema import FAILURES
 
 JOURNAL = "journal.jsonl"

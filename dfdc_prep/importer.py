@@ -20,6 +20,7 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
+from dfdc_prep.cores import available_cores
 from dfdc_prep.cropset import images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.folders import whole_folder
@@ -114,7 +115,7 @@ def _take_over(table: pa.Table, matches: Matches, source: Path, folder: Path) ->
         path = place(part[row] if part else None, image)
         return _take(row, source / image, folder / path, path)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         taken = pool.map(take, matches.pairs)
         yield from tqdm(taken, "import", len(matches.pairs), unit=" crops", disable=None)
 

@@ -7,7 +7,6 @@ TensorFlow have started threads can hang the child.
 """
 
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -70,13 +69,6 @@ class LocalWorkers:
     def stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
-
-
-def available_cores() -> int:
-    """Cores this process may use, which a container or a scheduler may have narrowed."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
