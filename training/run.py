@@ -1,8 +1,10 @@
 """The run folder: what lies in it, and how a file gets there whole or not at all."""
 
 import csv
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +19,11 @@ HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_ra
 
 #: What a rerun must have in common with the run it goes on with, within config.json.
 PINNED = ("recipe", "options", "data")
+
+#: What a killed run can leave of a file it was writing.
+_HALF_WRITTEN = re.compile(
+    r"\.(config|history|model|metrics|report|predictions|curves|confusion|samples|README)[-.].+"
+)
 
 
 @contextmanager
@@ -124,6 +131,27 @@ class Run:
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder if need be, and keep every other training out of it.
+
+        Raises:
+            TrainingError: another process is training in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TrainingError(
+                    f"expected {self.folder} to be free, found another process training in it; "
+                    "wait for it to end or give another --out"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
     def begin(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         """Make the folder, or go on in it where it holds the same run.
 
@@ -132,6 +160,9 @@ class Run:
         """
         if self.config_file.is_file() and not fresh:
             _same(self.config(), config, self.folder)
+            for path in self.folder.iterdir():
+                if _HALF_WRITTEN.fullmatch(path.name):
+                    path.unlink()
             return
         if self.folder.exists() and not self.config_file.is_file() and any(self.folder.iterdir()):
             raise TrainingError(
