@@ -82,9 +82,9 @@ def _figures(said: dict[str, Any], recipe: dict[str, Any]) -> str:
         cells = [title]
         for level in ("image", "clip"):
             low, high = said[level]["interval"][name]
-            cells += [report.percent(said[level][name])]
-            cells += [f"{report.percent(low)} to {report.percent(high)}"]
-        cells.append(report.percent(paper[name]) if name in paper else "")
+            cells += [report.shown(said[level][name])]
+            cells += [f"{report.shown(low)} to {report.shown(high)}"]
+        cells.append(report.shown(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
@@ -111,7 +111,7 @@ def _robustness(run: Run) -> list[str]:
     lines = ["| disturbance | level | accuracy | ROC-AUC |", "|---|---|---|---|"]
     lines += [
         f"| {row['disturbance']} | {row['level']} | {float(row['accuracy']):.4f} | "
-        f"{report.percent(float(row['auc']) if row['auc'] else None)} |"
+        f"{report.shown(float(row['auc']) if row['auc'] else None)} |"
         for row in rows
     ]
     return ["## Robustness\n\n" + "\n".join(lines) + "\n\n![robustness](robustness.png)"]

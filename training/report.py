@@ -8,13 +8,13 @@ from manifests.schema import LABELS
 _COLUMNS = ("precision", "recall", "f1", "support")
 
 
-def percent(value: float | None) -> str:
+def shown(value: float | None) -> str:
     """A share as text; "none" where it could not be told."""
     return "none" if value is None else f"{value:.4f}"
 
 
 def _between(interval: list[float | None]) -> str:
-    return f"95 % interval by family {percent(interval[0])} to {percent(interval[1])}"
+    return f"95 % interval by family {shown(interval[0])} to {shown(interval[1])}"
 
 
 def headline(figures: Mapping[str, Any]) -> str:
@@ -23,7 +23,7 @@ def headline(figures: Mapping[str, Any]) -> str:
     for name in ("accuracy", "log_loss", "auc"):
         label = name.replace("_", "-").replace("auc", "ROC-AUC")
         lines.append(
-            f"  {label:<9}{percent(figures[name]):>8}   {_between(figures['interval'][name])}"
+            f"  {label:<9}{shown(figures[name]):>8}   {_between(figures['interval'][name])}"
         )
     return "\n".join(lines)
 
