@@ -5,9 +5,10 @@ on it with several GPUs: `MirroredStrategy` has no counterpart in Keras's own in
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import keras
 
@@ -32,16 +33,19 @@ class Devices:
         """Whether a batch is shared among several GPUs."""
         return len(self.gpus) > 1 and self.backend == "tensorflow"
 
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Where a model must be built, loaded and compiled."""
-        if not self.mirrored:
-            yield
-            return
+    @cached_property
+    def _strategy(self) -> Any:
+        """One for the whole run: Keras refuses a model of another one's scope."""
         import tensorflow as tf
 
-        with tf.distribute.MirroredStrategy().scope():
-            yield
+        return tf.distribute.MirroredStrategy()
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where a model must be built, loaded and compiled."""
+        if not self.mirrored:
+            return nullcontext()
+        scope: AbstractContextManager[Any] = self._strategy.scope()
+        return scope
 
 
 def find(*, require_gpu: bool = False) -> Devices:
