@@ -143,6 +143,8 @@ class Video:
         self._path = path
         self._stream = container.streams.video[0]
         context = self._stream.codec_context
+        if context is None:
+            raise ClipError(f"expected a known codec in {path.name}, found none that decodes it")
         context.thread_type = "NONE"
         context.thread_count = 1
         if context.width * context.height > MAX_PIXELS:

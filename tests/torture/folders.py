@@ -49,4 +49,4 @@ def listing(folder: Path, but: Sequence[Path]) -> dict[str, tuple[int, int]]:
 def strayed(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> str:
     """What was written, changed or removed; "" where nothing was."""
     odd = sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
-    return f"{ascii(odd[0])} was touched" if odd else ""
+    return f"{odd[0]!a} was touched" if odd else ""

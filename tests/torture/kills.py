@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.torture.command import MAIN, ended, run, started, tail
+from tests.torture.command import MAIN, Done, ended, run, started, tail
 from tests.torture.folders import TIMED, difference, digest, listing, litter, strayed
 from tests.torture.scene import DETECTOR, FIT, SMALL, Scene
 from tests.torture.trial import Trial
@@ -60,7 +60,7 @@ def _figures(run_folder: Path) -> dict[str, str]:
     """The history of a run to four digits: other threads, other roundings."""
     with open(run_folder / "history.csv", newline="", encoding="utf-8") as file:
         rows = [{k: f"{float(v):.3g}" for k, v in row.items()} for row in csv.DictReader(file)]
-    whole = {name: "there" for name in ("model.keras", "metrics.json", "report.txt")}
+    whole = dict.fromkeys(("model.keras", "metrics.json", "report.txt"), "there")
     return {str(n): str(row) for n, row in enumerate(rows)} | {
         name: said for name, said in whole.items() if (run_folder / name).is_file()
     }
@@ -74,7 +74,7 @@ def trials(
     for number in range(count):
         (command,) = draw.choices(list(commands), list(commands.values()))
         if command not in known:
-            known[command] = _undisturbed(command, scene)
+            known[command] = undisturbed(command, scene)
         (how,) = draw.choices(list(HOWS), list(HOWS.values()))
         seconds, wanted = known[command]
         moment = draw.uniform(0.25, seconds)
@@ -83,7 +83,8 @@ def trials(
         yield Trial(f"kill {command}", name, end, why)
 
 
-def _undisturbed(command: str, scene: Scene) -> tuple[float, dict[str, str]]:
+def undisturbed(command: str, scene: Scene) -> tuple[float, dict[str, str]]:
+    """How long a command takes here, and what it leaves."""
     chosen = work(command, scene, scene.place(f"whole-{command}"))
     started_at = time.monotonic()
     done = run(chosen.words, chosen.out.parent)
@@ -104,7 +105,9 @@ def _killed(
         orphans = _orphans(process.pid) if how == "parent" else ""
     if orphans:
         return "hang", orphans
-    if fault := done.fault(_ends(how)):
+    # Of what SIGKILL ends nobody is left to speak; a worker it finds half started says so.
+    judged = Done(done.code, "", "") if how in ("tree", "parent") else done
+    if fault := judged.fault(_ends(how)):
         return fault
     again = run(chosen.words, folder)
     if fault := again.fault((0,)):
@@ -166,5 +169,3 @@ def _in_group(process: psutil.Process, group: int) -> bool:
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.Error):
         return False
-
-
