@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
         ShardError: it cannot be read, is another file, or no PNG or JPEG of that size.
     """
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would never end
+            raise OSError(None, "no file")
         data = Path(file).read_bytes()
     except OSError as error:
         raise _unread(path, error) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifests.files import parse_json
 from training.errors import TrainingError
 
 HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
@@ -94,7 +95,9 @@ class Run:
 
     def _json(self, path: Path) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = parse_json(path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError(f"no object but a {type(found).__name__}")
         except (OSError, ValueError) as error:
             reason = "none" if isinstance(error, OSError) else f"a broken one ({error})"
             raise TrainingError(

@@ -5,13 +5,13 @@ batched, parsed by the batch and decoded in parallel; images stay uint8, the mod
 them on its device. Memory does not grow with the shards.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from manifests.files import parse_json
 from training.errors import TrainingError
 
 SIDE = 224
@@ -56,7 +56,7 @@ def open_shards(path: Path) -> ShardsInfo:
     """
     info = path / "dataset_info.json"
     try:
-        found = json.loads(info.read_text(encoding="utf-8"))
+        found = parse_json(info.read_bytes())
         name = found["name"]
         lengths = {
             split["name"]: tuple(int(length) for length in split["shardLengths"])

@@ -1,1 +1,1 @@
-"""Harm done on purpose to every command; `scripts/torture` runs it, `docs/failures.md` tells more."""
+"""Harm done on purpose to every command; `docs/failures.md` says what each looks like."""

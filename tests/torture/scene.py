@@ -26,7 +26,18 @@ main()
 """
 #: Options of a fit of three epochs, for that backbone.
 SMALL = tuple(
-    ["--weights", "none", "--backbone", "EfficientNetB7", "--epochs", "3", "--batch-size", "8", "--steps-per-epoch", "2"]
+    [
+        "--weights",
+        "none",
+        "--backbone",
+        "EfficientNetB7",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "8",
+        "--steps-per-epoch",
+        "2",
+    ]
 )
 
 
