@@ -50,7 +50,7 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
     for line in differences:
         say(f"not as published: {line}")
     run = Run(session.out)
-    run.begin(_config(session, recipe, described, differences, found.text()), fresh=session.fresh)
+    config = _config(session, recipe, described, differences, found.text())
     plan = loop.Plan(
         session.shards,
         recipe,
@@ -60,8 +60,10 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
         session.steps_per_epoch,
         found,
     )
-    loop.train(plan, run)
-    said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)
+    with run.alone():
+        run.begin(config, fresh=session.fresh)
+        loop.train(plan, run)
+        said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)
     return f"{report.text(said)}\nthe run lies in {run.folder}: model.keras, report.txt, README.md"
 
 
