@@ -117,7 +117,7 @@ def _tables(scene: Scene, folder: Path, bomb: bytes) -> Iterator[tuple[str, list
 
 
 def _weights(scene: Scene, fuse: Path) -> dict[str, bytes]:
-    """Models that would run code: a pickle, a pickled array, a Lambda layer, a module's function."""
+    """Models that would run code: pickles, a Lambda layer, a module's function."""
     made = {"pickle.keras": pickle.dumps(Bomb(fuse)), "pickle.h5": pickle.dumps(Bomb(fuse))}
     array = io.BytesIO()
     np.savez(array, weights=np.array([Bomb(fuse)], object))

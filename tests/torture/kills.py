@@ -21,7 +21,7 @@ from tests.torture.trial import Trial
 #: How a run is ended, and how often of a hundred.
 HOWS = {"tree": 35, "parent": 15, "worker": 15, "term": 20, "int": 15}
 #: The commands, and how often of a hundred.
-COMMANDS = {"extract": 45, "import": 15, "balance": 10, "shard": 20, "fit": 10}
+COMMANDS = {"extract": 48, "import": 16, "balance": 10, "shard": 20, "fit": 6}
 #: Seconds an orphaned worker is given to notice that its parent is gone.
 _ORPHANED = 20.0
 

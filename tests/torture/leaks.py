@@ -40,7 +40,8 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
         extract_clip(clip, folder / "out", CropOptions(), detector, None)
         path.unlink()
     files_after, memory_after = _held(process)
-    said = f"{count} clips: {files} files and {memory >> 20} MB, {files_after} and {memory_after >> 20} MB"
+    grown = f"{memory >> 20} MB, then {memory_after >> 20} MB"
+    said = f"{files} open files, then {files_after}; {grown}"
     lost = files_after > files or memory_after - memory > GROWTH
     yield Trial("leaks", f"{count} clips in one process", "lost" if lost else "survived", said)
 

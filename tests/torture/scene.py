@@ -25,19 +25,17 @@ keras.applications.EfficientNetB7 = smallest
 main()
 """
 #: Options of a fit of three epochs, for that backbone.
-SMALL = tuple(
-    [
-        "--weights",
-        "none",
-        "--backbone",
-        "EfficientNetB7",
-        "--epochs",
-        "3",
-        "--batch-size",
-        "8",
-        "--steps-per-epoch",
-        "2",
-    ]
+SMALL = (
+    "--weights",
+    "none",
+    "--backbone",
+    "EfficientNetB7",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "8",
+    "--steps-per-epoch",
+    "2",
 )
 
 

@@ -16,7 +16,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
     for command in (
         ("extract", "shard", "import") if short else ("extract", "shard", "import", "fit")
     ):
-        seconds, wanted = undisturbed(command, scene)
+        _seconds, wanted = undisturbed(command, scene)
         chosen = work(command, scene, scene.place("twice"))
         with started(chosen.words, chosen.out.parent) as first:
             second = None
