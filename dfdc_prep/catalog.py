@@ -114,7 +114,9 @@ def read_catalog(source: Path, limit: int | None = None) -> Catalog:
     if not rows:
         raise SourceError(f"expected {SHAPE}, found no metadata.json with a clip below {source}")
     families = _families([entry for _, entry in rows])
-    stems = Counter((part.name, _stem(entry.video)) for part, entry in rows)
+    stems = Counter(
+        (part.name, name) for part, entry in rows for name in {_stem(entry.video), entry.video}
+    )
     clips = sorted(
         Clip(
             part.name,
@@ -122,7 +124,7 @@ def read_catalog(source: Path, limit: int | None = None) -> Catalog:
             entry.label,
             entry.original,
             family,
-            stem if stems[part.name, stem := _stem(entry.video)] == 1 else entry.video,
+            _folder(part.name, entry.video, stems),
             # Joined as text: a hundred thousand paths as objects take seconds.
             f"{part.folder}{os.sep}{entry.video}",
             part.sizes.get(entry.video),
@@ -147,6 +149,12 @@ def _limited(catalog: Catalog, limit: int | None) -> Catalog:
             break
         kept.extend(family.clips)
     return Catalog(tuple(sorted(kept)), catalog.unnamed)
+
+
+def _folder(part: str, video: str, stems: Counter[tuple[str, str]]) -> str:
+    """The stem, or the file name where another clip has that stem, or is called like it."""
+    stem = _stem(video)
+    return stem if stems[part, stem] == 1 else video
 
 
 def _stem(video: str) -> str:
@@ -176,6 +184,11 @@ def _find_parts(source: Path) -> dict[str, Path]:
     parts: dict[str, Path] = {}
     for folder in _walk(source, _DEPTH):
         name = folder.resolve().name
+        if not name.isprintable():
+            raise SourceError(
+                f"expected parts with printable names below {source}, found {_shown(name)}; "
+                "rename the folder"
+            )
         if name in parts:
             raise SourceError(
                 f"expected parts of different names below {source}, found {name} twice, "

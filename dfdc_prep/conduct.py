@@ -6,7 +6,7 @@ nothing else.
 
 import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dfdc_prep.errors import OutputError
 from dfdc_prep.faces import Boxes, ClipResult, CropOptions, crop_folder
 from dfdc_prep.family import FamilyWork
 from dfdc_prep.worker import extract_here, prepare
-from dfdc_prep.workers import LocalWorkers, WorkerDied, Workers, WorkerTimeout
+from dfdc_prep.workers import LocalWorkers, PoolBroken, WorkerDied, Workers, WorkerTimeout
 
 #: Times a clip is tried whose worker died.
 TRIES = 2
@@ -50,6 +50,7 @@ def conduct(
 
     Raises:
         OutputError: a worker cannot write below `out`.
+        WorkersError: workers cannot be started, or do not live.
     """
     pool = LocalWorkers(workers, timeout, prepare, (out, options, choice))
     try:
@@ -74,8 +75,7 @@ class _Conductor:
             yield from self._landed()
             if not self._flights and not self._open:
                 return
-            done, _ = wait(self._flights, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in self._workers.wait(self._flights.keys()):
                 self._take(future)
             yield from self._landed()
 
@@ -111,6 +111,9 @@ class _Conductor:
         flight = self._flights.pop(future)
         try:
             result = future.result()
+        except PoolBroken:
+            self._send(flight)
+            return
         except WorkerDied:
             if flight.attempt < TRIES:
                 self._send(_Flight(flight.work, flight.clip, flight.boxes, flight.attempt + 1))

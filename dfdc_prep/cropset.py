@@ -17,7 +17,7 @@ def images(folder: Path) -> list[str]:
     """The images under a folder, as sorted paths relative to it, with forward slashes.
 
     Raises:
-        SourceError: there is no such folder, or no image in it.
+        SourceError: there is no such folder, no image in it, or a name that is no text.
     """
     if not folder.is_dir():
         raise SourceError(f"expected a folder of crops at {folder}, found none; give its path")
@@ -32,7 +32,21 @@ def images(folder: Path) -> list[str]:
             f"expected images ({', '.join(SUFFIXES)}) under {folder}, found none; give the "
             f"folder of the crops"
         )
+    odd = [path for path in found if not path.isascii() and not _encodes(path)]
+    if odd:
+        raise SourceError(
+            f"expected the images under {folder} to have names in UTF-8, found {odd[0]!a}; "
+            f"rename it or take it out"
+        )
     return sorted(found)
+
+
+def _encodes(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_folders(folder: Path) -> pa.Table:

@@ -7,6 +7,7 @@
     ├── OutputError               the output cannot be written, or is in use by another run
     │   └── OptionsDiffer         the output was begun with other options
     ├── ModelError                a detector's weights are missing, unreachable or altered
+    ├── WorkersError              worker processes cannot be started, or do not live
     ├── ClipError                 one clip cannot be read; becomes its row in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
     └── TrainingError             weights, devices, runs (training.errors)
@@ -26,6 +27,7 @@ __all__ = [
     "ShardError",
     "SourceError",
     "TableError",
+    "WorkersError",
 ]
 
 
@@ -43,6 +45,10 @@ class OptionsDiffer(OutputError):
 
 class ModelError(DfdcPrepError):
     """The weights of a detector are missing, cannot be fetched, or have the wrong hash."""
+
+
+class WorkersError(DfdcPrepError):
+    """Worker processes cannot be started, or die before they begin a clip."""
 
 
 class ClipError(DfdcPrepError):

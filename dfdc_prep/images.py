@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from dfdc_prep.errors import ShardError
+from manifests.likeness import BOMBS
 
 #: Side of a crop in a shard, pixels: what the model takes.
 SIDE = 224
@@ -99,6 +101,8 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
         ShardError: it cannot be read, is another file, or no PNG or JPEG of that size.
     """
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would never end
+            raise OSError(None, "no file")
         data = Path(file).read_bytes()
     except OSError as error:
         raise _unread(path, error) from error
@@ -131,7 +135,7 @@ def describe(data: bytes, whole: bool = False) -> str:
             return size if image.mode in MODES else f"an image of mode {image.mode}"
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         return f"no image ({type(error).__name__})"
-    except Image.DecompressionBombError:
+    except BOMBS:
         return "an image of absurd size"
 
 

@@ -28,7 +28,7 @@ from dfdc_prep.images import SIDE, describe
 from dfdc_prep.imported import Imported, clip_log, manifest, place
 from dfdc_prep.matching import Matches, match
 from manifests.bare import read_bare
-from manifests.files import write_table
+from manifests.files import parse_json, write_table
 from manifests.metadata import metadata
 
 RUN_FILE = "run.json"
@@ -122,6 +122,8 @@ def _take_over(table: pa.Table, matches: Matches, source: Path, folder: Path) ->
 
 def _take(row: int, file: Path, target: Path, path: str) -> Imported:
     try:
+        if not file.is_file():  # a pipe would never end
+            return Imported(row, path, "", f"{file.name} is no file")
         if file.stat().st_size > _LARGEST:
             return Imported(row, path, "", f"{file.name} has more than {_LARGEST:,} bytes")
         data = file.read_bytes()
@@ -162,7 +164,7 @@ def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        earlier = json.loads((out / RUN_FILE).read_text())["options"]
+        earlier = parse_json((out / RUN_FILE).read_bytes())["options"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"expected {out} to be free or a faces folder, found something else; "

@@ -16,10 +16,13 @@ from typing import Any
 
 from dfdc_prep.catalog import Family
 from dfdc_prep.errors import OutputError
+from manifests.files import parse_json
+from manifests.schema import CLIP_LOG, MANIFEST, STATUSES
 
 #: Seconds between two syncs to the disk itself. A killed process loses nothing without;
 #: a machine that loses power loses this much.
 _SYNC_EVERY = 1.0
+CLIP_COLUMNS, CROP_COLUMNS = set(CLIP_LOG.names), set(MANIFEST.names)
 
 
 def family_key(family: Family) -> str:
@@ -76,16 +79,35 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                entry = json.loads(line)
-                complete = entry.keys() >= {"key", "clips", "crops"}
-            except (ValueError, AttributeError):
-                complete = False
-            if not complete:
+                entry = parse_json(line)
+            except ValueError:
+                entry = None
+            if not _complete(entry):
                 raise OutputError(
                     f"expected a finished family in line {number} of {path}, found something "
                     "else; remove the line to have the family done again"
                 )
             yield entry
+
+
+def _complete(entry: Any) -> bool:
+    """Whether a line has the rows that the tables are made of, as far as is quickly seen."""
+    try:
+        return (
+            isinstance(entry["key"], str)
+            and all(
+                clip.keys() == CLIP_COLUMNS
+                and clip["status"] in STATUSES
+                and isinstance(clip["faces"], int)
+                for clip in entry["clips"]
+            )
+            and all(
+                crop.keys() == CROP_COLUMNS and isinstance(crop["path"], str)
+                for crop in entry["crops"]
+            )
+        )
+    except (TypeError, KeyError, AttributeError):
+        return False
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -1,10 +1,8 @@
 """The folder a run writes: its options, its lock, and the clearing of an older run."""
 
-import fcntl
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,6 +11,8 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
+from manifests.files import parse_json
+from manifests.lock import Held, lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -50,26 +50,18 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with lock(folder / LOCK_FILE, keep=True):
+            yield
+    except Held as holder:
+        raise OutputError(
+            f"expected {folder} to be free, found {holder} writing it; "
+            "wait for it to end or name another folder"
+        ) from None
     except OSError as error:
         raise OutputError(
-            f"expected a folder to write at {folder}, found {error.strerror}; "
-            "name another one or change its permissions"
+            f"expected a folder to write at {folder}, found {error.strerror or error}; "
+            "make room, name another one or change its permissions, and run the same command again"
         ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
-            raise OutputError(
-                f"expected {folder} to be free, found {holder} writing it; "
-                "wait for it to end or name another folder"
-            ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        yield
-    finally:
-        os.close(lock)
 
 
 def begin(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
@@ -84,6 +76,8 @@ def begin(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
     """
     if overwrite:
         clear(folder)
+    for path in _half_written(folder):
+        path.unlink()
     earlier = read_run(folder)
     if earlier is None:
         _refuse_strangers(folder)
@@ -108,7 +102,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        run = json.loads(path.read_text())
+        run = parse_json(path.read_bytes())
     except (ValueError, OSError) as error:
         raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
     if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
@@ -118,12 +112,17 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left, and only that."""
-    for name in LEFT_BY_A_RUN:
-        path = folder / name
+    for path in [*_half_written(folder), *(folder / name for name in LEFT_BY_A_RUN)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _half_written(folder: Path) -> list[Path]:
+    """What a killed run was writing beside a table or run.json and never renamed."""
+    beside = tuple(f".{name}" for name in LEFT_BY_A_RUN)
+    return [path for path in folder.iterdir() if path.name.startswith(beside)]
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -137,7 +136,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _refuse_strangers(folder: Path) -> None:
-    strangers = sorted(p.name for p in folder.iterdir() if p.name != LOCK_FILE)
+    ours = {LOCK_FILE, *(path.name for path in _half_written(folder))}
+    strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if strangers:
         raise OutputError(
             f"expected an empty folder or an earlier run at {folder}, found {strangers[0]}; "

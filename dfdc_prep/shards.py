@@ -6,7 +6,6 @@ The same manifest and options give the same bytes, whatever the number of cores.
 """
 
 import hashlib
-import json
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import file_sha256, write_sums
 from dfdc_prep.tfrecord import FRAMING, encode, frame
-from manifests.files import read_manifest, write_table
+from manifests.files import parse_json, read_manifest, write_table
 from manifests.schema import LABELS
 from manifests.split import SplitPlan, assign
 
@@ -119,7 +118,7 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
     if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
         return False
     try:
-        found = json.loads((shards / tfds.METADATA).read_text(encoding="utf-8"))
+        found = parse_json((shards / tfds.METADATA).read_bytes())
         known = str(found["tool"]).startswith(TOOL) and (shards / tfds.INFO).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         known = False

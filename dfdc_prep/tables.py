@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dfdc_prep.errors import OutputError
 from dfdc_prep.journal import read_journal
 from manifests.files import sort_manifest, write_table
 from manifests.schema import CLIP_LOG, MANIFEST
@@ -15,8 +16,18 @@ _BATCH = 20_000
 
 
 def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
-    """Write manifest.parquet, metadata.csv and clips.parquet of the families named by key."""
+    """Write manifest.parquet, metadata.csv and clips.parquet of the families named by key.
+
+    Raises:
+        OutputError: the journal has lost a family, or a row in it is none.
+    """
     newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}
+    lost = [key for key in keys if key not in newest]
+    if lost:
+        raise OutputError(
+            f"expected every finished family in {journal}, found {len(lost):,} gone, as if the "
+            "folder had been changed meanwhile; run the same command again"
+        )
     chosen = {newest[key] for key in keys}
 
     def rows(kind: str) -> Iterator[dict[str, Any]]:
@@ -24,8 +35,15 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
             if number in chosen:
                 yield from entry[kind]
 
-    manifest = sort_manifest(_table(rows("crops"), MANIFEST))
-    clips = _table(rows("clips"), CLIP_LOG).sort_by([("part", "ascending"), ("video", "ascending")])
+    try:
+        manifest = sort_manifest(_table(rows("crops"), MANIFEST))
+        clips = _table(rows("clips"), CLIP_LOG)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise OutputError(
+            f"expected the rows of clips and crops in {journal}, found other values ({error}); "
+            "use --overwrite"
+        ) from error
+    clips = clips.sort_by([("part", "ascending"), ("video", "ascending")])
     write_table(clips, out / "clips.parquet")
     write_metadata(manifest, out / "metadata.csv")
     write_table(manifest, out / "manifest.parquet")

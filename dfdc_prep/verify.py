@@ -5,7 +5,6 @@ manifest.parquet; every count against dataset_info.json; no family in two splits
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -24,7 +23,7 @@ from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import SUMS, HashedFile, file_sha256, listed, sums_text
 from dfdc_prep.tfrecord import FRAMING, example, scan
 from manifests.errors import DfdcPrepError
-from manifests.files import read_manifest
+from manifests.files import parse_json, read_manifest
 
 _SHOWN = 20
 #: What must be whole before the manifest is believed.
@@ -128,7 +127,7 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
         return {}, [], "the records could not be compared with the manifest"
     try:
         table = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
-        grouped = json.loads((shards / tfds.METADATA).read_text(encoding="utf-8"))
+        grouped = parse_json((shards / tfds.METADATA).read_bytes())
         copied = grouped["image_format"] == "as-is"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
@@ -209,7 +208,7 @@ def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:
 def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
     """Where dataset_info.json and the records that were read differ."""
     try:
-        info = json.loads((shards / tfds.INFO).read_text(encoding="utf-8"))
+        info = parse_json((shards / tfds.INFO).read_bytes())
         told = {
             shard_file(split["name"], index, len(split["shardLengths"])): int(length)
             for split in info["splits"]

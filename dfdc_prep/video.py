@@ -143,6 +143,8 @@ class Video:
         self._path = path
         self._stream = container.streams.video[0]
         context = self._stream.codec_context
+        if context is None:
+            raise ClipError(f"expected a known codec in {path.name}, found none that decodes it")
         context.thread_type = "NONE"
         context.thread_count = 1
         if context.width * context.height > MAX_PIXELS:
@@ -191,9 +193,9 @@ class Video:
         context = self._stream.codec_context
         if context.name not in _H264:
             return
-        self._container.seek(0, stream=self._stream)
         context.skip_frame = "ALL"
         with suppress(av.FFmpegError):
+            self._container.seek(0, stream=self._stream)
             context.decode(next(self._container.demux(self._stream), None))
         context.flush_buffers()
         context.skip_frame = "DEFAULT"
@@ -214,10 +216,10 @@ class Video:
         """
         pts = self.timeline.pts
         missing = {pts[i]: i for i in wanted}
-        self._container.seek(pts[keyframe], stream=self._stream, backward=True)
         context = self._stream.codec_context
         drops = context.name in _H264
         with suppress(av.FFmpegError):
+            self._container.seek(pts[keyframe], stream=self._stream, backward=True)
             for packet in self._container.demux(self._stream):
                 at_last = bool(packet.size) and packet.pts == pts[wanted[-1]]
                 context.skip_frame = "NONREF" if drops and packet.pts not in missing else "DEFAULT"
@@ -230,9 +232,9 @@ class Video:
                     return
 
     def _by_count(self, wanted: list[int]) -> Iterator[Frame]:
-        self._container.seek(0, stream=self._stream)
         last = wanted[-1] if wanted else -1
         with suppress(av.FFmpegError):
+            self._container.seek(0, stream=self._stream)
             for index, decoded in enumerate(self._container.decode(self._stream)):
                 if index > last or decoded.is_corrupt:
                     return
@@ -255,7 +257,9 @@ def open_clip(path: Path) -> Iterator[Video]:
     """Open a clip for one decoding thread.
 
     Raises:
-        ClipError: no video stream, not a video, or frames beyond `MAX_PIXELS`.
+        ClipError: no video stream, not a video, or frames beyond `MAX_PIXELS`; also in place
+            of whatever FFmpeg raises while the clip is open. Some of its errors are OSErrors
+            too, and would pass for a disk that cannot be written.
     """
     try:
         container = av.open(str(path))
@@ -264,7 +268,10 @@ def open_clip(path: Path) -> Iterator[Video]:
     with container:
         if not container.streams.video:
             raise ClipError(f"expected a video in {path.name}, found no video stream")
-        yield Video(container, path)
+        try:
+            yield Video(container, path)
+        except av.FFmpegError as error:
+            raise ClipError(f"expected to decode {path.name}, found: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

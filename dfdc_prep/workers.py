@@ -9,17 +9,27 @@ TensorFlow have started threads can hang the child.
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
+
+from dfdc_prep.errors import WorkersError
 
 #: What a worker may allocate, bytes; a clip that wants more fails alone.
 MEMORY_LIMIT = 3 << 30
 
 #: Raised by a call's future where its worker died.
 WorkerDied = ProcessExpired
+#: Raised by a call's future where the pool fell apart before a worker had taken the call.
+PoolBroken = BrokenProcessPool
+#: Pools that may fall apart, one after the other, before a run is given up.
+_POOLS = 5
+#: Seconds between two looks at whether the pool still stands.
+_LOOK = 1.0
 #: Raised by a call's future where it took longer than allowed.
 WorkerTimeout = TimeoutError
 
@@ -33,7 +43,17 @@ class Workers(Protocol):
         ...
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Run a picklable call; its future raises WorkerDied or WorkerTimeout where it ends so."""
+        """Run a picklable call; its future raises WorkerDied or WorkerTimeout where it ends so.
+
+        PoolBroken means that the call was never begun and may be submitted again.
+
+        Raises:
+            WorkersError: no worker can be started, or none lives long enough to begin a call.
+        """
+        ...
+
+    def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
+        """Those of the futures that are done, once one is."""
         ...
 
     def stop(self) -> None:
@@ -55,20 +75,53 @@ class LocalWorkers:
     ) -> None:
         self.count = count
         self._timeout = timeout
-        self._pool = ProcessPool(
-            max_workers=count,
-            context=multiprocessing.get_context("spawn"),
-            initializer=_prepare,
-            initargs=(prepare, args),
-        )
+        self._setup = (prepare, args)
+        self._broken = 0
+        self._pool = self._make()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
-        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
-        return future
+        try:
+            return self._schedule(call, args)
+        except RuntimeError:
+            # A pool gives itself up where a worker dies that has no call yet.
+            self._broken += 1
+            if self._broken == _POOLS:
+                raise WorkersError(
+                    f"expected {self.count} worker processes to live, found that they died "
+                    f"{_POOLS} times before their first clip; free some memory, allow more open "
+                    "files and processes, or give fewer --workers"
+                ) from None
+            self.stop()
+            self._pool = self._make()
+            return self.submit(call, *args)
+
+    def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
+        while True:
+            done, waiting = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
+            if any(future.exception() is None for future in done):
+                self._broken = 0
+            if done:
+                return done
+            if not self._pool.active:  # nobody is left who would end them
+                for future in waiting:
+                    with suppress(InvalidStateError):
+                        future.set_exception(PoolBroken())
 
     def stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+
+    def _make(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self.count,
+            context=multiprocessing.get_context("spawn"),
+            initializer=_prepare,
+            initargs=self._setup,
+        )
+
+    def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
+        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        return future
 
 
 def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
@@ -78,5 +131,7 @@ def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
     if sys.platform == "linux":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     prepare(*args)

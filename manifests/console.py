@@ -4,12 +4,13 @@ Exit codes: 0 done, 1 an error, 2 usage (click's own), 3 done but something fail
 leaks, 130 interrupted.
 """
 
+import io
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -17,6 +18,15 @@ from manifests.errors import DfdcPrepError
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
+#: Characters of a message; names and values in files can be of any length.
+LONGEST = 1000
+
+
+def _line(text: str) -> str:
+    """A message on one line of sober length, whatever names it repeats."""
+    text = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
@@ -27,18 +37,26 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
 def one_sentence() -> Iterator[None]:
     """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # Names come from files: one that no terminal can show must not end the command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except DfdcPrepError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _end(f"error: {error}", 1)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        click.echo(f"error: the system refused{where}: {error.strerror or error}", err=True)
-        sys.exit(1)
+        _end(f"error: the system refused{where}: {error.strerror or error}", 1)
+    except MemoryError:
+        _end("error: expected more memory than this process may have; allow more, or give less", 1)
     except KeyboardInterrupt:
-        click.echo("interrupted: run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)
+        _end("interrupted: run the same command again to go on", INTERRUPTED)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    click.echo(_line(text), err=True)
+    sys.exit(code)
 
 
 class Command(click.Command):

@@ -1,9 +1,11 @@
 """Reading and writing the tables: whole or not at all, and held against their schema."""
 
 import csv
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +13,14 @@ import pyarrow.parquet as pq
 
 from manifests.errors import TableError
 from manifests.schema import LABELS, MANIFEST, SORT_KEY
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; nesting too deep is a ValueError as any other fault in it."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("too deep nesting") from error
 
 
 def sort_manifest(table: pa.Table) -> pa.Table:
@@ -66,10 +76,15 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         raise TableError(f"expected a table at {path}, found none; run {made_by} first")
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise TableError(
-            f"expected parquet in {path}, found {error}; run {made_by} again"
+            f"expected parquet in {path}, found {_first_line(error)}; run {made_by} again"
         ) from error
+    twice = [name for name in schema.names if table.column_names.count(name) > 1]
+    if twice:
+        raise TableError(
+            f"expected each column once in {path}, found {twice[0]} twice; run {made_by} again"
+        )
     absent = [name for name in schema.names if name not in table.column_names]
     if absent:
         raise TableError(
@@ -77,6 +92,10 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
             f"missing are {', '.join(absent)}; run {made_by} again"
         )
     return _cast(table, schema, path, made_by)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Table:

@@ -6,6 +6,7 @@ crops this was tried on, no two of different clips differ in fewer than 10 bits.
 """
 
 import io
+import warnings
 from collections.abc import Iterator
 
 import imagehash
@@ -21,7 +22,10 @@ Prints = npt.NDArray[np.uint64]
 BITS = 4
 #: Pixels an image may have at most before it counts as unreadable.
 _PIXELS = 50_000_000
-_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+#: What Pillow raises for, or warns of, where a header speaks of too many pixels.
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# Every size is checked here, against a smaller bound than the one it warns from.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def fingerprint(data: bytes) -> int | None:
@@ -31,7 +35,7 @@ def fingerprint(data: bytes) -> int | None:
             if image.width * image.height > _PIXELS:
                 return None
             bits = imagehash.phash(image).hash
-    except (OSError, SyntaxError, ValueError, *_BOMBS):
+    except (OSError, SyntaxError, ValueError, *BOMBS):
         return None
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 

@@ -9,12 +9,14 @@ never loses the best.
 
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from training.model import HEAD
 from training.run import Run, whole
 
 Row = dict[str, float]
@@ -62,8 +64,8 @@ def intact(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile):
-        return False
+    except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile):
+        return False  # RuntimeError: a member is said to be encrypted, or packed in some new way
 
 
 def restore(run: Run) -> tuple[Any, list[Row]]:
@@ -74,9 +76,24 @@ def restore(run: Run) -> tuple[Any, list[Row]]:
     rows = run.history()
     for epoch in sorted(_epochs(run), reverse=True):
         path = path_of(run, epoch)
-        if epoch <= len(rows) and intact(path):
-            return keras.saving.load_model(path), rows[:epoch]
+        model = loaded(path, compile=True) if epoch <= len(rows) and intact(path) else None
+        if model is not None and model.optimizer is not None:
+            return model, rows[:epoch]
     return None, []
+
+
+def loaded(path: Path, *, compile: bool) -> Any:
+    """The classifier in a .keras file, None where there is none to be had from it.
+
+    Keras reads it in its safe mode, which runs no code that a file brings along. What it
+    raises for a file that somebody altered depends on the layer that was altered.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model.get_layer(HEAD)
+        return model if model.output_shape == (None, 1) else None
+    except Exception:
+        return None
 
 
 def _epochs(run: Run) -> list[int]:

@@ -1,14 +1,13 @@
 """What a shards folder says of itself, for a run's config.json."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.files import read_manifest
+from manifests.files import parse_json, read_manifest
 from manifests.schema import LABELS
 from training import stream
 from training.errors import TrainingError
@@ -65,7 +64,7 @@ def _crops(table: pa.Table) -> dict[str, Any]:
 def _metadata(shards: Path) -> dict[str, Any]:
     """metadata.json, which `dfdc-prep shard` writes: split, seed, where the crops come from."""
     try:
-        found: dict[str, Any] = json.loads((shards / "metadata.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = parse_json((shards / "metadata.json").read_bytes())
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"expected the metadata.json of dfdc-prep shard in {shards}, found none that can be "

@@ -49,7 +49,8 @@ def main(
     from training.run import Run
 
     chosen = Run(run)
-    source = shards or Path(chosen.config()["shards"])
+    with chosen.understood():
+        source = shards or Path(chosen.config()["shards"])
     folder = out or evaluation.place(chosen, source, split)
     said = evaluation.evaluate(chosen, source, split, folder, batch_size)
     click.echo(report.text(said))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -73,13 +72,15 @@ def load_model(run: Run) -> Any:
     Raises:
         TrainingError: there is none, or it cannot be read.
     """
-    if not checkpoints.intact(run.model_file):
-        found = "a broken one" if run.model_file.exists() else "none"
-        raise TrainingError(
-            f"expected a model.keras in {run.folder}, found {found}; finish the run with "
-            "python -m training.fit"
-        )
-    return keras.saving.load_model(run.model_file, compile=False)
+    if checkpoints.intact(run.model_file):
+        model = checkpoints.loaded(run.model_file, compile=False)
+        if model is not None:
+            return model
+    found = "a broken one" if run.model_file.exists() else "none"
+    raise TrainingError(
+        f"expected a model.keras in {run.folder}, found {found}; finish the run with "
+        "python -m training.fit"
+    )
 
 
 def split_rows(shards: Path, split: str) -> pa.Table:
@@ -91,7 +92,7 @@ def split_rows(shards: Path, split: str) -> pa.Table:
 def batches(shards: Path, split: str, batch: int, what: str) -> Iterator[tuple[Images, Any]]:
     """The images and labels of a split as NumPy arrays, behind a progress bar."""
     total = stream.count(shards, split)
-    with tqdm(total=total, desc=what, unit="img", disable=None) as bar:
+    with tqdm(total=total, desc=what, unit="img", disable=None) as bar, stream.readable(shards):
         for images, labels in stream.dataset(shards, split, batch):
             yield np.asarray(images), np.asarray(labels)
             bar.update(len(labels))
@@ -136,12 +137,13 @@ def pictures_of(shards: Path, split: str, batch: int, seed: int) -> tuple[list[i
     total = stream.count(shards, split)
     places = sorted(rng.choice(total, min(SHOWN, total), replace=False).tolist())
     found, start = [], 0
-    for images, _ in stream.dataset(shards, split, batch):
-        end = start + len(images)
-        found += [np.asarray(images[place - start]) for place in places if start <= place < end]
-        start = end
-        if len(found) == len(places):
-            break
+    with stream.readable(shards):
+        for images, _ in stream.dataset(shards, split, batch):
+            end = start + len(images)
+            found += [np.asarray(images[at - start]) for at in places if start <= at < end]
+            start = end
+            if len(found) == len(places):
+                break
     return places, found
 
 
@@ -170,7 +172,8 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch: int) -> dict[
     _draw(run, found, said, shards, split, out, batch)
     write_json(out / "metrics.json", said)
     if out == run.folder:
-        card.write(run)
+        with run.understood():
+            card.write(run)
     return said
 
 
@@ -178,12 +181,14 @@ def _temperature(run: Run, model: Any, shards: Path, batch: int) -> float:
     if own_shards(run, shards):
         validation = predict(model, shards, "validation", batch)
         return metrics.temperature(validation.labels, validation.logits)
-    return float(run.metrics()["temperature"])
+    with run.understood():
+        return float(run.metrics()["temperature"])
 
 
 def own_shards(run: Run, shards: Path) -> bool:
     """Whether these are the shards the run was trained on, by their manifest."""
-    return bool(run.config()["data"]["manifest"] == manifest_hash(shards))
+    with run.understood():
+        return bool(run.config()["data"]["manifest"] == manifest_hash(shards))
 
 
 def place(run: Run, shards: Path, split: str) -> Path:
@@ -202,7 +207,9 @@ def _draw(
     out: Path,
     batch: int,
 ) -> None:
-    places, images = pictures_of(shards, split, batch, seed=run.config()["options"]["seed"])
+    with run.understood():
+        seed = int(run.config()["options"]["seed"])
+    places, images = pictures_of(shards, split, batch, seed)
     scores = expit(found.logits[places])
     with whole(out / "samples.png") as beside:
         figures.samples(images, found.labels[places].tolist(), scores.tolist(), beside)

@@ -104,17 +104,21 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
         if checkpoints.stopped(rows, plan.recipe.patience):
             break
         _enter_phase(network, plan, epoch)
-        logs = network.fit(
-            plan.epoch_data(epoch),
-            initial_epoch=epoch - 1,
-            epochs=epoch,
-            steps_per_epoch=plan.steps,
-            validation_data=stream.dataset(plan.shards, "validation", plan.batch),
-            validation_steps=validation_steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[Bar(epoch, plan), keras.callbacks.TensorBoard(run.logs, write_graph=False)],
-        ).history
+        with stream.readable(plan.shards):
+            logs = network.fit(
+                plan.epoch_data(epoch),
+                initial_epoch=epoch - 1,
+                epochs=epoch,
+                steps_per_epoch=plan.steps,
+                validation_data=stream.dataset(plan.shards, "validation", plan.batch),
+                validation_steps=validation_steps,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    Bar(epoch, plan),
+                    keras.callbacks.TensorBoard(run.logs, write_graph=False),
+                ],
+            ).history
         rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
         row = {name: float(values[-1]) for name, values in logs.items()}
         _check_finite(row, epoch)

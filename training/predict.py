@@ -22,6 +22,10 @@ from dfdc_prep.sampling import EVEN, choose
 from dfdc_prep.tracking import follow
 from dfdc_prep.video import MAX_PIXELS, Frame, Still, open_clip
 from manifests.console import DONE_WITH_FAILURES, Command
+from manifests.likeness import BOMBS
+
+#: Images that are read.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF")
 
 NO_FACE, UNREADABLE = "no_face", "unreadable"
 
@@ -118,9 +122,14 @@ def find_faces(path: Path, cutting: Cutting) -> list[FoundFace]:
 
 
 def _image(path: Path) -> Still | None:
-    """The image in a file, upright; None where the file is no image."""
+    """The image in a file, upright; None where the file is no image of these formats.
+
+    Only formats that Pillow reads by itself: for EPS it would start another program.
+    """
+    if path.exists() and not path.is_file():
+        raise ClipError(f"expected an image or a clip, found no file but a {_kind(path)}")
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise ClipError(
                     f"expected at most {MAX_PIXELS:,} pixels, found {opened.width:,} x "
@@ -129,9 +138,13 @@ def _image(path: Path) -> Still | None:
             return Still(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
     except UnidentifiedImageError:
         return None
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+    except (OSError, *BOMBS, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClipError(f"expected an image or a clip, found: {reason}") from error
+
+
+def _kind(path: Path) -> str:
+    return "folder" if path.is_dir() else "pipe or device"
 
 
 def _cut(frames: Sequence[tuple[int, float, Still | Frame]], cutting: Cutting) -> list[FoundFace]:

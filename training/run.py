@@ -1,7 +1,6 @@
 """The run folder: what lies in it, and how a file gets there whole or not at all."""
 
 import csv
-import fcntl
 import json
 import os
 import re
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from manifests.files import parse_json
+from manifests.lock import Held, lock
 from training.errors import TrainingError
 
 HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
@@ -99,9 +100,27 @@ class Run:
         """
         return self._json(self.metrics_file)
 
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Where config.json, metrics.json and history.csv are taken apart.
+
+        Raises:
+            TrainingError: one of them lacks something, or says it otherwise than fit writes it.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise TrainingError(
+                f"expected what python -m training.fit notes in {self.folder}, found something "
+                f"else in config.json, metrics.json or history.csv ({type(error).__name__}: "
+                f"{error}); train again with --fresh"
+            ) from error
+
     def _json(self, path: Path) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found: dict[str, Any] = parse_json(path.read_bytes())
+            if not isinstance(found, dict):
+                raise ValueError(f"no object but a {type(found).__name__}")
         except (OSError, ValueError) as error:
             reason = "none" if isinstance(error, OSError) else f"a broken one ({error})"
             raise TrainingError(
@@ -111,15 +130,23 @@ class Run:
         return found
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv, one an epoch; none before the first."""
+        """The rows of history.csv, one an epoch; none before the first.
+
+        Raises:
+            TrainingError: it is not as `write_history` writes it.
+        """
         try:
             with open(self.history_file, newline="", encoding="utf-8") as file:
                 return [
-                    {name: float(value) for name, value in row.items()}
-                    for row in csv.DictReader(file)
+                    {name: float(row[name]) for name in HISTORY} for row in csv.DictReader(file)
                 ]
         except FileNotFoundError:
             return []
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            raise TrainingError(
+                f"expected the columns {', '.join(HISTORY)} and numbers in {self.history_file}, "
+                f"found something else ({error}); train again with --fresh"
+            ) from error
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv whole."""
@@ -132,25 +159,22 @@ class Run:
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder if need be, and keep every other training out of it.
+    def alone(self) -> Iterator[None]:
+        """Keep every other training out of the folder, by a lock beside it.
 
         Raises:
-            TrainingError: another process is training in it.
+            TrainingError: another one is in it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder, os.O_RDONLY)
+        target = Path(os.path.realpath(self.folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise TrainingError(
-                    f"expected {self.folder} to be free, found another process training in it; "
-                    "wait for it to end or give another --out"
-                ) from None
-            yield
-        finally:
-            os.close(handle)
+            with lock(target.with_name(f".{target.name}.lock")):
+                yield
+        except Held as holder:
+            raise TrainingError(
+                f"expected {self.folder} to be free, found {holder} training in it; wait for it "
+                "to end, or choose another --out"
+            ) from None
 
     def begin(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         """Make the folder, or go on in it where it holds the same run.
@@ -159,12 +183,13 @@ class Run:
             TrainingError: the folder holds a run of other options, or something else.
         """
         if self.config_file.is_file() and not fresh:
-            _same(self.config(), config, self.folder)
+            with self.understood():
+                _same(self.config(), config, self.folder)
             for path in self.folder.iterdir():
                 if _HALF_WRITTEN.fullmatch(path.name):
                     path.unlink()
             return
-        if self.folder.exists() and not self.config_file.is_file() and any(self.folder.iterdir()):
+        if self.folder.exists() and not self.config_file.is_file() and self._strangers():
             raise TrainingError(
                 f"expected {self.folder} to be free or to hold a run, found other files; "
                 "choose another --out"
@@ -173,11 +198,22 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, config)
 
+    def _strangers(self) -> list[str]:
+        """What is no half-written config.json of a run that was killed as it began."""
+        beside = f".{self.config_file.stem}-"
+        return [path.name for path in self.folder.iterdir() if not path.name.startswith(beside)]
+
     def clear(self) -> None:
-        """Remove what a run of this project leaves in its folder, and nothing else."""
+        """Remove what a run of this project leaves in its folder, and nothing else.
+
+        config.json stays until another takes its place: it says that the folder is a run's.
+        """
+        for name in ("config", "history", "model", "metrics"):
+            for path in self.folder.glob(f".{name}-*"):
+                path.unlink()
         for folder in (self.checkpoints, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
-        for path in (self.model_file, self.metrics_file, self.history_file, self.config_file):
+        for path in (self.model_file, self.metrics_file, self.history_file):
             path.unlink(missing_ok=True)
 
 

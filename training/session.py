@@ -60,7 +60,7 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
         session.steps_per_epoch,
         found,
     )
-    with run.locked():
+    with run.alone():
         run.begin(config, fresh=session.fresh)
         loop.train(plan, run)
         said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)

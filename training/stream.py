@@ -5,13 +5,15 @@ batched, parsed by the batch and decoded in parallel; images stay uint8, the mod
 them on its device. Memory does not grow with the shards.
 """
 
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from manifests.files import parse_json
 from training.errors import TrainingError
 
 SIDE = 224
@@ -56,7 +58,7 @@ def open_shards(path: Path) -> ShardsInfo:
     """
     info = path / "dataset_info.json"
     try:
-        found = json.loads(info.read_text(encoding="utf-8"))
+        found = parse_json(info.read_bytes())
         name = found["name"]
         lengths = {
             split["name"]: tuple(int(length) for length in split["shardLengths"])
@@ -81,6 +83,26 @@ def open_shards(path: Path) -> ShardsInfo:
                 "run dfdc-prep shard --overwrite"
             )
     return ShardsInfo(path, files, lengths)
+
+
+@contextmanager
+def readable(shards: Path) -> Iterator[None]:
+    """Where batches are drawn: what TensorFlow says of damaged records becomes a sentence.
+
+    Raises:
+        TrainingError: a record is damaged, or no Example with an image of 224x224 and a label.
+    """
+    try:
+        yield
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+    ) as error:
+        raise TrainingError(
+            f"expected whole records in {shards}, found {str(error.message)[:200]}; see what is "
+            f"wrong with dfdc-prep verify {shards}, then write them anew"
+        ) from error
 
 
 def count(shards: Path, split: str) -> int:

@@ -28,8 +28,14 @@ class Judge:
 
     def __init__(self, folder: Path, heatmaps: Path | None) -> None:
         run = Run(folder)
-        self.crops: dict[str, Any] = run.config()["data"]["crops"]
-        self.temperature = float(run.metrics()["temperature"])
+        with run.understood():
+            crops = run.config()["data"]["crops"]
+            margin, detector = crops["margin"], crops["detector"]
+            self.crops: dict[str, Any] = {
+                "margin": margin if margin is None else float(margin),
+                "detector": detector if detector is None else str(detector),
+            }
+            self.temperature = float(run.metrics()["temperature"])
         self._model = load_model(run)
         self._logits = model.logit_model(self._model)
         self._features = model.heatmap_model(self._model)

@@ -40,6 +40,11 @@ def choose_detector(asked: str = AUTO, model: Path | None = None) -> DetectorCho
     Raises:
         ModelError: YuNet was asked for and its weights are not to be had.
     """
+    if asked not in (AUTO, *DETECTORS):
+        raise ModelError(
+            f"expected a detector of {', '.join(DETECTORS)}, found {asked!r} noted by an earlier "
+            "run; name one by --detector, or begin that run anew"
+        )
     if asked not in (AUTO, "yunet"):
         return DetectorChoice(asked)
     named = model or os.environ.get(weights.PATH_VARIABLE)

@@ -129,9 +129,9 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
 
 def test_two_trainings_in_one_folder_are_refused(tmp_path):
     with (
-        Run(tmp_path).locked(),
-        pytest.raises(TrainingError, match="another process training"),
-        Run(tmp_path).locked(),
+        Run(tmp_path).alone(),
+        pytest.raises(TrainingError, match="training in it"),
+        Run(tmp_path).alone(),
     ):
         pass
 

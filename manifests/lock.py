@@ -1,0 +1,55 @@
+"""One run at a time: a lock that dies with its process and says who holds it."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class Held(Exception):
+    """Another run holds the lock; the text says which, as far as it is known."""
+
+
+@contextmanager
+def lock(path: Path, *, keep: bool = False) -> Iterator[None]:
+    """Hold the lock that is this file, which is made if need be and removed at the end.
+
+    What a killed run leaves of it holds nobody back.
+
+    Args:
+        keep: leave the file where it is, for a lock inside the folder it guards.
+
+    Raises:
+        Held: another run holds it.
+        OSError: it cannot be made or opened.
+    """
+    handle = _taken(path)
+    try:
+        os.ftruncate(handle, 0)
+        with suppress(OSError):  # a full disk: the lock holds without its name too
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        if not keep:
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _taken(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other run may have removed the file between our opening and locking it.
+            if os.path.exists(path) and os.stat(path).st_ino == os.fstat(handle).st_ino:
+                return handle
+        except BlockingIOError:
+            holder = os.read(handle, 200).decode(errors="replace").strip()
+            os.close(handle)
+            raise Held(holder or "another process") from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)

@@ -1,0 +1,99 @@
+"""Where mutants of files are tried: processes that last, since starting one a mutant takes seconds.
+
+A mutant that kills its process, or hangs, costs itself alone and counts as lost.
+"""
+
+import multiprocessing
+import random
+import resource
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+
+from click import Command
+from click.testing import CliRunner
+from pebble import ProcessExpired, ProcessPool
+
+from tests.torture.command import tail
+from tests.torture.folders import listing, strayed
+from tests.torture.scene import Scene
+from tests.torture.trial import Trial
+
+#: Seconds a mutant may take, starting the process included.
+PATIENCE = 180.0
+#: Bytes a process may allocate: whoever decodes a bomb finds no memory.
+MEMORY = 6 << 30
+End = tuple[str, str]
+#: Makes a mutant in a folder by lot, tries it, says how it ended.
+Try = Callable[[Scene, Path, random.Random], End]
+
+
+def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) -> End:
+    """Run a command in this process and look at how it ended and at what it touched.
+
+    Args:
+        folder: all of the trial; outside of `but` nothing in it may change.
+    """
+    before = listing(folder, but)
+    with warnings.catch_warnings(record=True):
+        done = CliRunner().invoke(command, words)
+    what = f"{words[0]}: " if words else ""
+    if done.exception and not isinstance(done.exception, SystemExit):
+        return "traceback", what + tail(f"{type(done.exception).__name__}: {done.exception}")
+    if done.exit_code not in (0, 1, 2, 3):
+        return "lost", f"{what}exit code {done.exit_code}"
+    if done.exit_code == 1 and not _one_sentence(done.stderr, done.stdout):
+        return "lost", f"{what}no one sentence: {done.stderr[-300:]!a}"
+    if stray := strayed(before, listing(folder, but)):
+        return "outside", what + stray
+    return "survived", f"{words[0]} {done.exit_code}"
+
+
+def _one_sentence(err: str, out: str) -> bool:
+    """One line of error, not endless; `verify` prints its faults instead."""
+    said = [line for line in err.splitlines() if line.startswith("error: ")]
+    if not err and " faults" in out:
+        return True
+    return len(said) == 1 and err.splitlines()[-1] == said[0] and len(said[0]) < 5000
+
+
+def all_of(ends: Iterator[End]) -> End:
+    """The first that is a loss, else the last."""
+    end = ("survived", "")
+    for end in ends:
+        if end[0] != "survived":
+            return end
+    return end
+
+
+def _prepare() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
+def _one(attempt: Try, root: Path, name: str, seed: str) -> End:
+    scene = Scene(root)
+    return attempt(scene, scene.place(name), random.Random(seed))
+
+
+def trials(scene: Scene, jobs: list[tuple[str, Try, str]], workers: int = 2) -> Iterator[Trial]:
+    """Try every job: its kind, what it tries, and the seed that makes it the same again."""
+    pool = ProcessPool(workers, context=multiprocessing.get_context("spawn"), initializer=_prepare)
+    with pool:
+        started: list[Future[End]] = [
+            pool.schedule(
+                partial(_one, attempt), (scene.root, f"mutant-{n}", seed), timeout=PATIENCE
+            )
+            for n, (_, attempt, seed) in enumerate(jobs)
+        ]
+        for future, (kind, _, seed) in zip(started, jobs, strict=True):
+            try:
+                end = future.result()
+            except TimeoutError:
+                end = "hang", f"not done in {PATIENCE:g} s"
+            except ProcessExpired as error:
+                end = "lost", f"its process died with {error.exitcode}"
+            except Exception as error:
+                end = "lost", f"the trial itself: {type(error).__name__}: {error}"
+            yield Trial(kind, seed, *end)

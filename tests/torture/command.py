@@ -1,0 +1,86 @@
+"""Runs a command of the project as a user does, and says what was wrong with how it ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Seconds after which a command counts as hanging; the machine may be busy.
+PATIENCE = 240.0
+#: Exit codes a command may end with when nobody killed it.
+ENDS = (0, 1, 2, 3)
+MAIN = ("-m", "cli")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended; `code` is None where it had to be killed for hanging."""
+
+    code: int | None
+    out: str
+    err: str
+
+    def fault(self, allowed: Sequence[int] = ENDS) -> tuple[str, str] | None:
+        """The loss and its words, None where the command ended as it should."""
+        if self.code is None:
+            return "hang", f"still running after {PATIENCE:g} s"
+        if "Traceback" in self.err or "Traceback" in self.out:
+            return "traceback", tail(self.err or self.out)
+        if self.code not in allowed:
+            return "lost", f"exit code {self.code}: {tail(self.err)}"
+        return None
+
+
+def tail(text: str) -> str:
+    """The last line that says something, on one line."""
+    lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    return ascii(lines[-1][-300:]) if lines else "no word"
+
+
+@contextmanager
+def started(
+    words: Sequence[str], cwd: Path, before: Callable[[], None] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """A command at work in a session of its own, killed with all its children at the end."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONWARNINGS": "ignore",
+    }
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        preexec_fn=before,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def ended(process: "subprocess.Popen[str]") -> Done:
+    """Wait for a command, not forever."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Done(None, "", "")
+    return Done(process.returncode, out, err)
+
+
+def run(words: Sequence[str], cwd: Path, before: Callable[[], None] | None = None) -> Done:
+    """Run a command to its end."""
+    with started(words, cwd, before) as process:
+        return ended(process)

@@ -1,0 +1,51 @@
+"""Many clips through one process: open files and memory at the start and at the end."""
+
+import gc
+import os
+import random
+from collections.abc import Iterator
+
+import psutil
+
+from dfdc_prep.catalog import Clip
+from dfdc_prep.detectors import choose_detector, make_detector
+from dfdc_prep.faces import CropOptions, extract_clip
+from tests.torture import clips
+from tests.torture.scene import CLIPS, MODEL, Scene
+from tests.torture.trial import Trial
+
+#: Clips, and how many of them fill the caches before anything is counted.
+CLIPS_SEEN, WARM = 500, 50
+#: Bytes the process may grow by between the first clips and the last; it grew by less than
+#: a tenth of this where it was measured.
+GROWTH = 40 << 20
+
+
+def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
+    """Whole and broken clips in turn, as a worker sees them."""
+    count = CLIPS_SEEN // 5 if short else CLIPS_SEEN
+    folder = scene.place("leaks")
+    detector = make_detector(choose_detector("yunet", MODEL))
+    known = clips.bases()
+    process = psutil.Process()
+    files = memory = 0
+    for number in range(count):
+        if number == WARM:
+            files, memory = _held(process)
+        path = folder / f"{number}.mp4"
+        whole = (CLIPS / "004.mp4").read_bytes()
+        change = draw.choice(clips.MUTATIONS)
+        path.write_bytes(whole if number % 2 else change(draw.choice(known), draw))
+        clip = Clip("part", path.name, "REAL", None, path.name, path.stem, str(path), 1)
+        extract_clip(clip, folder / "out", CropOptions(), detector, None)
+        path.unlink()
+    files_after, memory_after = _held(process)
+    grown = f"{memory >> 20} MB, then {memory_after >> 20} MB"
+    said = f"{files} open files, then {files_after}; {grown}"
+    lost = files_after > files or memory_after - memory > GROWTH
+    yield Trial("leaks", f"{count} clips in one process", "lost" if lost else "survived", said)
+
+
+def _held(process: psutil.Process) -> tuple[int, int]:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), process.memory_info().rss

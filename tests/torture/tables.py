@@ -1,0 +1,159 @@
+"""Mutants of metadata.json, tables, crops, shards and what a run notes for itself."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cli import main
+from dfdc_prep.sums import write_sums
+from tests.torture import bench, mutate
+from tests.torture.bench import End
+from tests.torture.scene import CLIPS, DETECTOR, Scene
+from tests.torture.trial import Trial
+
+#: Kinds of files, and how many of a hundred mutants are one.
+KINDS = {"metadata": 28, "manifest": 22, "bare": 15, "crop": 12, "shards": 20, "notes": 3}
+
+
+def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
+    """So many mutants; what they are made from is made first."""
+    assert scene.shards.is_dir()
+    tries = {
+        "metadata": metadata, "manifest": manifest, "bare": bare,
+        "crop": crop, "shards": shards, "notes": notes,
+    }  # fmt: skip
+    kinds = draw.choices(list(KINDS), list(KINDS.values()), k=count)
+    jobs = [(f"mutant {kind}", tries[kind], f"{draw.random()}") for kind in kinds]
+    yield from bench.trials(scene, jobs)
+
+
+def metadata(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """metadata.json; the clips are not there, so no worker is started."""
+    part = folder / "dfdc" / "dfdc_train_part_1"
+    part.mkdir(parents=True)
+    entries = json.loads((CLIPS / "metadata.json").read_text())
+    (part / "metadata.json").write_bytes(mutate.json_text(entries, draw))
+    out = folder / "out"
+    words = ["extract", str(folder / "dfdc"), str(out), *DETECTOR]
+    return bench.invoke(main, words, folder, [out])
+
+
+def linked(scene: Scene, folder: Path) -> Path:
+    """The imported faces folder once more, its crops as links, its tables as copies."""
+    faces = folder / "faces"
+    shutil.copytree(scene.root / "imported", faces, copy_function=os.link)
+    for name in ("manifest", "balanced", "split", "clips"):
+        path = faces / f"{name}.parquet"
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+    return faces
+
+
+def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """One of the four tables of a faces folder, and every command that reads it."""
+    faces, out = linked(scene, folder), folder / "out"
+    name = draw.choice(("manifest", "balanced", "split", "clips"))
+    mutate.parquet(faces / f"{name}.parquet", draw)
+    calls = {
+        "manifest": (["summary", str(faces)], ["balance", str(faces)]),
+        "balanced": (["split", str(faces)], ["shard", str(faces), str(out)]),
+        "split": (["audit", str(faces)],),
+        "clips": (["summary", str(faces), "--json"],),
+    }[name]
+    return bench.all_of(bench.invoke(main, words, folder, [out, faces]) for words in calls)
+
+
+def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """A table nobody of us wrote, as CSV or parquet."""
+    whole = (scene.root / "set" / "crops.csv").read_text()
+    if draw.random() < 0.3:
+        whole = whole.replace("\n", ",part_a\n").replace("original,part_a", "original,part", 1)
+    if draw.random() < 0.7:
+        path = folder / "bare.csv"
+        path.write_bytes(mutate.csv_text(whole, draw))
+    else:
+        path = folder / "bare.parquet"
+        names, *rows = (line.split(",") for line in whole.splitlines())
+        columns = zip(*rows, strict=True)
+        pq.write_table(pa.table([pa.array(c) for c in columns], names=names), path)
+        mutate.parquet(path, draw)
+    out = folder / "out"
+    out.mkdir()
+    images = str(scene.root / "set" / "images")
+    calls = (
+        ["summary", str(path)],
+        ["balance", str(path), "--out", str(out / "balanced.csv")],
+        ["split", str(path), "--out", str(out / "split.parquet")],
+        ["audit", str(path)],
+        ["import", images, str(path), str(out / "faces")],
+    )
+    return bench.all_of(bench.invoke(main, words, folder, [out]) for words in calls)
+
+
+def crop(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """The bytes of a crop; half the time the manifest speaks of them too."""
+    faces, out = linked(scene, folder), folder / "out"
+    balanced = pq.read_table(faces / "balanced.parquet")
+    at = draw.randrange(balanced.num_rows)
+    path = faces / balanced["path"][at].as_py()
+    data = mutate.any_bytes(path.read_bytes(), draw)
+    path.unlink()
+    path.write_bytes(data)
+    if draw.random() < 0.5:
+        hashes = balanced["sha256"].to_pylist()
+        hashes[at] = hashlib.sha256(data).hexdigest()
+        place = balanced.column_names.index("sha256")
+        balanced = balanced.set_column(place, balanced.schema.field(place), pa.array(hashes))
+        pq.write_table(balanced, faces / "balanced.parquet")
+    form = draw.choice(("as-is", "jpeg"))
+    calls = (
+        ["shard", str(faces), str(out), "--image-format", form],
+        ["audit", str(faces)],
+        ["import", str(faces / "crops"), str(faces / "split.parquet"), str(folder / "again")],
+    )
+    kept = [out, folder / "again"]
+    return bench.all_of(bench.invoke(main, words, folder, kept) for words in calls)
+
+
+def shards(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """One file of a shards folder; half the time SHA256SUMS speaks of it too."""
+    copy = folder / "shards"
+    shutil.copytree(scene.root / "shards", copy)
+    path = draw.choice(sorted(copy.iterdir()))
+    if path.suffix == ".json":
+        path.write_bytes(mutate.json_text(json.loads(path.read_text()), draw))
+    elif path.suffix == ".parquet":
+        mutate.parquet(path, draw)
+    else:
+        path.write_bytes(mutate.any_bytes(path.read_bytes(), draw))
+    if draw.random() < 0.5 and path.name != "SHA256SUMS":
+        write_sums(copy, {})
+    calls = (["verify", str(copy)], ["audit", str(copy)])
+    return bench.all_of(bench.invoke(main, words, folder, []) for words in calls)
+
+
+def notes(scene: Scene, folder: Path, draw: random.Random) -> End:
+    """run.json and the journal of a finished extraction, which is then asked to go on."""
+    part = folder / "dfdc" / "dfdc_train_part_1"
+    part.mkdir(parents=True)
+    shutil.copyfile(CLIPS / "metadata.json", part / "metadata.json")
+    out = folder / "out"
+    words = ["extract", str(folder / "dfdc"), str(out), *DETECTOR]
+    first = bench.invoke(main, words, folder, [out])
+    path = out / draw.choice(("run.json", "journal.jsonl"))
+    if path.suffix == ".json":
+        path.write_bytes(mutate.json_text(json.loads(path.read_text()), draw))
+    else:
+        lines = path.read_bytes().splitlines()
+        at = draw.randrange(len(lines))
+        lines[at] = mutate.json_text(json.loads(lines[at]), draw)
+        path.write_bytes(b"\n".join(lines) + b"\n")
+    return first if first[0] != "survived" else bench.invoke(main, words, folder, [out])
