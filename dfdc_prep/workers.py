@@ -78,6 +78,7 @@ class LocalWorkers:
         self._timeout = timeout
         self._setup = (prepare, args)
         self._broken = 0
+        self._open: set[Future[Any]] = set()
         self._pool = self._make()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
@@ -93,24 +94,31 @@ class LocalWorkers:
                     "files and processes, or give fewer --workers"
                 ) from None
             self.stop()
+            self._give_up()
             self._pool = self._make()
             return self.submit(call, *args)
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
         while True:
-            done, waiting = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
+            done, _ = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
+            self._open -= done
             if any(future.exception() is None for future in done):
                 self._broken = 0
             if done:
                 return done
-            if not self._pool.active:  # nobody is left who would end them
-                for future in waiting:
-                    with suppress(InvalidStateError):
-                        future.set_exception(PoolBroken())
+            if not self._pool.active:
+                self._give_up()
 
     def stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
+
+    def _give_up(self) -> None:
+        """End the calls of a pool that is gone: it leaves some of them open for ever."""
+        for future in self._open:
+            with suppress(InvalidStateError):
+                future.set_exception(PoolBroken())
+        self._open.clear()
 
     def _make(self) -> ProcessPool:
         return ProcessPool(
@@ -122,6 +130,7 @@ class LocalWorkers:
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
         future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        self._open.add(future)
         return future
 
 
