@@ -129,7 +129,13 @@ class LocalWorkers:
         )
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        # Workers start with the mask of who starts them, here or in a thread of the pool that
+        # begins here: an interrupt at the keyboard must not reach one that is half started.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._open.add(future)
         return future
 
@@ -142,8 +148,6 @@ def available_cores() -> int:
 
 
 def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
-    # An interrupt at the keyboard reaches the whole group: the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         import resource
