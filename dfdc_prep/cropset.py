@@ -35,7 +35,7 @@ def images(folder: Path) -> list[str]:
     odd = [path for path in found if not path.isascii() and not _encodes(path)]
     if odd:
         raise SourceError(
-            f"expected the images under {folder} to have names in UTF-8, found {ascii(odd[0])}; "
+            f"expected the images under {folder} to have names in UTF-8, found {odd[0]!a}; "
             f"rename it or take it out"
         )
     return sorted(found)

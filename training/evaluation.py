@@ -92,11 +92,10 @@ def split_rows(shards: Path, split: str) -> pa.Table:
 def batches(shards: Path, split: str, batch: int, what: str) -> Iterator[tuple[Images, Any]]:
     """The images and labels of a split as NumPy arrays, behind a progress bar."""
     total = stream.count(shards, split)
-    with tqdm(total=total, desc=what, unit="img", disable=None) as bar:
-        with stream.readable(shards):
-            for images, labels in stream.dataset(shards, split, batch):
-                yield np.asarray(images), np.asarray(labels)
-                bar.update(len(labels))
+    with tqdm(total=total, desc=what, unit="img", disable=None) as bar, stream.readable(shards):
+        for images, labels in stream.dataset(shards, split, batch):
+            yield np.asarray(images), np.asarray(labels)
+            bar.update(len(labels))
 
 
 def predict(

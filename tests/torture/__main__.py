@@ -53,13 +53,12 @@ SHORT = {"extract": 50, "import": 20, "balance": 10, "shard": 20}
 def main(trials: int, mutants: int, seed: int, short: bool, only: tuple[str, ...]) -> None:
     """Harm every command, print what survived, and exit with 1 where anything was lost."""
     table, start, ended = Table(), time.monotonic(), ", interrupted"
-    with tempfile.TemporaryDirectory(prefix="torture-") as root:
-        with suppress(KeyboardInterrupt):
-            for trial in harm(Scene(Path(root)), seed, trials, mutants, short, only):
-                table.add(trial)
-                if trial.end in LOSSES:
-                    click.echo(f"{trial.end}: {trial.kind}, {trial.name}: {trial.why}", err=True)
-            ended = ""
+    with tempfile.TemporaryDirectory(prefix="torture-") as root, suppress(KeyboardInterrupt):
+        for trial in harm(Scene(Path(root)), seed, trials, mutants, short, only):
+            table.add(trial)
+            if trial.end in LOSSES:
+                click.echo(f"{trial.end}: {trial.kind}, {trial.name}: {trial.why}", err=True)
+        ended = ""
     click.echo(table.text())
     click.echo(f"seed {seed}, {time.monotonic() - start:,.0f} s{ended}")
     sys.exit(1 if table.lost or ended else 0)
