@@ -76,9 +76,9 @@ def restore(run: Run) -> tuple[Any, list[Row]]:
     rows = run.history()
     for epoch in sorted(_epochs(run), reverse=True):
         path = path_of(run, epoch)
-        if epoch <= len(rows) and intact(path) and (model := loaded(path, compile=True)):
-            if model.optimizer is not None:
-                return model, rows[:epoch]
+        model = loaded(path, compile=True) if epoch <= len(rows) and intact(path) else None
+        if model is not None and model.optimizer is not None:
+            return model, rows[:epoch]
     return None, []
 
 
