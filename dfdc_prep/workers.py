@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
@@ -121,6 +122,8 @@ class LocalWorkers:
         self._open.clear()
 
     def _make(self) -> ProcessPool:
+        # It unblocks interrupts as it starts; started now, it leaves `_schedule`'s mask alone.
+        resource_tracker.ensure_running()
         return ProcessPool(
             max_workers=self.count,
             context=multiprocessing.get_context("spawn"),
