@@ -201,3 +201,13 @@ def test_a_journal_that_somebody_altered(tmp_path: Path, extract: Callable[..., 
     journal = tmp_path / "out" / "journal.jsonl"
     journal.write_text(journal.read_text().replace('"status":"ok"', '"status":7'))
     failed(extract(), errors.OutputError, "remove the line")
+
+
+@pytest.mark.parametrize("column", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
+def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
+    if column.type == pa.binary():
+        column = column.cast(pa.string(), safe=False)
+    for name in ("video", "label"):
+        whole = {"video": pa.array(["a.mp4"]), "label": pa.array(["REAL"])}
+        pq.write_table(pa.table(whole | {name: column}), tmp_path / "bare.parquet")
+        failed(call("summary", tmp_path / "bare.parquet"), errors.TableError, "expected")
