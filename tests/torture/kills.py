@@ -122,7 +122,8 @@ def _ends(how: str) -> tuple[int, ...]:
     """How a killed command may end; 0 where it was done before."""
     if how in ("tree", "parent"):
         return (0, -signal.SIGKILL)
-    return (0,) if how == "worker" else (0, 130)
+    # Python ends itself by SIGINT, 130 to a shell, where the interrupt fell into text it ran.
+    return (0,) if how == "worker" else (0, 130, -signal.SIGINT)
 
 
 def _wait(pid: int, moment: float, at_work: bool) -> None:
