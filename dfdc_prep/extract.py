@@ -12,7 +12,7 @@ from dfdc_prep.catalog import Catalog, Clip, Family, read_catalog
 from dfdc_prep.conduct import conduct
 from dfdc_prep.cores import available_cores
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
-from dfdc_prep.faces import ClipResult, CropOptions
+from dfdc_prep.faces import CROPS, ClipResult, CropOptions
 from dfdc_prep.journal import Journal, family_key, read_journal
 from dfdc_prep.tables import write_tables
 from dfdc_prep.tally import Tally
@@ -63,6 +63,7 @@ def extract(
     make_detector(choice)  # fails here, in words, rather than in every worker
     with run_folder.locked(out):
         run_folder.begin(out, _described(source, options, choice), run.overwrite)
+        (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished(out, families.keys(), run.retry_failed)
         tally = Tally(catalog.unnamed, choice.why)

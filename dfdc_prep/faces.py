@@ -20,6 +20,8 @@ from dfdc_prep.video import Frame, Image, Video, open_clip
 from manifests.schema import REAL
 
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
+#: Where crops lie in the output, a folder a part and in it one a clip.
+CROPS = "crops"
 LARGEST, ALL = "largest", "all"
 
 #: A relative's box is trusted where a clip's own detection overlaps it by more than this.
@@ -131,7 +133,13 @@ def extract_clip(
 
 def crop_folder(out: Path, clip: Clip) -> Path:
     """Where a clip's crops lie."""
-    return out / "crops" / clip.part / clip.folder
+    return out / CROPS / clip.part / clip.folder
+
+
+def _make(folder: Path) -> None:
+    """Make a clip's folder and its part's, but not the output itself anew: it may be gone."""
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
 
 
 def _wanted(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
@@ -243,7 +251,7 @@ def _write(
     rows = []
     for frame in frames:
         for number, cut in enumerate(frame.cuts):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             path = folder / f"{frame.index:06d}_{number}.{options.format}"
             encoded = crops.encode(cut.image, options.format)
             path.write_bytes(encoded)

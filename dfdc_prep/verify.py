@@ -128,13 +128,13 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
     try:
         table = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
         grouped = parse_json((shards / tfds.METADATA).read_bytes())
-        copied = grouped["image_format"] == "as-is"
+        copied, leaks = grouped["image_format"] == "as-is", grouped["group_by"] == "none"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
         families = _torn(table)
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds.MANIFEST, f"cannot be used ({error})")], ""
-    if grouped["group_by"] == "none":
+    if leaks:
         return rows, [], f"made with --group-by none: {len(families):,} families are in two splits"
     return rows, [Fault(tfds.MANIFEST, f"family {name} is in two splits") for name in families], ""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
@@ -77,6 +78,7 @@ class LocalWorkers:
         self._timeout = timeout
         self._setup = (prepare, args)
         self._broken = 0
+        self._open: set[Future[Any]] = set()
         self._pool = self._make()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
@@ -92,26 +94,35 @@ class LocalWorkers:
                     "files and processes, or give fewer --workers"
                 ) from None
             self.stop()
+            self._give_up()
             self._pool = self._make()
             return self.submit(call, *args)
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
         while True:
-            done, waiting = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
+            done, _ = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
+            self._open -= done
             if any(future.exception() is None for future in done):
                 self._broken = 0
             if done:
                 return done
-            if not self._pool.active:  # nobody is left who would end them
-                for future in waiting:
-                    with suppress(InvalidStateError):
-                        future.set_exception(PoolBroken())
+            if not self._pool.active:
+                self._give_up()
 
     def stop(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
+    def _give_up(self) -> None:
+        """End the calls of a pool that is gone: it leaves some of them open for ever."""
+        for future in self._open:
+            with suppress(InvalidStateError):
+                future.set_exception(PoolBroken())
+        self._open.clear()
+
     def _make(self) -> ProcessPool:
+        # It unblocks interrupts as it starts; started now, it leaves `_schedule`'s mask alone.
+        resource_tracker.ensure_running()
         return ProcessPool(
             max_workers=self.count,
             context=multiprocessing.get_context("spawn"),
@@ -120,13 +131,18 @@ class LocalWorkers:
         )
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        # Workers start with the mask of who starts them, here or in a thread of the pool that
+        # begins here: an interrupt at the keyboard must not reach one that is half started.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._open.add(future)
         return future
 
 
 def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
-    # An interrupt at the keyboard reaches the whole group: the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         import resource

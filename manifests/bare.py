@@ -44,6 +44,16 @@ def read_bare(path: Path) -> pa.Table:
 
 def clean(table: pa.Table, where: str) -> pa.Table:
     """Bring the columns and labels of a table to those of a manifest; see `read_bare`."""
+    try:
+        return _cleaned(table, where)
+    except (pa.ArrowException, UnicodeError) as error:
+        raise TableError(
+            f"expected columns of text and numbers in {where}, found {_first_line(error)}; "
+            "mend the column"
+        ) from error
+
+
+def _cleaned(table: pa.Table, where: str) -> pa.Table:
     _check_columns(table.column_names, where)
     if not table.num_rows:
         raise TableError(f"expected rows in {where}, found none; give another table")

@@ -104,6 +104,7 @@ def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Ta
         index = table.column_names.index(name)
         try:
             column = table.column(name).cast(want.type)
+            column.validate(full=True)
         except pa.ArrowException as error:
             raise TableError(
                 f"expected {want.type} in column {name} of {path}, "

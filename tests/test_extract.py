@@ -216,8 +216,8 @@ def test_a_clip_that_takes_too_long_costs_itself_alone(
 
 
 @contextmanager
-def killer(times: int) -> Iterator[None]:
-    """Meanwhile kill workers that are at work, each once, until so many are dead."""
+def killer(times: int, after: float = 1.0) -> Iterator[None]:
+    """Meanwhile kill workers, each once, that have worked for some seconds."""
     over = threading.Event()
 
     def kill() -> None:
@@ -226,7 +226,7 @@ def killer(times: int) -> Iterator[None]:
             for child in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
                     at_work = "spawn_main" in " ".join(child.cmdline())
-                    if at_work and child.cpu_times().user > 1.0 and child.pid not in dead:
+                    if at_work and child.cpu_times().user > after and child.pid not in dead:
                         child.kill()
                         dead.add(child.pid)
 
@@ -249,7 +249,7 @@ def test_a_worker_that_dies_once_loses_nothing(
 
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
-    with killer(2):
+    with killer(2, after=4.0):  # a worker that dies as it loads dlib has no clip yet
         extract(real_clips, faces, CropOptions(frames=200), RunOptions(1, limit=1), "hog")
     log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
     assert log["status"].tolist() == ["crashed"]

@@ -192,3 +192,12 @@ def test_a_folder_without_shards_is_told_apart(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(ShardError, match="found none of its files"):
             verify(folder)
+
+
+def test_metadata_that_lacks_an_option_is_a_fault(shards: Path) -> None:
+    told = json.loads((shards / "metadata.json").read_text())
+    (shards / "metadata.json").write_text(
+        json.dumps(told | {"group_by": None}).replace("group_by", "x")
+    )
+    write_sums(shards, {})
+    assert "manifest.parquet: cannot be used ('group_by')" in faults(shards)

@@ -87,13 +87,19 @@ def open_shards(path: Path) -> ShardsInfo:
 
 @contextmanager
 def readable(shards: Path) -> Iterator[None]:
-    """Where batches are drawn: what TensorFlow says of damaged records becomes a sentence.
+    """Where batches are drawn: what TensorFlow says of them and of memory becomes a sentence.
 
     Raises:
-        TrainingError: a record is damaged, or no Example with an image of 224x224 and a label.
+        TrainingError: a record is damaged, or no Example with an image of 224x224 and a label;
+            or memory does not last.
     """
     try:
         yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise TrainingError(
+            f"expected memory for a batch, found {str(error.message)[:200]}; give a smaller "
+            "--batch-size, or the process more memory"
+        ) from error
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from tests.torture.trial import LOSSES, Table, Trial
 #: Kinds that count as trials, and how many of a hundred trials are one.
 TRIALS = {kills: 60, disk: 25, limits: 15}
 #: Kinds of mutants: clips are --mutants, the files of these kinds as many again.
-MUTANTS = {clips: 100, tables: 90, models: 10}
+MUTANTS = {clips: 100, tables: 96, models: 4}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
 
@@ -51,15 +52,16 @@ SHORT = {"extract": 50, "import": 20, "balance": 10, "shard": 20}
 @click.option("--only", multiple=True, help="Only this kind, as kills or clips; may be repeated.")
 def main(trials: int, mutants: int, seed: int, short: bool, only: tuple[str, ...]) -> None:
     """Harm every command, print what survived, and exit with 1 where anything was lost."""
-    table, start = Table(), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="torture-") as root:
+    table, start, ended = Table(), time.monotonic(), ", interrupted"
+    with tempfile.TemporaryDirectory(prefix="torture-") as root, suppress(KeyboardInterrupt):
         for trial in harm(Scene(Path(root)), seed, trials, mutants, short, only):
             table.add(trial)
             if trial.end in LOSSES:
                 click.echo(f"{trial.end}: {trial.kind}, {trial.name}: {trial.why}", err=True)
+        ended = ""
     click.echo(table.text())
-    click.echo(f"seed {seed}, {time.monotonic() - start:,.0f} s")
-    sys.exit(1 if table.lost else 0)
+    click.echo(f"seed {seed}, {time.monotonic() - start:,.0f} s{ended}")
+    sys.exit(1 if table.lost or ended else 0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A mutant that kills its process, or hangs, costs itself alone and counts as lost
 import multiprocessing
 import random
 import resource
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -39,6 +40,7 @@ def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) ->
     before = listing(folder, but)
     with warnings.catch_warnings(record=True):
         done = CliRunner().invoke(command, words)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the command's own handler goes with it
     what = f"{words[0]}: " if words else ""
     if done.exception and not isinstance(done.exception, SystemExit):
         return "traceback", what + tail(f"{type(done.exception).__name__}: {done.exception}")

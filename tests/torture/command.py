@@ -52,6 +52,12 @@ def started(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONWARNINGS": "ignore",
     }
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+        if before:
+            before()
+
     process = subprocess.Popen(
         [sys.executable, *words],
         cwd=cwd,
@@ -61,7 +67,7 @@ def started(
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=before,
+        preexec_fn=begin,
     )
     try:
         yield process

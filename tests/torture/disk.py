@@ -112,9 +112,9 @@ def removed(
     def harm():  # type: ignore[no-untyped-def]
         with started(chosen.words, folder) as process:
             time.sleep(share * seconds)
-            shutil.rmtree(chosen.out, ignore_errors=True)
-            for partial_folder in folder.glob(".out*"):
-                shutil.rmtree(partial_folder, ignore_errors=True)
+            for path in [chosen.out, *folder.glob(".out*")]:
+                while path.is_dir():  # as often as the command is just writing into it
+                    shutil.rmtree(path, ignore_errors=True)
             return ended(process)
 
     def mend() -> None:

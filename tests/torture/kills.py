@@ -98,8 +98,8 @@ def _killed(
     folder = chosen.out.parent
     before = listing(folder, [chosen.out])
     with started(chosen.words, folder) as process:
-        with suppress(psutil.Error):
-            _wait(process.pid, moment)
+        with suppress(psutil.Error, ProcessLookupError, FileNotFoundError):
+            _wait(process.pid, moment, at_work=how in ("term", "int"))
             _strike(process.pid, how, draw)
         done = ended(process)
         orphans = _orphans(process.pid) if how == "parent" else ""
@@ -122,15 +122,30 @@ def _ends(how: str) -> tuple[int, ...]:
     """How a killed command may end; 0 where it was done before."""
     if how in ("tree", "parent"):
         return (0, -signal.SIGKILL)
-    return (0,) if how == "worker" else (0, 130)
+    # Python ends itself by SIGINT, 130 to a shell, where the interrupt fell into text it ran.
+    return (0,) if how == "worker" else (0, 130, -signal.SIGINT)
 
 
-def _wait(pid: int, moment: float) -> None:
-    """Until so many seconds have gone, or the process has."""
+def _wait(pid: int, moment: float, at_work: bool) -> None:
+    """Until so many seconds have gone, or the process has.
+
+    Args:
+        at_work: and until Python has started and the command answers signals; before that
+            there is nothing to lose, and Python answers in its own way.
+    """
     until = time.monotonic() + moment
     process = psutil.Process(pid)
-    while time.monotonic() < until and process.status() != psutil.STATUS_ZOMBIE:
+    while process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() >= until and (not at_work or _answers(pid)):
+            return
         time.sleep(0.01)
+
+
+def _answers(pid: int) -> bool:
+    """Whether the process has a handler for SIGTERM, as every command sets one."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _strike(pid: int, how: str, draw: random.Random) -> None:
