@@ -25,7 +25,7 @@ from manifests.console import DONE_WITH_FAILURES, Command
 from manifests.likeness import BOMBS
 
 #: Images that are read.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
 NO_FACE, UNREADABLE = "no_face", "unreadable"
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from training import checkpoints
+from training.model import HEAD
 from training.run import Run
 
 
@@ -21,7 +22,8 @@ def row(epoch, val_loss):
 
 @pytest.fixture
 def network():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64), keras.layers.Dense(1)])
+    head = keras.layers.Dense(1, name=HEAD)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64), head])
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     model.optimizer.build(model.trainable_variables)
     return model
