@@ -1,10 +1,14 @@
 """Every error of the tree, raised through the command line: a sentence and its exit code."""
 
 import os
+import resource
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,6 +24,9 @@ from manifests.files import read_table
 from manifests.schema import CLIP_LOG
 from tests.crop_sets import make_faces
 from training.errors import TrainingError
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def call(*words: object) -> Result:
@@ -211,3 +218,12 @@ def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
         whole = {"video": pa.array(["a.mp4"]), "label": pa.array(["REAL"])}
         pq.write_table(pa.table(whole | {name: column}), tmp_path / "bare.parquet")
         failed(call("summary", tmp_path / "bare.parquet"), errors.TableError, "expected")
+
+
+def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> None:
+    words = [sys.executable, "-m", "cli", "split", str(faces)]
+    limit = partial(resource.setrlimit, resource.RLIMIT_DATA, (340 << 20, 340 << 20))
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: expected at least 1024 MB of memory")
+    assert done.stderr.count("\n") == 1
