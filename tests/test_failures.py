@@ -25,7 +25,6 @@ from manifests.schema import CLIP_LOG
 from tests.crop_sets import make_faces
 from training.errors import TrainingError
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
