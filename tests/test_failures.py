@@ -226,3 +226,14 @@ def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> Non
     assert done.returncode == 1
     assert done.stderr.startswith("error: expected at least 1024 MB of memory")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_audit_of_shards_that_hold_less_than_their_manifest_says(
+    faces: Path, tmp_path: Path
+) -> None:
+    assert call("shard", faces, tmp_path / "shards").exit_code == 0
+    manifest = tmp_path / "shards" / "manifest.parquet"
+    whole = pq.read_table(manifest)
+    for rows in (whole.slice(1), pa.concat_tables([whole.slice(0, 1), whole])):
+        pq.write_table(rows, manifest)
+        failed(call("audit", tmp_path / "shards"), errors.ShardError, "dfdc-prep verify")
