@@ -25,6 +25,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
     """Whole and broken clips in turn, as a worker sees them."""
     count = CLIPS_SEEN // 5 if short else CLIPS_SEEN
     folder = scene.place("leaks")
+    (folder / "out" / "crops").mkdir(parents=True)
     detector = make_detector(choose_detector("yunet", MODEL))
     known = clips.bases()
     process = psutil.Process()
