@@ -16,8 +16,7 @@ from tests.torture.trial import Trial
 
 #: Clips, and how many of them fill the caches before anything is counted.
 CLIPS_SEEN, WARM = 500, 50
-#: Bytes the process may grow by between the first clips and the last; it grew by less than
-#: a tenth of this where it was measured.
+#: Bytes the process may grow by between the first clips and the last.
 GROWTH = 40 << 20
 
 
