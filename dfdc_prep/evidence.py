@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dfdc_prep.cores import available_cores
 from dfdc_prep.cropset import read_folders
-from dfdc_prep.errors import SourceError
+from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.tfrecord import example, records
 from manifests.bare import clean, read_bare
 from manifests.codes import Mask
@@ -68,11 +68,30 @@ def _of_shards(folder: Path) -> Evidence:
 
 
 def _records(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
-    """The image of every row, in the order of the records."""
-    for name, _ in groupby(table["shard"].to_pylist()):
+    """The image of every row, in the order of the records.
+
+    Raises:
+        ShardError: a shard has other records than the manifest has rows, or is damaged.
+    """
+    if "shard" not in table.column_names or table["shard"].null_count:
+        raise ShardError(_disagree(folder, "no shard in some row"))
+    for name, rows in groupby(table["shard"].to_pylist()):
+        left = sum(1 for _ in rows)
         for record in records(folder / Path(name).name):
-            image = example(record).get("image", [None])[0]
+            image = (example(record).get("image") or [None])[0]
+            left -= 1
+            if left < 0:
+                break
             yield image if isinstance(image, bytes) else None
+        if left:
+            raise ShardError(_disagree(folder, f"another number of records in {name}"))
+
+
+def _disagree(folder: Path, found: str) -> str:
+    return (
+        f"expected the shards in {folder} to hold what their manifest says, found {found}; see "
+        f"what is wrong with dfdc-prep verify {folder}"
+    )
 
 
 def _with_images(table: pa.Table, folder: Path) -> Evidence:

@@ -5,6 +5,7 @@ leaks, 130 interrupted.
 """
 
 import io
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
 #: Characters of a message; names and values in files can be of any length.
 LONGEST = 1000
+#: Bytes a process must be allowed to have for the libraries to load.
+LEAST_MEMORY = 1 << 30
 
 
 def _line(text: str) -> str:
@@ -42,6 +45,7 @@ def one_sentence() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        _check_memory()
         yield
     except DfdcPrepError as error:
         _end(f"error: {error}", 1)
@@ -52,6 +56,17 @@ def one_sentence() -> Iterator[None]:
         _end("error: expected more memory than this process may have; allow more, or give less", 1)
     except KeyboardInterrupt:
         _end("interrupted: run the same command again to go on", INTERRUPTED)
+
+
+def _check_memory() -> None:
+    """Refuse a limit below which NumPy's OpenBLAS asks for memory without end as it loads."""
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
+        limit, _ = resource.getrlimit(kind)
+        if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+            raise DfdcPrepError(
+                f"expected at least {LEAST_MEMORY >> 20} MB of memory for this process, found a "
+                f"limit of {limit >> 20} MB; raise it with ulimit -d and ulimit -v"
+            )
 
 
 def _end(text: str, code: int) -> NoReturn:

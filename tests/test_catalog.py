@@ -102,3 +102,17 @@ def test_broken_metadata_is_a_sentence(tmp_path: Path, text: str, said: str) -> 
 def test_a_folder_without_parts_is_told_what_a_dfdc_folder_looks_like(shared: Path) -> None:
     with pytest.raises(SourceError, match=r"dfdc_train_part_0.*metadata\.json"):
         read_catalog(shared / "data" / "edge")
+
+
+def test_no_two_clips_share_a_folder(tmp_path: Path) -> None:
+    names = ("a", "a.mp4", "a.avi", "a.mp4.mov", "b.mp4", "c.mp4", "c.mp4.mov")
+    part(tmp_path, "p", {name: {"label": "REAL"} for name in names})
+    folders = {clip.video: clip.folder for clip in read_catalog(tmp_path).clips}
+    assert len(set(folders.values())) == len(names)
+    assert (folders["b.mp4"], folders["a.avi"]) == ("b", "a.avi")
+
+
+def test_a_part_whose_name_breaks_the_line(tmp_path: Path) -> None:
+    part(tmp_path, "part\nof\x1b[31m", {"a.mp4": {"label": "REAL"}})
+    with pytest.raises(SourceError, match="rename the folder"):
+        read_catalog(tmp_path)

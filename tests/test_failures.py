@@ -1,10 +1,14 @@
 """Every error of the tree, raised through the command line: a sentence and its exit code."""
 
 import os
+import resource
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,6 +24,8 @@ from manifests.files import read_table
 from manifests.schema import CLIP_LOG
 from tests.crop_sets import make_faces
 from training.errors import TrainingError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def call(*words: object) -> Result:
@@ -211,3 +217,23 @@ def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
         whole = {"video": pa.array(["a.mp4"]), "label": pa.array(["REAL"])}
         pq.write_table(pa.table(whole | {name: column}), tmp_path / "bare.parquet")
         failed(call("summary", tmp_path / "bare.parquet"), errors.TableError, "expected")
+
+
+def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> None:
+    words = [sys.executable, "-m", "cli", "split", str(faces)]
+    limit = partial(resource.setrlimit, resource.RLIMIT_DATA, (340 << 20, 340 << 20))
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: expected at least 1024 MB of memory")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_audit_of_shards_that_hold_less_than_their_manifest_says(
+    faces: Path, tmp_path: Path
+) -> None:
+    assert call("shard", faces, tmp_path / "shards").exit_code == 0
+    manifest = tmp_path / "shards" / "manifest.parquet"
+    whole = pq.read_table(manifest)
+    for rows in (whole.slice(1), pa.concat_tables([whole.slice(0, 1), whole])):
+        pq.write_table(rows, manifest)
+        failed(call("audit", tmp_path / "shards"), errors.ShardError, "dfdc-prep verify")

@@ -13,7 +13,7 @@ from dfdc_prep.shards import ShardOptions, write_shards
 from manifests.split import SplitPlan
 from tests.crop_sets import make_faces
 from training.errors import TrainingError
-from training.stream import count, dataset, open_shards
+from training.stream import count, dataset, open_shards, readable
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +122,13 @@ def test_what_is_no_shards_folder_is_told_in_a_sentence(shards: Path, tmp_path: 
     (broken / "dataset_info.json").write_text('{"splits": 3}')
     with pytest.raises(TrainingError, match=r"dataset_info\.json"):
         count(broken, "train")
+
+
+def test_a_damaged_record_is_a_sentence(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "shards"))
+    file = open_shards(copy).split("test")[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(TrainingError, match="dfdc-prep verify"), readable(copy):
+        list(dataset(copy, "test", 4))

@@ -26,12 +26,12 @@ def held(trials: object) -> None:
     assert not table.lost, table.text()
 
 
-@pytest.mark.parametrize(("kind", "count"), [(kills, 6), (disk, 4), (limits, 3)])
+@pytest.mark.parametrize(("kind", "count"), [(kills, 4), (disk, 3), (limits, 2)])
 def test_kills_bad_disks_and_limits(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count, SHORT))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("kind", "count"), [(clips, 80), (tables, 100)])
+@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (tables, 60)])
 def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 

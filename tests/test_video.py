@@ -99,3 +99,16 @@ def test_a_still_is_scaled_down_and_never_up() -> None:
     still = Still(np.zeros((100, 200, 3), np.uint8))
     assert still.rgb(50).shape == (25, 50, 3)
     assert still.rgb(500).shape == (100, 200, 3)
+
+
+def test_what_ffmpeg_refuses_is_the_clips_fault_not_the_disks(real_clips: Path) -> None:
+    path = real_clips / "dfdc_train_part_1" / "004.mp4"
+    with pytest.raises(ClipError, match=r"expected to decode 004\.mp4"), open_clip(path):
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+
+def test_a_codec_nobody_knows(real_clips: Path, tmp_path: Path) -> None:
+    clip = (real_clips / "dfdc_train_part_1" / "004.mp4").read_bytes()
+    (tmp_path / "odd.mp4").write_bytes(clip.replace(b"avc1", b"zzzz"))
+    with pytest.raises(ClipError, match=r"odd\.mp4"), open_clip(tmp_path / "odd.mp4"):
+        pass

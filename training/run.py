@@ -137,9 +137,10 @@ class Run:
         """
         try:
             with open(self.history_file, newline="", encoding="utf-8") as file:
-                return [
-                    {name: float(row[name]) for name in HISTORY} for row in csv.DictReader(file)
-                ]
+                rows = csv.DictReader(file)
+                if tuple(rows.fieldnames or ()) != HISTORY:
+                    raise ValueError(f"the columns {rows.fieldnames}")
+                return [{name: float(row[name]) for name in HISTORY} for row in rows]
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, KeyError, csv.Error) as error:

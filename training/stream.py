@@ -95,11 +95,6 @@ def readable(shards: Path) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
-        raise TrainingError(
-            f"expected memory for a batch, found {str(error.message)[:200]}; give a smaller "
-            "--batch-size, or the process more memory"
-        ) from error
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
@@ -108,6 +103,11 @@ def readable(shards: Path) -> Iterator[None]:
         raise TrainingError(
             f"expected whole records in {shards}, found {str(error.message)[:200]}; see what is "
             f"wrong with dfdc-prep verify {shards}, then write them anew"
+        ) from error
+    except tf.errors.OpError as error:
+        raise TrainingError(
+            f"expected TensorFlow to get through a batch, found {type(error).__name__} "
+            f"({str(error.message)[:200]}); give the process more memory, or a smaller --batch-size"
         ) from error
 
 

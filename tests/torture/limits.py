@@ -50,4 +50,4 @@ def _limit(draw: random.Random) -> tuple[str, int, int]:
         return kind, resource.RLIMIT_NOFILE, FILES
     if kind == "files":
         return kind, resource.RLIMIT_NOFILE, draw.randint(12, FILES)
-    return kind, resource.RLIMIT_DATA, draw.randint(60, 1500) << 20
+    return kind, resource.RLIMIT_DATA, draw.randint(60, 2500) << 20

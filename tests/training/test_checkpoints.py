@@ -1,10 +1,13 @@
+import os
 import resource
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
 from training import checkpoints
+from training.errors import TrainingError
 from training.model import HEAD
 from training.run import Run
 
@@ -22,8 +25,9 @@ def row(epoch, val_loss):
 
 @pytest.fixture
 def network():
-    head = keras.layers.Dense(1, name=HEAD)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64), head])
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(64), keras.layers.Dense(1, name=HEAD)]
+    )
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     model.optimizer.build(model.trainable_variables)
     return model
@@ -108,3 +112,46 @@ def test_the_best_of_equals_is_the_first_and_patience_counts_from_it():
 
 def test_nothing_to_go_on_from(tmp_path):
     assert checkpoints.restore(Run(tmp_path)) == (None, [])
+
+
+def test_a_whole_archive_of_something_else_falls_back_too(run):
+    """Lambda layers would run code: safe mode refuses them, and so does anything unknown."""
+    last = checkpoints.path_of(run, 4)
+    with zipfile.ZipFile(last) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"Dense"', b'"Lambda"')
+    with zipfile.ZipFile(last, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert checkpoints.intact(last)
+    network, rows = checkpoints.restore(run)
+    assert (bias(network), len(rows)) == (3, 3)
+
+
+@pytest.mark.parametrize("text", ["epoch\n1\n", "\xff", "epoch,accuracy\nx,y\n", "\0"])
+def test_a_history_that_somebody_altered_is_said(run, text):
+    run.history_file.write_text(text)
+    with pytest.raises(TrainingError, match="--fresh"):
+        run.history()
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 200_000, '{"recipe": 7}', "\xff"])
+def test_a_config_that_somebody_altered_is_said(run, text):
+    run.config_file.write_text(text)
+    with pytest.raises(TrainingError, match="expected"):
+        run.begin({"recipe": {"epochs": 1}, "options": {}, "data": {}}, fresh=False)
+
+
+def test_a_run_killed_as_it_began_begins_again(tmp_path):
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    (run.folder / ".config-x1y2.json").write_text("{")
+    run.begin({"recipe": {}}, fresh=False)
+    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+
+
+def test_a_second_training_in_the_folder_names_the_first(tmp_path):
+    run = Run(tmp_path / "run")
+    with run.alone(), pytest.raises(TrainingError, match=rf"process {os.getpid()} on"), run.alone():
+        pass
+    assert not list(tmp_path.iterdir())

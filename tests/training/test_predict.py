@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from PIL import Image
 from scipy.special import expit
 from skimage.data import astronaut, camera
 
+from dfdc_prep.errors import ClipError
 from training import predict
 from training.predict import Cutting, find_faces, main
 from training.run import Run
@@ -100,3 +102,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert result.exit_code == 1
     assert "expected a config.json" in result.stderr
     assert not list(Run(tmp_path).folder.iterdir())
+
+
+def test_a_pipe_a_folder_and_what_needs_another_program_are_no_images(tmp_path):
+    """Pillow would hand EPS to Ghostscript."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "odd.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
+    for name in ("pipe.png", "odd.png", ""):
+        with pytest.raises(ClipError):
+            find_faces(tmp_path / name, Cutting(Middle(), 0.3, 1, False))
