@@ -59,7 +59,7 @@ def one_sentence() -> Iterator[None]:
 
 
 def _check_memory() -> None:
-    """Refuse a limit below which NumPy's OpenBLAS asks for memory without end as it loads."""
+    """Refuse a limit under which a command was seen to start without end, at 330 to 350 MB."""
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         limit, _ = resource.getrlimit(kind)
         if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
