@@ -125,6 +125,10 @@ def extract(
     Example:
       dfdc-prep extract dfdc faces --frames 10
     """
+    from dfdc_prep.nursery import nursery
+
+    nursery()  # imports what the workers need while this process imports the rest
+
     from dfdc_prep.extract import RunOptions
     from dfdc_prep.extract import extract as run
     from dfdc_prep.faces import CropOptions

@@ -13,16 +13,21 @@ CPU seconds of it and its workers.
 - decode all: the same frames by OpenCV, every frame decoded on the way.
 """
 
+import ctypes
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+#: From linux/prctl.h.
+PR_SET_CHILD_SUBREAPER = 36
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -45,10 +50,26 @@ def timed(*command: str) -> Timing:
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
+        usages = [usage, *orphans()]
         if process.returncode not in (0, 3):
             raise click.ClickException(f"{' '.join(command)} ended with {process.returncode}")
         said.seek(0)
-        return Timing(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said.read())
+        cpu = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return Timing(wall, cpu, max(usage.ru_maxrss for usage in usages) / 1024, said.read())
+
+
+def orphans() -> Iterator[resource.struct_rusage]:
+    """Usage of the processes that a command left: workers are their nursery's children."""
+    while True:
+        try:
+            yield os.wait4(-1, 0)[2]
+        except ChildProcessError:
+            return
+
+
+def adopt() -> None:
+    """Make this process the parent of its children's orphans (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def clips_of(source: Path) -> list[str]:
@@ -63,8 +84,7 @@ def wanted_frames(path: str, frames: int) -> list[int]:
     from dfdc_prep.video import open_clip
 
     with open_clip(Path(path)) as video:
-        timeline = video.timeline
-        return choose("even", frames, timeline.count, timeline.keyframes)
+        return choose("even", frames, video.timeline)
 
 
 def the_papers_way(source: Path, frames: int) -> None:
@@ -171,6 +191,7 @@ def main(
             source, int(count)
         )
         return
+    adopt()
     true = Truth(truth)
     me = [str(Path(__file__)), str(source), "--model", str(model), "--part"]
     seen: dict[tuple[str, int], Timing] = {}

@@ -22,8 +22,8 @@ from dfdc_prep.shards import ShardOptions, write_shards
 from dfdc_prep.tfrecord import example, records
 from dfdc_prep.verify import verify
 from manifests.files import read_manifest
-from manifests.schema import LABELS
 from manifests.split import SplitPlan
+from manifests.words import LABELS
 
 PLAN = SplitPlan.parse("56/24/20")
 FLIPS, FLIPPED_CROPS, FEW = 500, 60, 4000

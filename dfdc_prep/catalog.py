@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_prep.errors import SourceError
-from manifests.schema import FAKE, LABELS, REAL
+from manifests.words import FAKE, LABELS, REAL
 
 METADATA = "metadata.json"
 #: How far below the source parts are looked for: unpacked archives nest a folder or two.
@@ -52,6 +52,11 @@ class Family:
 
     name: str
     clips: tuple[Clip, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, of all clips that are there."""
+        return sum(clip.size or 0 for clip in self.clips)
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,16 @@ def _stem(video: str) -> str:
 
 
 def _families(entries: list[_Entry]) -> list[str]:
-    # Imported here: workers know clips and need no tables.
+    """The family of each entry."""
+    labels = {entry.video: entry.label for entry in entries}
+    chained = any(labels.get(entry.original or "") == FAKE for entry in entries)
+    if len(labels) == len(entries) and not chained:
+        # All of DFDC, and no tables to import: who waits for that are the workers.
+        return [entry.original or entry.video for entry in entries]
+    return _tangled(entries)
+
+
+def _tangled(entries: list[_Entry]) -> list[str]:
     import pyarrow as pa
 
     from manifests.families import resolve

@@ -44,6 +44,8 @@ def conduct(
 ) -> Iterator[FamilyWork]:
     """Run families through worker processes, and yield each when all its clips are done.
 
+    The largest come first, so that at the end no worker is long alone.
+
     Args:
         workers: how many processes.
         timeout: seconds a clip may take.
@@ -54,7 +56,8 @@ def conduct(
     """
     pool = LocalWorkers(workers, timeout, prepare, (out, options, choice))
     try:
-        yield from _Conductor(pool, out, options, timeout).run(iter(families))
+        largest_first = sorted(families, key=lambda family: (-family.size, family.name))
+        yield from _Conductor(pool, out, options, timeout).run(iter(largest_first))
     finally:
         pool.stop()
 

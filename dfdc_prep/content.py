@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 #: Columns that are bytes features, and those that are int64 features, -1 where unknown.
 TEXTS = ("video", "part", "family", "path")

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from dfdc_prep.errors import SourceError
 from manifests import families
-from manifests.schema import FAKE, REAL
+from manifests.words import FAKE, REAL
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _LABELS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE}

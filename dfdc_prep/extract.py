@@ -14,9 +14,8 @@ from dfdc_prep.cores import available_cores
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.faces import CROPS, ClipResult, CropOptions
 from dfdc_prep.journal import Journal, family_key, read_journal
-from dfdc_prep.tables import write_tables
 from dfdc_prep.tally import Tally
-from manifests.schema import FAILURES
+from manifests.words import FAILURES
 
 JOURNAL = "journal.jsonl"
 
@@ -71,6 +70,8 @@ def extract(
             tally.add(clips)
         todo = {key: family for key, family in families.items() if key not in finished}
         _work(todo, catalog, out, options, run, choice, tally)
+        from dfdc_prep.tables import write_tables  # here: the workers need not wait for it
+
         write_tables(out, out / JOURNAL, families.keys())
     return tally
 

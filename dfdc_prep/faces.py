@@ -17,7 +17,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.sampling import EVEN, choose
 from dfdc_prep.tracking import follow, iou
 from dfdc_prep.video import Frame, Image, Video, open_clip
-from manifests.schema import REAL
+from manifests.words import REAL
 
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
 #: Where crops lie in the output, a folder a part and in it one a clip.
@@ -143,10 +143,9 @@ def _make(folder: Path) -> None:
 
 
 def _wanted(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
-    timeline = video.timeline
     if shared:
-        return [index for index in shared.frames if index < timeline.count]
-    return choose(options.sampling, options.frames, timeline.count, timeline.keyframes)
+        return [index for index in shared.frames if index < video.timeline.count]
+    return choose(options.sampling, options.frames, video.timeline)
 
 
 def _verdict(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:

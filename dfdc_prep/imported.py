@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from dfdc_prep.matching import Matches
 from manifests.errors import TableError
 from manifests.files import sort_manifest
-from manifests.schema import CLIP_LOG, FAKE, MANIFEST
+from manifests.schema import CLIP_LOG, MANIFEST
+from manifests.words import FAKE
 
 #: The part of crops whose table names none.
 PART = "imported"

@@ -28,7 +28,8 @@ from dfdc_prep.images import SIDE, describe
 from dfdc_prep.imported import Imported, clip_log, manifest, place
 from dfdc_prep.matching import Matches, match
 from manifests.bare import read_bare
-from manifests.files import parse_json, write_table
+from manifests.documents import parse_json
+from manifests.files import write_table
 from manifests.metadata import metadata
 
 RUN_FILE = "run.json"

@@ -10,19 +10,19 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dfdc_prep.catalog import Family
 from dfdc_prep.errors import OutputError
-from manifests.files import parse_json
-from manifests.schema import CLIP_LOG, MANIFEST, STATUSES
+from manifests.documents import parse_json
+from manifests.words import STATUSES
 
 #: Seconds between two syncs to the disk itself. A killed process loses nothing without;
 #: a machine that loses power loses this much.
 _SYNC_EVERY = 1.0
-CLIP_COLUMNS, CROP_COLUMNS = set(CLIP_LOG.names), set(MANIFEST.names)
 
 
 def family_key(family: Family) -> str:
@@ -90,19 +90,29 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
+@cache
+def _columns() -> tuple[set[str], set[str]]:
+    """The columns of the rows of clips, and of crops."""
+    # Imported here: a run that begins has its workers waiting, and no journal yet.
+    from manifests.schema import CLIP_LOG, MANIFEST
+
+    return set(CLIP_LOG.names), set(MANIFEST.names)
+
+
 def _complete(entry: Any) -> bool:
     """Whether a line has the rows that the tables are made of, as far as is quickly seen."""
+    clip_columns, crop_columns = _columns()
     try:
         return (
             isinstance(entry["key"], str)
             and all(
-                clip.keys() == CLIP_COLUMNS
+                clip.keys() == clip_columns
                 and clip["status"] in STATUSES
                 and isinstance(clip["faces"], int)
                 for clip in entry["clips"]
             )
             and all(
-                crop.keys() == CROP_COLUMNS and isinstance(crop["path"], str)
+                crop.keys() == crop_columns and isinstance(crop["path"], str)
                 for crop in entry["crops"]
             )
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
-from manifests.files import parse_json
+from manifests.documents import parse_json
 from manifests.lock import Held, lock
 
 RUN_FILE = "run.json"

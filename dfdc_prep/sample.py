@@ -21,7 +21,7 @@ from dfdc_prep.folders import whole_folder
 from dfdc_prep.portraits import Swap, portraits, swap_face
 from dfdc_prep.scenes import Scene
 from dfdc_prep.video import Image
-from manifests.schema import FAKE, REAL
+from manifests.words import FAKE, REAL
 
 #: Families in a part; the last family's original is named by its fakes and not on disk.
 FAMILIES_PER_PART = 6

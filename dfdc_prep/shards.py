@@ -25,9 +25,10 @@ from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import file_sha256, write_sums
 from dfdc_prep.tfrecord import FRAMING, encode, frame
-from manifests.files import parse_json, read_manifest, write_table
-from manifests.schema import LABELS
+from manifests.documents import parse_json
+from manifests.files import read_manifest, write_table
 from manifests.split import SplitPlan, assign
+from manifests.words import LABELS
 
 #: Bytes of a record beside the image and its framing, about: names and numbers.
 _TEXT = 250

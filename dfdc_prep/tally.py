@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from manifests.schema import FAILURES, LABELS
+from manifests.words import FAILURES, LABELS
 
 
 class Tally:

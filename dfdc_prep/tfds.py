@@ -11,7 +11,7 @@ from typing import Any
 from dfdc_prep.content import NUMBERS, TEXTS
 from dfdc_prep.images import SIDE
 from dfdc_prep.layout import DATASET
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 VERSION = "1.0.0"
 DESCRIPTION = (

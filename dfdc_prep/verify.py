@@ -22,8 +22,9 @@ from dfdc_prep.layout import runs, shard_file
 from dfdc_prep.progress import RecordBar
 from dfdc_prep.sums import SUMS, HashedFile, file_sha256, listed, sums_text
 from dfdc_prep.tfrecord import FRAMING, example, scan
+from manifests.documents import parse_json
 from manifests.errors import DfdcPrepError
-from manifests.files import parse_json, read_manifest
+from manifests.files import read_manifest
 
 _SHOWN = 20
 #: What must be whole before the manifest is believed.

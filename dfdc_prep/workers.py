@@ -2,23 +2,21 @@
 
 Behind the same two calls, `submit` and `stop`, a cluster engine can stand. A worker that
 dies is replaced by the pool and costs only the call it was running; a call that outlasts
-its time is ended with its worker. Workers are spawned: forking after OpenCV, FFmpeg or
-TensorFlow have started threads can hang the child.
+its time is ended with its worker.
 """
 
-import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from dfdc_prep.errors import WorkersError
+from dfdc_prep.nursery import nursery
 
 #: What a worker may allocate, bytes; a clip that wants more fails alone.
 MEMORY_LIMIT = 3 << 30
@@ -29,6 +27,8 @@ WorkerDied = ProcessExpired
 PoolBroken = BrokenProcessPool
 #: Pools that may fall apart, one after the other, before a run is given up.
 _POOLS = 5
+#: Seconds between two looks of the pool at its workers, and the least that stopping it takes.
+CONSTS.sleep_unit = 0.02
 #: Seconds between two looks at whether the pool still stands.
 _LOOK = 1.0
 #: Raised by a call's future where it took longer than allowed.
@@ -121,11 +121,9 @@ class LocalWorkers:
         self._open.clear()
 
     def _make(self) -> ProcessPool:
-        # It unblocks interrupts as it starts; started now, it leaves `_schedule`'s mask alone.
-        resource_tracker.ensure_running()
         return ProcessPool(
             max_workers=self.count,
-            context=multiprocessing.get_context("spawn"),
+            context=nursery(),
             initializer=_prepare,
             initargs=self._setup,
         )

@@ -13,7 +13,7 @@ from manifests.codes import Codes, Mask, encode, encode_sorted, labels
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key, by_reach, presence
 from manifests.likeness import Prints, reach
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 #: The usual names of splits, in the order they are compared and printed.
 _USUAL = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")

@@ -21,7 +21,7 @@ from manifests.codes import Codes, Mask, labels
 from manifests.errors import NotEnoughRows, TableError
 from manifests.fill import choose, largest
 from manifests.pairs import match
-from manifests.schema import FAKE, LABELS
+from manifests.words import FAKE, LABELS
 
 Strategy = Literal["random", "spread", "pairs"]
 #: Rows of each label where nothing else is asked for, as in the paper.

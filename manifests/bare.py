@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests import families
 from manifests.errors import TableError
-from manifests.schema import FAKE, REAL
+from manifests.words import FAKE, REAL
 
 #: How tables write that there is no value.
 ABSENT = ("", "NaN", "nan", "null", "NULL", "None", "none", "N/A", "NA", "<NA>", "#N/A")

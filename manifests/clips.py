@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from manifests import families
 from manifests.codes import Codes, Mask, encode, encode_sorted, numbers
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 
 @dataclass(frozen=True)

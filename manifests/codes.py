@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.codes import Codes, encode
-from manifests.schema import FAKE
+from manifests.words import FAKE
 
 
 def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.Array:

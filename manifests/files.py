@@ -1,26 +1,17 @@
 """Reading and writing the tables: whole or not at all, and held against their schema."""
 
 import csv
-import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
-from manifests.schema import LABELS, MANIFEST, SORT_KEY
-
-
-def parse_json(text: str | bytes) -> Any:
-    """What JSON says; nesting too deep is a ValueError as any other fault in it."""
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("too deep nesting") from error
+from manifests.schema import MANIFEST, SORT_KEY
+from manifests.words import LABELS
 
 
 def sort_manifest(table: pa.Table) -> pa.Table:

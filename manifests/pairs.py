@@ -8,7 +8,7 @@ import pyarrow as pa
 from manifests.clips import Rows
 from manifests.codes import Codes, pair
 from manifests.errors import TableError
-from manifests.schema import LABELS, REAL
+from manifests.words import LABELS, REAL
 
 #: What two crops of one family must have in common to be a pair, beside frame and face.
 _BOX = ("crop_x", "crop_y", "crop_size")

@@ -6,13 +6,7 @@ tables against them.
 
 import pyarrow as pa
 
-REAL, FAKE = "REAL", "FAKE"
-LABELS = (REAL, FAKE)
-
-#: What became of a clip, in the clip log.
-STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "crashed")
-#: The statuses that count as a failure (exit code 3).
-FAILURES = ("missing", "unreadable", "truncated", "timeout", "crashed")
+from manifests.words import STATUSES
 
 
 def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:

@@ -19,7 +19,8 @@ from manifests.deal import Counts, deal, quotas
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key
 from manifests.plan import SplitPlan
-from manifests.schema import LABELS, SPLIT_COLUMNS
+from manifests.schema import SPLIT_COLUMNS
+from manifests.words import LABELS
 
 __all__ = ["Assignment", "SplitPlan", "assign", "with_split"]
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from manifests import families
 from manifests.codes import Codes, encode, labels, pair
 from manifests.metadata import metadata
-from manifests.schema import FAKE, LABELS
+from manifests.words import FAKE, LABELS
 
 #: Which quantiles of sizes are given: smallest, quartiles with the median, largest.
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)

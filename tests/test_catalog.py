@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dfdc_prep.catalog import read_catalog
+from dfdc_prep.catalog import _Entry, _families, _tangled, read_catalog
 from dfdc_prep.errors import SourceError
 
 
@@ -116,3 +118,15 @@ def test_a_part_whose_name_breaks_the_line(tmp_path: Path) -> None:
     part(tmp_path, "part\nof\x1b[31m", {"a.mp4": {"label": "REAL"}})
     with pytest.raises(SourceError, match="rename the folder"):
         read_catalog(tmp_path)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.sampled_from([None, *"abcdefgh"])), max_size=6
+    )
+)
+def test_families_are_those_of_the_tables_however_they_are_told(
+    rows: list[tuple[str, str | None]],
+) -> None:
+    entries = [_Entry(video, "FAKE" if original else "REAL", original) for video, original in rows]
+    assert _families(entries) == _tangled(entries)

@@ -24,6 +24,7 @@ from dfdc_prep.faces import CropOptions
 from dfdc_prep.tally import Tally
 from manifests.files import read_manifest, read_table
 from manifests.schema import CLIP_LOG, MANIFEST
+from tests.processes import workers_of
 
 ROOT = Path(__file__).resolve().parents[1]
 Extract = Callable[..., Tally]
@@ -223,12 +224,11 @@ def killer(times: int, after: float = 1.0) -> Iterator[None]:
     def kill() -> None:
         dead: set[int] = set()
         while len(dead) < times and not over.wait(0.05):
-            for child in psutil.Process().children(recursive=True):
+            for worker in workers_of():
                 with suppress(psutil.Error):
-                    at_work = "spawn_main" in " ".join(child.cmdline())
-                    if at_work and child.cpu_times().user > after and child.pid not in dead:
-                        child.kill()
-                        dead.add(child.pid)
+                    if worker.cpu_times().user > after and worker.pid not in dead:
+                        worker.kill()
+                        dead.add(worker.pid)
 
     thread = threading.Thread(target=kill)
     thread.start()

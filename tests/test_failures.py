@@ -23,6 +23,7 @@ from manifests.console import LONGEST
 from manifests.files import read_table
 from manifests.schema import CLIP_LOG
 from tests.crop_sets import make_faces
+from tests.processes import workers_of
 from training.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,10 +119,9 @@ def plague() -> Iterator[None]:
 
     def kill() -> None:
         while not over.wait(0.005):
-            with suppress(psutil.Error):
-                for child in psutil.Process().children(recursive=True):
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        child.kill()
+            for worker in workers_of():
+                with suppress(psutil.Error):
+                    worker.kill()
 
     thread = threading.Thread(target=kill)
     thread.start()

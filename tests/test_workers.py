@@ -8,6 +8,7 @@ from contextlib import suppress
 import psutil
 
 from dfdc_prep.workers import LocalWorkers
+from tests.processes import nursery_of, workers_of
 
 
 def nothing() -> None:
@@ -28,16 +29,30 @@ def test_a_worker_that_dies_idle_costs_no_call() -> None:
         workers.stop()
 
 
+def test_a_nursery_that_dies_is_begun_anew() -> None:
+    workers = LocalWorkers(1, 60.0, nothing, ())
+    try:
+        first = workers.submit(os.getpid)
+        workers.wait([first])
+        for dead in [*nursery_of(os.getpid()), *workers_of()]:
+            dead.kill()
+        time.sleep(0.5)
+        second = workers.submit(os.getpid)
+        assert workers.wait([second]) == {second}
+        assert second.result() != first.result()
+    finally:
+        workers.stop()
+
+
 def test_workers_do_not_hear_an_interrupt() -> None:
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
         call = workers.submit(time.sleep, 1.0)
-        with suppress(psutil.Error):
-            for _ in range(50):
-                for child in psutil.Process().children():
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        child.send_signal(signal.SIGINT)
-                time.sleep(0.02)
+        for _ in range(50):
+            for worker in workers_of():
+                with suppress(psutil.Error):
+                    worker.send_signal(signal.SIGINT)
+            time.sleep(0.02)
         assert workers.wait([call]) == {call}
         assert call.exception() is None
     finally:

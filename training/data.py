@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.files import parse_json, read_manifest
-from manifests.schema import LABELS
+from manifests.documents import parse_json
+from manifests.files import read_manifest
+from manifests.words import LABELS
 from training import stream
 from training.errors import TrainingError
 

@@ -13,7 +13,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from manifests.files import read_manifest, write_table
-from manifests.schema import LABELS
+from manifests.words import LABELS
 from training import card, checkpoints, figures, metrics, report, stream
 from training.data import manifest_hash
 from training.errors import TrainingError

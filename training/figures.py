@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 TRAIN, VALIDATION = "#1f5fa8", "#d1661b"
 RIGHT, WRONG = "#1a7f37", "#c1272d"

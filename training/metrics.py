@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -113,8 +113,7 @@ def find_faces(path: Path, cutting: Cutting) -> list[FoundFace]:
     if image is not None:
         return _cut([(0, 0.0, image)], cutting)
     with open_clip(path) as clip:
-        timeline = clip.timeline
-        wanted = choose(EVEN, cutting.frames, timeline.count, timeline.keyframes)
+        wanted = choose(EVEN, cutting.frames, clip.timeline)
         frames = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
     if not frames:
         raise ClipError(f"expected {len(wanted)} frames of {path.name}, none decoded")

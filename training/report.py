@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from manifests.schema import LABELS
+from manifests.words import LABELS
 
 _COLUMNS = ("precision", "recall", "f1", "support")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.files import parse_json
+from manifests.documents import parse_json
 from manifests.lock import Held, lock
 from training.errors import TrainingError
 

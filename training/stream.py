@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from manifests.files import parse_json
+from manifests.documents import parse_json
 from training.errors import TrainingError
 
 SIDE = 224

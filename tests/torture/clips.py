@@ -10,7 +10,8 @@ from pathlib import Path
 
 from manifests.errors import DfdcPrepError
 from manifests.files import read_manifest, read_table
-from manifests.schema import CLIP_LOG, FAILURES
+from manifests.schema import CLIP_LOG
+from manifests.words import FAILURES
 from tests.torture.command import MAIN, run
 from tests.torture.folders import listing, strayed
 from tests.torture.scene import CLIPS, DETECTOR, EDGE, Scene

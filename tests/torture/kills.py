@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.processes import nursery_of, workers_of
 from tests.torture.command import MAIN, Done, ended, run, started, tail
 from tests.torture.folders import TIMED, difference, digest, listing, litter, strayed
 from tests.torture.scene import DETECTOR, FIT, SMALL, Scene
@@ -154,13 +155,9 @@ def _strike(pid: int, how: str, draw: random.Random) -> None:
     elif how == "parent":
         os.kill(pid, signal.SIGKILL)
     elif how == "worker":
-        workers = [
-            child
-            for child in psutil.Process(pid).children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
-        if workers:
-            draw.choice(workers).kill()
+        # The nursery, which they are forked from, as likely as one of them.
+        if alive := [*workers_of(pid), *nursery_of(pid)]:
+            draw.choice(alive).kill()
     elif how == "int":
         os.killpg(pid, signal.SIGINT)  # as a terminal sends it: to the whole group
     else:
