@@ -12,8 +12,9 @@ import sys
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 
-#: What the nursery imports, and its workers with it.
-_IMPORTED = ["dfdc_prep.worker"]
+#: What the nursery imports, and its workers with it. They look at the program as well that
+#: began the run, which is the command line most of the time.
+_IMPORTED = ["cli", "dfdc_prep.worker"]
 
 
 def nursery() -> BaseContext:
