@@ -75,11 +75,13 @@ def _ranks(names: pa.Array) -> Codes:
     They are compared as bytes, eight at a time as one number: a third of the time that
     comparing strings takes.
     """
-    rank = np.zeros(len(names), np.int64)
+    rank: Codes | None = None
     for word in _words(names):
+        of_word = np.unique(word, return_inverse=True)[1].astype(np.int64)
+        rank = of_word if rank is None else pair(rank, of_word)
         if rank.max(initial=0) + 1 == len(names):
             break
-        rank = pair(rank, np.unique(word, return_inverse=True)[1])
+    assert rank is not None, "the last word is the length"
     return rank
 
 
