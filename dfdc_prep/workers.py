@@ -5,15 +5,18 @@ dies is replaced by the pool and costs only the call it was running; a call that
 its time is ended with its worker.
 """
 
+import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from threading import Thread
 from typing import Any, Protocol
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
+from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
 from dfdc_prep.nursery import nursery
@@ -79,7 +82,7 @@ class LocalWorkers:
         self._setup = (prepare, args)
         self._broken = 0
         self._open: set[Future[Any]] = set()
-        self._pool = self._make()
+        self._begin()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
         try:
@@ -95,7 +98,7 @@ class LocalWorkers:
                 ) from None
             self.stop()
             self._give_up()
-            self._pool = self._make()
+            self._begin()
             return self.submit(call, *args)
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
@@ -110,7 +113,14 @@ class LocalWorkers:
                 self._give_up()
 
     def stop(self) -> None:
+        self._beginning.join()
         self._pool.stop()  # type: ignore[no-untyped-call]
+        # Ended before the pool takes away what a worker that is half begun would open.
+        workers = [p for p in multiprocessing.active_children() if p.name == WORKERS_NAME]
+        for worker in workers:
+            worker.kill()
+        for worker in workers:
+            worker.join()
         self._pool.join()
 
     def _give_up(self) -> None:
@@ -120,22 +130,21 @@ class LocalWorkers:
                 future.set_exception(PoolBroken())
         self._open.clear()
 
-    def _make(self) -> ProcessPool:
-        return ProcessPool(
+    def _begin(self) -> None:
+        self._pool = ProcessPool(
             max_workers=self.count,
             context=nursery(),
             initializer=_prepare,
             initargs=self._setup,
         )
+        # In a thread, since an interrupt reaches the main one alone: it must not find a worker
+        # half begun that nobody knows of yet.
+        self._beginning = Thread(target=lambda: self._pool.active)
+        self._beginning.start()
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        # Workers start with the mask of who starts them, here or in a thread of the pool that
-        # begins here: an interrupt at the keyboard must not reach one that is half started.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._beginning.join()
+        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
         self._open.add(future)
         return future
 

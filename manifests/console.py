@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from manifests.errors import DfdcPrepError
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
+_GO_ON = "interrupted: run the same command again to go on"
 #: Characters of a message; names and values in files can be of any length.
 LONGEST = 1000
 #: Bytes a process must be allowed to have for the libraries to load.
@@ -32,14 +34,22 @@ def _line(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
 
 
+#: Set once an interrupt came.
+_interrupted = Event()
+
+
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit."""
+    _interrupted.clear()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
+        signal.signal(signal.SIGINT, _interrupt)
     # Names come from files: one that no terminal can show must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -47,15 +57,26 @@ def one_sentence() -> Iterator[None]:
     try:
         _check_memory()
         yield
-    except DfdcPrepError as error:
-        _end(f"error: {error}", 1)
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        _end(f"error: the system refused{where}: {error.strerror or error}", 1)
-    except MemoryError:
-        _end("error: expected more memory than this process may have; allow more, or give less", 1)
     except KeyboardInterrupt:
-        _end("interrupted: run the same command again to go on", INTERRUPTED)
+        _end(_GO_ON, INTERRUPTED)
+    except Exception as error:
+        if _interrupted.is_set():  # a library may come out with an error of its own
+            _end(_GO_ON, INTERRUPTED)
+        if sentence := _sentence(error):
+            _end(f"error: {sentence}", 1)
+        raise
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say of an error, None where it is a fault of this project."""
+    if isinstance(error, DfdcPrepError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return f"the system refused{where}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "expected more memory than this process may have; allow more, or give less"
+    return None
 
 
 def _check_memory() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
@@ -42,6 +44,20 @@ def test_a_nursery_that_dies_is_begun_anew() -> None:
         assert second.result() != first.result()
     finally:
         workers.stop()
+
+
+def test_workers_stopped_as_they_begin_say_nothing() -> None:
+    stopping = """
+import os
+from dfdc_prep.workers import LocalWorkers
+if __name__ == "__main__":
+    for _ in range(20):
+        workers = LocalWorkers(2, 60.0, os.getpid, ())
+        workers.submit(os.getpid)
+        workers.stop()
+"""
+    ended = subprocess.run([sys.executable, "-c", stopping], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def test_workers_do_not_hear_an_interrupt() -> None:
