@@ -186,9 +186,7 @@ class Run:
         if self.config_file.is_file() and not fresh:
             with self.understood():
                 _same(self.config(), config, self.folder)
-            for path in self.folder.iterdir():
-                if _HALF_WRITTEN.fullmatch(path.name):
-                    path.unlink()
+            self._sweep()
             return
         if self.folder.exists() and not self.config_file.is_file() and self._strangers():
             raise TrainingError(
@@ -204,14 +202,19 @@ class Run:
         beside = f".{self.config_file.stem}-"
         return [path.name for path in self.folder.iterdir() if not path.name.startswith(beside)]
 
+    def _sweep(self) -> None:
+        """Remove what a run that was killed had half written."""
+        for path in self.folder.iterdir():
+            if _HALF_WRITTEN.fullmatch(path.name):
+                path.unlink()
+
     def clear(self) -> None:
         """Remove what a run of this project leaves in its folder, and nothing else.
 
         config.json stays until another takes its place: it says that the folder is a run's.
         """
-        for name in ("config", "history", "model", "metrics"):
-            for path in self.folder.glob(f".{name}-*"):
-                path.unlink()
+        if self.folder.exists():
+            self._sweep()
         for folder in (self.checkpoints, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
         for path in (self.model_file, self.metrics_file, self.history_file):
