@@ -64,6 +64,9 @@ def sample(folder: Path, families: int, seed: int) -> None:
     help="Where in the clip; keyframes costs least.",
 )
 @click.option(
+    "--exact-frames", is_flag=True, help="even: the frames themselves, not cheap neighbours."
+)
+@click.option(
     "--detector",
     type=click.Choice(["auto", "yunet", "hog", "cnn", "hog+cnn"]),
     default="auto",
@@ -103,6 +106,7 @@ def extract(
     out: Path,
     frames: int,
     sampling: str,
+    exact_frames: bool,
     detector: str,
     detector_model: Path | None,
     faces: str,
@@ -136,7 +140,7 @@ def extract(
     tally = run(
         source,
         out,
-        CropOptions(frames, sampling, faces, margin, size, file_format, share_boxes),
+        CropOptions(frames, sampling, faces, margin, size, file_format, share_boxes, exact_frames),
         RunOptions(workers, timeout, limit, overwrite, retry_failed),
         detector,
         detector_model,

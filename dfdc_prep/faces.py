@@ -42,6 +42,7 @@ class CropOptions:
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: cut a fake where its original's face is.
+        exact_frames: `even` takes its positions themselves, not neighbours that cost less.
     """
 
     frames: int = 1
@@ -51,6 +52,7 @@ class CropOptions:
     size: int = crops.SIZE
     format: str = "png"
     share_boxes: bool = True
+    exact_frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def _make(folder: Path) -> None:
 def _wanted(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose(options.sampling, options.frames, video.timeline)
+    return choose(options.sampling, options.frames, video.timeline, options.exact_frames)
 
 
 def _verdict(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:

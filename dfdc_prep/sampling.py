@@ -14,12 +14,13 @@ SAMPLINGS = (EVEN, FIRST, KEYFRAMES)
 KEYFRAME_STRIDE = 4
 
 
-def choose(sampling: str, wanted: int, clip: Timeline) -> list[int]:
+def choose(sampling: str, wanted: int, clip: Timeline, exact: bool = False) -> list[int]:
     """Positions in presentation order, ascending, at most `wanted` and as many as there are.
 
     Args:
         sampling: `even`, `first` or `keyframes`.
         wanted: how many frames, at least 1.
+        exact: take the evenly spaced positions themselves, whatever they cost.
     """
     if wanted >= clip.count:
         return list(range(clip.count))
@@ -27,7 +28,7 @@ def choose(sampling: str, wanted: int, clip: Timeline) -> list[int]:
         return list(range(wanted))
     if sampling == KEYFRAMES and clip.keyframes:
         return _after_keyframes(wanted, clip)
-    return _even(wanted, clip)
+    return _even(wanted, Timeline(clip.count) if exact else clip)
 
 
 def _even(wanted: int, clip: Timeline) -> list[int]:

@@ -38,6 +38,12 @@ def test_a_short_stretch_after_the_last_keyframe_is_filled_up_elsewhere() -> Non
     assert choose("keyframes", 4, Timeline(252, (0, 250))) == [0, 4, 8, 250]
 
 
+def test_exact_frames_are_the_evenly_spaced_ones_whatever_is_near() -> None:
+    clip = Timeline(300, (0, 175, 250), (0, 26, 175, 250))
+    assert choose("even", 3, clip, exact=True) == [75, 150, 225]
+    assert choose("even", 1, clip, exact=True) == [150]
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @given(
     wanted=st.integers(1, 400),
