@@ -9,10 +9,15 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from threading import Thread
 from typing import Any, Protocol
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
@@ -113,7 +118,7 @@ class LocalWorkers:
                 self._give_up()
 
     def stop(self) -> None:
-        self._beginning.join()
+        wait([self._beginning])
         self._pool.stop()  # type: ignore[no-untyped-call]
         # Ended before the pool takes away what a worker that is half begun would open.
         workers = [p for p in multiprocessing.active_children() if p.name == WORKERS_NAME]
@@ -139,11 +144,12 @@ class LocalWorkers:
         )
         # In a thread, since an interrupt reaches the main one alone: it must not find a worker
         # half begun that nobody knows of yet.
-        self._beginning = Thread(target=lambda: self._pool.active)
-        self._beginning.start()
+        thread = ThreadPoolExecutor(1)
+        self._beginning = thread.submit(lambda: self._pool.active)
+        thread.shutdown(wait=False)
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        self._beginning.join()
+        self._beginning.result()
         future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
         self._open.add(future)
         return future

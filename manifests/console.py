@@ -25,6 +25,8 @@ _GO_ON = "interrupted: run the same command again to go on"
 LONGEST = 1000
 #: Bytes a process must be allowed to have for the libraries to load.
 LEAST_MEMORY = 1 << 30
+#: Files a process must be allowed to hold open for workers to be begun.
+LEAST_FILES = 32
 
 
 def _line(text: str) -> str:
@@ -55,7 +57,7 @@ def one_sentence() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _check_memory()
+        _check_limits()
         yield
     except KeyboardInterrupt:
         _end(_GO_ON, INTERRUPTED)
@@ -79,8 +81,11 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _check_memory() -> None:
-    """Refuse a limit under which a command was seen to start without end, at 330 to 350 MB."""
+def _check_limits() -> None:
+    """Refuse limits under which libraries end in words of their own, or do not end.
+
+    A command was seen to start for ever at 330 to 350 MB, workers not to begin at 18 files.
+    """
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         limit, _ = resource.getrlimit(kind)
         if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
@@ -88,6 +93,12 @@ def _check_memory() -> None:
                 f"expected at least {LEAST_MEMORY >> 20} MB of memory for this process, found a "
                 f"limit of {limit >> 20} MB; raise it with ulimit -d and ulimit -v"
             )
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
+        raise DfdcPrepError(
+            f"expected at least {LEAST_FILES} open files for this process, found a limit of "
+            f"{files}; raise it with ulimit -n"
+        )
 
 
 def _end(text: str, code: int) -> NoReturn:

@@ -1,7 +1,9 @@
 """The command line as a whole: help, speed of help, exit codes, one sentence where it fails."""
 
+import resource
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,22 @@ def test_the_version_is_told() -> None:
     done = CliRunner().invoke(main, ["--version"])
     assert done.exit_code == 0
     assert "version" in done.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "said"),
+    [
+        (resource.RLIMIT_NOFILE, 31, "expected at least 32 open files"),
+        (resource.RLIMIT_DATA, 900 << 20, "expected at least 1024 MB of memory"),
+    ],
+)
+def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "verify", "shards"],
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(resource.setrlimit, kind, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.count("\n") == 1
