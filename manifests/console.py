@@ -36,19 +36,45 @@ def _line(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
 
 
-#: Set once an interrupt came.
-_interrupted = Event()
+#: Set while a command is at work, and once an interrupt came.
+_at_work, _interrupted = Event(), Event()
+#: Seconds until an interrupt that was lost comes again.
+_AGAIN = 0.05
 
 
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
+    if not _at_work.is_set():  # all is done, and the process about to end
+        signal.signal(signum, signal.SIG_DFL)
+        signal.raise_signal(signum)
+        return
     _interrupted.set()
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _never_lost() -> Iterator[None]:
+    """Raise an interrupt again that fell into a callback, where Python can only ignore it."""
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    signal.signal(signal.SIGALRM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = before
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit."""
     _interrupted.clear()
+    _at_work.set()
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
         signal.signal(signal.SIGINT, _interrupt)
@@ -57,8 +83,9 @@ def one_sentence() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        _check_limits()
-        yield
+        with _never_lost():
+            _check_limits()
+            yield
     except KeyboardInterrupt:
         _end(_GO_ON, INTERRUPTED)
     except Exception as error:
@@ -67,6 +94,8 @@ def one_sentence() -> Iterator[None]:
         if sentence := _sentence(error):
             _end(f"error: {sentence}", 1)
         raise
+    finally:
+        _at_work.clear()
 
 
 def _sentence(error: Exception) -> str | None:

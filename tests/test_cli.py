@@ -1,6 +1,7 @@
 """The command line as a whole: help, speed of help, exit codes, one sentence where it fails."""
 
 import resource
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -92,3 +93,26 @@ def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: s
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {said}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["command", "callback", "end"])
+def test_an_interrupt_ends_a_command_wherever_it_falls(where: str) -> None:
+    interrupted = f"""
+import gc, signal, sys, time
+from manifests.console import one_sentence
+def callback(*_): signal.raise_signal(signal.SIGTERM)
+with one_sentence():
+    if "{where}" == "callback":
+        gc.callbacks.append(callback)
+        gc.collect(0)
+        gc.callbacks.clear()
+    elif "{where}" == "command":
+        signal.raise_signal(signal.SIGTERM)
+    if "{where}" != "end":
+        time.sleep(30)
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    said = "" if where == "end" else "interrupted: run the same command again to go on\n"
+    assert done.stderr == said
+    assert done.returncode == (-signal.SIGINT if where == "end" else 130)
