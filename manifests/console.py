@@ -113,7 +113,8 @@ def _sentence(error: Exception) -> str | None:
 def _check_limits() -> None:
     """Refuse limits under which libraries end in words of their own, or do not end.
 
-    A command was seen to start for ever at 330 to 350 MB, workers not to begin at 18 files.
+    OpenBLAS asks without end for memory that it may not have (seen at 330 to 554 MB); workers
+    do not begin with 18 files.
     """
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         limit, _ = resource.getrlimit(kind)

@@ -28,12 +28,19 @@ class Done:
     def fault(self, allowed: Sequence[int] = ENDS) -> tuple[str, str] | None:
         """The loss and its words, None where the command ended as it should."""
         if self.code is None:
-            return "hang", f"still running after {PATIENCE:g} s"
+            return "hang", f"still running after {PATIENCE:g} s, in {_innermost(self.err)}"
         if "Traceback" in self.err or "Traceback" in self.out:
             return "traceback", tail(self.err or self.out)
         if self.code not in allowed:
             return "lost", f"exit code {self.code}: {tail(self.err)}"
         return None
+
+
+def _innermost(stacks: str) -> str:
+    """Where the main thread was, which faulthandler writes last, on one line."""
+    lines = stacks.rpartition("hread 0x")[2].splitlines()[1:]
+    places = [line.strip() for line in lines if "<frozen " not in line]
+    return ascii(" < ".join(places[:3])) if places else "no Python code"
 
 
 def tail(text: str) -> str:
@@ -51,6 +58,7 @@ def started(
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "PYTHONWARNINGS": "ignore",
+        "PYTHONFAULTHANDLER": "1",  # a command that hangs says where when it is aborted
     }
 
     def begin() -> None:
@@ -82,6 +90,9 @@ def ended(process: "subprocess.Popen[str]") -> Done:
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            return Done(None, *process.communicate(timeout=PATIENCE / 10))
         return Done(None, "", "")
     return Done(process.returncode, out, err)
 

@@ -16,13 +16,16 @@ DETECTOR = ("--detector", "yunet", "--detector-model", str(MODEL))
 CLIPS = SHARED / "data" / "dfdc" / "dfdc_train_part_1"
 EDGE = SHARED / "data" / "edge"
 
-#: `python -m training.fit` on a backbone that trains in seconds.
+#: `python -m training.fit` on a backbone that trains in seconds; Keras is imported, as it is
+#: there, once interrupts are heard and limits looked at.
 FIT = """
-import keras
-from tests.training.conftest import smallest
+from manifests.console import one_sentence
 from training.fit import main
-keras.applications.EfficientNetB7 = smallest
-main()
+with one_sentence():
+    import keras
+    from tests.training.conftest import smallest
+    keras.applications.EfficientNetB7 = smallest
+    main()
 """
 #: Options of a fit of three epochs, for that backbone.
 SMALL = (
