@@ -4,7 +4,7 @@
     ├── TableError                a manifest, clip log or CSV is wrong (manifests.errors)
     │   └── NotEnoughRows         a class has fewer rows than asked for
     ├── SourceError               no DFDC tree, a broken metadata.json, a hostile name
-    ├── OutputError               the output cannot be written, or is in use by another run
+    ├── OutputError               the output cannot be written, or is in use (manifests.errors)
     │   └── OptionsDiffer         the output was begun with other options
     ├── ModelError                a detector's weights are missing, unreachable or altered
     ├── WorkersError              worker processes cannot be started, or do not live
@@ -15,7 +15,7 @@
 The command line prints the text of any of them as one sentence and exits with 1.
 """
 
-from manifests.errors import DfdcPrepError, NotEnoughRows, TableError
+from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, TableError
 
 __all__ = [
     "ClipError",
@@ -33,10 +33,6 @@ __all__ = [
 
 class SourceError(DfdcPrepError):
     """The source is no DFDC tree, its metadata.json cannot be used, or names a hostile path."""
-
-
-class OutputError(DfdcPrepError):
-    """The output folder cannot be written, or another run is writing it."""
 
 
 class OptionsDiffer(OutputError):

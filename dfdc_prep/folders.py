@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dfdc_prep.errors import OutputError
-from manifests.lock import Held, lock
+from manifests.lock import lock
 
 
 @contextmanager
@@ -24,13 +24,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with lock(target.with_name(f".{target.name}.lock")), _written(target) as partial:
+        with lock(target.with_name(f".{target.name}.lock"), target), _written(target) as partial:
             yield partial
-    except Held as holder:
-        raise OutputError(
-            f"expected {target} to be free, found {holder} writing it; "
-            "wait for it to end or name another folder"
-        ) from None
     except OSError as error:
         raise OutputError(
             f"expected to write {target}, found {error.strerror or error}; "

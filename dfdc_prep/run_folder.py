@@ -1,7 +1,5 @@
 """The folder a run writes: its options, its lock, and the clearing of an older run."""
 
-import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +9,8 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
-from manifests.documents import parse_json
-from manifests.lock import Held, lock
+from manifests.documents import parse_json, write_json
+from manifests.lock import lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -50,13 +48,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder / LOCK_FILE, keep=True):
+        with lock(folder / LOCK_FILE, folder, keep=True):
             yield
-    except Held as holder:
-        raise OutputError(
-            f"expected {folder} to be free, found {holder} writing it; "
-            "wait for it to end or name another folder"
-        ) from None
     except OSError as error:
         raise OutputError(
             f"expected a folder to write at {folder}, found {error.strerror or error}; "
@@ -123,16 +116,6 @@ def _half_written(folder: Path) -> list[Path]:
     """What a killed run was writing beside a table or run.json and never renamed."""
     beside = tuple(f".{name}" for name in LEFT_BY_A_RUN)
     return [path for path in folder.iterdir() if path.name.startswith(beside)]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is either whole or untouched."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(json.dumps(value, indent=2) + "\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _refuse_strangers(folder: Path) -> None:

@@ -1,7 +1,10 @@
-"""JSON that may be anything: the files of a run, and those of others."""
+"""Text and JSON: read whatever they hold, written whole or not at all."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+from manifests.whole import whole_file
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -10,3 +13,14 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("too deep nesting") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole_file(path) as half:
+        half.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all; keys stay in the order given."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

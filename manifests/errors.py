@@ -1,4 +1,4 @@
-"""The root of the project's exceptions, and the branch that speaks of tables.
+"""The root of the project's exceptions, and the branches that speak of tables and output.
 
 It lies here because `manifests` is the lowest room; the whole tree is drawn in
 `dfdc_prep.errors`.
@@ -7,6 +7,10 @@ It lies here because `manifests` is the lowest room; the whole tree is drawn in
 
 class DfdcPrepError(Exception):
     """Whatever a user can mend. Its text is one sentence: expected, found, what to do next."""
+
+
+class OutputError(DfdcPrepError):
+    """The output cannot be written, or another run is writing it."""
 
 
 class TableError(DfdcPrepError):

@@ -1,8 +1,6 @@
 """Reading and writing the tables: whole or not at all, and held against their schema."""
 
 import csv
-import os
-import tempfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +9,7 @@ import pyarrow.parquet as pq
 
 from manifests.errors import TableError
 from manifests.schema import MANIFEST, SORT_KEY
+from manifests.whole import whole_file
 from manifests.words import LABELS
 
 
@@ -27,25 +26,17 @@ def write_table(table: pa.Table, path: Path) -> None:
     give the same bytes: one writer, fixed compression, no timestamp.
 
     Raises:
+        OutputError: another run is writing the same table.
         OSError: the folder cannot be written; nothing is left behind.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with whole_file(path) as half:
         if path.suffix == ".csv":
-            _write_csv(table, name)
+            _write_csv(table, half)
         else:
-            pq.write_table(table, name, compression="zstd")
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+            pq.write_table(table, half, compression="zstd")
 
 
-def _write_csv(table: pa.Table, path: str) -> None:
+def _write_csv(table: pa.Table, path: Path) -> None:
     """Plain CSV: quotes only where needed, nothing for null, a batch of rows at a time."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-
-class Held(Exception):
-    """Another run holds the lock; the text says which, as far as it is known."""
+from manifests.errors import OutputError
 
 
 @contextmanager
-def lock(path: Path, *, keep: bool = False) -> Iterator[None]:
+def lock(path: Path, guarded: Path, *, keep: bool = False) -> Iterator[None]:
     """Hold the lock that is this file, which is made if need be and removed at the end.
 
     What a killed run leaves of it holds nobody back.
 
     Args:
+        guarded: what nobody else may write meanwhile, for the message.
         keep: leave the file where it is, for a lock inside the folder it guards.
 
     Raises:
-        Held: another run holds it.
+        OutputError: another run, named as far as it is known, holds it.
         OSError: it cannot be made or opened.
     """
-    handle = _taken(path)
+    handle = _taken(path, guarded)
     try:
         os.ftruncate(handle, 0)
         with suppress(OSError):  # a full disk: the lock holds without its name too
@@ -37,7 +36,7 @@ def lock(path: Path, *, keep: bool = False) -> Iterator[None]:
         os.close(handle)
 
 
-def _taken(path: Path) -> int:
+def _taken(path: Path, guarded: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -48,7 +47,10 @@ def _taken(path: Path) -> int:
         except BlockingIOError:
             holder = os.read(handle, 200).decode(errors="replace").strip()
             os.close(handle)
-            raise Held(holder or "another process") from None
+            raise OutputError(
+                f"expected {guarded} to be free, found {holder or 'another process'} writing it; "
+                "wait for it to end or name another place"
+            ) from None
         except BaseException:
             os.close(handle)
             raise

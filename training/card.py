@@ -3,9 +3,10 @@
 import csv
 from typing import Any
 
+from manifests.documents import write_text
 from training import report
 from training.recipes import RECIPES
-from training.run import Run, write_text
+from training.run import Run
 
 _LIMITS = """\
 - The figures hold for crops cut the same way from the same kind of data. Accuracy within one

@@ -16,8 +16,9 @@ from typing import Any
 
 import keras
 
+from manifests.whole import whole_file
 from training.model import HEAD
-from training.run import Run, whole
+from training.run import Run
 
 Row = dict[str, float]
 
@@ -46,8 +47,8 @@ def save(run: Run, model: Any, rows: Sequence[Row]) -> None:
     """
     run.checkpoints.mkdir(exist_ok=True)
     run.write_history(rows)
-    with whole(path_of(run, len(rows))) as beside:
-        model.save(beside)
+    with whole_file(path_of(run, len(rows))) as half:
+        model.save(half)
     before = rows[:-1]
     _prune(run, {len(rows), len(before), best(rows), best(before)})
 

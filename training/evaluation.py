@@ -12,13 +12,15 @@ import pyarrow.compute as pc
 from scipy.special import expit
 from tqdm import tqdm
 
+from manifests.documents import write_json, write_text
 from manifests.files import read_manifest, write_table
+from manifests.whole import whole_file
 from manifests.words import LABELS
 from training import card, checkpoints, figures, metrics, report, stream
 from training.data import manifest_hash
 from training.errors import TrainingError
 from training.model import logit_model
-from training.run import Run, whole, write_json, write_text
+from training.run import Run
 
 Images = npt.NDArray[np.uint8]
 Change = Callable[[Images], Images]
@@ -211,11 +213,11 @@ def _draw(
         seed = int(run.config()["options"]["seed"])
     places, images = pictures_of(shards, split, batch, seed)
     scores = expit(found.logits[places])
-    with whole(out / "samples.png") as beside:
-        figures.samples(images, found.labels[places].tolist(), scores.tolist(), beside)
-    with whole(out / "confusion.png") as beside:
-        figures.confusion(said["image"]["confusion"], beside)
+    with whole_file(out / "samples.png") as half:
+        figures.samples(images, found.labels[places].tolist(), scores.tolist(), half)
+    with whole_file(out / "confusion.png") as half:
+        figures.confusion(said["image"]["confusion"], half)
     history = run.history()
     if out == run.folder and history:
-        with whole(out / "curves.png") as beside:
-            figures.curves(history, beside, checkpoints.best(history))
+        with whole_file(out / "curves.png") as half:
+            figures.curves(history, half, checkpoints.best(history))

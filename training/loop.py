@@ -14,11 +14,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from manifests.whole import whole_file
 from training import augment, checkpoints, model, stream
 from training.devices import Devices
 from training.errors import TrainingError
 from training.recipes import Recipe
-from training.run import Run, whole
+from training.run import Run
 
 
 @dataclass(frozen=True)
@@ -153,5 +154,5 @@ def _enter_phase(network: Any, plan: Plan, epoch: int) -> None:
 def _keep_best(run: Run, rows: list[checkpoints.Row]) -> None:
     chosen = checkpoints.best(rows)
     assert chosen is not None
-    with whole(run.model_file) as beside:
-        shutil.copyfile(checkpoints.path_of(run, chosen), beside)
+    with whole_file(run.model_file) as half:
+        shutil.copyfile(checkpoints.path_of(run, chosen), half)

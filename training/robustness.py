@@ -14,10 +14,11 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy.special import expit
 
+from manifests.whole import whole_file
 from training import card, evaluation, figures, metrics
 from training.evaluation import Change, Images
 from training.model import logit_model
-from training.run import Run, whole
+from training.run import Run
 
 COLUMNS = ("disturbance", "level", "accuracy", "auc")
 
@@ -105,14 +106,14 @@ def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[d
         values = (kind, level, said["accuracy"], said["auc"])
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     with (
-        whole(out / "robustness.csv") as beside,
-        open(beside, "w", newline="", encoding="utf-8") as file,
+        whole_file(out / "robustness.csv") as half,
+        open(half, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with whole(out / "robustness.png") as beside:
-        figures.robustness(rows, beside)
+    with whole_file(out / "robustness.png") as half:
+        figures.robustness(rows, half)
     if out == run.folder:
         card.write(run)
     return rows

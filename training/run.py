@@ -1,19 +1,19 @@
-"""The run folder: what lies in it, and how a file gets there whole or not at all."""
+"""The run folder: what lies in it, and who may write there."""
 
 import csv
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.documents import parse_json
-from manifests.lock import Held, lock
+from manifests.documents import parse_json, write_json
+from manifests.lock import lock
+from manifests.whole import whole_file
 from training.errors import TrainingError
 
 HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
@@ -23,35 +23,8 @@ PINNED = ("recipe", "options", "data")
 
 #: What a killed run can leave of a file it was writing.
 _HALF_WRITTEN = re.compile(
-    r"\.(config|history|model|metrics|report|predictions|curves|confusion|samples|README)[-.].+"
+    r"\.(config|history|model|metrics|report|predictions|curves|confusion|samples|README)\..+"
 )
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; renamed to `path` when the block ends without error."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        with open(beside, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all; keys stay in the order given."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 @dataclass(frozen=True)
@@ -152,8 +125,8 @@ class Run:
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv whole."""
         with (
-            whole(self.history_file) as beside,
-            open(beside, "w", newline="", encoding="utf-8") as file,
+            whole_file(self.history_file) as half,
+            open(half, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
             writer.writeheader()
@@ -164,18 +137,12 @@ class Run:
         """Keep every other training out of the folder, by a lock beside it.
 
         Raises:
-            TrainingError: another one is in it.
+            OutputError: another one is in it.
         """
         target = Path(os.path.realpath(self.folder))
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with lock(target.with_name(f".{target.name}.lock")):
-                yield
-        except Held as holder:
-            raise TrainingError(
-                f"expected {self.folder} to be free, found {holder} training in it; wait for it "
-                "to end, or choose another --out"
-            ) from None
+        with lock(target.with_name(f".{target.name}.lock"), self.folder):
+            yield
 
     def begin(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         """Make the folder, or go on in it where it holds the same run.
@@ -197,10 +164,17 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, config)
 
-    def _strangers(self) -> list[str]:
-        """What is no half-written config.json of a run that was killed as it began."""
-        beside = f".{self.config_file.stem}-"
-        return [path.name for path in self.folder.iterdir() if not path.name.startswith(beside)]
+    def _strangers(self) -> list[Path]:
+        """What neither a run that was killed as it began left nor one whose folder was removed.
+
+        The one leaves a half-written config.json. TensorBoard of the other makes its logs anew.
+        """
+        begun = f".{self.config_file.name}."
+        return [
+            path
+            for path in self.folder.iterdir()
+            if not path.name.startswith(begun) and not (path == self.logs and _only_logs(path))
+        ]
 
     def _sweep(self) -> None:
         """Remove what a run that was killed had half written."""
@@ -219,6 +193,11 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
         for path in (self.model_file, self.metrics_file, self.history_file):
             path.unlink(missing_ok=True)
+
+
+def _only_logs(folder: Path) -> bool:
+    files = (path for path in folder.rglob("*") if not path.is_dir())
+    return all(path.name.startswith("events.out.tfevents.") for path in files)
 
 
 def _same(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

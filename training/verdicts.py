@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from manifests.whole import whole_file
 from training import heatmap, model
 from training.evaluation import load_model
-from training.run import Run, whole
+from training.run import Run
 
 BATCH = 32
 
@@ -57,7 +58,7 @@ class Judge:
         written: list[str | None] = []
         for number, (face, activation) in enumerate(zip(faces, maps, strict=True)):
             name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
-            with whole(self._heatmaps / name) as beside:
-                Image.fromarray(heatmap.beside(face.crop, activation)).save(beside)
+            with whole_file(self._heatmaps / name) as half:
+                Image.fromarray(heatmap.beside(face.crop, activation)).save(half)
             written.append(str(self._heatmaps / name))
         return written

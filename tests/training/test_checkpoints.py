@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from manifests.errors import OutputError
 from training import checkpoints
 from training.errors import TrainingError
 from training.model import HEAD
@@ -145,13 +146,30 @@ def test_a_config_that_somebody_altered_is_said(run, text):
 def test_a_run_killed_as_it_began_begins_again(tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    (run.folder / ".config-x1y2.json").write_text("{")
+    (run.folder / ".config.json.half.json").write_text("{")
     run.begin({"recipe": {}}, fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
 def test_a_second_training_in_the_folder_names_the_first(tmp_path):
     run = Run(tmp_path / "run")
-    with run.alone(), pytest.raises(TrainingError, match=rf"process {os.getpid()} on"), run.alone():
+    with run.alone(), pytest.raises(OutputError, match=rf"process {os.getpid()} on"), run.alone():
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_logs_that_outlived_their_folder_do_not_keep_the_next_run_out(tmp_path):
+    run = Run(tmp_path / "run")
+    (run.logs / "train").mkdir(parents=True)
+    (run.logs / "train" / "events.out.tfevents.1.host.2.0.v2").touch()
+    run.begin({"recipe": {}}, fresh=False)
+    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+
+
+def test_a_folder_of_other_logs_is_not_touched(tmp_path):
+    run = Run(tmp_path / "run")
+    run.logs.mkdir(parents=True)
+    (run.logs / "diary.txt").touch()
+    with pytest.raises(TrainingError, match="found other files"):
+        run.begin({"recipe": {}}, fresh=False)
+    assert (run.logs / "diary.txt").exists()

@@ -127,22 +127,13 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_two_trainings_in_one_folder_are_refused(tmp_path):
-    with (
-        Run(tmp_path).alone(),
-        pytest.raises(TrainingError, match="training in it"),
-        Run(tmp_path).alone(),
-    ):
-        pass
-
-
 def test_going_on_removes_what_a_kill_left_half_written(tmp_path):
     run, config = Run(tmp_path), {"recipe": {}, "options": {}, "data": {}}
     run.begin(config, fresh=False)
-    for name in (".history-ab12cd34.csv", ".predictions.parquet.x9", ".letter-ab12cd34.csv"):
+    for name in (".history.csv.half.csv", ".predictions.parquet.lock", ".letter.csv.half.csv"):
         (tmp_path / name).write_text("half")
     run.begin(config, fresh=False)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", ".letter-ab12cd34.csv"}
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", ".letter.csv.half.csv"}
 
 
 def test_fresh_removes_what_the_run_left_and_nothing_else(tmp_path):

@@ -1,0 +1,55 @@
+"""A file that is whole or as it was before, whatever a killed run left beside it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import OutputError
+from manifests.whole import whole_file
+
+HALF = ".table.csv.half.csv"
+
+
+def test_the_second_run_names_the_first_and_disturbs_nothing(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    with whole_file(table) as half:
+        half.write_text("first")
+        with (
+            pytest.raises(OutputError, match=f"found process {os.getpid()} on"),
+            whole_file(table),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+    assert table.read_text() == "first"
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / HALF).write_text("longer than what comes")
+    (tmp_path / ".table.csv.lock").write_text("process 1 on nowhere")
+    with whole_file(tmp_path / "table.csv") as half:
+        half.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text() == "new"
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("old")
+    with (
+        pytest.raises(UnicodeEncodeError),
+        whole_file(tmp_path / "table.csv") as half,
+        open(half, "w", encoding="ascii", buffering=1) as file,
+    ):
+        file.writelines(("new\n", "é"))
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text() == "old"
+
+
+def test_a_link_laid_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    dear = tmp_path / "dear.txt"
+    dear.write_text("mine")
+    (tmp_path / HALF).symlink_to(dear)
+    with whole_file(tmp_path / "table.csv") as half:
+        half.write_text("new")
+    assert dear.read_text() == "mine"
+    assert not (tmp_path / "table.csv").is_symlink()
