@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dfdc_prep import __version__
-from manifests.console import DONE_WITH_FAILURES, Group
+from manifests.console import DONE_WITH_FAILURES, Group, Number
 
 
 @click.group(
@@ -85,7 +85,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0, 4),
+    type=Number(0, 4),
     default=0.3,
     help="Added on each side of the box, as a part of its longer side.",
 )
@@ -95,7 +95,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option("--share-boxes/--no-share-boxes", default=True, help="Cut a fake as its original.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: cores]")
-@click.option("--timeout", type=click.FloatRange(1), default=120, help="Seconds a clip may take.")
+@click.option("--timeout", type=Number(1), default=120, help="Seconds a clip may take.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first clips, whole families.")
 @click.option("--retry-failed", is_flag=True, help="Take up the clips again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Remove what an earlier run left in OUT first.")

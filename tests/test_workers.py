@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 import psutil
+import pytest
 
 from dfdc_prep.workers import LocalWorkers
 from tests.processes import nursery_of, workers_of
@@ -17,26 +18,13 @@ def nothing() -> None:
     """Prepares nothing."""
 
 
-def test_a_worker_that_dies_idle_costs_no_call() -> None:
+@pytest.mark.parametrize("nursery_too", [False, True])
+def test_who_dies_between_two_calls_costs_none(nursery_too: bool) -> None:
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
         first = workers.submit(os.getpid)
         workers.wait([first])
-        os.kill(first.result(), signal.SIGKILL)
-        time.sleep(0.5)
-        second = workers.submit(os.getpid)
-        assert workers.wait([second]) == {second}
-        assert second.result() != first.result()
-    finally:
-        workers.stop()
-
-
-def test_a_nursery_that_dies_is_begun_anew() -> None:
-    workers = LocalWorkers(1, 60.0, nothing, ())
-    try:
-        first = workers.submit(os.getpid)
-        workers.wait([first])
-        for dead in [*nursery_of(os.getpid()), *workers_of()]:
+        for dead in [*(nursery_of(os.getpid()) if nursery_too else []), *workers_of()]:
             dead.kill()
         time.sleep(0.5)
         second = workers.submit(os.getpid)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from manifests.console import Command
+from manifests.console import Command, Number
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
@@ -31,8 +31,8 @@ OVERRIDES = (
 )  # fmt: skip
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1), help="In place of the recipe's.")
-@click.option("--learning-rate", type=float, help="In place of the recipe's.")
-@click.option("--momentum", type=float, help="In place of the recipe's.")
+@click.option("--learning-rate", type=Number(0, min_open=True), help="In place of the recipe's.")
+@click.option("--momentum", type=Number(0, 1), help="In place of the recipe's.")
 @click.option("--patience", type=click.IntRange(0), help="In place of the recipe's; 0 never stops.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="In place of the recipe's.")
 @click.option("--backbone", type=click.Choice(BACKBONES), help="In place of the recipe's.")
