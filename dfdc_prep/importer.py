@@ -23,7 +23,6 @@ from dfdc_prep import __version__
 from dfdc_prep.cores import available_cores
 from dfdc_prep.cropset import images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
-from dfdc_prep.folders import whole_folder
 from dfdc_prep.images import SIDE, describe
 from dfdc_prep.imported import Imported, clip_log, manifest, place
 from dfdc_prep.matching import Matches, match
@@ -31,6 +30,7 @@ from manifests.bare import read_bare
 from manifests.documents import parse_json
 from manifests.files import write_table
 from manifests.metadata import metadata
+from manifests.whole import whole_folder
 
 RUN_FILE = "run.json"
 #: A crop larger than this is not read, bytes.

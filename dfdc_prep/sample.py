@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from dfdc_prep.crew import Crew
 from dfdc_prep.errors import OutputError
-from dfdc_prep.folders import whole_folder
 from dfdc_prep.portraits import Swap, portraits, swap_face
 from dfdc_prep.scenes import Scene
 from dfdc_prep.video import Image
+from manifests.whole import whole_folder
 from manifests.words import FAKE, REAL
 
 #: Families in a part; the last family's original is named by its fakes and not on disk.

@@ -19,7 +19,6 @@ from dfdc_prep.content import COLUMNS, content
 from dfdc_prep.crew import Crew
 from dfdc_prep.croissant import CROISSANT, croissant
 from dfdc_prep.errors import OptionsDiffer
-from dfdc_prep.folders import whole_folder
 from dfdc_prep.images import Crops
 from dfdc_prep.layout import lay_out, runs
 from dfdc_prep.progress import RecordBar
@@ -28,6 +27,7 @@ from dfdc_prep.tfrecord import FRAMING, encode, frame
 from manifests.documents import parse_json
 from manifests.files import read_manifest, write_table
 from manifests.split import SplitPlan, assign
+from manifests.whole import whole_folder
 from manifests.words import LABELS
 
 #: Bytes of a record beside the image and its framing, about: names and numbers.

@@ -1,10 +1,12 @@
-"""A file that is whole or as it was before: written beside its place and renamed when done."""
+"""A file or folder that is whole or as it was: written beside its place, renamed when done."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from manifests.errors import OutputError
 from manifests.lock import lock
 
 
@@ -30,6 +32,63 @@ def whole_file(path: Path) -> Iterator[Path]:
             half.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to write to, which takes the place of `target` when the block ends well.
+
+    It lies beside the target, so that renaming is one step. What a killed run left there is
+    cleared by the next one; two runs at once do not mix. When the block raises, the folder
+    is removed and `target` is as it was.
+
+    Raises:
+        OutputError: another run, named, is writing the same folder, or it cannot be written.
+    """
+    target = Path(os.path.realpath(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with lock(target.with_name(f".{target.name}.lock"), target), _written(target) as partial:
+            yield partial
+    except OSError as error:
+        raise OutputError(
+            f"expected to write {target}, found {error.strerror or error}; "
+            "choose another place or make room in this one"
+        ) from error
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[Path]:
+    partial, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
+    if old.is_dir() and not target.exists():
+        os.rename(old, target)  # a run was killed between the two renames
+    for left in (partial, old):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+    partial.mkdir()
+    try:
+        yield partial
+        _sync(partial)
+        _replace(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _replace(partial: Path, target: Path) -> None:
+    """Rename over the target; what stood there goes once the new folder has its name."""
+    if not target.exists():
+        os.rename(partial, target)
+        _sync(target.parent)
+        return
+    old = target.with_name(f".{target.name}.old")
+    os.rename(target, old)
+    os.rename(partial, target)
+    _sync(target.parent)
+    shutil.rmtree(old)
+
+
 def _sync(path: Path) -> None:
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
-from dfdc_prep.folders import whole_folder
 from dfdc_prep.shards import ShardOptions, write_shards
 from dfdc_prep.tfrecord import example, records
 from manifests.split import SplitPlan
+from manifests.whole import whole_folder
 from tests.crop_sets import make_faces
 
 PLAN = SplitPlan.parse("56/24/20")
@@ -181,6 +181,7 @@ from pathlib import Path
 from dfdc_prep import shards
 from dfdc_prep.progress import RecordBar
 from manifests.split import SplitPlan
+from manifests.whole import whole_folder
 
 class Deadly(RecordBar):
     def add(self, size):

@@ -168,7 +168,8 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch: int) -> dict[
     said = {"split": split, "shards": str(shards)} | metrics.report(
         found.labels, found.logits, found.clips, found.families, t
     )
-    out.mkdir(parents=True, exist_ok=True)
+    if out != run.folder:  # which, where somebody removed it, is not made anew
+        out.mkdir(parents=True, exist_ok=True)
     write_table(found.table(t), out / "predictions.parquet")
     write_text(out / "report.txt", report.text(said))
     _draw(run, found, said, shards, split, out, batch)

@@ -1,12 +1,12 @@
 """A run's model for use elsewhere, SavedModel or ONNX, checked to give the same scores."""
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from manifests.whole import whole_file, whole_folder
 from training import evaluation, model, weights
 from training.errors import TrainingError
 from training.recipes import choose
@@ -27,31 +27,35 @@ def export(run: Run, shards: Path, form: str) -> tuple[Path, float]:
         Where it lies and the largest difference of a score from the model's own.
 
     Raises:
-        TrainingError: a package is missing, or the export gives other scores; it is removed.
+        TrainingError: a package is missing, or the export gives other scores; what an earlier
+            one wrote stays.
+        OutputError: the place cannot be written.
     """
     network = _float32(run)
     _, images = evaluation.pictures_of(shards, "test", COMPARED, seed=0)
     batch = np.stack(images[:COMPARED]).astype(np.float32)
     own = np.asarray(network.predict_on_batch(batch))
     path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
-    _remove(path)
     try:
-        _write(network, path, form)
-        theirs = _savedmodel(path, batch) if form == "savedmodel" else _onnx(path, batch)
+        with (whole_folder if form == "savedmodel" else whole_file)(path) as beside:
+            _write(network, beside, form)
+            theirs = (_savedmodel if form == "savedmodel" else _onnx)(beside, batch)
+            return path, _difference(theirs, own, form)
     except ImportError as error:
-        _remove(path)
         raise TrainingError(
             f"expected what an export to {form} needs, found: {error}; "
             "pip install 'dfdc-prep[onnx]' and run Keras on TensorFlow"
         ) from error
+
+
+def _difference(theirs: Any, own: Any, form: str) -> float:
     difference = float(np.abs(theirs - own).max())
     if not difference <= TOLERANCE:
-        _remove(path)
         raise TrainingError(
             f"expected the {form} export to give the model's scores, found them off by "
             f"{difference:.2g}; use model.keras instead"
         )
-    return path, difference
+    return difference
 
 
 def _float32(run: Run) -> Any:
@@ -69,12 +73,6 @@ def _write(network: Any, path: Path, form: str) -> None:
         network.export(
             path, format="tf_saved_model" if form == "savedmodel" else "onnx", verbose=False
         )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
 
 
 def _savedmodel(path: Path, images: Any) -> Any:

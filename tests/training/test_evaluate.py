@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from dfdc_prep.shards import ShardOptions, write_shards
 from manifests.split import SplitPlan
+from tests.torture.folders import listing
 from tests.training.conftest import make_faces
 from training import evaluation, export
 from training.errors import TrainingError
@@ -61,3 +62,17 @@ def test_an_export_gives_the_same_scores(finished, tiny_shards, form):
         assert given.shape[1:] == [224, 224, 3]
     else:
         assert (path / "saved_model.pb").is_file()
+
+
+@pytest.mark.parametrize("form", ["savedmodel", "onnx"])
+def test_an_export_of_other_scores_leaves_the_one_before(
+    finished, tiny_shards, tmp_path, monkeypatch, form
+):
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished.folder, run.folder)
+    export.export(run, tiny_shards, form)
+    before = listing(run.folder, [])
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(TrainingError, match="found them off by"):
+        export.export(run, tiny_shards, form)
+    assert listing(run.folder, []) == before
