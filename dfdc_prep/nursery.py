@@ -14,7 +14,7 @@ from multiprocessing.context import BaseContext
 
 #: What the nursery imports, and its workers with it. They look at the program as well that
 #: began the run, which is the command line most of the time.
-_IMPORTED = ["cli", "dfdc_prep.worker"]
+_IMPORTED = ["dfdc_prep.nursling", "cli", "dfdc_prep.worker"]
 
 
 def nursery() -> BaseContext:

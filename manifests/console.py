@@ -26,6 +26,9 @@ _GO_ON = "interrupted: run the same command again to go on"
 LONGEST = 1000
 #: Bytes a process must be allowed to have for the libraries to load.
 LEAST_MEMORY = 1 << 30
+#: The same where TensorFlow is: without it, it aborts. A toy model of it took 2.4 GB, which
+#: counts the stacks of 42 threads.
+LEAST_FOR_TRAINING = 4 << 30
 #: Files a process must be allowed to hold open for workers to be begun.
 LEAST_FILES = 32
 
@@ -72,8 +75,12 @@ def _never_lost() -> Iterator[None]:
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit."""
+def one_sentence(least_memory: int = LEAST_MEMORY) -> Iterator[None]:
+    """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit.
+
+    Args:
+        least_memory: bytes the process must be allowed to have.
+    """
     _interrupted.clear()
     _at_work.set()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -85,7 +92,7 @@ def one_sentence() -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     try:
         with _never_lost():
-            _check_limits()
+            _check_limits(least_memory)
             yield
     except KeyboardInterrupt:
         _end(_GO_ON, INTERRUPTED)
@@ -111,7 +118,7 @@ def _sentence(error: Exception) -> str | None:
     return None
 
 
-def _check_limits() -> None:
+def _check_limits(least_memory: int) -> None:
     """Refuse limits under which libraries end in words of their own, or do not end.
 
     OpenBLAS asks without end for memory that it may not have (seen at 330 to 554 MB); workers
@@ -119,9 +126,9 @@ def _check_limits() -> None:
     """
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         limit, _ = resource.getrlimit(kind)
-        if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+        if limit != resource.RLIM_INFINITY and limit < least_memory:
             raise DfdcPrepError(
-                f"expected at least {LEAST_MEMORY >> 20} MB of memory for this process, found a "
+                f"expected at least {least_memory >> 20} MB of memory for this process, found a "
                 f"limit of {limit >> 20} MB; raise it with ulimit -d and ulimit -v"
             )
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -154,9 +161,17 @@ class Number(click.FloatRange):
 class Command(click.Command):
     """A click command that ends in one sentence."""
 
+    least_memory = LEAST_MEMORY
+
     def invoke(self, ctx: click.Context) -> Any:
-        with one_sentence():
+        with one_sentence(self.least_memory):
             return super().invoke(ctx)
+
+
+class TrainingCommand(Command):
+    """A command that needs TensorFlow."""
+
+    least_memory = LEAST_FOR_TRAINING
 
 
 class Group(click.Group):

@@ -61,3 +61,14 @@ def test_workers_do_not_hear_an_interrupt() -> None:
         assert call.exception() is None
     finally:
         workers.stop()
+
+
+def test_workers_die_with_their_nursery() -> None:
+    workers = LocalWorkers(1, 60.0, nothing, ())
+    try:
+        workers.wait([workers.submit(os.getpid)])
+        (worker,), (nursery,) = workers_of(), nursery_of(os.getpid())
+        nursery.kill()
+        worker.wait(5.0)
+    finally:
+        workers.stop()

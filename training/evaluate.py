@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from manifests.console import Command
+from manifests.console import TrainingCommand
 
 
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("shards", type=click.Path(path_type=Path), required=False)
 @click.option("--split", default="test", show_default=True, help="The split to measure on.")

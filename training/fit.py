@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from manifests.console import Command, Number
+from manifests.console import Number, TrainingCommand
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
@@ -23,7 +23,7 @@ OVERRIDES = (
 )
 
 
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("shards", type=click.Path(path_type=Path))
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,

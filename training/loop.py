@@ -124,6 +124,7 @@ def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
         row = {name: float(values[-1]) for name, values in logs.items()}
         _check_finite(row, epoch)
         rows.append({"epoch": epoch, **row, "learning_rate": rate})
+        run.check_there()  # TensorBoard makes its folder anew, and with it the run's
         checkpoints.save(run, network, rows)
     _keep_best(run, rows)
     return rows

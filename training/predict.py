@@ -21,7 +21,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.sampling import EVEN, choose
 from dfdc_prep.tracking import follow
 from dfdc_prep.video import MAX_PIXELS, Frame, Still, open_clip
-from manifests.console import DONE_WITH_FAILURES, Command
+from manifests.console import DONE_WITH_FAILURES, TrainingCommand
 from manifests.likeness import BOMBS
 
 #: Images that are read.
@@ -183,7 +183,7 @@ def _sigmoid(logit: float) -> float:
     return float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
 
 
-@click.command(cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(

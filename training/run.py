@@ -164,6 +164,18 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, config)
 
+    def check_there(self) -> None:
+        """Look whether the run folder is still the one that was begun.
+
+        Raises:
+            TrainingError: somebody removed it meanwhile.
+        """
+        if not self.config_file.is_file():
+            raise TrainingError(
+                f"expected the run in {self.folder} to stay there, found it removed; run the same "
+                "command again to start over"
+            )
+
     def _strangers(self) -> list[Path]:
         """What neither a run that was killed as it began left nor one whose folder was removed.
 

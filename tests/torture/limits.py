@@ -13,6 +13,8 @@ from tests.torture.trial import Trial
 
 #: The commands, and how often of a hundred.
 COMMANDS = {"extract": 50, "import": 15, "balance": 10, "shard": 20, "fit": 5}
+#: Megabytes up to which memory is limited, where 2,500 would always be too few.
+MOST_MEMORY = {"fit": 6000}
 #: With so many open files every command works (fit: see FIT_FILES).
 FILES = 64
 
@@ -26,7 +28,7 @@ def trials(
         (command,) = draw.choices(list(commands), list(commands.values()))
         if command not in wanted:
             _, wanted[command] = undisturbed(command, scene)
-        kind, limit, value = _limit(draw)
+        kind, limit, value = _limit(draw, MOST_MEMORY.get(command, 2500))
         must_work = kind == "files 64"
         chosen = work(command, scene, scene.place("limits"))
         done = run(
@@ -44,10 +46,10 @@ def trials(
         )  # fmt: skip
 
 
-def _limit(draw: random.Random) -> tuple[str, int, int]:
+def _limit(draw: random.Random, most_memory: int) -> tuple[str, int, int]:
     kind = draw.choice(("files 64", "files", "memory", "memory"))
     if kind == "files 64":
         return kind, resource.RLIMIT_NOFILE, FILES
     if kind == "files":
         return kind, resource.RLIMIT_NOFILE, draw.randint(12, FILES)
-    return kind, resource.RLIMIT_DATA, draw.randint(60, 2500) << 20
+    return kind, resource.RLIMIT_DATA, draw.randint(60, most_memory) << 20

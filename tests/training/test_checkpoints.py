@@ -173,3 +173,10 @@ def test_a_folder_of_other_logs_is_not_touched(tmp_path):
     with pytest.raises(TrainingError, match="found other files"):
         run.begin({"recipe": {}}, fresh=False)
     assert (run.logs / "diary.txt").exists()
+
+
+def test_a_run_removed_meanwhile_is_not_made_anew(tmp_path):
+    run = Run(tmp_path / "run")
+    run.logs.mkdir(parents=True)
+    with pytest.raises(TrainingError, match="found it removed"):
+        run.check_there()
