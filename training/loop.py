@@ -88,11 +88,14 @@ class Bar(keras.callbacks.Callback):  # type: ignore[misc]
 def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
     """Train to the end of the recipe, or go on from the last good epoch, and keep the best.
 
+    Args:
+        run: a folder that `Run.begin` has begun.
+
     Returns:
         The rows of history.csv. `model.keras` is the epoch of the lowest validation loss.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is no longer a number, or somebody removed the run's folder.
     """
     with plan.devices.scope():
         keras.utils.set_random_seed(plan.seed)

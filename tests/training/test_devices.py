@@ -23,6 +23,7 @@ keras.applications.EfficientNetB7 = smallest
 mirrored = tf.distribute.MirroredStrategy
 tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
 run = Run(Path(sys.argv[2]))
+run.begin({}, fresh=False)
 for epochs in (1, 2):
     recipe = choose("v1.3", SMALL | {"epochs": epochs})
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
