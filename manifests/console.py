@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from manifests.errors import DfdcPrepError
+from manifests.errors import DfdcPrepError, out_of_memory
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
@@ -113,8 +113,11 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return f"the system refused{where}: {error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return "expected more memory than this process may have; allow more, or give less"
+    if out_of_memory(error):
+        return (
+            "expected more memory than this process or its GPU has to give; free some, or give "
+            "less (where there is one, a smaller --batch-size), then run the same command again"
+        )
     return None
 
 

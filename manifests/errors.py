@@ -4,6 +4,11 @@ It lies here because `manifests` is the lowest room; the whole tree is drawn in
 `dfdc_prep.errors`.
 """
 
+import re
+
+#: How TensorFlow, JAX and PyTorch say that memory, the GPU's too, does not last.
+_NO_MEMORY = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Dst tensor|out of memory", re.I)
+
 
 class DfdcPrepError(Exception):
     """Whatever a user can mend. Its text is one sentence: expected, found, what to do next."""
@@ -19,3 +24,8 @@ class TableError(DfdcPrepError):
 
 class NotEnoughRows(TableError):
     """A class has fewer rows than were asked for by name."""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error, of Python or of a backend of Keras, says that memory does not last."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))

@@ -95,6 +95,26 @@ def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: s
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "import numpy; numpy.empty(1 << 50)",
+        "import tensorflow; tensorflow.zeros([1 << 45])",
+        "import jax.numpy; jax.numpy.zeros(1 << 45).block_until_ready()",
+    ],
+)
+def test_memory_that_does_not_last_is_one_sentence(ask: str) -> None:
+    script = f"""
+from manifests.console import one_sentence
+with one_sentence():
+    {ask}
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected more memory than")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("where", ["command", "callback", "end"])
 def test_an_interrupt_ends_a_command_wherever_it_falls(where: str) -> None:
     interrupted = f"""

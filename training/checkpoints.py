@@ -5,18 +5,23 @@ After each epoch history.csv is written first and its checkpoint second, each wh
 at all: a row without its checkpoint is dropped on resuming and trained anew. Kept are the
 last epoch, the one before it, and the best as of each, so that falling back one epoch
 never loses the best.
+
+A checkpoint is written whole: one that is broken was altered by somebody. The one before is
+taken then, and where there is none, the user is asked; nothing is trained anew unasked.
 """
 
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from manifests.errors import out_of_memory
 from manifests.whole import whole_file
+from training.errors import TrainingError
 from training.model import HEAD
 from training.run import Run
 
@@ -69,31 +74,52 @@ def intact(path: Path) -> bool:
         return False  # RuntimeError: a member is said to be encrypted, or packed in some new way
 
 
-def restore(run: Run) -> tuple[Any, list[Row]]:
-    """The last good checkpoint's model and the history up to it; (None, []) where none is.
+def restore(run: Run, say: Callable[[str], object]) -> tuple[Any, list[Row]]:
+    """The last good checkpoint's model and the history up to it; (None, []) before the first.
 
-    Broken checkpoints are passed over for the one before.
+    Args:
+        say: is told of each checkpoint that is passed over for the one before.
+
+    Raises:
+        TrainingError: there are checkpoints, and none that can be gone on from.
     """
     rows = run.history()
-    for epoch in sorted(_epochs(run), reverse=True):
-        path = path_of(run, epoch)
-        model = loaded(path, compile=True) if epoch <= len(rows) and intact(path) else None
-        if model is not None and model.optimizer is not None:
+    epochs = sorted(_epochs(run), reverse=True)
+    for epoch in epochs:
+        model = _good(run, rows[:epoch]) if epoch <= len(rows) else None
+        if model is not None:
             return model, rows[:epoch]
+        say(f"passed over: the checkpoint of epoch {epoch}, it or its best or its row is broken")
+    if epochs:
+        raise TrainingError(
+            f"expected a checkpoint to go on from in {run.checkpoints}, found the {len(epochs)} "
+            "there broken or without their rows in history.csv; start over with --fresh"
+        )
     return None, []
+
+
+def _good(run: Run, rows: Sequence[Row]) -> Any:
+    """The model after the last of the rows, None where it or the best of them is broken."""
+    if not all(intact(path_of(run, epoch)) for epoch in {len(rows), best(rows)} if epoch):
+        return None
+    model = loaded(path_of(run, len(rows)), compile=True)
+    return model if model is not None and model.optimizer is not None else None
 
 
 def loaded(path: Path, *, compile: bool) -> Any:
     """The classifier in a .keras file, None where there is none to be had from it.
 
     Keras reads it in its safe mode, which runs no code that a file brings along. What it
-    raises for a file that somebody altered depends on the layer that was altered.
+    raises for a file that somebody altered depends on the layer that was altered; only a lack
+    of memory says nothing of the file, and goes through.
     """
     try:
         model = keras.saving.load_model(path, compile=compile, safe_mode=True)
         model.get_layer(HEAD)
         return model if model.output_shape == (None, 1) else None
-    except Exception:
+    except Exception as error:
+        if out_of_memory(error):
+            raise
         return None
 
 

@@ -5,7 +5,7 @@ and went on sees what one that was never killed would have seen.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,21 +85,23 @@ class Bar(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar.close()
 
 
-def train(plan: Plan, run: Run) -> list[checkpoints.Row]:
+def train(plan: Plan, run: Run, say: Callable[[str], object]) -> list[checkpoints.Row]:
     """Train to the end of the recipe, or go on from the last good epoch, and keep the best.
 
     Args:
         run: a folder that `Run.begin` has begun.
+        say: takes a line on each checkpoint that is passed over.
 
     Returns:
         The rows of history.csv. `model.keras` is the epoch of the lowest validation loss.
 
     Raises:
-        TrainingError: the loss is no longer a number, or somebody removed the run's folder.
+        TrainingError: the loss is no longer a number, somebody removed the run's folder, or
+            broke every checkpoint in it.
     """
     with plan.devices.scope():
         keras.utils.set_random_seed(plan.seed)
-        network, rows = checkpoints.restore(run)
+        network, rows = checkpoints.restore(run, say)
         run.write_history(rows)
         if network is None:
             network = model.build(plan.recipe, plan.weights_file, plan.precision)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -110,10 +111,7 @@ class Run:
         """
         try:
             with open(self.history_file, newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                if tuple(rows.fieldnames or ()) != HISTORY:
-                    raise ValueError(f"the columns {rows.fieldnames}")
-                return [{name: float(row[name]) for name in HISTORY} for row in rows]
+                return _rows(csv.DictReader(file))
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, KeyError, csv.Error) as error:
@@ -198,13 +196,28 @@ class Run:
         """Remove what a run of this project leaves in its folder, and nothing else.
 
         config.json stays until another takes its place: it says that the folder is a run's.
+
+        Raises:
+            OSError: something of it cannot be removed.
         """
         if self.folder.exists():
             self._sweep()
         for folder in (self.checkpoints, self.logs):
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
         for path in (self.model_file, self.metrics_file, self.history_file):
             path.unlink(missing_ok=True)
+
+
+def _rows(reader: "csv.DictReader[str]") -> list[dict[str, float]]:
+    if tuple(reader.fieldnames or ()) != HISTORY:
+        raise ValueError(f"the columns {reader.fieldnames}")
+    rows = [{name: float(row[name]) for name in HISTORY} for row in reader]
+    if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+        raise ValueError("epochs that do not count from 1")
+    if not all(math.isfinite(value) for row in rows for value in row.values()):
+        raise ValueError("a figure that is no finite number")
+    return rows
 
 
 def _only_logs(folder: Path) -> bool:

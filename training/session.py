@@ -62,7 +62,7 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
     )
     with run.alone():
         run.begin(config, fresh=session.fresh)
-        loop.train(plan, run)
+        loop.train(plan, run, say)
         said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)
     return f"{report.text(said)}\nthe run lies in {run.folder}: model.keras, report.txt, README.md"
 

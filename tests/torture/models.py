@@ -68,13 +68,13 @@ def _harm_archive(path: Path, draw: random.Random) -> None:
 
 
 def checkpoint(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """The last checkpoint, then going on; or model.keras, then measuring and predicting."""
+    """A checkpoint, then going on; or model.keras, then measuring and predicting."""
     from training.evaluate import main as evaluate
     from training.predict import main as predict
 
     run = Path(shutil.copytree(scene.root / "run", folder / "run"))
     if draw.random() < 0.5:
-        _harm_archive(run / "checkpoints" / "epoch-0003.keras", draw)
+        _harm_archive(draw.choice(sorted((run / "checkpoints").iterdir())), draw)
         return bench.invoke(_fit(), _again(scene, run), folder, [run])
     _harm_archive(run / "model.keras", draw)
     crop = next((scene.root / "set" / "images").rglob("*.png"))

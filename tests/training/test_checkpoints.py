@@ -5,12 +5,15 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from manifests.errors import OutputError
+from manifests.errors import OutputError, out_of_memory
 from training import checkpoints
 from training.errors import TrainingError
 from training.model import HEAD
-from training.run import Run
+from training.run import HISTORY, Run
+
+HEADER = ",".join(HISTORY)
 
 
 def row(epoch, val_loss):
@@ -59,7 +62,7 @@ def test_the_last_the_one_before_and_the_best_are_kept(run):
 
 
 def test_going_on_from_the_last(run):
-    network, rows = checkpoints.restore(run)
+    network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (4, 4)
     assert network.optimizer.momentum == pytest.approx(0.9)
 
@@ -68,8 +71,40 @@ def test_going_on_from_the_last(run):
 def test_a_broken_checkpoint_falls_back_to_the_one_before(run, broken):
     last = checkpoints.path_of(run, 4)
     last.write_bytes(last.read_bytes()[:-100] if broken is None else broken)
-    network, rows = checkpoints.restore(run)
+    network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (3, 3)
+
+
+def test_a_checkpoint_passed_over_is_named(run):
+    checkpoints.path_of(run, 4).write_bytes(b"")
+    said = []
+    checkpoints.restore(run, said.append)
+    (line,) = said
+    assert "epoch 4" in line
+
+
+def test_epochs_are_not_trained_anew_unasked(run):
+    """The best is broken, and the end of the training would take it."""
+    checkpoints.path_of(run, 2).write_bytes(b"")
+    with pytest.raises(TrainingError, match="start over with --fresh"):
+        checkpoints.restore(run, print)
+    assert len(run.history()) == 4
+
+
+def test_a_checkpoint_for_which_there_is_no_memory_is_not_a_broken_one(run):
+    """A layer of 2 ** 41 units, whose kernel TensorFlow may not have."""
+    last = checkpoints.path_of(run, 4)
+    with zipfile.ZipFile(last) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert members["config.json"].count(b'"units": 64') == 1
+    members["config.json"] = members["config.json"].replace(b'"units": 64', b'"units": %d' % 2**41)
+    with zipfile.ZipFile(last, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(tf.errors.ResourceExhaustedError) as raised:
+        checkpoints.restore(run, print)
+    assert out_of_memory(raised.value)
+    assert len(run.history()) == 4
 
 
 def test_one_flipped_bit_is_noticed(run):
@@ -83,7 +118,7 @@ def test_one_flipped_bit_is_noticed(run):
 def test_a_row_without_its_checkpoint_is_trained_anew(run):
     rows = [*run.history(), row(5, 0.1)]
     run.write_history(rows)
-    network, rows = checkpoints.restore(run)
+    network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (4, 4)
 
 
@@ -98,7 +133,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(run, network):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert kept(run) == ["epoch-0002.keras", "epoch-0003.keras", "epoch-0004.keras"]
-    restored, rows = checkpoints.restore(run)
+    restored, rows = checkpoints.restore(run, print)
     assert (bias(restored), len(rows)) == (4, 4)
 
 
@@ -112,7 +147,7 @@ def test_the_best_of_equals_is_the_first_and_patience_counts_from_it():
 
 
 def test_nothing_to_go_on_from(tmp_path):
-    assert checkpoints.restore(Run(tmp_path)) == (None, [])
+    assert checkpoints.restore(Run(tmp_path), print) == (None, [])
 
 
 def test_a_whole_archive_of_something_else_falls_back_too(run):
@@ -125,11 +160,21 @@ def test_a_whole_archive_of_something_else_falls_back_too(run):
         for name, data in members.items():
             archive.writestr(name, data)
     assert checkpoints.intact(last)
-    network, rows = checkpoints.restore(run)
+    network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (3, 3)
 
 
-@pytest.mark.parametrize("text", ["epoch\n1\n", "\xff", "epoch,accuracy\nx,y\n", "\0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epoch\n1\n",
+        "\xff",
+        "epoch,accuracy\nx,y\n",
+        "\0",
+        f"{HEADER}\n2,1,1,1,1,1",
+        f"{HEADER}\n1,1,1,1,nan,1",
+    ],
+)
 def test_a_history_that_somebody_altered_is_said(run, text):
     run.history_file.write_text(text)
     with pytest.raises(TrainingError, match="--fresh"):

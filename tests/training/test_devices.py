@@ -27,7 +27,8 @@ run.begin({}, fresh=False)
 for epochs in (1, 2):
     recipe = choose("v1.3", SMALL | {"epochs": epochs})
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
-    rows = loop.train(loop.Plan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two), run)
+    plan = loop.Plan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
+    rows = loop.train(plan, run, print)
     assert len(rows) == epochs, rows
 """
 

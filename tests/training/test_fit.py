@@ -156,7 +156,7 @@ def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path
     )
     recipe = choose("v1.3", SMALL | {"epochs": 9, "patience": 1})
     plan = loop.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
-    assert len(loop.train(plan, run)) == 3
+    assert len(loop.train(plan, run, print)) == 3
     assert run.model_file.read_bytes() == checkpoints.path_of(run, 2).read_bytes()
 
 
