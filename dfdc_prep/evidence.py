@@ -21,6 +21,7 @@ from manifests.bare import clean, read_bare
 from manifests.codes import Mask
 from manifests.files import read_manifest
 from manifests.likeness import Prints, fingerprint
+from manifests.schema import SHARDED, SPLIT
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,16 @@ def gather(path: Path) -> Evidence:
     if (path / "dataset_info.json").is_file():
         return _of_shards(path)
     if (path / "split.parquet").is_file():
-        return _with_images(read_manifest(path / "split.parquet", "dfdc-prep split"), path)
+        return _with_images(read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT), path)
     if (path / "manifest.parquet").is_file():
         return _with_images(read_manifest(path / "manifest.parquet"), path)
     return _with_images(read_folders(path), path)
 
 
 def _of_shards(folder: Path) -> Evidence:
-    table = clean(read_manifest(folder / "manifest.parquet", "dfdc-prep shard"), str(folder))
+    table = clean(
+        read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARDED), str(folder)
+    )
     return _looked_at(table, _records(folder, table))
 
 
@@ -73,7 +76,7 @@ def _records(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
     Raises:
         ShardError: a shard has other records than the manifest has rows, or is damaged.
     """
-    if "shard" not in table.column_names or table["shard"].null_count:
+    if table["shard"].null_count:
         raise ShardError(_disagree(folder, "no shard in some row"))
     for name, rows in groupby(table["shard"].to_pylist()):
         left = sum(1 for _ in rows)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manifests.schema import SPLIT_COLUMNS
+from manifests.schema import SHARDED
 
 #: The name the shards are known by, no hyphen: TFDS takes it apart at hyphens.
 DATASET = "dfdc_faces"
@@ -64,10 +64,10 @@ def lay_out(
         split_column += [split] * len(rows)
         shard_column += files
     laid = table.take(pa.array(np.concatenate(taken)))
-    for field, values in zip(SPLIT_COLUMNS, (split_column, shard_column), strict=True):
-        if field.name in laid.column_names:
-            laid = laid.drop_columns([field.name])
-        laid = laid.append_column(field, pa.array(values, pa.string()))
+    for name, values in (("split", split_column), ("shard", shard_column)):
+        if name in laid.column_names:
+            laid = laid.drop_columns([name])
+        laid = laid.append_column(SHARDED.field(name), pa.array(values, pa.string()))
     return laid
 
 

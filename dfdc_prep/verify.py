@@ -25,6 +25,7 @@ from dfdc_prep.tfrecord import FRAMING, example, scan
 from manifests.documents import parse_json
 from manifests.errors import DfdcPrepError
 from manifests.files import read_manifest
+from manifests.schema import SHARDED
 
 _SHOWN = 20
 #: What must be whole before the manifest is believed.
@@ -127,7 +128,7 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
     if any(name not in hashes or told.get(name) != hashes[name] for name in _TRUSTED):
         return {}, [], "the records could not be compared with the manifest"
     try:
-        table = read_manifest(shards / tfds.MANIFEST, made_by="dfdc-prep shard --overwrite")
+        table = read_manifest(shards / tfds.MANIFEST, "dfdc-prep shard --overwrite", SHARDED)
         grouped = parse_json((shards / tfds.METADATA).read_bytes())
         copied, leaks = grouped["image_format"] == "as-is", grouped["group_by"] == "none"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]

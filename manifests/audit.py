@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests import families
-from manifests.codes import Codes, Mask, encode, encode_sorted, labels
+from manifests.codes import Codes, Mask, encode, encode_sorted, labels, texts
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key, by_reach, presence
 from manifests.likeness import Prints, reach
@@ -121,7 +121,7 @@ def _splits(table: pa.Table) -> Splits:
             f"expected a column split, found {', '.join(table.column_names)[:200]}; "
             f"run dfdc-prep split first"
         )
-    (split,), found = encode_sorted(table["split"])
+    (split,), found = encode_sorted(texts(table, "split"))
     if (split < 0).any() or len(found) < 2:
         raise TableError(
             f"expected at least two splits and one in every row, found {len(found)} splits and "

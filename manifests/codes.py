@@ -45,6 +45,20 @@ def pair(first: Codes, second: Codes) -> Codes:
     return np.unique(joint, return_inverse=True)[1].astype(np.int64)
 
 
+def texts(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of names, string [rows]; numbers and dates become their text.
+
+    Raises:
+        TableError: it holds lists, structs or other values that are no names.
+    """
+    try:
+        return table[name].cast(pa.string())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected names in the column {name}, found {table[name].type}; mend the column"
+        ) from error
+
+
 def numbers(table: pa.Table, name: str) -> Codes:
     """A column of whole numbers from zero on, int64 [rows]; -1 where it or a value is missing."""
     if name not in table.column_names:

@@ -52,17 +52,19 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         made_by: the command that writes this file, for the message where it is missing.
 
     Raises:
-        TableError: the file is missing, no parquet, or lacks a column or its type.
+        TableError: the file is missing, no parquet, has a column twice, or lacks a column or
+            its type.
     """
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; run {made_by} first")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise TableError(
             f"expected parquet in {path}, found {_first_line(error)}; run {made_by} again"
         ) from error
-    twice = [name for name in schema.names if table.column_names.count(name) > 1]
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise TableError(
             f"expected each column once in {path}, found {twice[0]} twice; run {made_by} again"
@@ -101,13 +103,18 @@ def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Ta
     return table
 
 
-def read_manifest(path: Path, made_by: str = "dfdc-prep extract") -> pa.Table:
+def read_manifest(
+    path: Path, made_by: str = "dfdc-prep extract", schema: pa.Schema = MANIFEST
+) -> pa.Table:
     """Read a manifest and check its labels and that it has rows.
+
+    Args:
+        schema: MANIFEST, or SPLIT or SHARDED where the columns of those are needed too.
 
     Raises:
         TableError: as `read_table`, or no row, or a label other than REAL and FAKE.
     """
-    table = read_table(path, MANIFEST, made_by)
+    table = read_table(path, schema, made_by)
     if not table.num_rows:
         raise TableError(f"expected crops in {path}, found no row; run {made_by} on other input")
     odd = sorted(set(pc.unique(table["label"]).to_pylist()) - set(LABELS))

@@ -59,10 +59,12 @@ CLIP_LOG = pa.schema(
     ]
 )
 
-#: A balanced manifest after the split: which split and which shard file a crop went to.
-SPLIT_COLUMNS = (
-    _field("split", pa.string(), "train, validation or test"),
-    _field("shard", pa.string(), "file name of the shard that holds the crop", True),
+#: A manifest after the split: which split a crop went to.
+SPLIT = MANIFEST.append(_field("split", pa.string(), "train, validation or test"))
+
+#: The manifest of a shards folder, in the order of the records.
+SHARDED = SPLIT.append(
+    _field("shard", pa.string(), "file name of the shard that holds the crop", True)
 )
 
 #: What orders a manifest.

@@ -14,12 +14,12 @@ import pyarrow as pa
 from sklearn.model_selection import train_test_split
 
 from manifests import families
-from manifests.codes import Codes, encode_sorted, labels
+from manifests.codes import Codes, encode_sorted, labels, texts
 from manifests.deal import Counts, deal, quotas
 from manifests.errors import TableError
 from manifests.leaks import Leak, Splits, by_key
 from manifests.plan import SplitPlan
-from manifests.schema import SPLIT_COLUMNS
+from manifests.schema import SPLIT
 from manifests.words import LABELS
 
 __all__ = ["Assignment", "SplitPlan", "assign", "with_split"]
@@ -111,7 +111,7 @@ def with_split(table: pa.Table, assignment: Assignment) -> pa.Table:
     """The table with its `split`; one it had before is replaced."""
     if "split" in table.column_names:
         table = table.drop_columns(["split"])
-    return table.append_column(SPLIT_COLUMNS[0], assignment.names)
+    return table.append_column(SPLIT.field("split"), assignment.names)
 
 
 def _tally(split: Codes, label: Codes, splits: int) -> Counts:
@@ -142,7 +142,7 @@ def _groups(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
             f"expected original, none or a column to group by, found {group_by!r}; "
             f"the columns are {', '.join(table.column_names)}"
         )
-    (value,), values = encode_sorted(table[group_by])
+    (value,), values = encode_sorted(texts(table, group_by))
     if value.min() < 0:
         raise TableError(
             f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows without; "

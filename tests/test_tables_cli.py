@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -71,3 +73,47 @@ def test_a_mistake_is_one_sentence(
     assert found.stderr.count("\n") == 1
     assert sentence in found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "words"),
+    [
+        ("split", "split", ["audit"]),
+        ("manifest", "split", ["audit"]),
+        ("balanced", "camera", ["split", "--group-by", "camera"]),
+        ("balanced", "camera", ["shard", "--group-by", "camera", "--split", "50/50"]),
+    ],
+)
+def test_a_column_of_structs_is_one_sentence(
+    tmp_path: Path, name: str, column: str, words: list[str]
+) -> None:
+    faces = _faces(tmp_path, name, {column: {"a": 1}})
+    found = CliRunner().invoke(main, [words[0], str(faces), *words[1:]])
+    assert found.exit_code == 1
+    assert found.stderr.count("\n") == 1
+    assert f"in the column {column}" in found.stderr or f"in column {column}" in found.stderr
+    assert "found struct<a: int64>" in found.stderr
+
+
+def test_a_column_of_numbers_is_one_of_names(tmp_path: Path) -> None:
+    faces = _faces(tmp_path, "balanced", {"camera": 7})
+    assert "train: 4 REAL (+2), 4 FAKE (+2)" in call("split", faces, "--group-by", "camera").output
+
+
+def test_a_column_twice_is_one_sentence(tmp_path: Path) -> None:
+    faces = _faces(tmp_path, "balanced", {"split": "train"}, {"split": "test"})
+    found = CliRunner().invoke(main, ["split", str(faces)])
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: expected each column once in ")
+    assert "found split twice" in found.stderr
+
+
+def _faces(folder: Path, name: str, *columns: dict[str, object]) -> Path:
+    """A faces folder whose table `name` has further columns, of one value each."""
+    faces = make_faces(folder / "faces", families=4)
+    table = pq.read_table(faces / "balanced.parquet")
+    for column in columns:
+        for key, value in column.items():
+            table = table.append_column(key, pa.array([value] * table.num_rows))
+    pq.write_table(table, faces / f"{name}.parquet")
+    return faces

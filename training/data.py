@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from manifests.documents import parse_json
 from manifests.files import read_manifest
+from manifests.schema import SHARDED
 from manifests.words import LABELS
 from training import stream
 from training.errors import TrainingError
@@ -29,7 +30,7 @@ def describe(shards: Path) -> dict[str, Any]:
         TableError: its manifest cannot be read.
     """
     stream.open_shards(shards)
-    table = read_manifest(shards / "manifest.parquet", made_by="dfdc-prep shard")
+    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARDED)
     counts = {}
     for split in SPLITS:
         labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()

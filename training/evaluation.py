@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from manifests.documents import write_json, write_text
 from manifests.files import read_manifest, write_table
+from manifests.schema import SHARDED
 from manifests.whole import whole_file
 from manifests.words import LABELS
 from training import card, checkpoints, figures, metrics, report, stream
@@ -87,7 +88,7 @@ def load_model(run: Run) -> Any:
 
 def split_rows(shards: Path, split: str) -> pa.Table:
     """The rows of the shards' manifest that are the records of a split, in their order."""
-    table = read_manifest(shards / "manifest.parquet", made_by="dfdc-prep shard")
+    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARDED)
     return table.filter(pc.equal(table["split"], split))
 
 
