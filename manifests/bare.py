@@ -57,6 +57,7 @@ def _cleaned(table: pa.Table, where: str) -> pa.Table:
     _check_columns(table.column_names, where)
     if not table.num_rows:
         raise TableError(f"expected rows in {where}, found none; give another table")
+    table.validate(full=True)
     table = _named(table, where)
     for name in _NUMBERS:
         if name in table.column_names:

@@ -46,7 +46,7 @@ def _write_csv(table: pa.Table, path: Path) -> None:
 
 
 def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
-    """Read a parquet table and hold it against a schema; further columns are kept.
+    """Read a parquet table and hold it against a schema; further columns are kept as they are.
 
     Args:
         made_by: the command that writes this file, for the message where it is missing.
@@ -88,7 +88,6 @@ def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Ta
         index = table.column_names.index(name)
         try:
             column = table.column(name).cast(want.type)
-            column.validate(full=True)
         except pa.ArrowException as error:
             raise TableError(
                 f"expected {want.type} in column {name} of {path}, "
@@ -100,6 +99,14 @@ def _cast(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Ta
                 f"run {made_by} again"
             )
         table = table.set_column(index, want, column)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            raise TableError(
+                f"expected whole values in column {name} of {path}, found {_first_line(error)}; "
+                f"run {made_by} again"
+            ) from error
     return table
 
 

@@ -184,11 +184,12 @@ def _yield(one: Yield) -> str:
 
 def _face_sizes(sizes: pa.Table) -> Spread | None:
     sides = [
-        pc.cast(sizes[name], pa.float64())
+        pc.cast(sizes[name], pa.float64(), safe=False)
         for name in ("original_width", "original_height")
         if name in sizes.column_names
     ]
     longer = pc.max_element_wise(*sides).drop_null().to_numpy() if sides else np.empty(0)
+    longer = longer[np.isfinite(longer)]
     return _spread_of(longer) if len(longer) else None
 
 

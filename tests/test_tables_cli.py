@@ -108,6 +108,52 @@ def test_a_column_twice_is_one_sentence(tmp_path: Path) -> None:
     assert "found split twice" in found.stderr
 
 
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (pa.nulls(2), None),
+        (pa.array([2**62, -1]), None),
+        (pa.array([float("inf"), float("nan")]), None),
+        (pa.array([True, False]), None),
+        (pa.array(["12", "x"]), "string"),
+        (pa.array([["a"], ["b"]]), "list<element: string>"),
+        (pa.array([{"a": 1}, {"a": 2}]), "struct<a: int64>"),
+        (pa.array([b"\xff", b"\xfe"]), "binary"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w", "crop_size", "original_height"])
+def test_sizes_that_are_none(
+    tmp_path: Path, column: pa.Array, found: str | None, name: str
+) -> None:
+    path = tmp_path / "table.parquet"
+    table = pa.table({"video": ["a", "b"], "label": ["REAL", "FAKE"], "w": [7, 8], "h": [9, 9]})
+    if name in table.column_names:
+        table = table.drop_columns([name])
+    pq.write_table(table.append_column(name, column), path)
+    done = CliRunner().invoke(main, ["summary", str(path), "--json"])
+    if found is None:
+        assert json.loads(done.stdout, parse_constant=pytest.fail)["classes"]["FAKE"] == 1
+    else:
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: expected numbers in the column {name}, ")
+        assert found in done.stderr
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_text_that_is_none_is_one_sentence(tmp_path: Path, bare: bool) -> None:
+    faces = _faces(tmp_path, "balanced", {"camera": "x"})
+    path = faces / "balanced.parquet"
+    table = pq.read_table(path)
+    broken = pa.array([b"\xff\xfe"] * table.num_rows).cast(pa.string(), safe=False)
+    pq.write_table(table.drop_columns(["camera"]).append_column("camera", broken), path)
+    out = tmp_path / "split.csv"
+    done = CliRunner().invoke(main, ["split", str(path if bare else faces), "--out", str(out)])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: expected ")
+    assert "Invalid UTF8" in done.stderr
+    assert not out.exists()
+
+
 def _faces(folder: Path, name: str, *columns: dict[str, object]) -> Path:
     """A faces folder whose table `name` has further columns, of one value each."""
     faces = make_faces(folder / "faces", families=4)
