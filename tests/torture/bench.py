@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import resource
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from pathlib import Path
 from click import Command
 from click.testing import CliRunner
 from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
 
 from tests.torture.command import tail
 from tests.torture.folders import listing, strayed
@@ -71,6 +73,7 @@ def all_of(ends: Iterator[End]) -> End:
 
 
 def _prepare() -> None:
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which such an end leaks
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 

@@ -63,7 +63,11 @@ def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
     name = draw.choice(("manifest", "balanced", "split", "clips"))
     mutate.parquet(faces / f"{name}.parquet", draw)
     calls = {
-        "manifest": (["summary", str(faces)], ["balance", str(faces)]),
+        "manifest": (
+            ["summary", str(faces)],
+            ["balance", str(faces)],
+            ["split", str(faces / "manifest.parquet"), "--out", str(out)],
+        ),
         "balanced": (["split", str(faces)], ["shard", str(faces), str(out)]),
         "split": (["audit", str(faces)],),
         "clips": (["summary", str(faces), "--json"],),
@@ -81,9 +85,7 @@ def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
         path.write_bytes(mutate.csv_text(whole, draw))
     else:
         path = folder / "bare.parquet"
-        names, *rows = (line.split(",") for line in whole.splitlines())
-        columns = zip(*rows, strict=True)
-        pq.write_table(pa.table([pa.array(c) for c in columns], names=names), path)
+        pq.write_table(_wide(whole), path)
         mutate.parquet(path, draw)
     out = folder / "out"
     out.mkdir()
@@ -92,10 +94,26 @@ def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
         ["summary", str(path)],
         ["balance", str(path), "--out", str(out / "balanced.csv")],
         ["split", str(path), "--out", str(out / "split.parquet")],
+        ["split", str(path), "--group-by", "camera", "--out", str(out / "split.csv")],
         ["audit", str(path)],
         ["import", images, str(path), str(out / "faces")],
     )
     return bench.all_of(bench.invoke(main, words, folder, [out]) for words in calls)
+
+
+def _wide(text: str) -> pa.Table:
+    """The rows of a CSV beside every column that some command looks at, and one more."""
+    names, *rows = (line.split(",") for line in text.splitlines())
+    columns = zip(*rows, strict=True)
+    table = pa.table([pa.array(column) for column in columns], names=names)
+    further = {
+        "frame": 0, "face": 0, "w": 90, "h": 80, "crop_size": 99, "original_width": 90,
+        "original_height": 80, "score": 0.9, "time_s": 0.0, "camera": "left",
+    }  # fmt: skip
+    for name, value in further.items():
+        table = table.append_column(name, pa.array([value] * table.num_rows))
+    halves = pa.array(["train", "test"] * (table.num_rows // 2))
+    return table.append_column("split", halves)
 
 
 def crop(scene: Scene, folder: Path, draw: random.Random) -> End:
