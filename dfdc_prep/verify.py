@@ -216,7 +216,7 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
             for split in info["splits"]
             for index, length in enumerate(split["shardLengths"])
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         return [Fault(tfds.INFO, f"cannot be used ({type(error).__name__})")]
     found = {name: shard.records for name, shard in checked.items()}
     return [

@@ -119,9 +119,11 @@ def test_what_is_no_shards_folder_is_told_in_a_sentence(shards: Path, tmp_path: 
     next(broken.glob("*-train.*")).unlink()
     with pytest.raises(TrainingError, match="expected the shard dfdc_faces-train"):
         count(broken, "train")
-    (broken / "dataset_info.json").write_text('{"splits": 3}')
-    with pytest.raises(TrainingError, match=r"dataset_info\.json"):
-        count(broken, "train")
+    endless = '{"name": "x", "splits": [{"name": "train", "shardLengths": [1e999]}]}'
+    for text in ('{"splits": 3}', endless):
+        (broken / "dataset_info.json").write_text(text)
+        with pytest.raises(TrainingError, match=r"no dataset_info\.json that tells of them"):
+            count(broken, "train")
 
 
 def test_a_damaged_record_is_a_sentence(shards: Path, tmp_path: Path) -> None:

@@ -179,6 +179,16 @@ def test_a_count_that_is_wrong(shards: Path) -> None:
     assert fault.endswith("records, dataset_info.json says 99")
 
 
+@pytest.mark.parametrize("count", [1e999, None, "many", [7]])
+def test_a_count_that_is_none(shards: Path, count: object) -> None:
+    info = json.loads((shards / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"][1] = count
+    (shards / "dataset_info.json").write_text(json.dumps(info))
+    write_sums(shards, {})
+    (fault,) = faults(shards)
+    assert fault.startswith("dataset_info.json: cannot be used (")
+
+
 def test_a_file_too_many_and_one_too_few(shards: Path) -> None:
     (shards / "label.labels.txt").unlink()
     (shards / "notes.txt").write_text("mine")

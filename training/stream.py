@@ -64,7 +64,7 @@ def open_shards(path: Path) -> ShardsInfo:
             split["name"]: tuple(int(length) for length in split["shardLengths"])
             for split in found["splits"]
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise TrainingError(
             f"expected the shards dfdc-prep shard writes in {path}, found no {info.name} that "
             f"tells of them ({type(error).__name__}); run dfdc-prep shard"
