@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import clips, code, disk, kills, leaks, limits, names, tables, twice
+from tests.torture import clips, code, disk, each, kills, leaks, limits, names, tables, twice
 from tests.torture.__main__ import SHORT
 from tests.torture.scene import Scene
 from tests.torture.trial import SURVIVED, Table, Trial
@@ -36,7 +36,7 @@ def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", [names, twice, code, leaks])
+@pytest.mark.parametrize("kind", [names, twice, code, leaks, each])
 def test_what_is_done_once(scene: Scene, kind: object) -> None:
     held(kind.trials(scene, random.Random(2), True))  # type: ignore[attr-defined]
 

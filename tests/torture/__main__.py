@@ -10,7 +10,19 @@ from pathlib import Path
 
 import click
 
-from tests.torture import clips, code, disk, kills, leaks, limits, models, names, tables, twice
+from tests.torture import (
+    clips,
+    code,
+    disk,
+    each,
+    kills,
+    leaks,
+    limits,
+    models,
+    names,
+    tables,
+    twice,
+)
 from tests.torture.scene import Scene
 from tests.torture.trial import LOSSES, Table, Trial
 
@@ -20,6 +32,8 @@ TRIALS = {kills: 60, disk: 25, limits: 15}
 MUTANTS = {clips: 100, tables: 96, models: 4}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
+#: Kinds that are done where --only names them: no lot is drawn, so once is enough.
+ASKED = (each,)
 
 
 def harm(
@@ -34,9 +48,9 @@ def harm(
             count = max(1, round(hundredths / 100))
             options = [SHORT] if short and kind in TRIALS else []
             yield from kind.trials(scene, random.Random(f"{seed} {name}"), count, *options)
-    for once in ONCE:
+    for once in (*ONCE, *ASKED):
         name = once.__name__.rpartition(".")[2]
-        if not only or name in only:
+        if name in only or (not only and once in ONCE):
             yield from once.trials(scene, random.Random(f"{seed} {name}"), short)
 
 

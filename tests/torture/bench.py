@@ -31,6 +31,8 @@ MEMORY = 6 << 30
 End = tuple[str, str]
 #: Makes a mutant in a folder by lot, tries it, says how it ended.
 Try = Callable[[Scene, Path, random.Random], End]
+#: What is tried: its kind, how, and the seed of the lot, which names the trial too.
+Job = tuple[str, Try, str]
 
 
 def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) -> End:
@@ -82,8 +84,8 @@ def _one(attempt: Try, root: Path, name: str, seed: str) -> End:
     return attempt(scene, scene.place(name), random.Random(seed))
 
 
-def trials(scene: Scene, jobs: list[tuple[str, Try, str]], workers: int = 2) -> Iterator[Trial]:
-    """Try every job: its kind, what it tries, and the seed that makes it the same again."""
+def trials(scene: Scene, jobs: list[Job], workers: int = 2) -> Iterator[Trial]:
+    """Try every job, in processes of its own."""
     pool = ProcessPool(workers, context=multiprocessing.get_context("spawn"), initializer=_prepare)
     with pool:
         started: list[Future[End]] = [

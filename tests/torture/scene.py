@@ -99,6 +99,17 @@ class Scene:
         return out
 
     @cached_property
+    def noted(self) -> Path:
+        """What an extraction notes of a part that consists of its metadata.json."""
+        part = self.root / "noted_from" / CLIPS.name
+        part.mkdir(parents=True)
+        shutil.copyfile(CLIPS / "metadata.json", part / "metadata.json")
+        out = self.root / "noted"
+        done = run(["-m", "cli", "extract", str(part.parent), str(out), *DETECTOR], self.root)
+        assert done.code in (0, 3), done.err
+        return out
+
+    @cached_property
     def trained(self) -> Path:
         """A small run on those shards."""
         out = self.root / "run"

@@ -18,6 +18,8 @@ from tests.torture.bench import End
 from tests.torture.scene import CLIPS, DETECTOR, Scene
 from tests.torture.trial import Trial
 
+#: The tables of a faces folder.
+FACES_TABLES = ("manifest", "balanced", "split", "clips")
 #: Kinds of files, and how many of a hundred mutants are one.
 KINDS = {"metadata": 28, "manifest": 22, "bare": 15, "crop": 12, "shards": 20, "notes": 3}
 
@@ -36,10 +38,15 @@ def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
 
 def metadata(scene: Scene, folder: Path, draw: random.Random) -> End:
     """metadata.json; the clips are not there, so no worker is started."""
-    part = folder / "dfdc" / "dfdc_train_part_1"
-    part.mkdir(parents=True)
     entries = json.loads((CLIPS / "metadata.json").read_text())
-    (part / "metadata.json").write_bytes(mutate.json_text(entries, draw))
+    return extract(folder, mutate.json_text(entries, draw))
+
+
+def extract(folder: Path, entries: bytes) -> End:
+    """`extract` of a part that consists of its metadata.json; goes on where it was begun."""
+    part = folder / "dfdc" / "dfdc_train_part_1"
+    part.mkdir(parents=True, exist_ok=True)
+    (part / "metadata.json").write_bytes(entries)
     out = folder / "out"
     words = ["extract", str(folder / "dfdc"), str(out), *DETECTOR]
     return bench.invoke(main, words, folder, [out])
@@ -60,8 +67,13 @@ def linked(scene: Scene, folder: Path) -> Path:
 def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
     """One of the four tables of a faces folder, and every command that reads it."""
     faces, out = linked(scene, folder), folder / "out"
-    name = draw.choice(("manifest", "balanced", "split", "clips"))
+    name = draw.choice(FACES_TABLES)
     mutate.parquet(faces / f"{name}.parquet", draw)
+    return read_faces(name, faces, out)
+
+
+def read_faces(name: str, faces: Path, out: Path) -> End:
+    """Every command that reads the table `name` of a faces folder."""
     calls = {
         "manifest": (
             ["summary", str(faces)],
@@ -72,7 +84,7 @@ def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
         "split": (["audit", str(faces)],),
         "clips": (["summary", str(faces), "--json"],),
     }[name]
-    return bench.all_of(bench.invoke(main, words, folder, [out, faces]) for words in calls)
+    return bench.all_of(bench.invoke(main, words, out.parent, [out, faces]) for words in calls)
 
 
 def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
@@ -85,9 +97,13 @@ def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
         path.write_bytes(mutate.csv_text(whole, draw))
     else:
         path = folder / "bare.parquet"
-        pq.write_table(_wide(whole), path)
+        pq.write_table(wide(whole), path)
         mutate.parquet(path, draw)
-    out = folder / "out"
+    return read_bare(scene, path, folder / "out")
+
+
+def read_bare(scene: Scene, path: Path, out: Path) -> End:
+    """Every command that reads a bare table."""
     out.mkdir()
     images = str(scene.root / "set" / "images")
     calls = (
@@ -98,10 +114,10 @@ def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
         ["audit", str(path)],
         ["import", images, str(path), str(out / "faces")],
     )
-    return bench.all_of(bench.invoke(main, words, folder, [out]) for words in calls)
+    return bench.all_of(bench.invoke(main, words, out.parent, [out]) for words in calls)
 
 
-def _wide(text: str) -> pa.Table:
+def wide(text: str) -> pa.Table:
     """The rows of a CSV beside every column that some command looks at, and one more."""
     names, *rows = (line.split(",") for line in text.splitlines())
     columns = zip(*rows, strict=True)
@@ -154,18 +170,19 @@ def shards(scene: Scene, folder: Path, draw: random.Random) -> End:
         path.write_bytes(mutate.any_bytes(path.read_bytes(), draw))
     if draw.random() < 0.5 and path.name != "SHA256SUMS":
         write_sums(copy, {})
+    return read_shards(copy)
+
+
+def read_shards(copy: Path) -> End:
+    """Every command that reads a shards folder and writes nothing."""
     calls = (["verify", str(copy)], ["audit", str(copy)])
-    return bench.all_of(bench.invoke(main, words, folder, []) for words in calls)
+    return bench.all_of(bench.invoke(main, words, copy.parent, []) for words in calls)
 
 
 def notes(scene: Scene, folder: Path, draw: random.Random) -> End:
     """run.json and the journal of a finished extraction, which is then asked to go on."""
-    part = folder / "dfdc" / "dfdc_train_part_1"
-    part.mkdir(parents=True)
-    shutil.copyfile(CLIPS / "metadata.json", part / "metadata.json")
-    out = folder / "out"
-    words = ["extract", str(folder / "dfdc"), str(out), *DETECTOR]
-    first = bench.invoke(main, words, folder, [out])
+    entries, out = (CLIPS / "metadata.json").read_bytes(), folder / "out"
+    first = extract(folder, entries)
     path = out / draw.choice(("run.json", "journal.jsonl"))
     if path.suffix == ".json":
         path.write_bytes(mutate.json_text(json.loads(path.read_text()), draw))
@@ -174,4 +191,4 @@ def notes(scene: Scene, folder: Path, draw: random.Random) -> End:
         at = draw.randrange(len(lines))
         lines[at] = mutate.json_text(json.loads(lines[at]), draw)
         path.write_bytes(b"\n".join(lines) + b"\n")
-    return first if first[0] != "survived" else bench.invoke(main, words, folder, [out])
+    return first if first[0] != "survived" else extract(folder, entries)
