@@ -18,7 +18,7 @@ from typing import Any
 from dfdc_prep.catalog import Family
 from dfdc_prep.errors import OutputError
 from manifests.documents import parse_json
-from manifests.words import STATUSES
+from manifests.words import LABELS, STATUSES
 
 #: Seconds between two syncs to the disk itself. A killed process loses nothing without;
 #: a machine that loses power loses this much.
@@ -107,6 +107,7 @@ def _complete(entry: Any) -> bool:
             isinstance(entry["key"], str)
             and all(
                 clip.keys() == clip_columns
+                and clip["label"] in (*LABELS, None)
                 and clip["status"] in STATUSES
                 and isinstance(clip["faces"], int)
                 for clip in entry["clips"]

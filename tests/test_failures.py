@@ -205,8 +205,11 @@ def test_a_run_killed_as_it_wrote_goes_on(
 def test_a_journal_that_somebody_altered(tmp_path: Path, extract: Callable[..., Result]) -> None:
     assert extract().exit_code == 0
     journal = tmp_path / "out" / "journal.jsonl"
-    journal.write_text(journal.read_text().replace('"status":"ok"', '"status":7'))
-    failed(extract(), errors.OutputError, "remove the line")
+    whole = journal.read_text()
+    for said, altered in ('"status":"ok"', '"status":7'), ('"label":"REAL"', '"label":["REAL"]'):
+        assert said in whole
+        journal.write_text(whole.replace(said, altered, 1))
+        failed(extract(), errors.OutputError, "remove the line")
 
 
 @pytest.mark.parametrize("column", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
