@@ -1,5 +1,6 @@
 """The stream: which images in which order, for one worker and for several."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -124,6 +125,15 @@ def test_what_is_no_shards_folder_is_told_in_a_sentence(shards: Path, tmp_path: 
         (broken / "dataset_info.json").write_text(text)
         with pytest.raises(TrainingError, match=r"no dataset_info\.json that tells of them"):
             count(broken, "train")
+
+
+def test_a_split_without_shards_is_none(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "shards"))
+    info = json.loads((copy / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"] = []
+    (copy / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(TrainingError, match=r"a split 'train'.*found validation, test; write"):
+        dataset(copy, "train", 4)
 
 
 def test_a_damaged_record_is_a_sentence(shards: Path, tmp_path: Path) -> None:

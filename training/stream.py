@@ -39,11 +39,12 @@ class ShardsInfo:
         """The shard files of a split.
 
         Raises:
-            TrainingError: there is no such split.
+            TrainingError: there is no such split, or no shard of it.
         """
-        if name not in self.files:
+        if not self.files.get(name):
+            found = ", ".join(split for split, files in self.files.items() if files)
             raise TrainingError(
-                f"expected a split {name!r} in {self.path}, found {', '.join(self.files)}; "
+                f"expected a split {name!r} in {self.path}, found {found or 'none'}; "
                 "write the shards with dfdc-prep shard"
             )
         return self.files[name]
