@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from dfdc_prep import __version__
-from manifests.console import DONE_WITH_FAILURES, Group, Number
+from manifests.console import DONE_WITH_FAILURES, Group
+from manifests.parameters import SEED, Count, Number, Place, TableFile
 
 
 @click.group(
@@ -30,13 +31,9 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--families", type=click.IntRange(min=2), default=12, help="Originals and their fakes."
-)
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=42, help="The same seed gives the same bytes."
-)
+@click.argument("folder", metavar="DIR", type=Place())
+@click.option("--families", type=Count(2), default=12, help="Originals and their fakes.")
+@click.option("--seed", type=SEED, default=42, help="The same seed gives the same bytes.")
 def sample(folder: Path, families: int, seed: int) -> None:
     """Build a small DFDC-shaped data set in DIR, with no download.
 
@@ -54,8 +51,8 @@ def sample(folder: Path, families: int, seed: int) -> None:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path), default="dfdc")
-@click.argument("out", type=click.Path(path_type=Path), default="faces")
+@click.argument("source", type=Place(), default="dfdc")
+@click.argument("out", type=Place(), default="faces")
 @click.option("--frames", type=click.IntRange(1, 10_000), default=1, help="Frames of each clip.")
 @click.option(
     "--sampling",
@@ -74,7 +71,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option(
     "--detector-model",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="YuNet's weights; also DFDC_PREP_YUNET. Without: the cache, or a checked download.",
 )
 @click.option(
@@ -96,7 +93,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @click.option("--share-boxes/--no-share-boxes", default=True, help="Cut a fake as its original.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: cores]")
 @click.option("--timeout", type=Number(1), default=120, help="Seconds a clip may take.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first clips, whole families.")
+@click.option("--limit", type=Count(1), help="Only the first clips, whole families.")
 @click.option("--retry-failed", is_flag=True, help="Take up the clips again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Remove what an earlier run left in OUT first.")
 @click.pass_context
@@ -153,9 +150,9 @@ def extract(
 
 
 @main.command("import")
-@click.argument("crops_dir", type=click.Path(path_type=Path))
-@click.argument("metadata_csv", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path), default="faces")
+@click.argument("crops_dir", type=Place())
+@click.argument("metadata_csv", type=Place())
+@click.argument("out", type=Place(), default="faces")
 @click.option("--overwrite", is_flag=True, help="Replace a faces folder of another table.")
 @click.pass_context
 def import_(
@@ -180,7 +177,7 @@ def import_(
 
 
 @main.command()
-@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.argument("faces", type=Place(), default="faces")
 @click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
 def summary(faces: Path, as_json: bool) -> None:
     """Print what FACES holds: the paper's Table 1, classes, families, yield, face sizes.
@@ -201,10 +198,10 @@ def summary(faces: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.argument("faces", type=Place(), default="faces")
 @click.option(
     "--per-class",
-    type=click.IntRange(1),
+    type=Count(1),
     show_default="16000, or as many as the smaller class has",
     help="Crops of each label.",
 )
@@ -215,16 +212,16 @@ def summary(faces: Path, as_json: bool) -> None:
     show_default=True,
     help="Random clips; fakes of as many originals as there are; or a fake with its original.",
 )
-@click.option("--seed", default=42, show_default=True, help="Chooses the clips.")
+@click.option("--seed", type=SEED, default=42, show_default=True, help="Chooses the clips.")
 @click.option(
     "--frames-per-clip",
-    type=click.IntRange(1),
+    type=Count(1),
     show_default="all",
     help="Frames taken of each clip, evenly spread.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TableFile(),
     show_default="FACES/balanced.parquet; of a bare table, balanced.csv here",
     help="Where to write the rows, as CSV or parquet.",
 )
@@ -259,7 +256,7 @@ def balance(
 
 
 @main.command()
-@click.argument("faces", type=click.Path(path_type=Path), default="faces")
+@click.argument("faces", type=Place(), default="faces")
 @click.option(
     "--split",
     "fractions",
@@ -273,10 +270,12 @@ def balance(
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",
 )
-@click.option("--seed", default=42, show_default=True, help="Chooses among equal families.")
+@click.option(
+    "--seed", type=SEED, default=42, show_default=True, help="Chooses among equal families."
+)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=TableFile(),
     show_default="FACES/split.parquet; of a bare table, split.csv here",
     help="Where to write the rows with their split, as CSV or parquet.",
 )
@@ -316,8 +315,8 @@ class ShardCount(click.ParamType):
 
 
 @main.command()
-@click.argument("faces", type=click.Path(path_type=Path), default="faces")
-@click.argument("shards", type=click.Path(path_type=Path), default="shards")
+@click.argument("faces", type=Place(), default="faces")
+@click.argument("shards", type=Place(), default="shards")
 @click.option("--split", default="56/24/20", show_default=True, help="Train/validation/test.")
 @click.option(
     "--group-by",
@@ -325,7 +324,9 @@ class ShardCount(click.ParamType):
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",
 )
-@click.option("--seed", default=42, show_default=True, help="Of the split and of the shuffle.")
+@click.option(
+    "--seed", type=SEED, default=42, show_default=True, help="Of the split and of the shuffle."
+)
 @click.option(
     "--shards",
     "count",
@@ -374,7 +375,7 @@ def shard(
 
 
 @main.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=Place())
 @click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
 @click.pass_context
 def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
@@ -399,7 +400,7 @@ def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("shards", type=click.Path(path_type=Path), default="shards")
+@click.argument("shards", type=Place(), default="shards")
 @click.pass_context
 def verify(ctx: click.Context, shards: Path) -> None:
     """Read SHARDS back whole: checksums, counts, images, labels and families.

@@ -34,7 +34,7 @@ def read_bare(path: Path) -> pa.Table:
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; give a CSV or parquet file")
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TableError(
             f"expected a CSV or parquet table in {path}, found {_first_line(error)}; mend the file"

@@ -5,7 +5,6 @@ leaks, 130 interrupted.
 """
 
 import io
-import math
 import resource
 import signal
 import sys
@@ -145,20 +144,6 @@ def _check_limits(least_memory: int) -> None:
 def _end(text: str, code: int) -> NoReturn:
     click.echo(_line(text), err=True)
     sys.exit(code)
-
-
-class Number(click.FloatRange):
-    """A float within bounds, as click's own, which lets "nan" through."""
-
-    name = "float range"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        found = float(super().convert(value, param, ctx))
-        if math.isnan(found):
-            self.fail(f"{value!r} is not a number.", param, ctx)
-        return found
 
 
 class Command(click.Command):

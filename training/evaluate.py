@@ -8,17 +8,18 @@ from pathlib import Path
 import click
 
 from manifests.console import TrainingCommand
+from manifests.parameters import Count, Place
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("shards", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=Place())
+@click.argument("shards", type=Place(), required=False)
 @click.option("--split", default="test", show_default=True, help="The split to measure on.")
 @click.option(
-    "--out", type=click.Path(path_type=Path),
+    "--out", type=Place(),
     help="Where the figures go. [default: RUN, for other shards RUN/evaluations/NAME]",
 )  # fmt: skip
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--batch-size", type=Count(1), default=32, show_default=True)
 @click.option(
     "--robustness", is_flag=True,
     help="Also under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",

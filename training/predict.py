@@ -23,6 +23,7 @@ from dfdc_prep.tracking import follow
 from dfdc_prep.video import MAX_PIXELS, Frame, Still, open_clip
 from manifests.console import DONE_WITH_FAILURES, TrainingCommand
 from manifests.likeness import BOMBS
+from manifests.parameters import Count, Place
 
 #: Images that are read.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -184,10 +185,10 @@ def _sigmoid(logit: float) -> float:
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("run", type=Place())
+@click.argument("files", type=Place(), nargs=-1, required=True)
 @click.option(
-    "--frames", type=click.IntRange(1), default=10, show_default=True,
+    "--frames", type=Count(1), default=10, show_default=True,
     help="Frames looked at in a clip, spread evenly.",
 )  # fmt: skip
 @click.option(
@@ -195,12 +196,12 @@ def _sigmoid(logit: float) -> float:
     help="The main face, or every face.",
 )  # fmt: skip
 @click.option(
-    "--detector-model", type=click.Path(path_type=Path),
+    "--detector-model", type=Place(),
     help="YuNet's weights; also DFDC_PREP_YUNET. Without: the cache, or a checked download.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file and line.")
 @click.option(
-    "--heatmap", type=click.Path(path_type=Path),
+    "--heatmap", type=Place(),
     help="Folder for a picture of each face with its Grad-CAM beside it.",
 )  # fmt: skip
 @click.pass_context

@@ -78,7 +78,7 @@ def read_faces(name: str, faces: Path, out: Path) -> End:
         "manifest": (
             ["summary", str(faces)],
             ["balance", str(faces)],
-            ["split", str(faces / "manifest.parquet"), "--out", str(out)],
+            ["split", str(faces / "manifest.parquet"), "--out", str(faces / "again.parquet")],
         ),
         "balanced": (["split", str(faces)], ["shard", str(faces), str(out)]),
         "split": (["audit", str(faces)],),
