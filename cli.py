@@ -11,7 +11,7 @@ import click
 
 from dfdc_prep import __version__
 from manifests.console import DONE_WITH_FAILURES, Group
-from manifests.parameters import SEED, Count, Number, Place, TableFile
+from manifests.parameters import SEED, Count, Number, Place, TableFile, Text
 
 
 @click.group(
@@ -260,12 +260,14 @@ def balance(
 @click.option(
     "--split",
     "fractions",
+    type=Text(),
     default="56/24/20",
     show_default=True,
     help="Train/validation/test, or named as in fit=70/dev=20/test=10.",
 )
 @click.option(
     "--group-by",
+    type=Text(),
     default="original",
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",
@@ -317,9 +319,12 @@ class ShardCount(click.ParamType):
 @main.command()
 @click.argument("faces", type=Place(), default="faces")
 @click.argument("shards", type=Place(), default="shards")
-@click.option("--split", default="56/24/20", show_default=True, help="Train/validation/test.")
+@click.option(
+    "--split", type=Text(), default="56/24/20", show_default=True, help="Train/validation/test."
+)
 @click.option(
     "--group-by",
+    type=Text(),
     default="original",
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",

@@ -16,7 +16,7 @@ TABLES = (".csv", ".parquet")
 
 
 class Number(click.FloatRange):
-    """A float within bounds, as click's own, which lets "nan" through."""
+    """A finite float within bounds; click's own lets "nan" and "inf" through."""
 
     name = "float range"
 
@@ -24,8 +24,8 @@ class Number(click.FloatRange):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         found = float(super().convert(value, param, ctx))
-        if math.isnan(found):
-            self.fail(f"{value!r} is not a number.", param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
         return found
 
 
@@ -37,6 +37,16 @@ class Count(click.IntRange):
         if found > MOST:
             self.fail(f"expected {MOST} at most, found a number of {len(str(value))} digits.")
         return found
+
+
+class Text(click.types.StringParamType):
+    """Text that tables and JSON can hold too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(super().convert(value, param, ctx))
+        if not _is_text(text):
+            self.fail(f"expected text in UTF-8, found {text!a}.", param, ctx)
+        return text
 
 
 class Place(click.Path):

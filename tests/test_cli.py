@@ -136,13 +136,3 @@ signal.raise_signal(signal.SIGINT)
     said = "" if where == "end" else "interrupted: run the same command again to go on\n"
     assert done.stderr == said
     assert done.returncode == (-signal.SIGINT if where == "end" else 130)
-
-
-@pytest.mark.parametrize("option", ["--margin", "--timeout"])
-def test_a_number_that_is_none_is_refused(tmp_path: Path, option: str) -> None:
-    done = CliRunner().invoke(
-        main, ["extract", str(tmp_path), str(tmp_path / "out"), option, "nan"]
-    )
-    assert done.exit_code == 2
-    assert "'nan' is not a number" in done.stderr
-    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from cli import main
 from manifests.parameters import MOST
 from tests.bare_tables import write
+from training.evaluate import main as evaluate
 from training.fit import main as fit
 
 
@@ -55,3 +56,24 @@ def test_a_path_that_is_no_text(name: str, command: str) -> None:
     done = CliRunner().invoke(main, [command, name])
     assert done.exit_code == 2
     assert "expected a path" in done.stderr
+
+
+def test_text_that_is_none() -> None:
+    calls = [
+        (main, "split", "--group-by"),
+        (main, "shard", "--split"),
+        (evaluate, "run", "--split"),
+    ]
+    for command, first, option in [*calls, (fit, "shards", "--weights")]:
+        done = CliRunner().invoke(command, [first, option, "\udcff"])
+        assert done.exit_code == 2
+        assert "expected text in UTF-8, found '\\udcff'" in done.stderr
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999"])
+def test_a_number_that_is_none(number: str) -> None:
+    calls = [(main, "extract", "--margin"), (main, "extract", "--timeout")]
+    for command, first, option in [*calls, (fit, "shards", "--learning-rate")]:
+        done = CliRunner().invoke(command, [first, option, number])
+        assert done.exit_code == 2
+        assert f"Invalid value for '{option}'" in done.stderr

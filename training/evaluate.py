@@ -8,13 +8,15 @@ from pathlib import Path
 import click
 
 from manifests.console import TrainingCommand
-from manifests.parameters import Count, Place
+from manifests.parameters import Count, Place, Text
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=Place())
 @click.argument("shards", type=Place(), required=False)
-@click.option("--split", default="test", show_default=True, help="The split to measure on.")
+@click.option(
+    "--split", type=Text(), default="test", show_default=True, help="The split to measure on."
+)
 @click.option(
     "--out", type=Place(),
     help="Where the figures go. [default: RUN, for other shards RUN/evaluations/NAME]",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from manifests.console import TrainingCommand
-from manifests.parameters import SEED, Count, Number, Place
+from manifests.parameters import SEED, Count, Number, Place, Text
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
@@ -38,7 +38,7 @@ OVERRIDES = (
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="In place of the recipe's.")
 @click.option("--backbone", type=click.Choice(BACKBONES), help="In place of the recipe's.")
 @click.option(
-    "--weights", default="imagenet", show_default=True,
+    "--weights", type=Text(), default="imagenet", show_default=True,
     help="Where the backbone starts: imagenet, none, or a file.",
 )  # fmt: skip
 @click.option(
