@@ -190,10 +190,11 @@ def summary(faces: Path, as_json: bool) -> None:
       dfdc-prep summary
       dfdc-prep summary metadata.csv --json
     """
-    from manifests.inputs import read_clip_log, read_rows
+    from manifests.inputs import Faces
     from manifests.summary import summarize
 
-    report = summarize(read_rows(faces, "manifest.parquet", "extract"), read_clip_log(faces))
+    found = Faces.at(faces)
+    report = summarize(found.rows("manifest.parquet", "extract"), found.clip_log())
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
 
 
@@ -247,11 +248,12 @@ def balance(
     from manifests.balance import BalanceOptions
     from manifests.balance import balance as choose
     from manifests.files import write_table
-    from manifests.inputs import output, read_rows
+    from manifests.inputs import Faces
 
     options = BalanceOptions(per_class, strategy, seed, frames_per_clip)
-    report = choose(read_rows(faces, "manifest.parquet", "extract"), options)
-    write_table(report.table, out := out or output(faces, "balanced"))
+    found = Faces.at(faces)
+    report = choose(found.rows("manifest.parquet", "extract"), options)
+    write_table(report.table, out := out or found.output("balanced"))
     click.echo(f"{report.text()}\nwritten to {out}")
 
 
@@ -295,13 +297,14 @@ def split(faces: Path, fractions: str, group_by: str, seed: int, out: Path | Non
       dfdc-prep split balanced.csv --group-by none --out paper.csv
     """
     from manifests.files import write_table
-    from manifests.inputs import output, read_rows
+    from manifests.inputs import Faces
     from manifests.split import SplitPlan, assign, with_split
 
     plan = SplitPlan.parse(fractions, group_by, seed)
-    table = read_rows(faces, "balanced.parquet", "balance")
+    found = Faces.at(faces)
+    table = found.rows("balanced.parquet", "balance")
     report = assign(table, plan)
-    write_table(with_split(table, report), out := out or output(faces, "split"))
+    write_table(with_split(table, report), out := out or found.output("split"))
     click.echo(f"{report.text()}\nwritten to {out}")
 
 

@@ -1,6 +1,8 @@
 """Which table a path means: a faces folder's own, or a bare one."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 
@@ -10,31 +12,46 @@ from manifests.files import read_manifest, read_table
 from manifests.schema import CLIP_LOG
 
 
-def read_rows(path: Path, name: str, made_by: str) -> pa.Table:
-    """The table `name` of a faces folder, or the bare table that `path` itself is.
+@dataclass(frozen=True)
+class Faces:
+    """What the commands on tables call FACES: a faces folder, or a bare table.
 
-    Args:
-        made_by: the command that writes `name`, for the message where it is missing.
-
-    Raises:
-        TableError: there is no such table, or it is wrong.
+    Which of the two is looked at once: a folder that goes away under the run must not make
+    the command write its table elsewhere.
     """
-    if path.is_dir():
-        return read_manifest(path / name, f"dfdc-prep {made_by}")
-    if not path.exists():
-        raise TableError(
-            f"expected a faces folder or a table at {path}, found nothing; "
-            f"run dfdc-prep {made_by} first, or give a CSV"
-        )
-    return read_bare(path)
 
+    path: Path
+    is_folder: bool
 
-def read_clip_log(path: Path) -> pa.Table | None:
-    """The clip log of a faces folder; None where there is none."""
-    log = path / "clips.parquet"
-    return read_table(log, CLIP_LOG, "dfdc-prep extract") if log.is_file() else None
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """What lies at a path; a path where nothing lies fails when its rows are read."""
+        return cls(path, path.is_dir())
 
+    def rows(self, name: str, made_by: str) -> pa.Table:
+        """The rows of the folder's table `name`, or of the bare table.
 
-def output(path: Path, name: str) -> Path:
-    """Where a command writes its table: into the faces folder, or here for a bare table."""
-    return path / f"{name}.parquet" if path.is_dir() else Path(f"{name}.csv")
+        Args:
+            name: a file name, such as `manifest.parquet`.
+            made_by: the command that writes it, for the message where it is missing.
+
+        Raises:
+            TableError: there is no such table, or it is wrong.
+        """
+        if self.is_folder:
+            return read_manifest(self.path / name, f"dfdc-prep {made_by}")
+        if not self.path.exists():
+            raise TableError(
+                f"expected a faces folder or a table at {self.path}, found nothing; "
+                f"run dfdc-prep {made_by} first, or give a CSV"
+            )
+        return read_bare(self.path)
+
+    def clip_log(self) -> pa.Table | None:
+        """The clip log of a faces folder; None where there is none."""
+        log = self.path / "clips.parquet"
+        return read_table(log, CLIP_LOG, "dfdc-prep extract") if log.is_file() else None
+
+    def output(self, name: str) -> Path:
+        """Where a command writes its table `name`: into the folder, or here for a bare table."""
+        return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")

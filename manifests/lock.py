@@ -41,8 +41,7 @@ def _taken(path: Path, guarded: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The other run may have removed the file between our opening and locking it.
-            if os.path.exists(path) and os.stat(path).st_ino == os.fstat(handle).st_ino:
+            if _lies_at(handle, path):
                 return handle
         except BlockingIOError:
             holder = os.read(handle, 200).decode(errors="replace").strip()
@@ -55,3 +54,11 @@ def _taken(path: Path, guarded: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
+
+
+def _lies_at(handle: int, path: Path) -> bool:
+    """Whether the other run did not remove the file between our opening and locking it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False

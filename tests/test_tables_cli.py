@@ -1,6 +1,8 @@
 """The commands of the tables, as a user runs them."""
 
+import importlib
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,6 +50,36 @@ def test_bare_tables_are_written_here(tmp_path: Path, monkeypatch: pytest.Monkey
     header, *rows = (tmp_path / "split.csv").read_text().splitlines()
     assert header == "video,label,original,family,split"
     assert len(rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "table", "decides"),
+    [
+        ("balance", "manifest.parquet", "manifests.balance.balance"),
+        ("split", "balanced.parquet", "manifests.split.assign"),
+    ],
+)
+def test_a_folder_removed_under_the_run_gets_no_table_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, table: str, decides: str
+) -> None:
+    faces = make_faces(tmp_path / "faces")
+    (faces / "balanced.parquet").rename(faces / table)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    module, _, name = decides.rpartition(".")
+    decide = getattr(importlib.import_module(module), name)
+
+    def removed_meanwhile(*values: object) -> object:
+        shutil.rmtree(faces)
+        return decide(*values)
+
+    monkeypatch.setattr(decides, removed_meanwhile)
+    found = CliRunner().invoke(main, [command, str(faces)])
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: the system refused")
+    assert list(here.iterdir()) == []
+    assert not faces.exists()
 
 
 @pytest.mark.parametrize(
