@@ -96,7 +96,7 @@ def small(
 def sealed(
     command: str, scene: Scene, folder: Path, share: float, size: int, seconds: float, wanted: dict
 ) -> tuple[str, str]:
-    """A disk that may only be read, from the start or, at a random moment, from then on."""
+    """A disk that may only be read; later it may be written."""
     with tmpfs(folder / "disk", _ENOUGH) as again:
         chosen = work(command, scene, folder / "disk")
         again("ro")
