@@ -1,8 +1,9 @@
 """The folder a run writes: its options, its lock, and the clearing of an older run."""
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from manifests.documents import parse_json, write_json
-from manifests.lock import lock
+from manifests.lock import folder_lock, lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -43,12 +44,18 @@ def versions() -> dict[str, str]:
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder if need be, and keep every other run out of it.
 
+    Two locks: one beside the folder, as for every folder that is written, and one in it, for a
+    folder that another machine or container sees below another parent.
+
     Raises:
         OutputError: it cannot be made or written, or another run is in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock(folder / LOCK_FILE, folder, keep=True):
+        # Where its parent may not be written, nobody can replace it as a whole.
+        replaceable = os.access(os.path.dirname(os.path.realpath(folder)), os.W_OK)
+        beside = folder_lock(folder) if replaceable else nullcontext()
+        with beside, lock(folder / LOCK_FILE, folder):
             yield
     except OSError as error:
         raise OutputError(
@@ -118,11 +125,19 @@ def _half_written(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.startswith(beside)]
 
 
+def strangers(folder: Path, finished: tuple[str, ...] = LEFT_BY_A_RUN) -> list[str]:
+    """The names in a folder that no run of ours leaves there, sorted.
+
+    Args:
+        finished: what a run leaves there on purpose.
+    """
+    ours = {LOCK_FILE, *finished, *(path.name for path in _half_written(folder))}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+
+
 def _refuse_strangers(folder: Path) -> None:
-    ours = {LOCK_FILE, *(path.name for path in _half_written(folder))}
-    strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours)
-    if strangers:
+    if odd := strangers(folder, finished=()):
         raise OutputError(
-            f"expected an empty folder or an earlier run at {folder}, found {strangers[0]}; "
+            f"expected an empty folder or an earlier run at {folder}, found {odd[0]}; "
             "name another folder"
         )

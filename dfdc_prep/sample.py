@@ -106,17 +106,21 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
         ValueError: fewer than two families.
     """
     plans = plan(families, seed)
-    if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
-        raise OutputError(
-            f"expected a new or empty folder for the sample, found {dest} in use; "
-            "name another or remove it"
-        )
     with whole_folder(dest) as draft:
+        _check_free(dest)
         _write_tree(draft, plans)
     entries = [entry for family in plans for entry in family.entries().values()]
     real = sum(entry["label"] == REAL for entry in entries)
     parts = len({family.part for family in plans})
     return SampleReport(dest, parts, families, real, len(entries) - real)
+
+
+def _check_free(dest: Path) -> None:
+    if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
+        raise OutputError(
+            f"expected a new or empty folder for the sample, found {dest} in use; "
+            "name another or remove it"
+        )
 
 
 def plan(families: int, seed: int) -> list[Family]:

@@ -11,14 +11,30 @@ from manifests.errors import OutputError
 
 
 @contextmanager
-def lock(path: Path, guarded: Path, *, keep: bool = False) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock beside a folder, which may be replaced or removed as a whole meanwhile.
+
+    Every command that writes a folder holds this one, so that no two of them write the same.
+    The folders above it are made if need be.
+
+    Raises:
+        OutputError: another run, named as far as it is known, writes the folder.
+        OSError: the lock cannot be made or opened.
+    """
+    target = Path(os.path.realpath(folder))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with lock(target.parent / f".{target.name}.lock", folder):
+        yield
+
+
+@contextmanager
+def lock(path: Path, guarded: Path) -> Iterator[None]:
     """Hold the lock that is this file, which is made if need be and removed at the end.
 
     What a killed run leaves of it holds nobody back.
 
     Args:
         guarded: what nobody else may write meanwhile, for the message.
-        keep: leave the file where it is, for a lock inside the folder it guards.
 
     Raises:
         OutputError: another run, named as far as it is known, holds it.
@@ -31,8 +47,9 @@ def lock(path: Path, guarded: Path, *, keep: bool = False) -> Iterator[None]:
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
     finally:
-        if not keep:
-            path.unlink(missing_ok=True)
+        if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
+            with suppress(OSError):  # a disk that may only be read now: the next run clears it
+                path.unlink()
         os.close(handle)
 
 
@@ -41,6 +58,7 @@ def _taken(path: Path, guarded: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other run may have removed the file between our opening and locking it.
             if _lies_at(handle, path):
                 return handle
         except BlockingIOError:
@@ -57,8 +75,7 @@ def _taken(path: Path, guarded: Path) -> int:
 
 
 def _lies_at(handle: int, path: Path) -> bool:
-    """Whether the other run did not remove the file between our opening and locking it."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
-    except FileNotFoundError:
+    except OSError:
         return False

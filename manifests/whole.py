@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from manifests.errors import OutputError
-from manifests.lock import lock
+from manifests.lock import folder_lock, lock
 
 
 @contextmanager
@@ -45,8 +45,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(target))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with lock(target.with_name(f".{target.name}.lock"), target), _written(target) as partial:
+        with folder_lock(target), _written(target) as partial:
             yield partial
     except OSError as error:
         raise OutputError(

@@ -173,6 +173,7 @@ def test_a_folder_with_other_things_is_left_alone(run: Extract, pair: Path, tmp_
     with pytest.raises(OutputError, match=r"found thesis\.txt"):
         run(pair, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear to me"
+    assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
 
 
 def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import OutputError
+from manifests.lock import lock
 from manifests.whole import whole_file, whole_folder
 
 HALF = ".table.csv.half.csv"
@@ -82,3 +83,16 @@ def test_what_killed_runs_left_of_a_folder_is_cleared(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "out") as folder:
         (folder / "new.txt").touch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["new.txt", "out"]
+
+
+def test_a_lock_that_somebody_removed_does_not_take_another_with_it(tmp_path: Path) -> None:
+    path = tmp_path / ".out.lock"
+    first = lock(path, tmp_path)
+    first.__enter__()
+    path.unlink()
+    with lock(path, tmp_path):
+        first.__exit__(None, None, None)
+        assert path.exists()
+        with pytest.raises(OutputError, match="found process"), lock(path, tmp_path):
+            pass
+    assert not path.exists()

@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from manifests.documents import parse_json, write_json
-from manifests.lock import lock
 from manifests.whole import whole_file
 from training.errors import TrainingError
 
@@ -129,18 +127,6 @@ class Run:
             writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep every other training out of the folder, by a lock beside it.
-
-        Raises:
-            OutputError: another one is in it.
-        """
-        target = Path(os.path.realpath(self.folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with lock(target.with_name(f".{target.name}.lock"), self.folder):
-            yield
 
     def begin(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         """Make the folder, or go on in it where it holds the same run.

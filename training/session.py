@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from manifests.lock import folder_lock
 from training import data, devices, evaluation, loop, recipes, report, weights
 from training.run import Run
 
@@ -60,7 +61,7 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
         session.steps_per_epoch,
         found,
     )
-    with run.alone():
+    with folder_lock(run.folder):
         run.begin(config, fresh=session.fresh)
         loop.train(plan, run, say)
         said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)

@@ -27,7 +27,7 @@ def difference(found: dict[str, str], wanted: dict[str, str]) -> str:
 def litter(folder: Path) -> str:
     """What a finished run left lying about in its folder or beside it; "" where nothing."""
     hidden = [path.name for path in folder.parent.glob(".*")]
-    hidden += [path.name for path in folder.rglob(".*") if path.name != ".lock"]
+    hidden += [path.name for path in folder.rglob(".*")]
     return f"{hidden[0]} was left behind" if hidden else ""
 
 

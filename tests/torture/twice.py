@@ -1,4 +1,4 @@
-"""Two runs on one output folder: the second refuses at once and names the first."""
+"""Two runs on one output folder: the second refuses at once, and names the first."""
 
 import os
 import random
@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import permutations
 
 from tests.torture.command import PATIENCE, ended, run, started
 from tests.torture.folders import difference
@@ -15,24 +16,30 @@ from tests.torture.scene import Scene
 from tests.torture.trial import Trial
 
 COMMANDS = ("extract", "import", "balance", "shard", "fit")
+#: Those that write a whole folder, each of which may meet another one at work on its own.
+_OF_FOLDERS = ("extract", "import", "shard", "fit")
 #: Where a command says that it is writing, relative to the folder its output lies in.
 _LOCKS = ("out/.lock", ".out.lock", "out/.balanced.parquet.lock")
 
 
 def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
-    """Each command, twice at once; the first must not be disturbed."""
-    for command in COMMANDS[:4] if short else COMMANDS:
-        _, wanted = undisturbed(command, scene)
-        end, why = _twice(work(command, scene, scene.place("twice")), wanted)
-        yield Trial("twice", f"{command} twice", end, why)
+    """Each command twice at once, and each beside another; the first must not be disturbed."""
+    names = [name for name in COMMANDS if not (short and name == "fit")]
+    known = {name: undisturbed(name, scene)[1] for name in names}
+    pairs = [(name, name) for name in names]
+    pairs += permutations([name for name in _OF_FOLDERS if name in names], 2)
+    for first, second in pairs:
+        folder = scene.place("twice")
+        chosen = [work(name, scene, folder) for name in (first, second)]
+        yield Trial("twice", f"{second} beside {first}", *_twice(*chosen, known[first]))
 
 
-def _twice(chosen: Work, wanted: dict[str, str]) -> tuple[str, str]:
+def _twice(chosen: Work, other: Work, wanted: dict[str, str]) -> tuple[str, str]:
     folder = chosen.out.parent
     with started(chosen.words, folder) as first:
         if not _stopped_as_it_writes(first, chosen):
             return "skipped", "the first was done before it was seen to write"
-        second = run(chosen.words, folder)
+        second = run(other.words, folder)
         os.killpg(first.pid, signal.SIGCONT)
         done = ended(first)
     if fault := done.fault((0,)):
@@ -41,7 +48,8 @@ def _twice(chosen: Work, wanted: dict[str, str]) -> tuple[str, str]:
         return "lost", odd
     if fault := second.fault((1,)):
         return fault[0], f"the second: {fault[1]}"
-    if f"process {first.pid}" not in second.err:
+    # Another command may see what the first has laid there before it asks for the lock.
+    if other.words == chosen.words and f"process {first.pid}" not in second.err:
         return "lost", f"does not name the first: {second.err!a}"
     return "survived", ""
 
