@@ -153,7 +153,11 @@ def extract(
 @click.argument("crops_dir", type=Place())
 @click.argument("metadata_csv", type=Place())
 @click.argument("out", type=Place(), default="faces")
-@click.option("--overwrite", is_flag=True, help="Replace a faces folder of another table.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace a faces folder of another table, and what was chosen from it.",
+)
 @click.pass_context
 def import_(
     ctx: click.Context, crops_dir: Path, metadata_csv: Path, out: Path, overwrite: bool

@@ -4,6 +4,7 @@ The images are hard-linked, or copied where the folder lies on another disk; the
 encoded anew. They keep their places: `<folder>/a/b.jpg` becomes `crops/<part>/a/b.jpg`.
 """
 
+import filecmp
 import hashlib
 import json
 import os
@@ -26,13 +27,16 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.images import SIDE, describe
 from dfdc_prep.imported import Imported, clip_log, manifest, place
 from dfdc_prep.matching import Matches, match
+from dfdc_prep.run_folder import LOCK_FILE, strangers
 from manifests.bare import read_bare
 from manifests.documents import parse_json
 from manifests.files import write_table
 from manifests.metadata import metadata
 from manifests.whole import whole_folder
 
-RUN_FILE = "run.json"
+RUN_FILE, MANIFEST = "run.json", "manifest.parquet"
+#: What other commands choose from an import's crops.
+_CHOSEN = ("balanced.parquet", "split.parquet")
 #: A crop larger than this is not read, bytes.
 _LARGEST = 50_000_000
 
@@ -74,13 +78,16 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         source: the folder of crops, 224x224 PNG or JPEG, RGB or grey, however deep.
         csv: a bare table (`manifests.bare`); images are found by its `path`, relative to
             `source` or to the table's folder, or by the stem of its video.
-        out: the faces folder; appears whole, or not at all.
-        overwrite: replace a faces folder that another table or `extract` made.
+        out: the faces folder; appears whole, or not at all. Tables chosen from the same crops
+            stay in it.
+        overwrite: replace a faces folder that another table or `extract` made, with the tables
+            chosen from its crops.
 
     Raises:
         TableError, SourceError: the table or the folder is none, or a name is hostile.
         OptionsDiffer: `out` was made otherwise, and `overwrite` is not set.
-        OutputError: `out` is no faces folder, or cannot be written.
+        OutputError: `out` is no faces folder, holds other files or tables chosen from other
+            crops, or cannot be written.
     """
     table = read_bare(csv)
     run = _run(csv)
@@ -88,14 +95,17 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
     matches = match(table, images(source), prefix)
     with whole_folder(out) as folder:
+        _check_free(source, out, run, overwrite)  # again, now that nobody else writes it
         checked = list(_take_over(table, matches, source, folder))
         _check_some(checked, source)
         crops = manifest(table, [one for one in checked if one.fault is None])
         log = clip_log(table, matches, checked)
         write_table(log, folder / "clips.parquet")
-        write_table(crops, folder / "manifest.parquet")
+        write_table(crops, folder / MANIFEST)
         write_table(metadata(crops), folder / "metadata.csv")
         (folder / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n")
+        if not overwrite:
+            _keep_chosen(out, folder)
     return ImportReport(
         crops.num_rows,
         log.num_rows,
@@ -162,7 +172,7 @@ def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -
             f"expected {out} to lie outside the folder of crops {source}, found one inside the "
             f"other; name another folder"
         )
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and set(os.listdir(out)) <= {LOCK_FILE}):
         return
     try:
         earlier = parse_json((out / RUN_FILE).read_bytes())["options"]
@@ -176,6 +186,28 @@ def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -
             f"expected {out} to be an import of the same table, found it made with other options "
             f"(table_sha256); name another folder or use --overwrite"
         )
+    if odd := strangers(out):
+        raise OutputError(
+            f"expected nothing but a faces folder at {out}, which is replaced as a whole, found "
+            f"{odd[0]}; take it out or name another folder"
+        )
+
+
+def _keep_chosen(earlier: Path, folder: Path) -> None:
+    """Take over what was chosen from the crops of an earlier import, if they are the same."""
+    for name in _CHOSEN:
+        if not (earlier / name).is_file():
+            continue
+        try:
+            same = filecmp.cmp(earlier / MANIFEST, folder / MANIFEST, shallow=False)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise OutputError(
+                f"expected the crops that {earlier / name} was chosen from, found others; "
+                "name another folder or use --overwrite"
+            )
+        shutil.copyfile(earlier / name, folder / name)
 
 
 def _check_some(checked: list[Imported], source: Path) -> None:

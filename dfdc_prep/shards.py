@@ -7,6 +7,7 @@ The same manifest and options give the same bytes, whatever the number of cores.
 
 import hashlib
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,11 @@ from dfdc_prep import __version__, tfds
 from dfdc_prep.content import COLUMNS, content
 from dfdc_prep.crew import Crew
 from dfdc_prep.croissant import CROISSANT, croissant
-from dfdc_prep.errors import OptionsDiffer
+from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.images import Crops
-from dfdc_prep.layout import lay_out, runs
+from dfdc_prep.layout import DATASET, lay_out, runs
 from dfdc_prep.progress import RecordBar
-from dfdc_prep.sums import file_sha256, write_sums
+from dfdc_prep.sums import SUMS, file_sha256, write_sums
 from dfdc_prep.tfrecord import FRAMING, encode, frame
 from manifests.documents import parse_json
 from manifests.files import read_manifest, write_table
@@ -34,6 +35,8 @@ from manifests.words import LABELS
 #: Bytes of a record beside the image and its framing, about: names and numbers.
 _TEXT = 250
 TOOL = "dfdc-prep"
+_INDEX = {tfds.MANIFEST, tfds.METADATA, tfds.INFO, tfds.FEATURES, tfds.LABEL_NAMES, CROISSANT, SUMS}
+_SHARD_FILE = re.compile(rf"{DATASET}-.+\.tfrecord-\d{{5}}-of-\d{{5}}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
         TableError: no balanced manifest, or one that is no manifest.
         ShardError: a crop is missing, altered, no 224x224 image, or lies elsewhere.
         OptionsDiffer: `shards` holds something else, and `overwrite` is not set.
-        OutputError: the place cannot be written, or another run is writing it.
+        OutputError: `shards` holds other files as well, it cannot be written, or another run is
+            writing it.
     """
     source = faces / "balanced.parquet"
     table = read_manifest(source, made_by="dfdc-prep balance")
@@ -96,6 +100,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     order = tuple(name for name, _ in options.plan.fractions)
     laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
     with whole_folder(shards) as folder:
+        _is_there(shards, metadata, options.overwrite)  # again, now that nobody else writes it
         written = _write_records(laid, crops, folder, options.workers)
         _write_index(laid, written, metadata, folder)
     return _report(shards, laid, assignment.text())
@@ -129,13 +134,26 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
             f"expected {shards} to be free or to hold shards, found something else; "
             "choose another folder, or remove this one"
         )
-    if overwrite or found == metadata:
-        return not overwrite
+    if found == metadata and not overwrite:
+        return True
+    if overwrite:
+        _refuse_strangers(shards)
+        return False
     differs = sorted(key for key in metadata if found.get(key) != metadata[key])
     raise OptionsDiffer(
         f"expected {shards} to hold shards of the same manifest and options, found another "
         f"{' and '.join(differs)}; add --overwrite to replace it"
     )
+
+
+def _refuse_strangers(shards: Path) -> None:
+    """Refuse to replace a folder that holds a file no run of ours wrote."""
+    names = sorted(set(os.listdir(shards)) - _INDEX)
+    if odd := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
+        raise OutputError(
+            f"expected nothing but shards at {shards}, which is replaced as a whole, found "
+            f"{odd[0]}; take it out or name another folder"
+        )
 
 
 @dataclass(frozen=True)

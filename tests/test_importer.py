@@ -137,6 +137,31 @@ def test_the_same_again_gives_the_same_bytes_and_another_table_is_refused(kaggle
     assert counts["crops"] == 1
 
 
+def test_what_was_chosen_from_the_same_crops_stays(kaggle: Path) -> None:
+    _, faces = run(kaggle)
+    chosen = [faces / "balanced.parquet", faces / "split.parquet"]
+    for path in chosen:
+        path.write_bytes(path.name.encode())
+    run(kaggle)
+    assert [path.read_bytes() for path in chosen] == [path.name.encode() for path in chosen]
+    (kaggle / "faces_224" / "aa.jpg").unlink()
+    with pytest.raises(OutputError, match=r"the crops that .*balanced.parquet was chosen from"):
+        run(kaggle)
+    assert all(path.is_file() for path in chosen)
+    assert (faces / "crops" / "imported" / "aa.jpg").is_file()
+    run(kaggle, overwrite=True)
+    assert not any(path.exists() for path in chosen)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_laid_into_the_folder_is_never_removed(kaggle: Path, overwrite: bool) -> None:
+    _, faces = run(kaggle)
+    (faces / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+        run(kaggle, overwrite=overwrite)
+    assert (faces / "thesis.txt").read_text() == "years of work"
+
+
 def test_a_folder_of_others_is_left_alone(kaggle: Path) -> None:
     mine = kaggle / "faces" / "thesis.txt"
     mine.parent.mkdir()

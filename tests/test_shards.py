@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -162,6 +163,17 @@ def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Pat
     with pytest.raises(OptionsDiffer, match="found something else"):
         write_shards(faces, tmp_path, ShardOptions(PLAN, overwrite=True))
     assert (tmp_path / "thesis.txt").read_text() == "four years"
+
+
+def test_a_file_laid_beside_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    write_shards(faces, shards, OPTIONS)
+    (shards / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+        write_shards(faces, shards, replace(OPTIONS, overwrite=True))
+    assert (shards / "thesis.txt").read_text() == "years of work"
+    (shards / "thesis.txt").unlink()
+    write_shards(faces, shards, replace(OPTIONS, overwrite=True))
 
 
 def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
