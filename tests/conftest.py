@@ -1,11 +1,15 @@
 """What several tests share: the folder of real data beside the checkout, if it is there."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A shell's background job ignores interrupts, and so would every command the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-import os
 import resource
 import zipfile
 
@@ -7,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from manifests.errors import OutputError, out_of_memory
+from manifests.errors import out_of_memory
 from training import checkpoints
 from training.errors import TrainingError
 from training.model import HEAD
@@ -194,13 +193,6 @@ def test_a_run_killed_as_it_began_begins_again(tmp_path):
     (run.folder / ".config.json.half.json").write_text("{")
     run.begin({"recipe": {}}, fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
-
-
-def test_a_second_training_in_the_folder_names_the_first(tmp_path):
-    run = Run(tmp_path / "run")
-    with run.alone(), pytest.raises(OutputError, match=rf"process {os.getpid()} on"), run.alone():
-        pass
-    assert not list(tmp_path.iterdir())
 
 
 def test_logs_that_outlived_their_folder_do_not_keep_the_next_run_out(tmp_path):

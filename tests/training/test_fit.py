@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as sk
 
+from manifests.errors import OutputError
+from manifests.lock import folder_lock
 from tests.training.conftest import SMALL
 from training import checkpoints, devices, loop, session
 from training.errors import TrainingError
@@ -125,6 +127,15 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
     with pytest.raises(TrainingError, match="found other files"):
         Run(tmp_path).begin({"recipe": {}}, fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_second_training_in_the_folder_names_the_first(fit, tmp_path):
+    with (
+        folder_lock(tmp_path / "run"),
+        pytest.raises(OutputError, match=rf"process {os.getpid()} on"),
+    ):
+        fit("run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_going_on_removes_what_a_kill_left_half_written(tmp_path):
