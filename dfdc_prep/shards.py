@@ -27,6 +27,7 @@ from dfdc_prep.sums import SUMS, file_sha256, write_sums
 from dfdc_prep.tfrecord import FRAMING, encode, frame
 from manifests.documents import parse_json
 from manifests.files import read_manifest, write_table
+from manifests.lock import clear_folder_lock
 from manifests.schema import SHARDED
 from manifests.split import SplitPlan, assign
 from manifests.whole import whole_folder
@@ -93,6 +94,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     metadata = _metadata(source, options)
     assignment = assign(table, options.plan)
     if _is_there(shards, metadata, options.overwrite):
+        clear_folder_lock(shards)  # of a run that was killed when all but this was done
         laid = read_manifest(shards / tfds.MANIFEST, "dfdc-prep shard --overwrite", SHARDED)
         return _report(shards, laid, assignment.text(), already_there=True)
     crops = Crops(os.path.realpath(faces), options.image_format, options.quality)

@@ -21,10 +21,23 @@ def folder_lock(folder: Path) -> Iterator[None]:
         OutputError: another run, named as far as it is known, writes the folder.
         OSError: the lock cannot be made or opened.
     """
-    target = Path(os.path.realpath(folder))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with lock(target.parent / f".{target.name}.lock", folder):
+    path = _beside(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock(path, folder):
         yield
+
+
+def clear_folder_lock(folder: Path) -> None:
+    """Remove what a killed run left of the lock beside a folder that needs no more writing."""
+    path = _beside(folder)
+    if path.exists():
+        with suppress(OutputError, OSError), lock(path, folder):
+            pass
+
+
+def _beside(folder: Path) -> Path:
+    target = Path(os.path.realpath(folder))
+    return target.parent / f".{target.name}.lock"
 
 
 @contextmanager
@@ -47,10 +60,19 @@ def lock(path: Path, guarded: Path) -> Iterator[None]:
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
     finally:
-        if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
-            with suppress(OSError):  # a disk that may only be read now: the next run clears it
-                path.unlink()
-        os.close(handle)
+        try:
+            _remove(path, handle)
+        except KeyboardInterrupt:  # it fell into the removal, which is soon done
+            _remove(path, handle)
+            raise
+        finally:
+            os.close(handle)
+
+
+def _remove(path: Path, handle: int) -> None:
+    if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
+        with suppress(OSError):  # a disk that may only be read now: the next run clears it
+            path.unlink()
 
 
 def _taken(path: Path, guarded: Path) -> int:

@@ -147,6 +147,13 @@ def test_the_same_command_twice_says_it_is_there(faces: Path, tmp_path: Path) ->
     assert (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns == before
 
 
+def test_the_lock_of_a_run_killed_at_its_very_end_is_cleared(faces: Path, tmp_path: Path) -> None:
+    write_shards(faces, tmp_path / "shards", OPTIONS)
+    (tmp_path / ".shards.lock").write_text("process 1 on nowhere")
+    assert write_shards(faces, tmp_path / "shards", OPTIONS).already_there
+    assert os.listdir(tmp_path) == ["shards"]
+
+
 def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path: Path) -> None:
     write_shards(faces, tmp_path / "shards", OPTIONS)
     before = sums(tmp_path / "shards")

@@ -96,3 +96,19 @@ def test_a_lock_that_somebody_removed_does_not_take_another_with_it(tmp_path: Pa
         with pytest.raises(OutputError, match="found process"), lock(path, tmp_path):
             pass
     assert not path.exists()
+
+
+def test_an_interrupt_that_falls_into_the_end_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = os.path.samestat
+    struck = iter([KeyboardInterrupt])
+
+    def interrupted(*found: os.stat_result) -> bool:
+        for error in struck:
+            raise error
+        return looked(*found)
+
+    with pytest.raises(KeyboardInterrupt), lock(tmp_path / ".out.lock", tmp_path):
+        monkeypatch.setattr(os.path, "samestat", interrupted)
+    assert not list(tmp_path.iterdir())
