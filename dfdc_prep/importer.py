@@ -27,14 +27,14 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.images import SIDE, describe
 from dfdc_prep.imported import Imported, clip_log, manifest, place
 from dfdc_prep.matching import Matches, match
-from dfdc_prep.run_folder import LOCK_FILE, strangers
+from dfdc_prep.run_folder import LOCK_FILE, RUN_FILE, strangers
 from manifests.bare import read_bare
 from manifests.documents import parse_json
 from manifests.files import write_table
 from manifests.metadata import metadata
 from manifests.whole import whole_folder
 
-RUN_FILE, MANIFEST = "run.json", "manifest.parquet"
+MANIFEST = "manifest.parquet"
 #: What other commands choose from an import's crops.
 _CHOSEN = ("balanced.parquet", "split.parquet")
 #: A crop larger than this is not read, bytes.

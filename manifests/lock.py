@@ -14,7 +14,7 @@ from manifests.errors import OutputError
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the lock beside a folder, which may be replaced or removed as a whole meanwhile.
 
-    Every command that writes a folder holds this one, so that no two of them write the same.
+    Whoever makes or replaces a folder holds this one, so that no two of them write the same.
     The folders above it are made if need be.
 
     Raises:
@@ -31,6 +31,7 @@ def clear_folder_lock(folder: Path) -> None:
     """Remove what a killed run left of the lock beside a folder that needs no more writing."""
     path = _beside(folder)
     if path.exists():
+        # Another run may hold it, or the disk may only be read: then it stays.
         with suppress(OutputError, OSError), lock(path, folder):
             pass
 
@@ -70,8 +71,8 @@ def lock(path: Path, guarded: Path) -> Iterator[None]:
 
 
 def _remove(path: Path, handle: int) -> None:
-    if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
-        with suppress(OSError):  # a disk that may only be read now: the next run clears it
+    with suppress(OSError):  # a disk that may only be read now: the next run clears it
+        if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
             path.unlink()
 
 
@@ -99,5 +100,5 @@ def _taken(path: Path, guarded: Path) -> int:
 def _lies_at(handle: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
-    except OSError:
+    except FileNotFoundError:
         return False

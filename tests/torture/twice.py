@@ -1,4 +1,4 @@
-"""Two runs on one output folder: the second refuses at once, and names the first."""
+"""Two runs on one output folder: the second refuses at once; of one command, it names the first."""
 
 import os
 import random
