@@ -1,5 +1,6 @@
 """Reads a DFDC tree into clips and families. Opens no clip."""
 
+import errno
 import json
 import os
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_prep.errors import SourceError
+from dfdc_prep.source_file import unreachable
 from manifests.words import FAKE, LABELS, REAL
 
 METADATA = "metadata.json"
@@ -111,6 +113,7 @@ def read_catalog(source: Path, limit: int | None = None) -> Catalog:
     Raises:
         SourceError: no such folder, no metadata.json in it, one that cannot be used, or
             one that names a clip by a path.
+        SourceUnreachable: a clip cannot be looked at.
     """
     if not source.is_dir():
         raise SourceError(f"expected {SHAPE}, found no folder {source}; give its path")
@@ -226,14 +229,17 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 def _read_part(name: str, folder: Path) -> _Part:
     metadata = folder / METADATA
     entries = [_entry(metadata, video, said) for video, said in _load(metadata).items()]
+    named = {entry.video for entry in entries}
     sizes: dict[str, int] = {}
     with os.scandir(folder) as files:
         for file in files:
             try:
                 if file.is_file():
                     sizes[file.name] = file.stat().st_size
-            except OSError:
-                sizes[file.name] = -1  # a link to itself: there, and unreadable
+            except OSError as error:
+                # A link to itself leads to no file, as one to nowhere does.
+                if file.name in named and error.errno != errno.ELOOP:
+                    raise unreachable(Path(file.path), error) from error
     return _Part(name, str(folder), entries, sizes)
 
 

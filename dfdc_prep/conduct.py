@@ -12,9 +12,10 @@ from pathlib import Path
 
 from dfdc_prep.catalog import Clip, Family
 from dfdc_prep.detectors import DetectorChoice
-from dfdc_prep.errors import OutputError
+from dfdc_prep.errors import OutputError, SourceUnreachable
 from dfdc_prep.faces import Boxes, ClipResult, CropOptions, crop_folder
 from dfdc_prep.family import FamilyWork
+from dfdc_prep.source_file import check_reachable
 from dfdc_prep.worker import extract_here, prepare
 from dfdc_prep.workers import LocalWorkers, PoolBroken, WorkerDied, Workers, WorkerTimeout
 
@@ -52,6 +53,7 @@ def conduct(
 
     Raises:
         OutputError: a worker cannot write below `out`.
+        SourceUnreachable: a clip cannot be read, through no fault of its bytes.
         WorkersError: workers cannot be started, or do not live.
     """
     pool = LocalWorkers(workers, timeout, prepare, (out, options, choice))
@@ -126,6 +128,8 @@ class _Conductor:
             result = self._failed(
                 flight, "timeout", f"not done in {self._timeout:g} s; give more by --timeout"
             )
+        except SourceUnreachable:
+            raise
         except OSError as error:
             raise OutputError(
                 f"expected to write crops below {self._out}, found {error.strerror or error}; "
@@ -136,6 +140,8 @@ class _Conductor:
         flight.work.take(flight.clip, result)
 
     def _failed(self, flight: _Flight, status: str, reason: str) -> ClipResult:
+        """The result of a clip that ended its worker, if its source is there still."""
+        check_reachable(Path(flight.clip.path))
         shutil.rmtree(crop_folder(self._out, flight.clip), ignore_errors=True)
         text = f"{flight.clip.video}: {reason}".splitlines()[0]
         return ClipResult(status, text, self._options.frames)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfdc_prep.detectors.face import Face
 from dfdc_prep.errors import DfdcPrepError
-from dfdc_prep.video import Image
+from dfdc_prep.picture import Image
 
 SIZE = 224
 MARGIN = 0.3

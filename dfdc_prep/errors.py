@@ -4,6 +4,7 @@
     ├── TableError                a manifest, clip log or CSV is wrong (manifests.errors)
     │   └── NotEnoughRows         a class has fewer rows than asked for
     ├── SourceError               no DFDC tree, a broken metadata.json, a hostile name
+    │   └── SourceUnreachable     a clip cannot be read, through no fault of its bytes
     ├── OutputError               the output cannot be written, or is in use (manifests.errors)
     │   └── OptionsDiffer         the output was begun with other options
     ├── ModelError                a detector's weights are missing, unreachable or altered
@@ -26,6 +27,7 @@ __all__ = [
     "OutputError",
     "ShardError",
     "SourceError",
+    "SourceUnreachable",
     "TableError",
     "WorkersError",
 ]
@@ -33,6 +35,10 @@ __all__ = [
 
 class SourceError(DfdcPrepError):
     """The source is no DFDC tree, its metadata.json cannot be used, or names a hostile path."""
+
+
+class SourceUnreachable(SourceError):
+    """The system does not let a clip be read: its disk is gone, stale, failing or forbidden."""
 
 
 class OptionsDiffer(OutputError):

@@ -13,10 +13,12 @@ from typing import Any
 from dfdc_prep import crops
 from dfdc_prep.catalog import Clip
 from dfdc_prep.detectors import Detector, Face
+from dfdc_prep.detectors.face import iou
 from dfdc_prep.errors import ClipError
+from dfdc_prep.picture import Frame, Image
 from dfdc_prep.sampling import EVEN, choose
-from dfdc_prep.tracking import follow, iou
-from dfdc_prep.video import Frame, Image, Video, open_clip
+from dfdc_prep.tracking import follow
+from dfdc_prep.video import Video, open_clip
 from manifests.words import REAL
 
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
@@ -115,8 +117,9 @@ def extract_clip(
         shared: boxes of a relative, or None to detect.
 
     Raises:
-        OSError: the output cannot be written. What is wrong with the clip raises nothing:
-            it is the result's status.
+        OSError: the output cannot be written.
+        SourceUnreachable: the clip cannot be read, through no fault of its bytes. What is
+            wrong with them raises nothing: it is the result's status.
     """
     started = time.perf_counter()
     try:
@@ -177,12 +180,23 @@ def _cut_detected(
     video: Video, wanted: Sequence[int], options: CropOptions, detector: Detector
 ) -> list[_CutFrame]:
     """Detect on every frame, and keep the faces that time agrees on."""
-    frames = [_cut(frame, detector.detect(frame), options) for frame in video.frames(wanted)]
+    frames = []
+    found: list[Face] = []
+    for frame in video.frames(wanted):
+        # Where every face counts, so does one that only a full look shows.
+        found = _detect(frame, detector, () if options.faces == ALL else found)
+        frames.append(_cut(frame, found, options))
     chosen = follow([[cut.face for cut in frame.cuts] for frame in frames], options.faces == ALL)
     return [
         replace(frame, cuts=[frame.cuts[i] for i in kept])
         for frame, kept in zip(frames, chosen, strict=True)
     ]
+
+
+def _detect(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
+    """The faces of a frame; those of an earlier one save most of the work where they are there."""
+    again = detector.detect_again(frame, before) if before else None
+    return detector.detect(frame) if again is None else again
 
 
 def _cut_at(
@@ -200,7 +214,7 @@ def _cut_at(
         if (frame.width, frame.height) != (shared.width, shared.height):
             return None
         boxes = faces[frame.index]
-        if frame.index in checked and not _confirmed(boxes, detector.detect(frame)):
+        if frame.index in checked and not _confirmed(boxes, _detect(frame, detector, boxes)):
             return None
         frames.append(_cut(frame, boxes, options))
     return frames

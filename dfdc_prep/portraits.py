@@ -18,7 +18,7 @@ from skimage import data
 
 from dfdc_prep.detectors.dlib_faces import face_recognition_api
 from dfdc_prep.errors import SourceError
-from dfdc_prep.video import Image
+from dfdc_prep.picture import Image
 
 Points: TypeAlias = npt.NDArray[np.float64]
 Landmarks: TypeAlias = dict[str, list[tuple[int, int]]]

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from dfdc_prep.crew import Crew
 from dfdc_prep.errors import OutputError
+from dfdc_prep.picture import Image
 from dfdc_prep.portraits import Swap, portraits, swap_face
 from dfdc_prep.scenes import Scene
-from dfdc_prep.video import Image
 from manifests.whole import whole_folder
 from manifests.words import FAKE, REAL
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_prep.picture import Image
 from dfdc_prep.portraits import Portrait
-from dfdc_prep.video import Image
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 

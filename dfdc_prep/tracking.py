@@ -1,15 +1,9 @@
 """Follows the faces of a clip through its frames. Pure: detections in, chosen ones out."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dfdc_prep.detectors.face import Face
-
-#: Two boxes are of one face where their middles are within this many face sizes ...
-_NEAR = 1.0
-#: ... and neither is this many times the other's size.
-_GROWTH = 2.0
+from dfdc_prep.detectors.face import Face, distance, near
 
 
 @dataclass
@@ -24,15 +18,6 @@ class _Track:
         self.members[frame] = index
         self.last = face
         self.area += face.area
-
-
-def iou(a: Face, b: Face) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
-    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (a.area + b.area - width * height)
 
 
 def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[list[int]]:
@@ -85,10 +70,10 @@ def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:
     tracks: list[_Track] = []
     for number, faces in enumerate(frames):
         pairs = sorted(
-            (distance, t, i)
+            (distance(track.last, face), t, i)
             for t, track in enumerate(tracks)
             for i, face in enumerate(faces)
-            if (distance := _distance(track.last, face)) <= _NEAR
+            if near(track.last, face)
         )
         linked: set[int] = set()
         for _, t, i in pairs:
@@ -100,16 +85,6 @@ def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:
                 tracks.append(_Track(face))
                 tracks[-1].add(number, i, face)
     return tracks
-
-
-def _distance(a: Face, b: Face) -> float:
-    """Distance of two boxes' middles in units of the larger one; infinite where sizes differ."""
-    small, large = sorted((math.sqrt(a.area), math.sqrt(b.area)))
-    if large > _GROWTH * small:
-        return math.inf
-    dx = (a.x + a.w / 2) - (b.x + b.w / 2)
-    dy = (a.y + a.h / 2) - (b.y + b.h / 2)
-    return math.hypot(dx, dy) / large
 
 
 def _largest(faces: Sequence[Face]) -> int:

@@ -8,177 +8,130 @@ but x264 lets P-frames refer to B-frames: on the clips measured, all but the fir
 pictures then come out smeared, 20 to 47 dB from the true ones.)
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import groupby
+from contextlib import closing, contextmanager, suppress
+from itertools import chain, dropwhile
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, TypeAlias
 
 import av
 import av.logging
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.h264 import is_reference, length_size
-from dfdc_prep.timeline import Timeline
-
-#: An image: height x width x 3, RGB, 0 to 255.
-Image = NDArray[np.uint8]
+from dfdc_prep.h264 import length_size, picture_kind
+from dfdc_prep.picture import Frame
+from dfdc_prep.source_file import SourceFile
+from dfdc_prep.timeline import Packet, Stretch, Timeline, timeline_of
 
 #: A frame with more pixels than 8K is refused before it is decoded.
 MAX_PIXELS = 7680 * 4320
 
-#: Codecs whose decoder drops exactly the non-reference frames when told to, and which
-#: carry parameter sets in their packets.
-_H264 = frozenset({"h264"})
+#: The codec whose packets tell what refers to them, whose decoder drops exactly the
+#: non-reference frames when told to, and which carries parameter sets in its packets.
+_H264 = "h264"
+#: Containers that find a packet by its time, as FFmpeg names them.
+_SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 #: Containers that keep no presentation times: frames are counted as they come out.
-_COUNTED_CONTAINERS = frozenset({"avi"})
+_COUNTED = frozenset({"avi"})
+
+#: PyAV's stubs make generic what its classes are not.
+VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 
 av.logging.set_level(av.logging.PANIC)
-
-
-class Picture(Protocol):
-    """What a detector looks at: an image that can be had at several sizes."""
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def height(self) -> int: ...
-
-    def rgb(self, long_side: int | None = None) -> Image:
-        """The image, scaled down to `long_side` pixels where it is larger."""
-        ...
-
-
-def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """Width and height once the longer side is at most `long_side`; never larger than before."""
-    longer = max(width, height)
-    if long_side is None or longer <= long_side:
-        return width, height
-    scale = long_side / longer
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-@dataclass(frozen=True)
-class Still:
-    """A picture that is already an array."""
-
-    image: Image
-
-    @property
-    def width(self) -> int:
-        return int(self.image.shape[1])
-
-    @property
-    def height(self) -> int:
-        return int(self.image.shape[0])
-
-    def rgb(self, long_side: int | None = None) -> Image:
-        size = scaled_size(self.width, self.height, long_side)
-        if size == (self.width, self.height):
-            return self.image
-        return cv2.resize(self.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One decoded frame, upright. Converting to RGB waits until it is asked for.
-
-    Attributes:
-        index: position in presentation order, from zero.
-        time_s: presentation time in seconds from the clip's first frame.
-    """
-
-    index: int
-    time_s: float
-    decoded: av.VideoFrame
-
-    @property
-    def _quarter_turns(self) -> int:
-        """Counter-clockwise quarter turns that make the frame upright."""
-        return round(self.decoded.rotation / 90) % 4
-
-    @property
-    def width(self) -> int:
-        return self.decoded.height if self._quarter_turns % 2 else self.decoded.width
-
-    @property
-    def height(self) -> int:
-        return self.decoded.width if self._quarter_turns % 2 else self.decoded.height
-
-    def rgb(self, long_side: int | None = None) -> Image:
-        """RGB uint8, height x width x 3; scaled by area in the step that converts it."""
-        width, height = scaled_size(self.decoded.width, self.decoded.height, long_side)
-        scaled = self.decoded.reformat(
-            width=width, height=height, format="rgb24", interpolation="AREA"
-        )
-        image = scaled.to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(np.rot90(image, self._quarter_turns))
 
 
 class Video:
     """An open clip. Made by `open_clip`."""
 
-    def __init__(self, container: av.container.InputContainer, path: Path) -> None:
-        self._container = container
+    def __init__(self, file: SourceFile, path: Path) -> None:
+        self._file = file
         self._path = path
-        self._stream = container.streams.video[0]
-        context = self._stream.codec_context
-        if context is None:
-            raise ClipError(f"expected a known codec in {path.name}, found none that decodes it")
-        context.thread_type = "NONE"
-        context.thread_count = 1
+        self._open()
+        context = self._context
         if context.width * context.height > MAX_PIXELS:
             raise ClipError(
                 f"expected frames of at most {MAX_PIXELS} pixels, found "
                 f"{context.width}x{context.height} in {path.name}; convert it or leave it out"
             )
+        #: Number of each packet in decoding order by its presentation time.
+        self._numbers: dict[int | None, int] = {}
+        self._droppable: set[int | None] = set()
         self.timeline = self._read_timeline()
         self._prime()
+
+    def close(self) -> None:
+        """Give the decoder back; the file stays open."""
+        self._container.close()
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame]:
         """Decode the frames at these positions in presentation order, each once, in order.
 
-        Fewer come out where the clip is damaged; what comes after the damage is not
-        trusted. Whoever asks compares the count.
+        Fewer come out where the clip is damaged: what is sent after the damage is not trusted
+        until the next keyframe. Callers must check the count.
         """
         wanted = sorted({i for i in indices if 0 <= i < self.timeline.count})
-        if self.timeline.pts:
-            return self._by_time(wanted)
-        return self._by_count(wanted)
+        if not self.timeline.pts:
+            return self._counted(wanted)
+        return chain.from_iterable(map(self._decode, self.timeline.stretches(wanted)))
+
+    def _open(self) -> None:
+        """Begin to read the file from its start, with a decoder that has seen nothing yet."""
+        self._file.seek(0)
+        # FFmpeg decodes a few frames of every stream to guess what the header already says;
+        # told to skip them all it opens a clip in a sixth of the time.
+        self._container = av.open(self._file, "r", options={"skip_frame": "all"})
+        if not self._container.streams.video:
+            raise ClipError(f"expected a video in {self._path.name}, found no video stream")
+        self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            raise ClipError(
+                f"expected a known codec in {self._path.name}, found none that decodes it"
+            )
+        self._context = self._stream.codec_context
+        self._context.thread_type = "NONE"
+        self._context.thread_count = 1
+
+    def _restart(self) -> None:
+        self.close()
+        self._open()
+
+    def _demux(self) -> Iterator[VideoPacket]:
+        """The packets from where the container stands, up to where the file is cut off."""
+        with suppress(av.FFmpegError):
+            yield from (packet for packet in self._container.demux(self._stream) if packet.size)
 
     def _read_timeline(self) -> Timeline:
-        context = self._stream.codec_context
-        told = length_size(context.extradata) if context.name in _H264 else None
-        packets: list[tuple[int | None, bool, bool]] = []
-        with suppress(av.FFmpegError):  # cut off: what was read is the clip
-            packets.extend(
-                (
-                    packet.pts,
-                    packet.is_keyframe,
-                    told is not None and is_reference(memoryview(packet), told),
-                )
-                for packet in self._container.demux(self._stream)
-                if packet.size and not packet.is_discard
-            )
+        packets = [self._described(packet) for packet in self._demux()]
         if not packets:
             raise ClipError(f"expected a video in {self._path.name}, found no frame")
-        times = [pts for pts, _, _ in packets]
-        counted = self._container.format.name in _COUNTED_CONTAINERS
-        if counted or None in times or len(set(times)) < len(times):
+        name = self._container.format.name
+        if name in _COUNTED:
             return Timeline(len(packets))
-        order = sorted(packets)
-        return Timeline(
-            len(order),
-            tuple(i for i, (_, key, _) in enumerate(order) if key),
-            tuple(i for i, (_, _, reference) in enumerate(order) if reference),
-            tuple(pts for pts, _, _ in order if pts is not None),
-        )
+        timeline = timeline_of(packets, name in _SEEKABLE)
+        if timeline is None:
+            return Timeline(self._count(packets))
+        self._numbers = {packet.pts: n for n, packet in enumerate(packets)}
+        if self._context.name == _H264:
+            self._droppable = {packet.pts for packet in packets if not packet.reference}
+        return timeline
+
+    def _described(self, packet: VideoPacket) -> Packet:
+        entry, reference = packet.is_keyframe, False
+        if self._context.name == _H264:
+            kind = picture_kind(memoryview(packet), length_size(self._context.extradata))
+            entry, reference = entry and kind.entry, kind.reference
+        return Packet(packet.pts, bool(entry), reference, not packet.is_discard)
+
+    def _count(self, packets: Sequence[Packet]) -> int:
+        """Frames that come out of a clip whose packets do not tell; all are decoded for it.
+
+        Packets count where the clip is damaged, so that what is missing is noticed.
+        """
+        self._restart()
+        try:
+            return sum(1 for _ in self._container.decode(self._stream))
+        except av.FFmpegError:
+            return sum(packet.shown for packet in packets)
 
     def _prime(self) -> None:
         """Show the decoder the parameter sets in the clip's first packet, decoding nothing.
@@ -186,55 +139,74 @@ class Video:
         They can differ from those in the header; a decoder that starts at a later keyframe
         without them puts out wrong pixels (seen on FaceForensics++ clips).
         """
-        context = self._stream.codec_context
-        if context.name not in _H264:
+        if self._context.name != _H264 or len(self.timeline.entries) < 2:
             return
-        context.skip_frame = "ALL"
+        self._context.skip_frame = "ALL"
         with suppress(av.FFmpegError):
             self._container.seek(0, stream=self._stream)
-            context.decode(next(self._container.demux(self._stream), None))
-        context.flush_buffers()
-        context.skip_frame = "DEFAULT"
+            self._context.decode(next(self._demux(), None))
+        self._context.flush_buffers()
 
-    def _by_time(self, wanted: list[int]) -> Iterator[Frame]:
-        for keyframe, stretch in groupby(wanted, key=self._keyframe_before):
-            yield from self._decode_stretch(keyframe, list(stretch))
+    def _decode(self, stretch: Stretch) -> Iterator[Frame]:
+        """Send the packets of a stretch and drain the decoder; the wanted frames, in order.
 
-    def _keyframe_before(self, index: int) -> int:
-        place = bisect_right(self.timeline.keyframes, index)
-        return self.timeline.keyframes[place - 1] if place else 0
-
-    def _decode_stretch(self, keyframe: int, wanted: list[int]) -> Iterator[Frame]:
-        """Decode from a keyframe to the last wanted frame and no further.
-
-        A decoding error ends the stretch: what follows refers to what was lost. The next
-        stretch starts anew at its own keyframe.
+        A decoding error ends the stretch: what is sent later refers to what was lost. What was
+        sent before still comes out.
         """
-        pts = self.timeline.pts
-        missing = {pts[i]: i for i in wanted}
-        context = self._stream.codec_context
-        drops = context.name in _H264
-        with suppress(av.FFmpegError):
-            self._container.seek(pts[keyframe], stream=self._stream, backward=True)
-            for packet in self._container.demux(self._stream):
-                at_last = bool(packet.size) and packet.pts == pts[wanted[-1]]
-                context.skip_frame = "NONREF" if drops and packet.pts not in missing else "DEFAULT"
-                # None makes the decoder give out what it holds back for reordering.
-                for sent in (packet, None) if at_last else (packet,):
-                    for decoded in context.decode(sent):
-                        if decoded.pts in missing and not decoded.is_corrupt:
-                            yield self._frame(missing.pop(decoded.pts), decoded)
-                if at_last or not missing:
-                    return
+        missing = {self.timeline.pts[i]: i for i in stretch.frames}
+        for packet in self._packets_from(stretch.start):
+            number = self._numbers.get(packet.pts, -1)
+            drop = packet.pts in self._droppable and packet.pts not in missing
+            decoded = self._sent(packet, "NONREF" if drop else "DEFAULT")
+            if decoded is None:
+                missing = {pts: i for pts, i in missing.items() if self._numbers[pts] < number}
+                break
+            yield from self._wanted(decoded, missing)
+            if number == stretch.end:
+                break
+        yield from self._wanted(self._sent(None, "DEFAULT") or [], missing)
 
-    def _by_count(self, wanted: list[int]) -> Iterator[Frame]:
-        last = wanted[-1] if wanted else -1
+    def _sent(
+        self, packet: "VideoPacket | None", skip: Literal["NONREF", "DEFAULT"]
+    ) -> list[av.VideoFrame] | None:
+        """What the decoder gives for a packet, or as the last of all; None where it fails."""
+        self._context.skip_frame = skip
+        try:
+            return self._context.decode(packet)
+        except av.FFmpegError:
+            return None
+
+    def _wanted(self, decoded: list[av.VideoFrame], missing: dict[int, int]) -> Iterator[Frame]:
+        """Those of the decoded frames that are missing, which they are no longer then."""
+        for frame in decoded:
+            if frame.pts in missing and not frame.is_corrupt:
+                yield self._frame(missing.pop(frame.pts), frame)
+
+    def _packets_from(self, start: int) -> Iterator[VideoPacket]:
+        """The packets from one to start at; from the clip's first where no seek leads there."""
         with suppress(av.FFmpegError):
-            self._container.seek(0, stream=self._stream)
+            time = next(time for number, time in self.timeline.entries if number == start)
+            self._container.seek(time, stream=self._stream, backward=True)
+            packets = self._demux()
+            first = next(packets, None)
+            if first is not None and self._numbers.get(first.pts, start + 1) <= start:
+                return dropwhile(
+                    lambda packet: self._numbers.get(packet.pts, -1) < start,
+                    chain([first], packets),
+                )
+        self._restart()
+        return self._demux()
+
+    def _counted(self, wanted: Sequence[int]) -> Iterator[Frame]:
+        """The wanted frames of a clip whose frames are counted as they come out."""
+        chosen = set(wanted)
+        self._restart()
+        with suppress(av.FFmpegError):
             for index, decoded in enumerate(self._container.decode(self._stream)):
-                if index > last or decoded.is_corrupt:
+                if decoded.is_corrupt or not chosen:
                     return
-                if index in wanted:
+                if index in chosen:
+                    chosen.remove(index)
                     yield self._frame(index, decoded)
 
     def _frame(self, index: int, decoded: av.VideoFrame) -> Frame:
@@ -256,18 +228,24 @@ def open_clip(path: Path) -> Iterator[Video]:
         ClipError: no video stream, not a video, or frames beyond `MAX_PIXELS`; also in place
             of whatever FFmpeg raises while the clip is open. Some of its errors are OSErrors
             too, and would pass for a disk that cannot be written.
+        SourceUnreachable: the system did not let the file be read, at opening or later. It
+            says nothing of the clip, and whatever came out of it is not to be used.
     """
-    try:
-        # FFmpeg decodes a few frames of every stream to guess what the header already says;
-        # told to skip them all it opens a clip in a sixth of the time.
-        container = av.open(str(path), options={"skip_frame": "all"})
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise ClipError(f"expected a video in {path.name}, found none: {_reason(error)}") from error
-    with container:
-        if not container.streams.video:
-            raise ClipError(f"expected a video in {path.name}, found no video stream")
+    with closing(SourceFile(path)) as file:
         try:
-            yield Video(container, path)
+            yield from _opened(file, path)
+        finally:
+            file.check()
+
+
+def _opened(file: SourceFile, path: Path) -> Iterator[Video]:
+    try:
+        video = Video(file, path)
+    except (av.FFmpegError, ValueError) as error:
+        raise ClipError(f"expected a video in {path.name}, found none: {_reason(error)}") from error
+    with closing(video):
+        try:
+            yield video
         except av.FFmpegError as error:
             raise ClipError(f"expected to decode {path.name}, found: {_reason(error)}") from error
 

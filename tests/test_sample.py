@@ -19,9 +19,9 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.detectors.dlib_faces import face_recognition_api
 from dfdc_prep.errors import OutputError
+from dfdc_prep.picture import Image
 from dfdc_prep.portraits import Swap, portraits, swap_face
 from dfdc_prep.sample import build_sample, plan
-from dfdc_prep.video import Image
 
 #: Of two families with this seed each has one fake.
 SEED = 38

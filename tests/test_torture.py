@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture import clips, code, disk, each, kills, leaks, limits, names, tables, twice
+from tests.torture import (
+    clips,
+    code,
+    disk,
+    each,
+    kills,
+    leaks,
+    limits,
+    names,
+    source,
+    tables,
+    twice,
+)
 from tests.torture.__main__ import SHORT
 from tests.torture.scene import Scene
 from tests.torture.trial import SURVIVED, Table, Trial
@@ -31,7 +43,7 @@ def test_kills_bad_disks_and_limits(scene: Scene, kind: object, count: int) -> N
     held(kind.trials(scene, random.Random(2), count, SHORT))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (tables, 60)])
+@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (tables, 60), (source, 8)])
 def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 

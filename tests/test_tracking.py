@@ -1,5 +1,6 @@
 from dfdc_prep.detectors import Face
-from dfdc_prep.tracking import follow, iou
+from dfdc_prep.detectors.face import iou
+from dfdc_prep.tracking import follow
 
 
 def face(x: int, y: int, size: int) -> Face:

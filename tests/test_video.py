@@ -1,5 +1,7 @@
 """The frames that come out are the clip's own, to the pixel, however little is decoded."""
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -7,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dfdc_prep.errors import ClipError
-from dfdc_prep.video import Still, open_clip
+from dfdc_prep.errors import ClipError, SourceUnreachable
+from dfdc_prep.picture import Still
+from dfdc_prep.video import open_clip
 
 
 def decode_all(path: Path) -> list[np.ndarray]:
@@ -112,3 +115,46 @@ def test_a_codec_nobody_knows(real_clips: Path, tmp_path: Path) -> None:
     (tmp_path / "odd.mp4").write_bytes(clip.replace(b"avc1", b"zzzz"))
     with pytest.raises(ClipError, match=r"odd\.mp4"), open_clip(tmp_path / "odd.mp4"):
         pass
+
+
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_clip(tmp_path: Path) -> None:
+    (tmp_path / "failing.mp4").symlink_to("/proc/self/mem")  # opens, and gives EIO
+    for name in ("gone.mp4", "failing.mp4"):
+        with (
+            pytest.raises(SourceUnreachable, match=f"expected to read .*{name}"),
+            open_clip(tmp_path / name),
+        ):
+            pass
+
+
+def test_a_disk_that_fails_in_the_middle_is_noticed(real_clips: Path, tmp_path: Path) -> None:
+    """FFmpeg takes a failing read for the end of the file, and would give fewer frames."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes((real_clips / "dfdc_train_part_1" / "519.mp4").read_bytes())
+    with pytest.raises(SourceUnreachable, match="Input/output error"):
+        list(frames_while(path, range(700), break_reading))
+
+
+def frames_while(path: Path, wanted: range, harm: Callable[[Path], None]) -> Iterator[int]:
+    """The positions of a clip's frames; after the fifth harm is done to it."""
+    with open_clip(path) as video:
+        for count, frame in enumerate(video.frames(wanted)):
+            if count == 5:
+                harm(path)
+            assert frame.index < 699, "the clip went on as if nothing had been"
+            yield frame.index
+
+
+def break_reading(path: Path) -> None:
+    """Put a file that cannot be read in the place of the open one."""
+    (opened,) = (n for n in os.listdir("/proc/self/fd") if same_file(n, path))
+    broken = os.open("/proc/self/mem", os.O_RDONLY)
+    os.dup2(broken, int(opened))
+    os.close(broken)
+
+
+def same_file(descriptor: str, path: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}") == str(path)
+    except OSError:
+        return False

@@ -17,10 +17,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dfdc_prep import crops
 from dfdc_prep.detectors import Detector, Face, choose_detector, make_detector
-from dfdc_prep.errors import ClipError
+from dfdc_prep.errors import ClipError, SourceUnreachable
+from dfdc_prep.picture import Frame, Still
 from dfdc_prep.sampling import EVEN, choose
 from dfdc_prep.tracking import follow
-from dfdc_prep.video import MAX_PIXELS, Frame, Still, open_clip
+from dfdc_prep.video import MAX_PIXELS, open_clip
 from manifests.console import DONE_WITH_FAILURES, TrainingCommand
 from manifests.likeness import BOMBS
 from manifests.parameters import Count, Place
@@ -108,7 +109,8 @@ def find_faces(path: Path, cutting: Cutting) -> list[FoundFace]:
     """The faces of an image, or of frames spread over a clip.
 
     Raises:
-        ClipError: the file is missing, or neither an image nor a clip that can be read.
+        ClipError: the file is neither an image nor a clip that can be read.
+        SourceUnreachable: the file is missing, or the system does not let it be read.
     """
     image = _image(path)
     if image is not None:
@@ -168,7 +170,7 @@ def judge(path: Path, cutting: Cutting, score: Score, temperature: float, draw: 
     """
     try:
         found = find_faces(path, cutting)
-    except ClipError as error:
+    except (ClipError, SourceUnreachable) as error:
         return Verdict(str(path), UNREADABLE, error=str(error))
     if not found:
         return Verdict(str(path), NO_FACE)

@@ -20,6 +20,7 @@ from tests.torture import (
     limits,
     models,
     names,
+    source,
     tables,
     twice,
 )
@@ -27,7 +28,7 @@ from tests.torture.scene import Scene
 from tests.torture.trial import LOSSES, Table, Trial
 
 #: Kinds that count as trials, and how many of a hundred trials are one.
-TRIALS = {kills: 60, disk: 25, limits: 15}
+TRIALS = {kills: 60, disk: 25, limits: 15, source: 25}
 #: Kinds of mutants: clips are --mutants, the files of these kinds as many again.
 MUTANTS = {clips: 100, tables: 96, models: 4}
 #: Kinds that are done once each, in full or a few of them.
@@ -46,7 +47,7 @@ def harm(
         name = kind.__name__.rpartition(".")[2]
         if (not only or name in only) and not (short and kind is models):
             count = max(1, round(hundredths / 100))
-            options = [SHORT] if short and kind in TRIALS else []
+            options = [SHORT] if short and kind in TRIALS and kind is not source else []
             yield from kind.trials(scene, random.Random(f"{seed} {name}"), count, *options)
     for once in (*ONCE, *ASKED):
         name = once.__name__.rpartition(".")[2]
