@@ -11,9 +11,12 @@ CPU seconds of it and its workers.
   first of the clip, which costs it least.
 - decode: only decoding, the frames this extractor takes, by this extractor's decoder.
 - decode all: the same frames by OpenCV, every frame decoded on the way.
+
+`--clips 1000` instead measures what one clip of many costs: see benchmarks/scale.py.
 """
 
 import ctypes
+import json
 import os
 import resource
 import subprocess
@@ -25,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
+from benchmarks import scale
 
 #: From linux/prctl.h.
 PR_SET_CHILD_SUBREAPER = 36
@@ -78,13 +83,13 @@ def clips_of(source: Path) -> list[str]:
     return [clip.path for clip in read_catalog(source).clips if clip.size]
 
 
-def wanted_frames(path: str, frames: int) -> list[int]:
+def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
     """The frames the extractor takes of a clip."""
     from dfdc_prep.sampling import choose
     from dfdc_prep.video import open_clip
 
     with open_clip(Path(path)) as video:
-        return choose("even", frames, video.timeline)
+        return choose(sampling, frames, video.timeline)
 
 
 def the_papers_way(source: Path, frames: int) -> None:
@@ -111,12 +116,13 @@ def read_in_turn(capture, wanted):
             yield index, capture.retrieve()[1]
 
 
-def decode(source: Path, frames: int) -> None:
+def decode(source: Path, frames: int, sampling: str = "even") -> None:
+    from dfdc_prep.sampling import choose
     from dfdc_prep.video import open_clip
 
     for path in clips_of(source):
-        wanted = wanted_frames(path, frames)
         with open_clip(Path(path)) as video:
+            wanted = choose(sampling, frames, video.timeline)
             print(sum(1 for _ in video.frames(wanted)))
 
 
@@ -176,24 +182,50 @@ def line(name: str, timing: Timing, found: str = "") -> None:
     print(f"{name:38}{timing.wall:9.2f}{timing.cpu:9.2f}{timing.peak_mb:9.0f}  {found}", flush=True)
 
 
+def run_part(source: Path, model: Path, kind: str, frames: str, sampling: str = "even") -> None:
+    """What a measured process does that is no command of the project."""
+    if kind == "looks":
+        scale.print_looks(clips_of(source), sampling, int(frames), model)
+    elif kind == "decode":
+        decode(source, int(frames), sampling)
+    else:
+        {"paper": the_papers_way, "decode-all": decode_all}[kind](source, int(frames))
+
+
+def at_scale(model: Path, source: Path, sampling: str, frames: int):
+    """Ours, bare decoding and the looks of one mode."""
+    me = ["-m", "benchmarks.extract", str(source), "--model", str(model), "--part"]
+    with tempfile.TemporaryDirectory() as out:
+        mine = ours(source, Path(out) / "faces", frames, "yunet", model, "--sampling", sampling)
+    bare = timed(*me, f"decode:{frames}:{sampling}")
+    found = json.loads(timed(*me, f"looks:{frames}:{sampling}").said)
+    return mine, bare, scale.Looks(**found)
+
+
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path, exists=True))
 @click.option("--model", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--truth", type=click.Path(path_type=Path, exists=True))
 @click.option("--frames", type=int, multiple=True, default=[1, 10, 32])
+@click.option("--clips", type=int, help="Measure a clip of so many.")
 @click.option("--part", hidden=True)
 def main(
-    source: Path, model: Path, truth: Path | None, frames: list[int], part: str | None
+    source: Path,
+    model: Path,
+    truth: Path | None,
+    frames: list[int],
+    clips: int | None,
+    part: str | None,
 ) -> None:
     if part:
-        kind, count = part.split(":")
-        {"paper": the_papers_way, "decode": decode, "decode-all": decode_all}[kind](
-            source, int(count)
-        )
+        run_part(source, model, *part.split(":"))
         return
     adopt()
+    if clips:
+        scale.report(clips, source, lambda *mode: at_scale(model, *mode))
+        return
     true = Truth(truth)
-    me = [str(Path(__file__)), str(source), "--model", str(model), "--part"]
+    me = ["-m", "benchmarks.extract", str(source), "--model", str(model), "--part"]
     seen: dict[tuple[str, int], Timing] = {}
     print(f"{'':38}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}")
     with tempfile.TemporaryDirectory() as folder:

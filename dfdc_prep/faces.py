@@ -183,8 +183,9 @@ def _cut_detected(
     frames = []
     found: list[Face] = []
     for frame in video.frames(wanted):
-        # Where every face counts, so does one that only a full look shows.
-        found = _detect(frame, detector, () if options.faces == ALL else found)
+        # Where every face counts, so does a small one that only a full look shows.
+        all_faces = options.faces == ALL
+        found = detector.detect(frame) if all_faces else _detect(frame, detector, found)
         frames.append(_cut(frame, found, options))
     chosen = follow([[cut.face for cut in frame.cuts] for frame in frames], options.faces == ALL)
     return [
@@ -194,9 +195,9 @@ def _cut_detected(
 
 
 def _detect(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
-    """The faces of a frame; those of an earlier one save most of the work where they are there."""
-    again = detector.detect_again(frame, before) if before else None
-    return detector.detect(frame) if again is None else again
+    """The faces of a frame, by a full look only where a quick one leaves a doubt."""
+    quick = detector.detect_quickly(frame, before)
+    return detector.detect(frame) if quick is None else quick
 
 
 def _cut_at(
@@ -233,11 +234,9 @@ def _confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
 
 def _cut(frame: Frame, faces: Sequence[Face], options: CropOptions) -> _CutFrame:
     cuts = []
-    if faces:
-        image = frame.rgb()
-        for face in faces:
-            square = crops.square(face, options.margin)
-            cuts.append(_Cut(face, square, crops.cut(image, square, options.size)))
+    for face in faces:
+        square = crops.square(face, options.margin)
+        cuts.append(_Cut(face, square, crops.cut(frame, square, options.size)))
     return _CutFrame(frame.index, frame.time_s, frame.width, frame.height, cuts)
 
 

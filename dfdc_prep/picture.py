@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 #: An image: height x width x 3, RGB, 0 to 255.
 Image = NDArray[np.uint8]
 
+#: Pixel formats of three planes, of which those of colour have half the width and height.
+_HALVED = frozenset({"yuv420p", "yuvj420p"})
+
 
 class Picture(Protocol):
     """What a detector looks at: an image that can be had at several sizes."""
@@ -23,6 +26,10 @@ class Picture(Protocol):
 
     def rgb(self, long_side: int | None = None) -> Image:
         """The image, scaled down to `long_side` pixels where it is larger."""
+        ...
+
+    def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
+        """What `rgb()[top:bottom, left:right]` gives; the part lies within the image."""
         ...
 
 
@@ -54,6 +61,9 @@ class Still:
         if size == (self.width, self.height):
             return self.image
         return cv2.resize(self.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+    def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
+        return self.image[top:bottom, left:right]
 
 
 @dataclass(frozen=True)
@@ -96,3 +106,24 @@ class Frame:
         )
         image = converted.to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(image, self._quarter_turns))
+
+    def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
+        """What `rgb()[top:bottom, left:right]` gives, without converting the rest of the frame."""
+        # Two by two pixels share their colour: a part begins and ends between such blocks.
+        start_x, start_y, end_x, end_y = left & -2, top & -2, -(-right & -2), -(-bottom & -2)
+        within = end_x <= self.decoded.width and end_y <= self.decoded.height
+        if self.decoded.format.name not in _HALVED or self._quarter_turns or not within:
+            return self.rgb()[top:bottom, left:right]
+        width, height = end_x - start_x, end_y - start_y
+        planes = []
+        for plane, shift in zip(self.decoded.planes, (0, 1, 1), strict=True):
+            rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+            part = rows[start_y >> shift : end_y >> shift, start_x >> shift : end_x >> shift]
+            planes.append(part.ravel())
+        stacked = np.concatenate(planes).reshape(height * 3 // 2, width)
+        cut = av.VideoFrame.from_ndarray(stacked, format=self.decoded.format.name)
+        cut.colorspace, cut.color_range = self.decoded.colorspace, self.decoded.color_range
+        image = cut.reformat(format="rgb24", interpolation="AREA").to_ndarray()
+        return image[top - start_y : bottom - start_y, left - start_x : right - start_x].astype(
+            np.uint8, copy=False
+        )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from dfdc_prep import crops
 from dfdc_prep.crops import Square
 from dfdc_prep.detectors import Face
+from dfdc_prep.picture import Still
 
 
 @given(
@@ -27,7 +28,7 @@ def test_the_square_is_around_the_boxs_middle(
 def test_a_crop_keeps_proportions() -> None:
     image = np.zeros((600, 600, 3), np.uint8)
     cv2.circle(image, (300, 300), 80, (255, 255, 255), -1)
-    crop = crops.cut(image, crops.square(Face(240, 220, 120, 160, 1.0)), 224)
+    crop = crops.cut(Still(image), crops.square(Face(240, 220, 120, 160, 1.0)), 224)
     lit = np.argwhere(crop[..., 0] > 127)
     height, width = lit.max(axis=0) - lit.min(axis=0)
     assert crop.shape == (224, 224, 3)
@@ -36,14 +37,14 @@ def test_a_crop_keeps_proportions() -> None:
 
 def test_beyond_the_border_is_black_and_nothing_shifts() -> None:
     image = np.full((100, 100, 3), 200, np.uint8)
-    crop = crops.cut(image, Square(-50, -50, 100), 100)
+    crop = crops.cut(Still(image), Square(-50, -50, 100), 100)
     assert not crop[:50].any()
     assert not crop[:, :50].any()
     assert (crop[50:, 50:] == 200).all()
 
 
 def test_a_square_wholly_outside_is_black() -> None:
-    assert not crops.cut(np.full((9, 9, 3), 7, np.uint8), Square(50, 50, 10), 32).any()
+    assert not crops.cut(Still(np.full((9, 9, 3), 7, np.uint8)), Square(50, 50, 10), 32).any()
 
 
 def test_png_gives_back_every_value_in_rgb_order() -> None:

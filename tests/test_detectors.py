@@ -209,7 +209,7 @@ def test_following_a_face_finds_what_full_looks_find(
         with open_clip(path) as video:
             for frame in video.frames(choose(sampling, count, video.timeline)):
                 full.append(detector.detect(frame))
-                again = detector.detect_again(frame, before)
+                again = detector.detect_quickly(frame, before)
                 full_looks, frames = full_looks + (again is None), frames + 1
                 before = full[-1] if again is None else again
                 followed.append(before)
@@ -234,10 +234,10 @@ def test_a_second_person_who_enters_is_seen(real_clips: Path, yunet_model: Path)
     second = Still(cv2.resize(second.image, (first.width, first.height)))
     alone = beside(first, Still(np.zeros_like(first.image)))
     before = detector.detect(alone)
-    again = detector.detect_again(alone, before)
+    again = detector.detect_quickly(alone, before)
     assert again is not None
     assert len(again) == len(before)
-    assert detector.detect_again(beside(first, second), before) is None
+    assert detector.detect_quickly(beside(first, second), before) is None
     assert len(detector.detect(beside(first, second))) > len(before)
 
 
@@ -245,7 +245,6 @@ def test_a_face_that_leaves_or_moves_far_needs_a_full_look(yunet_model: Path) ->
     detector = YuNet(yunet_model)
     picture = Still(data.astronaut())
     before = detector.detect(picture)
-    assert detector.detect_again(picture, []) is None
-    assert detector.detect_again(Still(data.rocket()), before) is None
+    assert detector.detect_quickly(Still(data.rocket()), before) is None
     far = [Face(before[0].x + 3 * before[0].w, before[0].y, before[0].w, before[0].h, 0.9)]
-    assert detector.detect_again(picture, far) is None
+    assert detector.detect_quickly(picture, far) is None

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from dfdc_prep.picture import Still
 from dfdc_prep.video import open_clip
 
 
@@ -96,12 +95,6 @@ def test_frames_of_absurd_size_are_refused(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(ClipError, match="8192x8000"), open_clip(path):
         pass
-
-
-def test_a_still_is_scaled_down_and_never_up() -> None:
-    still = Still(np.zeros((100, 200, 3), np.uint8))
-    assert still.rgb(50).shape == (25, 50, 3)
-    assert still.rgb(500).shape == (100, 200, 3)
 
 
 def test_what_ffmpeg_refuses_is_the_clips_fault_not_the_disks(real_clips: Path) -> None:

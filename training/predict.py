@@ -154,11 +154,9 @@ def _cut(frames: Sequence[tuple[int, float, Still | Frame]], cutting: Cutting) -
     kept = follow(boxes, cutting.every_face)
     found = []
     for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
-        if chosen:
-            image = picture.rgb()
         for face in (faces[i] for i in chosen):
             square = crops.square(face, cutting.margin)
-            found.append(FoundFace(index, time_s, face, crops.cut(image, square)))
+            found.append(FoundFace(index, time_s, face, crops.cut(picture, square)))
     return found
 
 

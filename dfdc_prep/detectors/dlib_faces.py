@@ -50,7 +50,7 @@ class _FullLooks:
     in seven differs for a fifth of the time saved; the CNN finds no face in half the size.
     """
 
-    def detect_again(self, picture: Picture, before: Sequence[Face]) -> None:
+    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> None:
         return None
 
 

@@ -64,11 +64,11 @@ class Detector(Protocol):
         """The faces, sorted by x then y, in the picture's own pixels; empty where none."""
         ...
 
-    def detect_again(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
-        """The same for less, in a picture of the same clip; None where `detect` must look.
+    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
+        """The same for less; None where `detect` must look.
 
         Args:
-            before: the faces of the picture looked at last.
+            before: the faces of the clip's picture looked at last; empty where there is none.
         """
         ...
 
@@ -123,28 +123,27 @@ def climb(
     return []
 
 
-def look_again(
+def look_quickly(
     picture: Picture,
     before: Sequence[Face],
     long_side: int,
     look: Callable[[Image], Iterable[Found]],
 ) -> list[Face] | None:
-    """Look for faces that were seen before, at a part of what the first look of `climb` costs.
+    """Look for faces at a part of what the first look of `climb` costs.
 
-    A copy of half the size shows whether the same faces are there and no others; windows of
-    the copy that `climb` begins with, one around each face, then give their boxes as exactly
-    as a look at the whole of it.
+    A copy of half the size shows which faces are there; windows of the copy that `climb`
+    begins with, one around each face, then give their boxes as exactly as a look at the whole
+    of it. What a window does not confirm, a full look must decide.
 
     Args:
-        before: the faces of the last picture.
+        before: the faces of the last picture, which must be there again, and no others; empty
+            where nothing is known of the clip.
         long_side: longer side of the copy that `climb` begins with.
 
     Returns:
-        The faces in the picture's own pixels, sorted by x then y; None where a face has come,
-        gone or moved far, or is not seen as clearly as before.
+        The faces in the picture's own pixels, sorted by x then y; None where none is seen, one
+        has come, gone or moved far, or is not seen as clearly in its window.
     """
-    if not before:
-        return None
     copy = picture.rgb(long_side)
     height, width = copy.shape[:2]
     half = cv2.resize(
@@ -153,7 +152,7 @@ def look_again(
     scale = width / half.shape[1], height / half.shape[0]
     seen = sorted(_in_source(found, *scale) for found in look(half))
     to_picture = picture.width / width, picture.height / height
-    if not _same_faces(before, [face.scaled(*to_picture) for face in seen]):
+    if not seen or (before and not _same_faces(before, [f.scaled(*to_picture) for f in seen])):
         return None
     windows = [_window(face, width, height) for face in seen]
     if sum((right - left) * (bottom - top) for left, top, right, bottom in windows) > (

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dfdc_prep.detectors.face import Face, Found, climb, look_again
+from dfdc_prep.detectors.face import Face, Found, climb, look_quickly
 from dfdc_prep.errors import ModelError
 from dfdc_prep.picture import Image, Picture
 
@@ -59,8 +59,8 @@ class YuNet:
     def detect(self, picture: Picture) -> list[Face]:
         return climb(picture, LONG_SIDES, self._look)
 
-    def detect_again(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
-        return look_again(picture, before, LONG_SIDES[0], self._look)
+    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
+        return look_quickly(picture, before, LONG_SIDES[0], self._look)
 
     def _look(self, image: Image) -> list[Found]:
         padded = self._padded(image)
