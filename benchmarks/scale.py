@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 
 #: Sampling, frames a clip, and the share of --clips it is measured on.
-MODES = (("keyframes", 10, 0.2), ("even", 10, 0.2))
+MODES = (("even", 1, 1.0), ("keyframes", 10, 0.2), ("even", 10, 0.2), ("even", 32, 0.2))
 
 
 @contextmanager
