@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from dfdc_prep import __version__
-from manifests.console import DONE_WITH_FAILURES, Group
-from manifests.parameters import SEED, Count, Number, Place, TableFile, Text
+from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
+from manifests.cli.param_types import SEED, Count, Number, Place, TableFile, Text
 
 
 @click.group(
@@ -45,7 +45,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
     Example:
       dfdc-prep sample dfdc --families 12
     """
-    from dfdc_prep.sample import build_sample
+    from dfdc_prep.sample.builder import build_sample
 
     click.echo(build_sample(folder, families, seed).text())
 
@@ -126,13 +126,13 @@ def extract(
     Example:
       dfdc-prep extract dfdc faces --frames 10
     """
-    from dfdc_prep.nursery import nursery
+    from dfdc_prep.parallel.forkserver import nursery
 
     nursery()  # imports what the workers need while this process imports the rest
 
-    from dfdc_prep.extract import RunOptions
-    from dfdc_prep.extract import extract as run
-    from dfdc_prep.faces import CropOptions
+    from dfdc_prep.extraction.clip import CropOptions
+    from dfdc_prep.extraction.run import RunOptions
+    from dfdc_prep.extraction.run import extract as run
 
     tally = run(
         source,
@@ -173,7 +173,7 @@ def import_(
     Example:
       dfdc-prep import faces_224 metadata.csv faces
     """
-    from dfdc_prep.importer import import_crops
+    from dfdc_prep.importing.run import import_crops
 
     report = import_crops(crops_dir, metadata_csv, out, overwrite)
     click.echo(f"{report.text()}\nwritten to {out}")
@@ -194,8 +194,8 @@ def summary(faces: Path, as_json: bool) -> None:
       dfdc-prep summary
       dfdc-prep summary metadata.csv --json
     """
-    from manifests.inputs import Faces
-    from manifests.summary import summarize
+    from manifests.auditing.summary import summarize
+    from manifests.tables.sources import Faces
 
     found = Faces.at(faces)
     report = summarize(found.rows("manifest.parquet", "extract"), found.clip_log())
@@ -249,10 +249,10 @@ def balance(
       dfdc-prep balance --strategy spread --per-class 2000
       dfdc-prep balance metadata.csv --out balanced.csv
     """
-    from manifests.balance import BalanceOptions
-    from manifests.balance import balance as choose
-    from manifests.files import write_table
-    from manifests.inputs import Faces
+    from manifests.balancing.balance import BalanceOptions
+    from manifests.balancing.balance import balance as choose
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import Faces
 
     options = BalanceOptions(per_class, strategy, seed, frames_per_clip)
     found = Faces.at(faces)
@@ -300,9 +300,9 @@ def split(faces: Path, fractions: str, group_by: str, seed: int, out: Path | Non
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
     """
-    from manifests.files import write_table
-    from manifests.inputs import Faces
-    from manifests.split import SplitPlan, assign, with_split
+    from manifests.splitting.split import SplitPlan, assign, with_split
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import Faces
 
     plan = SplitPlan.parse(fractions, group_by, seed)
     found = Faces.at(faces)
@@ -378,8 +378,8 @@ def shard(
       dfdc-prep shard
       dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
     """
-    from dfdc_prep.shards import ShardOptions, write_shards
-    from manifests.split import SplitPlan
+    from dfdc_prep.shards.writer import ShardOptions, write_shards
+    from manifests.splitting.split import SplitPlan
 
     plan = SplitPlan.parse(split, group_by, seed)
     options = ShardOptions(plan, count, image_format, quality, overwrite)
@@ -402,8 +402,8 @@ def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
       dfdc-prep audit shards
       dfdc-prep audit split.csv --json
     """
-    from dfdc_prep.evidence import gather
-    from manifests.audit import audit as compare
+    from dfdc_prep.shards.audit_inputs import gather
+    from manifests.auditing.audit import audit as compare
 
     evidence = gather(path)
     report = compare(evidence.table, evidence.prints, evidence.printed)
@@ -423,7 +423,7 @@ def verify(ctx: click.Context, shards: Path) -> None:
     Example:
       dfdc-prep verify shards
     """
-    from dfdc_prep.verify import verify as read_back
+    from dfdc_prep.shards.verify import verify as read_back
 
     report = read_back(shards)
     click.echo(report.text())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from dfdc_prep.catalog import read_catalog
-from dfdc_prep.extract import RunOptions, extract
-from dfdc_prep.faces import CropOptions
+from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.extraction.clip import CropOptions
+from dfdc_prep.extraction.run import RunOptions, extract
 
 
 def make_tree(root: Path, clips: int, parts: int = 50) -> Path:

@@ -78,15 +78,15 @@ def adopt() -> None:
 
 
 def clips_of(source: Path) -> list[str]:
-    from dfdc_prep.catalog import read_catalog
+    from dfdc_prep.catalog.dfdc import read_catalog
 
     return [clip.path for clip in read_catalog(source).clips if clip.size]
 
 
 def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
     """The frames the extractor takes of a clip."""
-    from dfdc_prep.sampling import choose
-    from dfdc_prep.video import open_clip
+    from dfdc_prep.video.reader import open_clip
+    from dfdc_prep.video.sampling import choose
 
     with open_clip(Path(path)) as video:
         return choose(sampling, frames, video.timeline)
@@ -117,8 +117,8 @@ def read_in_turn(capture, wanted):
 
 
 def decode(source: Path, frames: int, sampling: str = "even") -> None:
-    from dfdc_prep.sampling import choose
-    from dfdc_prep.video import open_clip
+    from dfdc_prep.video.reader import open_clip
+    from dfdc_prep.video.sampling import choose
 
     for path in clips_of(source):
         with open_clip(Path(path)) as video:
@@ -163,7 +163,7 @@ class Truth:
 
 
 def faces_of(folder: Path) -> list[tuple[str, int, int, int, int, int]]:
-    from manifests.files import read_manifest
+    from manifests.tables.parquet import read_manifest
 
     columns = ("video", "frame", "x", "y", "w", "h")
     return [

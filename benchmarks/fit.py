@@ -15,7 +15,9 @@ from typing import Any
 import click
 import keras
 
-from training import devices, model, stream
+from training.data import input_pipeline as stream
+from training.models import classifier as model
+from training.models import devices
 from training.recipes import PRECISIONS, choose
 
 #: NVIDIA's EfficientNet-B4 at 380 on one A100 (TensorFlow 2, training), images a second.

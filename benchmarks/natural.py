@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from skimage.data import astronaut
 
-from manifests.files import sort_manifest, write_table
 from manifests.schema import MANIFEST
+from manifests.tables.parquet import sort_manifest, write_table
 
 SIDE, FIELD, FIELDS = 224, 512, 16
 #: Side of the square cut from the portrait, and scaled up to a crop.

@@ -48,8 +48,8 @@ class Looks:
 def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
     """Detection alone: OpenCV's own look at 640 pixels, this project's, and its following."""
     from dfdc_prep.detectors.yunet import YuNet
-    from dfdc_prep.sampling import choose
-    from dfdc_prep.video import open_clip
+    from dfdc_prep.video.reader import open_clip
+    from dfdc_prep.video.sampling import choose
 
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
-from dfdc_prep.shards import ShardOptions, write_shards
-from dfdc_prep.tfrecord import example, records
-from dfdc_prep.verify import verify
-from manifests.files import read_manifest
-from manifests.split import SplitPlan
-from manifests.words import LABELS
+from dfdc_prep.shards.tfrecord import example, records
+from dfdc_prep.shards.verify import verify
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.labels import LABELS
+from manifests.splitting.split import SplitPlan
+from manifests.tables.parquet import read_manifest
 
 PLAN = SplitPlan.parse("56/24/20")
 FLIPS, FLIPPED_CROPS, FEW = 500, 60, 4000

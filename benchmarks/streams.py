@@ -15,8 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dfdc_prep.tfrecord import example, records
-from training import stream
+from dfdc_prep.shards.tfrecord import example, records
+from training.data import input_pipeline as stream
 
 BATCH = 16
 #: Images before the clock starts: tf.data has to find its parallelism.

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.audit import audit
-from manifests.balance import BalanceOptions, balance
-from manifests.plan import SplitPlan
-from manifests.split import assign, with_split
+from manifests.auditing.audit import audit
+from manifests.balancing.balance import BalanceOptions, balance
+from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import assign, with_split
 
 STEPS = ("balance", "split", "audit")
 

@@ -6,7 +6,7 @@ tables against them.
 
 import pyarrow as pa
 
-from manifests.words import STATUSES
+from manifests.labels import STATUSES
 
 
 def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -> pa.Field:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from PIL import Image
 from skimage.data import astronaut
 
-from manifests.files import sort_manifest, write_table
 from manifests.schema import MANIFEST
+from manifests.tables.parquet import sort_manifest, write_table
 
 PART = "dfdc_train_part_0"
 

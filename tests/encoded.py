@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from dfdc_prep.picture import Image
+from dfdc_prep.video.picture import Image
 
 WIDTH, HEIGHT = 96, 64
 #: Ticks a frame in an MP4 of 25 frames a second, as FFmpeg writes it.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from manifests.console import TrainingCommand
-from manifests.parameters import Count, Place, Text
+from manifests.cli.error_handling import TrainingCommand
+from manifests.cli.param_types import Count, Place, Text
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,9 +47,11 @@ def main(
     Example:
       python -m training.evaluate runs/v1.3 --robustness
     """
-    from training import evaluation, export, report
-    from training import robustness as levels
-    from training.run import Run
+    from training.evaluation import evaluator as evaluation
+    from training.evaluation import export
+    from training.evaluation import robustness as levels
+    from training.evaluation import text_report as report
+    from training.runs.folder import Run
 
     chosen = Run(run)
     with chosen.understood():

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from manifests.console import TrainingCommand
-from manifests.parameters import SEED, Count, Number, Place, Text
+from manifests.cli.error_handling import TrainingCommand
+from manifests.cli.param_types import SEED, Count, Number, Place, Text
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
@@ -62,7 +62,7 @@ def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     Example:
       python -m training.fit shards/ --recipe v1.3
     """
-    from training import session
+    from training.runs import experiment as session
 
     given = {name: value for name in OVERRIDES if (value := options.pop(name)) is not None}
     wanted = session.Session(shards, recipe, given, out or Path("runs") / recipe, **options)

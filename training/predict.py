@@ -15,16 +15,16 @@ import click
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dfdc_prep import crops
+from dfdc_prep.crops import geometry as crops
 from dfdc_prep.detectors import Detector, Face, choose_detector, make_detector
+from dfdc_prep.detectors.tracking import follow
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from dfdc_prep.picture import Frame, Still
-from dfdc_prep.sampling import EVEN, choose
-from dfdc_prep.tracking import follow
-from dfdc_prep.video import MAX_PIXELS, open_clip
-from manifests.console import DONE_WITH_FAILURES, TrainingCommand
-from manifests.likeness import BOMBS
-from manifests.parameters import Count, Place
+from dfdc_prep.video.picture import Frame, Still
+from dfdc_prep.video.reader import MAX_PIXELS, open_clip
+from dfdc_prep.video.sampling import EVEN, choose
+from manifests.auditing.perceptual_hash import BOMBS
+from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
+from manifests.cli.param_types import Count, Place
 
 #: Images that are read.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -224,7 +224,7 @@ def main(
     Example:
       python -m training.predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
-    from training.verdicts import Judge
+    from training.inference.scorer import Judge
 
     chosen = Judge(run, heatmap)
     recorded = chosen.crops

@@ -5,8 +5,8 @@ found nothing. To add one: a module with a class that fulfils `Detector`, and a 
 `make_detector`.
 """
 
-from dfdc_prep.detectors.choice import DETECTORS, DetectorChoice, choose_detector, make_detector
-from dfdc_prep.detectors.face import Detector, Face
+from dfdc_prep.detectors.base import Detector, Face
+from dfdc_prep.detectors.registry import DETECTORS, DetectorChoice, choose_detector, make_detector
 
 __all__ = [
     "DETECTORS",

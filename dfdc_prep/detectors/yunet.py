@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dfdc_prep.detectors.face import Face, Found, climb, look_quickly
+from dfdc_prep.detectors.base import Face, Found, climb, look_quickly
 from dfdc_prep.errors import ModelError
-from dfdc_prep.picture import Image, Picture
+from dfdc_prep.video.picture import Image, Picture
 
 #: 640 finds every face of DFDC's clips; 1280 is for the small ones it leaves.
 LONG_SIDES = (640, 1280)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from manifests.errors import DfdcPrepError
-from manifests.files import read_manifest, read_table
+from manifests.labels import FAILURES
 from manifests.schema import CLIP_LOG
-from manifests.words import FAILURES
+from manifests.tables.parquet import read_manifest, read_table
 from tests.torture.command import MAIN, run
 from tests.torture.folders import listing, strayed
 from tests.torture.scene import CLIPS, DETECTOR, EDGE, Scene

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import psutil
 
-from dfdc_prep.catalog import Clip
+from dfdc_prep.catalog.dfdc import Clip
 from dfdc_prep.detectors import choose_detector, make_detector
-from dfdc_prep.faces import CropOptions, extract_clip
+from dfdc_prep.extraction.clip import CropOptions, extract_clip
 from tests.torture import clips
 from tests.torture.scene import CLIPS, MODEL, Scene
 from tests.torture.trial import Trial

@@ -19,7 +19,7 @@ EDGE = SHARED / "data" / "edge"
 #: `python -m training.fit` on a backbone that trains in seconds; Keras is imported, as it is
 #: there, once interrupts are heard and limits looked at.
 FIT = """
-from manifests.console import one_sentence
+from manifests.cli.error_handling import one_sentence
 from training.fit import main
 with one_sentence():
     import keras

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from manifests.words import FAILURES
+from manifests.labels import FAILURES
 from tests.torture.command import MAIN, Done, ended, run, started, tail
 from tests.torture.disk import tmpfs
 from tests.torture.folders import TIMED, difference, digest, litter

@@ -13,12 +13,12 @@ import pytest
 from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNet
 from PIL import Image
 
-from dfdc_prep.shards import ShardOptions, write_shards
-from manifests.files import sort_manifest, write_table
+from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST
-from manifests.split import SplitPlan
-from training import session
-from training.run import Run
+from manifests.splitting.split import SplitPlan
+from manifests.tables.parquet import sort_manifest, write_table
+from training.runs import experiment as session
+from training.runs.folder import Run
 
 SIDE = 224
 

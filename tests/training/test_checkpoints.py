@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from manifests.errors import out_of_memory
-from training import checkpoints
 from training.errors import TrainingError
-from training.model import HEAD
-from training.run import HISTORY, Run
+from training.models.classifier import HEAD
+from training.runs import checkpoints
+from training.runs.folder import HISTORY, Run
 
 HEADER = ",".join(HISTORY)
 

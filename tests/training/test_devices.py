@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from training import devices
 from training.errors import TrainingError
+from training.models import devices
 
 #: Two processors as TensorFlow sees them stand for two GPUs; trained, stopped, gone on with.
 MIRRORED = """
@@ -16,9 +16,10 @@ tf.config.set_logical_device_configuration(
 )
 import keras
 from tests.training.conftest import SMALL, smallest
-from training import devices, loop
+from training.models import devices
+from training.runs import trainer as loop
 from training.recipes import choose
-from training.run import Run
+from training.runs.folder import Run
 keras.applications.EfficientNetB7 = smallest
 mirrored = tf.distribute.MirroredStrategy
 tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])

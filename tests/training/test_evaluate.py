@@ -6,14 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from dfdc_prep.shards import ShardOptions, write_shards
-from manifests.split import SplitPlan
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.splitting.split import SplitPlan
 from tests.torture.folders import listing
 from tests.training.conftest import make_faces
-from training import evaluation, export
 from training.errors import TrainingError
 from training.evaluate import main
-from training.run import Run
+from training.evaluation import evaluator as evaluation
+from training.evaluation import export
+from training.runs.folder import Run
 
 
 def test_other_shards_go_beside_with_the_runs_own_temperature(finished, tmp_path):

@@ -13,13 +13,16 @@ from click.testing import CliRunner
 from sklearn import metrics as sk
 
 from manifests.errors import OutputError
-from manifests.lock import folder_lock
+from manifests.io.locks import folder_lock
 from tests.training.conftest import SMALL
-from training import checkpoints, devices, loop, session
 from training.errors import TrainingError
 from training.fit import main
+from training.models import devices
 from training.recipes import choose
-from training.run import Run
+from training.runs import checkpoints
+from training.runs import experiment as session
+from training.runs import trainer as loop
+from training.runs.folder import Run
 
 FILES = {
     "config.json",

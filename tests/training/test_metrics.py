@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from training import metrics
+from training.evaluation import metrics
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from skimage.data import astronaut, camera
 from dfdc_prep.errors import ClipError
 from training import predict
 from training.predict import Cutting, find_faces, main
-from training.run import Run
+from training.runs.folder import Run
 
 
 class Middle:
@@ -57,7 +57,9 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     finished, tmp_path
 ):
     """The same pixels give the same score here as in predictions.parquet."""
-    from training import evaluation, model, verdicts
+    from training.evaluation import evaluator as evaluation
+    from training.inference import scorer as verdicts
+    from training.models import classifier as model
 
     shards = evaluation.Path(finished.config()["shards"])
     _, images = evaluation.pictures_of(shards, "test", 8, seed=1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from training import robustness
+from training.evaluation import robustness
 
 
 @pytest.fixture

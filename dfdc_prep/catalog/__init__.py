@@ -1,0 +1,1 @@
+"""What a data set on disk holds: its clips and their families."""

@@ -1,0 +1,1 @@
+"""Cutting faces out of frames, and the files they become."""

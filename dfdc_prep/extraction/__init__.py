@@ -1,0 +1,1 @@
+"""The extract command: clips in, crops and tables out."""

@@ -1,0 +1,1 @@
+"""The import command: an existing crop set becomes a faces folder."""

@@ -1,0 +1,1 @@
+"""Worker processes, threads and progress."""

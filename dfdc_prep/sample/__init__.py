@@ -1,0 +1,1 @@
+"""The sample command: a small DFDC-shaped data set built from portraits."""

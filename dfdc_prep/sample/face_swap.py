@@ -1,0 +1,208 @@
+"""The two public-domain portraits that installed wheels carry, and one's face put on the other.
+
+Eileen Collins comes with scikit-image, Grace Hopper with matplotlib; both photographs are works
+of the United States government. Nothing is downloaded.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import RBFInterpolator
+from skimage import data
+
+from dfdc_prep.detectors.dlib_detectors import face_recognition_api
+from dfdc_prep.errors import SourceError
+from dfdc_prep.video.picture import Image
+
+Points: TypeAlias = npt.NDArray[np.float64]
+Landmarks: TypeAlias = dict[str, list[tuple[int, int]]]
+
+#: Distance between the eyes both portraits are scaled to, pixels.
+EYE_DISTANCE = 82.0
+
+#: Roughly where the person ends, in the photograph's pixels; GrabCut finds the true edge nearby.
+_COLLINS = (
+    "192,26 225,13 275,25 302,70 300,115 278,133 262,145 257,165 259,178 282,195 303,215 305,235 "
+    "345,260 362,330 362,350 400,345 450,360 488,400 500,460 500,512 20,512 18,420 40,290 70,240 "
+    "112,220 112,185 150,150 183,160 178,128 155,100 156,66 170,46"
+)
+_HOPPER = (
+    "240,20 300,30 352,70 372,100 370,140 376,190 372,230 345,290 332,320 350,340 430,365 490,395 "
+    "508,460 512,600 12,600 15,560 25,480 38,430 50,380 80,370 200,318 198,295 180,272 157,210 "
+    "158,180 150,130 172,60"
+)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A person cut out of a photograph.
+
+    Attributes:
+        image: uint8 [height, width, 3], RGB.
+        alpha: uint8 [height, width], 255 where the person is.
+        points: float64 [n, 2], x and y of the face's landmarks and the forehead above them.
+        eyes: x and y of the point between the eyes.
+    """
+
+    image: Image
+    alpha: Image
+    points: Points
+    eyes: Points
+
+
+@dataclass(frozen=True)
+class Swap:
+    """How well a face was put on another head; fakes of one family differ in these."""
+
+    strength: float
+    """0 leaves the face alone, 1 replaces it."""
+    fit: float
+    """1 bends the new face to every landmark of the old, 0 only scales and turns it."""
+    blur: float
+    """Sigma of the blur a generator leaves, pixels of the portrait."""
+    tone: tuple[float, float, float]
+    """Error of the colour matching, levels of red, green and blue."""
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> "Swap":
+        """A swap of the quality that DFDC's fakes have: most good, none perfect."""
+        red, green, blue = rng.normal(0, 4, 3)
+        return cls(
+            strength=rng.uniform(0.88, 1),
+            fit=rng.uniform(0.2, 0.7),
+            blur=rng.uniform(0.3, 1.2),
+            tone=(float(red), float(green), float(blue)),
+        )
+
+
+@cache
+def portraits() -> tuple[Portrait, Portrait]:
+    """Collins and Hopper, with landmarks, at the same distance between the eyes.
+
+    Raises:
+        ModelError: face_recognition or what it needs is not installed.
+        SourceError: matplotlib was installed without its sample data.
+    """
+    collins = data.astronaut()
+    # dlib takes the mission patch for a face: paint it over.
+    patch = np.zeros(collins.shape[:2], np.uint8)
+    cv2.circle(patch, (174, 387), 51, 255, -1)
+    plain = cv2.GaussianBlur(cv2.inpaint(collins, patch, 5, cv2.INPAINT_TELEA), (0, 0), 9)
+    soft = cv2.GaussianBlur(patch, (0, 0), 3)[..., None] / 255
+    collins = _as_image((soft * plain + (1 - soft) * collins).round())
+    return _cut_out(collins, _COLLINS), _cut_out(_hopper(), _HOPPER)
+
+
+def _hopper() -> Image:
+    path = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+    found = cv2.imread(str(path))
+    if found is None:
+        raise SourceError(
+            f"expected a portrait at {path}, found none; install matplotlib from its wheel"
+        )
+    return _as_image(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
+
+
+def _cut_out(photograph: Image, outline: str) -> Portrait:
+    marks = _landmarks(photograph)
+    left, right = (np.mean(marks[name], axis=0) for name in ("left_eye", "right_eye"))
+    scale = EYE_DISTANCE / float(np.linalg.norm(right - left))
+    eyes = (left + right) / 2
+    up = (eyes - np.mean(marks["top_lip"], axis=0)) / 8
+    brows = np.array(marks["left_eyebrow"] + marks["right_eyebrow"])
+    points = np.concatenate([*(np.array(part) for part in marks.values()), brows + up])
+    image = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    alpha = cv2.resize(_matte(photograph, outline), None, fx=scale, fy=scale)
+    return Portrait(
+        image=_as_image(image),
+        alpha=_as_image(alpha),
+        points=points * scale,
+        eyes=eyes * scale,
+    )
+
+
+def _landmarks(photograph: Image) -> Landmarks:
+    found: list[Landmarks] = face_recognition_api().face_landmarks(photograph)
+    return found[0]
+
+
+def _matte(photograph: Image, outline: str) -> Image:
+    corners = np.array([point.split(",") for point in outline.split()], np.int32)
+    person = np.zeros(photograph.shape[:2], np.uint8)
+    cv2.fillPoly(person, [corners], 1)
+    labels = np.full_like(person, cv2.GC_BGD)
+    labels[cv2.dilate(person, _disc(13)) > 0] = cv2.GC_PR_FGD
+    labels[cv2.erode(person, _disc(25), borderValue=1) > 0] = cv2.GC_FGD
+    cv2.setRNGSeed(0)
+    state = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(photograph, labels, (0, 0, 0, 0), *state, 4, cv2.GC_INIT_WITH_MASK)
+    # One pixel in, so that no seam of the old background comes along.
+    inside = cv2.erode((labels & 1) * np.uint8(255), _disc(3), borderValue=255)
+    return _as_image(cv2.GaussianBlur(inside, (0, 0), 1.2))
+
+
+def swap_face(body: Portrait, face: Portrait, how: Swap) -> Image:
+    """The photograph of `body` with the face of `face`, blended by Poisson editing.
+
+    Returns:
+        uint8 [height, width, 3], RGB, of `body`'s size; nothing outside its face is changed.
+    """
+    hull = cv2.convexHull(body.points.astype(np.int32))
+    x, y, width, height = cv2.boundingRect(hull)
+    pad = 8
+    region = np.s_[y - pad : y + height + pad, x - pad : x + width + pad]
+    old = body.image[region]
+    mask = np.zeros(old.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, hull - (x - pad, y - pad), 255)
+    mask = _as_image(cv2.erode(mask, _disc(7)))
+    new = _matched(_bent(body, face, how.fit, x - pad, y - pad, mask.shape), old, mask)
+    left, top, wide, high = cv2.boundingRect(mask)
+    middle = left + wide // 2, top + high // 2
+    # A copy of the mask: OpenCV 5 hands it back inverted.
+    new = _as_image(
+        cv2.seamlessClone(new, np.ascontiguousarray(old), mask.copy(), middle, cv2.NORMAL_CLONE)
+    )
+    toned = cv2.GaussianBlur(new, (0, 0), how.blur) + np.array(how.tone, np.float32)
+    soft = cv2.GaussianBlur(cv2.erode(mask, _disc(9)), (0, 0), 4)[..., None] / np.float32(255)
+    swapped = body.image.copy()
+    mixed = old + how.strength * soft * (toned - old)
+    swapped[region] = np.where(soft > 0, mixed.round().clip(0, 255), old)
+    return swapped
+
+
+def _bent(
+    body: Portrait, face: Portrait, fit: float, x: int, y: int, shape: tuple[int, ...]
+) -> Image:
+    """The other face on the grid of `body`'s region that starts at (x, y): thin-plate splines."""
+    flat = np.column_stack([face.points, np.ones(len(face.points))])
+    rigid = flat @ np.linalg.lstsq(flat, body.points, rcond=None)[0]
+    goal = fit * body.points + (1 - fit) * rigid
+    columns, rows = np.meshgrid(np.arange(shape[1]) + x, np.arange(shape[0]) + y)
+    grid = np.column_stack([columns.ravel(), rows.ravel()]).astype(np.float64)
+    # Some smoothing: landmarks are whole pixels, and those of the lips repeat.
+    spline = RBFInterpolator(goal, face.points, smoothing=5.0)
+    there = spline(grid).reshape(*shape, 2).astype(np.float32)
+    return _as_image(cv2.remap(face.image, there, None, cv2.INTER_CUBIC))  # type: ignore[call-overload]
+
+
+def _matched(new: Image, old: Image, mask: Image) -> Image:
+    """`new` with the mean and spread of `old`'s colours inside the mask (Reinhard, in Lab)."""
+    ours, theirs = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in (new, old))
+    mean, spread = cv2.meanStdDev(ours, mask=mask)
+    wanted, width = cv2.meanStdDev(theirs, mask=mask)
+    lab = (ours - mean.ravel()) * (width / spread).ravel().clip(0.7, 1.1) + wanted.ravel()
+    return _as_image(cv2.cvtColor(lab.round().clip(0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB))
+
+
+def _disc(size: int) -> Image:
+    return _as_image(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+
+
+def _as_image(array: Any) -> Image:
+    return np.asarray(array, np.uint8)

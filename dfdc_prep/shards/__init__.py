@@ -1,0 +1,1 @@
+"""The shard and verify commands: TFRecord shards and their metadata."""

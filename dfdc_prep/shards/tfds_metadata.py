@@ -1,0 +1,79 @@
+"""The files by which TensorFlow Datasets opens the shards with no code of this project.
+
+What is needed was found by taking keys away (tensorflow-datasets 4.9.10): unknown keys
+fail, missing splits load as an empty data set in silence, an empty image feature fails.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dfdc_prep.crops.files import SIDE
+from dfdc_prep.shards.features import NUMBERS, TEXTS
+from dfdc_prep.shards.layout import DATASET
+from manifests.labels import LABELS
+
+VERSION = "1.0.0"
+DESCRIPTION = (
+    "Square face crops, 224x224 RGB, cut from Deepfake Detection Challenge clips, with the "
+    "label of their clip and the family it belongs to."
+)
+CITATION = """\
+@article{dolhansky2020dfdc,
+  title={The DeepFake Detection Challenge (DFDC) Dataset},
+  author={Dolhansky, Brian and Bitton, Joanna and Pflaum, Ben and Lu, Jikuo and
+          Howes, Russ and Wang, Menglin and Ferrer, Cristian Canton},
+  journal={arXiv preprint arXiv:2006.07397},
+  year={2020}
+}"""
+
+MANIFEST, METADATA = "manifest.parquet", "metadata.json"
+INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.labels.txt"
+_MODULE = "tensorflow_datasets.core.features"
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON that is the same bytes for the same value."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def dataset_info(splits: dict[str, tuple[list[int], int]]) -> dict[str, Any]:
+    """dataset_info.json, from the records of every shard and the bytes of each split."""
+    return {
+        "name": DATASET,
+        "version": VERSION,
+        "description": DESCRIPTION,
+        "citation": CITATION,
+        "fileFormat": "tfrecord",
+        "splits": [
+            {
+                "name": name,
+                "shardLengths": [str(length) for length in lengths],
+                "numBytes": str(size),
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            }
+            for name, (lengths, size) in splits.items()
+        ],
+        "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
+    }
+
+
+def features() -> dict[str, Any]:
+    """features.json: what every Example holds."""
+    scalar = {"shape": {}, "dtype": "int64", "encoding": "none"}
+    image = {"shape": {"dimensions": [str(SIDE), str(SIDE), "3"]}, "dtype": "uint8"}
+    found: dict[str, Any] = {
+        "image": {"pythonClassName": f"{_MODULE}.image_feature.Image", "image": image},
+        "label": {
+            "pythonClassName": f"{_MODULE}.class_label_feature.ClassLabel",
+            "classLabel": {"numClasses": str(len(LABELS))},
+        },
+    }
+    for name in TEXTS:
+        found[name] = {"pythonClassName": f"{_MODULE}.text_feature.Text", "text": {}}
+    for name in NUMBERS:
+        found[name] = {"pythonClassName": f"{_MODULE}.scalar.Scalar", "tensor": scalar}
+    return {
+        "pythonClassName": f"{_MODULE}.features_dict.FeaturesDict",
+        "featuresDict": {"features": found},
+    }

@@ -1,0 +1,1 @@
+"""Opening clips, choosing frames and decoding exactly those."""

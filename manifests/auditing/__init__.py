@@ -1,0 +1,1 @@
+"""Measuring leaks between splits, and summarizing a table."""

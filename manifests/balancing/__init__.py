@@ -1,0 +1,1 @@
+"""Choosing as many REAL as FAKE rows."""

@@ -1,0 +1,1 @@
+"""What all commands share: option types and error reporting."""

@@ -1,0 +1,1 @@
+"""Assigning rows to training, validation and test without leaks."""

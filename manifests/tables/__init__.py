@@ -1,0 +1,1 @@
+"""Reading and writing manifests, and columns at the speed of Arrow."""

@@ -1,0 +1,60 @@
+import pyarrow as pa
+import pytest
+
+from manifests.auditing.audit import audit
+from manifests.errors import TableError
+from manifests.splitting.split import SplitPlan, assign, with_split
+from tests.bare_tables import mixture_table
+
+
+def leaky_table() -> pa.Table:
+    """Family o stands in both splits, with two of the three test crops; p does not."""
+    return pa.table(
+        {
+            "video": ["o", "f", "g", "p"],
+            "label": ["REAL", "FAKE", "FAKE", "REAL"],
+            "original": pa.array([None, "o", "o", None], pa.string()),
+            "split": ["train", "test", "test", "test"],
+            "sha256": ["aa", "bb", None, "aa"],
+        }
+    )
+
+
+def test_shared_families_and_files_are_counted() -> None:
+    found = audit(leaky_table())
+    (family,), (file,) = found.families, found.files or []
+    assert (family.first, family.second, family.shared) == ("train", "test", 1)
+    assert family.touched == {"REAL": 0, "FAKE": 2}
+    assert family.rows == {"REAL": 1, "FAKE": 2}
+    assert (file.shared, file.touched) == (1, {"REAL": 1, "FAKE": 0})
+    assert found.torn == {"videos": (0, 4), "families": (1, 2)}
+    assert [(kin.name, kin.rows) for kin in found.worst] == [("o", {"train": 1, "test": 2})]
+    assert found.leaking
+    assert "66.7 % (0.0 % of REAL, 100.0 % of FAKE)" in found.text()
+
+
+def test_a_family_column_cannot_hide_a_leak() -> None:
+    table = leaky_table().append_column("family", pa.array(["o", "f", "g", "p"]))
+    assert audit(table).families[0].shared == 1
+
+
+def test_a_split_by_family_is_clean_and_the_papers_is_not() -> None:
+    table = mixture_table([(1, 3)] * 60)
+    for group_by, leaking in (("original", False), ("none", True)):
+        plan = SplitPlan.parse("56/24/20", group_by)
+        assert audit(with_split(table, assign(table, plan))).leaking == leaking
+
+
+def test_what_was_not_compared_is_said() -> None:
+    text = audit(leaky_table().drop_columns(["sha256"])).text()
+    assert "files: not compared" in text
+    assert "near-identical images: not compared, no images at hand" in text
+
+
+@pytest.mark.parametrize("split", [["train"] * 4, ["train", "test", None, "test"]])
+def test_a_split_that_is_none(split: list[str | None]) -> None:
+    table = leaky_table().drop_columns(["split"])
+    with pytest.raises(TableError, match="expected a column split"):
+        audit(table)
+    with pytest.raises(TableError, match="expected at least two splits and one in every row"):
+        audit(table.append_column("split", pa.array(split, pa.string())))

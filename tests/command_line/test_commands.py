@@ -1,0 +1,138 @@
+"""The command line as a whole: help, speed of help, exit codes, one sentence where it fails."""
+
+import resource
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from tests.readme import commands
+
+HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "skimage", "av")
+ORDER = ["sample", "extract", "import", "summary", "balance", "split", "shard", "audit", "verify"]
+
+
+def test_the_commands_stand_in_the_order_of_the_work() -> None:
+    assert list(main.commands) == ORDER
+
+
+@pytest.mark.parametrize("typed", commands())
+def test_every_command_has_an_example(typed: str) -> None:
+    text = commands()[typed].get_help()
+    assert "Example:" in text
+    assert f"\n    {typed} " in text
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in ORDER)])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom cli import main\nmain(sys.argv[1:], standalone_mode=False)\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("heavy: []\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract", "nowhere"],
+        ["import", "nowhere", "nothing.csv"],
+        ["summary", "nowhere"],
+        ["balance", "nowhere"],
+        ["split", "nowhere"],
+        ["shard", "nowhere"],
+        ["audit", "nowhere"],
+        ["verify", "nowhere"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_wrong_path_is_one_sentence_and_exit_code_1(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: expected ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.output
+    assert not list(tmp_path.iterdir()), "something half-written was left"
+
+
+def test_usage_is_exit_code_2() -> None:
+    for words in (["--no-such-option"], ["unknown"], ["sample"], ["extract", "--frames", "0"]):
+        assert CliRunner().invoke(main, words).exit_code == 2
+
+
+def test_the_version_is_told() -> None:
+    done = CliRunner().invoke(main, ["--version"])
+    assert done.exit_code == 0
+    assert "version" in done.output
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "said"),
+    [
+        (resource.RLIMIT_NOFILE, 31, "expected at least 32 open files"),
+        (resource.RLIMIT_DATA, 900 << 20, "expected at least 1024 MB of memory"),
+    ],
+)
+def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "verify", "shards"],
+        capture_output=True,
+        text=True,
+        preexec_fn=partial(resource.setrlimit, kind, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "import numpy; numpy.empty(1 << 50)",
+        "import tensorflow; tensorflow.zeros([1 << 45])",
+        "import jax.numpy; jax.numpy.zeros(1 << 45).block_until_ready()",
+    ],
+)
+def test_memory_that_does_not_last_is_one_sentence(ask: str) -> None:
+    script = f"""
+from manifests.cli.error_handling import one_sentence
+with one_sentence():
+    {ask}
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: expected more memory than")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["command", "callback", "end"])
+def test_an_interrupt_ends_a_command_wherever_it_falls(where: str) -> None:
+    interrupted = f"""
+import gc, signal, sys, time
+from manifests.cli.error_handling import one_sentence
+def callback(*_): signal.raise_signal(signal.SIGTERM)
+with one_sentence():
+    if "{where}" == "callback":
+        gc.callbacks.append(callback)
+        gc.collect(0)
+        gc.callbacks.clear()
+    elif "{where}" == "command":
+        signal.raise_signal(signal.SIGTERM)
+    if "{where}" != "end":
+        time.sleep(30)
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
+    said = "" if where == "end" else "interrupted: run the same command again to go on\n"
+    assert done.stderr == said
+    assert done.returncode == (-signal.SIGINT if where == "end" else 130)

@@ -1,0 +1,242 @@
+"""Every error of the tree, raised through the command line: a sentence and its exit code."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from dfdc_prep import errors
+from manifests.cli.error_handling import LONGEST
+from manifests.schema import CLIP_LOG
+from manifests.tables.parquet import read_table
+from tests.crop_sets import make_faces
+from tests.processes import workers_of
+from training.errors import TrainingError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def failed(done: Result, kind: type[errors.DfdcPrepError], said: str) -> None:
+    """Exit code 1, one sentence, and behind it an error of exactly this class."""
+    assert done.exit_code == 1, done.output
+    assert done.exception is not None
+    assert type(done.exception.__context__) is kind
+    assert done.stderr.startswith("error: expected ")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    return make_faces(tmp_path / "faces", families=4)
+
+
+@pytest.fixture
+def source(real_clips: Path, tmp_path: Path) -> Path:
+    """A part of one clip."""
+    part = tmp_path / "dfdc" / "part_a"
+    part.mkdir(parents=True)
+    (part / "metadata.json").write_text('{"004.mp4": {"label": "REAL"}}')
+    shutil.copyfile(real_clips / "dfdc_train_part_1" / "004.mp4", part / "004.mp4")
+    return tmp_path / "dfdc"
+
+
+@pytest.fixture
+def extract(source: Path, tmp_path: Path, yunet_model: Path) -> Callable[..., Result]:
+    def run(*options: object) -> Result:
+        words = ["extract", source, tmp_path / "out", "--detector", "yunet", "--workers", 1]
+        return call(*words, "--detector-model", yunet_model, *options)
+
+    return run
+
+
+def test_table_error(faces: Path) -> None:
+    (faces / "balanced.parquet").write_bytes(b"PAR1 no more")
+    failed(call("split", faces), errors.TableError, "run dfdc-prep balance again")
+
+
+def test_not_enough_rows(faces: Path) -> None:
+    words = ("balance", faces / "balanced.parquet", "--per-class", 99)
+    failed(call(*words), errors.NotEnoughRows, "give --per-class 4")
+
+
+def test_source_error(source: Path, extract: Callable[..., Result]) -> None:
+    (source / "part_a" / "metadata.json").write_text('{"../../x.mp4": {"label": "REAL"}}')
+    failed(extract(), errors.SourceError, "remove the entry")
+
+
+def test_output_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
+    (tmp_path / "out").write_text("a file")
+    failed(extract(), errors.OutputError, "name another one")
+
+
+def test_options_differ(extract: Callable[..., Result]) -> None:
+    assert extract().exit_code == 0
+    failed(extract("--margin", 0.5), errors.OptionsDiffer, "--overwrite")
+
+
+def test_model_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
+    failed(extract("--detector-model", tmp_path / "no.onnx"), errors.ModelError, "found no file")
+
+
+def test_clip_error_is_the_clips_own_row(
+    source: Path, tmp_path: Path, extract: Callable[..., Result]
+) -> None:
+    (source / "part_a" / "004.mp4").write_text("no clip")
+    done = extract()
+    assert done.exit_code == 3
+    assert "1 clips failed" in done.stderr
+    (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG, "").to_pylist()
+    assert (row["status"], row["error"][:8]) == ("unreadable", "expected")
+
+
+def test_shard_error(faces: Path, tmp_path: Path) -> None:
+    next(faces.rglob("*.png")).unlink()
+    failed(call("shard", faces, tmp_path / "shards"), errors.ShardError, "extract again")
+
+
+@contextmanager
+def plague() -> Iterator[None]:
+    """Kill every worker as it is born."""
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.005):
+            for worker in workers_of():
+                with suppress(psutil.Error):
+                    worker.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_workers_error(extract: Callable[..., Result]) -> None:
+    with plague():
+        done = extract()
+    failed(done, errors.WorkersError, "fewer --workers")
+    assert extract().exit_code == 0
+
+
+def test_training_error(tmp_path: Path) -> None:
+    from training.fit import main as fit
+
+    done = CliRunner().invoke(fit, [str(tmp_path), "--out", str(tmp_path / "run")])
+    failed(done, TrainingError, "run dfdc-prep shard")
+
+
+def test_no_error_of_the_tree_is_without_its_test() -> None:
+    def below(kind: type[Exception]) -> set[type[Exception]]:
+        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+
+    named = {getattr(errors, name) for name in errors.__all__} | {TrainingError}
+    assert below(errors.DfdcPrepError) == named
+    tests = {name.removeprefix("test_").replace("_", "") for name in globals()}
+    for kind in named - {errors.DfdcPrepError}:
+        assert any(name.startswith(kind.__name__.lower()) for name in tests), kind
+
+
+def test_whatever_a_name_holds_a_message_is_one_sober_line(tmp_path: Path) -> None:
+    label = "\x1b[31mred\n" + "x" * 1_000_000
+    pq.write_table(pa.table({"video": ["a.mp4"], "label": [label]}), tmp_path / "bare.parquet")
+    done = call("summary", tmp_path / "bare.parquet")
+    assert done.exit_code == 1
+    assert done.stderr.count("\n") == 1
+    assert len(done.stderr) < LONGEST + 20
+    assert "\x1b" not in done.stderr
+
+
+def test_a_column_twice_and_nesting_without_end(faces: Path, tmp_path: Path) -> None:
+    table = pq.read_table(faces / "balanced.parquet")
+    pq.write_table(table.append_column("video", table["video"]), faces / "balanced.parquet")
+    assert call("split", faces).stderr.count("\n") == 1
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "metadata.json").write_text("[" * 200_000)
+    done = call("shard", make_faces(tmp_path / "more", 4), tmp_path / "shards")
+    assert "found something else" in done.stderr
+
+
+def test_a_pipe_for_a_crop_is_no_crop(faces: Path, tmp_path: Path) -> None:
+    crop = next(faces.rglob("*.png"))
+    crop.unlink()
+    os.mkfifo(crop)
+    failed(call("shard", faces, tmp_path / "shards"), errors.ShardError, "found no file")
+    done = call("import", faces / "crops", faces / "balanced.parquet", tmp_path / "again")
+    assert done.exit_code == 3
+
+
+def test_an_image_whose_name_is_no_text(faces: Path, tmp_path: Path) -> None:
+    open(os.fsencode(faces / "crops") + b"/\xff.png", "wb").close()
+    words = ("import", faces / "crops", faces / "balanced.parquet", tmp_path / "again")
+    failed(call(*words), errors.SourceError, "rename it")
+
+
+@pytest.mark.parametrize("left", [".run.json.123", ".manifest.parquet.abc"])
+def test_a_run_killed_as_it_wrote_goes_on(
+    tmp_path: Path, extract: Callable[..., Result], left: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / left).write_text("half")
+    assert extract().exit_code == 0
+    assert not (tmp_path / "out" / left).exists()
+
+
+def test_a_journal_that_somebody_altered(tmp_path: Path, extract: Callable[..., Result]) -> None:
+    assert extract().exit_code == 0
+    journal = tmp_path / "out" / "journal.jsonl"
+    whole = journal.read_text()
+    for said, altered in ('"status":"ok"', '"status":7'), ('"label":"REAL"', '"label":["REAL"]'):
+        assert said in whole
+        journal.write_text(whole.replace(said, altered, 1))
+        failed(extract(), errors.OutputError, "remove the line")
+
+
+@pytest.mark.parametrize("column", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
+def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
+    if column.type == pa.binary():
+        column = column.cast(pa.string(), safe=False)
+    for name in ("video", "label"):
+        whole = {"video": pa.array(["a.mp4"]), "label": pa.array(["REAL"])}
+        pq.write_table(pa.table(whole | {name: column}), tmp_path / "bare.parquet")
+        failed(call("summary", tmp_path / "bare.parquet"), errors.TableError, "expected")
+
+
+def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> None:
+    words = [sys.executable, "-m", "cli", "split", str(faces)]
+    limit = partial(resource.setrlimit, resource.RLIMIT_DATA, (340 << 20, 340 << 20))
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: expected at least 1024 MB of memory")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_audit_of_shards_that_hold_less_than_their_manifest_says(
+    faces: Path, tmp_path: Path
+) -> None:
+    assert call("shard", faces, tmp_path / "shards").exit_code == 0
+    manifest = tmp_path / "shards" / "manifest.parquet"
+    whole = pq.read_table(manifest)
+    for rows in (whole.slice(1), pa.concat_tables([whole.slice(0, 1), whole])):
+        pq.write_table(rows, manifest)
+        failed(call("audit", tmp_path / "shards"), errors.ShardError, "dfdc-prep verify")

@@ -1,0 +1,197 @@
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
+from dfdc_prep.importing.run import import_crops
+from manifests.balancing.balance import BalanceOptions, balance
+from manifests.schema import CLIP_LOG
+from manifests.tables.parquet import read_manifest, read_table
+from tests.bare_tables import write
+
+HEADER = "videoname,original_width,original_height,label,original\n"
+ROWS = {
+    "aa.mp4": "129,129,REAL,",
+    "bb.mp4": "223,217,FAKE,aa.mp4",
+    "cc.mp4": "90,90,FAKE,gone.mp4",
+}
+
+
+def make_crop(path: Path, size: int = 224) -> Path:
+    """A piece of the astronaut's picture, another one for every name."""
+    x = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 200
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(astronaut()[:size, x : x + size]).save(path)
+    return path
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    """A folder like Kaggle's deepfake_faces: faces_224 and a table beside it."""
+    for video in ROWS:
+        make_crop(tmp_path / "faces_224" / video.replace(".mp4", ".jpg"))
+    write(tmp_path, HEADER + "".join(f"{video},{row}\n" for video, row in ROWS.items()))
+    return tmp_path
+
+
+def run(kaggle: Path, out: str = "faces", **options: bool) -> tuple[dict[str, int], Path]:
+    report = import_crops(kaggle / "faces_224", kaggle / "table.csv", kaggle / out, **options)
+    counts = {name: count for name, count in vars(report).items() if count}
+    return counts, kaggle / out
+
+
+def statuses(faces: Path) -> dict[str, tuple[str, str | None]]:
+    log = read_table(faces / "clips.parquet", CLIP_LOG, "import").to_pylist()
+    return {row["video"]: (row["status"], row["error"]) for row in log}
+
+
+def test_kaggle_layout_becomes_a_faces_folder(kaggle: Path) -> None:
+    counts, faces = run(kaggle)
+    assert counts == {"crops": 3, "clips": 3}
+    table = read_manifest(faces / "manifest.parquet").to_pylist()
+    assert [(row["family"], row["w"], row["h"], row["crop_size"]) for row in table] == [
+        ("aa.mp4", 129, 129, 129),
+        ("aa.mp4", 223, 217, None),
+        ("gone.mp4", 90, 90, 90),
+    ]
+    for row in table:
+        source = kaggle / "faces_224" / row["video"].replace(".mp4", ".jpg")
+        assert (faces / row["path"]).read_bytes() == source.read_bytes()
+        assert hashlib.sha256(source.read_bytes()).hexdigest() == row["sha256"]
+    assert (faces / "metadata.csv").read_text() == (kaggle / "table.csv").read_text()
+    assert set(statuses(faces).values()) == {("ok", None)}
+    assert json.loads((faces / "run.json").read_text())["command"] == "import"
+
+
+def test_it_is_balanced_like_any_other(kaggle: Path) -> None:
+    _, faces = run(kaggle)
+    found = balance(read_manifest(faces / "manifest.parquet"), BalanceOptions())
+    assert Counter(found.table["label"].to_pylist()) == {"REAL": 1, "FAKE": 1}
+
+
+def test_every_fault_is_counted_and_named(kaggle: Path) -> None:
+    crops = kaggle / "faces_224"
+    (crops / "bb.jpg").write_bytes((crops / "bb.jpg").read_bytes()[:2000])
+    (crops / "cc.jpg").unlink()
+    make_crop(crops / "nobody.jpg")
+    make_crop(crops / "small.jpg", size=100)
+    with (kaggle / "table.csv").open("a") as table:
+        table.write("small.mp4,1,1,REAL,\naa.mp4,1,1,FAKE,aa.mp4\n")
+    counts, faces = run(kaggle)
+    assert counts == {
+        "crops": 1, "clips": 5, "imageless": 1, "unnamed": 1, "repeated": 1, "unreadable": 2,
+    }  # fmt: skip
+    found = statuses(faces)
+    assert found["aa.mp4"] == ("ok", "row 5 names aa.jpg once more and was left out")
+    assert found["bb.mp4"] == ("unreadable", "expected 224x224 in bb.jpg, found no image (OSError)")
+    assert found["cc.mp4"] == ("missing", "no image has this name")
+    assert found["nobody.jpg"] == ("missing", "no row names nobody.jpg")
+    assert found["small.mp4"][1] == "expected 224x224 in small.jpg, found 100x100"
+
+
+def test_paths_and_several_crops_a_clip(kaggle: Path) -> None:
+    for name in ("a_0.png", "a_1.png", "f_0.png"):
+        make_crop(kaggle / "faces_224" / "deep" / name)
+    rows = [
+        "deep/a_0.png,a.mp4,0,,3",
+        "faces_224/deep/a_1.png,a.mp4,0,,9",
+        "deep/a_2.png,a.mp4,0,,12",
+        "deep/f_0.png,f.mp4,1,a.mp4,3",
+    ]
+    write(kaggle, "\n".join(["path,video,label,original,frame", *rows]) + "\n")
+    counts, faces = run(kaggle)
+    assert counts == {"crops": 3, "clips": 5, "missing": 1, "unnamed": 3}
+    table = read_manifest(faces / "manifest.parquet")
+    assert table["frame"].to_pylist() == [3, 9, 3]
+    assert set(table["family"].to_pylist()) == {"a.mp4"}
+    assert statuses(faces)["a.mp4"] == ("truncated", "there is no image deep/a_2.png")
+
+
+@pytest.mark.parametrize(
+    "row", ["../x.jpg,a,REAL", "/etc/x.jpg,a,REAL", "a/../../x.jpg,a,REAL", "x.jpg,../a,REAL",
+            "a\\x.jpg,a,REAL", "x.jpg,..,REAL", "x.jpg,b/a,REAL"]
+)  # fmt: skip
+def test_hostile_names_are_refused(kaggle: Path, row: str) -> None:
+    write(kaggle, f"path,video,label\n{row}\n")
+    with pytest.raises(SourceError, match="names that stay inside their folder"):
+        run(kaggle)
+    assert not (kaggle / "faces").exists()
+
+
+def test_the_same_again_gives_the_same_bytes_and_another_table_is_refused(kaggle: Path) -> None:
+    _, faces = run(kaggle)
+    before = {path.name: path.read_bytes() for path in faces.iterdir() if path.is_file()}
+    run(kaggle)
+    assert before == {path.name: path.read_bytes() for path in faces.iterdir() if path.is_file()}
+    write(kaggle, HEADER + "aa.mp4,1,1,REAL,\n")
+    with pytest.raises(OptionsDiffer, match="--overwrite"):
+        run(kaggle)
+    counts, _ = run(kaggle, overwrite=True)
+    assert counts["crops"] == 1
+
+
+def test_what_was_chosen_from_the_same_crops_stays(kaggle: Path) -> None:
+    _, faces = run(kaggle)
+    chosen = [faces / "balanced.parquet", faces / "split.parquet"]
+    for path in chosen:
+        path.write_bytes(path.name.encode())
+    run(kaggle)
+    assert [path.read_bytes() for path in chosen] == [path.name.encode() for path in chosen]
+    (kaggle / "faces_224" / "aa.jpg").unlink()
+    with pytest.raises(OutputError, match=r"the crops that .*balanced.parquet was chosen from"):
+        run(kaggle)
+    assert all(path.is_file() for path in chosen)
+    assert (faces / "crops" / "imported" / "aa.jpg").is_file()
+    run(kaggle, overwrite=True)
+    assert not any(path.exists() for path in chosen)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_laid_into_the_folder_is_never_removed(kaggle: Path, overwrite: bool) -> None:
+    _, faces = run(kaggle)
+    (faces / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+        run(kaggle, overwrite=overwrite)
+    assert (faces / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_of_others_is_left_alone(kaggle: Path) -> None:
+    mine = kaggle / "faces" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    with pytest.raises(OutputError, match="found something else"):
+        run(kaggle, overwrite=True)
+    with pytest.raises(OutputError, match="outside the folder of crops"):
+        run(kaggle, out="faces_224/out")
+    assert mine.read_text() == "years of work"
+
+
+def test_nothing_to_import_is_a_sentence(kaggle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for source in ("empty", "absent"):
+        with pytest.raises(SourceError, match="found none; give"):
+            import_crops(tmp_path / source, kaggle / "table.csv", tmp_path / "faces")
+    write(kaggle, "videoname,label\nzz.mp4,REAL\n")
+    with pytest.raises(SourceError, match="no row of the table names any of its images"):
+        run(kaggle)
+    with pytest.raises(TableError, match="found none"):
+        import_crops(kaggle / "faces_224", kaggle / "absent.csv", kaggle / "faces")
+    assert not (kaggle / "faces").exists()
+
+
+def test_real_crops(shared: Path, tmp_path: Path) -> None:
+    """The 167 real crops, labelled by their folders."""
+    crops = shared / "data" / "crops"
+    paths = sorted(path.relative_to(crops).as_posix() for path in crops.rglob("*.jpg"))
+    lines = [f"{path},{path.split('/')[1]},{path.split('/')[2].split('_')[0]}" for path in paths]
+    table = write(tmp_path, "\n".join(["path,label,video", *lines]) + "\n")
+    report = import_crops(crops, table, tmp_path / "faces")
+    assert (report.crops, report.clips, report.failed) == (167, 60, 0)
+    assert len(np.unique(pq.read_table(tmp_path / "faces/manifest.parquet")["sha256"])) < 167

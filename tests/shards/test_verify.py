@@ -1,0 +1,213 @@
+"""verify: a healthy folder passes, and every kind of damage is named."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+from dfdc_prep.errors import ShardError
+from dfdc_prep.shards.checksums import write_sums
+from dfdc_prep.shards.tfrecord import encode, example, frame, records
+from dfdc_prep.shards.verify import verify
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.splitting.split import SplitPlan
+from tests.crop_sets import make_faces
+
+TRAIN = "dfdc_faces-train.tfrecord-00001-of-00002"
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verify")
+    options = ShardOptions(SplitPlan.parse("56/24/20"), shards=2)
+    write_shards(make_faces(folder / "faces", families=10), folder / "shards", options)
+    return folder / "shards"
+
+
+@pytest.fixture
+def shards(healthy: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(healthy, tmp_path / "shards"))
+
+
+def faults(shards: Path) -> list[str]:
+    return [str(fault) for fault in verify(shards).faults]
+
+
+def rewrite(shards: Path, change: Callable[[int, dict[str, bytes | int]], None]) -> None:
+    """Change the records of one shard and put every hash right again."""
+    framed = []
+    for index, record in enumerate(records(shards / TRAIN)):
+        face = {name: values[0] for name, values in example(record).items()}
+        change(index, face)
+        framed.append(frame(encode(face)))
+    (shards / TRAIN).write_bytes(b"".join(framed))
+    write_sums(shards, {})
+
+
+def test_a_healthy_folder_passes(healthy: Path) -> None:
+    report = verify(healthy)
+    assert not report.faults
+    assert report.records == 20
+    assert "20 records" in report.text()
+    done = CliRunner().invoke(main, ["verify", str(healthy)])
+    assert done.exit_code == 0
+
+
+def test_a_flipped_byte_anywhere_is_found(healthy: Path) -> None:
+    draw = random.Random(5)
+    for file in sorted(healthy.iterdir()):
+        whole = file.read_bytes()
+        for place in draw.sample(range(len(whole)), 4):
+            data = bytearray(whole)
+            data[place] ^= 1 << draw.randrange(8)
+            file.write_bytes(data)
+            found = faults(healthy)
+            file.write_bytes(whole)
+            assert any(fault.startswith(file.name) for fault in found) or (
+                file.name == "SHA256SUMS" and found
+            ), (file.name, place)
+    assert not faults(healthy)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda text: text.replace("  ", " *", 1),
+        lambda text: text.replace("\n", "\r\n", 1),
+        lambda text: text + "\n",
+        lambda text: text.removesuffix("\n"),
+        lambda text: text.upper(),
+        lambda text: "",
+        lambda text: "".join(reversed(text.splitlines(keepends=True))),
+    ],
+)
+def test_sha256sums_itself_is_held_to_the_byte(shards: Path, alter: Callable[[str], str]) -> None:
+    file = shards / "SHA256SUMS"
+    file.write_text(alter(file.read_text()), newline="")
+    assert faults(shards)
+
+
+def test_the_shard_the_record_and_the_fault_are_named(shards: Path) -> None:
+    data = bytearray((shards / TRAIN).read_bytes())
+    first = len(frame(next(records(shards / TRAIN))))
+    data[first + 5000] ^= 1
+    (shards / TRAIN).write_bytes(data)
+    assert f"{TRAIN}, record 1: has a wrong checksum of its data" in faults(shards)
+    assert f"{TRAIN}: its hash is not the one in SHA256SUMS" in faults(shards)
+    done = CliRunner().invoke(main, ["verify", str(shards)])
+    assert done.exit_code == 1
+    assert "record 1: has a wrong checksum" in done.output
+
+
+def test_a_label_that_differs_from_the_manifest(shards: Path) -> None:
+    def turn(index: int, face: dict[str, bytes | int]) -> None:
+        if index == 2:
+            face["label"] = 1 - int(face["label"])
+
+    rewrite(shards, turn)
+    assert faults(shards) == [f"{TRAIN}, record 2: differs from the manifest in label"]
+
+
+def test_a_family_that_differs_from_the_manifest(shards: Path) -> None:
+    rewrite(shards, lambda index, face: face.update(family=b"stranger.mp4"))
+    assert f"{TRAIN}, record 0: differs from the manifest in family" in faults(shards)
+
+
+def test_an_image_that_does_not_decode(shards: Path) -> None:
+    def harm(index: int, face: dict[str, bytes | int]) -> None:
+        if index == 3:
+            face["image"] = bytes(face["image"])[:20_000]
+
+    rewrite(shards, harm)
+    (fault,) = faults(shards)
+    assert f"{TRAIN}, record 3: its image is no image" in fault
+
+
+def test_an_image_of_another_crop(shards: Path, tmp_path: Path) -> None:
+    other = next(records(shards / TRAIN.replace("00001-of", "00000-of")))
+    image = example(other)["image"][0]
+    rewrite(shards, lambda index, face: face.update(image=image) if index == 1 else None)
+    (fault,) = faults(shards)
+    assert f"{TRAIN}, record 1: its image is not the crop crops/" in fault
+
+
+def test_records_too_few_and_too_many(shards: Path) -> None:
+    framed = [frame(record) for record in records(shards / TRAIN)]
+    (shards / TRAIN).write_bytes(b"".join(framed[:-1]))
+    write_sums(shards, {})
+    assert any("dataset_info.json says" in fault for fault in faults(shards))
+    assert any(f"record {len(framed) - 1}: is not there" in fault for fault in faults(shards))
+    (shards / TRAIN).write_bytes(b"".join([*framed, framed[0]]))
+    write_sums(shards, {})
+    assert f"{TRAIN}, record {len(framed)}: has no row in the manifest" in faults(shards)
+
+
+def test_a_family_in_two_splits(shards: Path) -> None:
+    table = pq.read_table(shards / "manifest.parquet")
+    families = table["family"].to_pylist()
+    families[0] = families[-1]
+    index = table.column_names.index("family")
+    table = table.set_column(index, table.schema.field(index), pa.array(families))
+    pq.write_table(table, shards / "manifest.parquet")
+    write_sums(shards, {})
+    assert f"manifest.parquet: family {families[-1]} is in two splits" in faults(shards)
+
+
+def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> None:
+    options = ShardOptions(SplitPlan.parse("56/24/20", group_by="none"))
+    write_shards(healthy.parent / "faces", tmp_path / "shards", options)
+    report = verify(tmp_path / "shards")
+    assert not report.faults
+    assert "families are in two splits" in report.text()
+
+
+def test_a_count_that_is_wrong(shards: Path) -> None:
+    info = json.loads((shards / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"][1] = "99"
+    (shards / "dataset_info.json").write_text(json.dumps(info))
+    write_sums(shards, {})
+    (fault,) = faults(shards)
+    assert fault.startswith(f"{TRAIN}: has ")
+    assert fault.endswith("records, dataset_info.json says 99")
+
+
+@pytest.mark.parametrize("count", [1e999, None, "many", [7]])
+def test_a_count_that_is_none(shards: Path, count: object) -> None:
+    info = json.loads((shards / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"][1] = count
+    (shards / "dataset_info.json").write_text(json.dumps(info))
+    write_sums(shards, {})
+    (fault,) = faults(shards)
+    assert fault.startswith("dataset_info.json: cannot be used (")
+
+
+def test_a_file_too_many_and_one_too_few(shards: Path) -> None:
+    (shards / "label.labels.txt").unlink()
+    (shards / "notes.txt").write_text("mine")
+    assert faults(shards) == [
+        "label.labels.txt: is missing",
+        "notes.txt: is not named in SHA256SUMS",
+    ]
+
+
+def test_a_folder_without_shards_is_told_apart(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ShardError, match="found none of its files"):
+            verify(folder)
+
+
+def test_metadata_that_lacks_an_option_is_a_fault(shards: Path) -> None:
+    told = json.loads((shards / "metadata.json").read_text())
+    (shards / "metadata.json").write_text(
+        json.dumps(told | {"group_by": None}).replace("group_by", "x")
+    )
+    write_sums(shards, {})
+    assert "manifest.parquet: cannot be used ('group_by')" in faults(shards)

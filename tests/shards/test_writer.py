@@ -1,0 +1,253 @@
+"""Shards: the same bytes every time, whole or absent, and no crop but those of the manifest."""
+
+import errno
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
+from dfdc_prep.shards.tfrecord import example, records
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.io.atomic import whole_folder
+from manifests.splitting.split import SplitPlan
+from tests.crop_sets import make_faces
+
+PLAN = SplitPlan.parse("56/24/20")
+OPTIONS = ShardOptions(PLAN, shards=3)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_faces(tmp_path_factory.mktemp("shards") / "faces", families=25)
+
+
+@pytest.fixture
+def own_faces(tmp_path: Path) -> Path:
+    """A faces folder that a test may damage."""
+    return make_faces(tmp_path / "faces", families=5)
+
+
+def sums(shards: Path) -> str:
+    return (shards / "SHA256SUMS").read_text()
+
+
+def replace_column(faces: Path, name: str, values: list[str]) -> None:
+    table = pq.read_table(faces / "balanced.parquet")
+    index = table.column_names.index(name)
+    table = table.set_column(index, table.schema.field(index), pa.array(values))
+    pq.write_table(table, faces / "balanced.parquet")
+
+
+def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) -> None:
+    for workers in (1, 3):
+        options = ShardOptions(PLAN, shards=3, workers=workers)
+        write_shards(faces, tmp_path / str(workers), options)
+    assert sums(tmp_path / "1") == sums(tmp_path / "3")
+    assert len(sums(tmp_path / "1").splitlines()) == len(os.listdir(tmp_path / "1")) - 1
+    done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
+    assert done.returncode == 0
+
+
+def test_records_stand_as_the_manifest_says_and_crops_are_copied_as_they_are(
+    faces: Path, tmp_path: Path
+) -> None:
+    report = write_shards(faces, tmp_path / "shards", OPTIONS)
+    assert report.shards == {"train": 3, "validation": 1, "test": 1}
+    rows = pq.read_table(tmp_path / "shards" / "manifest.parquet").to_pylist()
+    shards = dict.fromkeys(row["shard"] for row in rows)
+    found = [example(record) for shard in shards for record in records(tmp_path / "shards" / shard)]
+    assert [face["path"] for face in found] == [[row["path"].encode()] for row in rows]
+    for face, row in zip(found, rows, strict=True):
+        assert face["image"] == [(faces / row["path"]).read_bytes()]
+        assert face["label"] == [int(row["label"] == "FAKE")]
+
+
+def test_another_seed_is_another_order(faces: Path, tmp_path: Path) -> None:
+    write_shards(faces, tmp_path / "a", OPTIONS)
+    plan = SplitPlan.parse("56/24/20", seed=43)
+    write_shards(faces, tmp_path / "b", ShardOptions(plan, shards=3))
+    assert sums(tmp_path / "a") != sums(tmp_path / "b")
+
+
+def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
+    options = ShardOptions(PLAN, image_format="jpeg", quality=95)
+    write_shards(faces, tmp_path / "shards", options)
+    (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
+    image = example(next(records(shard)))["image"][0]
+    assert isinstance(image, bytes)
+    assert image[:2] == b"\xff\xd8"
+    assert len(image) < 40_000
+
+
+def test_a_jpeg_crop_is_never_encoded_twice(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=5, suffix="jpg")
+    write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, image_format="jpeg", quality=10))
+    (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
+    found = example(next(records(shard)))
+    path = found["path"][0]
+    assert isinstance(path, bytes)
+    assert found["image"] == [(faces / path.decode()).read_bytes()]
+
+
+@pytest.mark.parametrize("harm", ["altered", "missing", "cut off", "small", "text"])
+def test_an_unfit_crop_is_named_and_nothing_is_left(own_faces: Path, harm: str) -> None:
+    table = pq.read_table(own_faces / "balanced.parquet")
+    path = table["path"][3].as_py()
+    crop = own_faces / path
+    if harm == "missing":
+        crop.unlink()
+    elif harm == "altered":
+        data = bytearray(crop.read_bytes())
+        data[-40] ^= 1
+        crop.write_bytes(data)
+    elif harm == "cut off":
+        crop.write_bytes(crop.read_bytes()[:-100])
+    else:
+        if harm == "small":
+            Image.new("RGB", (200, 224)).save(crop)
+        else:
+            crop.write_text("no image")
+        hashes = table["sha256"].to_pylist()
+        hashes[3] = hashlib.sha256(crop.read_bytes()).hexdigest()
+        replace_column(own_faces, "sha256", hashes)
+    with pytest.raises(ShardError, match=path):
+        write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
+    assert os.listdir(own_faces.parent) == ["faces"]
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "/etc/passwd", "a/../../x", "", "a\0b", "link/x"]
+)
+def test_a_path_that_leads_elsewhere_is_refused(own_faces: Path, path: str) -> None:
+    secret = own_faces.parent / "secret"
+    secret.mkdir()
+    (secret / "x").write_text("secret")
+    (own_faces / "link").symlink_to(secret)
+    replace_column(own_faces, "path", [path] + ["crops/x.png"] * 9)
+    with pytest.raises(ShardError, match="leads elsewhere"):
+        write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
+
+
+def test_the_same_command_twice_says_it_is_there(faces: Path, tmp_path: Path) -> None:
+    write_shards(faces, tmp_path / "shards", OPTIONS)
+    before = (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns
+    again = write_shards(faces, tmp_path / "shards", OPTIONS)
+    assert again.already_there
+    assert "is there already" in again.text()
+    assert (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns == before
+
+
+def test_the_lock_of_a_run_killed_at_its_very_end_is_cleared(faces: Path, tmp_path: Path) -> None:
+    write_shards(faces, tmp_path / "shards", OPTIONS)
+    (tmp_path / ".shards.lock").write_text("process 1 on nowhere")
+    assert write_shards(faces, tmp_path / "shards", OPTIONS).already_there
+    assert os.listdir(tmp_path) == ["shards"]
+
+
+def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path: Path) -> None:
+    write_shards(faces, tmp_path / "shards", OPTIONS)
+    before = sums(tmp_path / "shards")
+    with pytest.raises(OptionsDiffer, match=r"image_format and quality.*--overwrite"):
+        write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, 3, "jpeg"))
+    assert sums(tmp_path / "shards") == before
+    write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, 3, "jpeg", overwrite=True))
+    assert sums(tmp_path / "shards") != before
+    assert os.listdir(tmp_path) == ["shards"]
+
+
+def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("four years")
+    with pytest.raises(OptionsDiffer, match="found something else"):
+        write_shards(faces, tmp_path, ShardOptions(PLAN, overwrite=True))
+    assert (tmp_path / "thesis.txt").read_text() == "four years"
+
+
+def test_a_file_laid_beside_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    write_shards(faces, shards, OPTIONS)
+    (shards / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+        write_shards(faces, shards, replace(OPTIONS, overwrite=True))
+    assert (shards / "thesis.txt").read_text() == "years of work"
+    (shards / "thesis.txt").unlink()
+    write_shards(faces, shards, replace(OPTIONS, overwrite=True))
+
+
+def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        with pytest.raises(OutputError, match=os.strerror(errno.EFBIG)):
+            write_shards(faces, tmp_path / "shards", OPTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dfdc_prep.shards import writer as shards
+from dfdc_prep.parallel.progress import RecordBar
+from manifests.splitting.split import SplitPlan
+from manifests.io.atomic import whole_folder
+
+class Deadly(RecordBar):
+    def add(self, size):
+        super().add(size)
+        if self._bytes > 500_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+shards.RecordBar = Deadly
+plan = SplitPlan.parse("56/24/20")
+shards.write_shards(Path(sys.argv[1]), Path(sys.argv[2]), shards.ShardOptions(plan, shards=3))
+"""
+
+
+def test_a_killed_run_leaves_no_shards_and_the_next_one_the_same_bytes(
+    faces: Path, tmp_path: Path
+) -> None:
+    arguments = [sys.executable, "-c", KILLED, str(faces), str(tmp_path / "shards")]
+    assert subprocess.run(arguments).returncode == -signal.SIGKILL
+    assert sorted(os.listdir(tmp_path)) == [".shards.lock", ".shards.partial"]
+    write_shards(faces, tmp_path / "shards", OPTIONS)
+    write_shards(faces, tmp_path / "other", OPTIONS)
+    assert sums(tmp_path / "shards") == sums(tmp_path / "other")
+    assert sorted(n for n in os.listdir(tmp_path) if n[0] != ".") == ["other", "shards"]
+    assert not (tmp_path / ".shards.partial").exists()
+
+
+def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "shards") as folder:
+        (folder / "mine").touch()
+        with pytest.raises(OutputError, match=f"process {os.getpid()} on"):
+            write_shards(faces, tmp_path / "shards", OPTIONS)
+    assert os.listdir(tmp_path / "shards") == ["mine"]
+
+
+def test_without_a_balanced_manifest_the_way_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DfdcPrepError, match="run dfdc-prep balance first"):
+        write_shards(tmp_path, tmp_path / "shards", OPTIONS)
+
+
+def test_what_an_imported_set_does_not_tell_is_minus_one(own_faces: Path, tmp_path: Path) -> None:
+    table = pq.read_table(own_faces / "balanced.parquet")
+    for name in ("frame", "face"):
+        index = table.column_names.index(name)
+        nulls = pa.nulls(table.num_rows, pa.int32())
+        table = table.set_column(index, table.schema.field(index), nulls)
+    pq.write_table(table, own_faces / "balanced.parquet")
+    write_shards(own_faces, tmp_path / "shards", OPTIONS)
+    (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
+    found = example(next(records(shard)))
+    assert (found["frame"], found["face"]) == ([-1], [-1])

@@ -1,0 +1,146 @@
+"""The stream: which images in which order, for one worker and for several."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.splitting.split import SplitPlan
+from tests.crop_sets import make_faces
+from training.data.input_pipeline import count, dataset, open_shards, readable
+from training.errors import TrainingError
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """28 crops to train on in four shards, 12 to validate, 10 to test."""
+    folder = tmp_path_factory.mktemp("stream")
+    options = ShardOptions(SplitPlan.parse("56/24/20"), shards=4)
+    write_shards(make_faces(folder / "faces", families=25), folder / "shards", options)
+    return folder / "shards"
+
+
+def prints(data: tf.data.Dataset) -> list[bytes]:
+    """Each image's bytes, in order."""
+    return [image.tobytes() for images, _ in data for image in images.numpy()]
+
+
+def crops(shards: Path, split: str) -> list[np.ndarray]:
+    """The pixels of a split's crops in the order of the manifest."""
+    table = pq.read_table(shards / "manifest.parquet", filters=[("split", "=", split)])
+    faces = shards.parent / "faces"
+    return [np.asarray(Image.open(faces / path)) for path in table["path"].to_pylist()]
+
+
+def test_evaluation_gives_every_crop_in_the_order_of_the_manifest(shards: Path) -> None:
+    data = dataset(shards, "train", 16)
+    assert prints(data) == [crop.tobytes() for crop in crops(shards, "train")]
+    labels = np.concatenate([labels for _, labels in data.as_numpy_iterator()])
+    table = pq.read_table(shards / "manifest.parquet", filters=[("split", "=", "train")])
+    assert labels.dtype == np.float32
+    assert labels.tolist() == [float(label == "FAKE") for label in table["label"].to_pylist()]
+
+
+def test_a_batch_is_uint8_rgb(shards: Path) -> None:
+    images, labels = next(iter(dataset(shards, "test", 4)))
+    assert (images.dtype, images.shape) == (tf.uint8, (4, 224, 224, 3))
+    assert (labels.dtype, labels.shape) == (tf.float32, (4,))
+
+
+def test_training_drops_the_remainder_and_repeats_no_crop(shards: Path) -> None:
+    data = dataset(shards, "train", 16, training=True)
+    assert data.element_spec[0].shape == (16, 224, 224, 3)
+    seen = prints(data)
+    assert len(seen) == len(set(seen)) == 16
+    assert set(seen) <= {crop.tobytes() for crop in crops(shards, "train")}
+
+
+def test_the_seed_gives_the_order_and_each_epoch_has_its_own(shards: Path) -> None:
+    def epochs(seed: int) -> list[list[bytes]]:
+        data = dataset(shards, "train", 4, training=True, seed=seed)
+        return [prints(data), prints(data)]
+
+    first = epochs(1)
+    assert first == epochs(1)
+    assert first[0] != first[1]
+    assert first != epochs(2)
+    assert sorted(first[0]) == sorted(first[1])
+
+
+def test_without_determinism_every_crop_still_comes_once(shards: Path) -> None:
+    data = dataset(shards, "train", 4, training=True, deterministic=False)
+    assert sorted(prints(data)) == sorted(crop.tobytes() for crop in crops(shards, "train"))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 6])
+@pytest.mark.parametrize("training", [False, True])
+def test_workers_share_the_records_between_them(shards: Path, workers: int, training: bool) -> None:
+    seen = []
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, num_replicas_in_sync=workers)
+        data = dataset(shards, "train", workers, training=training, context=context)
+        seen += prints(data)
+    assert sorted(seen) == sorted(crop.tobytes() for crop in crops(shards, "train"))
+
+
+def test_a_strategy_takes_the_stream_and_its_batch_is_of_all_replicas(shards: Path) -> None:
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    data = strategy.distribute_datasets_from_function(
+        lambda context: dataset(shards, "train", 8, training=True, context=context)
+    )
+    images, _ = next(iter(data))
+    assert images.shape == (8, 224, 224, 3)
+    context = tf.distribute.InputContext(2, 0, num_replicas_in_sync=4)
+    images, _ = next(iter(dataset(shards, "train", 8, context=context)))
+    assert images.shape == (2, 224, 224, 3)
+
+
+def test_repeat_goes_on_and_cache_keeps_the_crops(shards: Path) -> None:
+    data = dataset(shards, "test", 10, training=True, repeat=True, cache=True)
+    images = [sorted(image.tobytes() for image in batch.numpy()) for batch, _ in data.take(3)]
+    assert images[0] == images[1] == images[2]
+
+
+def test_count_tells_the_records_of_a_split(shards: Path) -> None:
+    assert [count(shards, name) for name in ("train", "validation", "test")] == [28, 12, 10]
+
+
+def test_what_is_no_shards_folder_is_told_in_a_sentence(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="run dfdc-prep shard"):
+        open_shards(tmp_path / "none")
+    with pytest.raises(TrainingError, match=r"a split 'holdout'.*found train, validation, test"):
+        dataset(shards, "holdout", 4)
+    broken = Path(shutil.copytree(shards, tmp_path / "shards"))
+    next(broken.glob("*-train.*")).unlink()
+    with pytest.raises(TrainingError, match="expected the shard dfdc_faces-train"):
+        count(broken, "train")
+    endless = '{"name": "x", "splits": [{"name": "train", "shardLengths": [1e999]}]}'
+    for text in ('{"splits": 3}', endless):
+        (broken / "dataset_info.json").write_text(text)
+        with pytest.raises(TrainingError, match=r"no dataset_info\.json that tells of them"):
+            count(broken, "train")
+
+
+def test_a_split_without_shards_is_none(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "shards"))
+    info = json.loads((copy / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"] = []
+    (copy / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(TrainingError, match=r"a split 'train'.*found validation, test; write"):
+        dataset(copy, "train", 4)
+
+
+def test_a_damaged_record_is_a_sentence(shards: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(shards, tmp_path / "shards"))
+    file = open_shards(copy).split("test")[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(TrainingError, match="dfdc-prep verify"), readable(copy):
+        list(dataset(copy, "test", 4))

@@ -1,0 +1,83 @@
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.applications import efficientnet
+from keras.src.backend import config
+from keras.src.legacy.saving import legacy_h5_format
+
+from training.errors import TrainingError
+from training.models import pretrained as weights
+from training.models.classifier import FEATURES, MEAN, STD, build
+from training.recipes import choose
+
+RECIPE = choose("v1.3", {"backbone": "EfficientNetB0"})
+NAME = "efficientnetb0_notop.h5"
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory):
+    """Random numbers in a file like Keras's own: its input scale holds STD as a variance."""
+    keras.utils.set_random_seed(1)
+    stock = keras.applications.EfficientNetB0(
+        weights=None, include_top=False, input_shape=(224, 224, 3)
+    )
+    scale = next(each for each in stock.layers if isinstance(each, keras.layers.Normalization))
+    scale.set_weights([np.array(MEAN), np.array(STD), np.array(0)])
+    path = tmp_path_factory.mktemp("keras") / "models" / NAME
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, stock)
+    return path
+
+
+@pytest.fixture
+def in_cache(keras_file, monkeypatch):
+    """That file under its name and hash in Keras's cache."""
+    monkeypatch.setattr(config, "_KERAS_DIR", str(keras_file.parents[1]))
+    digest = keras.src.utils.file_utils.hash_file(keras_file, "md5")
+    monkeypatch.setitem(efficientnet.WEIGHTS_HASHES, "b0", ("", digest))
+
+
+def features(model):
+    images = np.random.default_rng(3).integers(0, 256, (2, 224, 224, 3)).astype("float32")
+    return keras.Model(model.input, model.get_layer(FEATURES).output).predict(images, verbose=0)
+
+
+def test_the_same_numbers_give_the_same_features_whichever_way_they_come(in_cache, keras_file):
+    expected = features(
+        keras.applications.EfficientNetB0(include_top=False, input_shape=(224, 224, 3))
+    )
+    by_name = features(build(RECIPE, weights.resolve("imagenet", "EfficientNetB0")))
+    by_file = features(build(RECIPE, weights.resolve(str(keras_file), "EfficientNetB0")))
+    assert np.array_equal(by_name, by_file)
+    assert np.abs(by_file - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_weights_of_an_earlier_run(tmp_path):
+    earlier = build(RECIPE)
+    earlier.save(tmp_path / "model.keras")
+    again = build(RECIPE, weights.resolve(str(tmp_path / "model.keras"), "EfficientNetB0"))
+    assert np.array_equal(features(earlier), features(again))
+
+
+def test_an_unreachable_server_stops_with_the_three_ways_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
+    monkeypatch.setattr(efficientnet, "BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
+    with pytest.raises(TrainingError) as caught:
+        weights.resolve("imagenet", "EfficientNetB4")
+    said = str(caught.value)
+    assert str(tmp_path / "models" / "efficientnetb4_notop.h5") in said
+    assert "--weights FILE" in said
+    assert "--weights none" in said
+
+
+def test_a_missing_file_and_a_file_of_another_backbone_are_refused(keras_file):
+    with pytest.raises(TrainingError, match="found no file nowhere"):
+        weights.resolve("nowhere.h5", "EfficientNetB0")
+    with pytest.raises(TrainingError, match="give a file made for this backbone"):
+        build(choose("v1.3", {"backbone": "EfficientNetB1"}), keras_file)
+
+
+def test_no_weights_are_no_file():
+    assert weights.resolve("none", "EfficientNetB4") is None

@@ -1,0 +1,1 @@
+"""Scoring images and clips with a trained model."""

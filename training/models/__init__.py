@@ -1,0 +1,1 @@
+"""The classifier, its pretrained weights and the devices it runs on."""

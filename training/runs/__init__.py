@@ -1,0 +1,1 @@
+"""One training: its folder, its checkpoints, its loop."""
