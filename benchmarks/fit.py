@@ -15,9 +15,8 @@ from typing import Any
 import click
 import keras
 
-from training.data import input_pipeline as stream
-from training.models import classifier as model
-from training.models import devices
+from training.data import input_pipeline
+from training.models import classifier, devices
 from training.recipes import PRECISIONS, choose
 
 #: NVIDIA's EfficientNet-B4 at 380 on one A100 (TensorFlow 2, training), images a second.
@@ -47,9 +46,11 @@ def measure(shards: Path, case: str, steps: int, rounds: int) -> tuple[float, fl
     recipe = choose("v1.3", {"backbone": backbone, "batch_size": int(batch)})
     found = devices.find()
     with found.scope():
-        network = model.build(recipe, precision=precision)
-        model.compile_for(network, recipe, head_only=False, steps=1)
-    streamed = stream.dataset(shards, "train", recipe.batch_size, training=True, repeat=True)
+        network = classifier.build(recipe, precision=precision)
+        classifier.compile_for(network, recipe, head_only=False, steps=1)
+    streamed = input_pipeline.dataset(
+        shards, "train", recipe.batch_size, training=True, repeat=True
+    )
     constant = streamed.take(1).cache().repeat()
     for batches in (streamed, constant):
         round_of(network, batches, 2)

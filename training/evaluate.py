@@ -47,20 +47,18 @@ def main(
     Example:
       python -m training.evaluate runs/v1.3 --robustness
     """
-    from training.evaluation import evaluator as evaluation
-    from training.evaluation import export
-    from training.evaluation import robustness as levels
-    from training.evaluation import text_report as report
+    from training.evaluation import evaluator, export, text_report
+    from training.evaluation.robustness import measure, table_text
     from training.runs.folder import Run
 
     chosen = Run(run)
     with chosen.understood():
         source = shards or Path(chosen.config()["shards"])
-    folder = out or evaluation.place(chosen, source, split)
-    said = evaluation.evaluate(chosen, source, split, folder, batch_size)
-    click.echo(report.text(said))
+    folder = out or evaluator.place(chosen, source, split)
+    said = evaluator.evaluate(chosen, source, split, folder, batch_size)
+    click.echo(text_report.text(said))
     if robustness:
-        click.echo(levels.text(levels.measure(chosen, source, split, folder, batch_size)))
+        click.echo(table_text(measure(chosen, source, split, folder, batch_size)))
     if form:
         path, difference = export.export(chosen, source, form)
         click.echo(f"{path}: scores within {difference:.1g} of model.keras")

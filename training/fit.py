@@ -62,11 +62,11 @@ def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     Example:
       python -m training.fit shards/ --recipe v1.3
     """
-    from training.runs import experiment as session
+    from training.runs import experiment
 
     given = {name: value for name in OVERRIDES if (value := options.pop(name)) is not None}
-    wanted = session.Session(shards, recipe, given, out or Path("runs") / recipe, **options)
-    click.echo(session.fit(wanted, say=click.echo))
+    wanted = experiment.Session(shards, recipe, given, out or Path("runs") / recipe, **options)
+    click.echo(experiment.fit(wanted, say=click.echo))
 
 
 if __name__ == "__main__":

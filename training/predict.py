@@ -15,7 +15,7 @@ import click
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dfdc_prep.crops import geometry as crops
+from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face, choose_detector, make_detector
 from dfdc_prep.detectors.tracking import follow
 from dfdc_prep.errors import ClipError, SourceUnreachable
@@ -155,8 +155,8 @@ def _cut(frames: Sequence[tuple[int, float, Still | Frame]], cutting: Cutting) -
     found = []
     for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
-            square = crops.square(face, cutting.margin)
-            found.append(FoundFace(index, time_s, face, crops.cut(picture, square)))
+            square = geometry.square(face, cutting.margin)
+            found.append(FoundFace(index, time_s, face, geometry.cut(picture, square)))
     return found
 
 
@@ -229,7 +229,7 @@ def main(
     chosen = Judge(run, heatmap)
     recorded = chosen.crops
     detector = choose_detector(recorded["detector"] or "auto", detector_model)
-    margin = crops.MARGIN if recorded["margin"] is None else recorded["margin"]
+    margin = geometry.MARGIN if recorded["margin"] is None else recorded["margin"]
     cutting = Cutting(make_detector(detector), margin, frames, faces == "all")
     failed = False
     for path in files:

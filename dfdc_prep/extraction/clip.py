@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_prep.catalog.dfdc import Clip
-from dfdc_prep.crops import geometry as crops
+from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import follow
@@ -50,8 +50,8 @@ class CropOptions:
     frames: int = 1
     sampling: str = EVEN
     faces: str = LARGEST
-    margin: float = crops.MARGIN
-    size: int = crops.SIZE
+    margin: float = geometry.MARGIN
+    size: int = geometry.SIZE
     format: str = "png"
     share_boxes: bool = True
     exact_frames: bool = False
@@ -93,7 +93,7 @@ class _Cut:
     """One face of one frame, cut out."""
 
     face: Face
-    square: crops.Square
+    square: geometry.Square
     image: Image
 
 
@@ -235,8 +235,8 @@ def _confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
 def _cut(frame: Frame, faces: Sequence[Face], options: CropOptions) -> _CutFrame:
     cuts = []
     for face in faces:
-        square = crops.square(face, options.margin)
-        cuts.append(_Cut(face, square, crops.cut(frame, square, options.size)))
+        square = geometry.square(face, options.margin)
+        cuts.append(_Cut(face, square, geometry.cut(frame, square, options.size)))
     return _CutFrame(frame.index, frame.time_s, frame.width, frame.height, cuts)
 
 
@@ -267,7 +267,7 @@ def _write(
         for number, cut in enumerate(frame.cuts):
             _make(folder)
             path = folder / f"{frame.index:06d}_{number}.{options.format}"
-            encoded = crops.encode(cut.image, options.format)
+            encoded = geometry.encode(cut.image, options.format)
             path.write_bytes(encoded)
             rows.append(
                 {

@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfdc_prep import output_folder as run_folder
+from dfdc_prep import output_folder
 from dfdc_prep.catalog.dfdc import Catalog, Clip, Family, read_catalog
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
@@ -60,8 +60,8 @@ def extract(
     catalog = read_catalog(source, run.limit)
     choice = _settle(out, detector, detector_model, run.overwrite)
     make_detector(choice)  # fails here, in words, rather than in every worker
-    with run_folder.locked(out):
-        run_folder.begin(out, _described(source, options, choice), run.overwrite)
+    with output_folder.locked(out):
+        output_folder.begin(out, _described(source, options, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished(out, families.keys(), run.retry_failed)
@@ -80,7 +80,7 @@ def extract(
 
 def _settle(out: Path, asked: str, model: Path | None, overwrite: bool) -> DetectorChoice:
     """The detector, which a run that goes on takes from the one it goes on with."""
-    earlier = None if overwrite else run_folder.read_run(out)
+    earlier = None if overwrite else output_folder.read_run(out)
     if earlier and asked == "auto":
         asked = str(earlier["options"].get("detector", asked))
     return choose_detector(asked, model)
@@ -93,7 +93,7 @@ def _described(source: Path, options: CropOptions, choice: DetectorChoice) -> di
         "command": "extract",
         "source": str(source),
         "options": named,
-        "versions": run_folder.versions(),
+        "versions": output_folder.versions(),
     }
 
 

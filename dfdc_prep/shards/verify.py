@@ -17,7 +17,7 @@ from dfdc_prep.crops.files import SIDE, describe
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import Crew
-from dfdc_prep.shards import tfds_metadata as tfds
+from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, listed, sums_text
 from dfdc_prep.shards.features import COLUMNS, content
 from dfdc_prep.shards.layout import runs, shard_file
@@ -29,7 +29,7 @@ from manifests.tables.parquet import read_manifest
 
 _SHOWN = 20
 #: What must be whole before the manifest is believed.
-_TRUSTED = (tfds.MANIFEST, tfds.METADATA)
+_TRUSTED = (tfds_metadata.MANIFEST, tfds_metadata.METADATA)
 Row = dict[str, Any]
 
 
@@ -108,7 +108,7 @@ def verify(shards: Path, workers: int | None = None) -> VerifyReport:
 
 def _file_names(shards: Path) -> list[str]:
     names = sorted(entry.name for entry in shards.iterdir()) if shards.is_dir() else []
-    if not {SUMS, tfds.INFO, tfds.MANIFEST} & set(names):
+    if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected the shards dfdc-prep shard writes in {shards}, found none of its files; "
             "give the folder that holds SHA256SUMS"
@@ -128,17 +128,23 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
     if any(name not in hashes or told.get(name) != hashes[name] for name in _TRUSTED):
         return {}, [], "the records could not be compared with the manifest"
     try:
-        table = read_manifest(shards / tfds.MANIFEST, "dfdc-prep shard --overwrite", SHARDED)
-        grouped = parse_json((shards / tfds.METADATA).read_bytes())
+        table = read_manifest(
+            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARDED
+        )
+        grouped = parse_json((shards / tfds_metadata.METADATA).read_bytes())
         copied, leaks = grouped["image_format"] == "as-is", grouped["group_by"] == "none"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
         families = _torn(table)
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
-        return {}, [Fault(tfds.MANIFEST, f"cannot be used ({error})")], ""
+        return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], ""
     if leaks:
         return rows, [], f"made with --group-by none: {len(families):,} families are in two splits"
-    return rows, [Fault(tfds.MANIFEST, f"family {name} is in two splits") for name in families], ""
+    return (
+        rows,
+        [Fault(tfds_metadata.MANIFEST, f"family {name} is in two splits") for name in families],
+        "",
+    )
 
 
 def _torn(table: pa.Table) -> list[str]:
@@ -210,18 +216,20 @@ def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:
 def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
     """Where dataset_info.json and the records that were read differ."""
     try:
-        info = parse_json((shards / tfds.INFO).read_bytes())
+        info = parse_json((shards / tfds_metadata.INFO).read_bytes())
         told = {
             shard_file(split["name"], index, len(split["shardLengths"])): int(length)
             for split in info["splits"]
             for index, length in enumerate(split["shardLengths"])
         }
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        return [Fault(tfds.INFO, f"cannot be used ({type(error).__name__})")]
+        return [Fault(tfds_metadata.INFO, f"cannot be used ({type(error).__name__})")]
     found = {name: shard.records for name, shard in checked.items()}
     return [
         Fault(
-            name, f"has {found.get(name, 'no')} records, {tfds.INFO} says {told.get(name, 'none')}"
+            name,
+            f"has {found.get(name, 'no')} records, "
+            f"{tfds_metadata.INFO} says {told.get(name, 'none')}",
         )
         for name in sorted(told.keys() | found)
         if told.get(name) != found.get(name)

@@ -20,7 +20,7 @@ from dfdc_prep.crops.files import Crops
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import Crew
-from dfdc_prep.shards import tfds_metadata as tfds
+from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, file_sha256, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant
 from dfdc_prep.shards.features import COLUMNS, content
@@ -37,7 +37,15 @@ from manifests.tables.parquet import read_manifest, write_table
 #: Bytes of a record beside the image and its framing, about: names and numbers.
 _TEXT = 250
 TOOL = "dfdc-prep"
-_INDEX = {tfds.MANIFEST, tfds.METADATA, tfds.INFO, tfds.FEATURES, tfds.LABEL_NAMES, CROISSANT, SUMS}
+_INDEX = {
+    tfds_metadata.MANIFEST,
+    tfds_metadata.METADATA,
+    tfds_metadata.INFO,
+    tfds_metadata.FEATURES,
+    tfds_metadata.LABEL_NAMES,
+    CROISSANT,
+    SUMS,
+}
 _SHARD_FILE = re.compile(rf"{DATASET}-.+\.tfrecord-\d{{5}}-of-\d{{5}}")
 
 
@@ -96,7 +104,9 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     assignment = assign(table, options.plan)
     if _is_there(shards, metadata, options.overwrite):
         clear_folder_lock(shards)  # of a run that was killed when all but this was done
-        laid = read_manifest(shards / tfds.MANIFEST, "dfdc-prep shard --overwrite", SHARDED)
+        laid = read_manifest(
+            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARDED
+        )
         return _report(shards, laid, assignment.text(), already_there=True)
     crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
     sizes = crops.sizes(table) + FRAMING + _TEXT
@@ -128,8 +138,8 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
     if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
         return False
     try:
-        found = parse_json((shards / tfds.METADATA).read_bytes())
-        known = str(found["tool"]).startswith(TOOL) and (shards / tfds.INFO).is_file()
+        found = parse_json((shards / tfds_metadata.METADATA).read_bytes())
+        known = str(found["tool"]).startswith(TOOL) and (shards / tfds_metadata.INFO).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
@@ -202,14 +212,14 @@ def _write_index(
         split = rows["split"][0].as_py()
         lengths, size = splits.get(split, ([], 0))
         splits[split] = ([*lengths, rows.num_rows], size + written[name].size)
-    write_table(laid, folder / tfds.MANIFEST)
+    write_table(laid, folder / tfds_metadata.MANIFEST)
     hashes = {name: shard.sha256 for name, shard in written.items()}
-    hashes[tfds.MANIFEST] = file_sha256(folder / tfds.MANIFEST)
-    tfds.write_json(croissant(laid, hashes), folder / CROISSANT)
-    (folder / tfds.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
-    tfds.write_json(metadata, folder / tfds.METADATA)
-    tfds.write_json(tfds.features(), folder / tfds.FEATURES)
-    tfds.write_json(tfds.dataset_info(splits), folder / tfds.INFO)
+    hashes[tfds_metadata.MANIFEST] = file_sha256(folder / tfds_metadata.MANIFEST)
+    tfds_metadata.write_json(croissant(laid, hashes), folder / CROISSANT)
+    (folder / tfds_metadata.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
+    tfds_metadata.write_json(metadata, folder / tfds_metadata.METADATA)
+    tfds_metadata.write_json(tfds_metadata.features(), folder / tfds_metadata.FEATURES)
+    tfds_metadata.write_json(tfds_metadata.dataset_info(splits), folder / tfds_metadata.INFO)
     write_sums(folder, hashes)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfdc_prep.crops import geometry as crops
+from dfdc_prep.crops import geometry
 from dfdc_prep.crops.geometry import Square
 from dfdc_prep.detectors import Face
 from dfdc_prep.video.picture import Still
@@ -19,7 +19,7 @@ from dfdc_prep.video.picture import Still
 def test_the_square_is_around_the_boxs_middle(
     x: int, y: int, w: int, h: int, margin: float
 ) -> None:
-    square = crops.square(Face(x, y, w, h, 1.0), margin)
+    square = geometry.square(Face(x, y, w, h, 1.0), margin)
     assert abs(square.x + square.size / 2 - (x + w / 2)) <= 1
     assert abs(square.y + square.size / 2 - (y + h / 2)) <= 1
     assert abs(square.size - max(w, h) * (1 + 2 * margin)) <= 1
@@ -28,7 +28,7 @@ def test_the_square_is_around_the_boxs_middle(
 def test_a_crop_keeps_proportions() -> None:
     image = np.zeros((600, 600, 3), np.uint8)
     cv2.circle(image, (300, 300), 80, (255, 255, 255), -1)
-    crop = crops.cut(Still(image), crops.square(Face(240, 220, 120, 160, 1.0)), 224)
+    crop = geometry.cut(Still(image), geometry.square(Face(240, 220, 120, 160, 1.0)), 224)
     lit = np.argwhere(crop[..., 0] > 127)
     height, width = lit.max(axis=0) - lit.min(axis=0)
     assert crop.shape == (224, 224, 3)
@@ -37,18 +37,18 @@ def test_a_crop_keeps_proportions() -> None:
 
 def test_beyond_the_border_is_black_and_nothing_shifts() -> None:
     image = np.full((100, 100, 3), 200, np.uint8)
-    crop = crops.cut(Still(image), Square(-50, -50, 100), 100)
+    crop = geometry.cut(Still(image), Square(-50, -50, 100), 100)
     assert not crop[:50].any()
     assert not crop[:, :50].any()
     assert (crop[50:, 50:] == 200).all()
 
 
 def test_a_square_wholly_outside_is_black() -> None:
-    assert not crops.cut(Still(np.full((9, 9, 3), 7, np.uint8)), Square(50, 50, 10), 32).any()
+    assert not geometry.cut(Still(np.full((9, 9, 3), 7, np.uint8)), Square(50, 50, 10), 32).any()
 
 
 def test_png_gives_back_every_value_in_rgb_order() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    encoded = np.frombuffer(crops.encode(crop, "png"), np.uint8)
+    encoded = np.frombuffer(geometry.encode(crop, "png"), np.uint8)
     decoded = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert np.array_equal(decoded, crop)

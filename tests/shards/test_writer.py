@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dfdc_prep.shards import writer as shards
+from dfdc_prep.shards import writer
 from dfdc_prep.parallel.progress import RecordBar
 from manifests.splitting.split import SplitPlan
 from manifests.io.atomic import whole_folder
@@ -208,9 +208,9 @@ class Deadly(RecordBar):
         if self._bytes > 500_000:
             os.kill(os.getpid(), signal.SIGKILL)
 
-shards.RecordBar = Deadly
+writer.RecordBar = Deadly
 plan = SplitPlan.parse("56/24/20")
-shards.write_shards(Path(sys.argv[1]), Path(sys.argv[2]), shards.ShardOptions(plan, shards=3))
+writer.write_shards(Path(sys.argv[1]), Path(sys.argv[2]), writer.ShardOptions(plan, shards=3))
 """
 
 

@@ -17,7 +17,7 @@ from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import sort_manifest, write_table
-from training.runs import experiment as session
+from training.runs import experiment
 from training.runs.folder import Run
 
 SIDE = 224
@@ -98,8 +98,8 @@ def finished(
 ) -> Run:
     """A small run of three epochs, tested."""
     run = Run(tmp_path_factory.mktemp("runs") / "finished")
-    session.fit(
-        session.Session(tiny_shards, "v1.3", SMALL, run.folder, "none", steps_per_epoch=2),
+    experiment.fit(
+        experiment.Session(tiny_shards, "v1.3", SMALL, run.folder, "none", steps_per_epoch=2),
         say=print,
     )
     return run

@@ -17,7 +17,7 @@ tf.config.set_logical_device_configuration(
 import keras
 from tests.training.conftest import SMALL, smallest
 from training.models import devices
-from training.runs import trainer as loop
+from training.runs import trainer
 from training.recipes import choose
 from training.runs.folder import Run
 keras.applications.EfficientNetB7 = smallest

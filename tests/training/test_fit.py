@@ -19,9 +19,7 @@ from training.errors import TrainingError
 from training.fit import main
 from training.models import devices
 from training.recipes import choose
-from training.runs import checkpoints
-from training.runs import experiment as session
-from training.runs import trainer as loop
+from training.runs import checkpoints, experiment, trainer
 from training.runs.folder import Run
 
 FILES = {
@@ -55,7 +53,9 @@ def fit(tiny_shards, small_backbone, tmp_path):
     def call(name, recipe="v1.3", overrides=SMALL, **further):
         options = {"weights": "none", "steps_per_epoch": 2} | further
         out = tmp_path / name
-        session.fit(session.Session(tiny_shards, recipe, overrides, out, **options), say=print)
+        experiment.fit(
+            experiment.Session(tiny_shards, recipe, overrides, out, **options), say=print
+        )
         return Run(out)
 
     return call
@@ -100,11 +100,11 @@ def test_the_card_says_data_recipe_figures_and_limits(finished):
 
 
 def test_a_run_cut_short_goes_on_as_if_it_had_not_been(fit, finished, monkeypatch):
-    bar = loop.Bar
-    monkeypatch.setattr(loop, "Bar", lambda *args: Cut())
+    bar = trainer.Bar
+    monkeypatch.setattr(trainer, "Bar", lambda *args: Cut())
     with pytest.raises(KeyboardInterrupt):
         fit("cut")
-    monkeypatch.setattr(loop, "Bar", bar)
+    monkeypatch.setattr(trainer, "Bar", bar)
     again = fit("cut")
     for ours, theirs in zip(again.history(), finished.history(), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
@@ -120,9 +120,9 @@ def test_fine_tuning_trains_the_head_alone_and_then_more(fit):
 
 
 def test_other_options_are_refused_by_name(finished, tiny_shards):
-    other = session.Session(tiny_shards, "v1.3", SMALL, finished.folder, "none", 2, seed=7)
+    other = experiment.Session(tiny_shards, "v1.3", SMALL, finished.folder, "none", 2, seed=7)
     with pytest.raises(TrainingError, match=r"go on with seed 42, found 7.*--fresh"):
-        session.fit(other, say=print)
+        experiment.fit(other, say=print)
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
@@ -169,8 +169,8 @@ def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path
         [row | {"val_loss": loss} for row, loss in zip(run.history(), (3, 1, 2), strict=True)]
     )
     recipe = choose("v1.3", SMALL | {"epochs": 9, "patience": 1})
-    plan = loop.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
-    assert len(loop.train(plan, run, print)) == 3
+    plan = trainer.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
+    assert len(trainer.train(plan, run, print)) == 3
     assert run.model_file.read_bytes() == checkpoints.path_of(run, 2).read_bytes()
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluation import plots as figures
+from training.evaluation import plots
 
 HISTORY = [
     {"epoch": n, "accuracy": 0.6 + n / 30, "loss": 0.7 - n / 20, "val_accuracy": 0.7, "val_loss": 1}
@@ -20,15 +20,15 @@ def rgb(name):
 
 
 def test_curves_show_both_splits(tmp_path):
-    figures.curves(HISTORY, tmp_path / "curves.png", best=3)
-    assert {rgb(figures.TRAIN), rgb(figures.VALIDATION)} <= colours(tmp_path / "curves.png")
+    plots.curves(HISTORY, tmp_path / "curves.png", best=3)
+    assert {rgb(plots.TRAIN), rgb(plots.VALIDATION)} <= colours(tmp_path / "curves.png")
 
 
 def test_samples_tell_right_from_wrong(tmp_path):
     grey = [np.full((224, 224, 3), 99, np.uint8)] * 3
-    figures.samples(grey, [0, 1, 1], [0.2, 0.9, 0.6], tmp_path / "right.png")
-    figures.samples(grey, [1, 0, 0], [0.2, 0.9, 0.6], tmp_path / "wrong.png")
-    right, wrong = rgb(figures.RIGHT), rgb(figures.WRONG)
+    plots.samples(grey, [0, 1, 1], [0.2, 0.9, 0.6], tmp_path / "right.png")
+    plots.samples(grey, [1, 0, 0], [0.2, 0.9, 0.6], tmp_path / "wrong.png")
+    right, wrong = rgb(plots.RIGHT), rgb(plots.WRONG)
     assert right in colours(tmp_path / "right.png")
     assert wrong not in colours(tmp_path / "right.png")
     assert wrong in colours(tmp_path / "wrong.png")
@@ -38,5 +38,5 @@ def test_samples_tell_right_from_wrong(tmp_path):
 @pytest.mark.parametrize("matrix", [[[10, 2], [3, 9]], [[5, 0], [0, 0]]])
 def test_a_confusion_matrix_is_drawn_the_same_again(tmp_path, matrix):
     for name in ("a.png", "b.png"):
-        figures.confusion(matrix, tmp_path / name)
+        plots.confusion(matrix, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -57,15 +57,17 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     finished, tmp_path
 ):
     """The same pixels give the same score here as in predictions.parquet."""
-    from training.evaluation import evaluator as evaluation
-    from training.inference import scorer as verdicts
-    from training.models import classifier as model
+    from training.evaluation import evaluator
+    from training.inference import scorer
+    from training.models import classifier
 
-    shards = evaluation.Path(finished.config()["shards"])
-    _, images = evaluation.pictures_of(shards, "test", 8, seed=1)
-    judge = verdicts.Judge(finished.folder, None)
-    own = evaluation.predict(model.logit_model(evaluation.load_model(finished)), shards, "test", 8)
-    places, _ = evaluation.pictures_of(shards, "test", 8, seed=1)
+    shards = evaluator.Path(finished.config()["shards"])
+    _, images = evaluator.pictures_of(shards, "test", 8, seed=1)
+    judge = scorer.Judge(finished.folder, None)
+    own = evaluator.predict(
+        classifier.logit_model(evaluator.load_model(finished)), shards, "test", 8
+    )
+    places, _ = evaluator.pictures_of(shards, "test", 8, seed=1)
     assert judge.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
 
 

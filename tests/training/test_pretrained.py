@@ -7,7 +7,7 @@ from keras.src.backend import config
 from keras.src.legacy.saving import legacy_h5_format
 
 from training.errors import TrainingError
-from training.models import pretrained as weights
+from training.models import pretrained
 from training.models.classifier import FEATURES, MEAN, STD, build
 from training.recipes import choose
 
@@ -48,8 +48,8 @@ def test_the_same_numbers_give_the_same_features_whichever_way_they_come(in_cach
     expected = features(
         keras.applications.EfficientNetB0(include_top=False, input_shape=(224, 224, 3))
     )
-    by_name = features(build(RECIPE, weights.resolve("imagenet", "EfficientNetB0")))
-    by_file = features(build(RECIPE, weights.resolve(str(keras_file), "EfficientNetB0")))
+    by_name = features(build(RECIPE, pretrained.resolve("imagenet", "EfficientNetB0")))
+    by_file = features(build(RECIPE, pretrained.resolve(str(keras_file), "EfficientNetB0")))
     assert np.array_equal(by_name, by_file)
     assert np.abs(by_file - expected).max() <= 1e-5 * np.abs(expected).max()
 
@@ -57,7 +57,7 @@ def test_the_same_numbers_give_the_same_features_whichever_way_they_come(in_cach
 def test_weights_of_an_earlier_run(tmp_path):
     earlier = build(RECIPE)
     earlier.save(tmp_path / "model.keras")
-    again = build(RECIPE, weights.resolve(str(tmp_path / "model.keras"), "EfficientNetB0"))
+    again = build(RECIPE, pretrained.resolve(str(tmp_path / "model.keras"), "EfficientNetB0"))
     assert np.array_equal(features(earlier), features(again))
 
 
@@ -65,7 +65,7 @@ def test_an_unreachable_server_stops_with_the_three_ways_out(tmp_path, monkeypat
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))
     monkeypatch.setattr(efficientnet, "BASE_WEIGHTS_PATH", "http://127.0.0.1:9/")
     with pytest.raises(TrainingError) as caught:
-        weights.resolve("imagenet", "EfficientNetB4")
+        pretrained.resolve("imagenet", "EfficientNetB4")
     said = str(caught.value)
     assert str(tmp_path / "models" / "efficientnetb4_notop.h5") in said
     assert "--weights FILE" in said
@@ -74,10 +74,10 @@ def test_an_unreachable_server_stops_with_the_three_ways_out(tmp_path, monkeypat
 
 def test_a_missing_file_and_a_file_of_another_backbone_are_refused(keras_file):
     with pytest.raises(TrainingError, match="found no file nowhere"):
-        weights.resolve("nowhere.h5", "EfficientNetB0")
+        pretrained.resolve("nowhere.h5", "EfficientNetB0")
     with pytest.raises(TrainingError, match="give a file made for this backbone"):
         build(choose("v1.3", {"backbone": "EfficientNetB1"}), keras_file)
 
 
 def test_no_weights_are_no_file():
-    assert weights.resolve("none", "EfficientNetB4") is None
+    assert pretrained.resolve("none", "EfficientNetB4") is None

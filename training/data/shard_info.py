@@ -11,7 +11,7 @@ from manifests.io.json_files import parse_json
 from manifests.labels import LABELS
 from manifests.schema import SHARDED
 from manifests.tables.parquet import read_manifest
-from training.data import input_pipeline as stream
+from training.data import input_pipeline
 from training.errors import TrainingError
 
 SPLITS = ("train", "validation", "test")
@@ -29,7 +29,7 @@ def describe(shards: Path) -> dict[str, Any]:
         TrainingError: the folder is no shards folder, or a split has no image.
         TableError: its manifest cannot be read.
     """
-    stream.open_shards(shards)
+    input_pipeline.open_shards(shards)
     table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARDED)
     counts = {}
     for split in SPLITS:

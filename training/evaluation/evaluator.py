@@ -17,13 +17,10 @@ from manifests.io.json_files import write_json, write_text
 from manifests.labels import LABELS
 from manifests.schema import SHARDED
 from manifests.tables.parquet import read_manifest, write_table
-from training.data import input_pipeline as stream
+from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
-from training.evaluation import metrics
-from training.evaluation import model_card as card
-from training.evaluation import plots as figures
-from training.evaluation import text_report as report
+from training.evaluation import metrics, model_card, plots, text_report
 from training.models.classifier import logit_model
 from training.runs import checkpoints
 from training.runs.folder import Run
@@ -99,9 +96,12 @@ def split_rows(shards: Path, split: str) -> pa.Table:
 
 def batches(shards: Path, split: str, batch: int, what: str) -> Iterator[tuple[Images, Any]]:
     """The images and labels of a split as NumPy arrays, behind a progress bar."""
-    total = stream.count(shards, split)
-    with tqdm(total=total, desc=what, unit="img", disable=None) as bar, stream.readable(shards):
-        for images, labels in stream.dataset(shards, split, batch):
+    total = input_pipeline.count(shards, split)
+    with (
+        tqdm(total=total, desc=what, unit="img", disable=None) as bar,
+        input_pipeline.readable(shards),
+    ):
+        for images, labels in input_pipeline.dataset(shards, split, batch):
             yield np.asarray(images), np.asarray(labels)
             bar.update(len(labels))
 
@@ -142,11 +142,11 @@ def predict(
 def pictures_of(shards: Path, split: str, batch: int, seed: int) -> tuple[list[int], list[Images]]:
     """Up to 20 random places of a split and the images there, in the split's order."""
     rng = np.random.default_rng(seed)
-    total = stream.count(shards, split)
+    total = input_pipeline.count(shards, split)
     places = sorted(rng.choice(total, min(SHOWN, total), replace=False).tolist())
     found, start = [], 0
-    with stream.readable(shards):
-        for images, _ in stream.dataset(shards, split, batch):
+    with input_pipeline.readable(shards):
+        for images, _ in input_pipeline.dataset(shards, split, batch):
             end = start + len(images)
             found += [np.asarray(images[at - start]) for at in places if start <= at < end]
             start = end
@@ -177,12 +177,12 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch: int) -> dict[
     if out != run.folder:  # which, where somebody removed it, is not made anew
         out.mkdir(parents=True, exist_ok=True)
     write_table(found.table(t), out / "predictions.parquet")
-    write_text(out / "report.txt", report.text(said))
+    write_text(out / "report.txt", text_report.text(said))
     _draw(run, found, said, shards, split, out, batch)
     write_json(out / "metrics.json", said)
     if out == run.folder:
         with run.understood():
-            card.write(run)
+            model_card.write(run)
     return said
 
 
@@ -221,10 +221,10 @@ def _draw(
     places, images = pictures_of(shards, split, batch, seed)
     scores = expit(found.logits[places])
     with whole_file(out / "samples.png") as half:
-        figures.samples(images, found.labels[places].tolist(), scores.tolist(), half)
+        plots.samples(images, found.labels[places].tolist(), scores.tolist(), half)
     with whole_file(out / "confusion.png") as half:
-        figures.confusion(said["image"]["confusion"], half)
+        plots.confusion(said["image"]["confusion"], half)
     history = run.history()
     if out == run.folder and history:
         with whole_file(out / "curves.png") as half:
-            figures.curves(history, half, checkpoints.best(history))
+            plots.curves(history, half, checkpoints.best(history))

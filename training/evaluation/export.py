@@ -8,9 +8,8 @@ import numpy as np
 
 from manifests.io.atomic import whole_file, whole_folder
 from training.errors import TrainingError
-from training.evaluation import evaluator as evaluation
-from training.models import classifier as model
-from training.models import pretrained as weights
+from training.evaluation import evaluator
+from training.models import classifier, pretrained
 from training.recipes import choose
 from training.runs.folder import Run
 
@@ -34,7 +33,7 @@ def export(run: Run, shards: Path, form: str) -> tuple[Path, float]:
         OutputError: the place cannot be written.
     """
     network = _float32(run)
-    _, images = evaluation.pictures_of(shards, "test", COMPARED, seed=0)
+    _, images = evaluator.pictures_of(shards, "test", COMPARED, seed=0)
     batch = np.stack(images[:COMPARED]).astype(np.float32)
     own = np.asarray(network.predict_on_batch(batch))
     path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
@@ -63,8 +62,8 @@ def _difference(theirs: Any, own: Any, form: str) -> float:
 def _float32(run: Run) -> Any:
     """The run's model rebuilt in float32, whatever precision it was trained in."""
     recipe = run.config()["recipe"]
-    network = model.build(choose(recipe["name"], {"backbone": recipe["backbone"]}))
-    weights.copy(evaluation.load_model(run), network)
+    network = classifier.build(choose(recipe["name"], {"backbone": recipe["backbone"]}))
+    pretrained.copy(evaluator.load_model(run), network)
     return network
 
 

@@ -4,7 +4,7 @@ import csv
 from typing import Any
 
 from manifests.io.json_files import write_text
-from training.evaluation import text_report as report
+from training.evaluation import text_report
 from training.recipes import RECIPES
 from training.runs.folder import Run
 
@@ -83,9 +83,9 @@ def _figures(said: dict[str, Any], recipe: dict[str, Any]) -> str:
         cells = [title]
         for level in ("image", "clip"):
             low, high = said[level]["interval"][name]
-            cells += [report.shown(said[level][name])]
-            cells += [f"{report.shown(low)} to {report.shown(high)}"]
-        cells.append(report.shown(paper[name]) if name in paper else "")
+            cells += [text_report.shown(said[level][name])]
+            cells += [f"{text_report.shown(low)} to {text_report.shown(high)}"]
+        cells.append(text_report.shown(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
@@ -112,7 +112,7 @@ def _robustness(run: Run) -> list[str]:
     lines = ["| disturbance | level | accuracy | ROC-AUC |", "|---|---|---|---|"]
     lines += [
         f"| {row['disturbance']} | {row['level']} | {float(row['accuracy']):.4f} | "
-        f"{report.shown(float(row['auc']) if row['auc'] else None)} |"
+        f"{text_report.shown(float(row['auc']) if row['auc'] else None)} |"
         for row in rows
     ]
     return ["## Robustness\n\n" + "\n".join(lines) + "\n\n![robustness](robustness.png)"]

@@ -15,10 +15,7 @@ from PIL import Image, ImageFilter
 from scipy.special import expit
 
 from manifests.io.atomic import whole_file
-from training.evaluation import evaluator as evaluation
-from training.evaluation import metrics
-from training.evaluation import model_card as card
-from training.evaluation import plots as figures
+from training.evaluation import evaluator, metrics, model_card, plots
 from training.evaluation.evaluator import Change, Images
 from training.models.classifier import logit_model
 from training.runs.folder import Run
@@ -101,10 +98,10 @@ def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[d
     Returns:
         One row a level, the undisturbed images first; an AUC is None where it cannot be told.
     """
-    model = logit_model(evaluation.load_model(run))
+    model = logit_model(evaluator.load_model(run))
     rows = []
     for kind, level, change in (("none", "clean", None), *disturbances()):
-        found = evaluation.predict(model, shards, split, batch, change)
+        found = evaluator.predict(model, shards, split, batch, change)
         said = metrics.figures(found.labels, expit(found.logits))
         values = (kind, level, said["accuracy"], said["auc"])
         rows.append(dict(zip(COLUMNS, values, strict=True)))
@@ -116,13 +113,13 @@ def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[d
         writer.writeheader()
         writer.writerows(rows)
     with whole_file(out / "robustness.png") as half:
-        figures.robustness(rows, half)
+        plots.robustness(rows, half)
     if out == run.folder:
-        card.write(run)
+        model_card.write(run)
     return rows
 
 
-def text(rows: list[dict[str, Any]]) -> str:
+def table_text(rows: list[dict[str, Any]]) -> str:
     """The table for the terminal."""
     lines = [f"{'disturbance':<16}{'level':>7}{'accuracy':>10}{'ROC-AUC':>9}"]
     for row in rows:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from manifests.io.atomic import whole_file
 from training.evaluation.evaluator import load_model
-from training.inference import gradcam as heatmap
-from training.models import classifier as model
+from training.inference import gradcam
+from training.models import classifier
 from training.runs.folder import Run
 
 BATCH = 32
@@ -39,8 +39,8 @@ class Judge:
             }
             self.temperature = float(run.metrics()["temperature"])
         self._model = load_model(run)
-        self._logits = model.logit_model(self._model)
-        self._features = model.heatmap_model(self._model)
+        self._logits = classifier.logit_model(self._model)
+        self._features = classifier.heatmap_model(self._model)
         self._heatmaps = heatmaps
 
     def score(self, crops: Any) -> Any:
@@ -55,11 +55,11 @@ class Judge:
         self._heatmaps.mkdir(parents=True, exist_ok=True)
         crops = np.stack([face.crop for face in faces])
         features = self._features.predict(crops, batch_size=BATCH, verbose=0)
-        maps = model.class_activation(self._model, features)
+        maps = classifier.class_activation(self._model, features)
         written: list[str | None] = []
         for number, (face, activation) in enumerate(zip(faces, maps, strict=True)):
             name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
             with whole_file(self._heatmaps / name) as half:
-                Image.fromarray(heatmap.beside(face.crop, activation)).save(half)
+                Image.fromarray(gradcam.beside(face.crop, activation)).save(half)
             written.append(str(self._heatmaps / name))
         return written

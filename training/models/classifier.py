@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.models import pretrained as weights
+from training.models import pretrained
 from training.recipes import Recipe
 
 SIZE = 224
@@ -50,7 +50,7 @@ def _built(recipe: Recipe, weights_file: Any) -> Any:
     momentum = None if weights_file else FROM_NOTHING
     backbone = keras.models.clone_model(stock, clone_function=lambda layer: _clone(layer, momentum))
     if weights_file is not None:
-        weights.copy(weights.load(stock, weights_file), backbone)
+        pretrained.copy(pretrained.load(stock, weights_file), backbone)
     pooled = keras.layers.GlobalAveragePooling2D(name="pooling", dtype="float32")(backbone.output)
     head = keras.layers.Dense(1, activation="sigmoid", name=HEAD, dtype="float32")(pooled)
     return keras.Model(backbone.input, head, name=recipe.backbone.lower())

@@ -8,12 +8,10 @@ from typing import Any
 
 from manifests.io.locks import folder_lock
 from training import recipes
-from training.data import shard_info as data
-from training.evaluation import evaluator as evaluation
-from training.evaluation import text_report as report
-from training.models import devices
-from training.models import pretrained as weights
-from training.runs import trainer as loop
+from training.data import shard_info
+from training.evaluation import evaluator, text_report
+from training.models import devices, pretrained
+from training.runs import trainer
 from training.runs.folder import Run
 
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
@@ -49,16 +47,16 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
     """
     found = devices.find(require_gpu=session.require_gpu)
     say(found.text())
-    described = data.describe(session.shards)
+    described = shard_info.describe(session.shards)
     recipe = recipes.choose(session.recipe, session.overrides)
-    weights_file = weights.resolve(session.weights, recipe.backbone)
+    weights_file = pretrained.resolve(session.weights, recipe.backbone)
     totals = {split: sum(counts.values()) for split, counts in described["counts"].items()}
     differences = recipes.differences(recipe, totals)
     for line in differences:
         say(f"not as published: {line}")
     run = Run(session.out)
     config = _config(session, recipe, described, differences, found.text())
-    plan = loop.Plan(
+    plan = trainer.Plan(
         session.shards,
         recipe,
         weights_file,
@@ -69,9 +67,10 @@ def fit(session: Session, say: Callable[[str], object]) -> str:
     )
     with folder_lock(run.folder):
         run.begin(config, fresh=session.fresh)
-        loop.train(plan, run, say)
-        said = evaluation.evaluate(run, session.shards, "test", run.folder, plan.batch)
-    return f"{report.text(said)}\nthe run lies in {run.folder}: model.keras, report.txt, README.md"
+        trainer.train(plan, run, say)
+        said = evaluator.evaluate(run, session.shards, "test", run.folder, plan.batch)
+    text = text_report.text(said)
+    return f"{text}\nthe run lies in {run.folder}: model.keras, report.txt, README.md"
 
 
 def _config(

@@ -15,10 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from manifests.io.atomic import whole_file
-from training.data import augmentation as augment
-from training.data import input_pipeline as stream
+from training.data import augmentation, input_pipeline
 from training.errors import TrainingError
-from training.models import classifier as model
+from training.models import classifier
 from training.models.devices import Devices
 from training.recipes import Recipe
 from training.runs import checkpoints
@@ -45,17 +44,17 @@ class Plan:
     @property
     def batch(self) -> int:
         """The recipe's batch, or all there is where the training split holds less."""
-        return min(self.recipe.batch_size, stream.count(self.shards, "train"))
+        return min(self.recipe.batch_size, input_pipeline.count(self.shards, "train"))
 
     @property
     def steps(self) -> int:
         """Batches an epoch."""
-        return self.steps_per_epoch or stream.count(self.shards, "train") // self.batch
+        return self.steps_per_epoch or input_pipeline.count(self.shards, "train") // self.batch
 
     def epoch_data(self, epoch: int) -> Any:
         """The batches of one epoch (counted from 1), augmented."""
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        batches = stream.dataset(
+        batches = input_pipeline.dataset(
             self.shards,
             "train",
             self.batch,
@@ -63,7 +62,7 @@ class Plan:
             seed=seed,
             repeat=self.steps_per_epoch is not None,
         )
-        return augment.apply(batches, self.recipe.augmentation, seed)
+        return augmentation.apply(batches, self.recipe.augmentation, seed)
 
 
 class Bar(keras.callbacks.Callback):  # type: ignore[misc]
@@ -107,19 +106,19 @@ def train(plan: Plan, run: Run, say: Callable[[str], object]) -> list[checkpoint
         network, rows = checkpoints.restore(run, say)
         run.write_history(rows)
         if network is None:
-            network = model.build(plan.recipe, plan.weights_file, plan.precision)
-    validation_steps = -(-stream.count(plan.shards, "validation") // plan.batch)
+            network = classifier.build(plan.recipe, plan.weights_file, plan.precision)
+    validation_steps = -(-input_pipeline.count(plan.shards, "validation") // plan.batch)
     for epoch in range(len(rows) + 1, plan.recipe.epochs + 1):
         if checkpoints.stopped(rows, plan.recipe.patience):
             break
         _enter_phase(network, plan, epoch)
-        with stream.readable(plan.shards):
+        with input_pipeline.readable(plan.shards):
             logs = network.fit(
                 plan.epoch_data(epoch),
                 initial_epoch=epoch - 1,
                 epochs=epoch,
                 steps_per_epoch=plan.steps,
-                validation_data=stream.dataset(plan.shards, "validation", plan.batch),
+                validation_data=input_pipeline.dataset(plan.shards, "validation", plan.batch),
                 validation_steps=validation_steps,
                 shuffle=False,
                 verbose=0,
@@ -153,11 +152,11 @@ def _enter_phase(network: Any, plan: Plan, epoch: int) -> None:
     if epoch == 1 and recipe.head_epochs:
         head_steps = recipe.head_epochs * plan.steps
         with plan.devices.scope():
-            model.compile_for(network, recipe, head_only=True, steps=head_steps)
+            classifier.compile_for(network, recipe, head_only=True, steps=head_steps)
     elif epoch == recipe.head_epochs + 1:
         steps = (recipe.epochs - recipe.head_epochs) * plan.steps
         with plan.devices.scope():
-            model.compile_for(network, recipe, head_only=False, steps=steps)
+            classifier.compile_for(network, recipe, head_only=False, steps=steps)
 
 
 def _keep_best(run: Run, rows: list[checkpoints.Row]) -> None:
