@@ -82,9 +82,9 @@ class Timeline:
 
     def _entry_before(self, frame: int) -> int:
         """The last packet to start at for a frame: neither shown nor sent after it."""
-        place = bisect_right(self.entries, self.pts[frame], key=lambda entry: entry[1])
-        for number, _ in reversed(self.entries[:place]):
-            if number <= self.packets[frame]:
+        place = bisect_right(self.entries, self.packets[frame], key=lambda entry: entry[0])
+        for number, time in reversed(self.entries[:place]):
+            if time <= self.pts[frame]:
                 return number
         return 0
 

@@ -28,8 +28,8 @@ run.begin({}, fresh=False)
 for epochs in (1, 2):
     recipe = choose("v1.3", SMALL | {"epochs": epochs})
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
-    plan = loop.Plan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
-    rows = loop.train(plan, run, print)
+    plan = trainer.Plan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
+    rows = trainer.train(plan, run, print)
     assert len(rows) == epochs, rows
 """
 
