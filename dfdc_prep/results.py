@@ -30,6 +30,8 @@ class Result:
         """A small HTML table with the facts of the result; all text is escaped."""
         header, rows = self._table()
         shown = list(rows)
+        if not shown:
+            return f"<p>{escape(self._caption())}</p>"
         body = "".join(_row("td", row) for row in shown[:MOST_ROWS])
         more = len(shown) - MOST_ROWS
         if more > 0:
