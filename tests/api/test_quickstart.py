@@ -34,7 +34,7 @@ def test_notebook_runs(tmp_path: Path, yunet_model: Path, monkeypatch: pytest.Mo
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = NotebookClient(
         notebook,
-        timeout=300,
+        timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     )
