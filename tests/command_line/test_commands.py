@@ -1,13 +1,16 @@
-"""The command line as a whole: help, speed of help, exit codes, one sentence where it fails."""
+"""The command line as a whole: help, speed of help, exit codes, one-line error messages."""
 
 import resource
 import signal
 import subprocess
 import sys
+from configparser import ConfigParser
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from click import Command
 from click.testing import CliRunner
 
 from cli import main
@@ -17,7 +20,7 @@ HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "
 ORDER = ["sample", "extract", "import", "summary", "balance", "split", "shard", "audit", "verify"]
 
 
-def test_the_commands_stand_in_the_order_of_the_work() -> None:
+def test_commands_are_listed_in_the_order_of_the_pipeline() -> None:
     assert list(main.commands) == ORDER
 
 
@@ -53,7 +56,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     ],
     ids=lambda words: words[0],
 )
-def test_a_wrong_path_is_one_sentence_and_exit_code_1(
+def test_a_wrong_path_is_an_error_message_and_exit_code_1(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -62,7 +65,7 @@ def test_a_wrong_path_is_one_sentence_and_exit_code_1(
     assert done.stderr.startswith("error: expected ")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.output
-    assert not list(tmp_path.iterdir()), "something half-written was left"
+    assert not list(tmp_path.iterdir()), "a partial output was left"
 
 
 def test_usage_is_exit_code_2() -> None:
@@ -70,7 +73,18 @@ def test_usage_is_exit_code_2() -> None:
         assert CliRunner().invoke(main, words).exit_code == 2
 
 
-def test_the_version_is_told() -> None:
+def test_console_scripts_are_commands() -> None:
+    config = ConfigParser()
+    config.read(Path(__file__).resolve().parents[2] / "setup.cfg")
+    lines = config["options.entry_points"]["console_scripts"].split("\n")[1:]
+    scripts = dict(line.split(" = ") for line in lines)
+    assert list(scripts) == ["dfdc-prep", "dfdc-fit", "dfdc-evaluate", "dfdc-predict"]
+    for target in scripts.values():
+        module, _, name = target.partition(":")
+        assert isinstance(getattr(import_module(module), name), Command)
+
+
+def test_version_option() -> None:
     done = CliRunner().invoke(main, ["--version"])
     assert done.exit_code == 0
     assert "version" in done.output
@@ -83,7 +97,7 @@ def test_the_version_is_told() -> None:
         (resource.RLIMIT_DATA, 900 << 20, "expected at least 1024 MB of memory"),
     ],
 )
-def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: str) -> None:
+def test_a_limit_that_is_too_low_is_an_error_message(kind: int, limit: int, said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cli", "verify", "shards"],
         capture_output=True,
@@ -103,7 +117,7 @@ def test_a_limit_too_low_to_begin_is_one_sentence(kind: int, limit: int, said: s
         "import jax.numpy; jax.numpy.zeros(1 << 45).block_until_ready()",
     ],
 )
-def test_memory_that_does_not_last_is_one_sentence(ask: str) -> None:
+def test_out_of_memory_is_an_error_message(ask: str) -> None:
     script = f"""
 from manifests.cli.error_handling import one_sentence
 with one_sentence():

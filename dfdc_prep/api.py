@@ -1,0 +1,285 @@
+"""The commands as Python functions, for notebooks and scripts.
+
+Each function has the parameters, defaults and errors of its command, writes the same files, and
+returns a result whose `str()` is what the command prints. A value that the command would refuse
+raises ValueError; every other expected error is a `dfdc_prep.errors.DfdcPrepError`.
+
+Libraries are imported inside the functions, because the command line imports this module.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfdc_prep import options
+from dfdc_prep.options import AUTO, checked
+from dfdc_prep.results import (
+    AuditResult,
+    BalanceResult,
+    ExtractResult,
+    ImportResult,
+    ShardResult,
+    SplitResult,
+    SummaryResult,
+    VerifyResult,
+)
+
+if TYPE_CHECKING:
+    from manifests.balancing.balance import Strategy
+
+StrPath = str | os.PathLike[str]
+
+
+@checked(options.EXTRACT)
+def extract(
+    source: StrPath = "dfdc",
+    out: StrPath = "faces",
+    *,
+    frames: int = 1,
+    sampling: str = "even",
+    exact_frames: bool = False,
+    detector: str = AUTO,
+    detector_model: StrPath | None = None,
+    faces: str = "largest",
+    margin: float = 0.3,
+    size: int = 224,
+    format: str = "png",
+    share_boxes: bool = True,
+    workers: int | None = None,
+    timeout: float = 120,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+) -> ExtractResult:
+    """Crop the faces out of the clips below `source`; an interrupted run resumes.
+
+    Args:
+        source: a folder of DFDC parts, each with clips and a metadata.json.
+        out: the faces folder: crops/, manifest.parquet, metadata.csv, clips.parquet, run.json.
+        frames: frames per clip, 1 to 10,000.
+        sampling: even, first or keyframes.
+        exact_frames: with even, decode the exact frames, not cheaper neighbours.
+        detector: auto, yunet, hog, cnn or hog+cnn.
+        detector_model: YuNet's ONNX weights; also the variable DFDC_PREP_YUNET.
+        faces: largest for the clip's main face, all for every face.
+        margin: added on each side of the box, as a fraction of its longer side, 0 to 4.
+        size: side of a crop, pixels, 16 to 4096.
+        format: png or jpg.
+        share_boxes: crop a fake where its original's face is.
+        workers: processes; None for one per core.
+        timeout: seconds a clip may take.
+        limit: stop after about this many clips, in whole families.
+        retry_failed: process the clips again that failed before.
+        overwrite: remove an earlier run's files first.
+
+    Raises:
+        ValueError: a value is not allowed.
+        SourceError: `source` is not a DFDC tree.
+        ModelError: the detector's weights cannot be loaded.
+        OutputError: `out` cannot be written, or another run is writing it.
+        OptionsDiffer: `out` was begun with other options.
+        WorkersError: worker processes cannot be started.
+    """
+    from dfdc_prep.parallel.forkserver import nursery
+
+    nursery()  # the fork server preloads the workers' imports while this process goes on
+
+    from dfdc_prep.extraction.clip import CropOptions
+    from dfdc_prep.extraction.run import RunOptions
+    from dfdc_prep.extraction.run import extract as run
+
+    crop = CropOptions(frames, sampling, faces, margin, size, format, share_boxes, exact_frames)
+    how = RunOptions(workers, timeout, limit, overwrite, retry_failed)
+    model = None if detector_model is None else Path(detector_model)
+    return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
+
+
+@checked(options.IMPORT)
+def import_crops(
+    crops_dir: StrPath, metadata_csv: StrPath, out: StrPath = "faces", *, overwrite: bool = False
+) -> ImportResult:
+    """Make a faces folder of crops that are already cut, such as Kaggle's deepfake_faces.
+
+    Args:
+        crops_dir: a folder of 224x224 PNG or JPEG images.
+        metadata_csv: a CSV or parquet table with the columns label and path, or videoname.
+        out: the faces folder.
+        overwrite: replace a faces folder of another table, and the tables made from it.
+
+    Raises:
+        TableError, SourceError: the table or the folder cannot be used.
+        OptionsDiffer: `out` was made from another table.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.importing.run import import_crops as run
+
+    return ImportResult(Path(out), run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite))
+
+
+@checked(options.SUMMARY)
+def summarize(faces: StrPath = "faces") -> SummaryResult:
+    """Count what a faces folder or a table contains.
+
+    Args:
+        faces: a faces folder, or a CSV or parquet table with the columns video (or videoname,
+            or path), label and, if known, original.
+
+    Raises:
+        TableError: there is no table, or it cannot be used.
+    """
+    from manifests.auditing.summary import summarize as count
+    from manifests.tables.sources import Faces
+
+    found = Faces.at(Path(faces))
+    return SummaryResult(count(found.rows("manifest.parquet", "extract"), found.clip_log()))
+
+
+@checked(options.BALANCE)
+def balance(
+    faces: StrPath = "faces",
+    *,
+    per_class: int | None = None,
+    strategy: "Strategy" = "random",
+    seed: int = 42,
+    frames_per_clip: int | None = None,
+    out: StrPath | None = None,
+) -> BalanceResult:
+    """Choose as many REAL crops as FAKE crops; clips stay whole.
+
+    Args:
+        faces: a faces folder or a table, as for `summarize`.
+        per_class: crops of each label; None for 16,000, or as many as the smaller class has.
+        strategy: random, spread (fakes of as many originals as possible) or pairs (each fake
+            with its original).
+        seed: 0 to 2**32 - 1; the same seed chooses the same crops.
+        frames_per_clip: frames taken of each clip, evenly spaced; None for all.
+        out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
+            or balanced.csv in the working folder for a table.
+
+    Raises:
+        NotEnoughRows: a class has fewer crops than `per_class`.
+        TableError: there is no table, or it cannot be used.
+    """
+    from manifests.balancing.balance import BalanceOptions
+    from manifests.balancing.balance import balance as choose
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import Faces
+
+    found = Faces.at(Path(faces))
+    rows = found.rows("manifest.parquet", "extract")
+    report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
+    target = found.output("balanced") if out is None else Path(out)
+    write_table(report.table, target)
+    return BalanceResult(target, report)
+
+
+@checked(options.SPLIT)
+def split(
+    faces: StrPath = "faces",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    out: StrPath | None = None,
+) -> SplitResult:
+    """Give every balanced crop its split, and write only that table.
+
+    Args:
+        faces: a faces folder with balanced.parquet, or a table.
+        split: train/validation/test, or named as in fit=70/dev=20/test=10.
+        group_by: what stays in one split: original (a family), a column, or none.
+        seed: chooses among families of equal size.
+        out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
+            split.csv in the working folder for a table.
+
+    Raises:
+        TableError: `split` or `group_by` cannot be used, or there is no usable table.
+    """
+    from manifests.splitting.split import SplitPlan, assign, with_split
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import Faces
+
+    plan = SplitPlan.parse(split, group_by, seed)
+    found = Faces.at(Path(faces))
+    table = found.rows("balanced.parquet", "balance")
+    report = assign(table, plan)
+    target = found.output("split") if out is None else Path(out)
+    write_table(with_split(table, report), target)
+    return SplitResult(target, report)
+
+
+@checked(options.SHARD)
+def shard(
+    faces: StrPath = "faces",
+    out: StrPath = "shards",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    shards: int | str = AUTO,
+    image_format: str = "as-is",
+    quality: int = 95,
+    overwrite: bool = False,
+) -> ShardResult:
+    """Split the balanced crops and write them as TFRecord shards.
+
+    Args:
+        faces: a faces folder with balanced.parquet.
+        out: the shards folder; it appears when it is complete.
+        split, group_by: as for `split`.
+        seed: of the split and of the shuffle within it.
+        shards: number of train shards, 1 to 9999; auto for 16 or more of 20 to 200 MB each
+            where there is enough data.
+        image_format: as-is copies the crops; jpeg encodes them again.
+        quality: of the JPEGs, 1 to 100.
+        overwrite: replace shards of another manifest or of other options.
+
+    Raises:
+        TableError: there is no balanced.parquet, or `split` or `group_by` cannot be used.
+        ShardError: a crop is missing, altered or not 224x224.
+        OptionsDiffer: `out` holds other shards.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.shards.writer import ShardOptions, write_shards
+    from manifests.splitting.split import SplitPlan
+
+    plan = SplitPlan.parse(split, group_by, seed)
+    count = None if shards == AUTO else int(shards)
+    how = ShardOptions(plan, count, image_format, quality, overwrite)
+    return ShardResult(Path(out), write_shards(Path(faces), Path(out), how))
+
+
+@checked(options.AUDIT)
+def audit(path: StrPath) -> AuditResult:
+    """Measure what splits share: families, files, near-identical images.
+
+    Args:
+        path: a shards folder, a faces folder with split.parquet, a CSV or parquet table with
+            the columns split, label, video (or videoname) and original, or a folder of crops
+            sorted as train/real, train/fake, test/real.
+
+    Raises:
+        TableError: there is no table with splits, or it cannot be used.
+    """
+    from dfdc_prep.shards.audit_inputs import gather
+    from manifests.auditing.audit import audit as compare
+
+    found = gather(Path(path))
+    return AuditResult(compare(found.table, found.prints, found.printed))
+
+
+@checked(options.VERIFY)
+def verify(shards: StrPath = "shards") -> VerifyResult:
+    """Read shards back completely: checksums, counts, images, labels and families.
+
+    Faults do not raise; see `VerifyResult.ok`.
+
+    Args:
+        shards: a shards folder.
+
+    Raises:
+        ShardError: the folder was not written by `shard`.
+    """
+    from dfdc_prep.shards.verify import verify as read_back
+
+    return VerifyResult(read_back(Path(shards)))

@@ -1,0 +1,138 @@
+"""Types of the commands' options, shared by the command line and the Python API.
+
+Importing this module must stay cheap, because `dfdc-prep --help` waits for it. Choices whose
+constants live in modules that import NumPy or PyArrow are repeated here; a test compares them.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from dfdc_prep.video.sampling import SAMPLINGS
+from manifests.cli.param_types import SEED, Count, Number, Place, TableFile, Text
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Types of the options of one function, by the name of the parameter.
+Types = Mapping[str, "click.ParamType[Any]"]
+
+AUTO = "auto"
+
+
+class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[int]
+    """A number of train shards, or auto."""
+
+    name = "integer or auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value == AUTO:
+            return AUTO
+        return int(click.IntRange(1, 9999).convert(value, param, ctx))
+
+
+EXTRACT: Types = {
+    "source": Place(),
+    "out": Place(),
+    "frames": click.IntRange(1, 10_000),
+    "sampling": click.Choice(SAMPLINGS),
+    "exact_frames": click.BOOL,
+    "detector": click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
+    "detector_model": Place(),
+    "faces": click.Choice(["largest", "all"]),
+    "margin": Number(0, 4),
+    "size": click.IntRange(16, 4096),
+    "format": click.Choice(["png", "jpg"]),
+    "share_boxes": click.BOOL,
+    "workers": click.IntRange(1, 1024),
+    "timeout": Number(1),
+    "limit": Count(1),
+    "retry_failed": click.BOOL,
+    "overwrite": click.BOOL,
+}
+IMPORT: Types = {
+    "crops_dir": Place(),
+    "metadata_csv": Place(),
+    "out": Place(),
+    "overwrite": click.BOOL,
+}
+#: The argument FACES of several commands.
+FACES = Place()
+SUMMARY: Types = {"faces": FACES}
+BALANCE: Types = {
+    "faces": FACES,
+    "per_class": Count(1),
+    "strategy": click.Choice(["random", "spread", "pairs"]),
+    "seed": SEED,
+    "frames_per_clip": Count(1),
+    "out": TableFile(),
+}
+SPLIT: Types = {
+    "faces": FACES,
+    "split": Text(),
+    "group_by": Text(),
+    "seed": SEED,
+    "out": TableFile(),
+}
+SHARD: Types = {
+    "faces": FACES,
+    "out": Place(),
+    "split": SPLIT["split"],
+    "group_by": SPLIT["group_by"],
+    "seed": SEED,
+    "shards": ShardCount(),
+    "image_format": click.Choice(["as-is", "jpeg"]),
+    "quality": click.IntRange(1, 100),
+    "overwrite": click.BOOL,
+}
+AUDIT: Types = {"path": Place()}
+VERIFY: Types = {"shards": Place()}
+
+
+def checked(types: Types) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Check and convert the arguments of a function as its command does.
+
+    The decorated function raises ValueError with the command's message where a value is not
+    allowed. None is passed on where it is the parameter's default.
+
+    Args:
+        types: the type of each parameter.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = signature(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = parameters.bind(*args, **kwargs)
+            for name, value in given.arguments.items():
+                if value is None and parameters.parameters[name].default is None:
+                    continue
+                given.arguments[name] = _converted(name, value, types[name])
+            return function(*given.args, **given.kwargs)
+
+        return call
+
+    return decorate
+
+
+def _converted(name: str, value: Any, kind: "click.ParamType[Any]") -> Any:
+    try:
+        converted = kind.convert(value, None, None)
+    except click.BadParameter as error:
+        raise ValueError(f"{name}: {error.message}") from None
+    except TypeError:
+        raise ValueError(_mistyped(name, value, kind)) from None
+    # click turns 2.5 into the integer 2, and 5 into the text "5".
+    if isinstance(value, int | float) and converted != value:
+        raise ValueError(_mistyped(name, value, kind))
+    return converted
+
+
+def _mistyped(name: str, value: Any, kind: "click.ParamType[Any]") -> str:
+    return f"{name}: expected {kind.name}, found {value!r} of type {type(value).__name__}"

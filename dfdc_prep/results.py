@@ -1,0 +1,291 @@
+"""What the functions of the API return: results that print as the commands and as HTML tables."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dfdc_prep.extraction.run_summary import Tally
+    from dfdc_prep.importing.run import ImportReport
+    from dfdc_prep.shards.verify import VerifyReport
+    from dfdc_prep.shards.writer import ShardReport
+    from manifests.auditing.audit import Audit
+    from manifests.auditing.summary import Summary
+    from manifests.balancing.balance import Balance
+    from manifests.splitting.split import Assignment
+
+#: Rows of a table shown in a notebook.
+MOST_ROWS = 20
+
+
+class Result:
+    """A result that shows itself in a terminal and in a notebook.
+
+    `str(result)` is what the command prints.
+    """
+
+    def _repr_html_(self) -> str:
+        """A small HTML table with the facts of the result; all text is escaped."""
+        header, rows = self._table()
+        shown = list(rows)
+        if not shown:
+            return f"<p>{escape(self._caption())}</p>"
+        body = "".join(_row("td", row) for row in shown[:MOST_ROWS])
+        more = len(shown) - MOST_ROWS
+        if more > 0:
+            body += _row("td", [f"and {more:,} more", *[""] * (len(header) - 1)])
+        return (
+            f"<table><caption>{escape(self._caption())}</caption>"
+            f"<thead>{_row('th', header)}</thead><tbody>{body}</tbody></table>"
+        )
+
+    def _caption(self) -> str:
+        """The last line that the command prints."""
+        return str(self).splitlines()[-1]
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        """The header and the rows of the HTML table."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ExtractResult(Result):
+    """The crops of a run.
+
+    Attributes:
+        out: the faces folder.
+        report: clips by label and status, crops by label.
+    """
+
+    out: Path
+    report: "Tally"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest, one row per crop."""
+        return self.out / "manifest.parquet"
+
+    @property
+    def failed(self) -> int:
+        """Clips that could not be read completely; clips.parquet names them."""
+        return self.report.failed
+
+    def __str__(self) -> str:
+        return f"{self.report.text()}\n{self.report.faces:,} crops in {self.out}"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        clips = sorted(self.report.clips.items())
+        return ("label", "status", "clips"), ([*key, count] for key, count in clips)
+
+
+@dataclass(frozen=True)
+class ImportResult(Result):
+    """The imported crops.
+
+    Attributes:
+        out: the faces folder.
+        report: counts of crops, clips and of what was left out.
+    """
+
+    out: Path
+    report: "ImportReport"
+
+    @property
+    def manifest(self) -> Path:
+        """The manifest, one row per crop."""
+        return self.out / "manifest.parquet"
+
+    @property
+    def failed(self) -> int:
+        """Rows and images that were left out; clips.parquet names them."""
+        return self.report.failed
+
+    def __str__(self) -> str:
+        return f"{self.report.text()}\nwritten to {self.out}"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("count of", "number"), vars(self.report).items()
+
+
+@dataclass(frozen=True)
+class SummaryResult(Result):
+    """What a table contains.
+
+    Attributes:
+        report: columns, classes, families, yield, face sizes.
+    """
+
+    report: "Summary"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same numbers as plain values, those of `dfdc-prep summary --json`."""
+        return self.report.as_json()
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _caption(self) -> str:
+        clips = self.report.clips
+        crops = (
+            f"{rows:,} {label} crops of {clips[label]:,} clips"
+            for label, rows in self.report.classes.items()
+        )
+        return f"{', '.join(crops)}, {self.report.families:,} families"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        columns = [list(vars(column).values()) for column in self.report.columns]
+        return ("column", "dtype", "count", "unique", "missing", "missing %"), columns
+
+
+@dataclass(frozen=True)
+class BalanceResult(Result):
+    """The balanced crops.
+
+    Attributes:
+        out: the table written.
+        report: its rows, and counts of crops, clips and originals.
+    """
+
+    out: Path
+    report: "Balance"
+
+    def __str__(self) -> str:
+        return f"{self.report.text()}\nwritten to {self.out}"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        rows = ([label, self.report.per_class, n] for label, n in self.report.clips.items())
+        return ("label", "crops", "clips"), rows
+
+
+@dataclass(frozen=True)
+class SplitResult(Result):
+    """The crops with their split.
+
+    Attributes:
+        out: the table written.
+        report: the split of each row, counts wanted and placed, leaks.
+    """
+
+    out: Path
+    report: "Assignment"
+
+    @property
+    def leaking(self) -> bool:
+        """Whether any family is in two splits."""
+        return self.report.leaking
+
+    def __str__(self) -> str:
+        return f"{self.report.text()}\nwritten to {self.out}"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        from manifests.labels import LABELS
+
+        rows = zip(
+            self.report.plan.names,
+            self.report.placed.tolist(),
+            self.report.wanted.tolist(),
+            strict=True,
+        )
+        header = ["split", *LABELS, *(f"{label} wanted" for label in LABELS)]
+        return header, ([name, *placed, *wanted] for name, placed, wanted in rows)
+
+
+@dataclass(frozen=True)
+class ShardResult(Result):
+    """The shards written, or found already written.
+
+    Attributes:
+        out: the shards folder.
+        report: shard files per split, and bytes.
+    """
+
+    out: Path
+    report: "ShardReport"
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("split", "shards"), self.report.shards.items()
+
+
+@dataclass(frozen=True)
+class AuditResult(Result):
+    """What the splits of a table share.
+
+    Attributes:
+        report: families, files and near-identical images that are in two splits.
+    """
+
+    report: "Audit"
+
+    @property
+    def leaking(self) -> bool:
+        """Whether anything is in two splits."""
+        return self.report.leaking
+
+    def as_json(self) -> dict[str, Any]:
+        """The same numbers as plain values, those of `dfdc-prep audit --json`."""
+        return self.report.as_json()
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _caption(self) -> str:
+        return "the splits leak" if self.leaking else "the splits share nothing that was compared"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        compared = {
+            "families": self.report.families,
+            "files": self.report.files,
+            "near-identical images": self.report.images,
+        }
+        rows: list[Sequence[object]] = []
+        for what, leaks in compared.items():
+            if leaks is None:
+                rows.append([what, "", "not compared", ""])
+            for leak in leaks or ():
+                pair = f"{leak.second} and {leak.first}"
+                rows.append([what, pair, leak.shared, f"{100 * leak.rate:.1f} %"])
+        return ("what", "splits", "shared", "crops affected"), rows
+
+
+@dataclass(frozen=True)
+class VerifyResult(Result):
+    """What is wrong with a shards folder.
+
+    Attributes:
+        report: records and bytes read, faults found.
+    """
+
+    report: "VerifyReport"
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fault was found."""
+        return not self.report.faults
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _caption(self) -> str:
+        return str(self).splitlines()[0]
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        faults = (
+            [fault.file, "" if fault.record is None else fault.record, fault.what]
+            for fault in self.report.faults
+        )
+        return ("file", "record", "fault"), faults
+
+
+def _row(tag: str, cells: Iterable[object]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(_text(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.2f}"
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)

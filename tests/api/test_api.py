@@ -1,0 +1,248 @@
+"""The Python API: the commands' options, files and output, and results for notebooks."""
+
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import dfdc_prep
+from cli import main
+from dfdc_prep import options
+from dfdc_prep.crops.geometry import FORMATS
+from dfdc_prep.detectors.registry import AUTO, DETECTORS
+from dfdc_prep.errors import NotEnoughRows, TableError
+from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
+from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
+from dfdc_prep.shards.verify import Fault, VerifyReport
+from dfdc_prep.shards.writer import ShardOptions
+from dfdc_prep.video.sampling import SAMPLINGS
+from manifests.balancing.balance import STRATEGIES, BalanceOptions
+from tests.bare_tables import write
+from tests.crop_sets import make_faces
+
+#: Each function, its command, and the types that both check values with.
+FUNCTIONS = {
+    "extract": ("extract", options.EXTRACT),
+    "import_crops": ("import", options.IMPORT),
+    "balance": ("balance", options.BALANCE),
+    "split": ("split", options.SPLIT),
+    "shard": ("shard", options.SHARD),
+    "audit": ("audit", options.AUDIT),
+    "verify": ("verify", options.VERIFY),
+    "summarize": ("summary", options.SUMMARY),
+}
+#: Options that choose how a command prints.
+PRINTING = {"as_json", "help"}
+
+
+def printed(*words: object) -> str:
+    """What a command prints to stdout."""
+    return CliRunner().invoke(main, [str(word) for word in words]).stdout
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """A faces folder with crops, a manifest and a balanced manifest."""
+    folder = make_faces(tmp_path / "faces", families=10, fakes=1)
+    (folder / "manifest.parquet").write_bytes((folder / "balanced.parquet").read_bytes())
+    return folder
+
+
+def test_import_is_fast_and_loads_no_numpy_and_no_pyarrow() -> None:
+    code = (
+        "import sys, time\nbefore = time.perf_counter()\nimport dfdc_prep\n"
+        "print(time.perf_counter() - before)\n"
+        "dir(dfdc_prep)\n"
+        "print([name for name in ('numpy', 'pyarrow', 'click') if name in sys.modules])\n"
+        "dfdc_prep.extract\n"
+        "print([name for name in ('numpy', 'pyarrow') if name in sys.modules])\n"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
+    outputs = [run.stdout.splitlines() for run in runs]
+    assert all(lines[1:] == ["[]", "[]"] for lines in outputs)
+    assert min(float(lines[0]) for lines in outputs) < 0.05
+
+
+def test_names() -> None:
+    assert set(dfdc_prep.__all__) == set(FUNCTIONS)
+    assert set(FUNCTIONS) < set(dir(dfdc_prep))
+    modules = {module.name for module in pkgutil.iter_modules(dfdc_prep.__path__)}
+    assert not modules & set(FUNCTIONS)
+    with pytest.raises(AttributeError, match="no attribute 'shuffle'"):
+        dfdc_prep.shuffle  # noqa: B018
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> None:
+    command_name, types = FUNCTIONS[name]
+    command = main.commands[command_name]
+    required = [each.name for each in command.params if each.required]
+    context = command.make_context(command_name, [str(each) for each in required])
+    of_command = {each.name: each for each in command.params if each.name not in PRINTING}
+    of_function = inspect.signature(getattr(dfdc_prep, name)).parameters
+    assert list(of_function) == list(of_command) == list(types)
+    for parameter in of_function.values():
+        option = of_command[parameter.name]
+        # Defaults are converted by click; "auto" and paths keep their text.
+        if parameter.name not in required:
+            given = context.params[parameter.name]
+            default = str(given) if isinstance(given, Path) else given
+            assert default == parameter.default, parameter.name
+        if isinstance(option, click.Option) and option.is_flag:
+            assert types[parameter.name] is click.BOOL
+        else:
+            assert option.type is types[parameter.name], parameter.name
+        if isinstance(option, click.Option):
+            assert parameter.name.replace("_", "-") == option.opts[0].removeprefix("--")
+            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize(
+    ("types", "name", "constants"),
+    [
+        (options.EXTRACT, "sampling", SAMPLINGS),
+        (options.EXTRACT, "detector", (AUTO, *DETECTORS)),
+        (options.EXTRACT, "faces", (LARGEST, ALL)),
+        (options.EXTRACT, "format", FORMATS),
+        (options.BALANCE, "strategy", STRATEGIES),
+    ],
+)
+def test_choices_are_those_of_the_library(
+    types: options.Types, name: str, constants: tuple[str, ...]
+) -> None:
+    kind = types[name]
+    assert isinstance(kind, click.Choice)
+    assert tuple(kind.choices) == constants
+
+
+@pytest.mark.parametrize(
+    ("function", "library"),
+    [("extract", CropOptions), ("balance", BalanceOptions), ("shard", ShardOptions)],
+)
+def test_defaults_are_those_of_the_library(function: str, library: Callable[..., Any]) -> None:
+    parameters = inspect.signature(getattr(dfdc_prep, function)).parameters
+    compared = 0
+    for name, field in inspect.signature(library).parameters.items():
+        if name in parameters and name != "shards" and field.default is not field.empty:
+            assert parameters[name].default == field.default, name
+            compared += 1
+    assert compared >= 3
+
+
+@pytest.mark.parametrize(
+    ("call", "command"),
+    [
+        (lambda: dfdc_prep.extract(frames=0), ["extract", "--frames", "0"]),
+        (lambda: dfdc_prep.extract(detector="dlib"), ["extract", "--detector", "dlib"]),
+        (lambda: dfdc_prep.extract(margin=float("nan")), ["extract", "--margin", "nan"]),
+        (lambda: dfdc_prep.balance(seed=-1), ["balance", "--seed", "-1"]),
+        (lambda: dfdc_prep.balance(out="table.txt"), ["balance", "--out", "table.txt"]),
+        (lambda: dfdc_prep.shard(shards=0), ["shard", "--shards", "0"]),
+        (lambda: dfdc_prep.shard(shards="many"), ["shard", "--shards", "many"]),
+        (lambda: dfdc_prep.verify(""), ["verify", ""]),
+        (lambda: dfdc_prep.verify("a\0b"), ["verify", "a\0b"]),
+    ],
+)
+def test_values_that_are_not_allowed(call: Callable[[], object], command: list[str]) -> None:
+    with pytest.raises(ValueError, match=": ") as caught:
+        call()
+    message = str(caught.value).split(": ", 1)[1]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert message.replace("'", "") in done.stderr.replace("'", "")
+
+
+@pytest.mark.parametrize("value", [None, 7, ["faces"]])
+def test_values_of_another_type(value: Any) -> None:
+    with pytest.raises(ValueError, match="faces: expected "):
+        dfdc_prep.summarize(value)
+    with pytest.raises(ValueError, match="frames: expected integer range"):
+        dfdc_prep.extract(frames=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        dfdc_prep.summarize(folder="faces")  # type: ignore[call-arg]
+
+
+def test_errors_are_those_of_the_library(tmp_path: Path) -> None:
+    table = write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\n")
+    with pytest.raises(NotEnoughRows, match="give --per-class 1"):
+        dfdc_prep.balance(table, per_class=2, out=tmp_path / "balanced.csv")
+    with pytest.raises(TableError, match="as in 56/24/20"):
+        dfdc_prep.split(table, split="a")
+
+
+def test_results_print_as_the_commands(faces: Path, tmp_path: Path) -> None:
+    shards, again = tmp_path / "shards", tmp_path / "again"
+    steps: list[tuple[Callable[[], Result], list[object]]] = [
+        (lambda: dfdc_prep.summarize(str(faces)), ["summary", faces]),
+        (lambda: dfdc_prep.balance(faces, per_class=8), ["balance", faces, "--per-class", 8]),
+        (lambda: dfdc_prep.split(faces), ["split", faces]),
+        (lambda: dfdc_prep.shard(faces, shards, shards=2), ["shard", faces, again, "--shards", 2]),
+        (lambda: dfdc_prep.audit(shards), ["audit", shards]),
+        (lambda: dfdc_prep.verify(shards), ["verify", shards]),
+    ]
+    for function, words in steps:
+        result = function()
+        assert f"{result}\n".replace(str(shards), str(again)) == printed(*words).replace(
+            str(shards), str(again)
+        )
+        html = result._repr_html_()
+        if isinstance(result, VerifyResult):
+            assert html == f"<p>{result}</p>"  # no faults, no table
+            continue
+        assert html.startswith("<table><caption>")
+        assert "<thead><tr><th>" in html
+        assert html.count("<tr>") == html.count("</tr>") <= MOST_ROWS + 2
+    assert (shards / "SHA256SUMS").read_bytes() == (again / "SHA256SUMS").read_bytes()
+
+
+def test_imported_crops_print_as_the_command(faces: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    rows = sorted((faces / "crops").rglob("*.png"))
+    lines = [
+        f"{row.relative_to(faces / 'crops')},{('REAL', 'FAKE')[n % 2]}"
+        for n, row in enumerate(rows)
+    ]
+    table.write_text("\n".join(["path,label", *lines, "absent.png,REAL"]) + "\n")
+    result = dfdc_prep.import_crops(faces / "crops", table, tmp_path / "one")
+    words = ["import", faces / "crops", table, tmp_path / "two"]
+    assert f"{result}\n".replace("one", "two") == printed(*words).replace("one", "two")
+    assert result.failed == 1
+    assert result.manifest.is_file()
+    assert "<td>missing</td><td>1</td>" in result._repr_html_()
+
+
+def test_html_is_escaped_and_short() -> None:
+    faults = tuple(Fault("<script>&", "<b>", n) for n in range(MOST_ROWS + 5))
+    result = VerifyResult(VerifyReport(Path("a<b"), 1234, 5, faults))
+    html = result._repr_html_()
+    assert not result.ok
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert "&lt;script&gt;&amp;" in html
+    assert "and 5 more" in html
+
+
+def test_extract_prints_as_the_command(real_clips: Path, tmp_path: Path, yunet_model: Path) -> None:
+    source = tmp_path / "dfdc" / "part"
+    source.mkdir(parents=True)
+    (source / "metadata.json").write_text('{"004.mp4": {"label": "REAL"}}')
+    (source / "004.mp4").symlink_to(real_clips / "dfdc_train_part_1" / "004.mp4")
+    result = dfdc_prep.extract(
+        source.parent, tmp_path / "one", workers=1, detector="yunet", detector_model=yunet_model
+    )
+    words = ["extract", source.parent, tmp_path / "two", "--workers", 1, "--detector", "yunet"]
+    said = printed(*words, "--detector-model", yunet_model)
+    assert f"{result}\n".replace("/one", "/two") == said
+    assert result.manifest.is_file()
+    assert result.failed == 0
+    assert "<td>REAL</td><td>ok</td><td>1</td>" in result._repr_html_()
