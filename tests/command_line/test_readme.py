@@ -9,6 +9,9 @@ from tests.readme import MODULES, commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPOSITORY_PATH = re.compile(
+    r"`((?:dfdc_prep|manifests|training|tests|scripts|docs|benchmarks)/[\w./-]*)"
+)
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 
 
@@ -41,6 +44,12 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert target.is_file(), f"{page.name} links to {link}"
         if anchor:
             assert anchor in _anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    for path in REPOSITORY_PATH.findall(page.read_text()):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
 def _readme() -> str:
