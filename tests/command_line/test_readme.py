@@ -1,15 +1,61 @@
-"""README.md says of the commands what the code says."""
+"""The README and the documentation cover every command, and their links lead somewhere."""
 
-from tests.readme import BEGIN, END, README, commands, render
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.readme import MODULES, commands
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+REPOSITORY_PATH = re.compile(
+    r"`((?:dfdc_prep|manifests|training|tests|scripts|docs|benchmarks)/[\w./-]*)"
+)
+LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 
 
-def test_the_commands_in_the_readme_are_those_of_the_code() -> None:
-    text = README.read_text()
-    assert render(text) == text, "README.md is stale; run scripts/readme"
+@pytest.mark.parametrize("typed", commands())
+def test_every_command_is_named_in_the_readme(typed: str) -> None:
+    assert f"| `{typed}` |" in _readme()
 
 
-def test_every_command_stands_in_the_readme() -> None:
-    part = README.read_text().split(BEGIN)[1].split(END)[0]
-    for typed in commands():
-        assert f"| `{typed}` |" in part
-        assert f"### {typed}\n" in part
+def test_the_readme_names_no_other_command() -> None:
+    named = re.findall(r"^\| `((?:dfdc-prep|python -m) [^`]+)` \|", _readme(), re.MULTILINE)
+    assert named == list(commands())
+
+
+@pytest.mark.parametrize("typed", commands())
+def test_every_help_has_an_example(typed: str) -> None:
+    _, _, example = commands()[typed].get_help().partition("Example:\n")
+    assert re.match(rf" +{re.escape(typed)}\s", example)
+
+
+@pytest.mark.parametrize("module", ["cli", *MODULES])
+def test_the_command_reference_includes_every_module(module: str) -> None:
+    assert f":module: {module}\n" in (ROOT / "docs" / "commands.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.is_file(), f"{page.name} links to {link}"
+        if anchor:
+            assert anchor in _anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_of_the_repository_exist(page: Path) -> None:
+    for path in REPOSITORY_PATH.findall(page.read_text()):
+        assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def _readme() -> str:
+    return (ROOT / "README.md").read_text()
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
