@@ -67,14 +67,6 @@ def extract(source: Path, tmp_path: Path, yunet_model: Path) -> Callable[..., Re
     return run
 
 
-def test_source_unreachable(extract: Callable[..., Result], source: Path) -> None:
-    """A clip whose reading fails with an input/output error."""
-    clip = source / "part_a" / "004.mp4"
-    clip.unlink()
-    clip.symlink_to("/proc/self/mem")
-    failed(extract(), errors.SourceUnreachable, "004.mp4, found Input/output error")
-
-
 def test_table_error(faces: Path) -> None:
     (faces / "balanced.parquet").write_bytes(b"PAR1 no more")
     failed(call("split", faces), errors.TableError, "run dfdc-prep balance again")
