@@ -11,7 +11,14 @@ import click
 
 from dfdc_prep import __version__
 from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
-from manifests.cli.param_types import SEED, Count, Number, Place, TableFile, Text
+from manifests.cli.param_types import (
+    SEED,
+    CountParam,
+    FloatParam,
+    PathParam,
+    TableFileParam,
+    TextParam,
+)
 
 
 @click.group(
@@ -31,8 +38,8 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=Place())
-@click.option("--families", type=Count(2), default=12, help="Originals and their fakes.")
+@click.argument("folder", metavar="DIR", type=PathParam())
+@click.option("--families", type=CountParam(2), default=12, help="Originals and their fakes.")
 @click.option("--seed", type=SEED, default=42, help="The same seed gives the same bytes.")
 def sample(folder: Path, families: int, seed: int) -> None:
     """Build a small DFDC-shaped data set in DIR, with no download.
@@ -51,8 +58,8 @@ def sample(folder: Path, families: int, seed: int) -> None:
 
 
 @main.command()
-@click.argument("source", type=Place(), default="dfdc")
-@click.argument("out", type=Place(), default="faces")
+@click.argument("source", type=PathParam(), default="dfdc")
+@click.argument("out", type=PathParam(), default="faces")
 @click.option("--frames", type=click.IntRange(1, 10_000), default=1, help="Frames of each clip.")
 @click.option(
     "--sampling",
@@ -71,7 +78,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option(
     "--detector-model",
-    type=Place(),
+    type=PathParam(),
     help="YuNet's weights; also DFDC_PREP_YUNET. Without: the cache, or a checked download.",
 )
 @click.option(
@@ -82,7 +89,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option(
     "--margin",
-    type=Number(0, 4),
+    type=FloatParam(0, 4),
     default=0.3,
     help="Added on each side of the box, as a part of its longer side.",
 )
@@ -92,8 +99,8 @@ def sample(folder: Path, families: int, seed: int) -> None:
 )
 @click.option("--share-boxes/--no-share-boxes", default=True, help="Cut a fake as its original.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes.  [default: cores]")
-@click.option("--timeout", type=Number(1), default=120, help="Seconds a clip may take.")
-@click.option("--limit", type=Count(1), help="Only the first clips, whole families.")
+@click.option("--timeout", type=FloatParam(1), default=120, help="Seconds a clip may take.")
+@click.option("--limit", type=CountParam(1), help="Only the first clips, whole families.")
 @click.option("--retry-failed", is_flag=True, help="Take up the clips again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Remove what an earlier run left in OUT first.")
 @click.pass_context
@@ -150,9 +157,9 @@ def extract(
 
 
 @main.command("import")
-@click.argument("crops_dir", type=Place())
-@click.argument("metadata_csv", type=Place())
-@click.argument("out", type=Place(), default="faces")
+@click.argument("crops_dir", type=PathParam())
+@click.argument("metadata_csv", type=PathParam())
+@click.argument("out", type=PathParam(), default="faces")
 @click.option(
     "--overwrite",
     is_flag=True,
@@ -181,7 +188,7 @@ def import_(
 
 
 @main.command()
-@click.argument("faces", type=Place(), default="faces")
+@click.argument("faces", type=PathParam(), default="faces")
 @click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
 def summary(faces: Path, as_json: bool) -> None:
     """Print what FACES holds: the paper's Table 1, classes, families, yield, face sizes.
@@ -195,18 +202,18 @@ def summary(faces: Path, as_json: bool) -> None:
       dfdc-prep summary metadata.csv --json
     """
     from manifests.auditing.summary import summarize
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
-    found = Faces.at(faces)
-    report = summarize(found.rows("manifest.parquet", "extract"), found.clip_log())
+    found = TableSource.from_path(faces)
+    report = summarize(found.read("manifest.parquet", "extract"), found.read_clip_log())
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
 
 
 @main.command()
-@click.argument("faces", type=Place(), default="faces")
+@click.argument("faces", type=PathParam(), default="faces")
 @click.option(
     "--per-class",
-    type=Count(1),
+    type=CountParam(1),
     show_default="16000, or as many as the smaller class has",
     help="Crops of each label.",
 )
@@ -220,13 +227,13 @@ def summary(faces: Path, as_json: bool) -> None:
 @click.option("--seed", type=SEED, default=42, show_default=True, help="Chooses the clips.")
 @click.option(
     "--frames-per-clip",
-    type=Count(1),
+    type=CountParam(1),
     show_default="all",
     help="Frames taken of each clip, evenly spread.",
 )
 @click.option(
     "--out",
-    type=TableFile(),
+    type=TableFileParam(),
     show_default="FACES/balanced.parquet; of a bare table, balanced.csv here",
     help="Where to write the rows, as CSV or parquet.",
 )
@@ -252,28 +259,28 @@ def balance(
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
     options = BalanceOptions(per_class, strategy, seed, frames_per_clip)
-    found = Faces.at(faces)
-    report = choose(found.rows("manifest.parquet", "extract"), options)
-    write_table(report.table, out := out or found.output("balanced"))
+    found = TableSource.from_path(faces)
+    report = choose(found.read("manifest.parquet", "extract"), options)
+    write_table(report.table, out := out or found.output_path("balanced"))
     click.echo(f"{report.text()}\nwritten to {out}")
 
 
 @main.command()
-@click.argument("faces", type=Place(), default="faces")
+@click.argument("faces", type=PathParam(), default="faces")
 @click.option(
     "--split",
     "fractions",
-    type=Text(),
+    type=TextParam(),
     default="56/24/20",
     show_default=True,
     help="Train/validation/test, or named as in fit=70/dev=20/test=10.",
 )
 @click.option(
     "--group-by",
-    type=Text(),
+    type=TextParam(),
     default="original",
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",
@@ -283,7 +290,7 @@ def balance(
 )
 @click.option(
     "--out",
-    type=TableFile(),
+    type=TableFileParam(),
     show_default="FACES/split.parquet; of a bare table, split.csv here",
     help="Where to write the rows with their split, as CSV or parquet.",
 )
@@ -300,15 +307,15 @@ def split(faces: Path, fractions: str, group_by: str, seed: int, out: Path | Non
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
     """
-    from manifests.splitting.split import SplitPlan, assign, with_split
+    from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
     plan = SplitPlan.parse(fractions, group_by, seed)
-    found = Faces.at(faces)
-    table = found.rows("balanced.parquet", "balance")
-    report = assign(table, plan)
-    write_table(with_split(table, report), out := out or found.output("split"))
+    found = TableSource.from_path(faces)
+    table = found.read("balanced.parquet", "balance")
+    report = assign_splits(table, plan)
+    write_table(add_split_column(table, report), out := out or found.output_path("split"))
     click.echo(f"{report.text()}\nwritten to {out}")
 
 
@@ -324,14 +331,18 @@ class ShardCount(click.ParamType):
 
 
 @main.command()
-@click.argument("faces", type=Place(), default="faces")
-@click.argument("shards", type=Place(), default="shards")
+@click.argument("faces", type=PathParam(), default="faces")
+@click.argument("shards", type=PathParam(), default="shards")
 @click.option(
-    "--split", type=Text(), default="56/24/20", show_default=True, help="Train/validation/test."
+    "--split",
+    type=TextParam(),
+    default="56/24/20",
+    show_default=True,
+    help="Train/validation/test.",
 )
 @click.option(
     "--group-by",
-    type=Text(),
+    type=TextParam(),
     default="original",
     show_default=True,
     help="What stays in one split: original (a family), a column, or none (and tell the leak).",
@@ -387,7 +398,7 @@ def shard(
 
 
 @main.command()
-@click.argument("path", type=Place())
+@click.argument("path", type=PathParam())
 @click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")
 @click.pass_context
 def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
@@ -412,7 +423,7 @@ def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("shards", type=Place(), default="shards")
+@click.argument("shards", type=PathParam(), default="shards")
 @click.pass_context
 def verify(ctx: click.Context, shards: Path) -> None:
     """Read SHARDS back whole: checksums, counts, images, labels and families.

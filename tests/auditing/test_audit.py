@@ -3,7 +3,7 @@ import pytest
 
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
-from manifests.splitting.split import SplitPlan, assign, with_split
+from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
 from tests.bare_tables import mixture_table
 
 
@@ -27,7 +27,7 @@ def test_shared_families_and_files_are_counted() -> None:
     assert family.touched == {"REAL": 0, "FAKE": 2}
     assert family.rows == {"REAL": 1, "FAKE": 2}
     assert (file.shared, file.touched) == (1, {"REAL": 1, "FAKE": 0})
-    assert found.torn == {"videos": (0, 4), "families": (1, 2)}
+    assert found.crossing == {"videos": (0, 4), "families": (1, 2)}
     assert [(kin.name, kin.rows) for kin in found.worst] == [("o", {"train": 1, "test": 2})]
     assert found.leaking
     assert "66.7 % (0.0 % of REAL, 100.0 % of FAKE)" in found.text()
@@ -42,13 +42,13 @@ def test_a_split_by_family_is_clean_and_the_papers_is_not() -> None:
     table = mixture_table([(1, 3)] * 60)
     for group_by, leaking in (("original", False), ("none", True)):
         plan = SplitPlan.parse("56/24/20", group_by)
-        assert audit(with_split(table, assign(table, plan))).leaking == leaking
+        assert audit(add_split_column(table, assign_splits(table, plan))).leaking == leaking
 
 
 def test_what_was_not_compared_is_said() -> None:
     text = audit(leaky_table().drop_columns(["sha256"])).text()
     assert "files: not compared" in text
-    assert "near-identical images: not compared, no images at hand" in text
+    assert "near-identical images: not compared, no images available" in text
 
 
 @pytest.mark.parametrize("split", [["train"] * 4, ["train", "test", None, "test"]])

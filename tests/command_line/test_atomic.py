@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import OutputError
-from manifests.io.atomic import whole_file, whole_folder
+from manifests.io.atomic import atomic_file, atomic_folder
 from manifests.io.locks import lock
 
 HALF = ".table.csv.half.csv"
@@ -14,11 +14,11 @@ HALF = ".table.csv.half.csv"
 
 def test_the_second_run_names_the_first_and_disturbs_nothing(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    with whole_file(table) as half:
+    with atomic_file(table) as half:
         half.write_text("first")
         with (
             pytest.raises(OutputError, match=f"found process {os.getpid()} on"),
-            whole_file(table),
+            atomic_file(table),
         ):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
@@ -28,7 +28,7 @@ def test_the_second_run_names_the_first_and_disturbs_nothing(tmp_path: Path) -> 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / HALF).write_text("longer than what comes")
     (tmp_path / ".table.csv.lock").write_text("process 1 on nowhere")
-    with whole_file(tmp_path / "table.csv") as half:
+    with atomic_file(tmp_path / "table.csv") as half:
         half.write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
     assert (tmp_path / "table.csv").read_text() == "new"
@@ -38,7 +38,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("old")
     with (
         pytest.raises(UnicodeEncodeError),
-        whole_file(tmp_path / "table.csv") as half,
+        atomic_file(tmp_path / "table.csv") as half,
         open(half, "w", encoding="ascii", buffering=1) as file,
     ):
         file.writelines(("new\n", "é"))
@@ -50,7 +50,7 @@ def test_a_link_laid_in_its_place_is_not_followed(tmp_path: Path) -> None:
     dear = tmp_path / "dear.txt"
     dear.write_text("mine")
     (tmp_path / HALF).symlink_to(dear)
-    with whole_file(tmp_path / "table.csv") as half:
+    with atomic_file(tmp_path / "table.csv") as half:
         half.write_text("new")
     assert dear.read_text() == "mine"
     assert not (tmp_path / "table.csv").is_symlink()
@@ -58,9 +58,9 @@ def test_a_link_laid_in_its_place_is_not_followed(tmp_path: Path) -> None:
 
 def test_the_second_run_on_a_folder_names_the_first(tmp_path: Path) -> None:
     with (
-        whole_folder(tmp_path / "out"),
+        atomic_folder(tmp_path / "out"),
         pytest.raises(OutputError, match=f"found process {os.getpid()} on"),
-        whole_folder(tmp_path / "out"),
+        atomic_folder(tmp_path / "out"),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
@@ -69,7 +69,7 @@ def test_the_second_run_on_a_folder_names_the_first(tmp_path: Path) -> None:
 def test_what_was_there_returns_after_a_kill_between_the_two_renames(tmp_path: Path) -> None:
     (tmp_path / ".out.old").mkdir()
     (tmp_path / ".out.old" / "dear.txt").touch()
-    with pytest.raises(ValueError, match="fails"), whole_folder(tmp_path / "out"):
+    with pytest.raises(ValueError, match="fails"), atomic_folder(tmp_path / "out"):
         raise ValueError("fails")
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "dear.txt"]
 
@@ -80,7 +80,7 @@ def test_what_killed_runs_left_of_a_folder_is_cleared(tmp_path: Path) -> None:
         (tmp_path / left / "half.txt").touch()
     (tmp_path / ".out.lock").write_text("process 1 on nowhere")
     (tmp_path / "out").mkdir()
-    with whole_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "new.txt").touch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["new.txt", "out"]
 

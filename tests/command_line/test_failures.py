@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
-from manifests.cli.error_handling import LONGEST
-from manifests.schema import CLIP_LOG
+from manifests.cli.error_handling import MAX_MESSAGE_CHARS
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces
 from tests.processes import workers_of
@@ -103,7 +103,7 @@ def test_clip_error_is_the_clips_own_row(
     done = extract()
     assert done.exit_code == 3
     assert "1 clips failed" in done.stderr
-    (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG, "").to_pylist()
+    (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pylist()
     assert (row["status"], row["error"][:8]) == ("unreadable", "expected")
 
 
@@ -163,7 +163,7 @@ def test_whatever_a_name_holds_a_message_is_one_sober_line(tmp_path: Path) -> No
     done = call("summary", tmp_path / "bare.parquet")
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
-    assert len(done.stderr) < LONGEST + 20
+    assert len(done.stderr) < MAX_MESSAGE_CHARS + 20
     assert "\x1b" not in done.stderr
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from manifests.cli.param_types import MOST
+from manifests.cli.param_types import MAX_COUNT
 from tests.bare_tables import write
 from training.evaluate import main as evaluate
 from training.fit import main as fit
@@ -21,7 +21,7 @@ def test_a_seed_no_library_takes(tmp_path: Path, command: str, seed: str) -> Non
     assert "Invalid value for '--seed'" in done.stderr
 
 
-@pytest.mark.parametrize("count", ["0", str(MOST + 1), "1" + "0" * 400])
+@pytest.mark.parametrize("count", ["0", str(MAX_COUNT + 1), "1" + "0" * 400])
 def test_a_count_no_column_holds(tmp_path: Path, count: str) -> None:
     table = write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\n")
     for option in ("--per-class", "--frames-per-clip"):
@@ -33,7 +33,7 @@ def test_a_count_no_column_holds(tmp_path: Path, count: str) -> None:
 def test_the_largest_seed_and_count(tmp_path: Path) -> None:
     table = write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\n")
     out = tmp_path / "balanced.csv"
-    words = ["balance", str(table), "--seed", str(2**32 - 1), "--frames-per-clip", str(MOST)]
+    words = ["balance", str(table), "--seed", str(2**32 - 1), "--frames-per-clip", str(MAX_COUNT)]
     assert CliRunner().invoke(main, [*words, "--out", str(out)]).exit_code == 0
     assert len(out.read_text().splitlines()) == 3
 

@@ -23,7 +23,7 @@ def test_the_real_csv_from_balance_to_audit(real_csv: Path, tmp_path: Path) -> N
     balanced, split = tmp_path / "balanced.csv", tmp_path / "split.csv"
     assert "16,000 FAKE crops" in call("balance", real_csv, "--out", balanced).output
     output = call("split", balanced, "--out", split).output
-    assert "test: 3,200 REAL, 3,200 FAKE\nno family stands in two splits" in output
+    assert "test: 3,200 REAL, 3,200 FAKE\nno family is in two splits" in output
     assert call("audit", split).exit_code == 0
     call("split", balanced, "--group-by", "none", "--out", split)
     leaking = call("audit", split, "--json")
@@ -56,7 +56,7 @@ def test_bare_tables_are_written_here(tmp_path: Path, monkeypatch: pytest.Monkey
     ("command", "table", "decides"),
     [
         ("balance", "manifest.parquet", "manifests.balancing.balance.balance"),
-        ("split", "balanced.parquet", "manifests.splitting.split.assign"),
+        ("split", "balanced.parquet", "manifests.splitting.split.assign_splits"),
     ],
 )
 def test_a_folder_removed_under_the_run_gets_no_table_elsewhere(

@@ -1,18 +1,18 @@
 import numpy as np
 
-from manifests.splitting.allocation import deal, greedy, quotas
+from manifests.splitting.allocation import allocate, allocate_greedily, largest_remainder
 
 
 def test_quotas_are_whole_and_by_largest_remainder() -> None:
-    assert quotas(32_000, np.array([0.56, 0.24, 0.2])).tolist() == [17_920, 7_680, 6_400]
-    assert quotas(10, np.array([1.0, 1.0, 1.0])).tolist() == [4, 3, 3]
-    assert quotas(0, np.array([0.5, 0.5])).tolist() == [0, 0]
+    assert largest_remainder(32_000, np.array([0.56, 0.24, 0.2])).tolist() == [17_920, 7_680, 6_400]
+    assert largest_remainder(10, np.array([1.0, 1.0, 1.0])).tolist() == [4, 3, 3]
+    assert largest_remainder(0, np.array([0.5, 0.5])).tolist() == [0, 0]
 
 
 def test_the_integer_program_mends_what_the_greedy_deal_cannot() -> None:
     kinds, counts = np.array([[1, 1], [0, 100], [100, 0]]), np.array([100, 1, 1])
     wanted = np.array([[100, 100], [100, 100]])
-    dealt = deal(kinds, counts, wanted)
+    dealt = allocate(kinds, counts, wanted)
     assert (dealt.T @ kinds).tolist() == wanted.tolist()
     assert dealt.sum(axis=1).tolist() == counts.tolist()
 
@@ -20,16 +20,18 @@ def test_the_integer_program_mends_what_the_greedy_deal_cannot() -> None:
 def test_of_deals_equally_near_the_one_with_the_smallest_worst_shortfall() -> None:
     kinds, counts = np.array([[1, 1], [0, 100]]), np.array([100, 1])
     wanted = np.array([[50, 100], [50, 100]])
-    short = np.maximum(wanted - deal(kinds, counts, wanted).T @ kinds, 0)
+    short = np.maximum(wanted - allocate(kinds, counts, wanted).T @ kinds, 0)
     assert (short.sum(), short.max()) == (50, 25)
 
 
 def test_fifty_parts_come_within_a_handful_of_rows() -> None:
     rng = np.random.RandomState(0)
     kinds = np.stack([rng.randint(300, 400, 50), rng.randint(1500, 2000, 50)], axis=1)
-    wanted = np.stack([quotas(int(n), np.array([0.56, 0.24, 0.2])) for n in kinds.sum(0)], axis=1)
+    wanted = np.stack(
+        [largest_remainder(int(n), np.array([0.56, 0.24, 0.2])) for n in kinds.sum(0)], axis=1
+    )
     short = [
         int(np.maximum(wanted - dealt.T @ kinds, 0).sum())
-        for dealt in (one(kinds, np.ones(50, int), wanted) for one in (greedy, deal))
+        for dealt in (one(kinds, np.ones(50, int), wanted) for one in (allocate_greedily, allocate))
     ]
     assert short[1] < 50 < short[0]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.tables.families import kin, resolve
+from manifests.tables.families import connected_families, resolve_families
 
 Clip = tuple[str, str, str | None]
 
@@ -12,7 +12,7 @@ Clip = tuple[str, str, str | None]
 def families(clips: list[Clip]) -> list[str]:
     video, label, original = zip(*clips, strict=True)
     columns = [pa.array(column, pa.string()) for column in (video, label, original)]
-    return resolve(*columns).to_pylist()
+    return resolve_families(*columns).to_pylist()
 
 
 CASES: list[tuple[str, list[Clip], list[str]]] = [
@@ -34,7 +34,7 @@ def test_rules(clips: list[Clip], expected: list[str]) -> None:
 
 def test_no_rows() -> None:
     empty = pa.array([], pa.string())
-    assert len(resolve(empty, empty, empty)) == 0
+    assert len(resolve_families(empty, empty, empty)) == 0
 
 
 NAMES = st.sampled_from("abcdefgh")
@@ -63,5 +63,5 @@ def test_kin_does_not_believe_a_family_column_that_keeps_relatives_apart() -> No
             "family": ["f", "g", "o", "x"],
         }
     )
-    _, family, _ = kin(table)
+    _, family, _ = connected_families(table)
     assert family[0] == family[1] == family[2] != family[3]
