@@ -9,7 +9,7 @@ clips = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 @settings(deadline=None)
 @given(clips, st.integers(0, 60))
-def test_reachable_sums_are_those_that_trying_all_finds(sizes: list[int], limit: int) -> None:
+def test_reachable_sums_match_brute_force(sizes: list[int], limit: int) -> None:
     sums = {0}
     for size in sizes:
         sums |= {one + size for one in sums}
@@ -19,7 +19,7 @@ def test_reachable_sums_are_those_that_trying_all_finds(sizes: list[int], limit:
 
 @settings(deadline=None)
 @given(clips, clips, st.integers(0, 60))
-def test_both_classes_are_filled_to_the_row(one: list[int], two: list[int], limit: int) -> None:
+def test_both_classes_are_filled_exactly(one: list[int], two: list[int], limit: int) -> None:
     rows = largest_common_sum((np.array(one), np.array(two)), limit)
     for sizes in (np.array(one), np.array(two)):
         assert sizes[choose_clips(sizes, rows)].sum() == rows

@@ -27,7 +27,9 @@ from tests.bare_tables import write
         ("a,FAKE\n".encode("utf-16"), "expected"),
     ],
 )
-def test_hostile_tables_are_a_sentence(tmp_path: Path, text: str | bytes, found: str) -> None:
+def test_invalid_tables_are_reported_in_one_line(
+    tmp_path: Path, text: str | bytes, found: str
+) -> None:
     with pytest.raises(TableError, match=r"^expected .*; .*") as raised:
         read_bare_table(write(tmp_path, text))
     assert found in str(raised.value)
@@ -37,20 +39,20 @@ def test_hostile_tables_are_a_sentence(tmp_path: Path, text: str | bytes, found:
 @pytest.mark.parametrize(
     "labels", ["REAL FAKE", "real fake", "Real Fake", "0 1", "0.0 1.0", " REAL FAKE "]
 )
-def test_labels_however_written(tmp_path: Path, labels: str) -> None:
+def test_label_spellings(tmp_path: Path, labels: str) -> None:
     real, fake = labels.split()
     table = read_bare_table(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n"))
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
 
 
-def test_byte_order_mark_and_absent_originals(tmp_path: Path) -> None:
+def test_byte_order_mark_and_missing_originals(tmp_path: Path) -> None:
     text = "\ufeffvideoname,label,original\na,REAL,none\nb,FAKE,a\nc,FAKE,NaN\nd,FAKE,\n"
     table = read_bare_table(write(tmp_path, text))
     assert table["original"].to_pylist() == [None, "a", None, None]
     assert table["family"].to_pylist() == ["a", "a", "c", "d"]
 
 
-def test_names_from_paths_and_further_columns_kept(tmp_path: Path) -> None:
+def test_names_from_paths_and_other_columns_kept(tmp_path: Path) -> None:
     table = read_bare_table(
         write(tmp_path, "path,label,width\nreal/a_0.png,0,7\nfake\\b.png,1,8\n")
     )

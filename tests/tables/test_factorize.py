@@ -11,7 +11,7 @@ NAMES = st.lists(st.one_of(st.none(), st.text(max_size=20), st.just("a\0"), st.j
 
 @settings(deadline=None)
 @given(NAMES, NAMES)
-def test_codes_are_in_the_order_of_the_names(
+def test_sorted_codes_are_in_the_order_of_the_names(
     first: list[str | None], second: list[str | None]
 ) -> None:
     columns = [pa.array(names, pa.string()) for names in (first, second)]
@@ -28,7 +28,7 @@ def test_chunks_share_their_codes() -> None:
     assert codes[3] == -1
 
 
-@pytest.mark.parametrize("odd", ["real", None, "2"])
-def test_other_labels_are_refused(odd: str | None) -> None:
+@pytest.mark.parametrize("label", ["real", None, "2"])
+def test_other_labels_are_rejected(label: str | None) -> None:
     with pytest.raises(TableError, match="expected the labels REAL and FAKE"):
-        label_codes(pa.table({"label": pa.array(["REAL", odd], pa.string())}))
+        label_codes(pa.table({"label": pa.array(["REAL", label], pa.string())}))

@@ -47,8 +47,8 @@ def test_yield_by_part_and_label() -> None:
         for video, part, label, faces in log
     ]  # fmt: skip
     found = summarize(mixture_table([(3, 1)]), pa.Table.from_pylist(rows, CLIP_LOG_SCHEMA))
-    told = [(one.part, one.label, one.clips, one.with_faces, one.crops) for one in found.yields]
-    assert told == [("p0", "REAL", 2, 1, 3), ("p1", None, 1, 0, 0)]
+    yields = [(one.part, one.label, one.clips, one.with_faces, one.crops) for one in found.yields]
+    assert yields == [("p0", "REAL", 2, 1, 3), ("p1", None, 1, 0, 0)]
     assert "p0 REAL: 3 crops, 1 of 2 clips with a face" in found.text()
 
 
