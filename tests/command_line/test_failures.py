@@ -82,6 +82,13 @@ def test_source_error(source: Path, extract: Callable[..., Result]) -> None:
     failed(extract(), errors.SourceError, "remove the entry")
 
 
+def test_source_unreachable(source: Path, extract: Callable[..., Result]) -> None:
+    clip = source / "part_a" / "004.mp4"
+    clip.unlink()
+    clip.symlink_to("/proc/self/mem")  # can be opened; reading fails with EIO
+    failed(extract(), errors.SourceUnreachable, "Input/output error")
+
+
 def test_output_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
     (tmp_path / "out").write_text("a file")
     failed(extract(), errors.OutputError, "name another one")

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.errors import TableError
+from manifests.labels import parse_label
 from manifests.tables.external import read_bare_table
 from tests.bare_tables import write
 
@@ -43,6 +44,12 @@ def test_label_spellings(tmp_path: Path, labels: str) -> None:
     real, fake = labels.split()
     table = read_bare_table(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n"))
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
+
+
+def test_parse_label() -> None:
+    spellings = ("Real", "FAKE", "0", "1", "0.0", "1.0", "maybe", "", None)
+    labels = ["REAL", "FAKE", "REAL", "FAKE", "REAL", "FAKE", None, None, None]
+    assert [parse_label(text) for text in spellings] == labels
 
 
 def test_byte_order_mark_and_missing_originals(tmp_path: Path) -> None:
