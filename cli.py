@@ -14,7 +14,7 @@ import click
 from dfdc_prep import __version__, api, options
 from dfdc_prep.results import AuditResult, SummaryResult
 from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
-from manifests.cli.param_types import SEED, Count, Place
+from manifests.cli.param_types import SEED, CountParam, PathParam
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -75,10 +75,10 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("folder", metavar="DIR", type=Place())
+@click.argument("folder", metavar="DIR", type=PathParam())
 @click.option(
     "--families",
-    type=Count(2),
+    type=CountParam(2),
     default=12,
     help="Number of families, each an original and its fakes.",
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from skimage.data import astronaut
 
-from manifests.schema import MANIFEST
+from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
 SIDE, FIELD, FIELDS = 224, 512, 16
@@ -32,7 +32,7 @@ def make_faces(folder: Path, crops: int) -> Path:
 
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(make, range(crops), chunksize=64))
-    table = pa.Table.from_pylist(rows, schema=MANIFEST)
+    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
     write_table(sort_manifest(table), folder / "balanced.parquet")
     return folder
 
@@ -62,7 +62,7 @@ def write_crop(folder: Path, index: int, fields: list[np.ndarray]) -> dict[str, 
     path = f"crops/part_{index // 2 % 50}/{video[:-4]}/000000_0.png"
     (folder / path).parent.mkdir(parents=True)
     (folder / path).write_bytes(data)
-    row = dict.fromkeys(MANIFEST.names) | {"video": video, "part": path.split("/")[1]}
+    row = dict.fromkeys(MANIFEST_SCHEMA.names) | {"video": video, "part": path.split("/")[1]}
     row |= {"label": "FAKE" if fake else "REAL", "original": family if fake else None}
     row |= {"family": family, "frame": 0, "face": 0, "path": path}
     return row | {"sha256": hashlib.sha256(data).hexdigest()}

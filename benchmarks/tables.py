@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from manifests.auditing.audit import audit
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.splitting.spec import SplitPlan
-from manifests.splitting.split import assign, with_split
+from manifests.splitting.split import add_split_column, assign_splits
 
 STEPS = ("balance", "split", "audit")
 
@@ -70,10 +70,10 @@ def measure(rows: int) -> list[float]:
     balanced = timed(lambda: balance(table, BalanceOptions(per_class=rows // 5)))
     assert balanced.per_class == rows // 5
     del balanced
-    split = timed(lambda: assign(table, SplitPlan.parse("56/24/20")))
+    split = timed(lambda: assign_splits(table, SplitPlan.parse("56/24/20")))
     assert not split.leaking
     assert not split.shortfall.any()
-    table = with_split(table, split)
+    table = add_split_column(table, split)
     del split
     assert not timed(lambda: audit(table)).leaking
     return [*seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]

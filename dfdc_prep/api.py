@@ -128,10 +128,10 @@ def summarize(faces: StrPath = "faces") -> SummaryResult:
         TableError: there is no table, or it cannot be used.
     """
     from manifests.auditing.summary import summarize as count
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
-    found = Faces.at(Path(faces))
-    return SummaryResult(count(found.rows("manifest.parquet", "extract"), found.clip_log()))
+    found = TableSource.from_path(Path(faces))
+    return SummaryResult(count(found.read("manifest.parquet", "extract"), found.read_clip_log()))
 
 
 @checked(options.BALANCE)
@@ -163,12 +163,12 @@ def balance(
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
-    found = Faces.at(Path(faces))
-    rows = found.rows("manifest.parquet", "extract")
+    found = TableSource.from_path(Path(faces))
+    rows = found.read("manifest.parquet", "extract")
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
-    target = found.output("balanced") if out is None else Path(out)
+    target = found.output_path("balanced") if out is None else Path(out)
     write_table(report.table, target)
     return BalanceResult(target, report)
 
@@ -195,16 +195,16 @@ def split(
     Raises:
         TableError: `split` or `group_by` cannot be used, or there is no usable table.
     """
-    from manifests.splitting.split import SplitPlan, assign, with_split
+    from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import Faces
+    from manifests.tables.sources import TableSource
 
     plan = SplitPlan.parse(split, group_by, seed)
-    found = Faces.at(Path(faces))
-    table = found.rows("balanced.parquet", "balance")
-    report = assign(table, plan)
-    target = found.output("split") if out is None else Path(out)
-    write_table(with_split(table, report), target)
+    found = TableSource.from_path(Path(faces))
+    table = found.read("balanced.parquet", "balance")
+    report = assign_splits(table, plan)
+    target = found.output_path("split") if out is None else Path(out)
+    write_table(add_split_column(table, report), target)
     return SplitResult(target, report)
 
 

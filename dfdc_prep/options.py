@@ -12,7 +12,14 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from dfdc_prep.video.sampling import SAMPLINGS
-from manifests.cli.param_types import SEED, Count, Number, Place, TableFile, Text
+from manifests.cli.param_types import (
+    SEED,
+    CountParam,
+    FloatParam,
+    PathParam,
+    TableFileParam,
+    TextParam,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,51 +44,51 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 
 
 EXTRACT: Types = {
-    "source": Place(),
-    "out": Place(),
+    "source": PathParam(),
+    "out": PathParam(),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
     "exact_frames": click.BOOL,
     "detector": click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
-    "detector_model": Place(),
+    "detector_model": PathParam(),
     "faces": click.Choice(["largest", "all"]),
-    "margin": Number(0, 4),
+    "margin": FloatParam(0, 4),
     "size": click.IntRange(16, 4096),
     "format": click.Choice(["png", "jpg"]),
     "share_boxes": click.BOOL,
     "workers": click.IntRange(1, 1024),
-    "timeout": Number(1),
-    "limit": Count(1),
+    "timeout": FloatParam(1),
+    "limit": CountParam(1),
     "retry_failed": click.BOOL,
     "overwrite": click.BOOL,
 }
 IMPORT: Types = {
-    "crops_dir": Place(),
-    "metadata_csv": Place(),
-    "out": Place(),
+    "crops_dir": PathParam(),
+    "metadata_csv": PathParam(),
+    "out": PathParam(),
     "overwrite": click.BOOL,
 }
 #: The argument FACES of several commands.
-FACES = Place()
+FACES = PathParam()
 SUMMARY: Types = {"faces": FACES}
 BALANCE: Types = {
     "faces": FACES,
-    "per_class": Count(1),
+    "per_class": CountParam(1),
     "strategy": click.Choice(["random", "spread", "pairs"]),
     "seed": SEED,
-    "frames_per_clip": Count(1),
-    "out": TableFile(),
+    "frames_per_clip": CountParam(1),
+    "out": TableFileParam(),
 }
 SPLIT: Types = {
     "faces": FACES,
-    "split": Text(),
-    "group_by": Text(),
+    "split": TextParam(),
+    "group_by": TextParam(),
     "seed": SEED,
-    "out": TableFile(),
+    "out": TableFileParam(),
 }
 SHARD: Types = {
     "faces": FACES,
-    "out": Place(),
+    "out": PathParam(),
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,
@@ -90,8 +97,8 @@ SHARD: Types = {
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
 }
-AUDIT: Types = {"path": Place()}
-VERIFY: Types = {"shards": Place()}
+AUDIT: Types = {"path": PathParam()}
+VERIFY: Types = {"shards": PathParam()}
 
 
 def checked(types: Types) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -1,17 +1,17 @@
-"""The root of the project's exceptions, and the branches that speak of tables and output.
+"""Base exception of the project, and the errors about tables and output files.
 
-It lies here because `manifests` is the lowest room; the whole tree is drawn in
-`dfdc_prep.errors`.
+They are defined here because `manifests` is the lowest package; `dfdc_prep.errors` shows the
+complete hierarchy.
 """
 
 import re
 
-#: How TensorFlow, JAX and PyTorch say that memory, the GPU's too, does not last.
-_NO_MEMORY = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Dst tensor|out of memory", re.I)
+#: Out-of-memory messages of TensorFlow, JAX and PyTorch, for RAM and GPU memory.
+_OUT_OF_MEMORY = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Dst tensor|out of memory", re.I)
 
 
 class DfdcPrepError(Exception):
-    """Whatever a user can mend. Its text is one sentence: expected, found, what to do next."""
+    """An error the user can fix. Message: "expected X, found Y; do Z", on one line."""
 
 
 class OutputError(DfdcPrepError):
@@ -23,9 +23,9 @@ class TableError(DfdcPrepError):
 
 
 class NotEnoughRows(TableError):
-    """A class has fewer rows than were asked for by name."""
+    """A class has fewer rows than the user asked for."""
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error, of Python or of a backend of Keras, says that memory does not last."""
-    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
+    """Return whether an error of Python or of a Keras backend means that memory ran out."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))

@@ -1,9 +1,20 @@
-"""The words the tables are written in. Apart from the tables, which take long to import."""
+"""Labels and clip statuses used in the tables.
+
+Kept apart from `manifests.schema` because importing pyarrow is slow.
+"""
 
 REAL, FAKE = "REAL", "FAKE"
 LABELS = (REAL, FAKE)
 
-#: What became of a clip, in the clip log.
+#: Spellings of the labels in external tables and folder names, in lower case.
+_LABEL_SPELLINGS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE, "0.0": REAL, "1.0": FAKE}
+
+#: Statuses of a clip in the clip log.
 STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "crashed")
-#: The statuses that count as a failure (exit code 3).
+#: Statuses that count as failures (exit code 3).
 FAILURES = ("missing", "unreadable", "truncated", "timeout", "crashed")
+
+
+def parse_label(text: str | None) -> str | None:
+    """Return REAL or FAKE for any accepted spelling in any case, None for other text."""
+    return None if text is None else _LABEL_SPELLINGS.get(text.lower())

@@ -1,6 +1,6 @@
-"""The columns of every table this project writes, and what they mean.
+"""Schemas of every table this project writes, with the meaning of each column.
 
-Everything that reads or writes a table goes by these schemas; `manifests.files` holds
+All code that reads or writes a table uses these schemas; `manifests.tables.parquet` checks
 tables against them.
 """
 
@@ -13,9 +13,9 @@ def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -
     return pa.field(name, kind, nullable=nullable, metadata={"description": meaning})
 
 
-#: One row per crop, sorted by (part, video, frame, face). What an imported crop set does
-#: not tell (frame, box, score ...) is null there; `extract` fills every column.
-MANIFEST = pa.schema(
+#: Manifest: one row per crop, sorted by (part, video, frame, face). Values that an imported
+#: crop set lacks (frame, box, score ...) are null; `extract` fills every column.
+MANIFEST_SCHEMA = pa.schema(
     [
         _field("video", pa.string(), "file name of the clip, aagfhgtpmv.mp4"),
         _field("part", pa.string(), "folder the clip came in, dfdc_train_part_7"),
@@ -42,8 +42,8 @@ MANIFEST = pa.schema(
     ]
 )
 
-#: One row per clip of the catalog, none missing, sorted by (part, video).
-CLIP_LOG = pa.schema(
+#: Clip log: one row for every clip of the catalog, sorted by (part, video).
+CLIP_LOG_SCHEMA = pa.schema(
     [
         _field("video", pa.string(), "file name of the clip"),
         _field("part", pa.string(), "folder the clip came in"),
@@ -59,13 +59,13 @@ CLIP_LOG = pa.schema(
     ]
 )
 
-#: A manifest after the split: which split a crop went to.
-SPLIT = MANIFEST.append(_field("split", pa.string(), "train, validation or test"))
+#: Manifest with the split of each crop.
+SPLIT_SCHEMA = MANIFEST_SCHEMA.append(_field("split", pa.string(), "train, validation or test"))
 
-#: The manifest of a shards folder, in the order of the records.
-SHARDED = SPLIT.append(
+#: Manifest of a shards folder, in the order of the records.
+SHARD_MANIFEST_SCHEMA = SPLIT_SCHEMA.append(
     _field("shard", pa.string(), "file name of the shard that holds the crop", True)
 )
 
-#: What orders a manifest.
+#: Sort order of a manifest.
 SORT_KEY = ("part", "video", "frame", "face")

@@ -1,11 +1,11 @@
-"""Small tables for the tests: the real one, and any mixture of families."""
+"""Small tables for the tests: any mixture of families, and CSV files."""
 
 from pathlib import Path
 
 import pyarrow as pa
 from hypothesis import strategies as st
 
-#: REAL and FAKE crops of each family of a table.
+#: Numbers of REAL and FAKE crops of each family of a table.
 Mixture = list[tuple[int, int]]
 
 mixtures = st.lists(
@@ -14,7 +14,7 @@ mixtures = st.lists(
 
 
 def mixture_table(mixture: Mixture, frames: int = 1) -> pa.Table:
-    """A table in which family number n has mixture[n] REAL and FAKE crops, `frames` a clip."""
+    """Make a table whose family n has mixture[n] REAL and FAKE crops, `frames` per fake clip."""
     rows = []
     for number, counts in enumerate(mixture):
         family = f"clip{number:04d}.mp4"
@@ -36,7 +36,7 @@ def mixture_table(mixture: Mixture, frames: int = 1) -> pa.Table:
 
 
 def write(folder: Path, text: str | bytes) -> Path:
-    """A CSV with this text."""
+    """Write a CSV with this text."""
     path = folder / "table.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path

@@ -9,7 +9,7 @@ import pyarrow as pa
 from PIL import Image
 from skimage.data import astronaut
 
-from manifests.schema import MANIFEST
+from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
 PART = "dfdc_train_part_0"
@@ -25,7 +25,7 @@ def make_faces(folder: Path, families: int = 12, fakes: int = 1, suffix: str = "
             _crop(folder, f"fake{family:03d}_{fake}.mp4", original, original, suffix)
             for fake in range(fakes)
         ]
-    table = pa.Table.from_pylist(rows, schema=MANIFEST)
+    table = pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
     write_table(sort_manifest(table), folder / "balanced.parquet")
     return folder
 

@@ -8,20 +8,20 @@ from pathlib import Path
 import click
 
 from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import Count, Place, Text
+from manifests.cli.param_types import CountParam, PathParam, TextParam
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=Place())
-@click.argument("shards", type=Place(), required=False)
+@click.argument("run", type=PathParam())
+@click.argument("shards", type=PathParam(), required=False)
 @click.option(
-    "--split", type=Text(), default="test", show_default=True, help="The split to measure on."
+    "--split", type=TextParam(), default="test", show_default=True, help="The split to measure on."
 )
 @click.option(
-    "--out", type=Place(),
+    "--out", type=PathParam(),
     help="Where the figures go. [default: RUN, for other shards RUN/evaluations/NAME]",
 )  # fmt: skip
-@click.option("--batch-size", type=Count(1), default=32, show_default=True)
+@click.option("--batch-size", type=CountParam(1), default=32, show_default=True)
 @click.option(
     "--robustness", is_flag=True,
     help="Also under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",

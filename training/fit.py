@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import SEED, Count, Number, Place, Text
+from manifests.cli.param_types import SEED, CountParam, FloatParam, PathParam, TextParam
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: The options that stand in for a value of the recipe.
@@ -25,27 +25,29 @@ OVERRIDES = (
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("shards", type=Place())
+@click.argument("shards", type=PathParam())
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,
     help="Epochs, batch, optimizer, augmentation; the paper's five and one of ours.",
 )  # fmt: skip
-@click.option("--epochs", type=Count(1), help="In place of the recipe's.")
-@click.option("--batch-size", type=Count(1), help="In place of the recipe's.")
-@click.option("--learning-rate", type=Number(0, min_open=True), help="In place of the recipe's.")
-@click.option("--momentum", type=Number(0, 1), help="In place of the recipe's.")
-@click.option("--patience", type=Count(0), help="In place of the recipe's; 0 never stops.")
+@click.option("--epochs", type=CountParam(1), help="In place of the recipe's.")
+@click.option("--batch-size", type=CountParam(1), help="In place of the recipe's.")
+@click.option(
+    "--learning-rate", type=FloatParam(0, min_open=True), help="In place of the recipe's."
+)
+@click.option("--momentum", type=FloatParam(0, 1), help="In place of the recipe's.")
+@click.option("--patience", type=CountParam(0), help="In place of the recipe's; 0 never stops.")
 @click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="In place of the recipe's.")
 @click.option("--backbone", type=click.Choice(BACKBONES), help="In place of the recipe's.")
 @click.option(
-    "--weights", type=Text(), default="imagenet", show_default=True,
+    "--weights", type=TextParam(), default="imagenet", show_default=True,
     help="Where the backbone starts: imagenet, none, or a file.",
 )  # fmt: skip
 @click.option(
-    "--steps-per-epoch", type=Count(1),
+    "--steps-per-epoch", type=CountParam(1),
     help="Batches an epoch, in place of one pass over the training split.",
 )  # fmt: skip
-@click.option("--out", type=Place(), help="Run folder. [default: runs/RECIPE]")
+@click.option("--out", type=PathParam(), help="Run folder. [default: runs/RECIPE]")
 @click.option("--seed", type=SEED, default=42, show_default=True)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,

@@ -22,9 +22,9 @@ from dfdc_prep.errors import ClipError, SourceUnreachable
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, open_clip
 from dfdc_prep.video.sampling import EVEN, choose
-from manifests.auditing.perceptual_hash import BOMBS
+from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
-from manifests.cli.param_types import Count, Place
+from manifests.cli.param_types import CountParam, PathParam
 
 #: Images that are read.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -140,7 +140,7 @@ def _image(path: Path) -> Still | None:
             return Still(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
     except UnidentifiedImageError:
         return None
-    except (OSError, *BOMBS, SyntaxError, ValueError) as error:
+    except (OSError, *DECOMPRESSION_BOMBS, SyntaxError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ClipError(f"expected an image or a clip, found: {reason}") from error
 
@@ -185,10 +185,10 @@ def _sigmoid(logit: float) -> float:
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=Place())
-@click.argument("files", type=Place(), nargs=-1, required=True)
+@click.argument("run", type=PathParam())
+@click.argument("files", type=PathParam(), nargs=-1, required=True)
 @click.option(
-    "--frames", type=Count(1), default=10, show_default=True,
+    "--frames", type=CountParam(1), default=10, show_default=True,
     help="Frames looked at in a clip, spread evenly.",
 )  # fmt: skip
 @click.option(
@@ -196,12 +196,12 @@ def _sigmoid(logit: float) -> float:
     help="The main face, or every face.",
 )  # fmt: skip
 @click.option(
-    "--detector-model", type=Place(),
+    "--detector-model", type=PathParam(),
     help="YuNet's weights; also DFDC_PREP_YUNET. Without: the cache, or a checked download.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file and line.")
 @click.option(
-    "--heatmap", type=Place(),
+    "--heatmap", type=PathParam(),
     help="Folder for a picture of each face with its Grad-CAM beside it.",
 )  # fmt: skip
 @click.pass_context

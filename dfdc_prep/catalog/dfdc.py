@@ -183,12 +183,12 @@ def _families(entries: list[_Entry]) -> list[str]:
 def _tangled(entries: list[_Entry]) -> list[str]:
     import pyarrow as pa
 
-    from manifests.tables.families import resolve
+    from manifests.tables.families import resolve_families
 
     def column(values: list[Any]) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(values, pa.string())])
 
-    names: list[str] = resolve(
+    names: list[str] = resolve_families(
         column([entry.video for entry in entries]),
         column([entry.label for entry in entries]),
         column([entry.original for entry in entries]),

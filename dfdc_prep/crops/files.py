@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from dfdc_prep.errors import ShardError
-from manifests.auditing.perceptual_hash import BOMBS
+from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 
 #: Side of a crop in a shard, pixels: what the model takes.
 SIDE = 224
@@ -135,7 +135,7 @@ def describe(data: bytes, whole: bool = False) -> str:
             return size if image.mode in MODES else f"an image of mode {image.mode}"
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         return f"no image ({type(error).__name__})"
-    except BOMBS:
+    except DECOMPRESSION_BOMBS:
         return "an image of absurd size"
 
 

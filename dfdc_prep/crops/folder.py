@@ -6,11 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from dfdc_prep.errors import SourceError
-from manifests.labels import FAKE, REAL
+from manifests.labels import FAKE, parse_label
 from manifests.tables import families
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_LABELS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE}
 
 
 def images(folder: Path) -> list[str]:
@@ -67,7 +66,7 @@ def read_folders(folder: Path) -> pa.Table:
     names = ("split", "label", "video", "original", "path")
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
     table = pa.table(columns, names=list(names))
-    family = families.resolve(table["video"], table["label"], table["original"])
+    family = families.resolve_families(table["video"], table["label"], table["original"])
     return table.append_column("family", family)
 
 
@@ -75,7 +74,7 @@ def _row(path: str) -> tuple[str, str, str, str | None, str] | None:
     """Split, label, video, original and path of one image, or None outside the layout."""
     split, _, rest = path.partition("/")
     folder, _, name = rest.partition("/")
-    label = _LABELS.get(folder.lower())
+    label = parse_label(folder)
     if label is None or not name:
         return None
     words = name.rsplit("/", 1)[-1].rsplit(".", 1)[0].split("_")

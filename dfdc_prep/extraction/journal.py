@@ -94,9 +94,9 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 def _columns() -> tuple[set[str], set[str]]:
     """The columns of the rows of clips, and of crops."""
     # Imported here: a run that begins has its workers waiting, and no journal yet.
-    from manifests.schema import CLIP_LOG, MANIFEST
+    from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
-    return set(CLIP_LOG.names), set(MANIFEST.names)
+    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names)
 
 
 def _complete(entry: Any) -> bool:

@@ -12,7 +12,7 @@ from pyarrow import json
 
 from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.journal import read_journal
-from manifests.schema import CLIP_LOG, MANIFEST
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
 #: Rows turned into columns at a time.
@@ -40,8 +40,8 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
                 yield from entry[kind]
 
     try:
-        manifest = sort_manifest(_table(rows("crops"), MANIFEST))
-        clips = _table(rows("clips"), CLIP_LOG)
+        manifest = sort_manifest(_table(rows("crops"), MANIFEST_SCHEMA))
+        clips = _table(rows("clips"), CLIP_LOG_SCHEMA)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise OutputError(
             f"expected the rows of clips and crops in {journal}, found other values ({error}); "

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from dfdc_prep.importing.matching import Matches
 from manifests.errors import TableError
 from manifests.labels import FAKE
-from manifests.schema import CLIP_LOG, MANIFEST
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest
 
 #: The part of crops whose table names none.
@@ -58,9 +58,9 @@ def manifest(table: pa.Table, crops: list[Imported]) -> pa.Table:
         "path": pa.array([crop.path for crop in crops]),
         "sha256": pa.array([crop.sha256 for crop in crops]),
     }
-    columns = [told.get(name, _column(rows, name)) for name in MANIFEST.names]
-    typed = [_cast(column, field) for column, field in zip(columns, MANIFEST, strict=True)]
-    return sort_manifest(pa.table(typed, schema=MANIFEST))
+    columns = [told.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
+    typed = [_cast(column, field) for column, field in zip(columns, MANIFEST_SCHEMA, strict=True)]
+    return sort_manifest(pa.table(typed, schema=MANIFEST_SCHEMA))
 
 
 def _parts(table: pa.Table) -> pa.ChunkedArray | pa.Array:
@@ -87,7 +87,7 @@ def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
     for known in (name, _CALLED.get(name)):
         if known in table.column_names:
             return table[known]
-    return pa.nulls(table.num_rows, MANIFEST.field(name).type)
+    return pa.nulls(table.num_rows, MANIFEST_SCHEMA.field(name).type)
 
 
 def _cast(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> pa.ChunkedArray | pa.Array:
@@ -134,7 +134,7 @@ def clip_log(table: pa.Table, matches: Matches, checked: list[Imported]) -> pa.T
         for name, found in unnamed.items()
     ]
     order = [("part", "ascending"), ("video", "ascending")]
-    return pa.Table.from_pylist(rows, schema=CLIP_LOG).sort_by(order)
+    return pa.Table.from_pylist(rows, schema=CLIP_LOG_SCHEMA).sort_by(order)
 
 
 def _notes(matches: Matches, checked: list[Imported]) -> Iterator[tuple[int, _Note]]:

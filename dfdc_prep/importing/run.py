@@ -6,7 +6,6 @@ encoded anew. They keep their places: `<folder>/a/b.jpg` becomes `crops/<part>/a
 
 import filecmp
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -28,10 +27,10 @@ from dfdc_prep.importing.manifest import Imported, clip_log, manifest, place
 from dfdc_prep.importing.matching import Matches, match
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, strangers
 from dfdc_prep.parallel.cpu_count import available_cores
-from manifests.io.atomic import whole_folder
-from manifests.io.json_files import parse_json
-from manifests.tables.external import read_bare
-from manifests.tables.kaggle_csv import metadata
+from manifests.io.atomic import atomic_folder
+from manifests.io.json_files import parse_json, write_json
+from manifests.tables.external import read_bare_table
+from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import write_table
 
 MANIFEST = "manifest.parquet"
@@ -89,12 +88,12 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         OutputError: `out` is no faces folder, holds other files or tables chosen from other
             crops, or cannot be written.
     """
-    table = read_bare(csv)
+    table = read_bare_table(csv)
     run = _run(csv)
     _check_free(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
     matches = match(table, images(source), prefix)
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         _check_free(source, out, run, overwrite)  # again, now that nobody else writes it
         checked = list(_take_over(table, matches, source, folder))
         _check_some(checked, source)
@@ -102,8 +101,8 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         log = clip_log(table, matches, checked)
         write_table(log, folder / "clips.parquet")
         write_table(crops, folder / MANIFEST)
-        write_table(metadata(crops), folder / "metadata.csv")
-        (folder / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n")
+        write_table(kaggle_table(crops), folder / "metadata.csv")
+        write_json(folder / RUN_FILE, run)
         if not overwrite:
             _keep_chosen(out, folder)
     return ImportReport(

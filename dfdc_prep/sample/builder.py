@@ -20,7 +20,7 @@ from dfdc_prep.parallel.thread_pool import Crew
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
-from manifests.io.atomic import whole_folder
+from manifests.io.atomic import atomic_folder
 from manifests.labels import FAKE, REAL
 
 #: Families in a part; the last family's original is named by its fakes and not on disk.
@@ -106,7 +106,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
         ValueError: fewer than two families.
     """
     plans = plan(families, seed)
-    with whole_folder(dest) as draft:
+    with atomic_folder(dest) as draft:
         _check_free(dest)
         _write_tree(draft, plans)
     entries = [entry for family in plans for entry in family.entries().values()]

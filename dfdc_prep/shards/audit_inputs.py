@@ -17,9 +17,9 @@ from dfdc_prep.crops.folder import read_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.shards.tfrecord import example, records
-from manifests.auditing.perceptual_hash import Prints, fingerprint
-from manifests.schema import SHARDED, SPLIT
-from manifests.tables.external import clean, read_bare
+from manifests.auditing.perceptual_hash import PerceptualHashes, perceptual_hash
+from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.tables.external import normalize_table, read_bare_table
 from manifests.tables.factorize import Mask
 from manifests.tables.parquet import read_manifest
 
@@ -35,7 +35,7 @@ class Evidence:
     """
 
     table: pa.Table
-    prints: Prints | None
+    prints: PerceptualHashes | None
     printed: Mask | None
 
 
@@ -53,19 +53,22 @@ def gather(path: Path) -> Evidence:
     if not path.exists():
         raise SourceError(f"expected something to audit at {path}, found nothing; give its path")
     if path.is_file():
-        return _with_images(read_bare(path), path.parent)
+        return _with_images(read_bare_table(path), path.parent)
     if (path / "dataset_info.json").is_file():
         return _of_shards(path)
     if (path / "split.parquet").is_file():
-        return _with_images(read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT), path)
+        return _with_images(
+            read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA), path
+        )
     if (path / "manifest.parquet").is_file():
         return _with_images(read_manifest(path / "manifest.parquet"), path)
     return _with_images(read_folders(path), path)
 
 
 def _of_shards(folder: Path) -> Evidence:
-    table = clean(
-        read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARDED), str(folder)
+    table = normalize_table(
+        read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
+        str(folder),
     )
     return _looked_at(table, _records(folder, table))
 
@@ -144,4 +147,4 @@ def _in_blocks(
 def _hash(image: bytes | None) -> tuple[str | None, int | None]:
     if image is None:
         return None, None
-    return hashlib.sha256(image).hexdigest(), fingerprint(image)
+    return hashlib.sha256(image).hexdigest(), perceptual_hash(image)

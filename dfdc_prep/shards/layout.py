@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manifests.schema import SHARDED
+from manifests.schema import SHARD_MANIFEST_SCHEMA
 
 #: The name the shards are known by, no hyphen: TFDS takes it apart at hyphens.
 DATASET = "dfdc_faces"
@@ -67,7 +67,7 @@ def lay_out(
     for name, values in (("split", split_column), ("shard", shard_column)):
         if name in laid.column_names:
             laid = laid.drop_columns([name])
-        laid = laid.append_column(SHARDED.field(name), pa.array(values, pa.string()))
+        laid = laid.append_column(SHARD_MANIFEST_SCHEMA.field(name), pa.array(values, pa.string()))
     return laid
 
 

@@ -4,8 +4,6 @@ What is needed was found by taking keys away (tensorflow-datasets 4.9.10): unkno
 fail, missing splits load as an empty data set in silence, an empty image feature fails.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 from dfdc_prep.crops.files import SIDE
@@ -30,11 +28,6 @@ CITATION = """\
 MANIFEST, METADATA = "manifest.parquet", "metadata.json"
 INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.labels.txt"
 _MODULE = "tensorflow_datasets.core.features"
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON that is the same bytes for the same value."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def dataset_info(splits: dict[str, tuple[list[int], int]]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from dfdc_prep.shards.layout import runs, shard_file
 from dfdc_prep.shards.tfrecord import FRAMING, example, scan
 from manifests.errors import DfdcPrepError
 from manifests.io.json_files import parse_json
-from manifests.schema import SHARDED
+from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 
 _SHOWN = 20
@@ -129,7 +129,7 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
         return {}, [], "the records could not be compared with the manifest"
     try:
         table = read_manifest(
-            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARDED
+            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
         grouped = parse_json((shards / tfds_metadata.METADATA).read_bytes())
         copied, leaks = grouped["image_format"] == "as-is", grouped["group_by"] == "none"

@@ -26,12 +26,12 @@ from dfdc_prep.shards.croissant import CROISSANT, croissant
 from dfdc_prep.shards.features import COLUMNS, content
 from dfdc_prep.shards.layout import DATASET, lay_out, runs
 from dfdc_prep.shards.tfrecord import FRAMING, encode, frame
-from manifests.io.atomic import whole_folder
-from manifests.io.json_files import parse_json
+from manifests.io.atomic import atomic_folder
+from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import clear_folder_lock
 from manifests.labels import LABELS
-from manifests.schema import SHARDED
-from manifests.splitting.split import SplitPlan, assign
+from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.splitting.split import SplitPlan, assign_splits
 from manifests.tables.parquet import read_manifest, write_table
 
 #: Bytes of a record beside the image and its framing, about: names and numbers.
@@ -101,18 +101,18 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     source = faces / "balanced.parquet"
     table = read_manifest(source, made_by="dfdc-prep balance")
     metadata = _metadata(source, options)
-    assignment = assign(table, options.plan)
+    assignment = assign_splits(table, options.plan)
     if _is_there(shards, metadata, options.overwrite):
         clear_folder_lock(shards)  # of a run that was killed when all but this was done
         laid = read_manifest(
-            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARDED
+            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
         return _report(shards, laid, assignment.text(), already_there=True)
     crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
     sizes = crops.sizes(table) + FRAMING + _TEXT
     order = tuple(name for name, _ in options.plan.fractions)
     laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
-    with whole_folder(shards) as folder:
+    with atomic_folder(shards) as folder:
         _is_there(shards, metadata, options.overwrite)  # again, now that nobody else writes it
         written = _write_records(laid, crops, folder, options.workers)
         _write_index(laid, written, metadata, folder)
@@ -215,11 +215,11 @@ def _write_index(
     write_table(laid, folder / tfds_metadata.MANIFEST)
     hashes = {name: shard.sha256 for name, shard in written.items()}
     hashes[tfds_metadata.MANIFEST] = file_sha256(folder / tfds_metadata.MANIFEST)
-    tfds_metadata.write_json(croissant(laid, hashes), folder / CROISSANT)
+    write_json(folder / CROISSANT, croissant(laid, hashes), ensure_ascii=False)
     (folder / tfds_metadata.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
-    tfds_metadata.write_json(metadata, folder / tfds_metadata.METADATA)
-    tfds_metadata.write_json(tfds_metadata.features(), folder / tfds_metadata.FEATURES)
-    tfds_metadata.write_json(tfds_metadata.dataset_info(splits), folder / tfds_metadata.INFO)
+    write_json(folder / tfds_metadata.METADATA, metadata, ensure_ascii=False)
+    write_json(folder / tfds_metadata.FEATURES, tfds_metadata.features(), ensure_ascii=False)
+    write_json(folder / tfds_metadata.INFO, tfds_metadata.dataset_info(splits), ensure_ascii=False)
     write_sums(folder, hashes)
 
 

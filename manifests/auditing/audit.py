@@ -1,4 +1,4 @@
-"""What the splits of a table share: families, files, images that are nearly the same."""
+"""Leakage audit: families, files and near-identical images shared between splits."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,22 +8,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.auditing.leakage import Leak, Splits, by_key, by_reach, presence
-from manifests.auditing.perceptual_hash import Prints, reach
+from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
+from manifests.auditing.perceptual_hash import PerceptualHashes, near_identical_presence
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.tables import families
-from manifests.tables.factorize import Codes, Mask, encode, encode_sorted, labels, texts
+from manifests.tables.factorize import (
+    Codes,
+    Mask,
+    factorize,
+    factorize_sorted,
+    label_codes,
+    text_column,
+)
 
-#: The usual names of splits, in the order they are compared and printed.
-_USUAL = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
-#: How many of the worst families are named.
-WORST = 5
+#: Usual names of splits, in the order in which they are compared and printed.
+_USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
+#: Number of worst families reported.
+MAX_WORST_FAMILIES = 5
 
 
 @dataclass(frozen=True)
-class Kin:
-    """A name that stands in more than one split, and its rows in each."""
+class SharedFamily:
+    """A family in more than one split, and its rows in each split."""
 
     name: str
     rows: dict[str, int]
@@ -34,94 +41,95 @@ class Audit:
     """What the splits share.
 
     Attributes:
-        rows: rows of each split.
-        torn: for video and family, how many stand in more than one split, and of how many.
-        families, files, images: the leaks between each pair of splits by family, by equal
-            bytes and by near-identical image; None where the table cannot tell.
-        compared: how many images could be compared.
-        worst: the families with the most rows outside the split that has most of them.
+        rows: number of rows of each split.
+        crossing: for videos and families, the number that are in more than one split, and the
+            total number.
+        families, files, images: the leaks between each pair of splits by family, by file hash
+            and by near-identical image; None if the table lacks the data.
+        compared: number of images compared.
+        worst: the families with the most rows outside their largest split.
     """
 
     rows: dict[str, int]
-    torn: dict[str, tuple[int, int]]
+    crossing: dict[str, tuple[int, int]]
     families: list[Leak]
     files: list[Leak] | None
     images: list[Leak] | None
     compared: int
-    worst: list[Kin]
+    worst: list[SharedFamily]
 
     @property
     def leaking(self) -> bool:
-        """Whether anything stands in two splits."""
+        """Whether any two splits share anything."""
         found = [*self.families, *(self.files or []), *(self.images or [])]
         return any(leak.shared for leak in found)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values, for machines."""
-        return {"leaking": self.leaking, **asdict(self)}
+        """Return the audit as values for JSON, with `crossing` under the key "torn"."""
+        values = {"torn" if key == "crossing" else key: each for key, each in asdict(self).items()}
+        return {"leaking": self.leaking, **values}
 
     def text(self) -> str:
-        """What was looked at, what leaks and where it is worst."""
+        """Describe what was compared, what leaks and the worst families."""
         lines = [", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items())]
         lines += [
-            f"{torn:,} of {all_:,} {what} stand in more than one split"
-            for what, (torn, all_) in self.torn.items()
+            f"{crossing:,} of {total:,} {what} are in more than one split"
+            for what, (crossing, total) in self.crossing.items()
         ]
-        lines += _lines(self.families, "families", "")
-        lines += _lines(self.files, "files", "no sha256 and no images at hand")
-        lines += _lines(self.images, "near-identical images", "no images at hand")
+        lines += _leak_lines(self.families, "families", "")
+        lines += _leak_lines(self.files, "files", "no sha256 and no images available")
+        lines += _leak_lines(self.images, "near-identical images", "no images available")
         if self.images is not None and self.compared < sum(self.rows.values()):
             lines.append(f"only {self.compared:,} images could be read and compared")
         lines += [
-            f"worst family {kin.name}: "
-            + ", ".join(f"{rows:,} in {split}" for split, rows in kin.rows.items())
-            for kin in self.worst
+            f"worst family {family.name}: "
+            + ", ".join(f"{rows:,} in {split}" for split, rows in family.rows.items())
+            for family in self.worst
         ]
         return "\n".join(lines)
 
 
-def audit(table: pa.Table, prints: Prints | None = None, printed: Mask | None = None) -> Audit:
+def audit(
+    table: pa.Table, hashes: PerceptualHashes | None = None, hashed: Mask | None = None
+) -> Audit:
     """Measure what the splits of a table share.
 
     Args:
-        table: with the columns split, label, video and original; a family column can tie
-            families together but not keep them apart; sha256 if bytes are to be compared.
-        prints: uint64 [rows], the perceptual hash of each row's image.
-        printed: bool [rows], whether that hash is known; all where it is None.
+        table: with the columns split, label, video and original. A family column can merge
+            families but not separate them. Files are compared if there is a column sha256.
+        hashes: uint64 [rows], the perceptual hash of each row's image.
+        hashed: bool [rows], whether the hash is known; None if all are.
 
     Raises:
-        TableError: no row, no split in some row, or only one split.
+        TableError: the table has no rows, a row without a split, or only one split.
     """
-    where = _splits(table)
-    video, family, names = families.kin(table)
-    known = np.ones(table.num_rows, bool) if printed is None else printed
-    seen = presence(family, where.split, len(where.split_names))
-    standing = {
-        "videos": presence(video, where.split, len(where.split_names)),
-        "families": seen,
-    }
+    rows = _row_splits(table)
+    video, family, names = families.connected_families(table)
+    known = np.ones(table.num_rows, bool) if hashed is None else hashed
+    family_presence = rows.presence(family)
+    presences = {"videos": rows.presence(video), "families": family_presence}
     return Audit(
-        dict(zip(where.split_names, np.bincount(where.split).tolist(), strict=True)),
+        dict(zip(rows.split_names, np.bincount(rows.split).tolist(), strict=True)),
         {
-            what: (int((one.sum(axis=1) > 1).sum()), int(one.any(axis=1).sum()))
-            for what, one in standing.items()
+            what: (int((presence.sum(axis=1) > 1).sum()), int(presence.any(axis=1).sum()))
+            for what, presence in presences.items()
         },
-        by_reach(family, seen, seen, where),
-        _same_bytes(table, where),
-        None if prints is None else _alike(prints, known, where),
-        0 if prints is None else int(known.sum()),
-        _worst(family, seen, names, where),
+        leaks_by_similarity(family, family_presence, family_presence, rows),
+        _file_leaks(table, rows),
+        None if hashes is None else _image_leaks(hashes, known, rows),
+        0 if hashes is None else int(known.sum()),
+        _worst_families(family, family_presence, names, rows),
     )
 
 
-def _splits(table: pa.Table) -> Splits:
-    label = labels(table)
+def _row_splits(table: pa.Table) -> RowSplits:
+    label = label_codes(table)
     if "split" not in table.column_names:
         raise TableError(
             f"expected a column split, found {', '.join(table.column_names)[:200]}; "
             f"run dfdc-prep split first"
         )
-    (split,), found = encode_sorted(texts(table, "split"))
+    (split,), found = factorize_sorted(text_column(table, "split"))
     if (split < 0).any() or len(found) < 2:
         raise TableError(
             f"expected at least two splits and one in every row, found {len(found)} splits and "
@@ -129,49 +137,56 @@ def _splits(table: pa.Table) -> Splits:
         )
     names = found.to_pylist()
     usual = sorted(range(len(names)), key=lambda at: _rank(names[at]))
-    return Splits(np.argsort(usual)[split], label, tuple(names[at] for at in usual), LABELS)
+    return RowSplits(np.argsort(usual)[split], label, tuple(names[at] for at in usual), LABELS)
 
 
 def _rank(name: str) -> tuple[int, str]:
-    return (_USUAL.index(name) if name in _USUAL else len(_USUAL), name)
+    return (_USUAL_ORDER.index(name) if name in _USUAL_ORDER else len(_USUAL_ORDER), name)
 
 
-def _same_bytes(table: pa.Table, where: Splits) -> list[Leak] | None:
+def _file_leaks(table: pa.Table, rows: RowSplits) -> list[Leak] | None:
     if "sha256" not in table.column_names or not pc.any(pc.is_valid(table["sha256"])).as_py():
         return None
-    (file,), _ = encode(table["sha256"])
-    return by_key(file, where)
+    (file,), _ = factorize(table["sha256"])
+    return leaks_by_key(file, rows)
 
 
-def _alike(prints: Prints, known: Mask, where: Splits) -> list[Leak]:
-    image = np.full(len(prints), -1, np.int64)
-    distinct, image[known] = np.unique(prints[known], return_inverse=True)
-    seen = presence(image, where.split, len(where.split_names))
-    return by_reach(image, seen, reach(distinct, seen), where)
+def _image_leaks(hashes: PerceptualHashes, known: Mask, rows: RowSplits) -> list[Leak]:
+    image = np.full(len(hashes), -1, np.int64)
+    distinct, image[known] = np.unique(hashes[known], return_inverse=True)
+    present = rows.presence(image)
+    reached = near_identical_presence(distinct, present)
+    return leaks_by_similarity(image, present, reached, rows)
 
 
-def _worst(family: Codes, seen: Mask, names: pa.Array, where: Splits) -> list[Kin]:
-    """The families with most rows outside their main split; of equal ones the first by name."""
-    torn = np.flatnonzero(seen.sum(axis=1) > 1)
-    torn = torn[pc.sort_indices(names.take(torn)).to_numpy()]
-    place = np.full(len(seen), -1, np.int64)
-    place[torn] = np.arange(len(torn))
-    inside = place[family] >= 0
-    splits = len(where.split_names)
-    cells = place[family[inside]] * splits + where.split[inside]
-    rows: npt.NDArray[np.int64] = np.bincount(cells, minlength=len(torn) * splits)
-    rows = rows.reshape(-1, splits)
-    order = np.argsort(rows.max(axis=1, initial=0) - rows.sum(axis=1), kind="stable")[:WORST]
+def _worst_families(
+    family: Codes, present: Mask, names: pa.Array, rows: RowSplits
+) -> list[SharedFamily]:
+    """Return the families with most rows outside their largest split; ties by name."""
+    crossing = np.flatnonzero(present.sum(axis=1) > 1)
+    crossing = crossing[pc.sort_indices(names.take(crossing)).to_numpy()]
+
+    # Count the rows of each crossing family in each split, int64 [crossing, splits].
+    position = np.full(len(present), -1, np.int64)
+    position[crossing] = np.arange(len(crossing))
+    inside = position[family] >= 0
+    splits = len(rows.split_names)
+    cells = position[family[inside]] * splits + rows.split[inside]
+    counts: npt.NDArray[np.int64] = np.bincount(cells, minlength=len(crossing) * splits)
+    counts = counts.reshape(-1, splits)
+
+    outside = counts.sum(axis=1) - counts.max(axis=1, initial=0)
+    worst_first = np.argsort(-outside, kind="stable")[:MAX_WORST_FAMILIES]
     return [
-        Kin(
-            names[int(torn[at])].as_py(),
-            dict(zip(where.split_names, rows[at].tolist(), strict=True)),
+        SharedFamily(
+            names[int(crossing[at])].as_py(),
+            dict(zip(rows.split_names, counts[at].tolist(), strict=True)),
         )
-        for at in order.tolist()
+        for at in worst_first.tolist()
     ]
 
 
-def _lines(leaks: list[Leak] | None, things: str, why_not: str) -> list[str]:
+def _leak_lines(leaks: list[Leak] | None, things: str, why_not: str) -> list[str]:
     if leaks is None:
         return [f"{things}: not compared, {why_not}"]
     return [leak.text(things) for leak in leaks if leak.shared] or [f"no {things} shared"]

@@ -1,4 +1,4 @@
-"""How many rows of one split share something with another split: a family, bytes, a likeness."""
+"""Leakage: how many rows of a split share a family, a file or an image with another split."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,9 +13,9 @@ class Leak:
     """What the rows of `second` share with the rows of `first`.
 
     Attributes:
-        shared: how many distinct families (or files) stand in both.
-        touched: for each label, how many rows of `second` share one with `first`.
-        rows: for each label, how many rows `second` has.
+        shared: number of distinct families (or files, or images) in both.
+        touched: for each label, the rows of `second` that share one with `first`.
+        rows: for each label, all rows of `second`.
     """
 
     first: str
@@ -26,13 +26,13 @@ class Leak:
 
     @property
     def rate(self) -> float:
-        """The share of the rows of `second` that leak, 0 to 1."""
-        return share(sum(self.touched.values()), sum(self.rows.values()))
+        """The fraction of the rows of `second` that leak, 0 to 1."""
+        return fraction(sum(self.touched.values()), sum(self.rows.values()))
 
     def text(self, things: str) -> str:
-        """One line: how much of `second` shares `things` with `first`."""
+        """Describe in one line how much of `second` shares `things` with `first`."""
         rates = ", ".join(
-            f"{100 * share(self.touched[label], rows):.1f} % of {label}"
+            f"{100 * fraction(self.touched[label], rows):.1f} % of {label}"
             for label, rows in self.rows.items()
         )
         return (
@@ -43,63 +43,69 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class Splits:
-    """Where every row stands: its split and its label as codes, int64 [rows], and their names."""
+class RowSplits:
+    """The split and the label of every row as codes, int64 [rows] each, and their names."""
 
     split: Codes
     label: Codes
     split_names: tuple[str, ...]
     label_names: tuple[str, ...]
 
-    def by_label(self, rows: Mask) -> dict[str, int]:
-        """How many of the rows marked True have each label."""
+    def count_by_label(self, rows: Mask) -> dict[str, int]:
+        """Count the rows marked True for each label."""
         counts = np.bincount(self.label[rows], minlength=len(self.label_names))
         return dict(zip(self.label_names, counts.tolist(), strict=True))
 
+    def presence(self, key: Codes) -> Mask:
+        """Return which splits contain each key, bool [keys, splits].
 
-def share(part: int, whole: int) -> float:
-    """`part` of `whole`, 0 where there is nothing."""
+        Args:
+            key: int64 [rows], such as the family; rows with a negative key are ignored.
+        """
+        present = np.zeros((int(key.max(initial=-1)) + 1, len(self.split_names)), bool)
+        known = key >= 0
+        present[key[known], self.split[known]] = True
+        return present
+
+
+def fraction(part: int, whole: int) -> float:
+    """Return part / whole, 0 if `whole` is 0."""
     return part / whole if whole else 0.0
 
 
-def presence(key: Codes, split: Codes, splits: int) -> Mask:
-    """In which splits each key stands, bool [keys, splits]; a key below 0 stands nowhere."""
-    seen = np.zeros((int(key.max(initial=-1)) + 1, splits), bool)
-    known = key >= 0
-    seen[key[known], split[known]] = True
-    return seen
-
-
-def by_key(key: Codes, where: Splits) -> list[Leak]:
-    """The leaks between each pair of splits through a key: rows of equal key are the same thing.
+def leaks_by_key(key: Codes, rows: RowSplits) -> list[Leak]:
+    """Return the leak between each pair of splits through rows with an equal key.
 
     Args:
-        key: int64 [rows], such as the code of the family; -1 where it is not known.
-        where: the split and the label of the same rows.
+        key: int64 [rows], such as the family; -1 if unknown.
+        rows: the split and the label of the same rows.
     """
-    seen = presence(key, where.split, len(where.split_names))
-    return by_reach(key, seen, seen, where)
+    present = rows.presence(key)
+    return leaks_by_similarity(key, present, present, rows)
 
 
-def by_reach(key: Codes, seen: Mask, reached: Mask, where: Splits) -> list[Leak]:
-    """As `by_key`, where a key may also reach into splits in which it does not stand itself.
+def leaks_by_similarity(key: Codes, present: Mask, reached: Mask, rows: RowSplits) -> list[Leak]:
+    """Return the leak between each pair of splits through rows with an equal or similar key.
 
     Args:
-        seen: bool [keys, splits], in which splits a key stands.
-        reached: bool [keys, splits], in which splits it, or one like it, stands.
+        key: int64 [rows], -1 if unknown.
+        present: bool [keys, splits], which splits contain the key.
+        reached: bool [keys, splits], which splits contain the key or a similar one.
+        rows: the split and the label of the same rows.
     """
-    pairs = combinations(range(len(where.split_names)), 2)
-    return [_leak(key, seen, reached, first, second, where) for first, second in pairs]
+    pairs = combinations(range(len(rows.split_names)), 2)
+    return [_leak(key, present, reached, pair, rows) for pair in pairs]
 
 
-def _leak(key: Codes, seen: Mask, reached: Mask, first: int, second: int, where: Splits) -> Leak:
-    inside = where.split == second
+def _leak(key: Codes, present: Mask, reached: Mask, pair: tuple[int, int], rows: RowSplits) -> Leak:
+    first, second = pair
+    inside = rows.split == second
     touched = inside & (key >= 0)
     touched[touched] = reached[key[touched], first]
     return Leak(
-        where.split_names[first],
-        where.split_names[second],
-        int((seen[:, second] & reached[:, first]).sum()),
-        where.by_label(touched),
-        where.by_label(inside),
+        rows.split_names[first],
+        rows.split_names[second],
+        int((present[:, second] & reached[:, first]).sum()),
+        rows.count_by_label(touched),
+        rows.count_by_label(inside),
     )

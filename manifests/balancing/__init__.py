@@ -1,1 +1,1 @@
-"""Choosing as many REAL as FAKE rows."""
+"""Choosing equal numbers of REAL and FAKE rows."""

@@ -1,44 +1,43 @@
-"""As many REAL crops as FAKE ones, chosen by seed, clips whole.
+"""Class balancing: equal numbers of REAL and FAKE crops, chosen by seed from whole clips.
 
-Three strategies say which clips come first; then each class is filled to the same number
-of rows (`manifests.fill`), so that no clip is torn apart:
+A strategy decides the order in which clips are chosen; then each class is filled to the same
+number of rows (`manifests.balancing.subset_sum`), so that no clip is divided:
 
-- random: clips in random order, as the paper. Where every clip has one crop this is
-  pandas' `sample(n, random_state=seed)` of each class, sorted by part and name.
-- spread: fakes of as many different originals as there are, before a second fake of any.
-- pairs: only crops that exist as a REAL and a FAKE one of the same frame and box, and
-  always both of them.
+- random: clips in random order, as in the paper. If every clip has one crop, this is pandas'
+  `sample(n, random_state=seed)` of each class, sorted by part and name.
+- spread: one fake of every original before a second fake of any.
+- pairs: only crops that exist as a REAL and a FAKE one of the same frame and box, and always
+  both of them.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from manifests.balancing.pairs import match
-from manifests.balancing.subset_sum import choose, largest
+from manifests.balancing.pairs import match_pairs
+from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import NotEnoughRows, TableError
 from manifests.labels import FAKE, LABELS
-from manifests.tables.factorize import Codes, Mask, labels
-from manifests.tables.rows_by_clip import Rows, gather, thin
+from manifests.tables.factorize import Codes, Mask, label_codes
+from manifests.tables.rows_by_clip import ClipRows, sample_frames, sort_by_clip
 
 Strategy = Literal["random", "spread", "pairs"]
-#: Rows of each label where nothing else is asked for, as in the paper.
-PER_CLASS = 16_000
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+#: Default number of rows of each label, as in the paper.
+DEFAULT_PER_CLASS = 16_000
 
 
 @dataclass(frozen=True)
 class BalanceOptions:
-    """What is wanted of the balanced rows.
+    """Options of `balance`.
 
     Attributes:
-        per_class: rows of each label; None for 16,000, or for as many as the smaller class
-            has where that is fewer.
+        per_class: rows of each label; None for 16,000, or for all rows of the smaller class
+            if it has fewer.
         strategy: random, spread or pairs.
-        seed: chooses the clips.
-        frames_per_clip: at most this many frames of each clip, evenly spread; None for all.
+        seed: seed for choosing clips.
+        frames_per_clip: maximum number of frames of each clip, evenly spaced; None for all.
     """
 
     per_class: int | None = None
@@ -49,16 +48,16 @@ class BalanceOptions:
 
 @dataclass(frozen=True)
 class Balance:
-    """The balanced rows and how they came about.
+    """The balanced rows and their counts.
 
     Attributes:
-        table: the chosen rows, every column kept, sorted as every manifest.
-        wanted: rows of each label that were to be had: what was asked for or, where
-            nothing was, at most what the smaller class has.
-        per_class: rows of each label there are.
-        clips: clips of each label they come from.
-        originals: how many different families the fakes belong to.
-        scarce: the label that has too few rows for the default, None where none has.
+        table: the chosen rows, with all columns, in the order of a manifest.
+        wanted: rows of each label to choose: `per_class`, or its default limited by the size
+            of the smaller class.
+        per_class: rows of each label chosen.
+        clips: number of clips chosen of each label.
+        originals: number of different families of the fakes.
+        limiting_label: the label with too few rows for the default; None if neither has.
     """
 
     table: pa.Table
@@ -66,110 +65,121 @@ class Balance:
     per_class: int
     clips: dict[str, int]
     originals: int
-    scarce: str | None
+    limiting_label: str | None
 
     def text(self) -> str:
-        """How many of each label, from how many clips and originals; what fell short."""
+        """Describe the rows, clips and originals of each label, and any shortfall."""
         lines = [
             f"{self.per_class:,} {label} crops from {self.clips[label]:,} clips" for label in LABELS
         ]
         lines[-1] += f" of {self.originals:,} originals"
-        if self.scarce:
-            lines.append(f"fewer than {PER_CLASS:,} each: there are no more {self.scarce} crops")
+        if self.limiting_label:
+            lines.append(
+                f"fewer than {DEFAULT_PER_CLASS:,} each: there are no more "
+                f"{self.limiting_label} crops"
+            )
         if self.per_class < self.wanted:
             lines.append(
-                f"whole clips make no more than {self.per_class:,} of the {self.wanted:,} in both "
-                f"classes; --frames-per-clip 1 comes nearer"
+                f"whole clips give no more than {self.per_class:,} of the {self.wanted:,} in both "
+                f"classes; --frames-per-clip 1 comes closer"
             )
         return "\n".join(lines)
 
 
 def balance(table: pa.Table, options: BalanceOptions) -> Balance:
-    """Choose as many REAL rows as FAKE ones.
+    """Choose equal numbers of REAL and FAKE rows.
 
     Args:
         table: a manifest or a bare table with the columns video, label and family (or
-            original); part, frame, face and path are used where they are known. The order
-            of its rows changes nothing.
+            original); part, frame, face and path are used if present. The result does not
+            depend on the order of the rows.
 
     Raises:
-        NotEnoughRows: a class has fewer rows than `per_class` asks for.
-        TableError: no row, only one class, or (pairs) no crop that has its partner.
+        NotEnoughRows: a class has fewer rows than `options.per_class`.
+        TableError: the table has no rows or only one class, no number of rows can be reached
+            in both classes, or (pairs) no crop has a partner.
     """
-    rows = gather(table, labels(table))
-    place = np.empty_like(rows.at)
-    place[rows.at] = np.arange(len(place))
-    units = match(table, rows, options.seed) if options.strategy == "pairs" else rows
+    rows = sort_by_clip(table, label_codes(table))
+    position = np.empty_like(rows.index)
+    position[rows.index] = np.arange(len(position))
+    candidates = match_pairs(table, rows, options.seed) if options.strategy == "pairs" else rows
     if options.frames_per_clip is not None:
-        units = units.where(thin(units.clip, units.frame, options.frames_per_clip))
-    classes = [_ordered(units, label, options) for label in range(len(LABELS))]
-    wanted, scarce = _wanted(classes, options.per_class)
-    per_class = largest(tuple(one.size for one in classes), wanted)
+        sampled = sample_frames(candidates.clip, candidates.frame, options.frames_per_clip)
+        candidates = candidates.select(sampled)
+    classes = [_order_clips(candidates, label, options) for label in range(len(LABELS))]
+    wanted, limiting_label = _target_rows(classes, options.per_class)
+    per_class = largest_common_sum(tuple(each.size for each in classes), wanted)
     if not per_class:
         raise TableError(
-            f"expected whole clips that make the same number of crops, at most {wanted:,}, in "
+            f"expected whole clips that give the same number of crops, at most {wanted:,}, in "
             f"both classes, found none; give --frames-per-clip 1"
         )
-    taken = [one.clip[choose(one.size, per_class)] for one in classes]
-    chosen = units.where(_of(units, taken))
+    clips = [each.clip[choose_clips(each.size, per_class)] for each in classes]
+    chosen = candidates.select(_rows_of_clips(candidates, clips))
     return Balance(
-        table.take(chosen.at[np.argsort(place[chosen.at])]),
+        table.take(chosen.index[np.argsort(position[chosen.index])]),
         wanted,
         per_class,
-        {name: len(clips) for name, clips in zip(LABELS, taken, strict=True)},
+        {name: len(chosen_clips) for name, chosen_clips in zip(LABELS, clips, strict=True)},
         int(np.count_nonzero(np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)]))),
-        scarce,
+        limiting_label,
     )
 
 
 @dataclass(frozen=True)
-class _Class:
-    """The clips of one label in the order they are to be taken: number and rows of each."""
+class _ClassClips:
+    """The clips of one label in order of preference.
+
+    Attributes:
+        clip: int64 [clips], the clip's number.
+        size: int64 [clips], its rows.
+    """
 
     clip: Codes
     size: Codes
 
 
-def _ordered(rows: Rows, label: int, options: BalanceOptions) -> _Class:
-    mine = np.flatnonzero(rows.label == label)
-    clip = rows.clip[mine]
+def _order_clips(rows: ClipRows, label: int, options: BalanceOptions) -> _ClassClips:
+    of_label = np.flatnonzero(rows.label == label)
+    clip = rows.clip[of_label]
     first = np.flatnonzero(np.diff(clip, prepend=-1))  # rows are sorted by clip
     size = np.diff(first, append=len(clip))
     order = np.random.RandomState(options.seed).permutation(len(first))
     if options.strategy == "spread" and LABELS[label] == FAKE:
-        order = order[_turns(rows.family[mine[first]][order])]
-    return _Class(clip[first][order], size[order])
+        order = order[_round_robin(rows.family[of_label[first]][order])]
+    return _ClassClips(clip[first][order], size[order])
 
 
-def _turns(family: Codes) -> Codes:
-    """Take turns: the order in which every family gives its first before any gives its second."""
-    together = np.argsort(family, kind="stable")
-    grouped = family[together]
-    turn = np.empty(len(family), np.int64)
-    turn[together] = np.arange(len(family)) - np.searchsorted(grouped, grouped)
-    return np.argsort(turn, kind="stable")
+def _round_robin(family: Codes) -> Codes:
+    """Return the order with the first clip of every family, then every second one, and so on."""
+    by_family = np.argsort(family, kind="stable")
+    grouped = family[by_family]
+    rank_in_family = np.empty(len(family), np.int64)
+    rank_in_family[by_family] = np.arange(len(family)) - np.searchsorted(grouped, grouped)
+    return np.argsort(rank_in_family, kind="stable")
 
 
-def _wanted(classes: list[_Class], per_class: int | None) -> tuple[int, str | None]:
-    """How many rows of each label to take, and the label that keeps them below the default."""
-    have = {name: int(one.size.sum()) for name, one in zip(LABELS, classes, strict=True)}
-    scarce = min(have, key=lambda name: have[name])
-    if not have[scarce]:
-        raise TableError(f"expected crops of both labels, found no {scarce} one; extract some more")
+def _target_rows(classes: list[_ClassClips], per_class: int | None) -> tuple[int, str | None]:
+    """Return the rows of each label to choose, and the label that limits the default."""
+    available = {name: int(each.size.sum()) for name, each in zip(LABELS, classes, strict=True)}
+    smaller = min(available, key=lambda name: available[name])
+    rows = available[smaller]
+    if not rows:
+        raise TableError(f"expected crops of both labels, found no {smaller} crops; extract some")
     if per_class is None:
-        return min(PER_CLASS, have[scarce]), scarce if have[scarce] < PER_CLASS else None
-    if have[scarce] < per_class:
+        return min(DEFAULT_PER_CLASS, rows), smaller if rows < DEFAULT_PER_CLASS else None
+    if rows < per_class:
         raise NotEnoughRows(
-            f"expected {per_class:,} {scarce} crops, found {have[scarce]:,}; "
-            f"give --per-class {have[scarce]} or extract more"
+            f"expected {per_class:,} {smaller} crops, found {rows:,}; "
+            f"give --per-class {rows} or extract more"
         )
     return per_class, None
 
 
-def _of(rows: Rows, taken: list[Codes]) -> Mask:
-    """Which rows belong to the clips taken of their label, bool [rows]."""
-    inside = np.zeros((int(rows.clip.max()) + 1, len(taken)), bool)
-    for label, clips in enumerate(taken):
-        inside[clips, label] = True
-    kept: Mask = inside[rows.clip, rows.label]
+def _rows_of_clips(rows: ClipRows, clips: list[Codes]) -> Mask:
+    """Return which rows belong to the chosen clips of their label, bool [rows]."""
+    chosen = np.zeros((int(rows.clip.max()) + 1, len(clips)), bool)
+    for label, clips_of_label in enumerate(clips):
+        chosen[clips_of_label, label] = True
+    kept: Mask = chosen[rows.clip, rows.label]
     return kept

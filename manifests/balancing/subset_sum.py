@@ -1,7 +1,7 @@
-"""Filling a class to an exact number of rows with whole clips.
+"""Subset sum: filling a class to an exact number of rows with whole clips.
 
-A set of reachable sums is kept as the bits of one Python integer: bit n is set where some
-of the clips have n rows in all. Adding a clip of s rows is `bits | bits << s`.
+The set of reachable sums is stored as the bits of one Python integer: bit n is set if some of
+the clips have n rows in total. Adding a clip of s rows is `sums | sums << s`.
 """
 
 import numpy as np
@@ -9,79 +9,90 @@ import numpy as np
 from manifests.tables.factorize import Codes, Mask
 
 
-def reachable(sizes: Codes, limit: int) -> int:
-    """Every number of rows up to `limit` that whole clips can make, as the bits of an integer.
+def reachable_sums(sizes: Codes, limit: int) -> int:
+    """Return all numbers of rows up to `limit` that whole clips can have, as a bit set.
 
     Args:
         sizes: int64 [clips], the rows of each clip.
     """
-    bits = 1
-    for size, count in _kinds(sizes):
-        bits = _with(bits, size, count, limit)
-    return bits
+    sums = 1
+    for size, count in _count_sizes(sizes):
+        sums = _add_clips(sums, size, count, limit)
+    return sums
 
 
-def largest(sizes: tuple[Codes, ...], limit: int) -> int:
-    """The largest number up to `limit` that each of several sets of clips can make."""
+def largest_common_sum(classes: tuple[Codes, ...], limit: int) -> int:
+    """Return the largest sum up to `limit` that every class can reach.
+
+    Args:
+        classes: for each class int64 [clips], the rows of each clip.
+    """
     common = -1
-    for one in sizes:
-        common &= reachable(one, limit)
+    for sizes in classes:
+        common &= reachable_sums(sizes, limit)
     return common.bit_length() - 1
 
 
-def choose(sizes: Codes, rows: int) -> Mask:
-    """Take clips, the first ones first, until exactly `rows` rows are taken.
+def choose_clips(sizes: Codes, rows: int) -> Mask:
+    """Choose clips with exactly `rows` rows in total, preferring the first ones.
 
-    Where the first clips leave a gap, the fewest of them that will do are given back and
-    the gap is filled from the rest.
+    If a prefix of the clips leaves a gap, as few of its last clips as necessary are dropped and
+    the gap is filled from the remaining clips.
 
     Args:
-        sizes: int64 [clips], the rows of each clip, in the order they are to be taken.
-        rows: a number that `reachable` has.
+        sizes: int64 [clips], the rows of each clip, in order of preference.
+        rows: a sum in `reachable_sums`.
 
     Returns:
-        bool [clips], whether a clip is taken.
+        bool [clips], whether a clip is chosen.
     """
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    first = int(np.searchsorted(ends, rows, "right")) - 1
-    back = 0
+    prefix = int(np.searchsorted(ends, rows, "right")) - 1
+    dropped = 0
     while True:
-        kept = max(first - back, 0)
+        kept = max(prefix - dropped, 0)
         gap = rows - int(ends[kept])
-        if reachable(sizes[kept:], gap) >> gap & 1:
+        if reachable_sums(sizes[kept:], gap) >> gap & 1:
             break
-        back = 2 * back or 1
-    taken = np.zeros(len(sizes), bool)
-    taken[:kept] = True
-    taken[kept:] = _exactly(sizes[kept:], gap)
-    return taken
+        dropped = 2 * dropped or 1
+    chosen = np.zeros(len(sizes), bool)
+    chosen[:kept] = True
+    chosen[kept:] = _choose_exactly(sizes[kept:], gap)
+    return chosen
 
 
-def _exactly(sizes: Codes, gap: int) -> Mask:
-    """Clips that make `gap` rows in all, bool [clips]; the first ones of each size."""
-    kinds, before = _kinds(sizes), [1]
-    for size, count in kinds:
-        before.append(_with(before[-1], size, count, gap))
-    taken = np.zeros(len(sizes), bool)
-    for (size, count), bits in zip(reversed(kinds), reversed(before[:-1]), strict=True):
-        number = next(k for k in range(count + 1) if k * size <= gap and bits >> gap - k * size & 1)
-        taken[np.flatnonzero(sizes == size)[:number]] = True
-        gap -= number * size
-    return taken
+def _choose_exactly(sizes: Codes, rows: int) -> Mask:
+    """Choose clips with `rows` rows in total, bool [clips]; of each size the first ones."""
+    size_counts, sums = _count_sizes(sizes), [1]
+    for size, count in size_counts:
+        sums.append(_add_clips(sums[-1], size, count, rows))
+    # Walk back through the sizes: take the fewest clips of each that leave a reachable rest.
+    chosen = np.zeros(len(sizes), bool)
+    for (size, count), reachable in zip(reversed(size_counts), reversed(sums[:-1]), strict=True):
+        number = next(
+            k for k in range(count + 1) if k * size <= rows and reachable >> rows - k * size & 1
+        )
+        chosen[np.flatnonzero(sizes == size)[:number]] = True
+        rows -= number * size
+    return chosen
 
 
-def _kinds(sizes: Codes) -> list[tuple[int, int]]:
-    """Each size there is and how many clips have it."""
+def _count_sizes(sizes: Codes) -> list[tuple[int, int]]:
+    """Return each distinct size and the number of clips that have it."""
     distinct, counts = np.unique(sizes, return_counts=True)
     return list(zip(distinct.tolist(), counts.tolist(), strict=True))
 
 
-def _with(bits: int, size: int, count: int, limit: int) -> int:
-    """The sums `bits` can reach when up to `count` clips of `size` rows are added."""
+def _add_clips(sums: int, size: int, count: int, limit: int) -> int:
+    """Return the sums reachable with up to `count` further clips of `size` rows.
+
+    The clips are added in bundles of 1, 2, 4 ... clips, so that the number of shifts is
+    logarithmic in `count`.
+    """
     mask = (1 << limit + 1) - 1
     bundle = 1
     while count > 0 and size * min(bundle, count) <= limit:
-        bits |= bits << size * min(bundle, count) & mask
+        sums |= sums << size * min(bundle, count) & mask
         count -= bundle
         bundle *= 2
-    return bits
+    return sums

@@ -1,1 +1,1 @@
-"""What all commands share: option types and error reporting."""
+"""Parameter types and error reporting shared by all commands."""

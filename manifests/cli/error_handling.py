@@ -1,6 +1,6 @@
-"""How every command line of this project ends: one sentence and an exit code, no traceback.
+"""Error reporting shared by every command: one line on stderr and an exit code, no traceback.
 
-Exit codes: 0 done, 1 an error, 2 usage (click's own), 3 done but something failed or
+Exit codes: 0 success, 1 error, 2 usage error (click's own), 3 finished with failed items or
 leaks, 130 interrupted.
 """
 
@@ -20,33 +20,36 @@ from manifests.errors import DfdcPrepError, out_of_memory
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
-_GO_ON = "interrupted: run the same command again to go on"
-#: Characters of a message; names and values in files can be of any length.
-LONGEST = 1000
-#: Bytes a process must be allowed to have for the libraries to load.
-LEAST_MEMORY = 1 << 30
-#: The same where TensorFlow is: without it, it aborts. A toy model of it took 2.4 GB, which
-#: counts the stacks of 42 threads.
-LEAST_FOR_TRAINING = 4 << 30
-#: Files a process must be allowed to hold open for workers to be begun.
-LEAST_FILES = 32
+_INTERRUPTED_MESSAGE = "interrupted: run the same command again to go on"
+#: Longest message printed, in characters; names and values in files can be of any length.
+MAX_MESSAGE_CHARS = 1000
+#: Memory limit, in bytes, below which the libraries do not load.
+MIN_MEMORY_BYTES = 1 << 30
+#: The same for commands that load TensorFlow, which aborts below it. A small model needed
+#: 2.4 GB, including the stacks of 42 threads.
+MIN_TRAINING_MEMORY_BYTES = 4 << 30
+#: Limit on open files below which worker processes do not start.
+MIN_OPEN_FILES = 32
 
 
-def _line(text: str) -> str:
-    """A message on one line of sober length, whatever names it repeats."""
+def _one_line(text: str) -> str:
+    """Escape unprintable characters and cut the middle out of a message that is too long."""
     text = " ".join(text.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 2 :]}"
+    if len(shown) <= MAX_MESSAGE_CHARS:
+        return shown
+    half = MAX_MESSAGE_CHARS // 2
+    return f"{shown[:half]} … {shown[-half:]}"
 
 
-#: Set while a command is at work, and once an interrupt came.
-_at_work, _interrupted = Event(), Event()
-#: Seconds until an interrupt that was lost comes again.
-_AGAIN = 0.05
+#: Set while a command runs, and after an interrupt was received.
+_running, _interrupted = Event(), Event()
+#: Seconds until an interrupt that Python ignored is raised again.
+_REDELIVERY_DELAY_S = 0.05
 
 
-def _interrupt(signum: int, _frame: FrameType | None) -> None:
-    if not _at_work.is_set():  # all is done, and the process about to end
+def _on_interrupt(signum: int, _frame: FrameType | None) -> None:
+    if not _running.is_set():  # the command has finished: let the signal end the process
         signal.signal(signum, signal.SIG_DFL)
         signal.raise_signal(signum)
         return
@@ -55,58 +58,63 @@ def _interrupt(signum: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def _never_lost() -> Iterator[None]:
-    """Raise an interrupt again that fell into a callback, where Python can only ignore it."""
+def _redelivering_interrupts() -> Iterator[None]:
+    """Raise an interrupt again if Python ignored it because it arrived in a callback."""
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, _REDELIVERY_DELAY_S)
         else:
-            before(unraisable)
+            previous_hook(unraisable)
 
-    before, sys.unraisablehook = sys.unraisablehook, hook
-    signal.signal(signal.SIGALRM, _interrupt)
+    previous_hook, sys.unraisablehook = sys.unraisablehook, hook
+    signal.signal(signal.SIGALRM, _on_interrupt)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = before
+        sys.unraisablehook = previous_hook
 
 
 @contextmanager
-def one_sentence(least_memory: int = LEAST_MEMORY) -> Iterator[None]:
-    """Turn the errors a user can mend, and an interrupt, into one line on stderr and an exit.
+def reporting_errors(min_memory: int = MIN_MEMORY_BYTES) -> Iterator[None]:
+    """Report errors the user can fix, and interrupts, as one line on stderr, and exit.
+
+    Other exceptions propagate with their traceback.
 
     Args:
-        least_memory: bytes the process must be allowed to have.
+        min_memory: smallest memory limit, in bytes, under which the command can run.
+
+    Raises:
+        SystemExit: with code 1 after an error, 130 after an interrupt.
     """
     _interrupted.clear()
-    _at_work.set()
-    signal.signal(signal.SIGTERM, _interrupt)
+    _running.set()
+    signal.signal(signal.SIGTERM, _on_interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # and not ignored
-        signal.signal(signal.SIGINT, _interrupt)
-    # Names come from files: one that no terminal can show must not end the command.
+        signal.signal(signal.SIGINT, _on_interrupt)
+    # Messages contain file names; one that the terminal cannot encode must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _never_lost():
-            _check_limits(least_memory)
+        with _redelivering_interrupts():
+            _check_limits(min_memory)
             yield
     except KeyboardInterrupt:
-        _end(_GO_ON, INTERRUPTED)
+        _exit_with(_INTERRUPTED_MESSAGE, INTERRUPTED)
     except Exception as error:
-        if _interrupted.is_set():  # a library may come out with an error of its own
-            _end(_GO_ON, INTERRUPTED)
-        if sentence := _sentence(error):
-            _end(f"error: {sentence}", 1)
+        if _interrupted.is_set():  # a library may turn the interrupt into its own error
+            _exit_with(_INTERRUPTED_MESSAGE, INTERRUPTED)
+        if message := _error_message(error):
+            _exit_with(f"error: {message}", 1)
         raise
     finally:
-        _at_work.clear()
+        _running.clear()
 
 
-def _sentence(error: Exception) -> str | None:
-    """What to say of an error, None where it is a fault of this project."""
+def _error_message(error: Exception) -> str | None:
+    """Return the message for an error the user can fix; None for a bug in this project."""
     if isinstance(error, DfdcPrepError):
         return str(error)
     if isinstance(error, OSError):
@@ -114,59 +122,59 @@ def _sentence(error: Exception) -> str | None:
         return f"the system refused{where}: {error.strerror or error}"
     if out_of_memory(error):
         return (
-            "expected more memory than this process or its GPU has to give; free some, or give "
-            "less (where there is one, a smaller --batch-size), then run the same command again"
+            "expected more memory than is available to this process or its GPU; free some or use "
+            "less (for example a smaller --batch-size), then run the same command again"
         )
     return None
 
 
-def _check_limits(least_memory: int) -> None:
-    """Refuse limits under which libraries end in words of their own, or do not end.
+def _check_limits(min_memory: int) -> None:
+    """Reject resource limits under which libraries hang or fail with an unrelated error.
 
-    OpenBLAS asks without end for memory that it may not have (seen at 330 to 554 MB); workers
-    do not begin with 18 files.
+    OpenBLAS retries an allocation forever under limits of 330 to 554 MB; worker processes do
+    not start with 18 open files.
     """
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         limit, _ = resource.getrlimit(kind)
-        if limit != resource.RLIM_INFINITY and limit < least_memory:
+        if limit != resource.RLIM_INFINITY and limit < min_memory:
             raise DfdcPrepError(
-                f"expected at least {least_memory >> 20} MB of memory for this process, found a "
+                f"expected at least {min_memory >> 20} MB of memory for this process, found a "
                 f"limit of {limit >> 20} MB; raise it with ulimit -d and ulimit -v"
             )
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files != resource.RLIM_INFINITY and files < LEAST_FILES:
+    if files != resource.RLIM_INFINITY and files < MIN_OPEN_FILES:
         raise DfdcPrepError(
-            f"expected at least {LEAST_FILES} open files for this process, found a limit of "
+            f"expected at least {MIN_OPEN_FILES} open files for this process, found a limit of "
             f"{files}; raise it with ulimit -n"
         )
 
 
-def _end(text: str, code: int) -> NoReturn:
-    click.echo(_line(text), err=True)
+def _exit_with(message: str, code: int) -> NoReturn:
+    click.echo(_one_line(message), err=True)
     sys.exit(code)
 
 
 class Command(click.Command):
-    """A click command that ends in one sentence."""
+    """A click command that reports errors in one line."""
 
-    least_memory = LEAST_MEMORY
+    min_memory = MIN_MEMORY_BYTES
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_sentence(self.least_memory):
+        with reporting_errors(self.min_memory):
             return super().invoke(ctx)
 
 
 class TrainingCommand(Command):
-    """A command that needs TensorFlow."""
+    """A command that loads TensorFlow and needs more memory."""
 
-    least_memory = LEAST_FOR_TRAINING
+    min_memory = MIN_TRAINING_MEMORY_BYTES
 
 
 class Group(click.Group):
-    """A click group whose commands end in one sentence, listed in the order they are written."""
+    """A click group that reports errors in one line and lists commands in definition order."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_sentence():
+        with reporting_errors():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a command takes on its line: kinds of values beside click's own, held to their bounds."""
+"""Click parameter types that reject values which tables, JSON or the file system cannot hold."""
 
 import math
 import os
@@ -7,50 +7,50 @@ from typing import Any
 
 import click
 
-#: The largest count: that of a column of int32.
-MOST = 2**31 - 1
-#: The seeds that NumPy, Keras and scikit-learn all take.
+#: Largest count: the largest int32, the type of the tables' integer columns.
+MAX_COUNT = 2**31 - 1
+#: Range of seeds that NumPy, Keras and scikit-learn all accept.
 SEED = click.IntRange(0, 2**32 - 1)
-#: The files a table can be written to.
-TABLES = (".csv", ".parquet")
+#: File name suffixes of the formats in which tables are written.
+TABLE_SUFFIXES = (".csv", ".parquet")
 
 
-class Number(click.FloatRange):
-    """A finite float within bounds; click's own lets "nan" and "inf" through."""
+class FloatParam(click.FloatRange):
+    """A finite float within bounds; `click.FloatRange` accepts "nan" and "inf"."""
 
     name = "float range"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        found = float(super().convert(value, param, ctx))
-        if not math.isfinite(found):
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return found
+        return number
 
 
-class Count(click.IntRange):
-    """A whole number from `min` to MOST, of which help tells the lower bound alone."""
+class CountParam(click.IntRange):
+    """An integer from `min` to MAX_COUNT; the help text shows only the lower bound."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = int(super().convert(value, param, ctx))
-        if found > MOST:
-            self.fail(f"expected {MOST} at most, found a number of {len(str(value))} digits.")
-        return found
+        number = int(super().convert(value, param, ctx))
+        if number > MAX_COUNT:
+            self.fail(f"expected at most {MAX_COUNT}, found a number of {len(str(value))} digits.")
+        return number
 
 
-class Text(click.types.StringParamType):
-    """Text that tables and JSON can hold too."""
+class TextParam(click.types.StringParamType):
+    """Text that can be encoded as UTF-8, as tables and JSON require."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(super().convert(value, param, ctx))
-        if not _is_text(text):
+        if not _is_utf8(text):
             self.fail(f"expected text in UTF-8, found {text!a}.", param, ctx)
         return text
 
 
-class Place(click.Path):
-    """A path that tables, JSON and terminals can hold too: text, and not empty."""
+class PathParam(click.Path):
+    """A non-empty path that can be encoded as UTF-8, as tables and JSON require."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -63,14 +63,14 @@ class Place(click.Path):
     ) -> Path:
         name = os.fspath(value)
         if not name:
-            self.fail("expected a path, found nothing.", param, ctx)
-        if "\0" in name or not _is_text(name):
+            self.fail("expected a path, found an empty string.", param, ctx)
+        if "\0" in name or not _is_utf8(name):
             self.fail(f"expected a path in UTF-8, found {name!a}; rename it.", param, ctx)
         return Path(name)
 
 
-class TableFile(Place):
-    """A file that a table is to be written to, as CSV or parquet."""
+class TableFileParam(PathParam):
+    """The path of a CSV or parquet file to write."""
 
     def convert(
         self,
@@ -79,18 +79,20 @@ class TableFile(Place):
         ctx: click.Context | None,
     ) -> Path:
         path = super().convert(value, param, ctx)
-        if path.suffix not in TABLES or path.is_dir():
+        if path.suffix not in TABLE_SUFFIXES or path.is_dir():
             self.fail(
-                f"expected a file that ends in {' or '.join(TABLES)}, found {os.fspath(value)!a}.",
+                f"expected a file name ending in {' or '.join(TABLE_SUFFIXES)}, "
+                f"found {os.fspath(value)!a}.",
                 param,
                 ctx,
             )
         return path
 
 
-def _is_text(name: str) -> bool:
+def _is_utf8(text: str) -> bool:
+    """Return whether text contains no surrogate escapes of undecodable bytes."""
     try:
-        name.encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True

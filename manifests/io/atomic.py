@@ -1,4 +1,4 @@
-"""A file or folder that is whole or as it was: written beside its place, renamed when done."""
+"""Atomic writing: a file or folder is written under a temporary name, then renamed."""
 
 import os
 import shutil
@@ -11,83 +11,84 @@ from manifests.io.locks import folder_lock, lock
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which takes its place when the block ends well.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; rename it to `path` if the block succeeds.
 
-    It ends as `path` does. What a killed run left there is cleared by the next one; two runs
-    at once do not mix. When the block raises, nothing of it stays.
+    The temporary path is in the same folder and has the same suffix. If the block raises, the
+    temporary file is removed and `path` is unchanged. A temporary file left by a killed run is
+    removed first. A lock keeps concurrent runs from writing the same file.
 
     Raises:
-        OutputError: another run, named, is writing the same file.
+        OutputError: another run is writing the same file; the message names its process.
         OSError: the folder cannot be written.
     """
-    half = path.with_name(f".{path.name}.half{path.suffix}")
+    temporary = path.with_name(f".{path.name}.half{path.suffix}")
     with lock(path.with_name(f".{path.name}.lock"), path):
-        half.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         try:
-            yield half
-            _sync(half)
-            os.replace(half, path)
+            yield temporary
+            _fsync(temporary)
+            os.replace(temporary, path)
         finally:
-            half.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to write to, which takes the place of `target` when the block ends well.
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder to write to; rename it to `target` if the block succeeds.
 
-    It lies beside the target, so that renaming is one step. What a killed run left there is
-    cleared by the next one; two runs at once do not mix. When the block raises, the folder
-    is removed and `target` is as it was.
+    The temporary folder is beside the target, so that renaming is atomic. If the block raises,
+    the temporary folder is removed and `target` is unchanged. Folders left by a killed run are
+    removed first. A lock keeps concurrent runs from writing the same folder.
 
     Raises:
-        OutputError: another run, named, is writing the same folder, or it cannot be written.
+        OutputError: another run is writing the same folder, or the folder cannot be written.
     """
     target = Path(os.path.realpath(target))
     try:
-        with folder_lock(target), _written(target) as partial:
-            yield partial
+        with folder_lock(target), _temporary_folder(target) as temporary:
+            yield temporary
     except OSError as error:
         raise OutputError(
             f"expected to write {target}, found {error.strerror or error}; "
-            "choose another place or make room in this one"
+            "choose another folder or make room in this one"
         ) from error
 
 
 @contextmanager
-def _written(target: Path) -> Iterator[Path]:
-    partial, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    temporary, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
     if old.is_dir() and not target.exists():
         os.rename(old, target)  # a run was killed between the two renames
-    for left in (partial, old):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-    partial.mkdir()
+    for leftover in (temporary, old):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+    temporary.mkdir()
     try:
-        yield partial
-        _sync(partial)
-        _replace(partial, target)
+        yield temporary
+        _fsync(temporary)
+        _replace_folder(temporary, target)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _replace(partial: Path, target: Path) -> None:
-    """Rename over the target; what stood there goes once the new folder has its name."""
+def _replace_folder(temporary: Path, target: Path) -> None:
+    """Rename the folder to `target`; remove the previous target only after the rename."""
     if not target.exists():
-        os.rename(partial, target)
-        _sync(target.parent)
+        os.rename(temporary, target)
+        _fsync(target.parent)
         return
     old = target.with_name(f".{target.name}.old")
     os.rename(target, old)
-    os.rename(partial, target)
-    _sync(target.parent)
+    os.rename(temporary, target)
+    _fsync(target.parent)
     shutil.rmtree(old)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

@@ -1,26 +1,38 @@
-"""Text and JSON: read whatever they hold, written whole or not at all."""
+"""Parsing JSON safely, and writing text and JSON files atomically."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says; nesting too deep is a ValueError as any other fault in it."""
+    """Parse JSON.
+
+    Raises:
+        ValueError: the text is not valid JSON, or is nested too deeply to parse.
+    """
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("too deep nesting") from error
+        raise ValueError("nesting too deep") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole_file(path) as half:
-        half.write_text(text, encoding="utf-8")
+    """Write a text file in UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all; keys stay in the order given."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, ensure_ascii: bool = True) -> None:
+    """Write a JSON file, atomically; keys keep their order, so equal values give equal bytes.
+
+    Args:
+        ensure_ascii: escape characters outside ASCII.
+
+    Raises:
+        ValueError: the value contains NaN or infinity, which JSON does not allow.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=ensure_ascii)
+    write_text(path, text + "\n")

@@ -1,4 +1,8 @@
-"""One run at a time: a lock that dies with its process and says who holds it."""
+"""File locks: one run at a time writes a file or folder.
+
+The locks are `flock` locks, which the kernel releases when the process ends. The lock file
+names the process that holds it. Stale lock files do not block.
+"""
 
 import fcntl
 import os
@@ -12,93 +16,94 @@ from manifests.errors import OutputError
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock beside a folder, which may be replaced or removed as a whole meanwhile.
+    """Hold the lock file beside a folder, so that the folder itself can be replaced or removed.
 
-    Whoever makes or replaces a folder holds this one, so that no two of them write the same.
-    The folders above it are made if need be.
+    Every run that creates or replaces a folder holds this lock. Parent folders are created if
+    needed.
 
     Raises:
-        OutputError: another run, named as far as it is known, writes the folder.
-        OSError: the lock cannot be made or opened.
+        OutputError: another run is writing the folder; the message names its process.
+        OSError: the lock file cannot be created or opened.
     """
-    path = _beside(folder)
+    path = _lock_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with lock(path, folder):
         yield
 
 
 def clear_folder_lock(folder: Path) -> None:
-    """Remove what a killed run left of the lock beside a folder that needs no more writing."""
-    path = _beside(folder)
+    """Remove a stale lock file beside a finished folder."""
+    path = _lock_path(folder)
     if path.exists():
-        # Another run may hold it, or the disk may only be read: then it stays.
+        # Keep the file if another run holds the lock or the disk is read-only.
         with suppress(OutputError, OSError), lock(path, folder):
             pass
 
 
-def _beside(folder: Path) -> Path:
+def _lock_path(folder: Path) -> Path:
     target = Path(os.path.realpath(folder))
     return target.parent / f".{target.name}.lock"
 
 
 @contextmanager
 def lock(path: Path, guarded: Path) -> Iterator[None]:
-    """Hold the lock that is this file, which is made if need be and removed at the end.
-
-    What a killed run leaves of it holds nobody back.
+    """Hold an exclusive lock on a lock file, which is created if needed and removed at the end.
 
     Args:
-        guarded: what nobody else may write meanwhile, for the message.
+        path: the lock file.
+        guarded: the file or folder the lock protects, for the error message.
 
     Raises:
-        OutputError: another run, named as far as it is known, holds it.
-        OSError: it cannot be made or opened.
+        OutputError: another run holds the lock; the message names its process.
+        OSError: the lock file cannot be created or opened.
     """
-    handle = _taken(path, guarded)
+    descriptor = _acquire(path, guarded)
     try:
-        os.ftruncate(handle, 0)
-        with suppress(OSError):  # a full disk: the lock holds without its name too
-            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # on a full disk, the lock works without naming its holder
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
     finally:
         try:
-            _remove(path, handle)
-        except KeyboardInterrupt:  # it fell into the removal, which is soon done
-            _remove(path, handle)
+            _remove(path, descriptor)
+        except KeyboardInterrupt:  # finish the removal, then raise the interrupt again
+            _remove(path, descriptor)
             raise
         finally:
-            os.close(handle)
+            os.close(descriptor)
 
 
-def _remove(path: Path, handle: int) -> None:
-    with suppress(OSError):  # a disk that may only be read now: the next run clears it
-        if _lies_at(handle, path):  # else its folder went, and another's lock may lie there
+def _remove(path: Path, descriptor: int) -> None:
+    with suppress(OSError):  # the disk became read-only: the next run removes the file
+        # If the lock file was deleted meanwhile, `path` may be the lock file of another run.
+        if _is_same_file(descriptor, path):
             path.unlink()
 
 
-def _taken(path: Path, guarded: Path) -> int:
+def _acquire(path: Path, guarded: Path) -> int:
+    """Open and lock the lock file; return its file descriptor."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The other run may have removed the file between our opening and locking it.
-            if _lies_at(handle, path):
-                return handle
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another run may have removed the file after we opened it and before we locked it.
+            if _is_same_file(descriptor, path):
+                return descriptor
         except BlockingIOError:
-            holder = os.read(handle, 200).decode(errors="replace").strip()
-            os.close(handle)
+            holder = os.read(descriptor, 200).decode(errors="replace").strip()
+            os.close(descriptor)
             raise OutputError(
-                f"expected {guarded} to be free, found {holder or 'another process'} writing it; "
-                "wait for it to end or name another place"
+                f"expected exclusive access to {guarded}, found {holder or 'another process'} "
+                "writing it; wait for it to end or give another path"
             ) from None
         except BaseException:
-            os.close(handle)
+            os.close(descriptor)
             raise
-        os.close(handle)
+        os.close(descriptor)
 
 
-def _lies_at(handle: int, path: Path) -> bool:
+def _is_same_file(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False

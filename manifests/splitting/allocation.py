@@ -1,10 +1,12 @@
-"""Dealing families out to splits so that every split gets its number of rows of every label.
+"""Allocating families to splits so that every split gets its number of rows of every label.
 
-Families of one kind have the same number of rows of each label. Throughout:
-`kinds` is int64 [kinds, labels], the rows of each label in a family of that kind;
-`counts` is int64 [kinds], how many such families there are; `wanted` is int64
-[splits, labels], the rows each split should get, as many in all as there are; a deal is
-int64 [kinds, splits], how many families of each kind go to each split.
+Families of one kind have the same number of rows of each label. In all functions here:
+
+- `kinds`: int64 [kinds, labels], rows of each label in a family of that kind.
+- `counts`: int64 [kinds], number of families of that kind.
+- `wanted`: int64 [splits, labels], rows each split should get; the sums over the splits equal
+  the rows available.
+- an allocation: int64 [kinds, splits], number of families of each kind in each split.
 """
 
 import numpy as np
@@ -15,102 +17,120 @@ from scipy.sparse import block_array, eye_array, kron
 Counts = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
-#: Where the integer program stops, counted in nodes and not in seconds, so that a slow
-#: machine finds the same deal as a fast one.
-NODES = 2_000
-#: More kinds than this are left to the greedy deal.
-MOST_KINDS = 2_000
+#: Branch-and-bound nodes after which the integer program stops. A limit in seconds would make
+#: the result depend on the machine's speed.
+MAX_NODES = 2_000
+#: Largest number of kinds for which the integer program is tried.
+MAX_KINDS = 2_000
 
 
-def quotas(count: int, weights: Weights) -> Counts:
-    """Share `count` things by weight, to the whole number, by largest remainder.
+def largest_remainder(count: int, weights: Weights) -> Counts:
+    """Divide `count` into integers proportional to the weights, by the largest-remainder method.
 
-    Ties go to the first. Returns int64 [weights], adding up to `count`.
+    Ties go to the first weight.
+
+    Returns:
+        int64 [weights], with the sum `count`.
     """
     exact = count * weights / weights.sum()
     whole = np.floor(exact + 1e-6)
     left = count - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:left]] += 1
-    shared: Counts = whole.astype(np.int64)
-    return shared
+    quotas: Counts = whole.astype(np.int64)
+    return quotas
 
 
-def deal(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
-    """Deal all families out; exactly as wanted if that can be done, else as near as can be.
+def allocate(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
+    """Allocate all families, exactly as wanted if possible, else as close as possible.
 
-    Nearest means the fewest rows off, then the smallest worst shortfall. That is what the
-    integer program proves, within `NODES` and `MOST_KINDS`; beyond them the best deal found.
+    The best allocation has the smallest total shortfall; of those, the smallest shortfall of
+    any label in any split. The result is optimal within `MAX_NODES` and `MAX_KINDS`, else the
+    best allocation found.
     """
-    dealt = greedy(kinds, counts, wanted)
-    if _cost(dealt, kinds, wanted) == (0, 0) or len(kinds) > MOST_KINDS:
-        return dealt
-    better = _integer_program(kinds, counts, wanted)
-    if better is None:
-        return dealt
-    return min(dealt, better, key=lambda one: _cost(one, kinds, wanted))
+    greedy = allocate_greedily(kinds, counts, wanted)
+    if _shortfall(greedy, kinds, wanted) == (0, 0) or len(kinds) > MAX_KINDS:
+        return greedy
+    solved = _solve_integer_program(kinds, counts, wanted)
+    if solved is None:
+        return greedy
+    return min(greedy, solved, key=lambda allocation: _shortfall(allocation, kinds, wanted))
 
 
-def greedy(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
-    """Largest families first, each kind in proportion to the room that is left for it."""
-    dealt = np.zeros((len(kinds), len(wanted)), np.int64)
-    room = wanted.astype(np.int64)
+def allocate_greedily(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
+    """Allocate the largest families first, each kind in proportion to the rows still wanted."""
+    allocation = np.zeros((len(kinds), len(wanted)), np.int64)
+    missing = wanted.astype(np.int64)
     largest_first = np.lexsort((*kinds.T, kinds.sum(axis=1)))[::-1]
+
+    # Allocate as many families of each kind as fit without exceeding any wanted count.
     for kind in largest_first:
-        dealt[kind] = _fitting(kinds[kind], int(counts[kind]), room)
-        room = room - np.outer(dealt[kind], kinds[kind])
-    for kind in largest_first[dealt[largest_first].sum(axis=1) < counts[largest_first]]:
-        left = int(counts[kind] - dealt[kind].sum())
-        over = quotas(left, np.maximum(room, 0) @ kinds[kind] + 1e-9)
-        dealt[kind] += over
-        room = room - np.outer(over, kinds[kind])
-    return dealt
+        allocation[kind] = _allocate_fitting(kinds[kind], int(counts[kind]), missing)
+        missing = missing - np.outer(allocation[kind], kinds[kind])
+
+    # Allocate the rest in proportion to the missing rows, exceeding the wanted counts.
+    for kind in largest_first[allocation[largest_first].sum(axis=1) < counts[largest_first]]:
+        left = int(counts[kind] - allocation[kind].sum())
+        excess = largest_remainder(left, np.maximum(missing, 0) @ kinds[kind] + 1e-9)
+        allocation[kind] += excess
+        missing = missing - np.outer(excess, kinds[kind])
+    return allocation
 
 
-def _fitting(kind: Counts, count: int, room: Counts) -> Counts:
-    """How many of `count` families go to each split without passing what is wanted there."""
-    placed = np.zeros(len(room), np.int64)
-    held = kind > 0
+def _allocate_fitting(kind: Counts, count: int, missing: Counts) -> Counts:
+    """Return how many of `count` families fit in each split, int64 [splits].
+
+    Args:
+        kind: int64 [labels], rows of each label in a family.
+        missing: int64 [splits, labels], rows each split still wants.
+    """
+    placed = np.zeros(len(missing), np.int64)
+    present = kind > 0
     while count:
-        space = ((room - np.outer(placed, kind))[:, held] / kind[held]).min(axis=1)
-        space[space < 1] = 0
-        if not space.any():
+        # Families that still fit in each split, limited by the scarcest label.
+        capacity = ((missing - np.outer(placed, kind))[:, present] / kind[present]).min(axis=1)
+        capacity[capacity < 1] = 0
+        if not capacity.any():
             break
-        step = np.minimum(np.floor(space).astype(np.int64), quotas(count, space))
+        step = np.minimum(np.floor(capacity).astype(np.int64), largest_remainder(count, capacity))
         placed += step
         count -= int(step.sum())
     return placed
 
 
-def _cost(dealt: Counts, kinds: Counts, wanted: Counts) -> tuple[int, int]:
-    """Rows off in all, and the worst shortfall of a label in a split."""
-    short = np.maximum(wanted - dealt.T @ kinds, 0)
+def _shortfall(allocation: Counts, kinds: Counts, wanted: Counts) -> tuple[int, int]:
+    """Return the total shortfall in rows, and the largest of any label in any split."""
+    short = np.maximum(wanted - allocation.T @ kinds, 0)
     return int(short.sum()), int(short.max(initial=0))
 
 
-def _integer_program(kinds: Counts, counts: Counts, wanted: Counts) -> Counts | None:
-    """The nearest deal by branch and bound, or None where none was found within `NODES`.
+def _solve_integer_program(kinds: Counts, counts: Counts, wanted: Counts) -> Counts | None:
+    """Return the best allocation by branch and bound; None if none is found in `MAX_NODES`.
 
-    The unknowns are the deal, the shortfall of each label in each split, and the worst of
-    those, which weighs a thousandth of a row.
+    The variables are the allocation [kinds * splits], the shortfall of each label in each
+    split [labels * splits], and the largest shortfall. The objective is the sum of the
+    shortfalls plus a thousandth of the largest one.
     """
     splits, labels = wanted.shape
-    deals, shorts = len(kinds) * splits, splits * labels
+    allocations, shortfalls = len(kinds) * splits, splits * labels
+
+    # Constraints: every family is allocated; rows placed + shortfall >= wanted;
+    # largest shortfall >= each shortfall.
     placed = kron(kinds.T, eye_array(splits))
     families = kron(eye_array(len(kinds)), np.ones((1, splits)))
-    each, worst = eye_array(shorts), np.ones((shorts, 1))
-    left_out = np.zeros((len(kinds), 1))
-    unknowns = block_array(
-        [[families, None, left_out], [placed, each, None], [None, -each, worst]], format="csr"
+    each, largest = eye_array(shortfalls), np.ones((shortfalls, 1))
+    unused = np.zeros((len(kinds), 1))
+    matrix = block_array(
+        [[families, None, unused], [placed, each, None], [None, -each, largest]], format="csr"
     )
-    least = np.concatenate([counts, wanted.T.ravel(), np.zeros(shorts)])
-    most = np.concatenate([counts, np.full(2 * shorts, np.inf)])
-    found = milp(
-        np.concatenate([np.zeros(deals), np.ones(shorts), [1e-3]]),
-        integrality=np.concatenate([np.ones(deals), np.zeros(shorts + 1)]),
-        constraints=LinearConstraint(unknowns, least, most),
-        options={"node_limit": NODES, "mip_rel_gap": 0.0},
+    lower = np.concatenate([counts, wanted.T.ravel(), np.zeros(shortfalls)])
+    upper = np.concatenate([counts, np.full(2 * shortfalls, np.inf)])
+    solution = milp(
+        np.concatenate([np.zeros(allocations), np.ones(shortfalls), [1e-3]]),
+        integrality=np.concatenate([np.ones(allocations), np.zeros(shortfalls + 1)]),
+        constraints=LinearConstraint(matrix, lower, upper),
+        options={"node_limit": MAX_NODES, "mip_rel_gap": 0.0},
     ).x
-    if found is None:
+    if solution is None:
         return None
-    dealt: Counts = np.rint(found[:deals]).astype(np.int64).reshape(-1, splits)
-    return dealt
+    allocation: Counts = np.rint(solution[:allocations]).astype(np.int64).reshape(-1, splits)
+    return allocation

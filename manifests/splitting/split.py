@@ -1,10 +1,10 @@
-"""Which split every crop goes to: exact counts, and no family in two splits.
+"""Assigning every crop to a split: exact counts, and no family in two splits.
 
-Families with the same number of REAL and FAKE crops can stand for one another, so the
-decision is taken for each such kind of family, a few hundred of them however many rows the
-table has: how many go to each split. Largest first, each kind is dealt out in proportion
-to the room left; where that does not come out even, an integer program looks for a better
-deal. Which of the equal families goes where is the seed's choice.
+Families with the same numbers of REAL and FAKE crops are interchangeable, so the allocation
+decides only how many families of each such kind go to each split. There are a few hundred kinds
+however many rows the table has. A greedy allocation is tried first and improved by an integer
+program if it is not exact (`manifests.splitting.allocation`). The seed decides which families
+of a kind go to which split.
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ import numpy as np
 import pyarrow as pa
 from sklearn.model_selection import train_test_split
 
-from manifests.auditing.leakage import Leak, Splits, by_key
+from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
 from manifests.errors import TableError
 from manifests.labels import LABELS
-from manifests.schema import SPLIT
-from manifests.splitting.allocation import Counts, deal, quotas
+from manifests.schema import SPLIT_SCHEMA
+from manifests.splitting.allocation import Counts, allocate, largest_remainder
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
-from manifests.tables.factorize import Codes, encode_sorted, labels, texts
+from manifests.tables.factorize import Codes, factorize_sorted, label_codes, text_column
 
-__all__ = ["Assignment", "SplitPlan", "assign", "with_split"]
+__all__ = ["Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The split of every row, and how near it came to what was asked for.
+    """The split of every row, and how close it is to the plan.
 
     Attributes:
         names: string [rows], the split of each row, in the order of the rows.
-        plan: what was asked for.
-        wanted: int64 [splits, labels], how many rows each split should have.
-        placed: int64 [splits, labels], how many it has.
+        plan: the splits to make.
+        wanted: int64 [splits, labels], rows each split should have.
+        placed: int64 [splits, labels], rows it has.
         leaks: what each pair of splits shares, by family.
     """
 
@@ -45,26 +45,28 @@ class Assignment:
 
     @property
     def shortfall(self) -> Counts:
-        """How many rows each split lacks, int64 [splits, labels]."""
+        """Rows each split lacks, int64 [splits, labels]."""
         short: Counts = np.maximum(self.wanted - self.placed, 0)
         return short
 
     @property
     def leaking(self) -> bool:
-        """Whether any family stands in two splits."""
+        """Whether any family is in two splits."""
         return any(leak.shared for leak in self.leaks)
 
     def text(self) -> str:
-        """What stands where, what falls short, what leaks: a few lines."""
-        lines = [self._line(index) for index in range(len(self.plan.names))]
+        """Describe the rows of each split, the shortfall and the leaks."""
+        lines = [self._split_line(index) for index in range(len(self.plan.names))]
         if self.shortfall.any():
-            lines.append(f"no family-safe split hits the counts; {self.shortfall.sum():,} rows off")
+            lines.append(
+                f"no family-safe split matches the counts; {self.shortfall.sum():,} rows off"
+            )
         if not self.leaking:
-            return "\n".join([*lines, "no family stands in two splits"])
+            return "\n".join([*lines, "no family is in two splits"])
         lines += [leak.text("families") for leak in self.leaks if leak.shared]
         return "\n".join([*lines, "this split leaks; --group-by original avoids it"])
 
-    def _line(self, index: int) -> str:
+    def _split_line(self, index: int) -> str:
         cells = [
             f"{placed:,} {label}" + (f" ({placed - wanted:+,})" if placed != wanted else "")
             for label, placed, wanted in zip(
@@ -74,66 +76,67 @@ class Assignment:
         return f"{self.plan.names[index]}: {', '.join(cells)}"
 
 
-def assign(table: pa.Table, plan: SplitPlan) -> Assignment:
-    """Give every row of a table its split.
+def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
+    """Assign every row of a table to a split.
 
     Args:
-        table: with the columns label and family (or video and original to tell the family
-            from), and the one `plan.group_by` names.
-        plan: the splits, what may not be torn apart, and the seed.
+        table: with the columns label and family (or video and original to derive the family
+            from), and the column `plan.group_by`, if it names one.
+        plan: the splits, the grouping and the seed.
 
     Returns:
-        The split of each row, in the order of the rows. Unless `group_by` is none the
-        split of a row depends on the rows there are and not on their order.
+        The split of each row, in the order of the rows. Unless `group_by` is none, the split
+        of a row does not depend on the order of the rows.
 
     Raises:
-        TableError: no row, no such column, or an empty cell in it.
+        TableError: the table has no rows, or `group_by` is not a column or has empty cells.
     """
-    label = labels(table)
-    (family,), names = encode_sorted(families.of(table))
+    label = label_codes(table)
+    (family,), names = factorize_sorted(families.family_column(table))
     if plan.group_by == "none":
-        split = _at_random(label, plan)
-        wanted = _tally(split, label, len(plan.names))
+        split = _split_rows(label, plan)
+        wanted = _count_rows(split, label, len(plan.names))
     else:
-        group = _groups(table, plan.group_by, family, len(names))
-        wanted = _wanted(label, plan)
-        split = _by_group(group, label, wanted, plan.seed)
+        group = _group_rows(table, plan.group_by, family, len(names))
+        wanted = _wanted_rows(label, plan)
+        split = _split_groups(group, label, wanted, plan.seed)
     return Assignment(
         pa.array(plan.names).take(pa.array(split)),
         plan,
         wanted,
-        _tally(split, label, len(plan.names)),
-        tuple(by_key(family, Splits(split, label, plan.names, LABELS))),
+        _count_rows(split, label, len(plan.names)),
+        tuple(leaks_by_key(family, RowSplits(split, label, plan.names, LABELS))),
     )
 
 
-def with_split(table: pa.Table, assignment: Assignment) -> pa.Table:
-    """The table with its `split`; one it had before is replaced."""
+def add_split_column(table: pa.Table, assignment: Assignment) -> pa.Table:
+    """Return the table with the column `split`; an existing one is replaced."""
     if "split" in table.column_names:
         table = table.drop_columns(["split"])
-    return table.append_column(SPLIT.field("split"), assignment.names)
+    return table.append_column(SPLIT_SCHEMA.field("split"), assignment.names)
 
 
-def _tally(split: Codes, label: Codes, splits: int) -> Counts:
-    """How many rows of each label each split has, int64 [splits, labels]."""
-    cells = np.bincount(split * len(LABELS) + label, minlength=splits * len(LABELS))
-    return cells.reshape(splits, len(LABELS))
+def _count_rows(group: Codes, label: Codes, groups: int) -> Counts:
+    """Count the rows of each label in each group (or split), int64 [groups, labels]."""
+    cells = np.bincount(group * len(LABELS) + label, minlength=groups * len(LABELS))
+    return cells.reshape(groups, len(LABELS))
 
 
-def _wanted(label: Codes, plan: SplitPlan) -> Counts:
-    have = np.bincount(label, minlength=len(LABELS)).tolist()
-    return np.stack([quotas(count, plan.weights) for count in have], axis=1)
+def _wanted_rows(label: Codes, plan: SplitPlan) -> Counts:
+    """Divide the rows of each label among the splits, int64 [splits, labels]."""
+    available = np.bincount(label, minlength=len(LABELS)).tolist()
+    return np.stack([largest_remainder(count, plan.weights) for count in available], axis=1)
 
 
-def _groups(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
-    """What may not be torn apart: families, or families tied together by a column's values.
+def _group_rows(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
+    """Return the group of each row: its family, or families connected by a column's values.
 
     Args:
-        family: int64 [rows], each row's family, numbered by name.
-        count: how many families there are.
+        family: int64 [rows], family of each row, numbered by name.
+        count: number of families.
 
     Returns:
-        int64 [rows], numbered by name and not by the order of the rows.
+        int64 [rows], numbered by name, independently of the order of the rows.
     """
     if group_by in ("original", "family"):
         return family
@@ -142,49 +145,52 @@ def _groups(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
             f"expected original, none or a column to group by, found {group_by!r}; "
             f"the columns are {', '.join(table.column_names)}"
         )
-    (value,), values = encode_sorted(texts(table, group_by))
+    (value,), values = factorize_sorted(text_column(table, group_by))
     if value.min() < 0:
         raise TableError(
             f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows without; "
             f"group by another column"
         )
-    return families.tie(count + len(values), family, count + value)[family]
+    return families.connected_groups(count + len(values), family, count + value)[family]
 
 
-def _by_group(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:
-    """The split of each row, int64 [rows]: every group whole in one."""
-    sizes = _tally(group, label, int(group.max()) + 1)
-    most = int(sizes.max()) + 1
+def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:
+    """Assign every group to one split; return the split of each row, int64 [rows]."""
+    # Kinds: the distinct pairs of REAL and FAKE rows that a group has.
+    sizes = _count_rows(group, label, int(group.max()) + 1)
+    base = int(sizes.max()) + 1
     code, kind, counts = np.unique(
-        sizes[:, 0] * most + sizes[:, 1], return_inverse=True, return_counts=True
+        sizes[:, 0] * base + sizes[:, 1], return_inverse=True, return_counts=True
     )
-    kinds = np.stack(np.divmod(code, most), axis=1)
-    dealt = deal(kinds, counts, wanted)
-    drawn = np.random.RandomState(seed).permutation(len(sizes))
-    drawn = drawn[np.argsort(kind[drawn], kind="stable")]
+    kinds = np.stack(np.divmod(code, base), axis=1)
+    allocation = allocate(kinds, counts, wanted)
+
+    # Shuffle the groups, sort them by kind, and give each split its number of each kind.
+    shuffled = np.random.RandomState(seed).permutation(len(sizes))
+    shuffled = shuffled[np.argsort(kind[shuffled], kind="stable")]
     split = np.empty(len(sizes), np.int64)
-    split[drawn] = np.repeat(np.tile(np.arange(len(wanted)), len(kinds)), dealt.ravel())
+    split[shuffled] = np.repeat(np.tile(np.arange(len(wanted)), len(kinds)), allocation.ravel())
     return split[group]
 
 
-def _at_random(label: Codes, plan: SplitPlan) -> Codes:
-    """The paper's split: rows drawn one by one, stratified by label, relatives or not.
+def _split_rows(label: Codes, plan: SplitPlan) -> Codes:
+    """Split as the paper does: single rows at random, stratified by label, ignoring families.
 
-    The last split is cut off first, then the one before it from what is left, each by
+    The last split is separated first, then the one before it from the remaining rows, each by
     scikit-learn's train_test_split with the same seed.
     """
     rows, split = np.arange(len(label)), np.zeros(len(label), np.int64)
-    by_name = np.array(LABELS)[label]
+    names = np.array(LABELS)[label]
     for index in range(len(plan.names) - 1, 0, -1):
-        rest = float(plan.weights[index] / plan.weights[: index + 1].sum())
+        fraction = float(plan.weights[index] / plan.weights[: index + 1].sum())
         try:
-            rows, cut = train_test_split(
-                rows, test_size=round(rest, 9), random_state=plan.seed, stratify=by_name[rows]
+            rows, test = train_test_split(
+                rows, test_size=round(fraction, 9), random_state=plan.seed, stratify=names[rows]
             )
         except ValueError as error:
             raise TableError(
                 f"expected enough rows of each label for every split, found too few ({error}); "
                 f"give more rows or fewer splits"
             ) from error
-        split[cut] = index
+        split[test] = index
     return split

@@ -1,1 +1,1 @@
-"""Reading and writing manifests, and columns at the speed of Arrow."""
+"""Reading, writing and checking tables; columns as numpy arrays of integer codes."""

@@ -1,4 +1,4 @@
-"""Columns of names as integers, so that ten million rows can be decided upon with numpy."""
+"""String columns as integer codes, so that numpy can process tables of ten million rows."""
 
 from collections.abc import Iterator
 
@@ -14,111 +14,119 @@ Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
-def encode(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
-    """Number the distinct names of some columns together, in the order they are met.
+def factorize(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
+    """Number the distinct strings of one or more columns, in order of first appearance.
 
     Returns:
-        For each column its codes, int64 [rows], -1 where the name is null; and the names,
-        string [distinct], so that `names[code]` is the name.
+        For each column its codes, int64 [rows], -1 for null; and the distinct strings,
+        string [distinct], so that `names[code]` is the string of a code.
     """
-    chunks = [chunk for column in columns for chunk in _chunks(column)]
+    chunks = [chunk for column in columns for chunk in _string_chunks(column)]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
+    if isinstance(encoded, pa.ChunkedArray):  # no chunks at all
         encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], "string"))
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     ends = np.cumsum([len(column) for column in columns])
     return np.split(codes, ends[:-1]), encoded.dictionary
 
 
-def encode_sorted(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
-    """As `encode`, with the codes in the order of the names: no order of rows shows in them."""
-    parts, names = encode(*columns)
-    rank = np.append(_ranks(names), -1)
+def factorize_sorted(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
+    """As `factorize`, with the codes in sorted order of the strings, independent of row order."""
+    column_codes, names = factorize(*columns)
+    rank = np.append(_name_ranks(names), -1)  # rank[-1] maps the code -1 to itself
     order = np.empty(len(names), np.int64)
     order[rank[:-1]] = np.arange(len(names))
-    return [rank[codes] for codes in parts], names.take(order)
+    return [rank[codes] for codes in column_codes], names.take(order)
 
 
-def pair(first: Codes, second: Codes) -> Codes:
-    """One code for each distinct pair of codes, in the order of (first, second)."""
+def pair_codes(first: Codes, second: Codes) -> Codes:
+    """Return one code for each distinct pair of codes, in the order of (first, second)."""
     joint = first * (second.max(initial=0) + 1) + second
     return np.unique(joint, return_inverse=True)[1].astype(np.int64)
 
 
-def texts(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column of names, string [rows]; numbers and dates become their text.
+def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column as strings, string [rows]; numbers and dates are formatted.
 
     Raises:
-        TableError: it holds lists, structs or other values that are no names.
+        TableError: the column has a type that cannot be converted, such as a list or a struct.
     """
     try:
         return table[name].cast(pa.string())
     except pa.ArrowException as error:
         raise TableError(
-            f"expected names in the column {name}, found {table[name].type}; mend the column"
+            f"expected text in the column {name}, found {table[name].type}; fix the column"
         ) from error
 
 
-def numbers(table: pa.Table, name: str) -> Codes:
-    """A column of whole numbers from zero on, int64 [rows]; -1 where it or a value is missing."""
+def integer_column(table: pa.Table, name: str) -> Codes:
+    """Return a column of non-negative integers, int64 [rows]; -1 for null or no such column."""
     if name not in table.column_names:
         return np.full(table.num_rows, -1, np.int64)
     values: Codes = table[name].cast(pa.int64()).fill_null(-1).to_numpy()
     return values
 
 
-def labels(table: pa.Table) -> Codes:
-    """The label of each row as its place in LABELS, int64 [rows].
+def label_codes(table: pa.Table) -> Codes:
+    """Return the index in LABELS of each row's label, int64 [rows].
 
     Raises:
-        TableError: there is no row, or a label other than REAL and FAKE.
+        TableError: the table has no rows, or a label other than REAL and FAKE.
     """
     if not table.num_rows:
         raise TableError("expected a table with rows, found none; make it from other input")
     codes = pc.index_in(table["label"], pa.array(LABELS))
     if codes.null_count:
-        odd = table["label"].filter(pc.is_null(codes))[0].as_py()
-        raise TableError(f"expected the labels REAL and FAKE, found {odd!r}; mend the table")
+        invalid = table["label"].filter(pc.is_null(codes))[0].as_py()
+        raise TableError(f"expected the labels REAL and FAKE, found {invalid!r}; fix the table")
     known: Codes = codes.to_numpy().astype(np.int64)
     return known
 
 
-def _ranks(names: pa.Array) -> Codes:
-    """The place of each of some distinct names in their sorted order, int64 [names].
+def _name_ranks(names: pa.Array) -> Codes:
+    """Return the position of each distinct name in sorted order, int64 [names].
 
-    They are compared as bytes, eight at a time as one number: a third of the time that
-    comparing strings takes.
+    Names are compared as bytes, eight at a time as one integer, which takes a third of the time
+    of comparing strings.
     """
     rank: Codes | None = None
-    for word in _words(names):
-        of_word = np.unique(word, return_inverse=True)[1].astype(np.int64)
-        rank = of_word if rank is None else pair(rank, of_word)
-        if rank.max(initial=0) + 1 == len(names):
+    for word in _byte_words(names):
+        word_rank = np.unique(word, return_inverse=True)[1].astype(np.int64)
+        rank = word_rank if rank is None else pair_codes(rank, word_rank)
+        if rank.max(initial=0) + 1 == len(names):  # all names are already distinct
             break
     assert rank is not None, "the last word is the length"
     return rank
 
 
-def _words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
-    """The bytes of each name in words of eight, the first word first; the last is the length."""
+def _byte_words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
+    """Yield the UTF-8 bytes of the names, eight per step, zero-padded; then their lengths.
+
+    Yields:
+        uint64 [names], big-endian, so that integers compare as the bytes do.
+    """
+    # Arrow stores strings as one byte buffer and int32 offsets into it.
     _, offsets, data = names.buffers()
     ends = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
-    size = np.diff(ends)
-    held = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
-    longest = int(size.max(initial=0))
-    even = held.reshape(len(size), longest) if longest == size.min(initial=longest) else None
+    sizes = np.diff(ends)
+    content = np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    longest = int(sizes.max(initial=0))
+
+    # Names of equal length, as in DFDC, form a matrix; slicing it is several times faster.
+    equal_length = longest == sizes.min(initial=longest)
+    matrix = content.reshape(len(sizes), longest) if equal_length else None
     for start in range(0, longest, 8):
-        grid = np.zeros((len(names), 8), np.uint8)
-        if even is not None:  # as in DFDC, and several times faster
-            grid[:, : longest - start] = even[:, start : start + 8]
+        word = np.zeros((len(names), 8), np.uint8)
+        if matrix is not None:
+            word[:, : longest - start] = matrix[:, start : start + 8]
         else:
-            at = np.arange(start, start + 8)
-            inside = at < size[:, None]
-            grid[inside] = held[(ends[:-1, None] - ends[0] + at)[inside]]
-        yield grid.view(">u8").ravel().astype(np.uint64)
-    yield size.astype(np.uint64)
+            position = np.arange(start, start + 8)
+            inside = position < sizes[:, None]
+            word[inside] = content[(ends[:-1, None] - ends[0] + position)[inside]]
+        yield word.view(">u8").ravel().astype(np.uint64)
+    yield sizes.astype(np.uint64)
 
 
-def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+def _string_chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     return [chunk.cast(pa.string()) for chunk in chunks]

@@ -1,14 +1,14 @@
-"""Which clips are relatives: the one place that says to which family a clip belongs.
+"""Families: the single definition of which clips belong together.
 
-A family is an original clip and every fake made from it, whether the original is on disk
-or only named. The rules, for tables that are not what they should be:
+A family is an original clip and every fake made from it, whether the original is present in
+the table or only named. Rules for inconsistent tables:
 
-- A REAL clip is its own family; an `original` beside it is not believed.
+- A REAL clip is its own family; its `original`, if any, is ignored.
 - A FAKE without an original is its own family.
-- An original that is itself a FAKE is followed to the clip all of them go back to.
-- Clips whose originals go round in a circle are one family, named after the first of them.
-- A name that stands for two clips, or has two originals, ties both families into one,
-  since nobody can say that they have no frame in common.
+- If the original of a FAKE is itself a FAKE, the chain is followed to its end.
+- Clips whose originals form a cycle are one family, named after the first name in sort order.
+- A name used by two clips, or with two originals, merges both families into one, because the
+  clips may share frames.
 """
 
 import numpy as np
@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.labels import FAKE
-from manifests.tables.factorize import Codes, encode
+from manifests.tables.factorize import Codes, factorize
 
 
-def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.Array:
-    """The family of every row: the name of the clip that all its relatives go back to.
+def resolve_families(
+    video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray
+) -> pa.Array:
+    """Return the family of every row: the name of the original at the end of its chain.
 
     Args:
         video: string [rows], file name of the clip; never null.
@@ -28,60 +30,61 @@ def resolve(video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.Chunked
         original: string [rows], file name of the clip a fake was made from, or null.
 
     Returns:
-        string [rows], in the order of the rows; the order itself changes no name.
+        string [rows]. The result does not depend on the order of the rows.
     """
-    believed = _believed(label, original)
-    (child, parent), names = encode(video, believed)
-    made = parent >= 0
-    return names.take(_founders(child[made], parent[made], names)[child])
+    (child, parent), names = factorize(video, _originals_of_fakes(label, original))
+    known = parent >= 0
+    return names.take(_family_names(child[known], parent[known], names)[child])
 
 
-def of(table: pa.Table) -> pa.ChunkedArray | pa.Array:
-    """The family of every row of a table: its family column, or told from the originals.
+def family_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """Return the family of every row: the family column, or derived from the originals.
 
-    The column comes first: it was written when every clip was known, and the table may
-    have lost the clips in between since.
+    The column takes precedence because it was written when all clips were known; intermediate
+    clips of a chain may be missing from this table.
     """
     if "family" in table.column_names:
         return table["family"]
-    return resolve(table["video"], table["label"], table["original"])
+    return resolve_families(table["video"], table["label"], table["original"])
 
 
-def kin(table: pa.Table) -> tuple[Codes, Codes, pa.Array]:
-    """The families of a table believing nothing: its family column and its originals together.
+def connected_families(table: pa.Table) -> tuple[Codes, Codes, pa.Array]:
+    """Return families that join clips related by the family column or by the originals.
+
+    The audit uses this: a wrong family column cannot separate a fake from its original.
 
     Returns:
-        The clip and the family of each row, int64 [rows] each, both numbers of a name;
-        and the names.
+        The clip and the family of each row, int64 [rows] each, both indices into the names;
+        and the names, string [names].
     """
-    believed = _believed(table["label"], table["original"])
-    told = [_disputed(table, believed)] if "family" in table.column_names else []
-    (child, *parents), names = encode(table["video"], believed, *told)
-    made = [parent >= 0 for parent in parents]
-    first = np.concatenate([child[tied] for tied in made])
-    second = np.concatenate([parent[tied] for parent, tied in zip(parents, made, strict=True)])
-    return child, _founders(first, second, names)[child], names
+    originals = _originals_of_fakes(table["label"], table["original"])
+    differing = [_differing_families(table, originals)] if "family" in table.column_names else []
+    (child, *parents), names = factorize(table["video"], originals, *differing)
+    known = [parent >= 0 for parent in parents]
+    first = np.concatenate([child[rows] for rows in known])
+    second = np.concatenate([parent[rows] for parent, rows in zip(parents, known, strict=True)])
+    return child, _family_names(first, second, names)[child], names
 
 
-def _disputed(table: pa.Table, believed: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The family column where it says more than the original beside it, else null."""
-    expected = pc.coalesce(believed, table["video"])
-    nothing = pa.scalar(None, pa.string())
-    return pc.if_else(pc.equal(table["family"], expected), nothing, table["family"])
+def _differing_families(table: pa.Table, originals: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the family column where it adds to the originals, null elsewhere."""
+    expected = pc.coalesce(originals, table["video"])
+    null = pa.scalar(None, pa.string())
+    return pc.if_else(pc.equal(table["family"], expected), null, table["family"])
 
 
-def _believed(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The originals of fakes; what stands beside a REAL clip is not believed."""
+def _originals_of_fakes(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the originals of FAKE rows; null for REAL rows."""
     return pc.if_else(pc.equal(label, FAKE), original, pa.scalar(None, pa.string()))
 
 
-def tie(nodes: int, first: Codes, second: Codes) -> Codes:
-    """Number the groups of nodes that the edges first[i] - second[i] tie together.
+def connected_groups(nodes: int, first: Codes, second: Codes) -> Codes:
+    """Number the connected components of the graph with edges first[i] - second[i].
 
     Returns:
-        int64 [nodes], the group of each node.
+        int64 [nodes], the component of each node.
     """
-    # Imported here: DFDC's own tables need no graph, and workers wait for every import.
+    # Imported here: DFDC's own tables need no graph, and scipy delays the start of workers.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -91,26 +94,38 @@ def tie(nodes: int, first: Codes, second: Codes) -> Codes:
     return group
 
 
-def _founders(child: Codes, parent: Codes, names: pa.Array) -> Codes:
-    """The name each name goes back to when child[i] was made from parent[i], int64 [names]."""
-    founder = np.arange(len(names))
-    founder[child] = parent
-    if (founder[child] == parent).all() and (founder[founder] == founder).all():
-        return founder  # one original each and no chain: all of DFDC
-    tree = tie(len(names), child, parent)
-    return _roots(tree, child[child != parent], names)[tree]
+def _family_names(child: Codes, parent: Codes, names: pa.Array) -> Codes:
+    """Return the family of each name, int64 [names], if child[i] was made from parent[i]."""
+    family = np.arange(len(names))
+    family[child] = parent
+    # Fast path for all of DFDC: one original per fake and no chains.
+    if (family[child] == parent).all() and (family[family] == family).all():
+        return family
+    group = connected_groups(len(names), child, parent)
+    return _group_names(group, child[child != parent], names)[group]
 
 
-def _roots(tree: Codes, made: Codes, names: pa.Array) -> Codes:
-    """The node each tree is named after: its root, or the first by name where it has not one."""
-    trees = int(tree.max(initial=-1)) + 1
-    rooted = np.ones(len(tree), bool)
-    rooted[made] = False
-    founder = np.zeros(trees, np.int64)
-    founder[tree[rooted]] = np.flatnonzero(rooted)
-    roots = np.bincount(tree[rooted], minlength=trees)
-    contested = np.flatnonzero((roots[tree] == 0) | ((roots[tree] > 1) & rooted))
-    last_first = pc.sort_indices(names.take(contested), sort_keys=[("", "descending")]).to_numpy()
-    contested = contested[last_first]
-    founder[tree[contested]] = contested
-    return founder
+def _group_names(group: Codes, fakes: Codes, names: pa.Array) -> Codes:
+    """Return the node that names each group, int64 [groups].
+
+    It is the group's only original; of several originals, or of all nodes if there is none,
+    the first by name.
+
+    Args:
+        group: int64 [names], the group of each node.
+        fakes: nodes that were made from another node.
+    """
+    groups = int(group.max(initial=-1)) + 1
+    is_original = np.ones(len(group), bool)
+    is_original[fakes] = False
+    named_after = np.zeros(groups, np.int64)
+    named_after[group[is_original]] = np.flatnonzero(is_original)
+
+    # Groups with no original or several: assign candidates in descending order, so that the
+    # first by name is assigned last and stays.
+    originals = np.bincount(group[is_original], minlength=groups)
+    candidates = np.flatnonzero((originals[group] == 0) | ((originals[group] > 1) & is_original))
+    descending = pc.sort_indices(names.take(candidates), sort_keys=[("", "descending")]).to_numpy()
+    candidates = candidates[descending]
+    named_after[group[candidates]] = candidates
+    return named_after

@@ -1,4 +1,4 @@
-"""The rows of a table gathered by clip, in an order that does not depend on theirs."""
+"""Rows of a table as integer arrays, sorted by clip independently of the table's row order."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -7,57 +7,60 @@ import pyarrow as pa
 
 from manifests.labels import LABELS
 from manifests.tables import families
-from manifests.tables.factorize import Codes, Mask, encode, encode_sorted, numbers
+from manifests.tables.factorize import Codes, Mask, factorize, factorize_sorted, integer_column
 
 
 @dataclass(frozen=True)
-class Rows:
+class ClipRows:
     """Rows of a table, sorted by (part, video, frame, face, path).
 
     Attributes:
-        at: int64 [rows], where each stands in the table.
-        clip: int64 [rows], the clip it was cut from, numbered in the order of the rows.
-        label: int64 [rows], its label's place in LABELS.
-        family: int64 [rows], its family.
-        frame, face: int64 [rows], -1 where the table does not know.
+        index: int64 [rows], index of the row in the table.
+        clip: int64 [rows], clip of the row, numbered in the order of the rows.
+        label: int64 [rows], index of the label in LABELS.
+        family: int64 [rows], family of the row.
+        frame, face: int64 [rows], -1 if unknown.
     """
 
-    at: Codes
+    index: Codes
     clip: Codes
     label: Codes
     family: Codes
     frame: Codes
     face: Codes
 
-    def where(self, kept: Mask | Codes) -> "Rows":
-        """Some of the rows: those marked True, or those with these numbers."""
-        return Rows(*(getattr(self, field.name)[kept] for field in fields(self)))
+    def select(self, rows: Mask | Codes) -> "ClipRows":
+        """Return a subset of the rows, given as a mask or as positions."""
+        return ClipRows(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def gather(table: pa.Table, label: Codes) -> Rows:
+def sort_by_clip(table: pa.Table, label: Codes) -> ClipRows:
     """Sort the rows of a table by clip, frame and face.
 
-    A name that stands for clips of both labels is two clips. Rows of one name without a
+    A name used by clips of both labels counts as two clips. Rows with the same name and no
     frame are several crops of one clip.
 
     Args:
-        table: with the column video; part, frame, face and path where they are known.
-        label: int64 [rows], each row's label as its place in LABELS.
+        table: with the column video; part, frame, face and path are used if present.
+        label: int64 [rows], index in LABELS of each row's label.
     """
-    (clip,), videos = encode_sorted(table["video"])
+    (clip,), videos = factorize_sorted(table["video"])
     if "part" in table.column_names:
-        (part,), _ = encode_sorted(table["part"])
+        (part,), _ = factorize_sorted(table["part"])
         clip = part * len(videos) + clip
     clip = clip * len(LABELS) + label
-    (family,), _ = encode(families.of(table))
-    frame, face = numbers(table, "frame"), numbers(table, "face")
-    rows = Rows(np.arange(len(clip)), clip, label, family, frame, face)
-    rows = rows.where(_order(table, rows))
-    return replace(rows, clip=_runs(rows.clip), family=_in_turn(rows.family))
+    (family,), _ = factorize(families.family_column(table))
+    frame, face = integer_column(table, "frame"), integer_column(table, "face")
+    rows = ClipRows(np.arange(len(clip)), clip, label, family, frame, face)
+    rows = rows.select(_sort_order(table, rows))
+    return replace(rows, clip=_number_runs(rows.clip), family=_number_by_first_row(rows.family))
 
 
-def _order(table: pa.Table, rows: Rows) -> Codes:
-    """The numbers of the rows as they are sorted; a further key counts only among equals."""
+def _sort_order(table: pa.Table, rows: ClipRows) -> Codes:
+    """Return the positions of the rows in sorted order, int64 [rows].
+
+    A further key is added only while rows are tied, because most tables need only the clip.
+    """
     order = np.argsort(rows.clip)
     keys = [rows.clip]
     for further in (rows.frame, rows.face, None):
@@ -66,49 +69,55 @@ def _order(table: pa.Table, rows: Rows) -> Codes:
             tied &= key[order[1:]] == key[order[:-1]]
         if not tied.any():
             break
-        keys.insert(0, _paths(table) if further is None else further)
+        # The path is factorized only if frame and face leave ties; lexsort's last key is primary.
+        keys.insert(0, _path_codes(table) if further is None else further)
         order = np.lexsort(keys)
     return order
 
 
-def _paths(table: pa.Table) -> Codes:
+def _path_codes(table: pa.Table) -> Codes:
     if "path" not in table.column_names:
         return np.zeros(table.num_rows, np.int64)
-    (path,), _ = encode_sorted(table["path"])
+    (path,), _ = factorize_sorted(table["path"])
     return path
 
 
-def _runs(sorted_codes: Codes) -> Codes:
-    """Codes that stand together, numbered anew from zero on, int64 [rows]."""
-    return np.cumsum(np.diff(sorted_codes, prepend=sorted_codes[:1]) != 0)
+def _number_runs(codes: Codes) -> Codes:
+    """Renumber runs of equal codes from zero, int64 [rows]."""
+    return np.cumsum(np.diff(codes, prepend=codes[:1]) != 0)
 
 
-def _in_turn(codes: Codes) -> Codes:
-    """Dense codes numbered anew by the first row each stands in, int64 [rows]."""
-    first = np.full(int(codes.max(initial=-1)) + 1, len(codes))
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    turn = np.empty(len(first), np.int64)
-    turn[np.argsort(first)] = np.arange(len(first))
-    return turn[codes]
+def _number_by_first_row(codes: Codes) -> Codes:
+    """Renumber dense codes in the order of their first rows, int64 [rows]."""
+    first_row = np.full(int(codes.max(initial=-1)) + 1, len(codes))
+    first_row[codes[::-1]] = np.arange(len(codes))[::-1]  # of several rows the first is kept
+    number = np.empty(len(first_row), np.int64)
+    number[np.argsort(first_row)] = np.arange(len(first_row))
+    return number[codes]
 
 
-def thin(clip: Codes, frame: Codes, most: int) -> Mask:
-    """Keep at most `most` frames of each clip, evenly spread, with all their faces.
+def sample_frames(clip: Codes, frame: Codes, max_frames: int) -> Mask:
+    """Select at most `max_frames` evenly spaced frames of each clip, with all their faces.
 
-    Rows that know no frame count as one frame each.
+    A row without a frame counts as a frame of its own.
 
     Args:
         clip, frame: int64 [rows], sorted by (clip, frame).
 
     Returns:
-        bool [rows], whether a row is kept.
+        bool [rows], whether a row is selected.
     """
-    first = np.ones(len(clip), bool)
-    first[1:] = (clip[1:] != clip[:-1]) | (frame[1:] != frame[:-1]) | (frame[1:] < 0)
-    owner = clip[first]
-    place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    have = np.bincount(owner)[owner]
-    wanted = np.minimum(most, have)
-    before, after = ((2 * at * wanted + have) // (2 * have) for at in (place, place + 1))
-    thinned: Mask = (after > before)[np.cumsum(first) - 1]
-    return thinned
+    # Mark the first row of each frame; `clip_of_frame` has one entry per frame.
+    is_first = np.ones(len(clip), bool)
+    is_first[1:] = (clip[1:] != clip[:-1]) | (frame[1:] != frame[:-1]) | (frame[1:] < 0)
+    clip_of_frame = clip[is_first]
+    position = np.arange(len(clip_of_frame)) - np.searchsorted(clip_of_frame, clip_of_frame)
+    available = np.bincount(clip_of_frame)[clip_of_frame]
+    wanted = np.minimum(max_frames, available)
+
+    # Select a frame where round(position * wanted / available) increases.
+    before, after = (
+        (2 * at * wanted + available) // (2 * available) for at in (position, position + 1)
+    )
+    selected: Mask = (after > before)[np.cumsum(is_first) - 1]
+    return selected

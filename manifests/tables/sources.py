@@ -1,4 +1,4 @@
-"""Which table a path means: a faces folder's own, or a bare one."""
+"""Source of a command's rows: a faces folder or a bare table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,36 +7,36 @@ from typing import Self
 import pyarrow as pa
 
 from manifests.errors import TableError
-from manifests.schema import CLIP_LOG
-from manifests.tables.external import read_bare
+from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.tables.external import read_bare_table
 from manifests.tables.parquet import read_manifest, read_table
 
 
 @dataclass(frozen=True)
-class Faces:
-    """What the commands on tables call FACES: a faces folder, or a bare table.
+class TableSource:
+    """The FACES argument of the table commands: a faces folder or a bare table.
 
-    Which of the two is looked at once: a folder that goes away under the run must not make
-    the command write its table elsewhere.
+    The path's type is checked only once. If the folder is removed during the run, the command
+    must not write its table to the current folder as it does for a bare table.
     """
 
     path: Path
     is_folder: bool
 
     @classmethod
-    def at(cls, path: Path) -> Self:
-        """What lies at a path; a path where nothing lies fails when its rows are read."""
+    def from_path(cls, path: Path) -> Self:
+        """Check whether the path is a folder; a missing path fails in `read`."""
         return cls(path, path.is_dir())
 
-    def rows(self, name: str, made_by: str) -> pa.Table:
-        """The rows of the folder's table `name`, or of the bare table.
+    def read(self, name: str, made_by: str) -> pa.Table:
+        """Read the table `name` of the folder, or the bare table.
 
         Args:
             name: a file name, such as `manifest.parquet`.
-            made_by: the command that writes it, for the message where it is missing.
+            made_by: the dfdc-prep command that writes it, for error messages.
 
         Raises:
-            TableError: there is no such table, or it is wrong.
+            TableError: the table is missing or invalid.
         """
         if self.is_folder:
             return read_manifest(self.path / name, f"dfdc-prep {made_by}")
@@ -45,13 +45,13 @@ class Faces:
                 f"expected a faces folder or a table at {self.path}, found nothing; "
                 f"run dfdc-prep {made_by} first, or give a CSV"
             )
-        return read_bare(self.path)
+        return read_bare_table(self.path)
 
-    def clip_log(self) -> pa.Table | None:
-        """The clip log of a faces folder; None where there is none."""
+    def read_clip_log(self) -> pa.Table | None:
+        """Read the clip log of a faces folder; None if there is none."""
         log = self.path / "clips.parquet"
-        return read_table(log, CLIP_LOG, "dfdc-prep extract") if log.is_file() else None
+        return read_table(log, CLIP_LOG_SCHEMA, "dfdc-prep extract") if log.is_file() else None
 
-    def output(self, name: str) -> Path:
-        """Where a command writes its table `name`: into the folder, or here for a bare table."""
+    def output_path(self, name: str) -> Path:
+        """Return where to write the table `name`: in the folder, or here for a bare table."""
         return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")

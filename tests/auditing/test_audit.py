@@ -3,12 +3,12 @@ import pytest
 
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
-from manifests.splitting.split import SplitPlan, assign, with_split
+from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
 from tests.bare_tables import mixture_table
 
 
 def leaky_table() -> pa.Table:
-    """Family o stands in both splits, with two of the three test crops; p does not."""
+    """Family o is in both splits, with two of the three test crops; p is in one."""
     return pa.table(
         {
             "video": ["o", "f", "g", "p"],
@@ -27,8 +27,10 @@ def test_shared_families_and_files_are_counted() -> None:
     assert family.touched == {"REAL": 0, "FAKE": 2}
     assert family.rows == {"REAL": 1, "FAKE": 2}
     assert (file.shared, file.touched) == (1, {"REAL": 1, "FAKE": 0})
-    assert found.torn == {"videos": (0, 4), "families": (1, 2)}
-    assert [(kin.name, kin.rows) for kin in found.worst] == [("o", {"train": 1, "test": 2})]
+    assert found.crossing == {"videos": (0, 4), "families": (1, 2)}
+    assert [(family.name, family.rows) for family in found.worst] == [
+        ("o", {"train": 1, "test": 2})
+    ]
     assert found.leaking
     assert "66.7 % (0.0 % of REAL, 100.0 % of FAKE)" in found.text()
 
@@ -38,21 +40,21 @@ def test_a_family_column_cannot_hide_a_leak() -> None:
     assert audit(table).families[0].shared == 1
 
 
-def test_a_split_by_family_is_clean_and_the_papers_is_not() -> None:
+def test_split_by_family_is_clean_and_the_papers_split_leaks() -> None:
     table = mixture_table([(1, 3)] * 60)
     for group_by, leaking in (("original", False), ("none", True)):
         plan = SplitPlan.parse("56/24/20", group_by)
-        assert audit(with_split(table, assign(table, plan))).leaking == leaking
+        assert audit(add_split_column(table, assign_splits(table, plan))).leaking == leaking
 
 
-def test_what_was_not_compared_is_said() -> None:
+def test_report_names_what_was_not_compared() -> None:
     text = audit(leaky_table().drop_columns(["sha256"])).text()
     assert "files: not compared" in text
-    assert "near-identical images: not compared, no images at hand" in text
+    assert "near-identical images: not compared, no images available" in text
 
 
 @pytest.mark.parametrize("split", [["train"] * 4, ["train", "test", None, "test"]])
-def test_a_split_that_is_none(split: list[str | None]) -> None:
+def test_missing_or_incomplete_split_column_is_rejected(split: list[str | None]) -> None:
     table = leaky_table().drop_columns(["split"])
     with pytest.raises(TableError, match="expected a column split"):
         audit(table)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from manifests.balancing.balance import Balance, BalanceOptions, Strategy, balance
 from manifests.errors import NotEnoughRows, TableError
-from manifests.tables.external import read_bare
+from manifests.tables.external import read_bare_table
 from tests.bare_tables import Mixture, mixture_table, mixtures
 
 
@@ -20,7 +20,7 @@ def per_label(found: Balance) -> dict[str, int]:
 
 @pytest.mark.parametrize("strategy", ["random", "spread"])
 def test_real_table(real_csv: Path, strategy: Strategy) -> None:
-    table = read_bare(real_csv)
+    table = read_bare_table(real_csv)
     found = balance(table, BalanceOptions(strategy=strategy))
     assert per_label(found) == {"REAL": 16_000, "FAKE": 16_000}
     assert (found.originals == 16_000) == (strategy == "spread")
@@ -29,7 +29,7 @@ def test_real_table(real_csv: Path, strategy: Strategy) -> None:
 
 
 def test_random_is_pandas_sample_of_the_sorted_clips(real_csv: Path) -> None:
-    found = balance(read_bare(real_csv), BalanceOptions())
+    found = balance(read_bare_table(real_csv), BalanceOptions())
     frame = pd.read_csv(real_csv).sort_values("videoname")
     drawn = pd.concat(
         frame[frame.label == label].sample(16_000, random_state=42) for label in ("REAL", "FAKE")
@@ -54,7 +54,7 @@ def test_any_mixture_is_balanced_with_whole_clips(
 
 
 def _sums(table: pa.Table, label: str) -> set[int]:
-    """Every number of crops that whole clips of a label can make."""
+    """Every number of crops that whole clips of a label can have."""
     sums = {0}
     for rows in Counter(_clips(table, label)).values():
         sums |= {rows + one for one in sums}
@@ -73,7 +73,7 @@ def test_frames_per_clip_are_evenly_spread() -> None:
     assert sorted(set(found.table["frame"].to_pylist())) == [1, 4, 7]
 
 
-def test_too_few_is_said_or_refused() -> None:
+def test_too_few_rows_are_reported_or_rejected() -> None:
     table = mixture_table([(1, 3)] * 5)
     found = balance(table, BalanceOptions())
     assert found.per_class == 5
@@ -82,7 +82,7 @@ def test_too_few_is_said_or_refused() -> None:
         balance(table, BalanceOptions(per_class=6))
 
 
-def test_what_whole_clips_cannot_make_is_said() -> None:
+def test_shortfall_of_whole_clips_is_reported() -> None:
     found = balance(mixture_table([(10, 10)] * 3, frames=10), BalanceOptions(per_class=25))
     assert found.per_class == 20
     assert "no more than 20 of the 25" in found.text()
@@ -94,7 +94,7 @@ def test_one_class_only(mixture: Mixture) -> None:
         balance(mixture_table(mixture), BalanceOptions())
 
 
-def test_pairs_are_whole_and_of_one_fake_a_family() -> None:
+def test_pairs_are_complete_and_use_one_fake_per_family() -> None:
     table = mixture_table([(4, 12), (4, 4), (4, 0), (0, 4)], frames=4)
     found = balance(table, BalanceOptions(strategy="pairs")).table.to_pandas()
     assert Counter(found.label) == {"REAL": 8, "FAKE": 8}
@@ -103,7 +103,7 @@ def test_pairs_are_whole_and_of_one_fake_a_family() -> None:
     assert found[found.label == "FAKE"].groupby("family").video.nunique().tolist() == [1, 1]
 
 
-def test_pairs_are_of_one_fake_though_two_would_give_more() -> None:
+def test_pairs_use_one_fake_even_if_two_would_give_more() -> None:
     table = mixture_table([(4, 4)], frames=2)
     frames = pa.array([0, 1, 2, 3, 0, 1, 2, 3], pa.int32())
     table = table.set_column(table.column_names.index("frame"), "frame", frames)
@@ -122,6 +122,6 @@ def test_pairs_must_have_the_same_box() -> None:
     assert found.table["frame"].to_pylist() == [0, 0]
 
 
-def test_no_pairs_is_a_sentence() -> None:
+def test_no_pairs_is_an_error() -> None:
     with pytest.raises(TableError, match="same frame and box of an original and its fake"):
         balance(mixture_table([(1, 0), (0, 1)]), BalanceOptions(strategy="pairs"))

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or as they were, whatever a killed run left beside them."""
+"""Atomic files and folders: unchanged after an error, and leftovers of killed runs removed."""
 
 import os
 from pathlib import Path
@@ -6,86 +6,86 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import OutputError
-from manifests.io.atomic import whole_file, whole_folder
+from manifests.io.atomic import atomic_file, atomic_folder
 from manifests.io.locks import lock
 
-HALF = ".table.csv.half.csv"
+TEMPORARY = ".table.csv.half.csv"
 
 
-def test_the_second_run_names_the_first_and_disturbs_nothing(tmp_path: Path) -> None:
+def test_a_concurrent_run_fails_and_names_the_first(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    with whole_file(table) as half:
-        half.write_text("first")
+    with atomic_file(table) as temporary:
+        temporary.write_text("first")
         with (
             pytest.raises(OutputError, match=f"found process {os.getpid()} on"),
-            whole_file(table),
+            atomic_file(table),
         ):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
     assert table.read_text() == "first"
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / HALF).write_text("longer than what comes")
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
+    (tmp_path / TEMPORARY).write_text("longer than the new text")
     (tmp_path / ".table.csv.lock").write_text("process 1 on nowhere")
-    with whole_file(tmp_path / "table.csv") as half:
-        half.write_text("new")
+    with atomic_file(tmp_path / "table.csv") as temporary:
+        temporary.write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
     assert (tmp_path / "table.csv").read_text() == "new"
 
 
-def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_error_leaves_the_file_unchanged(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("old")
     with (
         pytest.raises(UnicodeEncodeError),
-        whole_file(tmp_path / "table.csv") as half,
-        open(half, "w", encoding="ascii", buffering=1) as file,
+        atomic_file(tmp_path / "table.csv") as temporary,
+        open(temporary, "w", encoding="ascii", buffering=1) as file,
     ):
         file.writelines(("new\n", "é"))
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
     assert (tmp_path / "table.csv").read_text() == "old"
 
 
-def test_a_link_laid_in_its_place_is_not_followed(tmp_path: Path) -> None:
-    dear = tmp_path / "dear.txt"
-    dear.write_text("mine")
-    (tmp_path / HALF).symlink_to(dear)
-    with whole_file(tmp_path / "table.csv") as half:
-        half.write_text("new")
-    assert dear.read_text() == "mine"
+def test_a_link_at_the_temporary_path_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("mine")
+    (tmp_path / TEMPORARY).symlink_to(other)
+    with atomic_file(tmp_path / "table.csv") as temporary:
+        temporary.write_text("new")
+    assert other.read_text() == "mine"
     assert not (tmp_path / "table.csv").is_symlink()
 
 
 def test_the_second_run_on_a_folder_names_the_first(tmp_path: Path) -> None:
     with (
-        whole_folder(tmp_path / "out"),
+        atomic_folder(tmp_path / "out"),
         pytest.raises(OutputError, match=f"found process {os.getpid()} on"),
-        whole_folder(tmp_path / "out"),
+        atomic_folder(tmp_path / "out"),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_what_was_there_returns_after_a_kill_between_the_two_renames(tmp_path: Path) -> None:
+def test_the_old_folder_is_restored_after_a_kill_between_the_two_renames(tmp_path: Path) -> None:
     (tmp_path / ".out.old").mkdir()
-    (tmp_path / ".out.old" / "dear.txt").touch()
-    with pytest.raises(ValueError, match="fails"), whole_folder(tmp_path / "out"):
+    (tmp_path / ".out.old" / "other.txt").touch()
+    with pytest.raises(ValueError, match="fails"), atomic_folder(tmp_path / "out"):
         raise ValueError("fails")
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "dear.txt"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "other.txt"]
 
 
-def test_what_killed_runs_left_of_a_folder_is_cleared(tmp_path: Path) -> None:
-    for left in (".out.old", ".out.partial"):
-        (tmp_path / left).mkdir()
-        (tmp_path / left / "half.txt").touch()
+def test_leftover_folders_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    for leftover in (".out.old", ".out.partial"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "half.txt").touch()
     (tmp_path / ".out.lock").write_text("process 1 on nowhere")
     (tmp_path / "out").mkdir()
-    with whole_folder(tmp_path / "out") as folder:
+    with atomic_folder(tmp_path / "out") as folder:
         (folder / "new.txt").touch()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["new.txt", "out"]
 
 
-def test_a_lock_that_somebody_removed_does_not_take_another_with_it(tmp_path: Path) -> None:
+def test_releasing_a_deleted_lock_keeps_the_lock_of_another_run(tmp_path: Path) -> None:
     path = tmp_path / ".out.lock"
     first = lock(path, tmp_path)
     first.__enter__()
@@ -98,16 +98,16 @@ def test_a_lock_that_somebody_removed_does_not_take_another_with_it(tmp_path: Pa
     assert not path.exists()
 
 
-def test_an_interrupt_that_falls_into_the_end_leaves_no_lock(
+def test_an_interrupt_during_release_leaves_no_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = os.path.samestat
-    struck = iter([KeyboardInterrupt])
+    samestat = os.path.samestat
+    interrupts = iter([KeyboardInterrupt])
 
-    def interrupted(*found: os.stat_result) -> bool:
-        for error in struck:
+    def interrupted(*stats: os.stat_result) -> bool:
+        for error in interrupts:
             raise error
-        return looked(*found)
+        return samestat(*stats)
 
     with pytest.raises(KeyboardInterrupt), lock(tmp_path / ".out.lock", tmp_path):
         monkeypatch.setattr(os.path, "samestat", interrupted)

@@ -119,8 +119,8 @@ def test_a_limit_that_is_too_low_is_an_error_message(kind: int, limit: int, said
 )
 def test_out_of_memory_is_an_error_message(ask: str) -> None:
     script = f"""
-from manifests.cli.error_handling import one_sentence
-with one_sentence():
+from manifests.cli.error_handling import reporting_errors
+with reporting_errors():
     {ask}
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -133,9 +133,9 @@ with one_sentence():
 def test_an_interrupt_ends_a_command_wherever_it_falls(where: str) -> None:
     interrupted = f"""
 import gc, signal, sys, time
-from manifests.cli.error_handling import one_sentence
+from manifests.cli.error_handling import reporting_errors
 def callback(*_): signal.raise_signal(signal.SIGTERM)
-with one_sentence():
+with reporting_errors():
     if "{where}" == "callback":
         gc.callbacks.append(callback)
         gc.collect(0)

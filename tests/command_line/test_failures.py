@@ -1,4 +1,4 @@
-"""Every error of the tree, raised through the command line: a sentence and its exit code."""
+"""Every error class, raised through the command line: one line on stderr and an exit code."""
 
 import os
 import resource
@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
-from manifests.cli.error_handling import LONGEST
-from manifests.schema import CLIP_LOG
+from manifests.cli.error_handling import MAX_MESSAGE_CHARS
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces
 from tests.processes import workers_of
@@ -33,14 +33,14 @@ def call(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def failed(done: Result, kind: type[errors.DfdcPrepError], said: str) -> None:
-    """Exit code 1, one sentence, and behind it an error of exactly this class."""
+def failed(done: Result, kind: type[errors.DfdcPrepError], message: str) -> None:
+    """Check for exit code 1, one line on stderr, and an error of exactly this class."""
     assert done.exit_code == 1, done.output
     assert done.exception is not None
     assert type(done.exception.__context__) is kind
     assert done.stderr.startswith("error: expected ")
     assert done.stderr.count("\n") == 1
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def faces(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(real_clips: Path, tmp_path: Path) -> Path:
-    """A part of one clip."""
+    """A source folder with one part of one clip."""
     part = tmp_path / "dfdc" / "part_a"
     part.mkdir(parents=True)
     (part / "metadata.json").write_text('{"004.mp4": {"label": "REAL"}}')
@@ -85,8 +85,8 @@ def test_source_error(source: Path, extract: Callable[..., Result]) -> None:
 def test_source_unreachable(source: Path, extract: Callable[..., Result]) -> None:
     clip = source / "part_a" / "004.mp4"
     clip.unlink()
-    clip.symlink_to("/proc/self/mem")  # opens, but every read fails with EIO
-    failed(extract(), errors.SourceUnreachable, "004.mp4")
+    clip.symlink_to("/proc/self/mem")  # can be opened; reading fails with EIO
+    failed(extract(), errors.SourceUnreachable, "Input/output error")
 
 
 def test_output_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
@@ -110,7 +110,7 @@ def test_clip_error_is_the_clips_own_row(
     done = extract()
     assert done.exit_code == 3
     assert "1 clips failed" in done.stderr
-    (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG, "").to_pylist()
+    (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pylist()
     assert (row["status"], row["error"][:8]) == ("unreadable", "expected")
 
 
@@ -120,12 +120,12 @@ def test_shard_error(faces: Path, tmp_path: Path) -> None:
 
 
 @contextmanager
-def plague() -> Iterator[None]:
-    """Kill every worker as it is born."""
-    over = threading.Event()
+def killing_workers() -> Iterator[None]:
+    """Kill every worker process as soon as it starts."""
+    stop = threading.Event()
 
     def kill() -> None:
-        while not over.wait(0.005):
+        while not stop.wait(0.005):
             for worker in workers_of():
                 with suppress(psutil.Error):
                     worker.kill()
@@ -135,12 +135,12 @@ def plague() -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
 def test_workers_error(extract: Callable[..., Result]) -> None:
-    with plague():
+    with killing_workers():
         done = extract()
     failed(done, errors.WorkersError, "fewer --workers")
     assert extract().exit_code == 0
@@ -153,28 +153,28 @@ def test_training_error(tmp_path: Path) -> None:
     failed(done, TrainingError, "run dfdc-prep shard")
 
 
-def test_no_error_of_the_tree_is_without_its_test() -> None:
-    def below(kind: type[Exception]) -> set[type[Exception]]:
-        return {kind}.union(*(below(each) for each in kind.__subclasses__()))
+def test_every_error_class_has_a_test() -> None:
+    def subclasses(kind: type[Exception]) -> set[type[Exception]]:
+        return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
 
     named = {getattr(errors, name) for name in errors.__all__} | {TrainingError}
-    assert below(errors.DfdcPrepError) == named
+    assert subclasses(errors.DfdcPrepError) == named
     tests = {name.removeprefix("test_").replace("_", "") for name in globals()}
     for kind in named - {errors.DfdcPrepError}:
         assert any(name.startswith(kind.__name__.lower()) for name in tests), kind
 
 
-def test_whatever_a_name_holds_a_message_is_one_sober_line(tmp_path: Path) -> None:
+def test_a_message_is_one_short_printable_line(tmp_path: Path) -> None:
     label = "\x1b[31mred\n" + "x" * 1_000_000
     pq.write_table(pa.table({"video": ["a.mp4"], "label": [label]}), tmp_path / "bare.parquet")
     done = call("summary", tmp_path / "bare.parquet")
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1
-    assert len(done.stderr) < LONGEST + 20
+    assert len(done.stderr) < MAX_MESSAGE_CHARS + 20
     assert "\x1b" not in done.stderr
 
 
-def test_a_column_twice_and_nesting_without_end(faces: Path, tmp_path: Path) -> None:
+def test_a_duplicate_column_and_deeply_nested_json(faces: Path, tmp_path: Path) -> None:
     table = pq.read_table(faces / "balanced.parquet")
     pq.write_table(table.append_column("video", table["video"]), faces / "balanced.parquet")
     assert call("split", faces).stderr.count("\n") == 1
@@ -184,7 +184,7 @@ def test_a_column_twice_and_nesting_without_end(faces: Path, tmp_path: Path) -> 
     assert "found something else" in done.stderr
 
 
-def test_a_pipe_for_a_crop_is_no_crop(faces: Path, tmp_path: Path) -> None:
+def test_a_named_pipe_is_not_a_crop(faces: Path, tmp_path: Path) -> None:
     crop = next(faces.rglob("*.png"))
     crop.unlink()
     os.mkfifo(crop)
@@ -193,14 +193,14 @@ def test_a_pipe_for_a_crop_is_no_crop(faces: Path, tmp_path: Path) -> None:
     assert done.exit_code == 3
 
 
-def test_an_image_whose_name_is_no_text(faces: Path, tmp_path: Path) -> None:
+def test_an_image_name_that_is_not_utf8(faces: Path, tmp_path: Path) -> None:
     open(os.fsencode(faces / "crops") + b"/\xff.png", "wb").close()
     words = ("import", faces / "crops", faces / "balanced.parquet", tmp_path / "again")
     failed(call(*words), errors.SourceError, "rename it")
 
 
 @pytest.mark.parametrize("left", [".run.json.123", ".manifest.parquet.abc"])
-def test_a_run_killed_as_it_wrote_goes_on(
+def test_a_run_killed_while_writing_can_continue(
     tmp_path: Path, extract: Callable[..., Result], left: str
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -209,18 +209,18 @@ def test_a_run_killed_as_it_wrote_goes_on(
     assert not (tmp_path / "out" / left).exists()
 
 
-def test_a_journal_that_somebody_altered(tmp_path: Path, extract: Callable[..., Result]) -> None:
+def test_an_altered_journal(tmp_path: Path, extract: Callable[..., Result]) -> None:
     assert extract().exit_code == 0
     journal = tmp_path / "out" / "journal.jsonl"
     whole = journal.read_text()
-    for said, altered in ('"status":"ok"', '"status":7'), ('"label":"REAL"', '"label":["REAL"]'):
-        assert said in whole
-        journal.write_text(whole.replace(said, altered, 1))
+    for written, altered in ('"status":"ok"', '"status":7'), ('"label":"REAL"', '"label":["REAL"]'):
+        assert written in whole
+        journal.write_text(whole.replace(written, altered, 1))
         failed(extract(), errors.OutputError, "remove the line")
 
 
 @pytest.mark.parametrize("column", [pa.array([["a"]]), pa.array([b"\xff"]), pa.array([{"a": 1}])])
-def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
+def test_a_column_that_is_not_text(tmp_path: Path, column: pa.Array) -> None:
     if column.type == pa.binary():
         column = column.cast(pa.string(), safe=False)
     for name in ("video", "label"):
@@ -229,7 +229,7 @@ def test_a_column_that_is_no_text(tmp_path: Path, column: pa.Array) -> None:
         failed(call("summary", tmp_path / "bare.parquet"), errors.TableError, "expected")
 
 
-def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> None:
+def test_too_low_a_memory_limit_is_reported(faces: Path) -> None:
     words = [sys.executable, "-m", "cli", "split", str(faces)]
     limit = partial(resource.setrlimit, resource.RLIMIT_DATA, (340 << 20, 340 << 20))
     done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, cwd=ROOT)
@@ -238,9 +238,7 @@ def test_too_little_memory_to_load_libraries_is_said_at_once(faces: Path) -> Non
     assert done.stderr.count("\n") == 1
 
 
-def test_an_audit_of_shards_that_hold_less_than_their_manifest_says(
-    faces: Path, tmp_path: Path
-) -> None:
+def test_auditing_shards_that_differ_from_their_manifest(faces: Path, tmp_path: Path) -> None:
     assert call("shard", faces, tmp_path / "shards").exit_code == 0
     manifest = tmp_path / "shards" / "manifest.parquet"
     whole = pq.read_table(manifest)

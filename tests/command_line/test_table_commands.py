@@ -1,4 +1,4 @@
-"""The commands of the tables, as a user runs them."""
+"""The table commands, run through the command line."""
 
 import importlib
 import json
@@ -23,7 +23,7 @@ def test_the_real_csv_from_balance_to_audit(real_csv: Path, tmp_path: Path) -> N
     balanced, split = tmp_path / "balanced.csv", tmp_path / "split.csv"
     assert "16,000 FAKE crops" in call("balance", real_csv, "--out", balanced).output
     output = call("split", balanced, "--out", split).output
-    assert "test: 3,200 REAL, 3,200 FAKE\nno family stands in two splits" in output
+    assert "test: 3,200 REAL, 3,200 FAKE\nno family is in two splits" in output
     assert call("audit", split).exit_code == 0
     call("split", balanced, "--group-by", "none", "--out", split)
     leaking = call("audit", split, "--json")
@@ -42,7 +42,9 @@ def test_a_faces_folder_from_balance_to_audit(tmp_path: Path) -> None:
     assert "no families shared\nno files shared\nno near-identical images shared" in found.output
 
 
-def test_bare_tables_are_written_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_bare_tables_are_written_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     table = write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\nc,REAL,\nd,FAKE,c\n")
     call("balance", table)
@@ -53,28 +55,28 @@ def test_bare_tables_are_written_here(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("command", "table", "decides"),
+    ("command", "table", "function"),
     [
         ("balance", "manifest.parquet", "manifests.balancing.balance.balance"),
-        ("split", "balanced.parquet", "manifests.splitting.split.assign"),
+        ("split", "balanced.parquet", "manifests.splitting.split.assign_splits"),
     ],
 )
-def test_a_folder_removed_under_the_run_gets_no_table_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, table: str, decides: str
+def test_a_folder_removed_during_the_run_gets_no_table_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, table: str, function: str
 ) -> None:
     faces = make_faces(tmp_path / "faces")
     (faces / "balanced.parquet").rename(faces / table)
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    module, _, name = decides.rpartition(".")
-    decide = getattr(importlib.import_module(module), name)
+    module, _, name = function.rpartition(".")
+    original = getattr(importlib.import_module(module), name)
 
-    def removed_meanwhile(*values: object) -> object:
+    def remove_folder_first(*values: object) -> object:
         shutil.rmtree(faces)
-        return decide(*values)
+        return original(*values)
 
-    monkeypatch.setattr(decides, removed_meanwhile)
+    monkeypatch.setattr(function, remove_folder_first)
     found = CliRunner().invoke(main, [command, str(faces)])
     assert found.exit_code == 1
     assert found.stderr.startswith("error: the system refused")
@@ -83,7 +85,7 @@ def test_a_folder_removed_under_the_run_gets_no_table_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "message"),
     [
         (["summary", "absent"], "found nothing; run dfdc-prep extract first, or give a CSV"),
         (["balance", "."], "run dfdc-prep extract first"),
@@ -94,8 +96,8 @@ def test_a_folder_removed_under_the_run_gets_no_table_elsewhere(
         (["balance", "table.csv", "--out", "absent/x.csv"], "the system refused"),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], sentence: str
+def test_a_user_error_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, "videoname,label,original\na,REAL,\nb,FAKE,a\n")
@@ -103,7 +105,7 @@ def test_a_mistake_is_one_sentence(
     assert found.exit_code == 1
     assert found.stderr.startswith("error: ")
     assert found.stderr.count("\n") == 1
-    assert sentence in found.stderr
+    assert message in found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
@@ -116,7 +118,7 @@ def test_a_mistake_is_one_sentence(
         ("balanced", "camera", ["shard", "--group-by", "camera", "--split", "50/50"]),
     ],
 )
-def test_a_column_of_structs_is_one_sentence(
+def test_a_column_of_structs_is_reported_in_one_line(
     tmp_path: Path, name: str, column: str, words: list[str]
 ) -> None:
     faces = _faces(tmp_path, name, {column: {"a": 1}})
@@ -127,12 +129,12 @@ def test_a_column_of_structs_is_one_sentence(
     assert "found struct<a: int64>" in found.stderr
 
 
-def test_a_column_of_numbers_is_one_of_names(tmp_path: Path) -> None:
+def test_group_by_a_numeric_column(tmp_path: Path) -> None:
     faces = _faces(tmp_path, "balanced", {"camera": 7})
     assert "train: 4 REAL (+2), 4 FAKE (+2)" in call("split", faces, "--group-by", "camera").output
 
 
-def test_a_column_twice_is_one_sentence(tmp_path: Path) -> None:
+def test_a_duplicate_column_is_reported_in_one_line(tmp_path: Path) -> None:
     faces = _faces(tmp_path, "balanced", {"split": "train"}, {"split": "test"})
     found = CliRunner().invoke(main, ["split", str(faces)])
     assert found.exit_code == 1
@@ -154,9 +156,7 @@ def test_a_column_twice_is_one_sentence(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["w", "crop_size", "original_height"])
-def test_sizes_that_are_none(
-    tmp_path: Path, column: pa.Array, found: str | None, name: str
-) -> None:
+def test_invalid_sizes(tmp_path: Path, column: pa.Array, found: str | None, name: str) -> None:
     path = tmp_path / "table.parquet"
     table = pa.table({"video": ["a", "b"], "label": ["REAL", "FAKE"], "w": [7, 8], "h": [9, 9]})
     if name in table.column_names:
@@ -172,7 +172,7 @@ def test_sizes_that_are_none(
 
 
 @pytest.mark.parametrize("bare", [True, False])
-def test_text_that_is_none_is_one_sentence(tmp_path: Path, bare: bool) -> None:
+def test_invalid_utf8_is_reported_in_one_line(tmp_path: Path, bare: bool) -> None:
     faces = _faces(tmp_path, "balanced", {"camera": "x"})
     path = faces / "balanced.parquet"
     table = pq.read_table(path)
@@ -187,7 +187,7 @@ def test_text_that_is_none_is_one_sentence(tmp_path: Path, bare: bool) -> None:
 
 
 def _faces(folder: Path, name: str, *columns: dict[str, object]) -> Path:
-    """A faces folder whose table `name` has further columns, of one value each."""
+    """Make a faces folder whose table `name` has further columns, each with one value."""
     faces = make_faces(folder / "faces", families=4)
     table = pq.read_table(faces / "balanced.parquet")
     for column in columns:

@@ -22,7 +22,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.extraction.run_summary import Tally
-from manifests.schema import CLIP_LOG, MANIFEST
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.processes import workers_of
 
@@ -68,7 +68,7 @@ def test_every_real_clip_gives_its_face(
     faces = tmp_path / "faces"
     tally = run(real_clips, faces, frames=1)
     manifest = read_manifest(faces / "manifest.parquet").to_pandas()
-    log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
+    log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert (tally.faces, tally.failed) == (14, 0)
     assert list(log["status"]) == ["ok"] * 14
     assert sorted(manifest["video"]) == sorted(log["video"])
@@ -85,7 +85,7 @@ def test_rows_say_what_the_files_are(run: Extract, pair: Path, tmp_path: Path) -
     faces = tmp_path / "faces"
     run(pair, faces)
     table = read_manifest(faces / "manifest.parquet")
-    assert table.schema.names == MANIFEST.names
+    assert table.schema.names == MANIFEST_SCHEMA.names
     for row in table.to_pylist():
         encoded = (faces / row["path"]).read_bytes()
         assert hashlib.sha256(encoded).hexdigest() == row["sha256"]
@@ -189,7 +189,7 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     names = sorted(path.name for path in folder.iterdir())
     (folder / "metadata.json").write_text(json.dumps({n: {"label": "REAL"} for n in names}))
     tally = run(tmp_path / "dfdc", tmp_path / "faces", frames=10)
-    log = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG, "").to_pandas()
+    log = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     status = dict(zip(log["video"], log["status"], strict=True))
     assert sorted(status) == names
     assert status["corrupted.mp4"] == "truncated"
@@ -210,7 +210,7 @@ def test_a_clip_that_takes_too_long_costs_itself_alone(
     tally = extract(
         real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
     )
-    log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
+    log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert set(log["status"]) == {"timeout"}
     assert tally.failed == 2
     assert "--timeout" in log["error"][0]
@@ -252,7 +252,7 @@ def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_pat
     faces = tmp_path / "faces"
     with killer(2, after=4.0):  # a worker that dies as it loads dlib has no clip yet
         extract(real_clips, faces, CropOptions(frames=200), RunOptions(1, limit=1), "hog")
-    log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
+    log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert log["status"].tolist() == ["crashed"]
 
 

@@ -12,7 +12,7 @@ from skimage.data import astronaut
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
 from dfdc_prep.importing.run import import_crops
 from manifests.balancing.balance import BalanceOptions, balance
-from manifests.schema import CLIP_LOG
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.bare_tables import write
 
@@ -48,7 +48,7 @@ def run(kaggle: Path, out: str = "faces", **options: bool) -> tuple[dict[str, in
 
 
 def statuses(faces: Path) -> dict[str, tuple[str, str | None]]:
-    log = read_table(faces / "clips.parquet", CLIP_LOG, "import").to_pylist()
+    log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "import").to_pylist()
     return {row["video"]: (row["status"], row["error"]) for row in log}
 
 

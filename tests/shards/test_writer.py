@@ -18,7 +18,7 @@ from PIL import Image
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
 from dfdc_prep.shards.tfrecord import example, records
 from dfdc_prep.shards.writer import ShardOptions, write_shards
-from manifests.io.atomic import whole_folder
+from manifests.io.atomic import atomic_folder
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
@@ -200,7 +200,7 @@ from pathlib import Path
 from dfdc_prep.shards import writer
 from dfdc_prep.parallel.progress import RecordBar
 from manifests.splitting.split import SplitPlan
-from manifests.io.atomic import whole_folder
+from manifests.io.atomic import atomic_folder
 
 class Deadly(RecordBar):
     def add(self, size):
@@ -228,7 +228,7 @@ def test_a_killed_run_leaves_no_shards_and_the_next_one_the_same_bytes(
 
 
 def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "shards") as folder:
+    with atomic_folder(tmp_path / "shards") as folder:
         (folder / "mine").touch()
         with pytest.raises(OutputError, match=f"process {os.getpid()} on"):
             write_shards(faces, tmp_path / "shards", OPTIONS)

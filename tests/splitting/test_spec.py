@@ -36,6 +36,6 @@ def test_parse(text: str, names: tuple[str, ...], weights: list[float]) -> None:
         "../x=1/b=1",
     ],
 )
-def test_nonsense_is_a_sentence(text: str) -> None:
+def test_invalid_specification_is_rejected(text: str) -> None:
     with pytest.raises(TableError, match="expected"):
         SplitPlan.parse(text)

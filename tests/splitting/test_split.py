@@ -9,21 +9,21 @@ from sklearn.model_selection import train_test_split
 
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.errors import TableError
-from manifests.splitting.split import Assignment, SplitPlan, assign
-from manifests.tables.external import clean, read_bare
+from manifests.splitting.split import Assignment, SplitPlan, assign_splits
+from manifests.tables.external import normalize_table, read_bare_table
 from tests.bare_tables import Mixture, mixture_table, mixtures
 
 PAPER = SplitPlan.parse("56/24/20")
 
 
 def crossing(table: pa.Table, found: Assignment, column: str = "family") -> int:
-    """How many values of a column stand in two splits, counted by pandas."""
+    """Count with pandas the values of a column that are in two splits."""
     frame = pd.DataFrame({"key": table[column].to_pylist(), "split": found.names.to_pylist()})
     return int((frame.groupby("key").split.nunique() > 1).sum())
 
 
 def papers_rows(csv: Path) -> pd.DataFrame:
-    """The paper's 16,000 and 16,000 by pandas, in the order they were drawn."""
+    """Sample the paper's 16,000 rows of each label with pandas, in the order sampled."""
     frame = pd.read_csv(csv)
     drawn = [
         frame[frame.label == label].sample(16_000, random_state=42) for label in ("REAL", "FAKE")
@@ -32,7 +32,7 @@ def papers_rows(csv: Path) -> pd.DataFrame:
 
 
 def papers_split(frame: pd.DataFrame) -> pd.Series:
-    """The paper's split by scikit-learn."""
+    """Make the paper's split with scikit-learn."""
     rest, test = train_test_split(frame, test_size=0.2, random_state=42, stratify=frame.label)
     train, validation = train_test_split(rest, test_size=0.3, random_state=42, stratify=rest.label)
     split = pd.Series("", index=frame.index)
@@ -41,17 +41,17 @@ def papers_split(frame: pd.DataFrame) -> pd.Series:
 
 
 def test_real_table_splits_exactly_and_by_family(real_csv: Path) -> None:
-    table = balance(read_bare(real_csv), BalanceOptions()).table
-    found = assign(table, PAPER)
+    table = balance(read_bare_table(real_csv), BalanceOptions()).table
+    found = assign_splits(table, PAPER)
     assert found.placed.tolist() == [[8960, 8960], [3840, 3840], [3200, 3200]]
     assert crossing(table, found) == 0
     assert not found.leaking
 
 
-def test_none_is_scikit_learns_split_row_for_row_and_its_leak_is_measured(real_csv: Path) -> None:
+def test_group_by_none_equals_scikit_learns_split_and_reports_its_leak(real_csv: Path) -> None:
     frame = papers_rows(real_csv)
-    table = clean(pa.Table.from_pandas(frame, preserve_index=False), "the paper's rows")
-    found = assign(table, SplitPlan.parse("56/24/20", group_by="none"))
+    table = normalize_table(pa.Table.from_pandas(frame, preserve_index=False), "the paper's rows")
+    found = assign_splits(table, SplitPlan.parse("56/24/20", group_by="none"))
     split = papers_split(frame)
     assert found.names.to_pylist() == split.tolist()
 
@@ -65,9 +65,9 @@ def test_none_is_scikit_learns_split_row_for_row_and_its_leak_is_measured(real_c
     assert "--group-by original avoids it" in found.text()
 
 
-def test_none_of_balanced_rows_is_scikit_learns_split_too(real_csv: Path) -> None:
-    table = balance(read_bare(real_csv), BalanceOptions()).table
-    found = assign(table, SplitPlan.parse("56/24/20", group_by="none"))
+def test_group_by_none_of_balanced_rows_equals_scikit_learns_split(real_csv: Path) -> None:
+    table = balance(read_bare_table(real_csv), BalanceOptions()).table
+    found = assign_splits(table, SplitPlan.parse("56/24/20", group_by="none"))
     assert found.names.to_pylist() == papers_split(table.to_pandas()).tolist()
 
 
@@ -75,12 +75,12 @@ def test_none_of_balanced_rows_is_scikit_learns_split_too(real_csv: Path) -> Non
 @given(mixtures)
 def test_any_mixture(mixture: Mixture) -> None:
     table = mixture_table(mixture)
-    found = assign(table, PAPER)
+    found = assign_splits(table, PAPER)
     assert crossing(table, found) == 0
     assert found.placed.sum(axis=0).tolist() == np.sum(mixture, axis=0).tolist()
     assert found.shortfall.max() <= max(sum(family) for family in mixture)
     shuffled = np.random.RandomState(len(mixture)).permutation(len(table))
-    again = assign(table.take(pa.array(shuffled)), PAPER)
+    again = assign_splits(table.take(pa.array(shuffled)), PAPER)
     assert again.names.equals(found.names.take(pa.array(shuffled)))
 
 
@@ -89,9 +89,9 @@ def test_any_mixture(mixture: Mixture) -> None:
 def test_one_label_falls_short_by_no_more_than_the_smallest_family_that_did_not_fit(
     mixture: Mixture,
 ) -> None:
-    """A family did not fit where its split has more rows than wanted."""
+    """A family does not fit if its split has more rows than wanted."""
     table = mixture_table([(0, real + fake) for real, fake in mixture])
-    found = assign(table, PAPER)
+    found = assign_splits(table, PAPER)
     over = np.array(found.plan.names)[found.placed[:, 1] > found.wanted[:, 1]]
     rows = pd.DataFrame({"family": table["family"].to_pylist(), "split": found.names.to_pylist()})
     misfits = rows[rows.split.isin(over)].groupby("family").size()
@@ -100,35 +100,35 @@ def test_one_label_falls_short_by_no_more_than_the_smallest_family_that_did_not_
 
 @settings(deadline=None, max_examples=40)
 @given(mixtures)
-def test_exact_wherever_it_can_be(mixture: Mixture) -> None:
-    """Three copies of every family can be dealt out evenly, so they must be."""
+def test_exact_if_possible(mixture: Mixture) -> None:
+    """Three copies of every family can be allocated evenly, so they must be."""
     table = mixture_table(mixture * 3)
-    assert not assign(table, SplitPlan.parse("a=1/b=1/c=1")).shortfall.any()
+    assert not assign_splits(table, SplitPlan.parse("a=1/b=1/c=1")).shortfall.any()
 
 
-def test_group_by_a_column_keeps_its_values_and_the_families_whole() -> None:
+def test_group_by_a_column_keeps_values_and_families_together() -> None:
     table = mixture_table([(1, 2)] * 30)
     part = [f"part_{at % 7}" for at in range(len(table))]
     table = table.append_column("part", pa.array(part))
-    found = assign(table, SplitPlan.parse("56/24/20", group_by="part"))
+    found = assign_splits(table, SplitPlan.parse("56/24/20", group_by="part"))
     assert crossing(table, found, "part") == crossing(table, found) == 0
 
 
 def test_another_seed_chooses_other_families_of_the_same_counts() -> None:
     table = mixture_table([(1, 1)] * 100)
-    one, other = (assign(table, SplitPlan.parse("80/10/10", seed=seed)) for seed in (1, 2))
+    one, other = (assign_splits(table, SplitPlan.parse("80/10/10", seed=seed)) for seed in (1, 2))
     assert one.placed.tolist() == other.placed.tolist() == [[80, 80], [10, 10], [10, 10]]
     assert not one.names.equals(other.names)
 
 
-def test_shortfall_is_told() -> None:
-    found = assign(mixture_table([(1, 9), (1, 1)]), SplitPlan.parse("50/50"))
+def test_shortfall_is_reported() -> None:
+    found = assign_splits(mixture_table([(1, 9), (1, 1)]), SplitPlan.parse("50/50"))
     assert found.shortfall.sum() == 4
     assert "4 rows off" in found.text()
 
 
 def test_one_class_and_fewer_families_than_splits() -> None:
-    found = assign(mixture_table([(3, 0)]), PAPER)
+    found = assign_splits(mixture_table([(3, 0)]), PAPER)
     assert found.placed.tolist() == [[3, 0], [0, 0], [0, 0]]
     assert found.shortfall.sum() == 1
 
@@ -136,15 +136,15 @@ def test_one_class_and_fewer_families_than_splits() -> None:
 @pytest.mark.parametrize("group_by", ["nonsense", "family_name"])
 def test_unknown_column(group_by: str) -> None:
     with pytest.raises(TableError, match="a column to group by, found"):
-        assign(mixture_table([(1, 1)]), SplitPlan.parse("50/50", group_by))
+        assign_splits(mixture_table([(1, 1)]), SplitPlan.parse("50/50", group_by))
 
 
 def test_empty_cells_in_the_column() -> None:
     table = mixture_table([(1, 1)]).append_column("part", pa.array(["a", None]))
     with pytest.raises(TableError, match="1 rows without"):
-        assign(table, SplitPlan.parse("50/50", "part"))
+        assign_splits(table, SplitPlan.parse("50/50", "part"))
 
 
 def test_too_few_rows_for_the_papers_split() -> None:
     with pytest.raises(TableError, match="enough rows of each label"):
-        assign(mixture_table([(1, 1)]), SplitPlan.parse("50/50", "none"))
+        assign_splits(mixture_table([(1, 1)]), SplitPlan.parse("50/50", "none"))

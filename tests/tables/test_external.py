@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from manifests.errors import TableError
-from manifests.tables.external import read_bare
+from manifests.labels import parse_label
+from manifests.tables.external import read_bare_table
 from tests.bare_tables import write
 
 
@@ -22,14 +23,16 @@ from tests.bare_tables import write
         ("videoname,label\na,REAL\nNaN,FAKE\n", "1 rows without"),
         ("videoname,label,label\na,REAL,FAKE\n", "'label' twice"),
         ("videoname,label\na,REAL,x\n", "Expected 2 columns, got 3"),
-        ("videoname,label,frame\na,REAL,1.5\n", "whole numbers in the column frame"),
+        ("videoname,label,frame\na,REAL,1.5\n", "integers in the column frame"),
         (b"videoname,label\n\xff\xfe,REAL\n", "invalid UTF8"),
         ("a,FAKE\n".encode("utf-16"), "expected"),
     ],
 )
-def test_hostile_tables_are_a_sentence(tmp_path: Path, text: str | bytes, found: str) -> None:
+def test_invalid_tables_are_reported_in_one_line(
+    tmp_path: Path, text: str | bytes, found: str
+) -> None:
     with pytest.raises(TableError, match=r"^expected .*; .*") as raised:
-        read_bare(write(tmp_path, text))
+        read_bare_table(write(tmp_path, text))
     assert found in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -37,21 +40,29 @@ def test_hostile_tables_are_a_sentence(tmp_path: Path, text: str | bytes, found:
 @pytest.mark.parametrize(
     "labels", ["REAL FAKE", "real fake", "Real Fake", "0 1", "0.0 1.0", " REAL FAKE "]
 )
-def test_labels_however_written(tmp_path: Path, labels: str) -> None:
+def test_label_spellings(tmp_path: Path, labels: str) -> None:
     real, fake = labels.split()
-    table = read_bare(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n"))
+    table = read_bare_table(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n"))
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
 
 
-def test_byte_order_mark_and_absent_originals(tmp_path: Path) -> None:
+def test_parse_label() -> None:
+    spellings = ("Real", "FAKE", "0", "1", "0.0", "1.0", "maybe", "", None)
+    labels = ["REAL", "FAKE", "REAL", "FAKE", "REAL", "FAKE", None, None, None]
+    assert [parse_label(text) for text in spellings] == labels
+
+
+def test_byte_order_mark_and_missing_originals(tmp_path: Path) -> None:
     text = "\ufeffvideoname,label,original\na,REAL,none\nb,FAKE,a\nc,FAKE,NaN\nd,FAKE,\n"
-    table = read_bare(write(tmp_path, text))
+    table = read_bare_table(write(tmp_path, text))
     assert table["original"].to_pylist() == [None, "a", None, None]
     assert table["family"].to_pylist() == ["a", "a", "c", "d"]
 
 
-def test_names_from_paths_and_further_columns_kept(tmp_path: Path) -> None:
-    table = read_bare(write(tmp_path, "path,label,width\nreal/a_0.png,0,7\nfake\\b.png,1,8\n"))
+def test_names_from_paths_and_other_columns_kept(tmp_path: Path) -> None:
+    table = read_bare_table(
+        write(tmp_path, "path,label,width\nreal/a_0.png,0,7\nfake\\b.png,1,8\n")
+    )
     assert table["video"].to_pylist() == ["a_0.png", "b.png"]
     assert table["width"].to_pylist() == [7, 8]
 
@@ -60,11 +71,11 @@ def test_parquet_with_labels_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     rows = {"video": ["a", "b"], "label": [0, 1], "frame": [float("nan"), 3.0]}
     pq.write_table(pa.table(rows), path)
-    table = read_bare(path)
+    table = read_bare_table(path)
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
     assert table["frame"].to_pylist() == [None, 3]
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="found none; give a CSV or parquet file"):
-        read_bare(tmp_path / "absent.csv")
+        read_bare_table(tmp_path / "absent.csv")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.tables.families import kin, resolve
+from manifests.tables.families import connected_families, resolve_families
 
 Clip = tuple[str, str, str | None]
 
@@ -12,16 +12,16 @@ Clip = tuple[str, str, str | None]
 def families(clips: list[Clip]) -> list[str]:
     video, label, original = zip(*clips, strict=True)
     columns = [pa.array(column, pa.string()) for column in (video, label, original)]
-    return resolve(*columns).to_pylist()
+    return resolve_families(*columns).to_pylist()
 
 
 CASES: list[tuple[str, list[Clip], list[str]]] = [
     ("a fake of an original", [("o", "REAL", None), ("f", "FAKE", "o")], ["o", "o"]),
-    ("original not on disk", [("f", "FAKE", "gone"), ("g", "FAKE", "gone")], ["gone", "gone"]),
-    ("a fake of nobody", [("f", "FAKE", None)], ["f"]),
+    ("original not in the table", [("f", "FAKE", "o"), ("g", "FAKE", "o")], ["o", "o"]),
+    ("a fake without an original", [("f", "FAKE", None)], ["f"]),
     ("a real one with an original", [("r", "REAL", "o"), ("o", "REAL", None)], ["r", "o"]),
     ("a chain", [("c", "FAKE", "b"), ("b", "FAKE", "a"), ("a", "REAL", None)], ["a", "a", "a"]),
-    ("a circle", [("b", "FAKE", "c"), ("c", "FAKE", "b"), ("t", "FAKE", "c")], ["b", "b", "b"]),
+    ("a cycle", [("b", "FAKE", "c"), ("c", "FAKE", "b"), ("t", "FAKE", "c")], ["b", "b", "b"]),
     ("its own original", [("f", "FAKE", "f")], ["f"]),
     ("two originals", [("f", "FAKE", "q"), ("f", "FAKE", "p")], ["p", "p"]),
 ]
@@ -34,7 +34,7 @@ def test_rules(clips: list[Clip], expected: list[str]) -> None:
 
 def test_no_rows() -> None:
     empty = pa.array([], pa.string())
-    assert len(resolve(empty, empty, empty)) == 0
+    assert len(resolve_families(empty, empty, empty)) == 0
 
 
 NAMES = st.sampled_from("abcdefgh")
@@ -44,7 +44,7 @@ NAMES = st.sampled_from("abcdefgh")
 @given(
     st.lists(st.tuples(NAMES, st.sampled_from(["REAL", "FAKE"]), NAMES), min_size=1), st.randoms()
 )
-def test_relatives_share_a_family_in_any_order(clips: list[Clip], random: object) -> None:
+def test_related_clips_share_a_family_in_any_order(clips: list[Clip], random: object) -> None:
     found = families(clips)
     family = dict(zip([clip[0] for clip in clips], found, strict=True))
     for video, label, original in clips:
@@ -54,7 +54,7 @@ def test_relatives_share_a_family_in_any_order(clips: list[Clip], random: object
     assert families([clips[at] for at in order]) == [found[at] for at in order]
 
 
-def test_kin_does_not_believe_a_family_column_that_keeps_relatives_apart() -> None:
+def test_a_wrong_family_column_does_not_separate_related_clips() -> None:
     table = pa.table(
         {
             "video": ["f", "g", "o", "x"],
@@ -63,5 +63,5 @@ def test_kin_does_not_believe_a_family_column_that_keeps_relatives_apart() -> No
             "family": ["f", "g", "o", "x"],
         }
     )
-    _, family, _ = kin(table)
+    _, family, _ = connected_families(table)
     assert family[0] == family[1] == family[2] != family[3]

@@ -4,14 +4,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from manifests.auditing.summary import summarize
-from manifests.schema import CLIP_LOG
-from manifests.tables.external import read_bare
+from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.tables.external import read_bare_table
 from tests.bare_tables import mixture_table, write
 
 
 def test_the_papers_table_1(real_csv: Path) -> None:
     """Table 1 of the paper: dtype, count, unique, missing#, missing%."""
-    found = summarize(read_bare(real_csv)).columns
+    found = summarize(read_bare_table(real_csv)).columns
     assert [
         (one.name, one.dtype, one.count, one.unique, one.missing, round(one.missing_percent, 2))
         for one in found
@@ -25,7 +25,7 @@ def test_the_papers_table_1(real_csv: Path) -> None:
 
 
 def test_real_table(real_csv: Path) -> None:
-    found = summarize(read_bare(real_csv))
+    found = summarize(read_bare_table(real_csv))
     assert found.classes == found.clips == {"REAL": 16_293, "FAKE": 79_341}
     assert found.families == 17_387
     assert found.fakes_per_original is not None
@@ -46,16 +46,16 @@ def test_yield_by_part_and_label() -> None:
         }
         for video, part, label, faces in log
     ]  # fmt: skip
-    found = summarize(mixture_table([(3, 1)]), pa.Table.from_pylist(rows, CLIP_LOG))
-    told = [(one.part, one.label, one.clips, one.with_faces, one.crops) for one in found.yields]
-    assert told == [("p0", "REAL", 2, 1, 3), ("p1", None, 1, 0, 0)]
+    found = summarize(mixture_table([(3, 1)]), pa.Table.from_pylist(rows, CLIP_LOG_SCHEMA))
+    yields = [(one.part, one.label, one.clips, one.with_faces, one.crops) for one in found.yields]
+    assert yields == [("p0", "REAL", 2, 1, 3), ("p1", None, 1, 0, 0)]
     assert "p0 REAL: 3 crops, 1 of 2 clips with a face" in found.text()
 
 
 def test_oddities_are_counted(tmp_path: Path) -> None:
     rows = ["r,REAL,x", "r,REAL,", "r,FAKE,", "f,FAKE,r", "g,FAKE,f", "b,FAKE,c", "c,FAKE,b"]
     path = write(tmp_path, "\n".join(["videoname,label,original", *rows]) + "\n")
-    assert summarize(read_bare(path)).oddities == {
+    assert summarize(read_bare_table(path)).oddities == {
         "FAKE without an original": 1,
         "REAL with an original, not believed": 1,
         "FAKE whose original is a FAKE": 4,

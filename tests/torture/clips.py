@@ -10,7 +10,7 @@ from pathlib import Path
 
 from manifests.errors import DfdcPrepError
 from manifests.labels import FAILURES
-from manifests.schema import CLIP_LOG
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.torture.command import MAIN, run
 from tests.torture.folders import listing, strayed
@@ -166,7 +166,8 @@ def _rows(out: Path, names: list[str]) -> Iterator[Trial]:
     """One trial a mutant: it has its row, a status, and a reason where it failed."""
     try:
         log = {
-            row["video"]: row for row in read_table(out / "clips.parquet", CLIP_LOG, "").to_pylist()
+            row["video"]: row
+            for row in read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pylist()
         }
         faces = Counter(read_manifest(out / "manifest.parquet")["video"].to_pylist())
     except DfdcPrepError as error:

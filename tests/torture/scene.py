@@ -19,9 +19,9 @@ EDGE = SHARED / "data" / "edge"
 #: `python -m training.fit` on a backbone that trains in seconds; Keras is imported, as it is
 #: there, once interrupts are heard and limits looked at.
 FIT = """
-from manifests.cli.error_handling import one_sentence
+from manifests.cli.error_handling import reporting_errors
 from training.fit import main
-with one_sentence():
+with reporting_errors():
     import keras
     from tests.training.conftest import smallest
     keras.applications.EfficientNetB7 = smallest

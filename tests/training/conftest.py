@@ -14,7 +14,7 @@ from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNe
 from PIL import Image
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
-from manifests.schema import MANIFEST
+from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import sort_manifest, write_table
 from training.runs import experiment
@@ -45,7 +45,7 @@ def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(crop(rng, label == "FAKE")).save(path)
                 rows.append(
-                    dict.fromkeys(MANIFEST.names)
+                    dict.fromkeys(MANIFEST_SCHEMA.names)
                     | {
                         "video": video,
                         "part": "part_0",
@@ -59,7 +59,8 @@ def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
                     }
                 )
     write_table(
-        sort_manifest(pa.Table.from_pylist(rows, schema=MANIFEST)), folder / "balanced.parquet"
+        sort_manifest(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)),
+        folder / "balanced.parquet",
     )
     return folder
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from manifests.io.json_files import parse_json
 from manifests.labels import LABELS
-from manifests.schema import SHARDED
+from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from training.data import input_pipeline
 from training.errors import TrainingError
@@ -30,7 +30,7 @@ def describe(shards: Path) -> dict[str, Any]:
         TableError: its manifest cannot be read.
     """
     input_pipeline.open_shards(shards)
-    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARDED)
+    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     counts = {}
     for split in SPLITS:
         labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from scipy.special import expit
 from tqdm import tqdm
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from manifests.io.json_files import write_json, write_text
 from manifests.labels import LABELS
-from manifests.schema import SHARDED
+from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, write_table
 from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
@@ -90,7 +90,7 @@ def load_model(run: Run) -> Any:
 
 def split_rows(shards: Path, split: str) -> pa.Table:
     """The rows of the shards' manifest that are the records of a split, in their order."""
-    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARDED)
+    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     return table.filter(pc.equal(table["split"], split))
 
 
@@ -220,11 +220,11 @@ def _draw(
         seed = int(run.config()["options"]["seed"])
     places, images = pictures_of(shards, split, batch, seed)
     scores = expit(found.logits[places])
-    with whole_file(out / "samples.png") as half:
+    with atomic_file(out / "samples.png") as half:
         plots.samples(images, found.labels[places].tolist(), scores.tolist(), half)
-    with whole_file(out / "confusion.png") as half:
+    with atomic_file(out / "confusion.png") as half:
         plots.confusion(said["image"]["confusion"], half)
     history = run.history()
     if out == run.folder and history:
-        with whole_file(out / "curves.png") as half:
+        with atomic_file(out / "curves.png") as half:
             plots.curves(history, half, checkpoints.best(history))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manifests.io.atomic import whole_file, whole_folder
+from manifests.io.atomic import atomic_file, atomic_folder
 from training.errors import TrainingError
 from training.evaluation import evaluator
 from training.models import classifier, pretrained
@@ -38,7 +38,7 @@ def export(run: Run, shards: Path, form: str) -> tuple[Path, float]:
     own = np.asarray(network.predict_on_batch(batch))
     path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
     try:
-        with (whole_folder if form == "savedmodel" else whole_file)(path) as beside:
+        with (atomic_folder if form == "savedmodel" else atomic_file)(path) as beside:
             _write(network, beside, form)
             theirs = (_savedmodel if form == "savedmodel" else _onnx)(beside, batch)
             return path, _difference(theirs, own, form)

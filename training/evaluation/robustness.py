@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 from scipy.special import expit
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from training.evaluation import evaluator, metrics, model_card, plots
 from training.evaluation.evaluator import Change, Images
 from training.models.classifier import logit_model
@@ -106,13 +106,13 @@ def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[d
         values = (kind, level, said["accuracy"], said["auc"])
         rows.append(dict(zip(COLUMNS, values, strict=True)))
     with (
-        whole_file(out / "robustness.csv") as half,
+        atomic_file(out / "robustness.csv") as half,
         open(half, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with whole_file(out / "robustness.png") as half:
+    with atomic_file(out / "robustness.png") as half:
         plots.robustness(rows, half)
     if out == run.folder:
         model_card.write(run)

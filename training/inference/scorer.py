@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from training.evaluation.evaluator import load_model
 from training.inference import gradcam
 from training.models import classifier
@@ -59,7 +59,7 @@ class Judge:
         written: list[str | None] = []
         for number, (face, activation) in enumerate(zip(faces, maps, strict=True)):
             name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
-            with whole_file(self._heatmaps / name) as half:
+            with atomic_file(self._heatmaps / name) as half:
                 Image.fromarray(gradcam.beside(face.crop, activation)).save(half)
             written.append(str(self._heatmaps / name))
         return written

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from manifests.errors import out_of_memory
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from training.errors import TrainingError
 from training.models.classifier import HEAD
 from training.runs.folder import Run
@@ -52,7 +52,7 @@ def save(run: Run, model: Any, rows: Sequence[Row]) -> None:
     """
     run.checkpoints.mkdir(exist_ok=True)
     run.write_history(rows)
-    with whole_file(path_of(run, len(rows))) as half:
+    with atomic_file(path_of(run, len(rows))) as half:
         model.save(half)
     before = rows[:-1]
     _prune(run, {len(rows), len(before), best(rows), best(before)})

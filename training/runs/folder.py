@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from manifests.io.json_files import parse_json, write_json
 from training.errors import TrainingError
 
@@ -121,7 +121,7 @@ class Run:
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv whole."""
         with (
-            whole_file(self.history_file) as half,
+            atomic_file(self.history_file) as half,
             open(half, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, HISTORY, lineterminator="\n")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from manifests.io.atomic import whole_file
+from manifests.io.atomic import atomic_file
 from training.data import augmentation, input_pipeline
 from training.errors import TrainingError
 from training.models import classifier
@@ -162,5 +162,5 @@ def _enter_phase(network: Any, plan: Plan, epoch: int) -> None:
 def _keep_best(run: Run, rows: list[checkpoints.Row]) -> None:
     chosen = checkpoints.best(rows)
     assert chosen is not None
-    with whole_file(run.model_file) as half:
+    with atomic_file(run.model_file) as half:
         shutil.copyfile(checkpoints.path_of(run, chosen), half)
