@@ -21,20 +21,20 @@ import pytest
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
-from dfdc_prep.extraction.run_summary import Tally
+from dfdc_prep.extraction.run_summary import RunSummary
 from manifests.schema import CLIP_LOG, MANIFEST
 from manifests.tables.parquet import read_manifest, read_table
 from tests.processes import workers_of
 
 ROOT = Path(__file__).resolve().parents[2]
-Extract = Callable[..., Tally]
+Extract = Callable[..., RunSummary]
 
 
 @pytest.fixture
 def run(yunet_model: Path) -> Extract:
     """Extract with YuNet, two workers."""
 
-    def call(source: Path, out: Path, frames: int = 2, **how: object) -> Tally:
+    def call(source: Path, out: Path, frames: int = 2, **how: object) -> RunSummary:
         crop = {k: how.pop(k) for k in list(how) if k in CropOptions.__dataclass_fields__}
         options = CropOptions(frames=frames, **crop)  # type: ignore[arg-type]
         how.setdefault("workers", 2)
@@ -66,10 +66,10 @@ def test_every_real_clip_gives_its_face(
     run: Extract, real_clips: Path, tmp_path: Path, shared: Path
 ) -> None:
     faces = tmp_path / "faces"
-    tally = run(real_clips, faces, frames=1)
+    summary = run(real_clips, faces, frames=1)
     manifest = read_manifest(faces / "manifest.parquet").to_pandas()
     log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
-    assert (tally.faces, tally.failed) == (14, 0)
+    assert (summary.faces, summary.failed) == (14, 0)
     assert list(log["status"]) == ["ok"] * 14
     assert sorted(manifest["video"]) == sorted(log["video"])
     truth = pd.read_csv(shared / "data" / "faces_truth.csv")
@@ -188,7 +188,7 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     (folder / "loop.mp4").symlink_to("loop.mp4")
     names = sorted(path.name for path in folder.iterdir())
     (folder / "metadata.json").write_text(json.dumps({n: {"label": "REAL"} for n in names}))
-    tally = run(tmp_path / "dfdc", tmp_path / "faces", frames=10)
+    summary = run(tmp_path / "dfdc", tmp_path / "faces", frames=10)
     log = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG, "").to_pandas()
     status = dict(zip(log["video"], log["status"], strict=True))
     assert sorted(status) == names
@@ -198,7 +198,7 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     assert status["text.mp4"] == status["empty.mp4"] == "unreadable"
     assert status["folder.mp4"] == status["pipe.mp4"] == "missing"
     assert status["loop.mp4"] in ("missing", "unreadable")
-    assert tally.failed == 6
+    assert summary.failed == 6
     assert log[log["status"].isin(["truncated", "unreadable", "missing"])]["error"].notna().all()
 
 
@@ -207,12 +207,12 @@ def test_a_clip_that_takes_too_long_costs_itself_alone(
 ) -> None:
     faces = tmp_path / "faces"
     options = CropOptions(frames=200, share_boxes=False)
-    tally = extract(
+    summary = extract(
         real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
     )
     log = read_table(faces / "clips.parquet", CLIP_LOG, "").to_pandas()
     assert set(log["status"]) == {"timeout"}
-    assert tally.failed == 2
+    assert summary.failed == 2
     assert "--timeout" in log["error"][0]
     assert not list(faces.glob("crops/*/*/*"))
 
@@ -244,8 +244,8 @@ def test_a_worker_that_dies_once_loses_nothing(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
     with killer(1):
-        tally = run(real_clips, tmp_path / "faces", frames=30, workers=1, limit=3)
-    assert (tally.failed, tally.faces) == (0, 90)
+        summary = run(real_clips, tmp_path / "faces", frames=30, workers=1, limit=3)
+    assert (summary.failed, summary.faces) == (0, 90)
 
 
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
