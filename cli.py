@@ -402,11 +402,11 @@ def audit(ctx: click.Context, path: Path, as_json: bool) -> None:
       dfdc-prep audit shards
       dfdc-prep audit split.csv --json
     """
-    from dfdc_prep.shards.audit_inputs import gather
+    from dfdc_prep.shards.audit_inputs import read_audit_inputs
     from manifests.auditing.audit import audit as compare
 
-    evidence = gather(path)
-    report = compare(evidence.table, evidence.prints, evidence.printed)
+    inputs = read_audit_inputs(path)
+    report = compare(inputs.table, inputs.prints, inputs.printed)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else report.text())
     ctx.exit(DONE_WITH_FAILURES if report.leaking else 0)
 
@@ -423,9 +423,9 @@ def verify(ctx: click.Context, shards: Path) -> None:
     Example:
       dfdc-prep verify shards
     """
-    from dfdc_prep.shards.verify import verify as read_back
+    from dfdc_prep.shards.verify import verify_shards
 
-    report = read_back(shards)
+    report = verify_shards(shards)
     click.echo(report.text())
     ctx.exit(1 if report.faults else 0)
 
