@@ -21,9 +21,11 @@ from dfdc_prep.video.sampling import EVEN, choose
 from manifests.labels import REAL
 from manifests.rows import CropRow
 
+#: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
 #: Folder of the crops in the output: crops/<part>/<clip>/.
 CROPS = "crops"
+#: Values of `CropOptions.faces`.
 LARGEST, ALL = "largest", "all"
 
 #: A shared box is confirmed if one of the clip's own detections exceeds this IoU with it.

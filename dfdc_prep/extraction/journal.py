@@ -40,7 +40,7 @@ class JournalEntry(TypedDict):
 def family_key(family: Family) -> str:
     """Hash of everything that determines the work on a family, 32 hexadecimal digits.
 
-    The key changes if a clip is added, removed or changes its size, so that a restarted run
+    The key changes if a clip is added or removed or its file size changes, so that a restarted run
     processes the family again.
     """
     clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]

@@ -71,6 +71,8 @@ def extract_families(
 
 
 class _Scheduler:
+    """Keeps the workers supplied with tasks and collects the results per family."""
+
     def __init__(self, workers: Workers, out: Path, options: CropOptions, timeout: float) -> None:
         self._workers = workers
         self._out = out
@@ -80,6 +82,7 @@ class _Scheduler:
         self._tasks: dict[Future[ClipResult], _Task] = {}
 
     def run(self, families: Iterator[Family]) -> Iterator[FamilyQueue]:
+        """Process the families in order; yield each when all its clips are done."""
         while True:
             self._fill_workers(families)
             # A family whose clips are all missing is finished without any task.

@@ -165,6 +165,7 @@ def _outcomes(matches: Matches, checked: list[ImportedCrop]) -> Iterator[tuple[i
 
 
 def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
+    """The clip log row of a clip, with its outcomes counted."""
     kinds = Counter(outcome.kind for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault]
     failed = "unreadable" if kinds["unreadable"] else "missing"

@@ -25,7 +25,7 @@ from manifests.labels import FAKE, REAL
 
 #: Number of families per part. The original of the last family is not on disk.
 FAMILIES_PER_PART = 6
-#: Width and height of the clips, pixels; those of the first family are in portrait format.
+#: Width and height of the clips, pixels; those of the first family are in vertical format.
 SIZE = (1280, 720)
 
 #: The entry of one clip in metadata.json.
@@ -106,7 +106,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
     Args:
         dest: a folder that does not exist or is empty.
         families: at least 2, each with one original and one to three fakes. The clips of the
-            first are in portrait format, the original of the last is missing. One landscape clip
+            first are in vertical format, the original of the last is missing. One landscape clip
             without a face is added.
         seed: seed of all random choices.
 
@@ -207,7 +207,7 @@ def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:
     """Encode I420 frames as H.264 in MP4, with B-frames and long GOPs as in DFDC.
 
     The same frames give the same bytes: one encoder thread, and no macroblock tree (mbtree),
-    which reads uninitialised memory in x264 for clips in portrait format.
+    which reads uninitialised memory in x264 for clips in vertical format.
     """
     with av.open(str(path), "w") as clip:
         stream = clip.add_stream("libx264", rate=scene.fps)

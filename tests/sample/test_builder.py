@@ -29,7 +29,7 @@ SEED = 38
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two families and the landscape: the first upright, the second without its original."""
+    """Two families and the landscape: the first vertical, the second without its original."""
     folder = tmp_path_factory.mktemp("sample") / "dfdc"
     build_sample(folder, 2, SEED)
     return folder
@@ -95,7 +95,7 @@ def test_sixty_families_fill_ten_parts() -> None:
     assert {len(family.fakes) for family in plans[:-1]} == {1, 2, 3}
 
 
-def test_neither_face_tells_real_from_fake() -> None:
+def test_both_faces_are_equally_often_fake() -> None:
     plans = plan_families(12, SEED)[:-1]
     reals = Counter(family.person for family in plans if family.on_disk)
     fakes = Counter(family.person for family in plans for _ in family.fakes)
@@ -114,7 +114,7 @@ def test_a_fake_differs_from_its_original_in_the_face_alone() -> None:
         hull = cv2.transform(body.points[None], family.scene.transform(body, number * 13))
         inside = np.zeros((family.scene.height, family.scene.width), np.uint8)
         cv2.fillConvexPoly(inside, cv2.convexHull(hull.astype(np.int32)), 1)
-        # The blend's soft edge reaches some pixels out, and chroma is stored at half size.
+        # The soft edge of the blend extends by some pixels, and chroma has half the resolution.
         inside = cv2.dilate(inside, np.ones((21, 21), np.uint8))
         change = cv2.absdiff(*(cv2.cvtColor(x, cv2.COLOR_YUV2RGB_I420) for x in (real, fake)))
         assert change[inside == 0].max() == 0
@@ -159,7 +159,7 @@ def test_clips_are_encoded_as_dfdc_s_are(built: Path) -> None:
             assert kinds[PictureType.B] > 0
 
 
-def test_one_family_is_in_portrait_format(built: Path) -> None:
+def test_one_family_is_vertical(built: Path) -> None:
     upright, _, landscape = plan_families(2, SEED)
     part = built / "dfdc_train_part_0"
     assert middle_frame(part / upright.original).shape == (1280, 720, 3)

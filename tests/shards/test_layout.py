@@ -1,4 +1,4 @@
-"""Which crop becomes which record: counts, sizes, order."""
+"""The assignment of crops to shards: counts, sizes, order."""
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +59,7 @@ def test_one_giant_crop_leaves_the_other_shards_their_records(giant: int) -> Non
     assert len(list(iter_shards(sharded))) == 3
 
 
-def test_the_order_is_the_seeds_and_not_the_tables() -> None:
+def test_the_order_depends_on_the_seed_and_not_on_the_table() -> None:
     crops, splits = table(100)
     sharded = assign_shards(crops, splits, ORDER, sizes(100), 42)
     turned = np.arange(100)[::-1]
@@ -68,7 +68,7 @@ def test_the_order_is_the_seeds_and_not_the_tables() -> None:
     assert sharded["path"] != assign_shards(crops, splits, ORDER, sizes(100), 43)["path"]
 
 
-def test_splits_stand_in_order_and_their_records_are_shuffled() -> None:
+def test_splits_are_in_order_and_their_records_are_shuffled() -> None:
     crops, splits = table(250)
     sharded = assign_shards(crops, splits, ORDER, sizes(250), 42).to_pandas()
     assert list(dict.fromkeys(sharded["split"])) == list(ORDER)

@@ -1,4 +1,4 @@
-"""TFRecords and Examples without TensorFlow, held against TensorFlow's own."""
+"""TFRecords and Examples written without TensorFlow, compared with TensorFlow's."""
 
 import contextlib
 from pathlib import Path
@@ -46,13 +46,13 @@ def test_a_list_of_floats_or_of_several_values_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\x0a", b"\x08\x01", b"\x0a\x02\x0a\x00", b"\xff" * 20, b"\x0f"])
-def test_what_is_no_example_is_refused_in_a_sentence(data: bytes) -> None:
+def test_an_invalid_example_is_an_error(data: bytes) -> None:
     with pytest.raises(ShardError, match=r"expected a tf\.train\.Example"):
         parse_example(data)
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_make_the_reader_fail_otherwise(data: bytes) -> None:
+def test_arbitrary_bytes_raise_only_shard_errors(data: bytes) -> None:
     with contextlib.suppress(ShardError):
         assert isinstance(parse_example(data), dict)
 
@@ -76,7 +76,7 @@ def test_a_flipped_byte_is_found_and_its_record_named(tmp_path: Path, place: int
 
 
 @pytest.mark.parametrize("kept", [1, 11, 12, 14, 18])
-def test_a_file_cut_off_is_found(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_file_is_found(tmp_path: Path, kept: int) -> None:
     (tmp_path / "file").write_bytes(frame_record(b"one") + frame_record(b"two")[:kept])
     with pytest.raises(ShardError, match="record 1 is truncated"):
         list(read_records(tmp_path / "file"))

@@ -1,4 +1,4 @@
-"""verify: a healthy folder passes, and every kind of damage is named."""
+"""verify_shards: an intact folder passes, and every kind of damage is reported."""
 
 import json
 import random
@@ -42,7 +42,7 @@ def faults(shards: Path) -> list[str]:
 
 
 def rewrite(shards: Path, change: Callable[[int, dict[str, bytes | int]], None]) -> None:
-    """Change the records of one shard and put every hash right again."""
+    """Change the records of one shard and update SHA256SUMS."""
     framed = []
     for index, record in enumerate(read_records(shards / TRAIN)):
         face = {name: values[0] for name, values in parse_example(record).items()}
@@ -89,7 +89,7 @@ def test_a_flipped_byte_anywhere_is_found(healthy: Path) -> None:
         lambda text: "".join(reversed(text.splitlines(keepends=True))),
     ],
 )
-def test_sha256sums_itself_is_held_to_the_byte(shards: Path, alter: Callable[[str], str]) -> None:
+def test_any_change_of_sha256sums_is_found(shards: Path, alter: Callable[[str], str]) -> None:
     file = shards / "SHA256SUMS"
     file.write_text(alter(file.read_text()), newline="")
     assert faults(shards)
@@ -117,7 +117,7 @@ def test_a_label_that_differs_from_the_manifest(shards: Path) -> None:
 
 
 def test_a_family_that_differs_from_the_manifest(shards: Path) -> None:
-    rewrite(shards, lambda index, face: face.update(family=b"stranger.mp4"))
+    rewrite(shards, lambda index, face: face.update(family=b"other.mp4"))
     assert f"{TRAIN}, record 0: differs from the manifest in family" in faults(shards)
 
 
@@ -180,7 +180,7 @@ def test_a_count_that_is_wrong(shards: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1e999, None, "many", [7]])
-def test_a_count_that_is_none(shards: Path, count: object) -> None:
+def test_an_invalid_count(shards: Path, count: object) -> None:
     info = json.loads((shards / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"][1] = count
     (shards / "dataset_info.json").write_text(json.dumps(info))
@@ -198,7 +198,7 @@ def test_a_file_too_many_and_one_too_few(shards: Path) -> None:
     ]
 
 
-def test_a_folder_without_shards_is_told_apart(tmp_path: Path) -> None:
+def test_a_folder_without_shards_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(ShardError, match="found none of its files"):
             verify_shards(folder)

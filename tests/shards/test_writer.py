@@ -1,4 +1,4 @@
-"""Shards: the same bytes every time, whole or absent, and no crop but those of the manifest."""
+"""write_shards: reproducible bytes, complete output or none, only crops of the manifest."""
 
 import errno
 import hashlib
@@ -58,7 +58,7 @@ def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) 
     assert done.returncode == 0
 
 
-def test_records_stand_as_the_manifest_says_and_crops_are_copied_as_they_are(
+def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
     faces: Path, tmp_path: Path
 ) -> None:
     report = write_shards(faces, tmp_path / "shards", OPTIONS)
@@ -142,7 +142,7 @@ def test_a_path_that_leads_elsewhere_is_refused(own_faces: Path, path: str) -> N
         write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
 
 
-def test_the_same_command_twice_says_it_is_there(faces: Path, tmp_path: Path) -> None:
+def test_the_same_command_twice_says_that_it_exists(faces: Path, tmp_path: Path) -> None:
     write_shards(faces, tmp_path / "shards", OPTIONS)
     before = (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns
     again = write_shards(faces, tmp_path / "shards", OPTIONS)
@@ -176,7 +176,7 @@ def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Pat
     assert (tmp_path / "thesis.txt").read_text() == "four years"
 
 
-def test_a_file_laid_beside_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_among_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     write_shards(faces, shards, OPTIONS)
     (shards / "thesis.txt").write_text("years of work")
@@ -239,12 +239,12 @@ def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "shards") == ["mine"]
 
 
-def test_without_a_balanced_manifest_the_way_is_told(tmp_path: Path) -> None:
+def test_without_a_balanced_manifest_the_message_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DfdcPrepError, match="run dfdc-prep balance first"):
         write_shards(tmp_path, tmp_path / "shards", OPTIONS)
 
 
-def test_what_an_imported_set_does_not_tell_is_minus_one(own_faces: Path, tmp_path: Path) -> None:
+def test_values_that_an_import_lacks_are_minus_one(own_faces: Path, tmp_path: Path) -> None:
     table = pq.read_table(own_faces / "balanced.parquet")
     for name in ("frame", "face"):
         index = table.column_names.index(name)
