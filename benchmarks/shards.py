@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
-from dfdc_prep.shards.tfrecord import example, records
-from dfdc_prep.shards.verify import verify
+from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.shards.verify import verify_shards
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.labels import LABELS
 from manifests.splitting.split import SplitPlan
@@ -151,8 +151,8 @@ def by_label(shards: Path) -> None:
     for label in LABELS:
         (folder / label).mkdir(parents=True)
     for file in sorted(shards.glob("*-train.tfrecord-*")):
-        for index, record in enumerate(records(file)):
-            face = example(record)
+        for index, record in enumerate(read_records(file)):
+            face = parse_example(record)
             label, image = LABELS[int(face["label"][0])], face["image"][0]
             name = f"{file.name[-14:-9]}-{index}.{'jpg' if image[:2] == JPEG else 'png'}"
             (folder / label / name).write_bytes(image)
@@ -185,7 +185,7 @@ def check(bench: Bench) -> Iterator[Row]:
         for turn in range(bench.rounds):
             say(f"verify {name}, round {turn}")
             start = time.perf_counter()
-            if verify(shards).faults:
+            if verify_shards(shards).faults:
                 raise SystemExit(f"{shards} has faults")
             verified = min(verified, time.perf_counter() - start)
             plain = min(plain, on_cores(2, str(shards), "--all", "--rounds", "1")["all"])
@@ -207,7 +207,7 @@ def flips(bench: Bench) -> Iterator[Row]:
     say(f"{FLIPS} flips")
     for turn in range(FLIPS):
         file = draw.choices(files, sizes)[0] if turn % 2 else draw.choice(files)
-        found += flip(file, draw, lambda: bool(verify(shards).faults))
+        found += flip(file, draw, lambda: bool(verify_shards(shards).faults))
     detail = f"folder of {FLIPPED_CROPS} crops, {len(files)} files"
     yield row("flipped bytes found", found, FLIPS, most=False, detail=detail)
 

@@ -261,10 +261,10 @@ def audit(path: StrPath) -> AuditResult:
     Raises:
         TableError: there is no table with splits, or it cannot be used.
     """
-    from dfdc_prep.shards.audit_inputs import gather
+    from dfdc_prep.shards.audit_inputs import read_audit_inputs
     from manifests.auditing.audit import audit as compare
 
-    found = gather(Path(path))
+    found = read_audit_inputs(Path(path))
     return AuditResult(compare(found.table, found.prints, found.printed))
 
 
@@ -280,6 +280,5 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
     Raises:
         ShardError: the folder was not written by `shard`.
     """
-    from dfdc_prep.shards.verify import verify as read_back
 
-    return VerifyResult(read_back(Path(shards)))
+    return VerifyResult(verify_shards(Path(shards)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dfdc_prep.extraction.run_summary import Tally
+    from dfdc_prep.extraction.run_summary import RunSummary
     from dfdc_prep.importing.run import ImportReport
     from dfdc_prep.shards.verify import VerifyReport
     from dfdc_prep.shards.writer import ShardReport
@@ -60,7 +60,7 @@ class ExtractResult(Result):
     """
 
     out: Path
-    report: "Tally"
+    report: "RunSummary"
 
     @property
     def manifest(self) -> Path:

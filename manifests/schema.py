@@ -33,7 +33,7 @@ MANIFEST_SCHEMA = pa.schema(
         _field("crop_y", pa.int32(), "top edge of the square cut out, may be negative", True),
         _field("crop_size", pa.int32(), "side of the square cut out, source pixels", True),
         _field("score", pa.float32(), "the detector's confidence, on its own scale", True),
-        _field("box_source", pa.string(), "own or original: where the box was detected", True),
+        _field("box_source", pa.string(), "own, original or sibling: source of the box", True),
         _field("detector", pa.string(), "name of the detector that found the box", True),
         _field("width", pa.int32(), "width of the source frame, pixels", True),
         _field("height", pa.int32(), "height of the source frame, pixels", True),

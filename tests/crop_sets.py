@@ -1,14 +1,14 @@
-"""A small faces folder with real crops, made for the tests that need one."""
+"""Makes a small faces folder with image files for tests."""
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 from skimage.data import astronaut
 
+from manifests.rows import CropRow
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
@@ -16,7 +16,7 @@ PART = "dfdc_train_part_0"
 
 
 def make_faces(folder: Path, families: int = 12, fakes: int = 1, suffix: str = "png") -> Path:
-    """A faces folder with its balanced.parquet: `families` originals, each with its fakes."""
+    """Make a faces folder with balanced.parquet: `families` originals with `fakes` fakes each."""
     rows = []
     for family in range(families):
         original = f"clip{family:03d}.mp4"
@@ -30,30 +30,35 @@ def make_faces(folder: Path, families: int = 12, fakes: int = 1, suffix: str = "
     return folder
 
 
-def _crop(
-    folder: Path, video: str, original: str | None, family: str, suffix: str
-) -> dict[str, Any]:
-    """One crop of the astronaut picture, another place of it for every clip."""
+def _crop(folder: Path, video: str, original: str | None, family: str, suffix: str) -> CropRow:
+    """Write one crop of the astronaut picture, at a position that depends on the clip."""
     seed = int.from_bytes(hashlib.sha256(video.encode()).digest()[:4], "big")
     x, y = np.random.default_rng(seed).integers(0, 512 - 224, 2)
     path = f"crops/{PART}/{video.removesuffix('.mp4')}/000000_0.{suffix}"
     file = folder / path
     file.parent.mkdir(parents=True)
     Image.fromarray(astronaut()[y : y + 224, x : x + 224]).save(file)
-    return {
-        "frame": 0,
-        "face": 0,
-        "video": video,
-        "part": PART,
-        "label": "FAKE" if original else "REAL",
-        "original": original,
-        "family": family,
-        "time_s": 0.0,
-        "score": 0.9,
-        "box_source": "own",
-        "detector": "yunet",
-        "width": 1920,
-        "height": 1080,
-        "path": path,
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-    }
+    return CropRow(
+        video=video,
+        part=PART,
+        label="FAKE" if original else "REAL",
+        original=original,
+        family=family,
+        frame=0,
+        time_s=0.0,
+        face=0,
+        x=None,
+        y=None,
+        w=None,
+        h=None,
+        crop_x=None,
+        crop_y=None,
+        crop_size=None,
+        score=0.9,
+        box_source="own",
+        detector="yunet",
+        width=1920,
+        height=1080,
+        path=path,
+        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )

@@ -1,1 +1,1 @@
-"""The extract command: clips in, crops and tables out."""
+"""The extract command: from clips to face crops and tables."""

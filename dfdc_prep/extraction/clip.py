@@ -1,6 +1,6 @@
-"""One clip in, its crops on disk and their rows out. Runs inside a worker.
+"""Extract the crops of one clip: write the files and return their rows. Runs in a worker.
 
-Frames stream through: of each only the crops that may be kept stay in memory.
+Frames are streamed: only the crops that may be kept stay in memory.
 """
 
 import hashlib
@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dfdc_prep.catalog.dfdc import Clip
 from dfdc_prep.crops import geometry
@@ -20,31 +19,34 @@ from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose
 from manifests.labels import REAL
+from manifests.rows import CropRow
 
+#: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
-#: Where crops lie in the output, a folder a part and in it one a clip.
+#: Folder of the crops in the output: crops/<part>/<clip>/.
 CROPS = "crops"
+#: Values of `CropOptions.faces`.
 LARGEST, ALL = "largest", "all"
 
-#: A relative's box is trusted where a clip's own detection overlaps it by more than this.
-_SAME_FACE = 0.5
-#: Frames of a clip on which a relative's boxes are checked.
-_CHECKS = 3
+#: A shared box is confirmed if one of the clip's own detections exceeds this IoU with it.
+_MIN_IOU = 0.5
+#: Number of frames of a clip on which shared boxes are checked.
+_CHECKED_FRAMES = 3
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """What decides the bytes of the crops.
+    """Options that determine the bytes of the crops.
 
     Attributes:
-        frames: frames wanted of each clip.
+        frames: number of frames to sample from each clip.
         sampling: `even`, `first` or `keyframes`.
         faces: `largest` (the clip's main face) or `all`.
-        margin: see `crops.square`.
+        margin: see `crops.geometry.square`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
-        share_boxes: cut a fake where its original's face is.
-        exact_frames: `even` takes its positions themselves, not neighbours that cost less.
+        share_boxes: crop a fake at the face boxes of its original.
+        exact_frames: `even` samples its exact positions instead of cheaper neighbouring frames.
     """
 
     frames: int = 1
@@ -59,12 +61,12 @@ class CropOptions:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Where the faces of a clip are, for its relatives to be cut at the same places.
+    """Face boxes of a clip, shared with the other clips of its family.
 
     Attributes:
-        source: `original` or `sibling`, what a relative writes as its `box_source`.
-        width, height: of the frames, pixels; a relative of another size cannot use them.
-        frames: positions of the sampled frames.
+        source: `original` or `sibling`; becomes `box_source` in the rows of the other clips.
+        width, height: frame size, pixels; clips with another frame size cannot use the boxes.
+        frames: indices of the sampled frames.
         faces: the kept faces of each frame.
     """
 
@@ -77,20 +79,20 @@ class Boxes:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What became of a clip: the fields of its row in the clip log, and its crops' rows."""
+    """Result of one clip: the fields of its clip log row, and the rows of its crops."""
 
     status: str
     error: str | None = None
     frames_wanted: int = 0
     frames_decoded: int = 0
     seconds: float = 0.0
-    rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[CropRow, ...] = ()
     boxes: Boxes | None = None
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """One face of one frame, cut out."""
+class _Crop:
+    """The crop of one face in one frame."""
 
     face: Face
     square: geometry.Square
@@ -98,62 +100,125 @@ class _Cut:
 
 
 @dataclass(frozen=True)
-class _CutFrame:
-    """One decoded frame, reduced to what may be kept of it."""
+class _CroppedFrame:
+    """One decoded frame, reduced to the crops that may be kept."""
 
     index: int
     time_s: float
     width: int
     height: int
-    cuts: list[_Cut]
+    crops: list[_Crop]
+
+
+@dataclass(frozen=True)
+class _CropWriter:
+    """Writes the crops of one clip.
+
+    Attributes:
+        clip: the clip that the frames come from.
+        out: the output folder.
+        format: `png` or `jpg`.
+        box_source: `own`, `original` or `sibling`.
+        detector: name of the detector that found the boxes.
+    """
+
+    clip: Clip
+    out: Path
+    format: str
+    box_source: str
+    detector: str
+
+    def write(self, frames: Sequence[_CroppedFrame]) -> tuple[CropRow, ...]:
+        """Write all crops and return their manifest rows, by frame and face."""
+        return tuple(
+            self._write_crop(frame, number, crop)
+            for frame in frames
+            for number, crop in enumerate(frame.crops)
+        )
+
+    def _write_crop(self, frame: _CroppedFrame, number: int, crop: _Crop) -> CropRow:
+        folder = crop_folder(self.out, self.clip)
+        _make_folder(folder)
+        path = folder / f"{frame.index:06d}_{number}.{self.format}"
+        encoded = geometry.encode(crop.image, self.format)
+        path.write_bytes(encoded)
+        return CropRow(
+            video=self.clip.video,
+            part=self.clip.part,
+            label=self.clip.label,
+            original=self.clip.original,
+            family=self.clip.family,
+            frame=frame.index,
+            time_s=frame.time_s,
+            face=number,
+            x=crop.face.x,
+            y=crop.face.y,
+            w=crop.face.w,
+            h=crop.face.h,
+            crop_x=crop.square.x,
+            crop_y=crop.square.y,
+            crop_size=crop.square.size,
+            score=crop.face.score,
+            box_source=self.box_source,
+            detector=self.detector,
+            width=frame.width,
+            height=frame.height,
+            path=path.relative_to(self.out).as_posix(),
+            sha256=hashlib.sha256(encoded).hexdigest(),
+        )
 
 
 def extract_clip(
     clip: Clip, out: Path, options: CropOptions, detector: Detector, shared: Boxes | None
 ) -> ClipResult:
-    """Write a clip's crops below `out`/crops and say what became of the clip.
+    """Write the crops of one clip below `out`/crops and return its result.
 
     Args:
-        shared: boxes of a relative, or None to detect.
+        shared: boxes of another clip of the family, or None to detect.
 
     Raises:
         OSError: the output cannot be written.
-        SourceUnreachable: the clip cannot be read, through no fault of its bytes. What is
-            wrong with them raises nothing: it is the result's status.
+        SourceUnreachable: the system cannot read the clip file. A damaged clip does not raise:
+            its result has a failure status.
     """
     started = time.perf_counter()
     try:
         with open_clip(Path(clip.path)) as video:
-            wanted = _wanted(video, options, shared)
-            frames, source = _cut_frames(video, wanted, options, detector, shared)
+            wanted = _choose_frames(video, options, shared)
+            frames, source = _crop_frames(video, wanted, options, detector, shared)
     except ClipError as error:
         result = ClipResult(error.status, str(error), frames_wanted=options.frames)
     else:
-        rows = _write(frames, clip, out, options, source, detector.name)
-        status, reason = _verdict(clip.video, len(wanted), len(frames), len(rows))
-        boxes = _boxes(clip, frames) if source == OWN else None
+        rows = _CropWriter(clip, out, options.format, source, detector.name).write(frames)
+        status, reason = _clip_status(clip.video, len(wanted), len(frames), len(rows))
+        boxes = _boxes_of(clip, frames) if source == OWN else None
         result = ClipResult(status, reason, len(wanted), len(frames), rows=rows, boxes=boxes)
     return replace(result, seconds=round(time.perf_counter() - started, 3))
 
 
 def crop_folder(out: Path, clip: Clip) -> Path:
-    """Where a clip's crops lie."""
+    """The folder of a clip's crops."""
     return out / CROPS / clip.part / clip.folder
 
 
-def _make(folder: Path) -> None:
-    """Make a clip's folder and its part's, but not the output itself anew: it may be gone."""
+def _make_folder(folder: Path) -> None:
+    """Make a clip's folder and its part's folder.
+
+    The output folder itself is not created: if it was removed meanwhile, writing must fail.
+    """
     folder.parent.mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
 
 
-def _wanted(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
+def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
+    """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
     return choose(options.sampling, options.frames, video.timeline, options.exact_frames)
 
 
-def _verdict(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:
+def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:
+    """Status and error message of a clip that was opened, from its counts."""
     if decoded == 0:
         return "unreadable", f"expected {wanted} frames of {video}, none decoded"
     if decoded < wanted:
@@ -161,86 +226,97 @@ def _verdict(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, st
     return ("ok" if faces else "no_face"), None
 
 
-def _cut_frames(
+def _crop_frames(
     video: Video,
     wanted: Sequence[int],
     options: CropOptions,
     detector: Detector,
     shared: Boxes | None,
-) -> tuple[list[_CutFrame], str]:
-    """The decoded frames with their kept faces, and where the boxes came from."""
+) -> tuple[list[_CroppedFrame], str]:
+    """Decode and crop the wanted frames; also return the `box_source` of the boxes used."""
     if shared and any(shared.faces):
-        frames = _cut_at(shared, video, wanted, options, detector)
+        frames = _crop_at_boxes(shared, video, wanted, options, detector)
         if frames is not None:
             return frames, shared.source
-    return _cut_detected(video, wanted, options, detector), OWN
+    return _crop_detected(video, wanted, options, detector), OWN
 
 
-def _cut_detected(
+def _crop_detected(
     video: Video, wanted: Sequence[int], options: CropOptions, detector: Detector
-) -> list[_CutFrame]:
-    """Detect on every frame, and keep the faces that time agrees on."""
+) -> list[_CroppedFrame]:
+    """Detect faces on every frame, then keep those that the tracking across frames selects."""
     frames = []
     found: list[Face] = []
     for frame in video.frames(wanted):
-        # Where every face counts, so does a small one that only a full look shows.
+        # With `all`, small faces count too, and only the full detection finds them.
         all_faces = options.faces == ALL
-        found = detector.detect(frame) if all_faces else _detect(frame, detector, found)
-        frames.append(_cut(frame, found, options))
-    chosen = follow([[cut.face for cut in frame.cuts] for frame in frames], options.faces == ALL)
+        found = detector.detect(frame) if all_faces else _detect_faces(frame, detector, found)
+        frames.append(_crop_faces(frame, found, options))
+    chosen = follow([[crop.face for crop in frame.crops] for frame in frames], options.faces == ALL)
     return [
-        replace(frame, cuts=[frame.cuts[i] for i in kept])
+        replace(frame, crops=[frame.crops[i] for i in kept])
         for frame, kept in zip(frames, chosen, strict=True)
     ]
 
 
-def _detect(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
-    """The faces of a frame, by a full look only where a quick one leaves a doubt."""
+def _detect_faces(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
+    """Detect the faces of a frame; run the full detection only if the quick one is uncertain.
+
+    Args:
+        before: faces expected in the frame, e.g. those of the previous frame.
+    """
     quick = detector.detect_quickly(frame, before)
     return detector.detect(frame) if quick is None else quick
 
 
-def _cut_at(
+def _crop_at_boxes(
     shared: Boxes,
     video: Video,
     wanted: Sequence[int],
     options: CropOptions,
     detector: Detector,
-) -> list[_CutFrame] | None:
-    """Cut where a relative's faces are; None where the clip's own detections disagree."""
+) -> list[_CroppedFrame] | None:
+    """Crop the frames at the shared boxes.
+
+    Returns None if the frame size differs or the clip's own detections contradict the boxes.
+    """
     faces = dict(zip(shared.frames, shared.faces, strict=True))
-    checked = _some([index for index in wanted if faces[index]], _CHECKS)
+    checked = _evenly_spaced([index for index in wanted if faces[index]], _CHECKED_FRAMES)
     frames = []
     for frame in video.frames(wanted):
         if (frame.width, frame.height) != (shared.width, shared.height):
             return None
         boxes = faces[frame.index]
-        if frame.index in checked and not _confirmed(boxes, _detect(frame, detector, boxes)):
+        if frame.index in checked and not _boxes_confirmed(
+            boxes, _detect_faces(frame, detector, boxes)
+        ):
             return None
-        frames.append(_cut(frame, boxes, options))
+        frames.append(_crop_faces(frame, boxes, options))
     return frames
 
 
-def _some(indices: Sequence[int], count: int) -> set[int]:
-    """At most `count` of the positions, first and last among them."""
+def _evenly_spaced(indices: Sequence[int], count: int) -> set[int]:
+    """At most `count` of the indices, including the first and the last."""
     if len(indices) <= count:
         return set(indices)
     return {indices[i * (len(indices) - 1) // (count - 1)] for i in range(count)}
 
 
-def _confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
-    return all(any(iou(box, own) > _SAME_FACE for own in detected) for box in boxes)
+def _boxes_confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
+    """Whether every box overlaps one of the clip's own detections."""
+    return all(any(iou(box, own) > _MIN_IOU for own in detected) for box in boxes)
 
 
-def _cut(frame: Frame, faces: Sequence[Face], options: CropOptions) -> _CutFrame:
-    cuts = []
+def _crop_faces(frame: Frame, faces: Sequence[Face], options: CropOptions) -> _CroppedFrame:
+    crops = []
     for face in faces:
         square = geometry.square(face, options.margin)
-        cuts.append(_Cut(face, square, geometry.cut(frame, square, options.size)))
-    return _CutFrame(frame.index, frame.time_s, frame.width, frame.height, cuts)
+        crops.append(_Crop(face, square, geometry.cut(frame, square, options.size)))
+    return _CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
 
 
-def _boxes(clip: Clip, frames: Sequence[_CutFrame]) -> Boxes | None:
+def _boxes_of(clip: Clip, frames: Sequence[_CroppedFrame]) -> Boxes | None:
+    """The boxes that the clip shares with its family, None if no frame decoded."""
     if not frames:
         return None
     return Boxes(
@@ -248,51 +324,5 @@ def _boxes(clip: Clip, frames: Sequence[_CutFrame]) -> Boxes | None:
         frames[0].width,
         frames[0].height,
         tuple(frame.index for frame in frames),
-        tuple(tuple(cut.face for cut in frame.cuts) for frame in frames),
+        tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
     )
-
-
-def _write(
-    frames: Sequence[_CutFrame],
-    clip: Clip,
-    out: Path,
-    options: CropOptions,
-    source: str,
-    detector: str,
-) -> tuple[dict[str, Any], ...]:
-    """Write the crops; the manifest rows, in order."""
-    folder = crop_folder(out, clip)
-    rows = []
-    for frame in frames:
-        for number, cut in enumerate(frame.cuts):
-            _make(folder)
-            path = folder / f"{frame.index:06d}_{number}.{options.format}"
-            encoded = geometry.encode(cut.image, options.format)
-            path.write_bytes(encoded)
-            rows.append(
-                {
-                    "video": clip.video,
-                    "part": clip.part,
-                    "label": clip.label,
-                    "original": clip.original,
-                    "family": clip.family,
-                    "frame": frame.index,
-                    "time_s": frame.time_s,
-                    "face": number,
-                    "x": cut.face.x,
-                    "y": cut.face.y,
-                    "w": cut.face.w,
-                    "h": cut.face.h,
-                    "crop_x": cut.square.x,
-                    "crop_y": cut.square.y,
-                    "crop_size": cut.square.size,
-                    "score": cut.face.score,
-                    "box_source": source,
-                    "detector": detector,
-                    "width": frame.width,
-                    "height": frame.height,
-                    "path": path.relative_to(out).as_posix(),
-                    "sha256": hashlib.sha256(encoded).hexdigest(),
-                }
-            )
-    return tuple(rows)

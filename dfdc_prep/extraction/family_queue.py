@@ -1,6 +1,6 @@
-"""The order of work in a family: first the clip that shows where the faces are, then the rest.
+"""The order in which the clips of a family are processed: first the clip that provides boxes.
 
-Pure bookkeeping: it says which clips can run now, and takes their results.
+Bookkeeping without I/O: reports which clips can run now, and records their results.
 """
 
 from collections import deque
@@ -9,11 +9,11 @@ from dfdc_prep.catalog.dfdc import Clip, Family
 from dfdc_prep.extraction.clip import Boxes, ClipResult
 
 
-class FamilyWork:
-    """One family on its way through the workers.
+class FamilyQueue:
+    """The clips of one family and their results.
 
-    Without shared boxes all clips are free at once. With them one clip at a time runs
-    until one has yielded boxes; all others then follow with these.
+    Without shared boxes, all clips can run at once. With them, one clip runs at a time until
+    one of them yields boxes with a face; the rest then run with these boxes.
     """
 
     def __init__(self, family: Family, share_boxes: bool) -> None:
@@ -30,23 +30,23 @@ class FamilyWork:
         return len(self.results) == len(self.family.clips)
 
     def next_clip(self) -> tuple[Clip, Boxes | None] | None:
-        """The next clip that can run now, with the boxes to try; None where none can."""
-        scouting = self._share and not self._found
-        if not self._waiting or (scouting and self._running):
+        """The next clip that can run now and the boxes to try; None if no clip can run."""
+        needs_boxes = self._share and not self._has_faces
+        if not self._waiting or (needs_boxes and self._running):
             return None
         self._running += 1
         return self._waiting.popleft(), self._boxes
 
-    def take(self, clip: Clip, result: ClipResult) -> None:
-        """Note a clip's result."""
+    def record_result(self, clip: Clip, result: ClipResult) -> None:
+        """Store the result of a clip, and its boxes if the family has none yet."""
         self._running -= 1
         self.results[clip] = result
-        if not self._share or self._found or not result.boxes:
+        if not self._share or self._has_faces or not result.boxes:
             return
-        # Boxes without a face still say which frames the relatives are looked at.
+        # Boxes without a face still fix which frames of the other clips are sampled.
         if self._boxes is None or any(result.boxes.faces):
             self._boxes = result.boxes
 
     @property
-    def _found(self) -> bool:
+    def _has_faces(self) -> bool:
         return self._boxes is not None and any(self._boxes.faces)

@@ -1,8 +1,8 @@
-"""What a run has finished, one line a family, durable line by line.
+"""The journal of a run: one JSON line per finished family.
 
-The journal is the run's whole memory: a run started again reads it and goes on, and the
-tables at the end are made from it alone. A line that was being written when the run was
-killed is cut off and its family done again.
+The journal is the only state of a run: a restarted run reads it and continues, and the final
+tables are made from it alone. If the run is killed while it writes a line, the next run removes
+the partial line and processes that family again.
 """
 
 import hashlib
@@ -13,26 +13,38 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict
 
 from dfdc_prep.catalog.dfdc import Family
 from dfdc_prep.errors import OutputError
 from manifests.io.json_files import parse_json
 from manifests.labels import LABELS, STATUSES
+from manifests.rows import ClipRow, CropRow
 
-#: Seconds between two syncs to the disk itself. A killed process loses nothing without;
-#: a machine that loses power loses this much.
+#: Seconds between two calls of fsync. A killed process loses nothing even without it; a power
+#: failure loses the lines written since the last call.
 _SYNC_EVERY = 1.0
 
 
-def family_key(family: Family) -> str:
-    """Names a family with all that decides its work: its clips, as they lie on the disk.
+class JournalEntry(TypedDict):
+    """One line of the journal: a finished family.
 
-    A clip that has appeared, gone or changed its size gives another key, so that a run
-    started again takes the family up anew.
+    `key` is that of `family_key`; `clips` and `crops` are the rows of the two tables.
     """
-    said = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
-    return hashlib.sha256(json.dumps([family.name, said]).encode()).hexdigest()[:32]
+
+    key: str
+    clips: list[ClipRow]
+    crops: list[CropRow]
+
+
+def family_key(family: Family) -> str:
+    """Hash of everything that determines the work on a family, 32 hexadecimal digits.
+
+    The key changes if a clip is added or removed or its file size changes, so that a restarted run
+    processes the family again.
+    """
+    clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
+    return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
 
 
 class Journal:
@@ -40,7 +52,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _cut_torn_line(path)
+        _remove_partial_line(path)
         self._file = path.open("ab")
         self._synced = time.monotonic()
 
@@ -55,9 +67,9 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def append(self, key: str, clips: list[dict[str, Any]], crops: list[dict[str, Any]]) -> None:
-        """Write one finished family down."""
-        line = json.dumps({"key": key, "clips": clips, "crops": crops}, separators=(",", ":"))
+    def append(self, entry: JournalEntry) -> None:
+        """Write one finished family."""
+        line = json.dumps(entry, separators=(",", ":"))
         self._file.write(line.encode() + b"\n")
         self._file.flush()
         now = time.monotonic()
@@ -66,11 +78,11 @@ class Journal:
             self._synced = now
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The finished families, in the order they were finished: key, clips, crops.
+def read_journal(path: Path) -> Iterator[JournalEntry]:
+    """Yield the finished families in the order in which they finished; skip a partial last line.
 
     Raises:
-        OutputError: a line before the last is not what the journal writes.
+        OutputError: a complete line is not a valid entry.
     """
     if not path.exists():
         return
@@ -82,25 +94,26 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                 entry = parse_json(line)
             except ValueError:
                 entry = None
-            if not _complete(entry):
+            if not _is_entry(entry):
                 raise OutputError(
                     f"expected a finished family in line {number} of {path}, found something "
-                    "else; remove the line to have the family done again"
+                    "else; remove the line to process the family again"
                 )
             yield entry
 
 
 @cache
 def _columns() -> tuple[set[str], set[str]]:
-    """The columns of the rows of clips, and of crops."""
-    # Imported here: a run that begins has its workers waiting, and no journal yet.
+    """The column names of the clip log, and of the manifest."""
+    # Imported here because pyarrow loads slowly: a new run has no journal to read, and its
+    # workers must not wait.
     from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
     return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names)
 
 
-def _complete(entry: Any) -> bool:
-    """Whether a line has the rows that the tables are made of, as far as is quickly seen."""
+def _is_entry(entry: Any) -> bool:
+    """Whether a parsed line has the structure of an entry; not every value is checked."""
     clip_columns, crop_columns = _columns()
     try:
         return (
@@ -121,8 +134,8 @@ def _complete(entry: Any) -> bool:
         return False
 
 
-def _cut_torn_line(path: Path) -> None:
-    """Shorten the file to its last whole line."""
+def _remove_partial_line(path: Path) -> None:
+    """Truncate the file after its last complete line."""
     if not path.exists():
         return
     with path.open("rb+") as file:

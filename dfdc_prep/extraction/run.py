@@ -1,4 +1,4 @@
-"""Clips to crops: a catalog's families through the workers, their results into the tables."""
+"""Runs an extraction: processes all families of a catalog and writes the tables."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -8,28 +8,29 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.dfdc import Catalog, Clip, Family, read_catalog
+from dfdc_prep.catalog.dfdc import Clip, Family, read_catalog
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
-from dfdc_prep.extraction.journal import Journal, family_key, read_journal
-from dfdc_prep.extraction.run_summary import Tally
-from dfdc_prep.extraction.scheduler import conduct
+from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
+from dfdc_prep.extraction.run_summary import RunSummary
+from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.labels import FAILURES
+from manifests.rows import ClipRow
 
 JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run goes about its work; none of this changes a byte of what it leaves.
+    """Options that do not change the crops of the clips processed.
 
     Attributes:
-        workers: processes, None for one a core.
-        timeout: seconds a clip may take.
-        limit: stop after about this many clips, whole families.
-        overwrite: remove an earlier run's files first.
-        retry_failed: do the families again in which a clip failed.
+        workers: number of processes; None for one per core.
+        timeout: maximum time per clip, seconds.
+        limit: stop after about this many clips; families are never divided.
+        overwrite: remove the files of an earlier run first.
+        retry_failed: process families with a failed clip again.
     """
 
     workers: int | None = None
@@ -46,48 +47,54 @@ def extract(
     run: RunOptions,
     detector: str = "auto",
     detector_model: Path | None = None,
-) -> Tally:
-    """Cut the faces out of every clip below a source, going on where an earlier run ended.
+) -> RunSummary:
+    """Extract the face crops of every clip below a source; continue an earlier run.
 
     Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`.
 
+    Args:
+        source: a DFDC tree: parts with a metadata.json each.
+        out: the output folder; if it holds an unfinished run, that run is continued.
+        detector: name of the detector, or `auto`.
+        detector_model: weights file of the detector; None for the default weights.
+
     Raises:
-        SourceError: the source is no DFDC tree.
+        SourceError: the source is not a DFDC tree.
         ModelError: the detector cannot be loaded.
         OutputError: `out` cannot be written, or another run is writing it.
-        OptionsDiffer: `out` was begun with other options.
+        OptionsDiffer: `out` holds a run with other options.
     """
     catalog = read_catalog(source, run.limit)
-    choice = _settle(out, detector, detector_model, run.overwrite)
-    make_detector(choice)  # fails here, in words, rather than in every worker
+    choice = _resolve_detector(out, detector, detector_model, run.overwrite)
+    make_detector(choice)  # report a detector error once, not in every worker
     with output_folder.locked(out):
-        output_folder.begin(out, _described(source, options, choice), run.overwrite)
+        output_folder.begin(out, _run_metadata(source, options, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
-        finished = _finished(out, families.keys(), run.retry_failed)
-        tally = Tally(catalog.unnamed, choice.why)
+        finished = _finished_families(out, families.keys(), run.retry_failed)
+        summary = RunSummary(catalog.unnamed, choice.why)
         for clips in finished.values():
-            tally.add(clips)
+            summary.add(clips)
         todo = {key: family for key, family in families.items() if key not in finished}
-        _work(todo, catalog, out, options, run, choice, tally)
-        from dfdc_prep.extraction.tables import (
-            write_tables,
-        )  # here: the workers need not wait for it
+        extraction = _Extraction(out, options, run, choice, summary)
+        extraction.process(todo, total=len(catalog.clips))
+        # Imported here because pyarrow loads slowly: the workers must not wait for it.
+        from dfdc_prep.extraction.tables import write_tables
 
         write_tables(out, out / JOURNAL, families.keys())
-    return tally
+    return summary
 
 
-def _settle(out: Path, asked: str, model: Path | None, overwrite: bool) -> DetectorChoice:
-    """The detector, which a run that goes on takes from the one it goes on with."""
+def _resolve_detector(out: Path, asked: str, model: Path | None, overwrite: bool) -> DetectorChoice:
+    """Choose the detector; for `auto`, a continued run keeps the detector of the earlier run."""
     earlier = None if overwrite else output_folder.read_run(out)
     if earlier and asked == "auto":
         asked = str(earlier["options"].get("detector", asked))
     return choose_detector(asked, model)
 
 
-def _described(source: Path, options: CropOptions, choice: DetectorChoice) -> dict[str, Any]:
-    """What run.json says of this run."""
+def _run_metadata(source: Path, options: CropOptions, choice: DetectorChoice) -> dict[str, Any]:
+    """The content of run.json."""
     named = {**asdict(options), "detector": choice.name, "model_sha256": choice.model_sha256}
     return {
         "command": "extract",
@@ -97,70 +104,81 @@ def _described(source: Path, options: CropOptions, choice: DetectorChoice) -> di
     }
 
 
-def _finished(
+def _finished_families(
     out: Path, keys: Iterable[str], retry_failed: bool
-) -> dict[str, list[dict[str, Any]]]:
-    """The families that need no more work, with their clips' rows.
+) -> dict[str, list[ClipRow]]:
+    """Clip log rows of the finished families, by key.
 
-    A family whose crops are not all there, or are empty, is done again.
+    A family with a missing or empty crop file does not count as finished.
     """
     wanted = set(keys)
-    finished: dict[str, list[dict[str, Any]]] = {}
+    finished: dict[str, list[ClipRow]] = {}
     for entry in read_journal(out / JOURNAL):
         if entry["key"] not in wanted:
             continue
         finished.pop(entry["key"], None)
         failed = any(clip["status"] in FAILURES for clip in entry["clips"])
-        if not (failed and retry_failed) and all(_holds(out / c["path"]) for c in entry["crops"]):
+        complete = all(_has_content(out / crop["path"]) for crop in entry["crops"])
+        if complete and not (failed and retry_failed):
             finished[entry["key"]] = entry["clips"]
     return finished
 
 
-def _holds(crop: Path) -> bool:
+def _has_content(crop: Path) -> bool:
+    """Whether a crop file exists and is not empty."""
     try:
         return crop.stat().st_size > 0
     except OSError:
         return False
 
 
-def _work(
-    todo: dict[str, Family],
-    catalog: Catalog,
-    out: Path,
-    options: CropOptions,
-    run: RunOptions,
-    choice: DetectorChoice,
-    tally: Tally,
-) -> None:
-    """Run the families that are left, writing each down as it is finished."""
-    clips = sum(len(family.clips) for family in todo.values())
-    workers = min(run.workers or available_cores(), max(1, clips))
-    keys = {family.name: key for key, family in todo.items()}
-    done = len(catalog.clips) - clips
-    with (
-        Journal(out / JOURNAL) as journal,
-        tqdm(total=len(catalog.clips), initial=done, unit="clip", disable=None) as bar,
-    ):
-        for work in conduct(todo.values(), out, options, choice, workers, run.timeout):
-            rows = [_log_row(clip, result) for clip, result in work.results.items()]
-            crops = [row for result in work.results.values() for row in result.rows]
-            journal.append(keys[work.family.name], rows, crops)
-            tally.add(rows)
-            bar.update(len(rows))
-            bar.set_postfix(faces=tally.faces, failed=tally.failed, refresh=False)
+@dataclass(frozen=True)
+class _Extraction:
+    """The settings of an extraction, and the summary that it updates."""
+
+    out: Path
+    options: CropOptions
+    run: RunOptions
+    choice: DetectorChoice
+    summary: RunSummary
+
+    def process(self, todo: dict[str, Family], total: int) -> None:
+        """Process families and append each to the journal when it is finished.
+
+        Args:
+            todo: the families by key.
+            total: number of clips in the catalog, for the progress bar.
+        """
+        clips = sum(len(family.clips) for family in todo.values())
+        workers = min(self.run.workers or available_cores(), max(1, clips))
+        keys = {family.name: key for key, family in todo.items()}
+        families = extract_families(
+            todo.values(), self.out, self.options, self.choice, workers, self.run.timeout
+        )
+        with (
+            Journal(self.out / JOURNAL) as journal,
+            tqdm(total=total, initial=total - clips, unit="clip", disable=None) as bar,
+        ):
+            for done in families:
+                rows = [_clip_row(clip, result) for clip, result in done.results.items()]
+                crops = [row for result in done.results.values() for row in result.rows]
+                journal.append(JournalEntry(key=keys[done.family.name], clips=rows, crops=crops))
+                self.summary.add(rows)
+                bar.update(len(rows))
+                bar.set_postfix(faces=self.summary.faces, failed=self.summary.failed, refresh=False)
 
 
-def _log_row(clip: Clip, result: ClipResult) -> dict[str, Any]:
-    return {
-        "video": clip.video,
-        "part": clip.part,
-        "label": clip.label,
-        "original": clip.original,
-        "family": clip.family,
-        "status": result.status,
-        "error": result.error,
-        "frames_wanted": result.frames_wanted,
-        "frames_decoded": result.frames_decoded,
-        "faces": len(result.rows),
-        "seconds": result.seconds,
-    }
+def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
+    return ClipRow(
+        video=clip.video,
+        part=clip.part,
+        label=clip.label,
+        original=clip.original,
+        family=clip.family,
+        status=result.status,
+        error=result.error,
+        frames_wanted=result.frames_wanted,
+        frames_decoded=result.frames_decoded,
+        faces=len(result.rows),
+        seconds=result.seconds,
+    )

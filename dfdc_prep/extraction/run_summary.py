@@ -1,27 +1,27 @@
-"""What became of the clips of a run, counted."""
+"""Counts of the clips and crops of a run."""
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from manifests.labels import FAILURES, LABELS
+from manifests.rows import ClipRow
 
 
-class Tally:
+class RunSummary:
     """Counts of clips by label and status, and of crops by label.
 
     Args:
         unnamed: clips on disk that no metadata.json names, as part/file.
-        said: a line about the detector, where it was chosen for the user.
+        detector_note: a line about the detector, if it was chosen automatically.
     """
 
-    def __init__(self, unnamed: tuple[str, ...] = (), said: str | None = None) -> None:
+    def __init__(self, unnamed: tuple[str, ...] = (), detector_note: str | None = None) -> None:
         self.unnamed = unnamed
-        self.said = said
-        self.clips: Counter[tuple[str, str]] = Counter()
-        self.crops: Counter[str] = Counter()
+        self.detector_note = detector_note
+        self.clips: Counter[tuple[str | None, str]] = Counter()
+        self.crops: Counter[str | None] = Counter()
 
-    def add(self, clips: Iterable[dict[str, Any]]) -> None:
+    def add(self, clips: Iterable[ClipRow]) -> None:
         """Count rows of the clip log."""
         for clip in clips:
             self.clips[clip["label"], clip["status"]] += 1
@@ -29,26 +29,26 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Clips that could not be read whole, for whatever reason."""
+        """Number of clips with a failure status."""
         return sum(n for (_, status), n in self.clips.items() if status in FAILURES)
 
     @property
     def faces(self) -> int:
-        """Crops written."""
+        """Number of crops written."""
         return self.crops.total()
 
     def text(self) -> str:
-        """The closing table, a row a label, and what else is to be said."""
+        """The final report: a table with one row per label, then the notes."""
         lines = [f"{'':6}{'clips':>9}{'with face':>11}{'without':>9}{'failed':>8}{'crops':>10}"]
         for label in LABELS:
-            of = {status: n for (said, status), n in self.clips.items() if said == label}
-            failed = sum(of.get(status, 0) for status in FAILURES)
+            counts = {status: n for (known, status), n in self.clips.items() if known == label}
+            failed = sum(counts.get(status, 0) for status in FAILURES)
             lines.append(
-                f"{label:6}{sum(of.values()):9,}{of.get('ok', 0):11,}{of.get('no_face', 0):9,}"
-                f"{failed:8,}{self.crops[label]:10,}"
+                f"{label:6}{sum(counts.values()):9,}{counts.get('ok', 0):11,}"
+                f"{counts.get('no_face', 0):9,}{failed:8,}{self.crops[label]:10,}"
             )
-        if self.said:
-            lines.append(self.said)
+        if self.detector_note:
+            lines.append(self.detector_note)
         if self.unnamed:
             more = f" and {len(self.unnamed) - 5:,} more" if len(self.unnamed) > 5 else ""
             names = ", ".join(self.unnamed[:5])

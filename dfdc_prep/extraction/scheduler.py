@@ -1,21 +1,21 @@
-"""Sends the clips of the families to the workers, and takes what comes back, whatever it is.
+"""Submits the clips of the families to worker processes and collects their results.
 
-A clip that hangs, kills its worker or finds a fault in this code costs its own row and
-nothing else.
+A clip that times out, kills its worker or raises an unexpected exception fails alone: its
+row in the clip log records the failure, and the other clips are not affected.
 """
 
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.dfdc import Clip, Family
 from dfdc_prep.detectors import DetectorChoice
 from dfdc_prep.errors import OutputError, SourceUnreachable
 from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, crop_folder
-from dfdc_prep.extraction.family_queue import FamilyWork
-from dfdc_prep.extraction.worker import extract_here, prepare
+from dfdc_prep.extraction.family_queue import FamilyQueue
+from dfdc_prep.extraction.worker import extract_in_worker, init_worker
 from dfdc_prep.parallel.process_pool import (
     LocalWorkers,
     PoolBroken,
@@ -25,134 +25,139 @@ from dfdc_prep.parallel.process_pool import (
 )
 from dfdc_prep.video.source_file import check_reachable
 
-#: Times a clip is tried whose worker died.
-TRIES = 2
-#: Clips handed out per worker: one runs, one waits, so that no worker does.
-_AHEAD = 2
+#: Number of attempts at a clip whose worker dies.
+MAX_ATTEMPTS = 2
+#: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
+_TASKS_PER_WORKER = 2
 
 
 @dataclass(frozen=True)
-class _Flight:
-    """A clip on its way through a worker."""
+class _Task:
+    """A clip that was submitted to a worker."""
 
-    work: FamilyWork
+    queue: FamilyQueue
     clip: Clip
     boxes: Boxes | None
     attempt: int
 
 
-def conduct(
+def extract_families(
     families: Iterable[Family],
     out: Path,
     options: CropOptions,
     choice: DetectorChoice,
     workers: int,
     timeout: float,
-) -> Iterator[FamilyWork]:
-    """Run families through worker processes, and yield each when all its clips are done.
+) -> Iterator[FamilyQueue]:
+    """Process families in worker processes; yield each when all its clips are done.
 
-    The largest come first, so that at the end no worker is long alone.
+    The largest families run first, so that the workers finish at about the same time.
 
     Args:
-        workers: how many processes.
-        timeout: seconds a clip may take.
+        workers: number of processes.
+        timeout: maximum time per clip, seconds.
 
     Raises:
         OutputError: a worker cannot write below `out`.
-        SourceUnreachable: a clip cannot be read, through no fault of its bytes.
-        WorkersError: workers cannot be started, or do not live.
+        SourceUnreachable: the system cannot read a clip file.
+        WorkersError: workers cannot be started, or keep dying before they begin a clip.
     """
-    pool = LocalWorkers(workers, timeout, prepare, (out, options, choice))
+    pool = LocalWorkers(workers, timeout, init_worker, (out, options, choice))
     try:
         largest_first = sorted(families, key=lambda family: (-family.size, family.name))
-        yield from _Conductor(pool, out, options, timeout).run(iter(largest_first))
+        yield from _Scheduler(pool, out, options, timeout).run(iter(largest_first))
     finally:
         pool.stop()
 
 
-class _Conductor:
+class _Scheduler:
+    """Keeps the workers supplied with tasks and collects the results per family."""
+
     def __init__(self, workers: Workers, out: Path, options: CropOptions, timeout: float) -> None:
         self._workers = workers
         self._out = out
         self._options = options
         self._timeout = timeout
-        self._open: list[FamilyWork] = []
-        self._flights: dict[Future[ClipResult], _Flight] = {}
+        self._open: list[FamilyQueue] = []
+        self._tasks: dict[Future[ClipResult], _Task] = {}
 
-    def run(self, families: Iterator[Family]) -> Iterator[FamilyWork]:
+    def run(self, families: Iterator[Family]) -> Iterator[FamilyQueue]:
+        """Process the families in order; yield each when all its clips are done."""
         while True:
-            self._hand_out(families)
-            # A missing clip is done without having flown.
-            yield from self._landed()
-            if not self._flights and not self._open:
+            self._fill_workers(families)
+            # A family whose clips are all missing is finished without any task.
+            yield from self._finished()
+            if not self._tasks and not self._open:
                 return
-            for future in self._workers.wait(self._flights.keys()):
-                self._take(future)
-            yield from self._landed()
+            for future in self._workers.wait(self._tasks.keys()):
+                self._handle_result(future)
+            yield from self._finished()
 
-    def _hand_out(self, families: Iterator[Family]) -> None:
-        while len(self._flights) < _AHEAD * self._workers.count:
-            if not (self._send_one() or self._open_next(families)):
+    def _fill_workers(self, families: Iterator[Family]) -> None:
+        while len(self._tasks) < _TASKS_PER_WORKER * self._workers.count:
+            if not (self._start_next_clip() or self._open_next_family(families)):
                 return
 
-    def _open_next(self, families: Iterator[Family]) -> bool:
+    def _open_next_family(self, families: Iterator[Family]) -> bool:
         family = next(families, None)
         if family is None:
             return False
-        self._open.append(FamilyWork(family, self._options.share_boxes))
+        self._open.append(FamilyQueue(family, self._options.share_boxes))
         return True
 
-    def _send_one(self) -> bool:
-        for work in self._open:
-            if task := work.next_clip():
-                clip, boxes = task
+    def _start_next_clip(self) -> bool:
+        """Submit the next clip that can run, or record it as missing; False if there is none."""
+        for queue in self._open:
+            if ready := queue.next_clip():
+                clip, boxes = ready
                 if clip.size is None:
                     reason = f"expected {clip.video} in {clip.part}, found no such file"
-                    work.take(clip, ClipResult("missing", reason, self._options.frames))
+                    queue.record_result(clip, ClipResult("missing", reason, self._options.frames))
                 else:
-                    self._send(_Flight(work, clip, boxes, 1))
+                    self._submit(_Task(queue, clip, boxes, 1))
                 return True
         return False
 
-    def _send(self, flight: _Flight) -> None:
-        future = self._workers.submit(extract_here, flight.clip, flight.boxes)
-        self._flights[future] = flight
+    def _submit(self, task: _Task) -> None:
+        future = self._workers.submit(extract_in_worker, task.clip, task.boxes)
+        self._tasks[future] = task
 
-    def _take(self, future: Future[ClipResult]) -> None:
-        flight = self._flights.pop(future)
+    def _handle_result(self, future: Future[ClipResult]) -> None:
+        task = self._tasks.pop(future)
         try:
             result = future.result()
         except PoolBroken:
-            self._send(flight)
+            self._submit(task)
             return
         except WorkerDied:
-            if flight.attempt < TRIES:
-                self._send(_Flight(flight.work, flight.clip, flight.boxes, flight.attempt + 1))
+            if task.attempt < MAX_ATTEMPTS:
+                self._submit(replace(task, attempt=task.attempt + 1))
                 return
-            result = self._failed(flight, "crashed", f"its worker died {TRIES} times")
+            result = self._failure(task, "crashed", f"its worker died {MAX_ATTEMPTS} times")
         except WorkerTimeout:
-            result = self._failed(
-                flight, "timeout", f"not done in {self._timeout:g} s; give more by --timeout"
+            result = self._failure(
+                task, "timeout", f"not finished within {self._timeout:g} s; raise --timeout"
             )
         except SourceUnreachable:
             raise
         except OSError as error:
             raise OutputError(
                 f"expected to write crops below {self._out}, found {error.strerror or error}; "
-                "make room and run the same command again"
+                "free disk space and run the same command again"
             ) from error
         except Exception as error:
-            result = self._failed(flight, "crashed", f"{type(error).__name__}: {error}")
-        flight.work.take(flight.clip, result)
+            result = self._failure(task, "crashed", f"{type(error).__name__}: {error}")
+        task.queue.record_result(task.clip, result)
 
-    def _failed(self, flight: _Flight, status: str, reason: str) -> ClipResult:
-        """The result of a clip that ended its worker, if its source is there still."""
-        check_reachable(Path(flight.clip.path))
-        shutil.rmtree(crop_folder(self._out, flight.clip), ignore_errors=True)
-        text = f"{flight.clip.video}: {reason}".splitlines()[0]
+    def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
+        """Remove the clip's crops and return its failure; raise if its file is unreachable."""
+        check_reachable(Path(task.clip.path))
+        shutil.rmtree(crop_folder(self._out, task.clip), ignore_errors=True)
+        text = f"{task.clip.video}: {reason}".splitlines()[0]
         return ClipResult(status, text, self._options.frames)
 
-    def _landed(self) -> Iterator[FamilyWork]:
-        done = [work for work in self._open if work.done]
-        self._open = [work for work in self._open if not work.done]
+    def _finished(self) -> Iterator[FamilyQueue]:
+        """Remove the families that are done from the open ones, and yield them."""
+        done = [queue for queue in self._open if queue.done]
+        self._open = [queue for queue in self._open if not queue.done]
         yield from done

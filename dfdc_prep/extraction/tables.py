@@ -1,40 +1,41 @@
-"""The tables a run leaves, made from its journal."""
+"""Writes the tables of a run from its journal."""
 
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from itertools import islice
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pyarrow as pa
 from pyarrow import json
 
 from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.journal import read_journal
+from manifests.rows import ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
-#: Rows turned into columns at a time.
+#: Number of rows converted to columns at a time.
 _BATCH = 20_000
 
 
 def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
-    """Write manifest.parquet, metadata.csv and clips.parquet of the families named by key.
+    """Write manifest.parquet, metadata.csv and clips.parquet of the families with these keys.
 
     Raises:
-        OutputError: the journal has lost a family, or a row in it is none.
+        OutputError: the journal lacks a family or contains an invalid row.
     """
     newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}
-    lost = [key for key in keys if key not in newest]
-    if lost:
+    missing = [key for key in keys if key not in newest]
+    if missing:
         raise OutputError(
-            f"expected every finished family in {journal}, found {len(lost):,} gone, as if the "
-            "folder had been changed meanwhile; run the same command again"
+            f"expected every finished family in {journal}, found {len(missing):,} missing: another "
+            "process changed the folder; run the same command again"
         )
     chosen = {newest[key] for key in keys}
 
-    def rows(kind: str) -> Iterator[dict[str, Any]]:
+    def rows(kind: Literal["clips", "crops"]) -> Iterator[ClipRow | CropRow]:
         for number, entry in enumerate(read_journal(journal)):
             if number in chosen:
                 yield from entry[kind]
@@ -44,7 +45,7 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
         clips = _table(rows("clips"), CLIP_LOG_SCHEMA)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise OutputError(
-            f"expected the rows of clips and crops in {journal}, found other values ({error}); "
+            f"expected the rows of clips and crops in {journal}, found invalid values ({error}); "
             "use --overwrite"
         ) from error
     clips = clips.sort_by([("part", "ascending"), ("video", "ascending")])
@@ -54,9 +55,9 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
 
 
 def write_metadata(manifest: pa.Table, path: Path) -> None:
-    """Write the table that the Kaggle set `deepfake_faces` ships, from a manifest.
+    """Write a manifest in the table format of the Kaggle data set `deepfake_faces`.
 
-    The two sizes are those of the square before it was scaled.
+    Both sizes are the side of the square in source pixels, before scaling.
     """
     columns = {
         "videoname": manifest["video"],
@@ -68,8 +69,8 @@ def write_metadata(manifest: pa.Table, path: Path) -> None:
     write_table(pa.table(columns), path)
 
 
-def _table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows to columns, through JSON: Arrow's other ways to do it import pandas."""
+def _table(rows: Iterable[ClipRow | CropRow], schema: pa.Schema) -> pa.Table:
+    """Convert rows to a table, via JSON: pyarrow's other conversions import pandas."""
     options = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     lines = (dumps(row, separators=(",", ":")).encode() for row in rows)
     tables = [

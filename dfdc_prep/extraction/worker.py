@@ -1,4 +1,4 @@
-"""The worker's side: what a worker process keeps from clip to clip, and the call it runs."""
+"""Code that runs in a worker process: its setup, its state, and the call for each clip."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +11,25 @@ from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, extract_cl
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What a worker keeps from clip to clip."""
+class WorkerState:
+    """What a worker process keeps between clips."""
 
     out: Path
     options: CropOptions
     detector: Detector
 
 
-_bench: Bench | None = None
+_state: WorkerState | None = None
 
 
-def prepare(out: Path, options: CropOptions, choice: DetectorChoice) -> None:
-    """Set a worker up: one thread, one detector."""
-    global _bench
+def init_worker(out: Path, options: CropOptions, choice: DetectorChoice) -> None:
+    """Set up a worker process: one OpenCV thread, one detector."""
+    global _state
     cv2.setNumThreads(1)
-    _bench = Bench(out, options, make_detector(choice))
+    _state = WorkerState(out, options, make_detector(choice))
 
 
-def extract_here(clip: Clip, boxes: Boxes | None) -> ClipResult:
+def extract_in_worker(clip: Clip, boxes: Boxes | None) -> ClipResult:
     """Extract one clip with this worker's detector; see `extract_clip`."""
-    assert _bench is not None, "called outside a worker"
-    return extract_clip(clip, _bench.out, _bench.options, _bench.detector, boxes)
+    assert _state is not None, "init_worker was not called"
+    return extract_clip(clip, _state.out, _state.options, _state.detector, boxes)

@@ -1,1 +1,1 @@
-"""The import command: an existing crop set becomes a faces folder."""
+"""The import command: convert an existing crop set to a faces folder."""

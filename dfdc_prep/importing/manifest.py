@@ -1,4 +1,4 @@
-"""The tables of an import: its manifest and its clip log. Pure: it touches no disk."""
+"""Builds the tables of an import: its manifest and its clip log. Does no I/O."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -11,26 +11,27 @@ import pyarrow.compute as pc
 from dfdc_prep.importing.matching import Matches
 from manifests.errors import TableError
 from manifests.labels import FAKE
+from manifests.rows import ClipRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest
 
-#: The part of crops whose table names none.
+#: Part of the crops whose table has no `part`.
 PART = "imported"
-#: Where the columns of the Kaggle table go that have another name in a manifest.
-_CALLED = {"w": "original_width", "h": "original_height"}
-#: Faults named in one row of the clip log before the rest is only counted.
-_NAMED = 5
+#: Manifest columns that have another name in the Kaggle table.
+_KAGGLE_NAMES = {"w": "original_width", "h": "original_height"}
+#: Faults listed in one row of the clip log; the rest is only counted.
+_MAX_FAULTS = 5
 
 
 @dataclass(frozen=True)
-class Imported:
-    """One image that has a row.
+class ImportedCrop:
+    """One image that matches a row.
 
     Attributes:
-        row: of the table.
-        path: of the crop, relative to the faces folder.
-        sha256: of its file, hexadecimal; empty where there is a fault.
-        fault: what is wrong with it, None where nothing is.
+        row: row number in the table.
+        path: path of the crop, relative to the faces folder.
+        sha256: SHA-256 of its file, hexadecimal; empty if there is a fault.
+        fault: why the image was not imported; None if it was.
     """
 
     row: int
@@ -39,26 +40,26 @@ class Imported:
     fault: str | None
 
 
-def place(part: str | None, image: str) -> str:
-    """Where an image goes, relative to the faces folder."""
+def crop_path(part: str | None, image: str) -> str:
+    """Path of an imported image, relative to the faces folder."""
     return f"crops/{part or PART}/{image}"
 
 
-def manifest(table: pa.Table, crops: list[Imported]) -> pa.Table:
-    """The manifest of the crops that were taken over; what the table does not tell is null.
+def build_manifest(table: pa.Table, crops: list[ImportedCrop]) -> pa.Table:
+    """The manifest of the imported crops; columns that the table lacks are null.
 
     Raises:
-        TableError: a column that a manifest has too is of another type.
+        TableError: a column of the table cannot be converted to the manifest's type.
     """
     rows = table.take(pa.array([crop.row for crop in crops]))
-    told = {
+    derived = {
         "part": _parts(rows),
         "original": _originals(rows),
-        "crop_size": _square(rows),
+        "crop_size": _square_sizes(rows),
         "path": pa.array([crop.path for crop in crops]),
         "sha256": pa.array([crop.sha256 for crop in crops]),
     }
-    columns = [told.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
+    columns = [derived.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
     typed = [_cast(column, field) for column, field in zip(columns, MANIFEST_SCHEMA, strict=True)]
     return sort_manifest(pa.table(typed, schema=MANIFEST_SCHEMA))
 
@@ -70,13 +71,13 @@ def _parts(table: pa.Table) -> pa.ChunkedArray | pa.Array:
 
 
 def _originals(table: pa.Table) -> pa.ChunkedArray:
-    """What the fakes were made from; what stands beside a REAL clip is not believed."""
-    nothing = pa.scalar(None, pa.string())
-    return pc.if_else(pc.equal(table["label"], FAKE), table["original"], nothing)
+    """The originals of the FAKE rows; values in REAL rows are ignored."""
+    null = pa.scalar(None, pa.string())
+    return pc.if_else(pc.equal(table["label"], FAKE), table["original"], null)
 
 
-def _square(table: pa.Table) -> pa.ChunkedArray | pa.Array:
-    """The side of the square cut out, where the table says that it was one."""
+def _square_sizes(table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """The side of each crop's square in source pixels; null where width and height differ."""
     if "crop_size" in table.column_names:
         return table["crop_size"]
     width, height = _column(table, "w"), _column(table, "h")
@@ -84,7 +85,7 @@ def _square(table: pa.Table) -> pa.ChunkedArray | pa.Array:
 
 
 def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    for known in (name, _CALLED.get(name)):
+    for known in (name, _KAGGLE_NAMES.get(name)):
         if known in table.column_names:
             return table[known]
     return pa.nulls(table.num_rows, MANIFEST_SCHEMA.field(name).type)
@@ -96,69 +97,90 @@ def _cast(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> pa.ChunkedArra
     except pa.ArrowException as error:
         raise TableError(
             f"expected {field.type} in the column {field.name}, found {column.type}; "
-            f"mend or drop the column"
+            f"fix or remove the column"
         ) from error
 
 
 @dataclass(frozen=True)
-class _Note:
-    """One thing that became of a clip: a crop of it, or a fault and its kind."""
+class _Outcome:
+    """The outcome of one row or image of a clip.
+
+    `kind` is `ok`, `unreadable`, `missing` or `duplicate`; `fault` is None for `ok`.
+    """
 
     kind: str
     fault: str | None
 
 
-def clip_log(table: pa.Table, matches: Matches, checked: list[Imported]) -> pa.Table:
-    """One row per clip the table names, and one per image that it does not name.
+@dataclass(frozen=True)
+class _ClipId:
+    """The columns of a clip log row that identify the clip."""
+
+    video: str
+    part: str
+    label: str | None
+    original: str | None
+    family: str
+
+
+def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop]) -> pa.Table:
+    """The clip log: one row per clip of the table, and one per image that no row names.
 
     `frames_wanted` counts the rows of the clip, `frames_decoded` and `faces` its crops. A
-    clip with crops and faults is `truncated`; one with faults alone is `missing` or
-    `unreadable`. `seconds` is 0: an import does not time its clips.
+    clip with crops and faults is `truncated`; one with faults only is `missing` or
+    `unreadable`. `seconds` is 0, because an import does not time its clips.
     """
-    notes: dict[tuple[str, str], list[_Note]] = defaultdict(list)
+    outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
     names = list(zip(_parts(table).to_pylist(), table["video"].to_pylist(), strict=True))
-    for row, note in _notes(matches, checked):
-        notes[names[row]].append(note)
+    for row, outcome in _outcomes(matches, checked):
+        outcomes[names[row]].append(outcome)
+    # The first row of each clip gives its label, original and family.
     first = {name: row for row, name in reversed(list(enumerate(names)))}
-    told = table.select(["label", "original", "family"]).take(pa.array(list(first.values())))
-    told = told.set_column(1, "original", _originals(told))
+    columns = table.select(["label", "original", "family"]).take(pa.array(list(first.values())))
+    columns = columns.set_column(1, "original", _originals(columns))
     rows = [
-        {"part": part, "video": video, **about, **_outcome(notes[part, video])}
-        for (part, video), about in zip(first, told.to_pylist(), strict=True)
+        _clip_row(_ClipId(video, part, **values), outcomes[part, video])
+        for (part, video), values in zip(first, columns.to_pylist(), strict=True)
     ]
-    unnamed: dict[str, list[_Note]] = defaultdict(list)
+    unnamed: dict[str, list[_Outcome]] = defaultdict(list)
     for image in matches.unnamed:
-        unnamed[PurePosixPath(image).name].append(_Note("missing", f"no row names {image}"))
+        unnamed[PurePosixPath(image).name].append(_Outcome("missing", f"no row names {image}"))
     rows += [
-        {"part": PART, "video": name, "family": name, **_outcome(found)}
-        for name, found in unnamed.items()
+        _clip_row(_ClipId(name, PART, None, None, name), found) for name, found in unnamed.items()
     ]
     order = [("part", "ascending"), ("video", "ascending")]
     return pa.Table.from_pylist(rows, schema=CLIP_LOG_SCHEMA).sort_by(order)
 
 
-def _notes(matches: Matches, checked: list[Imported]) -> Iterator[tuple[int, _Note]]:
-    for one in checked:
-        yield one.row, _Note("unreadable" if one.fault else "ok", one.fault)
+def _outcomes(matches: Matches, checked: list[ImportedCrop]) -> Iterator[tuple[int, _Outcome]]:
+    """Yield the row number and outcome of every row."""
+    for crop in checked:
+        yield crop.row, _Outcome("unreadable" if crop.fault else "ok", crop.fault)
     for row, image in matches.missing:
-        yield row, _Note("missing", f"there is no image {image}")
-    for row in matches.imageless:
-        yield row, _Note("missing", "no image has this name")
-    for row, image in matches.repeated:
-        yield row, _Note("repeated", f"row {row + 1} names {image} once more and was left out")
+        yield row, _Outcome("missing", f"there is no image {image}")
+    for row in matches.without_image:
+        yield row, _Outcome("missing", "no image has this name")
+    for row, image in matches.duplicates:
+        yield row, _Outcome("duplicate", f"row {row + 1} names {image} again and was left out")
 
 
-def _outcome(notes: list[_Note]) -> dict[str, object]:
-    kinds = Counter(note.kind for note in notes)
-    faults = [note.fault for note in notes if note.fault]
+def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
+    """The clip log row of a clip, with its outcomes counted."""
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    faults = [outcome.fault for outcome in outcomes if outcome.fault]
     failed = "unreadable" if kinds["unreadable"] else "missing"
-    partly = "truncated" if kinds["unreadable"] or kinds["missing"] else "ok"
-    more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
-    return {
-        "status": partly if kinds["ok"] else failed,
-        "error": "; ".join([*faults[:_NAMED], *more]) or None,
-        "frames_wanted": len(notes),
-        "frames_decoded": kinds["ok"],
-        "faces": kinds["ok"],
-        "seconds": 0.0,
-    }
+    imported = "truncated" if kinds["unreadable"] or kinds["missing"] else "ok"
+    more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
+    return ClipRow(
+        video=clip.video,
+        part=clip.part,
+        label=clip.label,
+        original=clip.original,
+        family=clip.family,
+        status=imported if kinds["ok"] else failed,
+        error="; ".join([*faults[:_MAX_FAULTS], *more]) or None,
+        frames_wanted=len(outcomes),
+        frames_decoded=kinds["ok"],
+        faces=kinds["ok"],
+        seconds=0.0,
+    )

@@ -1,4 +1,4 @@
-"""Which image belongs to which row of a crop set's table. Pure: it touches no disk."""
+"""Matches the rows of a crop set's table to its images. Does no I/O."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,83 +9,85 @@ import pyarrow.compute as pc
 
 from dfdc_prep.errors import SourceError
 
-#: What no name and no path may hold: a climb, a NUL, a backslash, an absolute start.
-_HOSTILE_PATH = r"(^|/)\.\.(/|$)|^/|\\|\x00"
-_HOSTILE_NAME = r"/|\\|\x00|^\.{0,2}$"
+#: Unsafe paths and names: parent folders, absolute paths, backslashes, NUL characters.
+_UNSAFE_PATH = r"(^|/)\.\.(/|$)|^/|\\|\x00"
+_UNSAFE_NAME = r"/|\\|\x00|^\.{0,2}$"
 
 
 @dataclass
 class Matches:
-    """What became of the rows and the images.
+    """The rows and images that match, and those that do not.
 
     Attributes:
-        pairs: row number and image of every row that has one, in the order of the rows.
-        missing: row number and path of the rows whose path names no image.
-        imageless: row numbers of the rows for whose name there is no image.
-        repeated: row number and image of the rows whose image an earlier row has taken.
+        pairs: row number and image of every match, in the order of the rows.
+        missing: row number and path of each row whose `path` names no image.
+        without_image: row numbers of the rows without `path` whose name matches no image.
+        duplicates: row number and image of each row whose image matches an earlier row.
         unnamed: images that no row names.
     """
 
     pairs: list[tuple[int, str]] = field(default_factory=list)
     missing: list[tuple[int, str]] = field(default_factory=list)
-    imageless: list[int] = field(default_factory=list)
-    repeated: list[tuple[int, str]] = field(default_factory=list)
+    without_image: list[int] = field(default_factory=list)
+    duplicates: list[tuple[int, str]] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
 
 
-def match(table: pa.Table, images: list[str], prefix: str) -> Matches:
-    """Find every row's image: by its `path`, or where it has none by the stem of its `video`.
+def match_images(table: pa.Table, images: list[str], prefix: str) -> Matches:
+    """Find the image of every row: by its `path`, or by the stem of its `video` if that is null.
 
     Args:
-        images: the images there are, sorted paths relative to the folder of crops.
-        prefix: the folder of crops as seen from the table's folder; paths may start with it.
+        images: sorted paths of all images, relative to the folder of crops.
+        prefix: path of the folder of crops relative to the table's folder; the paths in the
+            table may start with it.
 
     Raises:
-        SourceError: a name or path leads out of the folder.
+        SourceError: a name or path leads out of its folder.
     """
-    _refuse_hostile(table)
-    there, stems = set(images), _by_stem(images)
+    _check_names(table)
+    existing, stems = set(images), _by_stem(images)
     paths = table["path"].to_pylist() if "path" in table.column_names else [None] * len(table)
-    found, taken = Matches(), set()
+    matches, taken = Matches(), set()
     for row, (path, video) in enumerate(zip(paths, table["video"].to_pylist(), strict=True)):
         image = stems.get(PurePosixPath(video).stem) if path is None else path
-        if path is not None and path not in there:
+        if path is not None and path not in existing:
             image = path.removeprefix(f"{prefix}/")
         if image is None:
-            found.imageless.append(row)
-        elif image not in there:
-            found.missing.append((row, image))
+            matches.without_image.append(row)
+        elif image not in existing:
+            matches.missing.append((row, image))
         elif image in taken:
-            found.repeated.append((row, image))
+            matches.duplicates.append((row, image))
         else:
             taken.add(image)
-            found.pairs.append((row, image))
-    found.unnamed = [image for image in images if image not in taken]
-    return found
+            matches.pairs.append((row, image))
+    matches.unnamed = [image for image in images if image not in taken]
+    return matches
 
 
 def _by_stem(images: Iterable[str]) -> dict[str, str]:
-    """The first image of every stem."""
+    """The first image with each stem."""
     stems: dict[str, str] = {}
     for image in images:
         stems.setdefault(PurePosixPath(image).stem, image)
     return stems
 
 
-def _refuse_hostile(table: pa.Table) -> None:
+def _check_names(table: pa.Table) -> None:
+    """Raise SourceError if a name or path of the table leads out of its folder."""
     patterns = {
-        "video": _HOSTILE_NAME,
-        "original": _HOSTILE_NAME,
-        "family": _HOSTILE_NAME,
-        "part": _HOSTILE_NAME,
-        "path": _HOSTILE_PATH,
+        "video": _UNSAFE_NAME,
+        "original": _UNSAFE_NAME,
+        "family": _UNSAFE_NAME,
+        "part": _UNSAFE_NAME,
+        "path": _UNSAFE_PATH,
     }
     for name, pattern in patterns.items():
         if name not in table.column_names:
             continue
-        hostile = table[name].filter(pc.match_substring_regex(table[name], pattern))
-        if len(hostile):
+        unsafe = table[name].filter(pc.match_substring_regex(table[name], pattern))
+        if len(unsafe):
             raise SourceError(
                 f"expected names that stay inside their folder in the column {name}, found "
-                f"{hostile[0].as_py()!r}; mend or drop that row"
+                f"{unsafe[0].as_py()!r}; fix or remove that row"
             )

@@ -1,7 +1,7 @@
-"""A crop set somebody else made becomes a faces folder, as if `extract` had written it.
+"""Imports an existing crop set into a faces folder with the layout of `extract`.
 
-The images are hard-linked, or copied where the folder lies on another disk; they are never
-encoded anew. They keep their places: `<folder>/a/b.jpg` becomes `crops/<part>/a/b.jpg`.
+The images are hard-linked, or copied if the folder is on another file system; they are never
+re-encoded. They keep their relative paths: `<folder>/a/b.jpg` becomes `crops/<part>/a/b.jpg`.
 """
 
 import filecmp
@@ -23,8 +23,8 @@ from dfdc_prep import __version__
 from dfdc_prep.crops.files import SIDE, describe
 from dfdc_prep.crops.folder import images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
-from dfdc_prep.importing.manifest import Imported, clip_log, manifest, place
-from dfdc_prep.importing.matching import Matches, match
+from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
+from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, strangers
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.io.atomic import atomic_folder
@@ -33,125 +33,135 @@ from manifests.tables.external import read_bare_table
 from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import write_table
 
-MANIFEST = "manifest.parquet"
-#: What other commands choose from an import's crops.
-_CHOSEN = ("balanced.parquet", "split.parquet")
-#: A crop larger than this is not read, bytes.
-_LARGEST = 50_000_000
+MANIFEST_SCHEMA = "manifest.parquet"
+#: Tables that other commands derive from the manifest of an import.
+_DERIVED_TABLES = ("balanced.parquet", "split.parquet")
+#: Maximum size of an image file, bytes; larger files are not read.
+_MAX_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was imported, and what was not; each count's names stand in clips.parquet."""
+    """Counts of what was imported and what was not; clips.parquet has the names.
+
+    The counts are those of `Matches`; `unreadable` counts the images that are not valid crops.
+    """
 
     crops: int
     clips: int
     missing: int
-    imageless: int
+    without_image: int
     unnamed: int
-    repeated: int
+    duplicates: int
     unreadable: int
 
     @property
     def failed(self) -> int:
         """Rows and images that were left out."""
-        return self.missing + self.imageless + self.unnamed + self.repeated + self.unreadable
+        return self.missing + self.without_image + self.unnamed + self.duplicates + self.unreadable
 
     def text(self) -> str:
-        """One line for what there is, and one for each kind of fault that occurs."""
+        """The report for the terminal: one line of totals, and one per kind of fault found."""
         faults = {
             "rows whose image is missing": self.missing,
-            "rows without an image": self.imageless,
+            "rows without an image": self.without_image,
             "images without a row": self.unnamed,
-            "second rows of one name": self.repeated,
-            f"images that are no readable {SIDE}x{SIDE} crop": self.unreadable,
+            "rows that name the image of an earlier row": self.duplicates,
+            f"images that are not a readable {SIDE}x{SIDE} crop": self.unreadable,
         }
         lines = [f"{self.crops:,} crops of {self.clips:,} clips"]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
 
 
 def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) -> ImportReport:
-    """Make a faces folder of a folder of crops and the table that describes them.
+    """Make a faces folder from a folder of crops and a table that describes them.
 
     Args:
-        source: the folder of crops, 224x224 PNG or JPEG, RGB or grey, however deep.
-        csv: a bare table (`manifests.bare`); images are found by its `path`, relative to
-            `source` or to the table's folder, or by the stem of its video.
-        out: the faces folder; appears whole, or not at all. Tables chosen from the same crops
-            stay in it.
-        overwrite: replace a faces folder that another table or `extract` made, with the tables
-            chosen from its crops.
+        source: the folder of crops, 224x224 PNG or JPEG, RGB or grey, in subfolders of any depth.
+        csv: a bare table (`manifests.tables.external`). Its `path` names the images, relative to
+            `source` or to the table's folder; without it, the stem of `video` does.
+        out: the faces folder; it is created completely or not at all. An existing
+            balanced.parquet or split.parquet is kept if the manifest is unchanged.
+        overwrite: replace a faces folder made from another table or by `extract`, including
+            its balanced.parquet and split.parquet.
 
     Raises:
-        TableError, SourceError: the table or the folder is none, or a name is hostile.
-        OptionsDiffer: `out` was made otherwise, and `overwrite` is not set.
-        OutputError: `out` is no faces folder, holds other files or tables chosen from other
-            crops, or cannot be written.
+        TableError, SourceError: the table or the folder is invalid, or a name is unsafe.
+        OptionsDiffer: `out` was made from another table, and `overwrite` is not set.
+        OutputError: `out` is not a faces folder, contains foreign files or tables derived from
+            another manifest, or cannot be written.
     """
     table = read_bare_table(csv)
-    run = _run(csv)
-    _check_free(source, out, run, overwrite)
+    run = _run_metadata(csv)
+    _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
-    matches = match(table, images(source), prefix)
+    matches = match_images(table, images(source), prefix)
     with atomic_folder(out) as folder:
-        _check_free(source, out, run, overwrite)  # again, now that nobody else writes it
-        checked = list(_take_over(table, matches, source, folder))
-        _check_some(checked, source)
-        crops = manifest(table, [one for one in checked if one.fault is None])
-        log = clip_log(table, matches, checked)
+        # Check again: another run may have written the folder before this one had the lock.
+        _check_output(source, out, run, overwrite)
+        checked = list(_link_crops(table, matches, source, folder))
+        _check_any_imported(checked, source)
+        crops = build_manifest(table, [crop for crop in checked if crop.fault is None])
+        log = build_clip_log(table, matches, checked)
         write_table(log, folder / "clips.parquet")
-        write_table(crops, folder / MANIFEST)
+        write_table(crops, folder / MANIFEST_SCHEMA)
         write_table(kaggle_table(crops), folder / "metadata.csv")
         write_json(folder / RUN_FILE, run)
         if not overwrite:
-            _keep_chosen(out, folder)
+            _keep_derived_tables(out, folder)
     return ImportReport(
         crops.num_rows,
         log.num_rows,
         len(matches.missing),
-        len(matches.imageless),
+        len(matches.without_image),
         len(matches.unnamed),
-        len(matches.repeated),
-        sum(one.fault is not None for one in checked),
+        len(matches.duplicates),
+        sum(crop.fault is not None for crop in checked),
     )
 
 
-def _take_over(table: pa.Table, matches: Matches, source: Path, folder: Path) -> Iterator[Imported]:
-    """Check and link every image that has a row, in the order of the rows."""
-    part = table["part"].to_pylist() if "part" in table.column_names else None
+def _link_crops(
+    table: pa.Table, matches: Matches, source: Path, folder: Path
+) -> Iterator[ImportedCrop]:
+    """Check and link every image that matches a row, in the order of the rows."""
+    parts = table["part"].to_pylist() if "part" in table.column_names else None
 
-    def take(pair: tuple[int, str]) -> Imported:
+    def link(pair: tuple[int, str]) -> ImportedCrop:
         row, image = pair
-        path = place(part[row] if part else None, image)
-        return _take(row, source / image, folder / path, path)
+        path = crop_path(parts[row] if parts else None, image)
+        return _link_crop(row, source / image, folder / path, path)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        taken = pool.map(take, matches.pairs)
-        yield from tqdm(taken, "import", len(matches.pairs), unit=" crops", disable=None)
+        crops = pool.map(link, matches.pairs)
+        yield from tqdm(crops, "import", len(matches.pairs), unit=" crops", disable=None)
 
 
-def _take(row: int, file: Path, target: Path, path: str) -> Imported:
+def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
+    """Check one image file and link it to `target`, or copy it if it cannot be linked."""
     try:
-        if not file.is_file():  # a pipe would never end
-            return Imported(row, path, "", f"{file.name} is no file")
-        if file.stat().st_size > _LARGEST:
-            return Imported(row, path, "", f"{file.name} has more than {_LARGEST:,} bytes")
+        if not file.is_file():  # reading a pipe would block
+            return ImportedCrop(row, path, "", f"{file.name} is not a file")
+        if file.stat().st_size > _MAX_BYTES:
+            return ImportedCrop(row, path, "", f"{file.name} has more than {_MAX_BYTES:,} bytes")
         data = file.read_bytes()
     except OSError as error:
-        return Imported(row, path, "", f"{file.name} cannot be read: {error.strerror}")
+        return ImportedCrop(row, path, "", f"{file.name} cannot be read: {error.strerror}")
     what = describe(data, whole=True)
     if what != f"{SIDE}x{SIDE}":
-        return Imported(row, path, "", f"expected {SIDE}x{SIDE} in {file.name}, found {what}")
+        return ImportedCrop(row, path, "", f"expected {SIDE}x{SIDE} in {file.name}, found {what}")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(os.path.realpath(file), target)
-    except OSError:  # another disk, or one that knows no hard links
+    except OSError:  # another file system, or one without hard links
         shutil.copyfile(file, target)
-    return Imported(row, path, hashlib.sha256(data).hexdigest(), None)
+    return ImportedCrop(row, path, hashlib.sha256(data).hexdigest(), None)
 
 
-def _run(csv: Path) -> dict[str, Any]:
-    """What run.json holds: the table by its bytes, no path and no time, so it is the same twice."""
+def _run_metadata(csv: Path) -> dict[str, Any]:
+    """The content of run.json.
+
+    It has the hash of the table but no path and no time, so that repeated imports are identical.
+    """
     return {
         "command": "import",
         "options": {"table_sha256": hashlib.sha256(csv.read_bytes()).hexdigest()},
@@ -164,12 +174,13 @@ def _run(csv: Path) -> dict[str, Any]:
     }
 
 
-def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -> None:
-    here, there = Path(os.path.realpath(source)), Path(os.path.realpath(out))
-    if here.is_relative_to(there) or there.is_relative_to(here):
+def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Raise OptionsDiffer or OutputError if `out` must not be written; see `import_crops`."""
+    crops, faces = Path(os.path.realpath(source)), Path(os.path.realpath(out))
+    if crops.is_relative_to(faces) or faces.is_relative_to(crops):
         raise OutputError(
-            f"expected {out} to lie outside the folder of crops {source}, found one inside the "
-            f"other; name another folder"
+            f"expected {out} outside the folder of crops {source}, found one inside the "
+            f"other; choose another folder"
         )
     if not out.exists() or (out.is_dir() and set(os.listdir(out)) <= {LOCK_FILE}):
         return
@@ -177,39 +188,47 @@ def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -
         earlier = parse_json((out / RUN_FILE).read_bytes())["options"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
-            f"expected {out} to be free or a faces folder, found something else; "
-            f"name another folder"
+            f"expected {out} to be empty or a faces folder, found something else; "
+            f"choose another folder"
         ) from error
     if earlier != run["options"] and not overwrite:
         raise OptionsDiffer(
-            f"expected {out} to be an import of the same table, found it made with other options "
-            f"(table_sha256); name another folder or use --overwrite"
+            f"expected an import of the same table in {out}, found one with other options "
+            f"(table_sha256); choose another folder or use --overwrite"
         )
-    if odd := strangers(out):
+    if foreign := strangers(out):
         raise OutputError(
-            f"expected nothing but a faces folder at {out}, which is replaced as a whole, found "
-            f"{odd[0]}; take it out or name another folder"
+            f"expected only a faces folder's files in {out}, which is replaced as a whole, found "
+            f"{foreign[0]}; move it or choose another folder"
         )
 
 
-def _keep_chosen(earlier: Path, folder: Path) -> None:
-    """Take over what was chosen from the crops of an earlier import, if they are the same."""
-    for name in _CHOSEN:
+def _keep_derived_tables(earlier: Path, folder: Path) -> None:
+    """Copy the derived tables of an earlier import, whose manifest must be the same.
+
+    Raises:
+        OutputError: there are derived tables, but the manifest has changed.
+    """
+    for name in _DERIVED_TABLES:
         if not (earlier / name).is_file():
             continue
         try:
-            same = filecmp.cmp(earlier / MANIFEST, folder / MANIFEST, shallow=False)
+            same = filecmp.cmp(earlier / MANIFEST_SCHEMA, folder / MANIFEST_SCHEMA, shallow=False)
         except FileNotFoundError:
             same = False
         if not same:
             raise OutputError(
-                f"expected the crops that {earlier / name} was chosen from, found others; "
-                "name another folder or use --overwrite"
+                f"expected the manifest that {earlier / name} was made from, found another; "
+                "choose another folder or use --overwrite"
             )
         shutil.copyfile(earlier / name, folder / name)
 
 
-def _check_some(checked: list[Imported], source: Path) -> None:
-    if all(one.fault is not None for one in checked):
+def _check_any_imported(checked: list[ImportedCrop], source: Path) -> None:
+    """Raise SourceError if no crop was imported."""
+    if all(crop.fault is not None for crop in checked):
         why = checked[0].fault if checked else "no row of the table names any of its images"
-        raise SourceError(f"expected crops to import from {source}, found none: {why}; mend either")
+        raise SourceError(
+            f"expected crops to import from {source}, found none: {why}; "
+            "fix the table or the folder"
+        )

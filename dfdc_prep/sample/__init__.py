@@ -1,1 +1,1 @@
-"""The sample command: a small DFDC-shaped data set built from portraits."""
+"""The sample command: a small data set in the DFDC layout, generated from two portraits."""

@@ -1,8 +1,8 @@
-"""The small DFDC-shaped data set of the demo and the tests, made from nothing but installed wheels.
+"""Generates the small DFDC-like data set of the demo and the tests, without any download.
 
-Like DFDC: parts with a metadata.json, H.264 clips, originals and the fakes made from them, of
-the same length and aligned frame by frame. Unlike DFDC: two people who sway before painted rooms.
-What there is to learn is the swap itself, for both faces are shown as real and as fake alike.
+Like DFDC: parts with a metadata.json, H.264 clips, originals and their fakes, which have the
+same length and are aligned frame by frame. Unlike DFDC: only two people, in front of synthetic
+backgrounds. Both faces appear as real and as fake, so that only the swap itself can be learned.
 """
 
 import json
@@ -23,18 +23,18 @@ from dfdc_prep.video.picture import Image
 from manifests.io.atomic import atomic_folder
 from manifests.labels import FAKE, REAL
 
-#: Families in a part; the last family's original is named by its fakes and not on disk.
+#: Number of families per part. The original of the last family is not on disk.
 FAMILIES_PER_PART = 6
-#: Width and height of the clips; the first family is filmed upright.
+#: Width and height of the clips, pixels; those of the first family are in vertical format.
 SIZE = (1280, 720)
 
-#: What a metadata.json says of one clip.
+#: The entry of one clip in metadata.json.
 Entry = dict[str, str | None]
 
 
 @dataclass(frozen=True)
 class SampleReport:
-    """What was built."""
+    """Counts of the generated data set."""
 
     folder: Path
     parts: int
@@ -43,7 +43,7 @@ class SampleReport:
     fake: int
 
     def text(self) -> str:
-        """The report, one line."""
+        """The report for the terminal, one line."""
         return (
             f"{self.folder}: {self.real + self.fake} clips in {self.parts} parts, {self.real} REAL "
             f"and {self.fake} FAKE, of {self.families} families and one landscape"
@@ -52,9 +52,16 @@ class SampleReport:
 
 @dataclass(frozen=True)
 class Family:
-    """The plan of one family: who sits there, in what scene, under what names, how swapped.
+    """The plan of one family.
 
-    `person` is 0 or 1; None is the landscape, which has no face and no fakes.
+    Attributes:
+        part: number of the part, from 0.
+        original: file name of the original.
+        on_disk: whether the original is written.
+        person: index into `portraits()`, or None for the landscape, which has no face and no
+            fakes.
+        scene: the scene of all clips of the family.
+        fakes: file name and face swap of each fake.
     """
 
     part: int
@@ -65,10 +72,10 @@ class Family:
     fakes: tuple[tuple[str, Swap], ...] = ()
 
     def entries(self) -> dict[str, Entry]:
-        """The family's share of metadata.json.
+        """The family's entries in metadata.json, by file name.
 
-        Even parts leave a REAL clip's original out, as DFDC's part files do; odd ones write null,
-        as its 400-clip sample does. An original that is not on disk is not listed, as there.
+        For REAL clips, even parts omit `original`, as in DFDC's parts, and odd parts write null,
+        as in its 400-clip sample. An original that is not on disk has no entry, as in DFDC.
         """
         real: Entry = {"label": REAL, "split": "train"}
         if self.part % 2:
@@ -78,34 +85,36 @@ class Family:
         return listed | {name: fake for name, _ in self.fakes}
 
     def clips(self) -> list[tuple[str, Swap | None]]:
-        """The clips to write; an original has no swap."""
+        """File name and face swap of the clips to write; the swap of an original is None."""
         own: list[tuple[str, Swap | None]] = [(self.original, None)] if self.on_disk else []
         return [*own, *self.fakes]
 
-    def film(self, swap: Swap | None) -> Iterator[Image]:
-        """The frames of the original or of a fake, I420."""
+    def render(self, swap: Swap | None) -> Iterator[Image]:
+        """Yield the frames of the original or of a fake, I420 as from `Scene.render`."""
         if self.person is None:
-            return self.scene.landscape()
+            return self.scene.render_landscape()
         body, face = portraits()[self.person], portraits()[1 - self.person]
-        return self.scene.film(body, swap_face(body, face, swap) if swap else body.image)
+        return self.scene.render(body, swap_face(body, face, swap) if swap else body.image)
 
 
 def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport:
-    """Build a DFDC-shaped tree; the same seed gives the same bytes.
+    """Generate a data set in the DFDC layout; the same seed gives the same bytes.
 
-    That holds for one set of installed wheels on processors alike: x264 rounds otherwise on one
-    without AVX. The tree is there whole or not at all.
+    The bytes also depend on the versions of the installed packages, and on whether the CPU has
+    AVX (x264 rounds differently without it). The data set is written completely or not at all.
 
     Args:
         dest: a folder that does not exist or is empty.
-        families: at least 2, each one original and one to three fakes; the first is filmed
-            upright, the last lacks its original. A landscape without a face comes on top.
+        families: at least 2, each with one original and one to three fakes. The clips of the
+            first are in vertical format, the original of the last is missing. One landscape clip
+            without a face is added.
+        seed: seed of all random choices.
 
     Raises:
-        OutputError: `dest` holds something already, or cannot be written.
+        OutputError: `dest` is not empty, or cannot be written.
         ValueError: fewer than two families.
     """
-    plans = plan(families, seed)
+    plans = plan_families(families, seed)
     with atomic_folder(dest) as draft:
         _check_free(dest)
         _write_tree(draft, plans)
@@ -119,19 +128,19 @@ def _check_free(dest: Path) -> None:
     if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
         raise OutputError(
             f"expected a new or empty folder for the sample, found {dest} in use; "
-            "name another or remove it"
+            "choose another folder or remove it"
         )
 
 
-def plan(families: int, seed: int) -> list[Family]:
-    """Decide everything about every family, the landscape last; nothing is drawn yet."""
+def plan_families(families: int, seed: int) -> list[Family]:
+    """Make all random choices for every family, the landscape last; renders nothing."""
     if families < 2:
         raise ValueError(f"expected at least two families, found {families}")
     rng = np.random.default_rng(seed)
     names = _names(rng)
     plans = []
     for index in range(families):
-        # Two families in turn, one of each person, have as many fakes: neither face tells.
+        # Each pair of families, one per person, has equally many fakes: the face is no clue.
         if index % 2 == 0:
             fakes = int(rng.integers(1, 4))
         plans.append(
@@ -140,28 +149,30 @@ def plan(families: int, seed: int) -> list[Family]:
                 original=next(names),
                 on_disk=index < families - 1,
                 person=index % 2,
-                scene=Scene.drawn(rng, *(SIZE if index else SIZE[::-1])),
-                fakes=tuple((next(names), Swap.drawn(rng)) for _ in range(fakes)),
+                scene=Scene.random(rng, *(SIZE if index else SIZE[::-1])),
+                fakes=tuple((next(names), Swap.random(rng)) for _ in range(fakes)),
             )
         )
-    return [*plans, Family(0, next(names), True, None, Scene.drawn(rng, *SIZE))]
+    return [*plans, Family(0, next(names), True, None, Scene.random(rng, *SIZE))]
 
 
 def _part(index: int, families: int) -> int:
+    """The part of a family; there are at least two parts."""
     return index // min(FAMILIES_PER_PART, -(-families // 2))
 
 
 def _names(rng: np.random.Generator) -> Iterator[str]:
-    """Names as DFDC's clips have, ten letters, none twice."""
-    given = set()
+    """Yield random file names in the style of DFDC, ten letters, without repetition."""
+    used = set()
     while True:
         name = "".join(rng.choice(list(string.ascii_lowercase), 10)) + ".mp4"
-        if name not in given:
-            given.add(name)
+        if name not in used:
+            used.add(name)
             yield name
 
 
 def _write_tree(root: Path, plans: list[Family]) -> None:
+    """Write all parts with their metadata.json and clips."""
     for part in sorted({family.part for family in plans}):
         folder = root / f"dfdc_train_part_{part}"
         folder.mkdir()
@@ -170,32 +181,33 @@ def _write_tree(root: Path, plans: list[Family]) -> None:
             if family.part == part:
                 entries |= family.entries()
         (folder / "metadata.json").write_text(json.dumps(dict(sorted(entries.items()))))
-    portraits()
+    portraits()  # fill the cache before the threads start
     clips = [(family, *clip) for family in plans for clip in family.clips()]
 
-    # Threads, for OpenCV and the encoder let go of Python's lock.
+    # Threads suffice: OpenCV and the encoder release the GIL.
     with Crew() as crew, tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar:
 
         def write(crew: Crew, clip: tuple[Family, str, Swap | None]) -> None:
             family, name, swap = clip
             path = root / f"dfdc_train_part_{family.part}" / name
-            write_clip(path, family.scene, _while_wanted(crew, family.film(swap)))
+            write_clip(path, family.scene, _cancellable(crew, family.render(swap)))
             bar.update()
 
         crew.map(write, clips)
 
 
-def _while_wanted(crew: Crew, frames: Iterator[Image]) -> Iterator[Image]:
+def _cancellable(crew: Crew, frames: Iterator[Image]) -> Iterator[Image]:
+    """Yield the frames; stop if another thread has failed."""
     for planes in frames:
         crew.check()
         yield planes
 
 
 def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:
-    """Encode I420 frames as H.264 in MP4, B-frames and long groups of pictures as DFDC's are.
+    """Encode I420 frames as H.264 in MP4, with B-frames and long GOPs as in DFDC.
 
-    The same frames give the same bytes: one encoder thread, and no macroblock tree, which in an
-    upright clip weighs bits by memory x264 never set.
+    The same frames give the same bytes: one encoder thread, and no macroblock tree (mbtree),
+    which reads uninitialised memory in x264 for clips in vertical format.
     """
     with av.open(str(path), "w") as clip:
         stream = clip.add_stream("libx264", rate=scene.fps)

@@ -1,7 +1,7 @@
-"""The two public-domain portraits that installed wheels carry, and one's face put on the other.
+"""Two public-domain portraits from installed packages, and face swaps between them.
 
-Eileen Collins comes with scikit-image, Grace Hopper with matplotlib; both photographs are works
-of the United States government. Nothing is downloaded.
+Eileen Collins is in scikit-image, Grace Hopper in matplotlib; both photographs are works of the
+United States government. Nothing is downloaded.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from dfdc_prep.video.picture import Image
 Points: TypeAlias = npt.NDArray[np.float64]
 Landmarks: TypeAlias = dict[str, list[tuple[int, int]]]
 
-#: Distance between the eyes both portraits are scaled to, pixels.
+#: Distance between the eyes after scaling a portrait, pixels.
 EYE_DISTANCE = 82.0
 
-#: Roughly where the person ends, in the photograph's pixels; GrabCut finds the true edge nearby.
+#: Rough outlines of the persons, pixels of the photographs; GrabCut refines them.
 _COLLINS = (
     "192,26 225,13 275,25 302,70 300,115 278,133 262,145 257,165 259,178 282,195 303,215 305,235 "
     "345,260 362,330 362,350 400,345 450,360 488,400 500,460 500,512 20,512 18,420 40,290 70,240 "
@@ -41,13 +41,13 @@ _HOPPER = (
 
 @dataclass(frozen=True)
 class Portrait:
-    """A person cut out of a photograph.
+    """A person segmented from a photograph.
 
     Attributes:
         image: uint8 [height, width, 3], RGB.
-        alpha: uint8 [height, width], 255 where the person is.
-        points: float64 [n, 2], x and y of the face's landmarks and the forehead above them.
-        eyes: x and y of the point between the eyes.
+        alpha: uint8 [height, width], 255 inside the person.
+        points: float64 [n, 2], x and y of the face landmarks and of points on the forehead.
+        eyes: float64 [2], x and y of the point between the eyes.
     """
 
     image: Image
@@ -58,20 +58,20 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Swap:
-    """How well a face was put on another head; fakes of one family differ in these."""
+    """Parameters of a face swap; they differ between the fakes of a family."""
 
     strength: float
-    """0 leaves the face alone, 1 replaces it."""
+    """Opacity of the new face: 0 keeps the old face, 1 replaces it."""
     fit: float
-    """1 bends the new face to every landmark of the old, 0 only scales and turns it."""
+    """1 warps the new face to every landmark of the old, 0 applies only an affine map."""
     blur: float
-    """Sigma of the blur a generator leaves, pixels of the portrait."""
+    """Sigma of the Gaussian blur that imitates a generator, pixels of the portrait."""
     tone: tuple[float, float, float]
-    """Error of the colour matching, levels of red, green and blue."""
+    """Error of the colour matching in red, green and blue, levels of 0 to 255."""
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> "Swap":
-        """A swap of the quality that DFDC's fakes have: most good, none perfect."""
+    def random(cls, rng: np.random.Generator) -> "Swap":
+        """Random parameters with the quality of DFDC's fakes: mostly good, never perfect."""
         red, green, blue = rng.normal(0, 4, 3)
         return cls(
             strength=rng.uniform(0.88, 1),
@@ -83,20 +83,20 @@ class Swap:
 
 @cache
 def portraits() -> tuple[Portrait, Portrait]:
-    """Collins and Hopper, with landmarks, at the same distance between the eyes.
+    """Collins and Hopper, with landmarks, scaled to the same distance between the eyes.
 
     Raises:
-        ModelError: face_recognition or what it needs is not installed.
-        SourceError: matplotlib was installed without its sample data.
+        ModelError: face_recognition or one of its dependencies is not installed.
+        SourceError: matplotlib is installed without its sample data.
     """
     collins = data.astronaut()
-    # dlib takes the mission patch for a face: paint it over.
+    # dlib detects a face in the mission patch: inpaint it.
     patch = np.zeros(collins.shape[:2], np.uint8)
     cv2.circle(patch, (174, 387), 51, 255, -1)
     plain = cv2.GaussianBlur(cv2.inpaint(collins, patch, 5, cv2.INPAINT_TELEA), (0, 0), 9)
     soft = cv2.GaussianBlur(patch, (0, 0), 3)[..., None] / 255
     collins = _as_image((soft * plain + (1 - soft) * collins).round())
-    return _cut_out(collins, _COLLINS), _cut_out(_hopper(), _HOPPER)
+    return _make_portrait(collins, _COLLINS), _make_portrait(_hopper(), _HOPPER)
 
 
 def _hopper() -> Image:
@@ -109,11 +109,13 @@ def _hopper() -> Image:
     return _as_image(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
 
 
-def _cut_out(photograph: Image, outline: str) -> Portrait:
+def _make_portrait(photograph: Image, outline: str) -> Portrait:
+    """Find landmarks, segment the person and scale the photograph."""
     marks = _landmarks(photograph)
     left, right = (np.mean(marks[name], axis=0) for name in ("left_eye", "right_eye"))
     scale = EYE_DISTANCE / float(np.linalg.norm(right - left))
     eyes = (left + right) / 2
+    # dlib has no landmarks on the forehead: copy those of the eyebrows upwards.
     up = (eyes - np.mean(marks["top_lip"], axis=0)) / 8
     brows = np.array(marks["left_eyebrow"] + marks["right_eyebrow"])
     points = np.concatenate([*(np.array(part) for part in marks.values()), brows + up])
@@ -128,31 +130,35 @@ def _cut_out(photograph: Image, outline: str) -> Portrait:
 
 
 def _landmarks(photograph: Image) -> Landmarks:
-    found: list[Landmarks] = face_recognition_api().face_landmarks(photograph)
-    return found[0]
+    """The landmarks of the only face, (x, y) by name."""
+    faces: list[Landmarks] = face_recognition_api().face_landmarks(photograph)
+    return faces[0]
 
 
 def _matte(photograph: Image, outline: str) -> Image:
+    """The alpha channel of the person, uint8 [height, width], by GrabCut from an outline."""
     corners = np.array([point.split(",") for point in outline.split()], np.int32)
     person = np.zeros(photograph.shape[:2], np.uint8)
     cv2.fillPoly(person, [corners], 1)
+    # Only a band around the outline is undecided.
     labels = np.full_like(person, cv2.GC_BGD)
     labels[cv2.dilate(person, _disc(13)) > 0] = cv2.GC_PR_FGD
     labels[cv2.erode(person, _disc(25), borderValue=1) > 0] = cv2.GC_FGD
     cv2.setRNGSeed(0)
     state = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(photograph, labels, (0, 0, 0, 0), *state, 4, cv2.GC_INIT_WITH_MASK)
-    # One pixel in, so that no seam of the old background comes along.
+    # Erode by one pixel to exclude the seam of the old background.
     inside = cv2.erode((labels & 1) * np.uint8(255), _disc(3), borderValue=255)
     return _as_image(cv2.GaussianBlur(inside, (0, 0), 1.2))
 
 
-def swap_face(body: Portrait, face: Portrait, how: Swap) -> Image:
-    """The photograph of `body` with the face of `face`, blended by Poisson editing.
+def swap_face(body: Portrait, face: Portrait, swap: Swap) -> Image:
+    """The photograph of `body` with the face of `face`, by Poisson image editing.
 
     Returns:
-        uint8 [height, width, 3], RGB, of `body`'s size; nothing outside its face is changed.
+        uint8 [height, width, 3], RGB, of `body`'s size; pixels outside the face are unchanged.
     """
+    # The region of the old face, and a mask of its convex hull.
     hull = cv2.convexHull(body.points.astype(np.int32))
     x, y, width, height = cv2.boundingRect(hull)
     pad = 8
@@ -161,46 +167,59 @@ def swap_face(body: Portrait, face: Portrait, how: Swap) -> Image:
     mask = np.zeros(old.shape[:2], np.uint8)
     cv2.fillConvexPoly(mask, hull - (x - pad, y - pad), 255)
     mask = _as_image(cv2.erode(mask, _disc(7)))
-    new = _matched(_bent(body, face, how.fit, x - pad, y - pad, mask.shape), old, mask)
+    # The new face, warped and colour-matched, then blended in.
+    warped = _warp_face(body, face, swap.fit, (x - pad, y - pad), mask.shape)
+    new = _match_colours(warped, old, mask)
     left, top, wide, high = cv2.boundingRect(mask)
     middle = left + wide // 2, top + high // 2
-    # A copy of the mask: OpenCV 5 hands it back inverted.
+    # Pass a copy of the mask: OpenCV 5 inverts it in place.
     new = _as_image(
         cv2.seamlessClone(new, np.ascontiguousarray(old), mask.copy(), middle, cv2.NORMAL_CLONE)
     )
-    toned = cv2.GaussianBlur(new, (0, 0), how.blur) + np.array(how.tone, np.float32)
+    # Imitate the artefacts of a generator, and mix with a soft edge.
+    toned = cv2.GaussianBlur(new, (0, 0), swap.blur) + np.array(swap.tone, np.float32)
     soft = cv2.GaussianBlur(cv2.erode(mask, _disc(9)), (0, 0), 4)[..., None] / np.float32(255)
     swapped = body.image.copy()
-    mixed = old + how.strength * soft * (toned - old)
+    mixed = old + swap.strength * soft * (toned - old)
     swapped[region] = np.where(soft > 0, mixed.round().clip(0, 255), old)
     return swapped
 
 
-def _bent(
-    body: Portrait, face: Portrait, fit: float, x: int, y: int, shape: tuple[int, ...]
+def _warp_face(
+    body: Portrait, face: Portrait, fit: float, corner: tuple[int, int], shape: tuple[int, ...]
 ) -> Image:
-    """The other face on the grid of `body`'s region that starts at (x, y): thin-plate splines."""
+    """Warp `face` to the landmarks of `body` with thin-plate splines.
+
+    Args:
+        fit: see `Swap`.
+        corner: x and y of the region of `body` to fill.
+        shape: height and width of the region.
+    """
+    # Least-squares affine map between the landmarks, mixed with the exact positions.
     flat = np.column_stack([face.points, np.ones(len(face.points))])
-    rigid = flat @ np.linalg.lstsq(flat, body.points, rcond=None)[0]
-    goal = fit * body.points + (1 - fit) * rigid
-    columns, rows = np.meshgrid(np.arange(shape[1]) + x, np.arange(shape[0]) + y)
+    affine = flat @ np.linalg.lstsq(flat, body.points, rcond=None)[0]
+    goal = fit * body.points + (1 - fit) * affine
+    # For every pixel of the region, its position in the photograph of `face`.
+    columns, rows = np.meshgrid(np.arange(shape[1]) + corner[0], np.arange(shape[0]) + corner[1])
     grid = np.column_stack([columns.ravel(), rows.ravel()]).astype(np.float64)
-    # Some smoothing: landmarks are whole pixels, and those of the lips repeat.
+    # Smoothing, because landmarks are integers and those of the lips are duplicated.
     spline = RBFInterpolator(goal, face.points, smoothing=5.0)
-    there = spline(grid).reshape(*shape, 2).astype(np.float32)
-    return _as_image(cv2.remap(face.image, there, None, cv2.INTER_CUBIC))  # type: ignore[call-overload]
+    positions = spline(grid).reshape(*shape, 2).astype(np.float32)
+    return _as_image(cv2.remap(face.image, positions, None, cv2.INTER_CUBIC))  # type: ignore[call-overload]
 
 
-def _matched(new: Image, old: Image, mask: Image) -> Image:
-    """`new` with the mean and spread of `old`'s colours inside the mask (Reinhard, in Lab)."""
-    ours, theirs = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in (new, old))
-    mean, spread = cv2.meanStdDev(ours, mask=mask)
-    wanted, width = cv2.meanStdDev(theirs, mask=mask)
-    lab = (ours - mean.ravel()) * (width / spread).ravel().clip(0.7, 1.1) + wanted.ravel()
+def _match_colours(new: Image, old: Image, mask: Image) -> Image:
+    """`new` with the mean and deviation of `old` in CIELAB inside the mask (Reinhard 2001)."""
+    lab_new, lab_old = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in (new, old))
+    mean_new, std_new = cv2.meanStdDev(lab_new, mask=mask)
+    mean_old, std_old = cv2.meanStdDev(lab_old, mask=mask)
+    gain = (std_old / std_new).ravel().clip(0.7, 1.1)
+    lab = (lab_new - mean_new.ravel()) * gain + mean_old.ravel()
     return _as_image(cv2.cvtColor(lab.round().clip(0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB))
 
 
 def _disc(size: int) -> Image:
+    """A round structuring element, uint8 [size, size]."""
     return _as_image(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
 
 

@@ -1,4 +1,4 @@
-"""What an audit looks at: the table of a path, and the fingerprints of its images."""
+"""Reads the inputs of an audit: the table of a data set and the hashes of its images."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dfdc_prep.crops.folder import read_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
-from dfdc_prep.shards.tfrecord import example, records
+from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.auditing.perceptual_hash import PerceptualHashes, perceptual_hash
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables.external import normalize_table, read_bare_table
@@ -25,13 +25,13 @@ from manifests.tables.parquet import read_manifest
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A table with a split, and what its images tell.
+class AuditInputs:
+    """A table with a split, and the hashes of its images.
 
     Attributes:
-        table: the rows; with the sha256 of their images where they could be read.
-        prints: uint64 [rows], the perceptual hash of each image; None where none was read.
-        printed: bool [rows], whether an image was read.
+        table: the rows, with the column `sha256` if images could be read.
+        prints: perceptual hash of each image, uint64 [rows]; None if no image could be read.
+        printed: whether the image of a row was hashed, bool [rows]; None if no image was.
     """
 
     table: pa.Table
@@ -39,23 +39,23 @@ class Evidence:
     printed: Mask | None
 
 
-def gather(path: Path) -> Evidence:
-    """Read the table and the images of a path that is to be audited.
+def read_audit_inputs(path: Path) -> AuditInputs:
+    """Read the table and hash the images of a data set.
 
     Args:
-        path: a shards folder, a faces folder with a split.parquet, a folder of crops sorted
-            as <split>/<real|fake>, or a CSV or parquet table; the images of a table are
-            looked for where its column `path` says, from the table's folder on.
+        path: a shards folder, a faces folder with a split.parquet, a folder of crops in
+            <split>/<real|fake>/, or a CSV or Parquet table. The column `path` of a table
+            gives its images, relative to the table's folder.
 
     Raises:
-        TableError, SourceError, ShardError: it is none of them, or is damaged.
+        TableError, SourceError, ShardError: `path` is none of these, or is damaged.
     """
     if not path.exists():
-        raise SourceError(f"expected something to audit at {path}, found nothing; give its path")
+        raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
     if path.is_file():
         return _with_images(read_bare_table(path), path.parent)
     if (path / "dataset_info.json").is_file():
-        return _of_shards(path)
+        return _read_shards(path)
     if (path / "split.parquet").is_file():
         return _with_images(
             read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA), path
@@ -65,86 +65,87 @@ def gather(path: Path) -> Evidence:
     return _with_images(read_folders(path), path)
 
 
-def _of_shards(folder: Path) -> Evidence:
+def _read_shards(folder: Path) -> AuditInputs:
     table = normalize_table(
         read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
         str(folder),
     )
-    return _looked_at(table, _records(folder, table))
+    return _hash_images(table, _shard_images(folder, table))
 
 
-def _records(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
-    """The image of every row, in the order of the records.
+def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
+    """Yield the image of every row, in the order of the records.
 
     Raises:
-        ShardError: a shard has other records than the manifest has rows, or is damaged.
+        ShardError: a shard is damaged, or its number of records differs from the manifest.
     """
     if table["shard"].null_count:
-        raise ShardError(_disagree(folder, "no shard in some row"))
+        raise ShardError(_mismatch(folder, "a row without a shard"))
     for name, rows in groupby(table["shard"].to_pylist()):
         left = sum(1 for _ in rows)
-        for record in records(folder / Path(name).name):
-            image = (example(record).get("image") or [None])[0]
+        for record in read_records(folder / Path(name).name):
+            image = (parse_example(record).get("image") or [None])[0]
             left -= 1
             if left < 0:
                 break
             yield image if isinstance(image, bytes) else None
         if left:
-            raise ShardError(_disagree(folder, f"another number of records in {name}"))
+            raise ShardError(_mismatch(folder, f"another number of records in {name}"))
 
 
-def _disagree(folder: Path, found: str) -> str:
+def _mismatch(folder: Path, found: str) -> str:
     return (
-        f"expected the shards in {folder} to hold what their manifest says, found {found}; see "
-        f"what is wrong with dfdc-prep verify {folder}"
+        f"expected the shards in {folder} to match their manifest, found {found}; run "
+        f"dfdc-prep verify {folder} for details"
     )
 
 
-def _with_images(table: pa.Table, folder: Path) -> Evidence:
+def _with_images(table: pa.Table, folder: Path) -> AuditInputs:
     if "path" not in table.column_names:
-        return Evidence(table, None, None)
+        return AuditInputs(table, None, None)
     root = os.path.realpath(folder)
-    return _looked_at(table, (_read(root, path) for path in table["path"].to_pylist()))
+    return _hash_images(table, (_read_image(root, path) for path in table["path"].to_pylist()))
 
 
-def _read(root: str, path: str | None) -> bytes | None:
-    """The bytes of an image inside `root`; None where it is missing or lies outside."""
+def _read_image(root: str, path: str | None) -> bytes | None:
+    """The bytes of an image file; None if it is missing or outside `root`."""
     file = os.path.realpath(os.path.join(root, path or "").replace("\0", ""))
     if not file.startswith(root + os.sep) or not os.path.isfile(file):
         return None
     return Path(file).read_bytes()
 
 
-def _looked_at(table: pa.Table, images: Iterator[bytes | None]) -> Evidence:
-    """Hash every image as it comes; where one is missing, the row keeps the sha256 it has."""
+def _hash_images(table: pa.Table, images: Iterator[bytes | None]) -> AuditInputs:
+    """Hash the images, one per row; a row without an image keeps its `sha256`, if any."""
     rows = table.num_rows
-    shas: list[str | None] = [None] * rows
+    hashes: list[str | None] = [None] * rows
     prints, printed = np.zeros(rows, np.uint64), np.zeros(rows, bool)
     bar = tqdm(total=rows, desc="images", unit=" images", disable=None)
     with bar, ThreadPoolExecutor(available_cores()) as pool:
-        for at, (sha, print_) in enumerate(_in_blocks(pool, images)):
-            shas[at] = sha
+        for row, (sha256, print_) in enumerate(_hash_in_blocks(pool, images)):
+            hashes[row] = sha256
             if print_ is not None:
-                prints[at], printed[at] = print_, True
+                prints[row], printed[row] = print_, True
             bar.update()
     if not printed.any():
-        return Evidence(table, None, None)
-    seen = pa.array(shas, pa.string())
+        return AuditInputs(table, None, None)
+    column = pa.array(hashes, pa.string())
     if "sha256" in table.column_names:
-        seen = pc.coalesce(seen, table["sha256"])
+        column = pc.coalesce(column, table["sha256"])
         table = table.drop_columns(["sha256"])
-    return Evidence(table.append_column("sha256", seen), prints, printed)
+    return AuditInputs(table.append_column("sha256", column), prints, printed)
 
 
-def _in_blocks(
+def _hash_in_blocks(
     pool: ThreadPoolExecutor, images: Iterator[bytes | None]
 ) -> Iterator[tuple[str | None, int | None]]:
-    """Hash in threads, a block at a time, so that memory does not grow with the images."""
+    """Hash images in threads, 1000 at a time, so that memory use stays bounded."""
     while block := list(islice(images, 1000)):
-        yield from pool.map(_hash, block)
+        yield from pool.map(_hash_image, block)
 
 
-def _hash(image: bytes | None) -> tuple[str | None, int | None]:
+def _hash_image(image: bytes | None) -> tuple[str | None, int | None]:
+    """The SHA-256 and the perceptual hash of an image; the latter None if it does not decode."""
     if image is None:
         return None, None
     return hashlib.sha256(image).hexdigest(), perceptual_hash(image)

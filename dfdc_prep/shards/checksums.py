@@ -1,7 +1,7 @@
-"""SHA256SUMS: the hash of every file of a folder but itself, as `sha256sum -c` reads it.
+"""SHA256SUMS: the SHA-256 of every other file in a folder, in the format of `sha256sum`.
 
-The text follows from the folder alone, names sorted, so that it is checked by writing it
-anew: one changed byte anywhere, in SHA256SUMS too, makes the two texts differ.
+The names are sorted, so the folder's content determines the text completely. Verification
+generates the text again and compares: any changed byte, in SHA256SUMS too, makes them differ.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sums_text(hashes: dict[str, str]) -> str:
-    """What SHA256SUMS says of files with these hashes, by name."""
+def format_sums(hashes: dict[str, str]) -> str:
+    """The text of SHA256SUMS for {name: hash}."""
     return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
 
 
-def listed(path: Path) -> dict[str, str]:
-    """The hashes a SHA256SUMS tells, by name; empty where there is none."""
+def parse_sums(path: Path) -> dict[str, str]:
+    """Parse SHA256SUMS into {name: hash}; empty if the file does not exist."""
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()
@@ -31,30 +31,30 @@ def listed(path: Path) -> dict[str, str]:
 
 
 class HashedFile:
-    """A file that is hashed while it is read, so that it is read once."""
+    """A file that is hashed while it is read, so that it is read only once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes."""
+        """Read up to `size` bytes."""
         data = self._file.read(size)
         self._digest.update(data)
         return data
 
     def sha256(self) -> str:
-        """The SHA-256 of the whole file, reading what was not read yet."""
+        """The SHA-256 of the whole file, hexadecimal; reads the rest of the file first."""
         while self.read(1 << 20):
             pass
         return self._digest.hexdigest()
 
 
 def write_sums(folder: Path, known: dict[str, str]) -> None:
-    """Hash every file of the folder whose hash is not known yet, and write SHA256SUMS."""
+    """Write SHA256SUMS of a folder; hash the files that are not in `known`, {name: hash}."""
     hashes = {
         file.name: known.get(file.name) or file_sha256(file)
         for file in folder.iterdir()
         if file.name != SUMS
     }
-    (folder / SUMS).write_text(sums_text(hashes), encoding="ascii")
+    (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")

@@ -1,7 +1,7 @@
-"""croissant.json: the shards described for machines (MLCommons Croissant, spec 1.1).
+"""croissant.json: machine-readable description of the shards (MLCommons Croissant 1.1).
 
-Its record set `faces` reads manifest.parquet, since no Croissant library reads TFRecords;
-the shard files are listed with their hashes beside it.
+The record set `faces` reads manifest.parquet, because no Croissant library reads TFRecords.
+The shard files are listed with their hashes.
 """
 
 from typing import Any
@@ -55,14 +55,14 @@ _CONTEXT: dict[str, Any] = {
 }
 
 
-def croissant(laid: pa.Table, hashes: dict[str, str]) -> dict[str, Any]:
-    """The description of a shards folder.
+def croissant_metadata(manifest: pa.Table, hashes: dict[str, str]) -> dict[str, Any]:
+    """The content of croissant.json.
 
     Args:
-        laid: the manifest that lies in the folder.
-        hashes: SHA-256 of manifest.parquet and of every shard file, by name.
+        manifest: the manifest of the shards folder.
+        hashes: SHA-256 of manifest.parquet and of every shard file, {name: hash}.
     """
-    splits = list(dict.fromkeys(laid["split"].to_pylist()))
+    splits = list(dict.fromkeys(manifest["split"].to_pylist()))
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -73,7 +73,7 @@ def croissant(laid: pa.Table, hashes: dict[str, str]) -> dict[str, Any]:
         "license": LICENSE,
         "citeAs": CITATION,
         "distribution": [_file(name, hashes[name]) for name in sorted(hashes)],
-        "recordSet": [_split_names(splits), _faces(laid.schema)],
+        "recordSet": [_split_names(splits), _faces(manifest.schema)],
     }
 
 
@@ -90,7 +90,7 @@ def _file(name: str, sha256: str) -> dict[str, Any]:
 
 
 def _split_names(splits: list[str]) -> dict[str, Any]:
-    """The record set Croissant recognises splits by."""
+    """The record set that lists the splits, as Croissant requires."""
     return {
         "@type": "cr:RecordSet",
         "@id": "splits",

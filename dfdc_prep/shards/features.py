@@ -1,18 +1,37 @@
-"""What a record says of its crop, beside the image: a row of the manifest as features."""
+"""The features of a record other than its image, made from a row of the manifest."""
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from manifests.labels import LABELS
 
-#: Columns that are bytes features, and those that are int64 features, -1 where unknown.
+#: Columns stored as bytes features, and those stored as int64 features, -1 if unknown.
 TEXTS = ("video", "part", "family", "path")
 NUMBERS = ("frame", "face")
-#: What is needed of a row to make its record or to check it.
+#: Columns needed to write or check a record.
 COLUMNS = [*TEXTS, *NUMBERS, "label", "sha256"]
 
 
-def content(row: dict[str, Any]) -> dict[str, bytes | int]:
-    """The features of a row by name: UTF-8 bytes, or whole numbers; label is 0 REAL, 1 FAKE."""
-    texts = {name: row[name].encode() for name in TEXTS}
-    numbers = {name: -1 if row[name] is None else row[name] for name in NUMBERS}
-    return texts | numbers | {"label": LABELS.index(row["label"])}
+class RecordRow(TypedDict):
+    """The `COLUMNS` of a manifest row; without `sha256` if the crop was encoded again."""
+
+    video: str
+    part: str
+    family: str
+    path: str
+    frame: int | None
+    face: int | None
+    label: str
+    sha256: NotRequired[str]
+
+
+def features_of(row: RecordRow) -> dict[str, bytes | int]:
+    """The features of a row by name: UTF-8 bytes or integers; `label` is 0 REAL, 1 FAKE."""
+    return {
+        "video": row["video"].encode(),
+        "part": row["part"].encode(),
+        "family": row["family"].encode(),
+        "path": row["path"].encode(),
+        "frame": -1 if row["frame"] is None else row["frame"],
+        "face": -1 if row["face"] is None else row["face"],
+        "label": LABELS.index(row["label"]),
+    }

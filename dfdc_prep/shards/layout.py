@@ -1,4 +1,4 @@
-"""Which crop becomes which record of which shard. Pure: it decides and touches no disk."""
+"""Assigns every crop to a shard and orders the records. Does no I/O."""
 
 import hashlib
 import math
@@ -11,25 +11,27 @@ import pyarrow as pa
 
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 
-#: The name the shards are known by, no hyphen: TFDS takes it apart at hyphens.
+#: Name of the data set in file names; without hyphens, because TFDS splits at hyphens.
 DATASET = "dfdc_faces"
 
 MEGABYTE = 1_000_000
-#: What a shard should weigh, and how many train shards give a shuffle of files its worth.
-SMALLEST, LARGEST, ENOUGH = 20 * MEGABYTE, 200 * MEGABYTE, 16
+#: Smallest and largest size of a shard, bytes.
+MIN_SIZE, MAX_SIZE = 20 * MEGABYTE, 200 * MEGABYTE
+#: Number of train shards that makes shuffling by file effective.
+ENOUGH_SHARDS = 16
 
 
 def shard_file(split: str, index: int, count: int) -> str:
-    """The file name TFDS expects of one shard, numbered from zero."""
+    """File name of one shard in the format of TFDS; `index` counts from 0."""
     return f"{DATASET}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
 def shard_count(size: int) -> int:
-    """How many shards a split of `size` bytes gets: 16 of 20 to 200 MB where that can be."""
-    return max(1, min(ENOUGH, size // SMALLEST), math.ceil(size / LARGEST))
+    """Number of shards for a split of `size` bytes: 16 of 20 to 200 MB each if possible."""
+    return max(1, min(ENOUGH_SHARDS, size // MIN_SIZE), math.ceil(size / MAX_SIZE))
 
 
-def lay_out(
+def assign_shards(
     table: pa.Table,
     splits: pa.Array,
     order: tuple[str, ...],
@@ -37,66 +39,71 @@ def lay_out(
     seed: int,
     train_shards: int | None = None,
 ) -> pa.Table:
-    """The rows with their `split` and `shard`, in the order of the records.
+    """Add the columns `split` and `shard`, and sort the rows into the order of the records.
 
     Args:
-        table: a manifest; its `path` tells rows apart.
-        splits: the name of the split of every row.
-        order: the names of the splits in the order they are laid out; the first is the
-            one whose size fixes the number of shards, the others follow in proportion.
+        table: a manifest; `path` identifies a row.
+        splits: name of the split of every row, string [rows].
+        order: names of the splits in output order. The size of the first one determines the
+            bytes per shard of all splits.
         sizes: bytes of every row's record, int64 [rows].
-        seed: of the shuffle within a split.
-        train_shards: shards of the first split; None to choose by size.
+        seed: seed of the shuffle within a split.
+        train_shards: number of shards of the first split; None to choose it by size.
     """
     names = np.asarray(splits.to_pylist(), dtype=object)
-    shuffled = _shuffled(table["path"].to_pylist(), seed)
-    taken, split_column, shard_column = [], [], []
-    per_byte = 0.0
+    shuffled = _shuffled_rows(table["path"].to_pylist(), seed)
+    taken = []
+    split_column: list[str] = []
+    shard_column: list[str] = []
+    shards_per_byte = 0.0
     for split in order:
         rows = shuffled[names[shuffled] == split]
         if not len(rows):
             continue
         size = int(sizes[rows].sum())
-        if not per_byte:
-            per_byte = (train_shards or shard_count(size)) / size
-        files = list(_files(split, sizes[rows], max(1, round(per_byte * size))))
+        if not shards_per_byte:
+            shards_per_byte = (train_shards or shard_count(size)) / size
+        count = max(1, round(shards_per_byte * size))
         taken.append(rows)
         split_column += [split] * len(rows)
-        shard_column += files
-    laid = table.take(pa.array(np.concatenate(taken)))
+        shard_column += _shard_names(split, sizes[rows], count)
+    sharded = table.take(pa.array(np.concatenate(taken)))
     for name, values in (("split", split_column), ("shard", shard_column)):
-        if name in laid.column_names:
-            laid = laid.drop_columns([name])
-        laid = laid.append_column(SHARD_MANIFEST_SCHEMA.field(name), pa.array(values, pa.string()))
-    return laid
+        if name in sharded.column_names:
+            sharded = sharded.drop_columns([name])
+        sharded = sharded.append_column(
+            SHARD_MANIFEST_SCHEMA.field(name), pa.array(values, pa.string())
+        )
+    return sharded
 
 
-def _shuffled(paths: list[str], seed: int) -> npt.NDArray[np.int64]:
-    """Row numbers in an order that depends on the paths and the seed alone.
+def _shuffled_rows(paths: list[str], seed: int) -> npt.NDArray[np.int64]:
+    """Row numbers, int64 [rows], in an order that depends only on the paths and the seed.
 
-    Sorted by hash rather than drawn: no release of a random generator can change it.
+    Sorting by hash keeps the order stable across versions of random number generators.
     """
     keys = [hashlib.sha256(f"{seed}:{path}".encode()).digest() for path in paths]
     return np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), dtype=np.int64)
 
 
-def _files(split: str, sizes: npt.NDArray[np.int64], count: int) -> Iterator[str]:
-    """The shard of every record: cut where the bytes so far come nearest to equal parts."""
+def _shard_names(split: str, sizes: npt.NDArray[np.int64], count: int) -> Iterator[str]:
+    """Yield the shard of every record; shards are contiguous and about equal in bytes."""
     count = min(count, len(sizes))
     ends = np.cumsum(sizes)
     cut = 0
     for index in range(count):
         wanted = ends[-1] * (index + 1) / count
         nearest = int(np.abs(ends - wanted).argmin()) + 1
+        # Leave at least one record for this shard and for each of the following ones.
         until = min(max(nearest, cut + 1), len(sizes) - (count - 1 - index))
         yield from [shard_file(split, index, count)] * (until - cut)
         cut = until
 
 
-def runs(laid: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The shards of a laid-out manifest in order: file name and rows, one a record."""
-    at = 0
-    for name, rows in groupby(laid["shard"].to_pylist()):
+def iter_shards(sharded: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each shard of a sharded manifest in order: its file name and its rows."""
+    start = 0
+    for name, rows in groupby(sharded["shard"].to_pylist()):
         length = sum(1 for _ in rows)
-        yield name, laid.slice(at, length)
-        at += length
+        yield name, sharded.slice(start, length)
+        start += length

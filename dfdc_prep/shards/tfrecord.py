@@ -1,8 +1,8 @@
-"""TFRecord files without TensorFlow: their framing, and the `tf.train.Example` inside.
+"""Reads and writes TFRecord files and `tf.train.Example` messages without TensorFlow.
 
-A record is its length (uint64, little-endian), the masked CRC-32C of those eight bytes,
-the data, and the masked CRC-32C of the data. The layout and the mask are TensorFlow's
-(tensorflow/core/lib/io/record_writer.h, tensorflow/core/lib/hash/crc32c.h).
+A record consists of its length (uint64, little-endian), the masked CRC-32C of the length,
+the data, and the masked CRC-32C of the data. Sources of the layout and the mask in TensorFlow:
+tensorflow/core/lib/io/record_writer.h and tensorflow/core/lib/hash/crc32c.h.
 """
 
 import struct
@@ -18,81 +18,82 @@ Feature = list[bytes] | list[int] | list[float]
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
-#: Bytes a record takes beside its data.
+#: Bytes of a record in addition to its data.
 FRAMING = _HEADER.size + _FOOTER.size
-#: Wire types of protocol buffers, and the bytes a number of fixed size takes.
+#: Wire types of protocol buffers; `_FIXED` maps those of fixed size to their bytes.
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
-#: The field of a Feature says what its list holds; bytes, floats or int64.
+#: Field numbers of the three lists in the message Feature.
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 
 
 def masked_crc(data: bytes) -> int:
-    """The CRC-32C of `data`, rotated and shifted as TensorFlow stores it."""
+    """The CRC-32C of `data`, masked as TensorFlow does: rotated right by 15, plus a constant."""
     crc = int(google_crc32c.value(data))
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def frame(data: bytes) -> bytes:
-    """One record as it stands in the file, the bytes `tf.io.TFRecordWriter` writes."""
+def frame_record(data: bytes) -> bytes:
+    """One record in the file format, the same bytes as `tf.io.TFRecordWriter` writes."""
     length = struct.pack("<Q", len(data))
     return b"".join(
         (length, struct.pack("<I", masked_crc(length)), data, struct.pack("<I", masked_crc(data)))
     )
 
 
-def records(path: Path) -> Iterator[bytes]:
-    """The data of every record of a file, in order; reads one record at a time.
+def read_records(path: Path) -> Iterator[bytes]:
+    """Yield the data of every record of a file in order, one record in memory at a time.
 
     Raises:
-        ShardError: a checksum does not fit or the file ends inside a record; it names
+        ShardError: a checksum is wrong or the file ends inside a record. The message names
             the file and the record, counted from 0.
     """
     with path.open("rb") as file:
-        for index, (data, fault) in enumerate(scan(file, path.stat().st_size)):
+        for index, (data, fault) in enumerate(scan_records(file, path.stat().st_size)):
             if fault:
                 raise ShardError(
-                    f"expected whole records in {path}, found that record {index} {fault}; "
+                    f"expected complete records in {path}, found that record {index} {fault}; "
                     "write the shards again with dfdc-prep shard --overwrite"
                 )
             yield data
 
 
 class Readable(Protocol):
-    """What records are read from: a file, or something that reads one."""
+    """A binary file, or a wrapper of one."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
-def scan(file: Readable, size: int) -> Iterator[tuple[bytes, str]]:
-    """The data of every record in `size` bytes and what is wrong with it, "" where nothing is.
+def scan_records(file: Readable, size: int) -> Iterator[tuple[bytes, str]]:
+    """Yield the data of every record in `size` bytes and its fault, "" if it has none.
 
-    Goes on after a record whose data are damaged; ends after one whose length is, since
-    nothing then tells where the next one starts.
+    Continues after a record with damaged data. Stops after a record with a damaged length,
+    because the start of the next record is then unknown.
     """
     while size:
         header = file.read(_HEADER.size)
         if len(header) < _HEADER.size:
-            yield b"", "is cut off"
+            yield b"", "is truncated"
             return
         length, crc = _HEADER.unpack(header)
         if crc != masked_crc(header[:8]):
-            yield b"", "has a wrong checksum of its length"
+            yield b"", "has a wrong length checksum"
             return
         size -= length + FRAMING
         if size < 0:
-            yield b"", "is cut off"
+            yield b"", "is truncated"
             return
         data = file.read(length)
         (crc,) = _FOOTER.unpack(file.read(_FOOTER.size))
-        yield data, "" if crc == masked_crc(data) else "has a wrong checksum of its data"
+        yield data, "" if crc == masked_crc(data) else "has a wrong data checksum"
 
 
-def encode(features: Mapping[str, bytes | int]) -> bytes:
-    """A serialized `tf.train.Example` with one value a feature, int64 or bytes.
+def encode_example(features: Mapping[str, bytes | int]) -> bytes:
+    """Serialize a `tf.train.Example` with one value per feature, int64 or bytes.
 
-    The bytes are those of TensorFlow's `SerializeToString(deterministic=True)`: features
-    sorted by name, numbers packed. (Where one name begins another TensorFlow has its own order.)
+    The bytes equal those of TensorFlow's `SerializeToString(deterministic=True)`: features
+    sorted by name, numbers packed. (TensorFlow's order differs if one feature name is a prefix
+    of another.)
     """
     entries = []
     for name in sorted(features):
@@ -106,7 +107,7 @@ def encode(features: Mapping[str, bytes | int]) -> bytes:
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """A field of a protocol buffer message that holds bytes or another message."""
+    """Encode a length-delimited field of a protocol buffer message: bytes or a message."""
     return b"".join((bytes([number << 3 | _BYTES]), _to_varint(len(data)), data))
 
 
@@ -119,11 +120,11 @@ def _to_varint(value: int) -> bytes:
     return bytes(groups)
 
 
-def example(record: bytes) -> dict[str, Feature]:
-    """The features of a serialized `tf.train.Example`, by name; an unset one is an empty list.
+def parse_example(record: bytes) -> dict[str, Feature]:
+    """Parse a serialized `tf.train.Example` into {name: values}; an unset feature is [].
 
     Raises:
-        ShardError: the bytes are no Example.
+        ShardError: the bytes are not a valid Example.
     """
     try:
         return dict(
@@ -133,13 +134,13 @@ def example(record: bytes) -> dict[str, Feature]:
         )
     except (IndexError, ValueError, KeyError, struct.error) as error:
         raise ShardError(
-            f"expected a tf.train.Example, found {len(record)} bytes that are none ({error}); "
+            f"expected a tf.train.Example, found {len(record)} bytes of another format ({error}); "
             "write the shards again with dfdc-prep shard --overwrite"
         ) from error
 
 
 def _feature(entry: memoryview) -> tuple[str, Feature]:
-    """One entry of the map of features: field 1 is its name, field 2 the Feature."""
+    """Parse one entry of the feature map: field 1 is the name, field 2 the Feature."""
     fields = dict(_fields(entry))
     name = bytes(_message(fields[1])).decode()
     for kind, values in _fields(_message(fields[2])):
@@ -148,7 +149,7 @@ def _feature(entry: memoryview) -> tuple[str, Feature]:
 
 
 def _values(kind: int, data: memoryview) -> Feature:
-    """What a BytesList, FloatList or Int64List holds, packed or not."""
+    """The values of a BytesList, FloatList or Int64List, packed or not."""
     found = [value for _, value in _fields(data)]
     if kind == _BYTES_LIST:
         return [bytes(_message(value)) for value in found]
@@ -156,13 +157,14 @@ def _values(kind: int, data: memoryview) -> Feature:
         return [
             number for value in found for (number,) in struct.iter_unpack("<f", _message(value))
         ]
-    whole = (_varints(value) if isinstance(value, memoryview) else (value,) for value in found)
-    return [(number ^ 1 << 63) - (1 << 63) for numbers in whole for number in numbers]
+    # Varints are unsigned; convert to two's complement int64.
+    unsigned = (_varints(value) if isinstance(value, memoryview) else (value,) for value in found)
+    return [(number ^ 1 << 63) - (1 << 63) for numbers in unsigned for number in numbers]
 
 
 def _message(value: memoryview | int) -> memoryview:
     if isinstance(value, int):
-        raise ValueError("a number where a message was expected")
+        raise ValueError("expected a message, found a number")
     return value
 
 
@@ -174,7 +176,7 @@ def _varints(data: memoryview) -> Iterator[int]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number of up to 64 bits in groups of seven, lowest first, and where the next thing is."""
+    """Decode a varint of up to 64 bits at offset `at`; return it and the offset after it."""
     value = 0
     for shift in range(0, 64, 7):
         byte = data[at]
@@ -182,11 +184,11 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("a number of more than 64 bits")
+    raise ValueError("expected a varint of at most 64 bits, found a longer one")
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """The fields of a protocol buffer message as (number, value), in the order they stand."""
+    """Yield the fields of a protocol buffer message as (number, value), in file order."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -200,6 +202,6 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         else:
             length = _FIXED[wire]
         if at + length > len(data):
-            raise ValueError("an end inside a field")
+            raise ValueError("the message ends inside a field")
         yield key >> 3, data[at : at + length]
         at += length

@@ -1,14 +1,13 @@
-"""Reads a shards folder back whole and names whatever is wrong with it.
+"""Verifies a shards folder completely and reports every fault.
 
-Every file against SHA256SUMS; every record's checksum, image and names against
-manifest.parquet; every count against dataset_info.json; no family in two splits.
+Checks every file against SHA256SUMS, the checksum, image and features of every record against
+manifest.parquet, every count against dataset_info.json, and that no family is in two splits.
 """
 
 import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,24 +17,24 @@ from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import Crew
 from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, listed, sums_text
-from dfdc_prep.shards.features import COLUMNS, content
-from dfdc_prep.shards.layout import runs, shard_file
-from dfdc_prep.shards.tfrecord import FRAMING, example, scan
+from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, format_sums, parse_sums
+from dfdc_prep.shards.features import COLUMNS, RecordRow, features_of
+from dfdc_prep.shards.layout import iter_shards, shard_file
+from dfdc_prep.shards.tfrecord import FRAMING, parse_example, scan_records
 from manifests.errors import DfdcPrepError
 from manifests.io.json_files import parse_json
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 
-_SHOWN = 20
-#: What must be whole before the manifest is believed.
-_TRUSTED = (tfds_metadata.MANIFEST, tfds_metadata.METADATA)
-Row = dict[str, Any]
+#: Number of faults in the report; the rest is only counted.
+_MAX_SHOWN = 20
+#: Files whose hashes must be correct before records are compared with the manifest.
+_MANIFEST_FILES = (tfds_metadata.MANIFEST, tfds_metadata.METADATA)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: in which file, in which of its records (from 0) if in one."""
+    """One fault in a file, or in one of its records (counted from 0)."""
 
     file: str
     what: str
@@ -48,7 +47,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was read and what was wrong with it."""
+    """What `verify_shards` read, and the faults it found."""
 
     path: Path
     records: int
@@ -57,12 +56,12 @@ class VerifyReport:
     note: str = ""
 
     def text(self) -> str:
-        """The report as lines for the terminal, the first faults in full."""
+        """The report for the terminal; lists the first faults and counts the rest."""
         read = f"{self.path}: {self.records:,} records, {self.size / 1e6:,.1f} MB"
         if not self.faults:
-            return "\n".join([f"{read}, all as they should be", self.note]).rstrip()
-        lines = [f"  {fault}" for fault in self.faults[:_SHOWN]]
-        more = len(self.faults) - _SHOWN
+            return "\n".join([f"{read}, no faults", self.note]).rstrip()
+        lines = [f"  {fault}" for fault in self.faults[:_MAX_SHOWN]]
+        more = len(self.faults) - _MAX_SHOWN
         if more > 0:
             lines.append(f"  and {more:,} more")
         return "\n".join([f"{read}, {len(self.faults):,} faults", *lines, self.note]).rstrip()
@@ -70,7 +69,7 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class _Checked:
-    """One shard after reading it."""
+    """What was found in one shard; `size` is the bytes of its records with framing."""
 
     sha256: str
     records: int
@@ -78,20 +77,20 @@ class _Checked:
     faults: list[Fault]
 
 
-def verify(shards: Path, workers: int | None = None) -> VerifyReport:
-    """Read everything in a shards folder and say what is wrong; changes nothing.
+def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
+    """Read every file of a shards folder and report the faults; changes nothing.
 
     Args:
-        workers: threads, None for one a core.
+        workers: number of threads, None for one per core.
 
     Raises:
-        ShardError: the folder is none that `dfdc-prep shard` wrote.
+        ShardError: the folder was not written by `dfdc-prep shard`.
     """
     names = _file_names(shards)
     shard_names = [name for name in names if ".tfrecord" in name]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
-    rows, faults, note = _rows(shards, hashes)
+    rows, faults, note = _read_rows(shards, hashes)
     with RecordBar("verify", sum(map(len, rows.values())) or None) as bar, Crew(workers) as crew:
 
         def check(crew: Crew, name: str) -> _Checked:
@@ -110,32 +109,34 @@ def _file_names(shards: Path) -> list[str]:
     names = sorted(entry.name for entry in shards.iterdir()) if shards.is_dir() else []
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
-            f"expected the shards dfdc-prep shard writes in {shards}, found none of its files; "
+            f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "
             "give the folder that holds SHA256SUMS"
         )
     odd = [name for name in names if not (shards / name).is_file()]
     if odd:
-        raise ShardError(f"expected only files in {shards}, found {odd[0]}; take it out")
+        raise ShardError(f"expected only files in {shards}, found {odd[0]}; remove it")
     return names
 
 
-def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], list[Fault], str]:
-    """The manifest's rows by shard, what is wrong with its families, and a note on them.
+def _read_rows(
+    shards: Path, hashes: dict[str, str]
+) -> tuple[dict[str, list[RecordRow]], list[Fault], str]:
+    """The manifest's rows by shard, the faults of the manifest, and a note for the report.
 
-    A manifest whose hash is wrong is not opened: nothing in it could be relied on.
+    A manifest with a wrong hash is not read, because its rows are unreliable.
     """
-    told = listed(shards / SUMS)
-    if any(name not in hashes or told.get(name) != hashes[name] for name in _TRUSTED):
-        return {}, [], "the records could not be compared with the manifest"
+    listed = parse_sums(shards / SUMS)
+    if any(name not in hashes or listed.get(name) != hashes[name] for name in _MANIFEST_FILES):
+        return {}, [], "records not compared with the manifest, which is missing or altered"
     try:
         table = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
-        grouped = parse_json((shards / tfds_metadata.METADATA).read_bytes())
-        copied, leaks = grouped["image_format"] == "as-is", grouped["group_by"] == "none"
+        options = parse_json((shards / tfds_metadata.METADATA).read_bytes())
+        copied, leaks = options["image_format"] == "as-is", options["group_by"] == "none"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
-        rows = {name: part.select(columns).to_pylist() for name, part in runs(table)}
-        families = _torn(table)
+        rows = {name: part.select(columns).to_pylist() for name, part in iter_shards(table)}
+        families = _families_in_two_splits(table)
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], ""
     if leaks:
@@ -147,23 +148,27 @@ def _rows(shards: Path, hashes: dict[str, str]) -> tuple[dict[str, list[Row]], l
     )
 
 
-def _torn(table: pa.Table) -> list[str]:
-    """The families that stand in more than one split."""
+def _families_in_two_splits(table: pa.Table) -> list[str]:
+    """The families that are in more than one split."""
     pairs = table.group_by(["family", "split"]).aggregate([]).group_by("family")
     found = pairs.aggregate([("split", "count")])
     return list(found.filter(pc.greater(found["split_count"], 1))["family"].to_pylist())
 
 
-def _check_shard(path: Path, rows: list[Row] | None, crew: Crew, bar: RecordBar) -> _Checked:
-    """Read one shard record by record; `rows` are what the manifest says of them."""
+def _check_shard(path: Path, rows: list[RecordRow] | None, crew: Crew, bar: RecordBar) -> _Checked:
+    """Check one shard record by record.
+
+    Args:
+        rows: its rows in the manifest, None if they are not to be compared.
+    """
     faults, count, size = [], 0, 0
     with path.open("rb") as file:
         hashed = HashedFile(file)
-        found = scan(hashed, path.stat().st_size)
+        found = scan_records(hashed, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
             crew.check()
             if record is None:
-                faults.append(Fault(path.name, "is not there, the manifest has it", index))
+                faults.append(Fault(path.name, "is missing, but the manifest lists it", index))
                 break
             data, what = record
             what = what or _record_fault(data, row, rows is not None)
@@ -175,15 +180,15 @@ def _check_shard(path: Path, rows: list[Row] | None, crew: Crew, bar: RecordBar)
         return _Checked(hashed.sha256(), count, size, faults)
 
 
-def _record_fault(data: bytes, row: Row | None, compare: bool) -> str:
-    """What is wrong with the content of a record, "" where nothing is."""
+def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
+    """The fault of a record, "" if it has none; `compare` with its manifest row."""
     try:
-        found = example(data)
+        found = parse_example(data)
     except ShardError:
-        return "is no tf.train.Example"
+        return "is not a tf.train.Example"
     image = found.pop("image", [])
     if len(image) != 1 or not isinstance(image[0], bytes):
-        return "holds no image"
+        return "does not contain exactly one image"
     what = describe(image[0], whole=True)
     if what != f"{SIDE}x{SIDE}":
         return f"its image is {what}, not {SIDE}x{SIDE}"
@@ -193,31 +198,31 @@ def _record_fault(data: bytes, row: Row | None, compare: bool) -> str:
         return "has no row in the manifest"
     if "sha256" in row and hashlib.sha256(image[0]).hexdigest() != row["sha256"]:
         return f"its image is not the crop {row['path']} of the manifest"
-    wanted = {name: [value] for name, value in content(row).items()}
+    wanted = {name: [value] for name, value in features_of(row).items()}
     wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     return f"differs from the manifest in {' and '.join(wrong)}" if wrong else ""
 
 
 def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:
-    """Where SHA256SUMS and the folder differ, down to a space or a line end."""
-    told = listed(shards / SUMS)
-    faults = [Fault(name, "is missing") for name in sorted(told.keys() - hashes)]
+    """Differences between SHA256SUMS and the folder, and any other change of SHA256SUMS."""
+    listed = parse_sums(shards / SUMS)
+    faults = [Fault(name, "is missing") for name in sorted(listed.keys() - hashes)]
     for name, sha256 in sorted(hashes.items()):
-        if name not in told:
-            faults.append(Fault(name, f"is not named in {SUMS}"))
-        elif told[name] != sha256:
-            faults.append(Fault(name, f"its hash is not the one in {SUMS}"))
+        if name not in listed:
+            faults.append(Fault(name, f"is not listed in {SUMS}"))
+        elif listed[name] != sha256:
+            faults.append(Fault(name, f"its hash differs from {SUMS}"))
     file = shards / SUMS
-    if not faults and (not file.is_file() or file.read_bytes() != sums_text(hashes).encode()):
-        faults.append(Fault(SUMS, "is not written as sha256sum writes it, so it was altered"))
+    if not faults and (not file.is_file() or file.read_bytes() != format_sums(hashes).encode()):
+        faults.append(Fault(SUMS, "is not in the format that shard writes, so it was altered"))
     return faults
 
 
 def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
-    """Where dataset_info.json and the records that were read differ."""
+    """Shards whose number of records differs from dataset_info.json."""
     try:
         info = parse_json((shards / tfds_metadata.INFO).read_bytes())
-        told = {
+        listed = {
             shard_file(split["name"], index, len(split["shardLengths"])): int(length)
             for split in info["splits"]
             for index, length in enumerate(split["shardLengths"])
@@ -229,8 +234,8 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
         Fault(
             name,
             f"has {found.get(name, 'no')} records, "
-            f"{tfds_metadata.INFO} says {told.get(name, 'none')}",
+            f"{tfds_metadata.INFO} says {listed.get(name, 'none')}",
         )
-        for name in sorted(told.keys() | found)
-        if told.get(name) != found.get(name)
+        for name in sorted(listed.keys() | found)
+        if listed.get(name) != found.get(name)
     ]

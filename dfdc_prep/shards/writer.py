@@ -1,8 +1,8 @@
-"""Manifest to TFRecord shards, and the metadata files by which other tools read them.
+"""Writes the crops of a manifest as TFRecord shards with metadata files for other tools.
 
-`manifest -> layout (which crop in which shard) -> shards -> index files`, written into
-a folder beside the target and renamed when whole: a shards folder that exists is complete.
-The same manifest and options give the same bytes, whatever the number of cores.
+`manifest -> layout (which crop in which shard) -> shards -> index files`. All files are written
+into a temporary folder, which is renamed when complete: a shards folder that exists is complete.
+The same manifest and options give the same bytes for any number of threads.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import Crew
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, file_sha256, write_sums
-from dfdc_prep.shards.croissant import CROISSANT, croissant
-from dfdc_prep.shards.features import COLUMNS, content
-from dfdc_prep.shards.layout import DATASET, lay_out, runs
-from dfdc_prep.shards.tfrecord import FRAMING, encode, frame
+from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
+from dfdc_prep.shards.features import COLUMNS, features_of
+from dfdc_prep.shards.layout import DATASET, assign_shards, iter_shards
+from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
 from manifests.io.atomic import atomic_folder
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import clear_folder_lock
@@ -34,10 +34,10 @@ from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan, assign_splits
 from manifests.tables.parquet import read_manifest, write_table
 
-#: Bytes of a record beside the image and its framing, about: names and numbers.
-_TEXT = 250
+#: Approximate bytes of the other features in a record.
+_OTHER_FEATURES = 250
 TOOL = "dfdc-prep"
-_INDEX = {
+_INDEX_FILES = {
     tfds_metadata.MANIFEST,
     tfds_metadata.METADATA,
     tfds_metadata.INFO,
@@ -51,16 +51,16 @@ _SHARD_FILE = re.compile(rf"{DATASET}-.+\.tfrecord-\d{{5}}-of-\d{{5}}")
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """How a manifest becomes shards.
+    """Options of `write_shards`.
 
     Attributes:
-        plan: the splits, what stays together, the seed (of the shuffle within a split too).
-        shards: number of train shards, the other splits follow in proportion; None to
-            choose 16 or more of 20 to 200 MB where the data allow.
-        image_format: as-is copies the crops; jpeg encodes those that are no JPEG yet.
-        quality: of the JPEGs, 1 to 100.
-        overwrite: replace a shards folder of other content.
-        workers: threads; no byte depends on it. None for one a core.
+        plan: the splits, the grouping, and the seed (also of the shuffle within a split).
+        shards: number of train shards; the other splits get shards in proportion. None to
+            choose at least 16 shards of 20 to 200 MB if there is enough data.
+        image_format: `as-is` copies the crops; `jpeg` encodes those that are not JPEG files.
+        quality: JPEG quality, 1 to 100.
+        overwrite: replace a shards folder with other content.
+        workers: number of threads, None for one per core; does not change the output.
     """
 
     plan: SplitPlan
@@ -73,17 +73,25 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What lies in a shards folder: its shard files by split, its bytes, the split in words."""
+    """Summary of a shards folder.
+
+    Attributes:
+        path: the folder.
+        shards: number of shard files by split.
+        size: bytes of all files.
+        assignment: description of the split for the terminal.
+        already_exists: whether the folder was complete before, so that nothing was written.
+    """
 
     path: Path
     shards: dict[str, int]
     size: int
     assignment: str
-    already_there: bool = False
+    already_exists: bool = False
 
     def text(self) -> str:
         """The report as lines for the terminal."""
-        state = "is there already" if self.already_there else "is written"
+        state = "already exists" if self.already_exists else "written"
         counts = ", ".join(f"{count} {split}" for split, count in self.shards.items())
         return f"{self.assignment}\n{self.path} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
 
@@ -92,35 +100,38 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     """Write the crops of `faces`/balanced.parquet to a shards folder.
 
     Raises:
-        TableError: no balanced manifest, or one that is no manifest.
-        ShardError: a crop is missing, altered, no 224x224 image, or lies elsewhere.
-        OptionsDiffer: `shards` holds something else, and `overwrite` is not set.
-        OutputError: `shards` holds other files as well, it cannot be written, or another run is
+        TableError: balanced.parquet is missing or is not a manifest.
+        ShardError: a crop is missing, altered, outside `faces`, or not a 224x224 image.
+        OptionsDiffer: `shards` has other content, and `overwrite` is not set.
+        OutputError: `shards` contains foreign files, cannot be written, or another run is
             writing it.
     """
     source = faces / "balanced.parquet"
     table = read_manifest(source, made_by="dfdc-prep balance")
     metadata = _metadata(source, options)
     assignment = assign_splits(table, options.plan)
-    if _is_there(shards, metadata, options.overwrite):
-        clear_folder_lock(shards)  # of a run that was killed when all but this was done
-        laid = read_manifest(
+    if _is_up_to_date(shards, metadata, options.overwrite):
+        clear_folder_lock(shards)  # left by a run that was killed just before it finished
+        sharded = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
-        return _report(shards, laid, assignment.text(), already_there=True)
+        return _report(shards, sharded, assignment.text(), already_exists=True)
     crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
-    sizes = crops.sizes(table) + FRAMING + _TEXT
+    sizes = crops.sizes(table) + FRAMING + _OTHER_FEATURES
     order = tuple(name for name, _ in options.plan.fractions)
-    laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
+    sharded = assign_shards(
+        table, assignment.names, order, sizes, options.plan.seed, options.shards
+    )
     with atomic_folder(shards) as folder:
-        _is_there(shards, metadata, options.overwrite)  # again, now that nobody else writes it
-        written = _write_records(laid, crops, folder, options.workers)
-        _write_index(laid, written, metadata, folder)
-    return _report(shards, laid, assignment.text())
+        # Check again: another run may have written the folder before this one had the lock.
+        _is_up_to_date(shards, metadata, options.overwrite)
+        written = _write_records(sharded, crops, folder, options.workers)
+        _write_index(sharded, written, metadata, folder)
+    return _report(shards, sharded, assignment.text())
 
 
 def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
-    """metadata.json: where the shards come from. Equal metadata, equal bytes."""
+    """The content of metadata.json; equal metadata implies equal bytes of all files."""
     return {
         "tool": f"{TOOL} {__version__}",
         "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
@@ -133,8 +144,14 @@ def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
     }
 
 
-def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
-    """Whether the folder holds these very shards; refuses to touch what it may not replace."""
+def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
+    """Whether the folder already contains these shards.
+
+    Raises:
+        OptionsDiffer: the folder contains other shards and `overwrite` is not set, or is not a
+            shards folder.
+        OutputError: `overwrite` is set, and the folder contains foreign files.
+    """
     if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
         return False
     try:
@@ -144,43 +161,45 @@ def _is_there(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
         known = False
     if not known:
         raise OptionsDiffer(
-            f"expected {shards} to be free or to hold shards, found something else; "
+            f"expected {shards} to be empty or a shards folder, found something else; "
             "choose another folder, or remove this one"
         )
     if found == metadata and not overwrite:
         return True
     if overwrite:
-        _refuse_strangers(shards)
+        _refuse_foreign_files(shards)
         return False
     differs = sorted(key for key in metadata if found.get(key) != metadata[key])
     raise OptionsDiffer(
-        f"expected {shards} to hold shards of the same manifest and options, found another "
-        f"{' and '.join(differs)}; add --overwrite to replace it"
+        f"expected shards of the same manifest and options in {shards}, found another "
+        f"{' and '.join(differs)}; use --overwrite to replace it"
     )
 
 
-def _refuse_strangers(shards: Path) -> None:
-    """Refuse to replace a folder that holds a file no run of ours wrote."""
-    names = sorted(set(os.listdir(shards)) - _INDEX)
-    if odd := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
+def _refuse_foreign_files(shards: Path) -> None:
+    """Raise OutputError if the folder contains a file that `write_shards` does not write."""
+    names = sorted(set(os.listdir(shards)) - _INDEX_FILES)
+    if foreign := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
         raise OutputError(
-            f"expected nothing but shards at {shards}, which is replaced as a whole, found "
-            f"{odd[0]}; take it out or name another folder"
+            f"expected only shards in {shards}, which is replaced as a whole, found "
+            f"{foreign[0]}; move it or choose another folder"
         )
 
 
 @dataclass(frozen=True)
 class _Shard:
+    """One shard that was written; `size` is the bytes of its records without framing."""
+
     sha256: str
     size: int
     records: int
 
 
 def _write_records(
-    laid: pa.Table, crops: Crops, folder: Path, workers: int | None
+    sharded: pa.Table, crops: Crops, folder: Path, workers: int | None
 ) -> dict[str, _Shard]:
-    """Write every shard, one a thread at a time; what was written, by file name."""
-    bar = RecordBar("shard", laid.num_rows)
+    """Write all shards, one per thread at a time; return them by file name."""
+    bar = RecordBar("shard", sharded.num_rows)
 
     def write(crew: Crew, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
         name, rows = shard
@@ -189,8 +208,8 @@ def _write_records(
             for row in rows.select(COLUMNS).to_pylist():
                 crew.check()
                 image = crops.image(row["path"], row["sha256"])
-                record = encode(content(row) | {"image": image})
-                framed = frame(record)
+                record = encode_example(features_of(row) | {"image": image})
+                framed = frame_record(record)
                 digest.update(framed)
                 file.write(framed)
                 size += len(record)
@@ -200,33 +219,33 @@ def _write_records(
         return name, _Shard(digest.hexdigest(), size, rows.num_rows)
 
     with bar, Crew(workers) as crew:
-        return dict(crew.map(write, runs(laid)))
+        return dict(crew.map(write, iter_shards(sharded)))
 
 
 def _write_index(
-    laid: pa.Table, written: dict[str, _Shard], metadata: dict[str, Any], folder: Path
+    sharded: pa.Table, written: dict[str, _Shard], metadata: dict[str, Any], folder: Path
 ) -> None:
-    """Write what other tools open the shards by."""
+    """Write the manifest, the metadata files and SHA256SUMS."""
     splits: dict[str, tuple[list[int], int]] = {}
-    for name, rows in runs(laid):
+    for name, rows in iter_shards(sharded):
         split = rows["split"][0].as_py()
         lengths, size = splits.get(split, ([], 0))
         splits[split] = ([*lengths, rows.num_rows], size + written[name].size)
-    write_table(laid, folder / tfds_metadata.MANIFEST)
+    write_table(sharded, folder / tfds_metadata.MANIFEST)
     hashes = {name: shard.sha256 for name, shard in written.items()}
     hashes[tfds_metadata.MANIFEST] = file_sha256(folder / tfds_metadata.MANIFEST)
-    write_json(folder / CROISSANT, croissant(laid, hashes), ensure_ascii=False)
+    write_json(folder / CROISSANT, croissant_metadata(sharded, hashes), ensure_ascii=False)
     (folder / tfds_metadata.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
     write_json(folder / tfds_metadata.METADATA, metadata, ensure_ascii=False)
-    write_json(folder / tfds_metadata.FEATURES, tfds_metadata.features(), ensure_ascii=False)
+    write_json(folder / tfds_metadata.FEATURES, tfds_metadata.feature_spec(), ensure_ascii=False)
     write_json(folder / tfds_metadata.INFO, tfds_metadata.dataset_info(splits), ensure_ascii=False)
     write_sums(folder, hashes)
 
 
 def _report(
-    shards: Path, laid: pa.Table, assignment: str, already_there: bool = False
+    shards: Path, sharded: pa.Table, assignment: str, already_exists: bool = False
 ) -> ShardReport:
-    splits = laid.select(["split", "shard"]).to_pylist()
+    splits = sharded.select(["split", "shard"]).to_pylist()
     first = {row["shard"]: row["split"] for row in splits}
     size = sum(file.stat().st_size for file in shards.iterdir())
-    return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_there)
+    return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_exists)

@@ -1,4 +1,4 @@
-"""The whole extraction on real clips: rows, pictures, restarts, and clips that misbehave."""
+"""Complete extractions of real clips: rows, crops, restarts, and clips that fail."""
 
 import hashlib
 import json
@@ -21,20 +21,20 @@ import pytest
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
-from dfdc_prep.extraction.run_summary import Tally
+from dfdc_prep.extraction.run_summary import RunSummary
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.processes import workers_of
 
 ROOT = Path(__file__).resolve().parents[2]
-Extract = Callable[..., Tally]
+Extract = Callable[..., RunSummary]
 
 
 @pytest.fixture
 def run(yunet_model: Path) -> Extract:
-    """Extract with YuNet, two workers."""
+    """Run an extraction with YuNet and two workers."""
 
-    def call(source: Path, out: Path, frames: int = 2, **how: object) -> Tally:
+    def call(source: Path, out: Path, frames: int = 2, **how: object) -> RunSummary:
         crop = {k: how.pop(k) for k in list(how) if k in CropOptions.__dataclass_fields__}
         options = CropOptions(frames=frames, **crop)  # type: ignore[arg-type]
         how.setdefault("workers", 2)
@@ -45,7 +45,7 @@ def run(yunet_model: Path) -> Extract:
 
 @pytest.fixture
 def pair(real_clips: Path, tmp_path: Path) -> Path:
-    """A source of one family: 004.mp4 and a fake of it."""
+    """A source with one family: 004.mp4 and one fake of it."""
     folder = tmp_path / "dfdc" / "dfdc_train_part_1"
     folder.mkdir(parents=True)
     entries = json.loads((real_clips / "dfdc_train_part_1" / "metadata.json").read_text())
@@ -57,7 +57,7 @@ def pair(real_clips: Path, tmp_path: Path) -> Path:
 
 
 def digest(faces: Path) -> dict[str, str]:
-    """Hashes of all that must not depend on how a run went."""
+    """Hashes of the files that must not depend on workers and restarts."""
     files = [*faces.glob("crops/*/*/*"), faces / "manifest.parquet", faces / "metadata.csv"]
     return {str(f.relative_to(faces)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
@@ -66,10 +66,10 @@ def test_every_real_clip_gives_its_face(
     run: Extract, real_clips: Path, tmp_path: Path, shared: Path
 ) -> None:
     faces = tmp_path / "faces"
-    tally = run(real_clips, faces, frames=1)
+    summary = run(real_clips, faces, frames=1)
     manifest = read_manifest(faces / "manifest.parquet").to_pandas()
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
-    assert (tally.faces, tally.failed) == (14, 0)
+    assert (summary.faces, summary.failed) == (14, 0)
     assert list(log["status"]) == ["ok"] * 14
     assert sorted(manifest["video"]) == sorted(log["video"])
     truth = pd.read_csv(shared / "data" / "faces_truth.csv")
@@ -105,7 +105,9 @@ def test_rows_say_what_the_files_are(run: Extract, pair: Path, tmp_path: Path) -
     assert metadata["original"].isna().tolist() == [True, True, False, False]
 
 
-def test_a_fake_is_cut_where_its_original_is(run: Extract, pair: Path, tmp_path: Path) -> None:
+def test_a_fake_is_cropped_at_the_boxes_of_its_original(
+    run: Extract, pair: Path, tmp_path: Path
+) -> None:
     faces = tmp_path / "faces"
     run(pair, faces, frames=4)
     manifest = read_manifest(faces / "manifest.parquet").to_pandas()
@@ -134,7 +136,7 @@ def test_workers_and_restarts_change_no_byte(
     run(part, tmp_path / "one", workers=1)
     run(part, tmp_path / "steps", limit=2)
     journal = tmp_path / "steps" / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes() + b'{"key": "torn')
+    journal.write_bytes(journal.read_bytes() + b'{"key": "partial')
     run(part, tmp_path / "steps")
     assert digest(tmp_path / "two") == digest(tmp_path / "one") == digest(tmp_path / "steps")
 
@@ -147,7 +149,7 @@ def test_a_finished_run_does_nothing_again(run: Extract, pair: Path, tmp_path: P
     assert before == {path: path.stat().st_mtime_ns for path in faces.glob("crops/*/*/*")}
 
 
-def test_a_lost_crop_is_cut_again(run: Extract, pair: Path, tmp_path: Path) -> None:
+def test_a_missing_crop_is_extracted_again(run: Extract, pair: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
     run(pair, faces)
     before = digest(faces)
@@ -156,7 +158,7 @@ def test_a_lost_crop_is_cut_again(run: Extract, pair: Path, tmp_path: Path) -> N
     assert digest(faces) == before
 
 
-def test_another_option_refuses_and_overwrite_begins_anew(
+def test_another_option_refuses_and_overwrite_starts_again(
     run: Extract, pair: Path, tmp_path: Path
 ) -> None:
     faces = tmp_path / "faces"
@@ -188,7 +190,7 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     (folder / "loop.mp4").symlink_to("loop.mp4")
     names = sorted(path.name for path in folder.iterdir())
     (folder / "metadata.json").write_text(json.dumps({n: {"label": "REAL"} for n in names}))
-    tally = run(tmp_path / "dfdc", tmp_path / "faces", frames=10)
+    summary = run(tmp_path / "dfdc", tmp_path / "faces", frames=10)
     log = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     status = dict(zip(log["video"], log["status"], strict=True))
     assert sorted(status) == names
@@ -198,28 +200,28 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     assert status["text.mp4"] == status["empty.mp4"] == "unreadable"
     assert status["folder.mp4"] == status["pipe.mp4"] == "missing"
     assert status["loop.mp4"] in ("missing", "unreadable")
-    assert tally.failed == 6
+    assert summary.failed == 6
     assert log[log["status"].isin(["truncated", "unreadable", "missing"])]["error"].notna().all()
 
 
-def test_a_clip_that_takes_too_long_costs_itself_alone(
+def test_a_timeout_affects_only_its_clip(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:
     faces = tmp_path / "faces"
     options = CropOptions(frames=200, share_boxes=False)
-    tally = extract(
+    summary = extract(
         real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
     )
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert set(log["status"]) == {"timeout"}
-    assert tally.failed == 2
+    assert summary.failed == 2
     assert "--timeout" in log["error"][0]
     assert not list(faces.glob("crops/*/*/*"))
 
 
 @contextmanager
 def killer(times: int, after: float = 1.0) -> Iterator[None]:
-    """Meanwhile kill workers, each once, that have worked for some seconds."""
+    """Kill `times` workers that have used more than `after` seconds of CPU time."""
     over = threading.Event()
 
     def kill() -> None:
@@ -244,20 +246,20 @@ def test_a_worker_that_dies_once_loses_nothing(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
     with killer(1):
-        tally = run(real_clips, tmp_path / "faces", frames=30, workers=1, limit=3)
-    assert (tally.failed, tally.faces) == (0, 90)
+        summary = run(real_clips, tmp_path / "faces", frames=30, workers=1, limit=3)
+    assert (summary.failed, summary.faces) == (0, 90)
 
 
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
-    with killer(2, after=4.0):  # a worker that dies as it loads dlib has no clip yet
+    with killer(2, after=4.0):  # while a worker loads dlib it has no clip yet
         extract(real_clips, faces, CropOptions(frames=200), RunOptions(1, limit=1), "hog")
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert log["status"].tolist() == ["crashed"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_ended_goes_on_to_the_same_bytes(
+def test_an_interrupted_run_continues_to_the_same_bytes(
     run: Extract, real_clips: Path, tmp_path: Path, yunet_model: Path, how: signal.Signals
 ) -> None:
     source = real_clips / "dfdc_train_part_1"
@@ -287,7 +289,7 @@ def test_two_runs_on_one_folder_the_second_names_the_first(
         run(pair, tmp_path / "faces")
 
 
-def test_a_relative_that_looks_elsewhere_is_detected_by_itself(
+def test_boxes_that_do_not_fit_are_not_shared(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "dfdc" / "p"
@@ -300,10 +302,12 @@ def test_a_relative_that_looks_elsewhere_is_detected_by_itself(
     rows = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pylist()
     assert {row["box_source"] for row in rows} == {"own"}
     frames = {name: [r["frame"] for r in rows if r["video"] == name] for name in entries}
-    assert frames["004.mp4"] == frames["634.mp4"], "the frames are the family's all the same"
+    assert frames["004.mp4"] == frames["634.mp4"], (
+        "the sampled frames are still those of the family"
+    )
 
 
-def test_without_the_original_the_first_fake_shows_the_way(
+def test_without_the_original_the_first_fake_provides_the_boxes(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
     run(real_clips / "dfdc_train_part_0", tmp_path / "faces", frames=1)

@@ -25,7 +25,7 @@ ROWS = {
 
 
 def make_crop(path: Path, size: int = 224) -> Path:
-    """A piece of the astronaut's picture, another one for every name."""
+    """Write a part of the astronaut picture that depends on the file name."""
     x = int(hashlib.sha256(path.name.encode()).hexdigest(), 16) % 200
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(astronaut()[:size, x : x + size]).save(path)
@@ -34,7 +34,7 @@ def make_crop(path: Path, size: int = 224) -> Path:
 
 @pytest.fixture
 def kaggle(tmp_path: Path) -> Path:
-    """A folder like Kaggle's deepfake_faces: faces_224 and a table beside it."""
+    """A folder in the layout of Kaggle's deepfake_faces: faces_224 and a table."""
     for video in ROWS:
         make_crop(tmp_path / "faces_224" / video.replace(".mp4", ".jpg"))
     write(tmp_path, HEADER + "".join(f"{video},{row}\n" for video, row in ROWS.items()))
@@ -86,10 +86,10 @@ def test_every_fault_is_counted_and_named(kaggle: Path) -> None:
         table.write("small.mp4,1,1,REAL,\naa.mp4,1,1,FAKE,aa.mp4\n")
     counts, faces = run(kaggle)
     assert counts == {
-        "crops": 1, "clips": 5, "imageless": 1, "unnamed": 1, "repeated": 1, "unreadable": 2,
+        "crops": 1, "clips": 5, "without_image": 1, "unnamed": 1, "duplicates": 1, "unreadable": 2,
     }  # fmt: skip
     found = statuses(faces)
-    assert found["aa.mp4"] == ("ok", "row 5 names aa.jpg once more and was left out")
+    assert found["aa.mp4"] == ("ok", "row 5 names aa.jpg again and was left out")
     assert found["bb.mp4"] == ("unreadable", "expected 224x224 in bb.jpg, found no image (OSError)")
     assert found["cc.mp4"] == ("missing", "no image has this name")
     assert found["nobody.jpg"] == ("missing", "no row names nobody.jpg")
@@ -118,7 +118,7 @@ def test_paths_and_several_crops_a_clip(kaggle: Path) -> None:
     "row", ["../x.jpg,a,REAL", "/etc/x.jpg,a,REAL", "a/../../x.jpg,a,REAL", "x.jpg,../a,REAL",
             "a\\x.jpg,a,REAL", "x.jpg,..,REAL", "x.jpg,b/a,REAL"]
 )  # fmt: skip
-def test_hostile_names_are_refused(kaggle: Path, row: str) -> None:
+def test_unsafe_names_are_refused(kaggle: Path, row: str) -> None:
     write(kaggle, f"path,video,label\n{row}\n")
     with pytest.raises(SourceError, match="names that stay inside their folder"):
         run(kaggle)
@@ -137,7 +137,7 @@ def test_the_same_again_gives_the_same_bytes_and_another_table_is_refused(kaggle
     assert counts["crops"] == 1
 
 
-def test_what_was_chosen_from_the_same_crops_stays(kaggle: Path) -> None:
+def test_tables_derived_from_the_same_manifest_are_kept(kaggle: Path) -> None:
     _, faces = run(kaggle)
     chosen = [faces / "balanced.parquet", faces / "split.parquet"]
     for path in chosen:
@@ -145,7 +145,7 @@ def test_what_was_chosen_from_the_same_crops_stays(kaggle: Path) -> None:
     run(kaggle)
     assert [path.read_bytes() for path in chosen] == [path.name.encode() for path in chosen]
     (kaggle / "faces_224" / "aa.jpg").unlink()
-    with pytest.raises(OutputError, match=r"the crops that .*balanced.parquet was chosen from"):
+    with pytest.raises(OutputError, match=r"the manifest that .*balanced.parquet was made from"):
         run(kaggle)
     assert all(path.is_file() for path in chosen)
     assert (faces / "crops" / "imported" / "aa.jpg").is_file()
@@ -154,15 +154,15 @@ def test_what_was_chosen_from_the_same_crops_stays(kaggle: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_laid_into_the_folder_is_never_removed(kaggle: Path, overwrite: bool) -> None:
+def test_a_foreign_file_in_the_folder_is_never_removed(kaggle: Path, overwrite: bool) -> None:
     _, faces = run(kaggle)
     (faces / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+    with pytest.raises(OutputError, match=r"found thesis\.txt; move it"):
         run(kaggle, overwrite=overwrite)
     assert (faces / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_folder_of_others_is_left_alone(kaggle: Path) -> None:
+def test_a_foreign_folder_is_left_alone(kaggle: Path) -> None:
     mine = kaggle / "faces" / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")
@@ -173,7 +173,7 @@ def test_a_folder_of_others_is_left_alone(kaggle: Path) -> None:
     assert mine.read_text() == "years of work"
 
 
-def test_nothing_to_import_is_a_sentence(kaggle: Path, tmp_path: Path) -> None:
+def test_nothing_to_import_is_an_error(kaggle: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in ("empty", "absent"):
         with pytest.raises(SourceError, match="found none; give"):

@@ -1,4 +1,4 @@
-"""The sample data set: the same each time, shaped like DFDC, fake in the face and nowhere else."""
+"""The sample data set: reproducible, in the DFDC layout, its fakes differ only in the face."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.detectors.dlib_detectors import face_recognition_api
 from dfdc_prep.errors import OutputError
-from dfdc_prep.sample.builder import build_sample, plan
+from dfdc_prep.sample.builder import build_sample, plan_families
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.video.picture import Image
 
@@ -29,7 +29,7 @@ SEED = 38
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two families and the landscape: the first upright, the second without its original."""
+    """Two families and the landscape: the first vertical, the second without its original."""
     folder = tmp_path_factory.mktemp("sample") / "dfdc"
     build_sample(folder, 2, SEED)
     return folder
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_bytes(built: Path, tmp_path: Path) -> None
 
 
 def test_another_seed_gives_other_clips() -> None:
-    first, second = ({family.original for family in plan(6, seed)} for seed in (1, 2))
+    first, second = ({family.original for family in plan_families(6, seed)} for seed in (1, 2))
     assert not first & second
 
 
@@ -72,7 +72,7 @@ def test_metadata_names_exactly_the_clips_on_disk(built: Path) -> None:
 def test_reals_name_no_original_in_both_of_dfdc_s_ways() -> None:
     reals = [
         (family.part, entry)
-        for family in plan(12, SEED)
+        for family in plan_families(12, SEED)
         for entry in family.entries().values()
         if entry["label"] == "REAL"
     ]
@@ -82,7 +82,7 @@ def test_reals_name_no_original_in_both_of_dfdc_s_ways() -> None:
 
 
 def test_the_last_family_lacks_its_original(built: Path) -> None:
-    last = plan(2, SEED)[1]
+    last = plan_families(2, SEED)[1]
     listed = json.loads((built / "dfdc_train_part_1" / "metadata.json").read_text())
     assert not list(built.rglob(last.original))
     assert last.original not in listed
@@ -90,13 +90,13 @@ def test_the_last_family_lacks_its_original(built: Path) -> None:
 
 
 def test_sixty_families_fill_ten_parts() -> None:
-    plans = plan(60, SEED)
+    plans = plan_families(60, SEED)
     assert Counter(family.part for family in plans[:-1]) == dict.fromkeys(range(10), 6)
     assert {len(family.fakes) for family in plans[:-1]} == {1, 2, 3}
 
 
-def test_neither_face_tells_real_from_fake() -> None:
-    plans = plan(12, SEED)[:-1]
+def test_both_faces_are_equally_often_fake() -> None:
+    plans = plan_families(12, SEED)[:-1]
     reals = Counter(family.person for family in plans if family.on_disk)
     fakes = Counter(family.person for family in plans for _ in family.fakes)
     assert abs(reals[0] - reals[1]) == 1
@@ -104,15 +104,17 @@ def test_neither_face_tells_real_from_fake() -> None:
 
 
 def test_a_fake_differs_from_its_original_in_the_face_alone() -> None:
-    family = plan(2, SEED)[1]
+    family = plan_families(2, SEED)[1]
     body, face = portraits()[1], portraits()[0]
     swapped = swap_face(body, face, family.fakes[0][1])
-    pairs = zip(family.scene.film(body, body.image), family.scene.film(body, swapped), strict=True)
+    pairs = zip(
+        family.scene.render(body, body.image), family.scene.render(body, swapped), strict=True
+    )
     for number, (real, fake) in enumerate(islice(pairs, 0, 40, 13)):
-        hull = cv2.transform(body.points[None], family.scene.placed(body, number * 13))
+        hull = cv2.transform(body.points[None], family.scene.transform(body, number * 13))
         inside = np.zeros((family.scene.height, family.scene.width), np.uint8)
         cv2.fillConvexPoly(inside, cv2.convexHull(hull.astype(np.int32)), 1)
-        # The blend's soft edge reaches some pixels out, and chroma is stored at half size.
+        # The soft edge of the blend extends by some pixels, and chroma has half the resolution.
         inside = cv2.dilate(inside, np.ones((21, 21), np.uint8))
         change = cv2.absdiff(*(cv2.cvtColor(x, cv2.COLOR_YUV2RGB_I420) for x in (real, fake)))
         assert change[inside == 0].max() == 0
@@ -120,7 +122,7 @@ def test_a_fake_differs_from_its_original_in_the_face_alone() -> None:
 
 
 def test_encoding_keeps_the_rest_of_the_frame_alike(built: Path) -> None:
-    family = plan(2, SEED)[0]
+    family = plan_families(2, SEED)[0]
     part = built / "dfdc_train_part_0"
     names = family.original, family.fakes[0][0]
     real, fake = (middle_frame(part / name).astype(int) for name in names)
@@ -130,16 +132,16 @@ def test_encoding_keeps_the_rest_of_the_frame_alike(built: Path) -> None:
 
 def test_a_fake_shows_the_other_person() -> None:
     collins, hopper = portraits()
-    how = Swap(strength=0.95, fit=0.5, blur=0.5, tone=(0, 0, 0))
+    swap = Swap(strength=0.95, fit=0.5, blur=0.5, tone=(0, 0, 0))
     for body, face in ((collins, hopper), (hopper, collins)):
         known = [face_recognition_api().face_encodings(p.image)[0] for p in (body, face)]
-        shown = face_recognition_api().face_encodings(swap_face(body, face, how))[0]
+        shown = face_recognition_api().face_encodings(swap_face(body, face, swap))[0]
         to_body, to_face = face_recognition_api().face_distance(known, shown)
         assert to_face < to_body
 
 
 def test_fakes_of_one_family_differ() -> None:
-    swaps = [swap for family in plan(12, SEED) for _, swap in family.fakes]
+    swaps = [swap for family in plan_families(12, SEED) for _, swap in family.fakes]
     assert len(set(swaps)) == len(swaps)
     body, face = portraits()
     assert np.abs(np.subtract(*(swap_face(body, face, s).astype(int) for s in swaps[:2]))).max() > 5
@@ -157,15 +159,15 @@ def test_clips_are_encoded_as_dfdc_s_are(built: Path) -> None:
             assert kinds[PictureType.B] > 0
 
 
-def test_one_family_stands_upright(built: Path) -> None:
-    upright, _, landscape = plan(2, SEED)
+def test_one_family_is_vertical(built: Path) -> None:
+    upright, _, landscape = plan_families(2, SEED)
     part = built / "dfdc_train_part_0"
     assert middle_frame(part / upright.original).shape == (1280, 720, 3)
     assert middle_frame(part / landscape.original).shape == (720, 1280, 3)
 
 
 def test_every_clip_but_the_landscape_shows_one_face(built: Path) -> None:
-    landscape = plan(2, SEED)[-1].original
+    landscape = plan_families(2, SEED)[-1].original
     for path in built.rglob("*.mp4"):
         frame = cv2.resize(middle_frame(path), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         faces = face_recognition_api().face_locations(frame)
@@ -175,7 +177,7 @@ def test_every_clip_but_the_landscape_shows_one_face(built: Path) -> None:
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dfdc").mkdir()
     (tmp_path / "dfdc" / "mine.txt").write_text("keep")
-    with pytest.raises(OutputError, match="name another"):
+    with pytest.raises(OutputError, match="choose another"):
         build_sample(tmp_path / "dfdc", 2)
     assert files(tmp_path) == {"dfdc/mine.txt": b"keep"}
 
@@ -190,7 +192,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_refuses_in_one_sentence(built: Path) -> None:
+def test_the_command_reports_an_error_on_one_line(built: Path) -> None:
     done = CliRunner().invoke(main, ["sample", str(built)])
     assert done.exit_code == 1
     assert done.stderr.startswith("error: expected a new or empty folder")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.errors import DfdcPrepError
-from dfdc_prep.shards.audit_inputs import gather
+from dfdc_prep.shards.audit_inputs import read_audit_inputs
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.auditing.audit import Audit, audit
 from manifests.splitting.split import SplitPlan
@@ -12,7 +12,7 @@ from tests.crop_sets import make_faces
 
 
 def audited(path: Path) -> Audit:
-    found = gather(path)
+    found = read_audit_inputs(path)
     return audit(found.table, found.prints, found.printed)
 
 
@@ -37,7 +37,7 @@ def test_shards_are_audited_from_their_records(
     assert not any(leak.shared for leak in found.files or [])
 
 
-def test_a_csv_with_paths_is_looked_at_and_missing_images_are_said(tmp_path: Path) -> None:
+def test_images_of_a_csv_are_hashed_and_missing_ones_are_reported(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     make_faces(tmp_path / "set", families=2)
     inside = tmp_path / "set/crops/dfdc_train_part_0/clip000/000000_0.png"
@@ -55,7 +55,7 @@ def test_a_csv_with_paths_is_looked_at_and_missing_images_are_said(tmp_path: Pat
     assert not found.leaking
 
 
-def test_what_is_nothing_to_audit_is_a_sentence(tmp_path: Path) -> None:
+def test_a_path_without_a_data_set_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(DfdcPrepError, match=r"^expected .* found .*; give"):
-            gather(path)
+        with pytest.raises(DfdcPrepError, match=r"^expected .* found .*; [a-z]+"):
+            read_audit_inputs(path)

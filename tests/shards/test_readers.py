@@ -1,4 +1,4 @@
-"""What docs/shards.md says of reading the shards, run with the libraries it names."""
+"""The examples in docs/shards.md for reading the shards, run with the libraries they use."""
 
 import re
 from pathlib import Path

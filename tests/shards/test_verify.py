@@ -1,4 +1,4 @@
-"""verify: a healthy folder passes, and every kind of damage is named."""
+"""verify_shards: an intact folder passes, and every kind of damage is reported."""
 
 import json
 import random
@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.errors import ShardError
 from dfdc_prep.shards.checksums import write_sums
-from dfdc_prep.shards.tfrecord import encode, example, frame, records
-from dfdc_prep.shards.verify import verify
+from dfdc_prep.shards.tfrecord import encode_example, frame_record, parse_example, read_records
+from dfdc_prep.shards.verify import verify_shards
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
@@ -38,22 +38,22 @@ def shards(healthy: Path, tmp_path: Path) -> Path:
 
 
 def faults(shards: Path) -> list[str]:
-    return [str(fault) for fault in verify(shards).faults]
+    return [str(fault) for fault in verify_shards(shards).faults]
 
 
 def rewrite(shards: Path, change: Callable[[int, dict[str, bytes | int]], None]) -> None:
-    """Change the records of one shard and put every hash right again."""
+    """Change the records of one shard and update SHA256SUMS."""
     framed = []
-    for index, record in enumerate(records(shards / TRAIN)):
-        face = {name: values[0] for name, values in example(record).items()}
+    for index, record in enumerate(read_records(shards / TRAIN)):
+        face = {name: values[0] for name, values in parse_example(record).items()}
         change(index, face)
-        framed.append(frame(encode(face)))
+        framed.append(frame_record(encode_example(face)))
     (shards / TRAIN).write_bytes(b"".join(framed))
     write_sums(shards, {})
 
 
 def test_a_healthy_folder_passes(healthy: Path) -> None:
-    report = verify(healthy)
+    report = verify_shards(healthy)
     assert not report.faults
     assert report.records == 20
     assert "20 records" in report.text()
@@ -89,7 +89,7 @@ def test_a_flipped_byte_anywhere_is_found(healthy: Path) -> None:
         lambda text: "".join(reversed(text.splitlines(keepends=True))),
     ],
 )
-def test_sha256sums_itself_is_held_to_the_byte(shards: Path, alter: Callable[[str], str]) -> None:
+def test_any_change_of_sha256sums_is_found(shards: Path, alter: Callable[[str], str]) -> None:
     file = shards / "SHA256SUMS"
     file.write_text(alter(file.read_text()), newline="")
     assert faults(shards)
@@ -97,14 +97,14 @@ def test_sha256sums_itself_is_held_to_the_byte(shards: Path, alter: Callable[[st
 
 def test_the_shard_the_record_and_the_fault_are_named(shards: Path) -> None:
     data = bytearray((shards / TRAIN).read_bytes())
-    first = len(frame(next(records(shards / TRAIN))))
+    first = len(frame_record(next(read_records(shards / TRAIN))))
     data[first + 5000] ^= 1
     (shards / TRAIN).write_bytes(data)
-    assert f"{TRAIN}, record 1: has a wrong checksum of its data" in faults(shards)
-    assert f"{TRAIN}: its hash is not the one in SHA256SUMS" in faults(shards)
+    assert f"{TRAIN}, record 1: has a wrong data checksum" in faults(shards)
+    assert f"{TRAIN}: its hash differs from SHA256SUMS" in faults(shards)
     done = CliRunner().invoke(main, ["verify", str(shards)])
     assert done.exit_code == 1
-    assert "record 1: has a wrong checksum" in done.output
+    assert "record 1: has a wrong data checksum" in done.output
 
 
 def test_a_label_that_differs_from_the_manifest(shards: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_label_that_differs_from_the_manifest(shards: Path) -> None:
 
 
 def test_a_family_that_differs_from_the_manifest(shards: Path) -> None:
-    rewrite(shards, lambda index, face: face.update(family=b"stranger.mp4"))
+    rewrite(shards, lambda index, face: face.update(family=b"other.mp4"))
     assert f"{TRAIN}, record 0: differs from the manifest in family" in faults(shards)
 
 
@@ -132,19 +132,19 @@ def test_an_image_that_does_not_decode(shards: Path) -> None:
 
 
 def test_an_image_of_another_crop(shards: Path, tmp_path: Path) -> None:
-    other = next(records(shards / TRAIN.replace("00001-of", "00000-of")))
-    image = example(other)["image"][0]
+    other = next(read_records(shards / TRAIN.replace("00001-of", "00000-of")))
+    image = parse_example(other)["image"][0]
     rewrite(shards, lambda index, face: face.update(image=image) if index == 1 else None)
     (fault,) = faults(shards)
     assert f"{TRAIN}, record 1: its image is not the crop crops/" in fault
 
 
 def test_records_too_few_and_too_many(shards: Path) -> None:
-    framed = [frame(record) for record in records(shards / TRAIN)]
+    framed = [frame_record(record) for record in read_records(shards / TRAIN)]
     (shards / TRAIN).write_bytes(b"".join(framed[:-1]))
     write_sums(shards, {})
     assert any("dataset_info.json says" in fault for fault in faults(shards))
-    assert any(f"record {len(framed) - 1}: is not there" in fault for fault in faults(shards))
+    assert any(f"record {len(framed) - 1}: is missing, but" in fault for fault in faults(shards))
     (shards / TRAIN).write_bytes(b"".join([*framed, framed[0]]))
     write_sums(shards, {})
     assert f"{TRAIN}, record {len(framed)}: has no row in the manifest" in faults(shards)
@@ -164,7 +164,7 @@ def test_a_family_in_two_splits(shards: Path) -> None:
 def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> None:
     options = ShardOptions(SplitPlan.parse("56/24/20", group_by="none"))
     write_shards(healthy.parent / "faces", tmp_path / "shards", options)
-    report = verify(tmp_path / "shards")
+    report = verify_shards(tmp_path / "shards")
     assert not report.faults
     assert "families are in two splits" in report.text()
 
@@ -180,7 +180,7 @@ def test_a_count_that_is_wrong(shards: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1e999, None, "many", [7]])
-def test_a_count_that_is_none(shards: Path, count: object) -> None:
+def test_an_invalid_count(shards: Path, count: object) -> None:
     info = json.loads((shards / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"][1] = count
     (shards / "dataset_info.json").write_text(json.dumps(info))
@@ -194,14 +194,14 @@ def test_a_file_too_many_and_one_too_few(shards: Path) -> None:
     (shards / "notes.txt").write_text("mine")
     assert faults(shards) == [
         "label.labels.txt: is missing",
-        "notes.txt: is not named in SHA256SUMS",
+        "notes.txt: is not listed in SHA256SUMS",
     ]
 
 
-def test_a_folder_without_shards_is_told_apart(tmp_path: Path) -> None:
+def test_a_folder_without_shards_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(ShardError, match="found none of its files"):
-            verify(folder)
+            verify_shards(folder)
 
 
 def test_metadata_that_lacks_an_option_is_a_fault(shards: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shards: the same bytes every time, whole or absent, and no crop but those of the manifest."""
+"""write_shards: reproducible bytes, complete output or none, only crops of the manifest."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
-from dfdc_prep.shards.tfrecord import example, records
+from dfdc_prep.shards.tfrecord import parse_example, read_records
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.io.atomic import atomic_folder
 from manifests.splitting.split import SplitPlan
@@ -58,14 +58,18 @@ def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) 
     assert done.returncode == 0
 
 
-def test_records_stand_as_the_manifest_says_and_crops_are_copied_as_they_are(
+def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
     faces: Path, tmp_path: Path
 ) -> None:
     report = write_shards(faces, tmp_path / "shards", OPTIONS)
     assert report.shards == {"train": 3, "validation": 1, "test": 1}
     rows = pq.read_table(tmp_path / "shards" / "manifest.parquet").to_pylist()
     shards = dict.fromkeys(row["shard"] for row in rows)
-    found = [example(record) for shard in shards for record in records(tmp_path / "shards" / shard)]
+    found = [
+        parse_example(record)
+        for shard in shards
+        for record in read_records(tmp_path / "shards" / shard)
+    ]
     assert [face["path"] for face in found] == [[row["path"].encode()] for row in rows]
     for face, row in zip(found, rows, strict=True):
         assert face["image"] == [(faces / row["path"]).read_bytes()]
@@ -83,7 +87,7 @@ def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
     options = ShardOptions(PLAN, image_format="jpeg", quality=95)
     write_shards(faces, tmp_path / "shards", options)
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
-    image = example(next(records(shard)))["image"][0]
+    image = parse_example(next(read_records(shard)))["image"][0]
     assert isinstance(image, bytes)
     assert image[:2] == b"\xff\xd8"
     assert len(image) < 40_000
@@ -93,7 +97,7 @@ def test_a_jpeg_crop_is_never_encoded_twice(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=5, suffix="jpg")
     write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, image_format="jpeg", quality=10))
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
-    found = example(next(records(shard)))
+    found = parse_example(next(read_records(shard)))
     path = found["path"][0]
     assert isinstance(path, bytes)
     assert found["image"] == [(faces / path.decode()).read_bytes()]
@@ -138,19 +142,19 @@ def test_a_path_that_leads_elsewhere_is_refused(own_faces: Path, path: str) -> N
         write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
 
 
-def test_the_same_command_twice_says_it_is_there(faces: Path, tmp_path: Path) -> None:
+def test_the_same_command_twice_says_that_it_exists(faces: Path, tmp_path: Path) -> None:
     write_shards(faces, tmp_path / "shards", OPTIONS)
     before = (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns
     again = write_shards(faces, tmp_path / "shards", OPTIONS)
-    assert again.already_there
-    assert "is there already" in again.text()
+    assert again.already_exists
+    assert "already exists" in again.text()
     assert (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns == before
 
 
 def test_the_lock_of_a_run_killed_at_its_very_end_is_cleared(faces: Path, tmp_path: Path) -> None:
     write_shards(faces, tmp_path / "shards", OPTIONS)
     (tmp_path / ".shards.lock").write_text("process 1 on nowhere")
-    assert write_shards(faces, tmp_path / "shards", OPTIONS).already_there
+    assert write_shards(faces, tmp_path / "shards", OPTIONS).already_exists
     assert os.listdir(tmp_path) == ["shards"]
 
 
@@ -172,11 +176,11 @@ def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Pat
     assert (tmp_path / "thesis.txt").read_text() == "four years"
 
 
-def test_a_file_laid_beside_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
+def test_a_foreign_file_among_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
     write_shards(faces, shards, OPTIONS)
     (shards / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match=r"found thesis\.txt; take it out"):
+    with pytest.raises(OutputError, match=r"found thesis\.txt; move it"):
         write_shards(faces, shards, replace(OPTIONS, overwrite=True))
     assert (shards / "thesis.txt").read_text() == "years of work"
     (shards / "thesis.txt").unlink()
@@ -235,12 +239,12 @@ def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "shards") == ["mine"]
 
 
-def test_without_a_balanced_manifest_the_way_is_told(tmp_path: Path) -> None:
+def test_without_a_balanced_manifest_the_message_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DfdcPrepError, match="run dfdc-prep balance first"):
         write_shards(tmp_path, tmp_path / "shards", OPTIONS)
 
 
-def test_what_an_imported_set_does_not_tell_is_minus_one(own_faces: Path, tmp_path: Path) -> None:
+def test_values_that_an_import_lacks_are_minus_one(own_faces: Path, tmp_path: Path) -> None:
     table = pq.read_table(own_faces / "balanced.parquet")
     for name in ("frame", "face"):
         index = table.column_names.index(name)
@@ -249,5 +253,5 @@ def test_what_an_imported_set_does_not_tell_is_minus_one(own_faces: Path, tmp_pa
     pq.write_table(table, own_faces / "balanced.parquet")
     write_shards(own_faces, tmp_path / "shards", OPTIONS)
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
-    found = example(next(records(shard)))
+    found = parse_example(next(read_records(shard)))
     assert (found["frame"], found["face"]) == ([-1], [-1])

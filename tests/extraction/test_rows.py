@@ -1,0 +1,45 @@
+"""The typed rows have the columns of the tables, and the journal keeps their order."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
+from manifests.rows import ClipRow, CropRow
+from manifests.schema import CLIP_LOG, MANIFEST
+
+
+@pytest.mark.parametrize(("row", "schema"), [(CropRow, MANIFEST), (ClipRow, CLIP_LOG)])
+def test_keys_are_the_columns_in_order(row: type, schema: pa.Schema) -> None:
+    assert list(row.__annotations__) == schema.names
+
+
+@pytest.mark.parametrize(("row", "schema"), [(CropRow, MANIFEST), (ClipRow, CLIP_LOG)])
+def test_a_value_may_be_none_where_its_column_is_nullable(row: type, schema: pa.Schema) -> None:
+    nullable = [isinstance(None, kind) for kind in row.__annotations__.values()]
+    assert nullable == [field.nullable for field in schema]
+
+
+def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
+    clip = ClipRow(
+        video="a.mp4",
+        part="p",
+        label="REAL",
+        original=None,
+        family="a.mp4",
+        status="no_face",
+        error=None,
+        frames_wanted=1,
+        frames_decoded=1,
+        faces=0,
+        seconds=0.5,
+    )
+    entry = JournalEntry(key="k", clips=[clip], crops=[])
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append(entry)
+    (line,) = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert list(json.loads(line)) == list(JournalEntry.__annotations__)
+    assert list(json.loads(line)["clips"][0]) == CLIP_LOG.names
+    assert list(read_journal(tmp_path / "journal.jsonl")) == [entry]
