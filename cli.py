@@ -126,9 +126,9 @@ def extract(
     Example:
       dfdc-prep extract dfdc faces --frames 10
     """
-    from dfdc_prep.parallel.forkserver import nursery
+    from dfdc_prep.parallel.forkserver import forkserver_context
 
-    nursery()  # imports what the workers need while this process imports the rest
+    forkserver_context()  # preloads the imports of the workers while this process imports its own
 
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.run import RunOptions

@@ -64,7 +64,7 @@ def timed(*command: str) -> Timing:
 
 
 def orphans() -> Iterator[resource.struct_rusage]:
-    """Usage of the processes that a command left: workers are their nursery's children."""
+    """Usage of the processes that a command left: workers are children of the fork server."""
     while True:
         try:
             yield os.wait4(-1, 0)[2]

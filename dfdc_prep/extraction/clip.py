@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.dfdc import Clip
+from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou

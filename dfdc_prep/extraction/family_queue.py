@@ -5,7 +5,7 @@ Pure bookkeeping: it says which clips can run now, and takes their results.
 
 from collections import deque
 
-from dfdc_prep.catalog.dfdc import Clip, Family
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.extraction.clip import Boxes, ClipResult
 
 

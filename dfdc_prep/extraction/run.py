@@ -8,7 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.dfdc import Catalog, Clip, Family, read_catalog
+from dfdc_prep.catalog.clips import Catalog, Clip, Family
+from dfdc_prep.catalog.dfdc import read_catalog
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
 from dfdc_prep.extraction.journal import Journal, family_key, read_journal

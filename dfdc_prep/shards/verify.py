@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.files import SIDE, describe
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import Crew
+from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, listed, sums_text
 from dfdc_prep.shards.features import COLUMNS, content
@@ -92,12 +92,15 @@ def verify(shards: Path, workers: int | None = None) -> VerifyReport:
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, note = _rows(shards, hashes)
-    with RecordBar("verify", sum(map(len, rows.values())) or None) as bar, Crew(workers) as crew:
+    with (
+        RecordBar("verify", sum(map(len, rows.values())) or None) as bar,
+        ThreadPool(workers) as pool,
+    ):
 
-        def check(crew: Crew, name: str) -> _Checked:
-            return _check_shard(shards / name, rows.get(name), crew, bar)
+        def check(pool: ThreadPool, name: str) -> _Checked:
+            return _check_shard(shards / name, rows.get(name), pool, bar)
 
-        checked = dict(zip(shard_names, crew.map(check, shard_names), strict=True))
+        checked = dict(zip(shard_names, pool.map(check, shard_names), strict=True))
     hashes |= {name: shard.sha256 for name, shard in checked.items()}
     faults = _sums_faults(shards, hashes) + faults + _count_faults(shards, checked)
     faults += [fault for shard in checked.values() for fault in shard.faults]
@@ -154,14 +157,14 @@ def _torn(table: pa.Table) -> list[str]:
     return list(found.filter(pc.greater(found["split_count"], 1))["family"].to_pylist())
 
 
-def _check_shard(path: Path, rows: list[Row] | None, crew: Crew, bar: RecordBar) -> _Checked:
+def _check_shard(path: Path, rows: list[Row] | None, pool: ThreadPool, bar: RecordBar) -> _Checked:
     """Read one shard record by record; `rows` are what the manifest says of them."""
     faults, count, size = [], 0, 0
     with path.open("rb") as file:
         hashed = HashedFile(file)
         found = scan(hashed, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
-            crew.check()
+            pool.check_cancelled()
             if record is None:
                 faults.append(Fault(path.name, "is not there, the manifest has it", index))
                 break

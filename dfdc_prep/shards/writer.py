@@ -19,7 +19,7 @@ from dfdc_prep import __version__
 from dfdc_prep.crops.files import Crops
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import Crew
+from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, file_sha256, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant
@@ -182,12 +182,12 @@ def _write_records(
     """Write every shard, one a thread at a time; what was written, by file name."""
     bar = RecordBar("shard", laid.num_rows)
 
-    def write(crew: Crew, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
+    def write(pool: ThreadPool, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
         name, rows = shard
         digest, size = hashlib.sha256(), 0
         with (folder / name).open("wb") as file:
             for row in rows.select(COLUMNS).to_pylist():
-                crew.check()
+                pool.check_cancelled()
                 image = crops.image(row["path"], row["sha256"])
                 record = encode(content(row) | {"image": image})
                 framed = frame(record)
@@ -199,8 +199,8 @@ def _write_records(
             os.fsync(file.fileno())
         return name, _Shard(digest.hexdigest(), size, rows.num_rows)
 
-    with bar, Crew(workers) as crew:
-        return dict(crew.map(write, runs(laid)))
+    with bar, ThreadPool(workers) as pool:
+        return dict(pool.map(write, runs(laid)))
 
 
 def _write_index(

@@ -235,7 +235,7 @@ def open_clip(path: Path) -> Iterator[Video]:
         try:
             yield from _opened(file, path)
         finally:
-            file.check()
+            file.raise_for_error()
 
 
 def _opened(file: SourceFile, path: Path) -> Iterator[Video]:

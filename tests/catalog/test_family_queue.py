@@ -1,6 +1,6 @@
-"""The order of work in a family."""
+"""The order in which the clips of a family are processed."""
 
-from dfdc_prep.catalog.dfdc import Clip, Family
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors import Face
 from dfdc_prep.extraction.clip import Boxes, ClipResult
 from dfdc_prep.extraction.family_queue import FamilyWork
@@ -17,7 +17,7 @@ def work(share: bool = True) -> FamilyWork:
     return FamilyWork(Family("0.mp4", CLIPS), share)
 
 
-def test_the_relatives_wait_for_the_original() -> None:
+def test_other_clips_wait_for_the_original() -> None:
     family = work()
     assert family.next_clip() == (CLIPS[0], None)
     assert family.next_clip() is None
@@ -27,7 +27,7 @@ def test_the_relatives_wait_for_the_original() -> None:
     assert family.next_clip() is None
 
 
-def test_an_original_that_fails_leaves_the_way_to_the_next() -> None:
+def test_after_a_failed_original_the_next_clip_is_detected() -> None:
     family = work()
     family.next_clip()
     family.take(CLIPS[0], ClipResult("crashed"))
@@ -46,6 +46,6 @@ def test_frames_without_a_face_are_passed_on_until_a_face_is_found() -> None:
     assert family.done
 
 
-def test_without_sharing_all_run_at_once() -> None:
+def test_without_shared_boxes_all_clips_run_at_once() -> None:
     family = work(share=False)
     assert [family.next_clip() for _ in range(4)] == [(clip, None) for clip in CLIPS] + [None]
