@@ -69,7 +69,7 @@ def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
                 spent.opencv += cpu(lambda: opencv.detect(frame))[0]  # noqa: B023
                 seconds, full = cpu(lambda: detector.detect(frame))  # noqa: B023
                 spent.full += seconds
-                again_s, again = cpu(lambda: detector.detect_quickly(frame, before))  # noqa: B023
+                again_s, again = cpu(lambda: detector.detect_fast(frame, before))  # noqa: B023
                 spent.followed += again_s + (seconds if again is None else 0)
                 before = full if again is None else again
     return spent

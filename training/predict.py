@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face, choose_detector, make_detector
-from dfdc_prep.detectors.tracking import follow
+from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError, SourceUnreachable
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, open_clip
@@ -151,7 +151,7 @@ def _kind(path: Path) -> str:
 
 def _cut(frames: Sequence[tuple[int, float, Still | Frame]], cutting: Cutting) -> list[FoundFace]:
     boxes = [cutting.detector.detect(picture) for _, _, picture in frames]
-    kept = follow(boxes, cutting.every_face)
+    kept = select_detections(boxes, cutting.every_face)
     found = []
     for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):

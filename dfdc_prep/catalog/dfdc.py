@@ -61,7 +61,7 @@ def read_catalog(source: Path, limit: int | None = None) -> Catalog:
         SourceUnreachable: the size of a clip cannot be read.
     """
     if not source.is_dir():
-        raise SourceError(f"expected {_EXPECTED_TREE}, found no folder {source}; pass its path")
+        raise SourceError(f"expected {_EXPECTED_TREE}, found no folder {source}; give its path")
     parts = [_read_part(name, folder) for name, folder in _find_parts(source).items()]
     rows = [(part, entry) for part in parts for entry in part.entries]
     if not rows:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import geometry
+from dfdc_prep.crops import CROP_SIZE, geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import follow
+from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
@@ -51,7 +51,7 @@ class CropOptions:
     sampling: str = EVEN
     faces: str = LARGEST
     margin: float = geometry.MARGIN
-    size: int = geometry.SIZE
+    size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
     exact_frames: bool = False
@@ -187,7 +187,9 @@ def _cut_detected(
         all_faces = options.faces == ALL
         found = detector.detect(frame) if all_faces else _detect(frame, detector, found)
         frames.append(_cut(frame, found, options))
-    chosen = follow([[cut.face for cut in frame.cuts] for frame in frames], options.faces == ALL)
+    chosen = select_detections(
+        [[cut.face for cut in frame.cuts] for frame in frames], options.faces == ALL
+    )
     return [
         replace(frame, cuts=[frame.cuts[i] for i in kept])
         for frame, kept in zip(frames, chosen, strict=True)
@@ -196,7 +198,7 @@ def _cut_detected(
 
 def _detect(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
     """The faces of a frame, by a full look only where a quick one leaves a doubt."""
-    quick = detector.detect_quickly(frame, before)
+    quick = detector.detect_fast(frame, before)
     return detector.detect(frame) if quick is None else quick
 
 

@@ -62,7 +62,7 @@ def extract(
     choice = _settle(out, detector, detector_model, run.overwrite)
     make_detector(choice)  # fails here, in words, rather than in every worker
     with output_folder.locked(out):
-        output_folder.begin(out, _described(source, options, choice), run.overwrite)
+        output_folder.start_run(out, _described(source, options, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished(out, families.keys(), run.retry_failed)
@@ -94,7 +94,7 @@ def _described(source: Path, options: CropOptions, choice: DetectorChoice) -> di
         "command": "extract",
         "source": str(source),
         "options": named,
-        "versions": output_folder.versions(),
+        "versions": output_folder.package_versions(),
     }
 
 

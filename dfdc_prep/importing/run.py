@@ -21,12 +21,13 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.files import SIDE, describe
-from dfdc_prep.crops.folder import images
+from dfdc_prep.crops import CROP_SIZE
+from dfdc_prep.crops.files import describe_image
+from dfdc_prep.crops.folder import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import Imported, clip_log, manifest, place
 from dfdc_prep.importing.matching import Matches, match
-from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, strangers
+from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, foreign_files
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.io.atomic import whole_folder
 from manifests.io.json_files import parse_json
@@ -65,7 +66,7 @@ class ImportReport:
             "rows without an image": self.imageless,
             "images without a row": self.unnamed,
             "second rows of one name": self.repeated,
-            f"images that are no readable {SIDE}x{SIDE} crop": self.unreadable,
+            f"images that are no readable {CROP_SIZE}x{CROP_SIZE} crop": self.unreadable,
         }
         lines = [f"{self.crops:,} crops of {self.clips:,} clips"]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
@@ -93,7 +94,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
     run = _run(csv)
     _check_free(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
-    matches = match(table, images(source), prefix)
+    matches = match(table, list_images(source), prefix)
     with whole_folder(out) as folder:
         _check_free(source, out, run, overwrite)  # again, now that nobody else writes it
         checked = list(_take_over(table, matches, source, folder))
@@ -140,9 +141,11 @@ def _take(row: int, file: Path, target: Path, path: str) -> Imported:
         data = file.read_bytes()
     except OSError as error:
         return Imported(row, path, "", f"{file.name} cannot be read: {error.strerror}")
-    what = describe(data, whole=True)
-    if what != f"{SIDE}x{SIDE}":
-        return Imported(row, path, "", f"expected {SIDE}x{SIDE} in {file.name}, found {what}")
+    what = describe_image(data, decode=True)
+    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+        return Imported(
+            row, path, "", f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(os.path.realpath(file), target)
@@ -186,7 +189,7 @@ def _check_free(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -
             f"expected {out} to be an import of the same table, found it made with other options "
             f"(table_sha256); name another folder or use --overwrite"
         )
-    if odd := strangers(out):
+    if odd := foreign_files(out):
         raise OutputError(
             f"expected nothing but a faces folder at {out}, which is replaced as a whole, found "
             f"{odd[0]}; take it out or name another folder"

@@ -100,7 +100,7 @@ class LocalWorkers:
                 raise WorkersError(
                     f"expected {self.count} running worker processes, found that they died "
                     f"{_MAX_BROKEN_POOLS} times before their first clip; free memory, raise the "
-                    "limits on open files and processes, or pass a smaller --workers"
+                    "limits on open files and processes, or pass fewer --workers"
                 ) from None
             self.stop()
             self._fail_pending()

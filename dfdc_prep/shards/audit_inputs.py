@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from dfdc_prep.crops.folder import read_folders
+from dfdc_prep.crops.folder import read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.shards.tfrecord import example, records
@@ -60,7 +60,7 @@ def gather(path: Path) -> Evidence:
         return _with_images(read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT), path)
     if (path / "manifest.parquet").is_file():
         return _with_images(read_manifest(path / "manifest.parquet"), path)
-    return _with_images(read_folders(path), path)
+    return _with_images(read_crop_folders(path), path)
 
 
 def _of_shards(folder: Path) -> Evidence:

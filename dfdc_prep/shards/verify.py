@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops.files import SIDE, describe
+from dfdc_prep.crops import CROP_SIZE
+from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
@@ -187,9 +188,9 @@ def _record_fault(data: bytes, row: Row | None, compare: bool) -> str:
     image = found.pop("image", [])
     if len(image) != 1 or not isinstance(image[0], bytes):
         return "holds no image"
-    what = describe(image[0], whole=True)
-    if what != f"{SIDE}x{SIDE}":
-        return f"its image is {what}, not {SIDE}x{SIDE}"
+    what = describe_image(image[0], decode=True)
+    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+        return f"its image is {what}, not {CROP_SIZE}x{CROP_SIZE}"
     if not compare:
         return ""
     if row is None:

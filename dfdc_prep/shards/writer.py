@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.files import Crops
+from dfdc_prep.crops.files import CropReader
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
@@ -108,7 +108,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARDED
         )
         return _report(shards, laid, assignment.text(), already_there=True)
-    crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
+    crops = CropReader(os.path.realpath(faces), options.image_format, options.quality)
     sizes = crops.sizes(table) + FRAMING + _TEXT
     order = tuple(name for name, _ in options.plan.fractions)
     laid = lay_out(table, assignment.names, order, sizes, options.plan.seed, options.shards)
@@ -177,7 +177,7 @@ class _Shard:
 
 
 def _write_records(
-    laid: pa.Table, crops: Crops, folder: Path, workers: int | None
+    laid: pa.Table, crops: CropReader, folder: Path, workers: int | None
 ) -> dict[str, _Shard]:
     """Write every shard, one a thread at a time; what was written, by file name."""
     bar = RecordBar("shard", laid.num_rows)
