@@ -68,7 +68,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"expected a writable folder at {folder}, found {error.strerror or error}; "
-            "free disk space, change its permissions or choose another folder, and run the same "
+            "free disk space, change its permissions or name another one, and run the same "
             "command again"
         ) from error
 

@@ -21,7 +21,7 @@ from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError, SourceUnreachable
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, open_clip
-from dfdc_prep.video.sampling import EVEN, choose
+from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.auditing.perceptual_hash import BOMBS
 from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
 from manifests.cli.param_types import Count, Place
@@ -116,7 +116,7 @@ def find_faces(path: Path, cutting: Cutting) -> list[FoundFace]:
     if image is not None:
         return _cut([(0, 0.0, image)], cutting)
     with open_clip(path) as clip:
-        wanted = choose(EVEN, cutting.frames, clip.timeline)
+        wanted = choose_frames(EVEN, cutting.frames, clip.timeline)
         frames = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
     if not frames:
         raise ClipError(f"expected {len(wanted)} frames of {path.name}, none decoded")

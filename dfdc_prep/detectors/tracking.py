@@ -33,8 +33,9 @@ def select_detections(
 
     The main face is the one with the largest total area among those detected in more than half
     of the frames, so a larger face in a single frame does not replace it. Frames without the
-    main face keep no detection. If no face is detected in more than half of the frames, each
-    frame keeps its largest detection.
+    main face keep no detection. If no face is detected in more than half of the frames, the
+    face with the largest total area is kept where it is detected, and all other frames keep
+    their largest detection.
 
     Args:
         frames: the detections of each frame, in presentation order.
@@ -61,14 +62,15 @@ def select_detections(
             [i for i in range(len(faces)) if (frame, i) not in dropped]
             for frame, faces in enumerate(frames)
         ]
-    return [
-        [main.members[frame]]
-        if frame in main.members
-        else []
-        if has_main or not faces
-        else [_largest(faces)]
-        for frame, faces in enumerate(frames)
-    ]
+    kept = []
+    for frame, faces in enumerate(frames):
+        if frame in main.members:
+            kept.append([main.members[frame]])
+        elif has_main or not faces:
+            kept.append([])
+        else:
+            kept.append([_largest(faces)])
+    return kept
 
 
 def _in_most_frames(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:

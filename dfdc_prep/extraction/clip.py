@@ -18,7 +18,7 @@ from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
-from dfdc_prep.video.sampling import EVEN, choose
+from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
 
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
@@ -150,7 +150,7 @@ def _make(folder: Path) -> None:
 def _wanted(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose(options.sampling, options.frames, video.timeline, options.exact_frames)
+    return choose_frames(options.sampling, options.frames, video.timeline, options.exact_frames)
 
 
 def _verdict(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:

@@ -35,9 +35,9 @@ WorkerDied = ProcessExpired
 PoolBroken = BrokenProcessPool
 #: Number of consecutive broken pools after which the run fails.
 _MAX_BROKEN_POOLS = 5
-#: Seconds between two checks of the pool on its workers; also the minimum time to stop it.
+#: Seconds between the pool's checks of its workers; stopping it takes at least as long.
 CONSTS.sleep_unit = 0.02
-#: Seconds between two checks whether the pool is still active.
+#: Seconds between checks whether the pool is still active.
 _POLL_SECONDS = 1.0
 #: Raised by a call's future when the call exceeded the timeout.
 WorkerTimeout = TimeoutError

@@ -20,7 +20,7 @@ from dfdc_prep.detectors.yunet import MIN_SCORE, YuNet
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Still
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.sampling import choose
+from dfdc_prep.video.sampling import choose_frames
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_black_has_no_face(yunet_model: Path) -> None:
 
 def frames_of(clips: Path, name: str, count: int) -> list[Still]:
     with open_clip(next(clips.glob(f"*/{name}"))) as video:
-        wanted = choose("even", count, video.timeline)
+        wanted = choose_frames("even", count, video.timeline)
         return [Still(frame.rgb()) for frame in video.frames(wanted)]
 
 
@@ -209,7 +209,7 @@ def test_fast_detection_agrees_with_full_detection(
         before: list[Face] = []
         full, fast = [], []
         with open_clip(path) as video:
-            for frame in video.frames(choose(sampling, count, video.timeline)):
+            for frame in video.frames(choose_frames(sampling, count, video.timeline)):
                 full.append(detector.detect(frame))
                 again = detector.detect_fast(frame, before)
                 full_detections, frames = full_detections + (again is None), frames + 1

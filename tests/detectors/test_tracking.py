@@ -13,7 +13,7 @@ def test_the_tracked_face_wins_over_a_larger_face_in_one_frame() -> None:
     assert select_detections(frames) == [[0], [0], [0], [0], [0]]
 
 
-def test_a_detection_that_fits_no_neighbour_is_dropped() -> None:
+def test_a_detection_that_fits_no_neighbor_is_dropped() -> None:
     frames = [[face(100, 100, 80)] for _ in range(5)]
     frames[3] = [face(900, 500, 90)]
     assert select_detections(frames) == [[0], [0], [0], [], [0]]
