@@ -88,6 +88,7 @@ class YuNet:
         columns = columns if isinstance(columns, int) else -(-width // _STRIDES[-1]) * _STRIDES[-1]
         if height > rows or width > columns:
             return None
+        # Reverse RGB to BGR and move the channels first.
         padded = np.zeros((1, 3, rows, columns), np.float32)
         padded[0, :, :height, :width] = image[:, :, ::-1].transpose(2, 0, 1)
         return padded
@@ -116,9 +117,12 @@ def _decode_grid(
     Returns:
         Left, top, width, height and score of each box, float32 [N, 5], in pixels.
     """
-    face, object_, box = (output[0] for output in outputs)
-    scores = np.sqrt(face[:, 0].clip(0, 1) * object_[:, 0].clip(0, 1))
+    # Keep the cells with a sufficient score.
+    class_score, objectness, box = (output[0] for output in outputs)
+    scores = np.sqrt(class_score[:, 0].clip(0, 1) * objectness[:, 0].clip(0, 1))
     (cells,) = np.nonzero(scores >= MIN_SCORE)
+
+    # Convert center offsets and log sizes to edges in pixels. Cells are in row-major order.
     x, y, w, h = box[cells].T
     width, height = np.exp(w) * stride, np.exp(h) * stride
     left = (cells % columns + x) * stride - width / 2
@@ -127,7 +131,7 @@ def _decode_grid(
 
 
 def _non_maximum_suppression(boxes: NDArray[np.float32]) -> list[RawDetection]:
-    """Return the boxes that do not overlap a box with a higher score; `boxes` is [N, 5]."""
+    """Drop the boxes whose IoU with a box of higher score exceeds `_NMS_IOU`; `boxes` is [N, 5]."""
     if not len(boxes):
         return []
     kept = cv2.dnn.NMSBoxes(boxes[:, :4].tolist(), boxes[:, 4].tolist(), MIN_SCORE, _NMS_IOU)

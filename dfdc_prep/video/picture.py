@@ -108,9 +108,8 @@ class Frame:
         """
         width, height = scaled_size(self.decoded.width, self.decoded.height, long_side)
         scaled = self.decoded
-        if scaled.format.name.startswith(
-            "yuv"
-        ):  # other formats, such as palettes, cannot be averaged
+        # Other formats, such as palettes, cannot be averaged.
+        if scaled.format.name.startswith("yuv"):
             scaled = scaled.reformat(width=width, height=height, interpolation="AREA")
         converted = scaled.reformat(
             width=width, height=height, format="rgb24", interpolation="AREA"

@@ -61,7 +61,7 @@ def _nearest(indices: Sequence[int], position: float) -> int | None:
 
 
 def _near_keyframes(wanted: int, clip: Timeline) -> list[int]:
-    """Return keyframes and frames shortly after them, as many after each keyframe as possible.
+    """Return keyframes and frames shortly after them, distributed evenly over the keyframes.
 
     If fewer frames are wanted than there are keyframes, return evenly spaced keyframes.
     """
