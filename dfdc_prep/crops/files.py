@@ -127,7 +127,7 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
     """
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # reading a named pipe could block
-            raise OSError(None, "not a regular file")
+            raise OSError(None, "no regular file")
         data = Path(file).read_bytes()
     except OSError as error:
         raise _read_error(path, error) from error
