@@ -64,7 +64,7 @@ def timed(*command: str) -> Timing:
 
 
 def orphans() -> Iterator[resource.struct_rusage]:
-    """Usage of the processes that a command left: workers are their nursery's children."""
+    """Usage of the processes that a command left: workers are children of the fork server."""
     while True:
         try:
             yield os.wait4(-1, 0)[2]
@@ -86,10 +86,10 @@ def clips_of(source: Path) -> list[str]:
 def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
     """The frames the extractor takes of a clip."""
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose
+    from dfdc_prep.video.sampling import choose_frames
 
     with open_clip(Path(path)) as video:
-        return choose(sampling, frames, video.timeline)
+        return choose_frames(sampling, frames, video.timeline)
 
 
 def the_papers_way(source: Path, frames: int) -> None:
@@ -118,11 +118,11 @@ def read_in_turn(capture, wanted):
 
 def decode(source: Path, frames: int, sampling: str = "even") -> None:
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose
+    from dfdc_prep.video.sampling import choose_frames
 
     for path in clips_of(source):
         with open_clip(Path(path)) as video:
-            wanted = choose(sampling, frames, video.timeline)
+            wanted = choose_frames(sampling, frames, video.timeline)
             print(sum(1 for _ in video.frames(wanted)))
 
 

@@ -49,7 +49,7 @@ def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
     """Detection alone: OpenCV's own look at 640 pixels, this project's, and its following."""
     from dfdc_prep.detectors.yunet import YuNet
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose
+    from dfdc_prep.video.sampling import choose_frames
 
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -64,12 +64,12 @@ def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
     for path in paths:
         with open_clip(Path(path)) as video:
             before: list = []
-            for frame in video.frames(choose(sampling, frames, video.timeline)):
+            for frame in video.frames(choose_frames(sampling, frames, video.timeline)):
                 spent.frames += 1
                 spent.opencv += cpu(lambda: opencv.detect(frame))[0]  # noqa: B023
                 seconds, full = cpu(lambda: detector.detect(frame))  # noqa: B023
                 spent.full += seconds
-                again_s, again = cpu(lambda: detector.detect_quickly(frame, before))  # noqa: B023
+                again_s, again = cpu(lambda: detector.detect_fast(frame, before))  # noqa: B023
                 spent.followed += again_s + (seconds if again is None else 0)
                 before = full if again is None else again
     return spent

@@ -80,9 +80,9 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
     """
-    from dfdc_prep.parallel.forkserver import nursery
+    from dfdc_prep.parallel.forkserver import forkserver_context
 
-    nursery()  # the fork server preloads the workers' imports while this process goes on
+    forkserver_context()  # the fork server preloads the workers' imports while this process goes on
 
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.run import RunOptions
@@ -280,5 +280,7 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
     Raises:
         ShardError: the folder was not written by `shard`.
     """
+
+    from dfdc_prep.shards.verify import verify_shards
 
     return VerifyResult(verify_shards(Path(shards)))

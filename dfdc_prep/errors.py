@@ -1,19 +1,19 @@
-"""Every exception this project raises on purpose.
+"""The exception hierarchy of the project.
 
-    DfdcPrepError                 whatever a user can mend (manifests.errors)
-    ├── TableError                a manifest, clip log or CSV is wrong (manifests.errors)
-    │   └── NotEnoughRows         a class has fewer rows than asked for
-    ├── SourceError               no DFDC tree, a broken metadata.json, a hostile name
-    │   └── SourceUnreachable     a clip cannot be read, through no fault of its bytes
-    ├── OutputError               the output cannot be written, or is in use (manifests.errors)
-    │   └── OptionsDiffer         the output was begun with other options
-    ├── ModelError                a detector's weights are missing, unreachable or altered
-    ├── WorkersError              worker processes cannot be started, or do not live
-    ├── ClipError                 one clip cannot be read; becomes its row in the clip log
+    DfdcPrepError                 any error that the user can fix (manifests.errors)
+    ├── TableError                a manifest, clip log or CSV is invalid (manifests.errors)
+    │   └── NotEnoughRows         a class has fewer rows than requested
+    ├── SourceError               not a DFDC tree, an invalid metadata.json, an unsafe file name
+    │   └── SourceUnreachable     a clip cannot be read because of an I/O error
+    ├── OutputError               the output cannot be written or is in use (manifests.errors)
+    │   └── OptionsDiffer         the output was started with other options
+    ├── ModelError                a detector's weights are missing, unavailable or altered
+    ├── WorkersError              worker processes cannot be started or keep dying
+    ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
-    └── TrainingError             weights, devices, runs (training.errors)
+    └── TrainingError             invalid weights, devices or runs (training.errors)
 
-The command line prints the text of any of them as one sentence and exits with 1.
+The command line prints the message of these errors on one line and exits with status 1.
 """
 
 from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, TableError
@@ -34,29 +34,30 @@ __all__ = [
 
 
 class SourceError(DfdcPrepError):
-    """The source is no DFDC tree, its metadata.json cannot be used, or names a hostile path."""
+    """The source is not a DFDC tree, or a metadata.json is invalid or contains an unsafe name."""
 
 
 class SourceUnreachable(SourceError):
-    """The system does not let a clip be read: its disk is gone, stale, failing or forbidden."""
+    """A clip cannot be read: it is missing, its disk fails, or permission is denied."""
 
 
 class OptionsDiffer(OutputError):
-    """The output folder was begun with other options than the ones given now."""
+    """The output folder was started with options other than the ones given now."""
 
 
 class ModelError(DfdcPrepError):
-    """The weights of a detector are missing, cannot be fetched, or have the wrong hash."""
+    """A detector's weights or packages are missing, cannot be downloaded, or are invalid."""
 
 
 class WorkersError(DfdcPrepError):
-    """Worker processes cannot be started, or die before they begin a clip."""
+    """Worker processes cannot be started, or die before they start a clip."""
 
 
 class ClipError(DfdcPrepError):
-    """One clip cannot be read.
+    """A clip cannot be decoded.
 
-    `status` is the word that goes to the clip log: unreadable, truncated or timeout.
+    Attributes:
+        status: the clip's status in the clip log: unreadable, truncated or timeout.
     """
 
     def __init__(self, message: str, status: str = "unreadable") -> None:
@@ -65,4 +66,4 @@ class ClipError(DfdcPrepError):
 
 
 class ShardError(DfdcPrepError):
-    """A shards folder is incomplete or altered, or cannot be written whole."""
+    """A shards folder is incomplete, altered, or cannot be written completely."""

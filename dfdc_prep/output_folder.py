@@ -1,4 +1,4 @@
-"""The folder a run writes: its options, its lock, and the clearing of an older run."""
+"""The output folder of a run: run.json, the locks, and removing an earlier run's files."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ from manifests.io.locks import folder_lock, lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
-#: All that a run leaves in its folder; nothing else is ever removed.
-LEFT_BY_A_RUN = (
+#: Files and folders that the commands write into an output folder; only these are removed.
+RUN_OUTPUTS = (
     "crops",
     "journal.jsonl",
     "manifest.parquet",
@@ -26,77 +26,88 @@ LEFT_BY_A_RUN = (
     "split.parquet",
     RUN_FILE,
 )
-_VERSIONED = ("av", "dlib-bin", "dlib", "face_recognition", "numpy", "opencv-python-headless")
+_RECORDED_PACKAGES = (
+    "av",
+    "dlib-bin",
+    "dlib",
+    "face_recognition",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
-def versions() -> dict[str, str]:
-    """The versions that decide what a run's bytes are."""
+def package_versions() -> dict[str, str]:
+    """Return the versions, by name, of this project and of the packages that affect the output."""
     found = {"dfdc-prep": __version__}
-    for name in _VERSIONED:
+    for name in _RECORDED_PACKAGES:
         try:
             found[name] = version(name)
-        except ImportError:  # PackageNotFoundError: one of dlib and dlib-bin is absent
+        except ImportError:  # PackageNotFoundError: only one of dlib and dlib-bin is installed
             continue
     return found
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder if need be, and keep every other run out of it.
+    """Create the folder if necessary and hold its locks, so that only one run writes it.
 
-    Two locks: one beside the folder, as for every folder that is written, and one in it, for a
-    folder that another machine or container sees below another parent.
+    There are two locks: one beside the folder, as for every output folder, and one inside it,
+    for other machines or containers that mount the folder below another parent.
 
     Raises:
-        OutputError: it cannot be made or written, or another run is in it.
+        OutputError: the folder cannot be created or written, or another run holds a lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Where its parent may not be written, nobody can replace it as a whole.
+        # If the parent is not writable, no other command can replace the folder, so the lock
+        # beside it is not needed.
         replaceable = os.access(os.path.dirname(os.path.realpath(folder)), os.W_OK)
         beside = folder_lock(folder) if replaceable else nullcontext()
         with beside, lock(folder / LOCK_FILE, folder):
             yield
     except OSError as error:
         raise OutputError(
-            f"expected a folder to write at {folder}, found {error.strerror or error}; "
-            "make room, name another one or change its permissions, and run the same command again"
+            f"expected a writable folder at {folder}, found {error.strerror or error}; "
+            "free disk space, change its permissions or name another one, and run the same "
+            "command again"
         ) from error
 
 
-def begin(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
-    """Write run.json, or hold the one that is there against this run's options.
+def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Write run.json, or check an existing one against the options of this run.
 
     Args:
-        run: what run.json holds; its `options` are what must agree.
+        folder: the output folder; must exist.
+        run: the content of run.json; its `options` must equal those of an existing run.json.
+        overwrite: remove the files of an earlier run first.
 
     Raises:
-        OptionsDiffer: the folder was begun with another option.
-        OutputError: the folder holds something that no run of ours began.
+        OptionsDiffer: the earlier run used another option.
+        OutputError: there is no run.json and the folder is not empty, or run.json is invalid.
     """
     if overwrite:
         clear(folder)
-    for path in _half_written(folder):
+    for path in _temporary_files(folder):
         path.unlink()
     earlier = read_run(folder)
     if earlier is None:
-        _refuse_strangers(folder)
+        _check_empty(folder)
         write_json(folder / RUN_FILE, run)
         return
     for name, value in run["options"].items():
         found = earlier["options"].get(name)
         if found != value:
             raise OptionsDiffer(
-                f"expected {name} {value} in {folder}, found it begun with {name} {found}; "
-                f"give the same, name another folder, or use --overwrite"
+                f"expected {name} {value} in {folder}, found {name} {found} of an earlier run; "
+                f"pass the same option, choose another folder, or use --overwrite"
             )
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """What run.json says, None where there is none.
+    """Return the content of run.json, None if it does not exist.
 
     Raises:
-        OutputError: it cannot be understood.
+        OutputError: run.json is not valid JSON or contains no options.
     """
     path = folder / RUN_FILE
     if not path.exists():
@@ -106,38 +117,40 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     except (ValueError, OSError) as error:
         raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
     if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
-        raise OutputError(f"expected a run's options in {path}, found none; use --overwrite")
+        raise OutputError(f"expected the options of a run in {path}, found none; use --overwrite")
     return run
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier run left, and only that."""
-    for path in [*_half_written(folder), *(folder / name for name in LEFT_BY_A_RUN)]:
+    """Remove the files of an earlier run and nothing else."""
+    for path in [*_temporary_files(folder), *(folder / name for name in RUN_OUTPUTS)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def _half_written(folder: Path) -> list[Path]:
-    """What a killed run was writing beside a table or run.json and never renamed."""
-    beside = tuple(f".{name}" for name in LEFT_BY_A_RUN)
-    return [path for path in folder.iterdir() if path.name.startswith(beside)]
+def _temporary_files(folder: Path) -> list[Path]:
+    """Return the temporary files of a killed run, which are renamed when complete."""
+    prefixes = tuple(f".{name}" for name in RUN_OUTPUTS)
+    return [path for path in folder.iterdir() if path.name.startswith(prefixes)]
 
 
-def strangers(folder: Path, finished: tuple[str, ...] = LEFT_BY_A_RUN) -> list[str]:
-    """The names in a folder that no run of ours leaves there, sorted.
+def foreign_files(folder: Path, expected: tuple[str, ...] = RUN_OUTPUTS) -> list[str]:
+    """Return the sorted names of the files in a folder that no run of this project wrote.
 
     Args:
-        finished: what a run leaves there on purpose.
+        folder: the output folder.
+        expected: names that a run writes. Lock and temporary files are always expected.
     """
-    ours = {LOCK_FILE, *finished, *(path.name for path in _half_written(folder))}
-    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    own = {LOCK_FILE, *expected, *(path.name for path in _temporary_files(folder))}
+    return sorted(path.name for path in folder.iterdir() if path.name not in own)
 
 
-def _refuse_strangers(folder: Path) -> None:
-    if odd := strangers(folder, finished=()):
+def _check_empty(folder: Path) -> None:
+    """Raise OutputError if a folder contains more than lock and temporary files."""
+    if foreign := foreign_files(folder, expected=()):
         raise OutputError(
-            f"expected an empty folder or an earlier run at {folder}, found {odd[0]}; "
-            "name another folder"
+            f"expected an empty folder or an earlier run at {folder}, found {foreign[0]}; "
+            "choose another folder"
         )

@@ -1,4 +1,4 @@
-"""Small clips encoded for a test, and what a plain sequential decode makes of any clip."""
+"""Encodes small clips for tests, and decodes clips sequentially as ground truth."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dfdc_prep.video.picture import Image
 
 WIDTH, HEIGHT = 96, 64
-#: Ticks a frame in an MP4 of 25 frames a second, as FFmpeg writes it.
+#: Ticks per frame in an MP4 with 25 frames per second, as written by FFmpeg.
 _TICKS = 512
 
 
@@ -22,11 +22,14 @@ class Recipe:
     """How a clip is encoded.
 
     Attributes:
-        options: of the encoder.
-        suffix: of the file, which decides the container.
-        drop: packets left out at the start, as a cut does that encodes nothing again.
-        hide: frames at the start that an edit list hides.
-        times: presentation times of the frames, in 1/1000 s; evenly spaced by default.
+        codec: FFmpeg name of the encoder.
+        options: options of the encoder.
+        suffix: file extension, which selects the container.
+        frames: number of frames to encode.
+        drop: packets omitted at the start, as when a clip is cut without re-encoding.
+        hide: frames at the start that an edit list hides; MP4 only.
+        times: presentation times of the frames in milliseconds; evenly spaced by default.
+        pixels: pixel format.
     """
 
     codec: str = "libx264"
@@ -40,18 +43,18 @@ class Recipe:
 
 
 def x264(parameters: str, **how: object) -> Recipe:
-    """An H.264 clip by parameters in x264's own words."""
+    """An H.264 recipe from x264 parameters and other fields of `Recipe`."""
     return Recipe(options={"x264-params": f"{parameters}:log=-1"}, **how)  # type: ignore[arg-type]
 
 
 def x265(parameters: str, **how: object) -> Recipe:
-    """An HEVC clip by parameters in x265's own words."""
+    """An HEVC recipe from x265 parameters and other fields of `Recipe`."""
     options = {"x265-params": f"{parameters}:log-level=none"}
     return Recipe("libx265", options, **how)  # type: ignore[arg-type]
 
 
 def moving_square(count: int) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames, no two alike: a square that moves over a drifting pattern, with cuts."""
+    """Distinct RGB frames: a square moving over a drifting pattern, with scene cuts."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     for index in range(count):
         cut = index // 23 * 37
@@ -69,7 +72,7 @@ def moving_square(count: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def encode(path: Path, recipe: Recipe) -> Path:
-    """Encode the moving square; gives the path with the recipe's suffix."""
+    """Encode the moving square; returns the path with the recipe's suffix."""
     path = path.with_suffix(f".{recipe.suffix}")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(recipe.codec, rate=25, options=dict(recipe.options))
@@ -91,7 +94,7 @@ def encode(path: Path, recipe: Recipe) -> Path:
 
 
 def _hide(path: Path, frames: int) -> None:
-    """Have an MP4's edit list begin some frames later (ISO/IEC 14496-12, 8.6.6)."""
+    """Make an MP4's edit list start some frames later (ISO/IEC 14496-12, 8.6.6)."""
     clip = bytearray(path.read_bytes())
     at = clip.index(b"elst") + 12  # past name, version and count
     duration, start = struct.unpack(">Ii", clip[at : at + 8])
@@ -99,10 +102,10 @@ def _hide(path: Path, frames: int) -> None:
     path.write_bytes(clip)
 
 
-def decode_in_turn(path: Path) -> list[Image]:
-    """Every frame in presentation order, RGB, upright, decoded in the plainest way.
+def decode_sequentially(path: Path) -> list[Image]:
+    """Every frame in presentation order, RGB and upright, decoded sequentially.
 
-    A damaged clip gives what comes before the damage.
+    A damaged clip yields the frames before the damage.
     """
     frames: list[Image] = []
     with av.open(str(path)) as container:

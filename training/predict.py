@@ -17,11 +17,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face, choose_detector, make_detector
-from dfdc_prep.detectors.tracking import follow
+from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError, SourceUnreachable
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, open_clip
-from dfdc_prep.video.sampling import EVEN, choose
+from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
 from manifests.cli.param_types import CountParam, PathParam
@@ -116,7 +116,7 @@ def find_faces(path: Path, cutting: Cutting) -> list[FoundFace]:
     if image is not None:
         return _cut([(0, 0.0, image)], cutting)
     with open_clip(path) as clip:
-        wanted = choose(EVEN, cutting.frames, clip.timeline)
+        wanted = choose_frames(EVEN, cutting.frames, clip.timeline)
         frames = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
     if not frames:
         raise ClipError(f"expected {len(wanted)} frames of {path.name}, none decoded")
@@ -151,7 +151,7 @@ def _kind(path: Path) -> str:
 
 def _cut(frames: Sequence[tuple[int, float, Still | Frame]], cutting: Cutting) -> list[FoundFace]:
     boxes = [cutting.detector.detect(picture) for _, _, picture in frames]
-    kept = follow(boxes, cutting.every_face)
+    kept = select_detections(boxes, cutting.every_face)
     found = []
     for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):

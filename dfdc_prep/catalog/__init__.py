@@ -1,1 +1,1 @@
-"""What a data set on disk holds: its clips and their families."""
+"""The clips of a data set on disk and the families they form."""

@@ -1,4 +1,4 @@
-"""The crops as files: found inside their folder, checked against the manifest, re-encoded."""
+"""Reads crop files: resolves their paths, checks them against the manifest, converts to JPEG."""
 
 import hashlib
 import io
@@ -12,27 +12,24 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
+from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.errors import ShardError
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 
-#: Side of a crop in a shard, pixels: what the model takes.
-SIDE = 224
 FORMATS = ("PNG", "JPEG")
 MODES = ("RGB", "L")
-
-
-#: Crops encoded to guess how much smaller JPEG makes them.
-_SAMPLE = 64
+#: Number of crops encoded to estimate the total size as JPEG.
+_JPEG_SAMPLE = 64
 
 
 @dataclass(frozen=True)
-class Crops:
-    """The crops of a faces folder as they go into records.
+class CropReader:
+    """Reads the crops of a faces folder in the form in which shards store them.
 
     Attributes:
-        root: the real path of the folder that the manifest's paths are relative to.
-        image_format: as-is, or jpeg to encode those that are no JPEG yet.
-        quality: of the JPEGs, 1 to 100.
+        root: real path (`os.path.realpath`) of the folder that manifest paths are relative to.
+        image_format: `as-is`, or `jpeg` to convert crops in other formats to JPEG.
+        quality: JPEG quality, 1 to 100.
     """
 
     root: str
@@ -40,33 +37,49 @@ class Crops:
     quality: int
 
     def image(self, path: str, sha256: str) -> bytes:
-        """One crop, checked and encoded; raises ShardError as `read_crop` and `to_jpeg`."""
-        data = read_crop(inside(self.root, path), path, sha256)
+        """Return the encoded image of a crop.
+
+        Args:
+            path: the crop's path in the manifest.
+            sha256: the file's hexadecimal SHA-256 in the manifest.
+
+        Raises:
+            ShardError: the crop is missing, invalid or differs from the manifest.
+        """
+        data = read_crop(resolve_inside(self.root, path), path, sha256)
         return to_jpeg(data, path, self.quality) if self.image_format == "jpeg" else data
 
     def sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
-        """Bytes of every row's image, int64 [rows]; for JPEG a guess from some of them."""
+        """Return the size of each row's image in bytes, int64 [rows].
+
+        If images are converted to JPEG, the sizes are estimated from a sample.
+
+        Raises:
+            ShardError: a crop is missing; also as `image` for the crops of the sample.
+        """
         paths = table["path"].to_pylist()
-        sizes = np.array([file_size(inside(self.root, path), path) for path in paths])
+        sizes = np.array([file_size(resolve_inside(self.root, path), path) for path in paths])
         if self.image_format == "jpeg":
-            some = np.arange(0, len(paths), max(1, len(paths) // _SAMPLE))
+            # Scale the sizes on disk by the compression ratio of evenly spaced crops.
+            sample = np.arange(0, len(paths), max(1, len(paths) // _JPEG_SAMPLE))
             hashes = table["sha256"].to_pylist()
-            after = sum(len(self.image(paths[row], hashes[row])) for row in some)
-            sizes = np.ceil(sizes * (after / sizes[some].sum()))
+            jpeg_size = sum(len(self.image(paths[row], hashes[row])) for row in sample)
+            sizes = np.ceil(sizes * (jpeg_size / sizes[sample].sum()))
         return sizes.astype(np.int64)
 
 
-def inside(root: str, path: str) -> str:
-    """The file a manifest's `path` means, links followed.
+def resolve_inside(root: str, path: str) -> str:
+    """Return the real path of a manifest's `path`, following symbolic links.
 
     Args:
-        root: the real path (`os.path.realpath`) of the folder the path is relative to.
+        root: real path (`os.path.realpath`) of the folder that the path is relative to.
 
     Raises:
-        ShardError: the path is absolute, climbs, or leads outside the folder by a link.
+        ShardError: the path is empty, absolute, contains `..`, a backslash or NUL, or leads
+            outside the folder through a symbolic link.
     """
-    climbs = os.path.isabs(path) or "\0" in path or ".." in path.split("/") or "\\" in path
-    real = "" if climbs or not path else os.path.realpath(os.path.join(root, path))
+    unsafe = os.path.isabs(path) or "\0" in path or ".." in path.split("/") or "\\" in path
+    real = "" if unsafe or not path else os.path.realpath(os.path.join(root, path))
     if not real.startswith(root + os.sep):
         raise ShardError(
             f"expected every crop inside {root}, found the path {path!r} that leads elsewhere; "
@@ -76,74 +89,93 @@ def inside(root: str, path: str) -> str:
 
 
 def file_size(file: str, path: str) -> int:
-    """The bytes of a crop's file; raises ShardError, naming `path`, where there is none."""
+    """Return the size of a file in bytes.
+
+    Args:
+        file: real path of the file.
+        path: the crop's path in the manifest, for messages.
+
+    Raises:
+        ShardError: the file does not exist or is not accessible.
+    """
     try:
         return os.stat(file).st_size
     except OSError as error:
-        raise _unread(path, error) from error
+        raise _read_error(path, error) from error
 
 
-def _unread(path: str, error: OSError) -> ShardError:
+def _read_error(path: str, error: OSError) -> ShardError:
     return ShardError(
         f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
     )
 
 
 def read_crop(file: str, path: str, sha256: str) -> bytes:
-    """The bytes of a crop, which are those the manifest speaks of and an image of 224x224.
+    """Read a crop and check its hash, format and size.
 
     Args:
-        file: where it lies.
-        path: what to call it in messages.
-        sha256: what the manifest says, hexadecimal.
+        file: real path of the file.
+        path: the crop's path in the manifest, for messages.
+        sha256: expected hexadecimal SHA-256 of the file.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
-        ShardError: it cannot be read, is another file, or no PNG or JPEG of that size.
+        ShardError: the file cannot be read, has another hash, or is not a PNG or JPEG image of
+            `CROP_SIZE` x `CROP_SIZE` pixels in RGB or grayscale.
     """
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would never end
-            raise OSError(None, "no file")
+        if not stat.S_ISREG(os.stat(file).st_mode):  # reading a named pipe could block
+            raise OSError(None, "no regular file")
         data = Path(file).read_bytes()
     except OSError as error:
-        raise _unread(path, error) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+        raise _read_error(path, error) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         raise ShardError(
-            f"expected the crop {path} to have the sha256 {sha256[:12]}… of the manifest, "
-            f"found {found[:12]}…; extract again and balance"
+            f"expected the crop {path} to have the manifest's SHA-256 {sha256[:12]}…, "
+            f"found {digest[:12]}…; extract again and balance"
         )
-    what = describe(data)
-    if what != f"{SIDE}x{SIDE}":
+    found = describe_image(data)
+    if found != f"{CROP_SIZE}x{CROP_SIZE}":
         raise ShardError(
-            f"expected the crop {path} to be a PNG or JPEG of {SIDE}x{SIDE} pixels, RGB or grey, "
-            f"found {what}; extract again with --size {SIDE} and balance"
+            f"expected the crop {path} to be a PNG or JPEG of {CROP_SIZE}x{CROP_SIZE} pixels, "
+            f"RGB or grayscale, found {found}; extract again with --size {CROP_SIZE} and balance"
         )
     return data
 
 
-def describe(data: bytes, whole: bool = False) -> str:
-    """The size of an image as 224x224, or in words what makes it unfit.
+def describe_image(data: bytes, decode: bool = False) -> str:
+    """Return the size of an encoded image such as "224x224", or the reason why it is unusable.
 
     Args:
-        whole: decode every pixel; otherwise the header is read.
+        data: a PNG or JPEG file.
+        decode: also decode the pixels of an image of the expected size, to detect damage.
+            Otherwise only the header is read.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             size = f"{image.width}x{image.height}"
-            if whole and size == f"{SIDE}x{SIDE}":
+            if decode and size == f"{CROP_SIZE}x{CROP_SIZE}":
                 image.load()
             return size if image.mode in MODES else f"an image of mode {image.mode}"
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         return f"no image ({type(error).__name__})"
     except DECOMPRESSION_BOMBS:
-        return "an image of absurd size"
+        return "an image with too many pixels"
 
 
 def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
-    """A PNG crop as JPEG, RGB; a crop that is a JPEG already is not encoded twice.
+    """Convert a crop to an RGB JPEG; return a crop that is already a JPEG unchanged.
+
+    Args:
+        data: a PNG or JPEG file.
+        path: the crop's path in the manifest, for messages.
+        quality: JPEG quality, 1 to 100.
 
     Raises:
-        ShardError: the image is damaged; it names `path`.
+        ShardError: the image is damaged.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -154,5 +186,5 @@ def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
             return file.getvalue()
     except (OSError, SyntaxError, ValueError) as error:
         raise ShardError(
-            f"expected the crop {path} to decode, found {error}; extract again and balance"
+            f"expected a crop that decodes at {path}, found {error}; extract again and balance"
         ) from error

@@ -1,4 +1,4 @@
-"""A crop set somebody else made: the images in a folder, and what their places and names say."""
+"""Reads crop sets made by other tools: lists their images and derives rows from their paths."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,12 @@ from manifests.tables import families
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def images(folder: Path) -> list[str]:
-    """The images under a folder, as sorted paths relative to it, with forward slashes.
+def list_images(folder: Path) -> list[str]:
+    """Return the images below a folder as sorted relative paths with forward slashes.
 
     Raises:
-        SourceError: there is no such folder, no image in it, or a name that is no text.
+        SourceError: the folder does not exist, contains no image, or contains an image with a
+            name that is not valid UTF-8.
     """
     if not folder.is_dir():
         raise SourceError(f"expected a folder of crops at {folder}, found none; give its path")
@@ -31,16 +32,17 @@ def images(folder: Path) -> list[str]:
             f"expected images ({', '.join(SUFFIXES)}) under {folder}, found none; give the "
             f"folder of the crops"
         )
-    odd = [path for path in found if not path.isascii() and not _encodes(path)]
-    if odd:
+    undecodable = [path for path in found if not path.isascii() and not _is_utf8(path)]
+    if undecodable:
         raise SourceError(
-            f"expected the images under {folder} to have names in UTF-8, found {odd[0]!a}; "
-            f"rename it or take it out"
+            f"expected the images under {folder} to have names in UTF-8, found {undecodable[0]!a}; "
+            f"rename it or remove it"
         )
     return sorted(found)
 
 
-def _encodes(path: str) -> bool:
+def _is_utf8(path: str) -> bool:
+    """Whether a path has no surrogates, which stand for bytes that are not valid UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -48,19 +50,22 @@ def _encodes(path: str) -> bool:
     return True
 
 
-def read_folders(folder: Path) -> pa.Table:
-    """The table that a folder `<split>/<real|fake>/<name>.jpg` stands for.
+def read_crop_folders(folder: Path) -> pa.Table:
+    """Return one row per image of a folder with the layout `<split>/<real|fake>/<name>.jpg`.
 
-    A REAL crop is called `video_number`, a FAKE one `video_original_number`; the number may
-    be missing. The rows have split, label, video, original, family and path.
+    The name of a REAL crop is `video_number`, that of a FAKE one `video_original_number`; the
+    number is optional. Images outside this layout are ignored.
+
+    Returns:
+        A table with the string columns split, label, video, original, path and family.
 
     Raises:
-        SourceError: no image lies in such a folder.
+        SourceError: no image has such a path, or as `list_images`.
     """
-    rows = [row for path in images(folder) if (row := _row(path))]
+    rows = [row for path in list_images(folder) if (row := _parse_path(path))]
     if not rows:
         raise SourceError(
-            f"expected crops in folders like train/real and train/fake under {folder}, found "
+            f"expected crops in folders such as train/real and train/fake under {folder}, found "
             f"none; give a table with the columns split, label, video and original"
         )
     names = ("split", "label", "video", "original", "path")
@@ -70,8 +75,8 @@ def read_folders(folder: Path) -> pa.Table:
     return table.append_column("family", family)
 
 
-def _row(path: str) -> tuple[str, str, str, str | None, str] | None:
-    """Split, label, video, original and path of one image, or None outside the layout."""
+def _parse_path(path: str) -> tuple[str, str, str, str | None, str] | None:
+    """Return split, label, video, original and path of an image, None if outside the layout."""
     split, _, rest = path.partition("/")
     folder, _, name = rest.partition("/")
     label = parse_label(folder)

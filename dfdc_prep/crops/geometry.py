@@ -1,7 +1,7 @@
-"""Box and margin to a square, square to a crop: the only place that knows how one is cut.
+"""Computes crop squares from face boxes, cuts crops out of pictures, and encodes them.
 
-A square keeps the face's proportions: scaling an oblong box to 224x224 would distort every
-face by its own factor.
+Crops are cut as squares because scaling a rectangular face box to a square image would distort
+each face differently.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
 
-SIZE = 224
+#: Margin on each side in units of the face box's longer side.
 MARGIN = 0.3
 JPEG_QUALITY = 95
 FORMATS = ("png", "jpg")
 
+#: File extension and OpenCV encoder options of each format.
 _ENCODING = {
-    # Paeth's filter alone and run lengths: on face crops an eighth smaller than what OpenCV's
-    # defaults make at the same level, and than level 3, in two thirds of the time.
+    # The Paeth filter with run-length encoding yields face crops an eighth smaller than OpenCV's
+    # default filter and strategy at compression levels 1 and 3, in two thirds of the time.
     "png": (
         ".png",
         [
@@ -35,7 +37,12 @@ _ENCODING = {
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a frame in source pixels; it may reach over the border."""
+    """A square in pixels of the source picture; it may extend beyond the border.
+
+    Attributes:
+        x, y: left and top edge.
+        size: side.
+    """
 
     x: int
     y: int
@@ -43,43 +50,68 @@ class Square:
 
 
 def square(face: Face, margin: float = MARGIN) -> Square:
-    """The square around a box's middle, `margin` of the longer side added on each side.
+    """Return the square centered on a face box.
 
-    0.3 is close to what the winner of the challenge cut (a third on each side).
+    Args:
+        face: the face box.
+        margin: margin added on each side, in units of the box's longer side. The default is
+            close to that of the DFDC challenge's winning solution, one third.
     """
     size = max(1, round(max(face.w, face.h) * (1 + 2 * margin)))
     return Square(face.x + (face.w - size) // 2, face.y + (face.h - size) // 2, size)
 
 
-def cut(picture: Picture, where: Square, size: int = SIZE) -> Image:
-    """Cut a square and scale it; what lies beyond the border is black.
+def cut(picture: Picture, region: Square, size: int = CROP_SIZE) -> Image:
+    """Cut a square out of a picture and scale it; pixels beyond the border are black.
+
+    Args:
+        picture: the source picture.
+        region: the square to cut.
+        size: side of the crop, pixels.
 
     Returns:
-        RGB uint8, size x size x 3.
+        The crop, RGB uint8 [size, size, 3].
     """
-    left, top = max(0, where.x), max(0, where.y)
-    right = min(picture.width, where.x + where.size)
-    bottom = min(picture.height, where.y + where.size)
+    left, top = max(0, region.x), max(0, region.y)
+    right = min(picture.width, region.x + region.size)
+    bottom = min(picture.height, region.y + region.size)
     if right <= left or bottom <= top:
         return np.zeros((size, size, 3), np.uint8)
+
+    # Cut the part inside the picture and pad it to the square.
     inside = picture.rgb_part(left, top, right, bottom)
-    if inside.shape[:2] != (where.size, where.size):
+    if inside.shape[:2] != (region.size, region.size):
         inside = cv2.copyMakeBorder(
             inside,
-            top - where.y,
-            where.y + where.size - bottom,
-            left - where.x,
-            where.x + where.size - right,
+            top - region.y,
+            region.y + region.size - bottom,
+            left - region.x,
+            region.x + region.size - right,
             cv2.BORDER_CONSTANT,
         ).astype(np.uint8, copy=False)
-    way = cv2.INTER_AREA if where.size >= size else cv2.INTER_CUBIC
-    return cv2.resize(inside, (size, size), interpolation=way).astype(np.uint8, copy=False)
+
+    # Area averaging avoids aliasing when downscaling; cubic interpolation is for upscaling.
+    interpolation = cv2.INTER_AREA if region.size >= size else cv2.INTER_CUBIC
+    return cv2.resize(inside, (size, size), interpolation=interpolation).astype(
+        np.uint8, copy=False
+    )
 
 
 def encode(crop: Image, file_format: str) -> bytes:
-    """The bytes of a crop's file, `png` (nothing lost) or `jpg` (quality 95)."""
+    """Encode a crop.
+
+    Args:
+        crop: RGB uint8 [H, W, 3].
+        file_format: `png` (lossless) or `jpg` (quality `JPEG_QUALITY`).
+
+    Raises:
+        DfdcPrepError: OpenCV cannot encode this format.
+    """
     suffix, options = _ENCODING[file_format]
     done, encoded = cv2.imencode(suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise DfdcPrepError(f"expected OpenCV to write {file_format}, found that it cannot")
+        raise DfdcPrepError(
+            f"expected OpenCV to encode {file_format}, found that it failed; "
+            "reinstall opencv-python-headless"
+        )
     return encoded.tobytes()

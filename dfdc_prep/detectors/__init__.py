@@ -1,8 +1,8 @@
-"""Face detectors behind one protocol: a picture in, boxes in its own pixels out.
+"""Face detectors with a common protocol: they take a picture and return boxes in its pixels.
 
-A detector looks at a small copy of the picture first and at a larger one only where it
-found nothing. To add one: a module with a class that fulfils `Detector`, and a line in
-`make_detector`.
+Detectors search a downscaled copy of the picture first, and a larger copy only if they find
+nothing. To add a detector, write a class that implements `Detector` and register it in
+`DETECTORS` and `make_detector`.
 """
 
 from dfdc_prep.detectors.base import Detector, Face

@@ -1,4 +1,4 @@
-"""What a detector finds, and what it must be able to do."""
+"""The `Detector` protocol, face boxes, and detection at several scales."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -10,27 +10,31 @@ import numpy as np
 
 from dfdc_prep.video.picture import Image, Picture, scaled_size
 
-#: Two boxes are of one face where their middles are within this many face sizes ...
-_NEAR = 1.0
-#: ... and neither is this many times the other's size.
-_GROWTH = 2.0
-#: Two detections in one picture are of one face where they overlap by more than this.
-_SAME = 0.5
-#: A window around a face is this many times the face's size ...
-_WINDOW = 2.0
-#: ... and lies on the grid of pixels that networks divide a picture by, so that the face falls
-#: on the same cells as in the whole picture.
-_GRID = 32
-#: Windows that cover more than this of a picture save nothing.
-_MOST = 0.6
+#: Boxes in two frames may show the same face if their centers are at most this far apart, in
+#: units of the larger box's size, ...
+_MAX_CENTER_DISTANCE = 1.0
+#: ... and the larger box is at most this many times the size of the smaller one.
+_MAX_SIZE_RATIO = 2.0
+#: Two detections in one picture show the same face if their IoU exceeds this.
+_MIN_IOU = 0.5
+#: Size of the window around a face in units of the face's size.
+_WINDOW_SCALE = 2.0
+#: Windows are aligned to the largest stride of the network, in pixels, so that a face falls on
+#: the same grid cells as in the whole picture.
+_WINDOW_ALIGNMENT = 32
+#: Detecting in windows saves no time if they cover more than this fraction of the picture.
+_MAX_WINDOW_COVERAGE = 0.6
 
 
 @dataclass(frozen=True, order=True)
 class Face:
-    """A face box in source pixels; boxes sort by x, then y.
+    """A face box in pixels of the source picture. Boxes sort by x, then y.
 
-    `score` is the detector's own confidence: YuNet 0 to 1, HOG and CNN dlib's margin
-    (above 0 is a face).
+    Attributes:
+        x, y: left and top edge; they may be negative.
+        w, h: width and height.
+        score: the detector's confidence: 0 to 1 for YuNet, dlib's margin for HOG and CNN
+            (a face if above 0).
     """
 
     x: int
@@ -41,40 +45,41 @@ class Face:
 
     @property
     def area(self) -> int:
+        """Area in square pixels."""
         return self.w * self.h
 
     def scaled(self, x_scale: float, y_scale: float) -> "Face":
-        """The same box in a picture that is so many times as wide and high."""
-        return _in_source((self.x, self.y, self.w, self.h, self.score), x_scale, y_scale)
+        """Return the box in a picture that is scaled by these factors."""
+        return _to_face((self.x, self.y, self.w, self.h, self.score), x_scale, y_scale)
 
 
-#: A face in a scaled copy: left, top, width, height in that copy's pixels, score.
-Found = tuple[float, float, float, float, float]
+#: A face in a scaled copy of a picture: left, top, width, height in the copy's pixels, score.
+RawDetection = tuple[float, float, float, float, float]
 
 
 class Detector(Protocol):
-    """Finds the faces of one picture. Kept by one worker, used for one picture at a time."""
+    """Finds faces in pictures. Not thread-safe: each worker process creates its own."""
 
     @property
     def name(self) -> str:
-        """The word that goes into the manifest's `detector` column."""
+        """The value of the manifest's `detector` column."""
         ...
 
     def detect(self, picture: Picture) -> list[Face]:
-        """The faces, sorted by x then y, in the picture's own pixels; empty where none."""
+        """Return all faces in pixels of the picture, sorted by x then y."""
         ...
 
-    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
-        """The same for less; None where `detect` must look.
+    def detect_fast(self, picture: Picture, previous: Sequence[Face]) -> list[Face] | None:
+        """Return the same faces at lower cost, or None if `detect` is required.
 
         Args:
-            before: the faces of the clip's picture looked at last; empty where there is none.
+            previous: the faces in the previously processed frame of the clip; empty if none.
         """
         ...
 
 
 def iou(a: Face, b: Face) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
     height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
     if width <= 0 or height <= 0:
@@ -82,127 +87,144 @@ def iou(a: Face, b: Face) -> float:
     return width * height / (a.area + b.area - width * height)
 
 
-def distance(a: Face, b: Face) -> float:
-    """Distance of two boxes' middles in units of the larger one; infinite where sizes differ."""
+def center_distance(a: Face, b: Face) -> float:
+    """Return the distance of two boxes' centers in units of the larger box's size.
+
+    The size of a box is the square root of its area. The distance is infinite if one box is
+    more than `_MAX_SIZE_RATIO` times the size of the other.
+    """
     small, large = sorted((math.sqrt(a.area), math.sqrt(b.area)))
-    if large > _GROWTH * small:
+    if large > _MAX_SIZE_RATIO * small:
         return math.inf
     dx = (a.x + a.w / 2) - (b.x + b.w / 2)
     dy = (a.y + a.h / 2) - (b.y + b.h / 2)
     return math.hypot(dx, dy) / large
 
 
-def near(a: Face, b: Face) -> bool:
-    """Whether boxes in two frames may be of one face."""
-    return distance(a, b) <= _NEAR
+def may_be_same_face(a: Face, b: Face) -> bool:
+    """Return whether boxes in two frames are close enough to show the same face."""
+    return center_distance(a, b) <= _MAX_CENTER_DISTANCE
 
 
-def climb(
-    picture: Picture, long_sides: Iterable[int], look: Callable[[Image], Iterable[Found]]
+def detect_at_scales(
+    picture: Picture,
+    long_sides: Iterable[int],
+    detect: Callable[[Image], Iterable[RawDetection]],
 ) -> list[Face]:
-    """Look at larger and larger copies of a picture until a face is found.
+    """Detect faces in increasingly large copies of a picture until one contains a face.
 
     Args:
-        long_sides: longer side of each copy in pixels; one that would repeat the size of
-            the copy before is left out.
-        look: what is found in an RGB image.
+        long_sides: longer side of each copy in pixels, ascending. Copies are never upscaled;
+            a copy of the same size as the one before is skipped.
+        detect: returns the faces in an RGB image, in its pixels.
 
     Returns:
-        The faces in the picture's own pixels, sorted by x then y.
+        The faces in pixels of the picture, sorted by x then y.
     """
-    seen = 0
+    previous_size = 0
     for long_side in long_sides:
         size = min(long_side, max(picture.width, picture.height))
-        if size == seen:
+        if size == previous_size:
             break
-        seen = size
-        small = picture.rgb(long_side)
-        scale = picture.width / small.shape[1], picture.height / small.shape[0]
-        if faces := sorted(_in_source(found, *scale) for found in look(small)):
+        previous_size = size
+        copy = picture.rgb(long_side)
+        scale = picture.width / copy.shape[1], picture.height / copy.shape[0]
+        if faces := sorted(_to_face(found, *scale) for found in detect(copy)):
             return faces
     return []
 
 
-def look_quickly(
+def detect_coarse_to_fine(
     picture: Picture,
-    before: Sequence[Face],
+    previous: Sequence[Face],
     long_side: int,
-    look: Callable[[Image], Iterable[Found]],
+    detect: Callable[[Image], Iterable[RawDetection]],
 ) -> list[Face] | None:
-    """Look for faces at a part of what the first look of `climb` costs.
+    """Detect faces at a fraction of the cost of the first scale of `detect_at_scales`.
 
-    A copy of half the size shows which faces are there; windows of the copy that `climb`
-    begins with, one around each face, then give their boxes as exactly as a look at the whole
-    of it. What a window does not confirm, a full look must decide.
+    Faces are located in a copy at half the size of the first scale. Each is then detected again
+    in a window of the first scale's copy, which yields boxes as accurate as detecting in all
+    of that copy.
 
     Args:
-        before: the faces of the last picture, which must be there again, and no others; empty
-            where nothing is known of the clip.
-        long_side: longer side of the copy that `climb` begins with.
+        previous: the faces in the previous frame; exactly these must be found again. Empty if
+            unknown.
+        long_side: longer side of the first scale's copy, pixels.
+        detect: returns the faces in an RGB image, in its pixels.
 
     Returns:
-        The faces in the picture's own pixels, sorted by x then y; None where none is seen, one
-        has come, gone or moved far, or is not seen as clearly in its window.
+        The faces in pixels of the picture, sorted by x then y. None if a full detection is
+        required: no face was found, a face appeared, disappeared or moved far, or a window did
+        not confirm its face.
     """
+    # Locate the faces in the half-size copy, in pixels of `copy`.
     copy = picture.rgb(long_side)
     height, width = copy.shape[:2]
     half = cv2.resize(
         copy, scaled_size(width, height, max(width, height) // 2), interpolation=cv2.INTER_AREA
     ).astype(np.uint8, copy=False)
     scale = width / half.shape[1], height / half.shape[0]
-    seen = sorted(_in_source(found, *scale) for found in look(half))
+    located = sorted(_to_face(found, *scale) for found in detect(half))
     to_picture = picture.width / width, picture.height / height
-    if not seen or (before and not _same_faces(before, [f.scaled(*to_picture) for f in seen])):
+    if not located:
         return None
-    windows = [_window(face, width, height) for face in seen]
+    if previous and not _same_faces(previous, [face.scaled(*to_picture) for face in located]):
+        return None
+
+    # Detect each face again in its window of the full-size copy.
+    windows = [_window(face, width, height) for face in located]
     if sum((right - left) * (bottom - top) for left, top, right, bottom in windows) > (
-        _MOST * width * height
+        _MAX_WINDOW_COVERAGE * width * height
     ):
         return None
-    faces = [_seen_in(copy, face, window, look) for face, window in zip(seen, windows, strict=True)]
+    faces = [
+        _detect_in_window(copy, face, window, detect)
+        for face, window in zip(located, windows, strict=True)
+    ]
     if None in faces:
         return None
-    return sorted(_in_source(found, *to_picture) for found in faces if found)
+    return sorted(_to_face(found, *to_picture) for found in faces if found)
 
 
-def _same_faces(before: Sequence[Face], seen: Sequence[Face]) -> bool:
-    """Whether each face seen is one from before and none is gone."""
+def _same_faces(previous: Sequence[Face], current: Sequence[Face]) -> bool:
+    """Whether two frames show the same faces: none appeared, disappeared or moved far."""
     return (
-        len(seen) == len(before)
-        and all(sum(near(face, other) for other in before) >= 1 for face in seen)
-        and all(any(near(face, other) for other in seen) for face in before)
+        len(current) == len(previous)
+        and all(any(may_be_same_face(face, other) for other in previous) for face in current)
+        and all(any(may_be_same_face(face, other) for other in current) for face in previous)
     )
 
 
 def _window(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a face's surroundings in a picture of this size."""
-    reach = _WINDOW * max(face.w, face.h) / 2
+    """Return left, top, right and bottom of the window around a face, clipped to the picture."""
+    reach = _WINDOW_SCALE * max(face.w, face.h) / 2
     x, y = face.x + face.w / 2, face.y + face.h / 2
     return (
-        max(0, math.floor((x - reach) / _GRID) * _GRID),
-        max(0, math.floor((y - reach) / _GRID) * _GRID),
-        min(width, math.ceil((x + reach) / _GRID) * _GRID),
-        min(height, math.ceil((y + reach) / _GRID) * _GRID),
+        max(0, math.floor((x - reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
+        max(0, math.floor((y - reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
+        min(width, math.ceil((x + reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
+        min(height, math.ceil((y + reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
     )
 
 
-def _seen_in(
+def _detect_in_window(
     copy: Image,
     face: Face,
     window: tuple[int, int, int, int],
-    look: Callable[[Image], Iterable[Found]],
-) -> Found | None:
-    """A face as a look at its window gives it, in the copy's pixels; None where it is not seen."""
+    detect: Callable[[Image], Iterable[RawDetection]],
+) -> RawDetection | None:
+    """Return the detection in a window that best matches a face, in pixels of the whole copy."""
     left, top, right, bottom = window
-    best, overlap = None, _SAME
-    for x, y, w, h, score in look(copy[top:bottom, left:right]):
+    best, best_iou = None, _MIN_IOU
+    for x, y, w, h, score in detect(copy[top:bottom, left:right]):
         found = x + left, y + top, w, h, score
-        if (with_found := iou(face, _in_source(found, 1, 1))) > overlap:
-            best, overlap = found, with_found
+        if (overlap := iou(face, _to_face(found, 1, 1))) > best_iou:
+            best, best_iou = found, overlap
     return best
 
 
-def _in_source(found: Found, x_scale: float, y_scale: float) -> Face:
+def _to_face(found: RawDetection, x_scale: float, y_scale: float) -> Face:
+    """Scale a detection to source pixels and round its edges; sides are at least 1 pixel."""
     x, y, w, h, score = found
     left, top = round(x * x_scale), round(y * y_scale)
     right, bottom = round((x + w) * x_scale), round((y + h) * y_scale)

@@ -1,7 +1,7 @@
-"""dlib's two detectors, HOG and CNN, with the weights `face_recognition` carries.
+"""dlib's HOG and CNN face detectors, with the weights shipped in `face_recognition`.
 
-HOG looks at a grey copy: it finds what it finds in colour, faster. Scores come from the
-same detector objects `face_recognition.face_locations` runs, which drops them.
+HOG runs on a grayscale copy, which gives the same detections as color in less time. The module
+calls the detector objects directly because `face_recognition.face_locations` discards scores.
 """
 
 import warnings
@@ -12,23 +12,28 @@ import cv2
 import numpy as np
 from PIL import ImageFile
 
-from dfdc_prep.detectors.base import Face, Found, climb
+from dfdc_prep.detectors.base import Face, RawDetection, detect_at_scales
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Image, Picture
 
-#: With dlib's one doubling, HOG sees faces from 120 pixels of a 1080p frame on in the first
-#: copy, from 60 on in the second. A third at full size found no more, in as long as all else.
+#: Longer sides of the copies, pixels. With dlib upsampling once, HOG finds faces of at least 120
+#: pixels in a 1080p frame at the first scale and 60 at the second. A third scale at full size
+#: doubled the time and found no further faces.
 HOG_LONG_SIDES = (640, 1280)
 CNN_LONG_SIDES = (640, 1280)
 
 
 def face_recognition_api() -> Any:
-    """`face_recognition.api`, whose import warns of `pkg_resources` and quits without it.
+    """Import and return the module `face_recognition.api`.
 
-    It also tells Pillow, for the whole process, to take truncated images for whole ones;
-    that is undone, since `import`, `shard` and `verify` must see them for what they are.
+    Its import warns about `pkg_resources` and calls `quit()` if setuptools does not provide it.
+    It also makes Pillow accept truncated images in the whole process; this is reverted because
+    `import`, `shard` and `verify` must reject such images.
+
+    Raises:
+        ModelError: face_recognition, dlib or pkg_resources is missing.
     """
-    strict = ImageFile.LOAD_TRUNCATED_IMAGES
+    load_truncated = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -36,26 +41,27 @@ def face_recognition_api() -> Any:
     except (ImportError, SystemExit) as error:
         raise ModelError(
             "expected the packages face_recognition, dlib and setuptools<82 for the detectors "
-            "hog and cnn, found one missing; run scripts/install, or use --detector yunet"
+            "hog and cnn, found that one is missing; run scripts/install, or use --detector yunet"
         ) from error
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = strict
+        ImageFile.LOAD_TRUNCATED_IMAGES = load_truncated
     return face_recognition.api
 
 
-class _FullLooks:
-    """Looks at every picture in full.
+class _NoFastDetection:
+    """A detector without a fast path.
 
-    Following a face is no gain here: HOG's boxes come in steps of a fifth of their size, so one
-    in seven differs for a fifth of the time saved; the CNN finds no face in half the size.
+    Coarse-to-fine detection does not pay off here. HOG's box sizes are quantized in steps of a
+    fifth, so one box in seven differs, and only a fifth of the time is saved. The CNN finds no
+    faces at half the size.
     """
 
-    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> None:
+    def detect_fast(self, picture: Picture, previous: Sequence[Face]) -> None:
         return None
 
 
-class Hog(_FullLooks):
-    """dlib's HOG detector, frontal faces only."""
+class Hog(_NoFastDetection):
+    """dlib's HOG detector; finds frontal faces only."""
 
     name = "hog"
 
@@ -63,16 +69,16 @@ class Hog(_FullLooks):
         self._detector = face_recognition_api().face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return climb(picture, HOG_LONG_SIDES, self._look)
+        return detect_at_scales(picture, HOG_LONG_SIDES, self._detect_image)
 
-    def _look(self, image: Image) -> list[Found]:
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        boxes, scores, _ = self._detector.run(grey, 1, 0.0)
-        return [_found(box, score) for box, score in zip(boxes, scores, strict=True)]
+    def _detect_image(self, image: Image) -> list[RawDetection]:
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        boxes, scores, _ = self._detector.run(gray, 1, 0.0)
+        return [_raw_detection(box, score) for box, score in zip(boxes, scores, strict=True)]
 
 
-class Cnn(_FullLooks):
-    """dlib's CNN detector (MMOD): finds profiles, takes seconds a frame without a GPU."""
+class Cnn(_NoFastDetection):
+    """dlib's CNN detector (MMOD); also finds profiles, takes seconds per frame without a GPU."""
 
     name = "cnn"
 
@@ -80,24 +86,25 @@ class Cnn(_FullLooks):
         self._detector = face_recognition_api().cnn_face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return climb(picture, CNN_LONG_SIDES, self._look)
+        return detect_at_scales(picture, CNN_LONG_SIDES, self._detect_image)
 
-    def _look(self, image: Image) -> list[Found]:
-        found = self._detector(np.ascontiguousarray(image), 0)
-        return [_found(one.rect, one.confidence) for one in found]
+    def _detect_image(self, image: Image) -> list[RawDetection]:
+        detections = self._detector(np.ascontiguousarray(image), 0)
+        return [_raw_detection(found.rect, found.confidence) for found in detections]
 
 
-class HogThenCnn(_FullLooks):
-    """HOG, and the CNN as the last rung where HOG finds nothing."""
+class HogThenCnn(_NoFastDetection):
+    """HOG, with the CNN as a fallback if HOG finds no face."""
 
     name = "hog+cnn"
 
     def __init__(self) -> None:
-        self._rungs = (Hog(), Cnn())
+        self._detectors = (Hog(), Cnn())
 
     def detect(self, picture: Picture) -> list[Face]:
-        return next((faces for rung in self._rungs if (faces := rung.detect(picture))), [])
+        hog, cnn = self._detectors
+        return hog.detect(picture) or cnn.detect(picture)
 
 
-def _found(box: Any, score: float) -> Found:
+def _raw_detection(box: Any, score: float) -> RawDetection:
     return box.left(), box.top(), box.width(), box.height(), float(score)

@@ -1,4 +1,4 @@
-"""Which detector a run uses, decided once before the workers start."""
+"""Selects the detector of a run, once before the workers start, and loads it in each worker."""
 
 import os
 from collections.abc import Callable
@@ -15,13 +15,13 @@ DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
 
 @dataclass(frozen=True)
 class DetectorChoice:
-    """A detector by name, with the weights it needs.
+    """The detector of a run and its weights.
 
     Attributes:
         name: one of `DETECTORS`.
-        model: path of YuNet's weights, None for the others.
-        model_sha256: their SHA-256, pinned in `run.json`.
-        why: one line for the user where `auto` decided, else None.
+        model: path of YuNet's weights, None for other detectors.
+        model_sha256: hexadecimal SHA-256 of the weights, recorded in `run.json`.
+        why: a one-line explanation for the user if `auto` was requested, else None.
     """
 
     name: str
@@ -30,39 +30,41 @@ class DetectorChoice:
     why: str | None = None
 
 
-def choose_detector(asked: str = AUTO, model: Path | None = None) -> DetectorChoice:
-    """Settle on a detector; `auto` is YuNet where its weights are to be had, else HOG.
+def choose_detector(requested: str = AUTO, model: Path | None = None) -> DetectorChoice:
+    """Choose a detector; `auto` means YuNet if its weights are available, else HOG.
 
     Args:
-        asked: `auto` or one of `DETECTORS`.
-        model: YuNet's weights; else DFDC_PREP_YUNET, the cache, a download.
+        requested: `auto` or one of `DETECTORS`.
+        model: path of YuNet's weights. If None, the environment variable DFDC_PREP_YUNET, the
+            cache and a download are tried in this order.
 
     Raises:
-        ModelError: YuNet was asked for and its weights are not to be had.
+        ModelError: the name is unknown, or YuNet's weights were requested explicitly and are
+            not available.
     """
-    if asked not in (AUTO, *DETECTORS):
+    if requested not in (AUTO, *DETECTORS):
         raise ModelError(
-            f"expected a detector of {', '.join(DETECTORS)}, found {asked!r} noted by an earlier "
-            "run; name one by --detector, or begin that run anew"
+            f"expected one of the detectors {', '.join(DETECTORS)}, found {requested!r} recorded "
+            "by an earlier run; pass another one with --detector, or start that run again"
         )
-    if asked not in (AUTO, "yunet"):
-        return DetectorChoice(asked)
-    named = model or os.environ.get(weights.PATH_VARIABLE)
+    if requested not in (AUTO, "yunet"):
+        return DetectorChoice(requested)
+    given = model or os.environ.get(weights.PATH_VARIABLE)
     try:
-        path = weights.given_weights(Path(named)) if named else weights.cached_weights()
+        path = weights.given_weights(Path(given)) if given else weights.cached_weights()
     except ModelError as error:
-        if named or asked == "yunet":
+        if given or requested == "yunet":
             raise
         return DetectorChoice("hog", why=f"detector hog, since yunet cannot be used: {error}")
-    why = f"detector yunet, weights {path}" if asked == AUTO else None
-    return DetectorChoice("yunet", str(path.resolve()), weights.sha256_of(path), why)
+    why = f"detector yunet, weights {path}" if requested == AUTO else None
+    return DetectorChoice("yunet", str(path.resolve()), weights.file_sha256(path), why)
 
 
 def make_detector(choice: DetectorChoice) -> Detector:
-    """Load the chosen detector. Slow libraries are imported only for the one that needs them.
+    """Load the chosen detector, importing only the libraries that it needs.
 
     Raises:
-        ModelError: its weights or packages are missing.
+        ModelError: its weights or packages are missing or invalid.
     """
     if choice.name == "yunet":
         from dfdc_prep.detectors.yunet import YuNet
@@ -70,5 +72,9 @@ def make_detector(choice: DetectorChoice) -> Detector:
         return YuNet(Path(choice.model or ""))
     from dfdc_prep.detectors.dlib_detectors import Cnn, Hog, HogThenCnn
 
-    makers: dict[str, Callable[[], Detector]] = {"hog": Hog, "cnn": Cnn, "hog+cnn": HogThenCnn}
-    return makers[choice.name]()
+    constructors: dict[str, Callable[[], Detector]] = {
+        "hog": Hog,
+        "cnn": Cnn,
+        "hog+cnn": HogThenCnn,
+    }
+    return constructors[choice.name]()

@@ -1,14 +1,20 @@
-"""Follows the faces of a clip through its frames. Pure: detections in, chosen ones out."""
+"""Tracks faces across the frames of a clip and selects the detections to keep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dfdc_prep.detectors.base import Face, distance, near
+from dfdc_prep.detectors.base import Face, center_distance, may_be_same_face
 
 
 @dataclass
 class _Track:
-    """One face through time: frame number to the index of its detection there."""
+    """The detections of one face.
+
+    Attributes:
+        last: the most recent detection.
+        members: index of the face's detection in each frame, by frame number.
+        area: total area of the detections, square pixels.
+    """
 
     last: Face
     members: dict[int, int] = field(default_factory=dict)
@@ -20,60 +26,66 @@ class _Track:
         self.area += face.area
 
 
-def follow(frames: Sequence[Sequence[Face]], every_face: bool = False) -> list[list[int]]:
-    """Choose the detections to keep, frame by frame.
+def select_detections(
+    frames: Sequence[Sequence[Face]], every_face: bool = False
+) -> list[list[int]]:
+    """Select the detections to keep in each frame.
 
-    The main face is, of those seen in more than half of the frames, the one that covers
-    most over the whole clip: it wins over a larger stranger in one frame. A frame without
-    it yields nothing, and a detection seen nowhere else (a sculpture, a flag patch) is
-    dropped. Where no face is seen that often, each frame keeps its largest.
+    The main face is the one with the largest total area among those detected in more than half
+    of the frames, so a larger face in a single frame does not replace it. Frames without the
+    main face keep no detection. If no face is detected in more than half of the frames, the
+    face with the largest total area is kept where it is detected, and all other frames keep
+    their largest detection.
 
     Args:
-        frames: the detections of each frame, in time.
-        every_face: keep all faces but those dropped detections, not only the main one.
+        frames: the detections of each frame, in presentation order.
+        every_face: keep the detections of all faces instead. If a main face exists and there
+            are more than two frames, faces detected in only one frame are dropped as false
+            positives.
 
     Returns:
-        For each frame the indices of the kept detections, ascending.
+        The ascending indices of the kept detections of each frame.
     """
-    tracks = _link(frames)
+    tracks = _link_tracks(frames)
     if not tracks:
         return [[] for _ in frames]
-    main = max(tracks, key=lambda track: (_often(track, frames), track.area))
-    agreed = _often(main, frames)
+    main = max(tracks, key=lambda track: (_in_most_frames(track, frames), track.area))
+    has_main = _in_most_frames(main, frames)
     if every_face:
         dropped = {
             (frame, index)
             for track in tracks
-            if agreed and len(frames) > 2 and len(track.members) == 1
+            if has_main and len(frames) > 2 and len(track.members) == 1
             for frame, index in track.members.items()
         }
         return [
             [i for i in range(len(faces)) if (frame, i) not in dropped]
             for frame, faces in enumerate(frames)
         ]
-    return [
-        [main.members[frame]]
-        if frame in main.members
-        else []
-        if agreed or not faces
-        else [_largest(faces)]
-        for frame, faces in enumerate(frames)
-    ]
+    kept = []
+    for frame, faces in enumerate(frames):
+        if frame in main.members:
+            kept.append([main.members[frame]])
+        elif has_main or not faces:
+            kept.append([])
+        else:
+            kept.append([_largest(faces)])
+    return kept
 
 
-def _often(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:
+def _in_most_frames(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:
     return 2 * len(track.members) > len(frames)
 
 
-def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:
-    """Join detections to tracks, nearest pairs first, each once a frame."""
+def _link_tracks(frames: Sequence[Sequence[Face]]) -> list[_Track]:
+    """Assign detections to tracks greedily, nearest pairs first, at most one per frame."""
     tracks: list[_Track] = []
     for number, faces in enumerate(frames):
         pairs = sorted(
-            (distance(track.last, face), t, i)
+            (center_distance(track.last, face), t, i)
             for t, track in enumerate(tracks)
             for i, face in enumerate(faces)
-            if near(track.last, face)
+            if may_be_same_face(track.last, face)
         )
         linked: set[int] = set()
         for _, t, i in pairs:
@@ -88,4 +100,5 @@ def _link(frames: Sequence[Sequence[Face]]) -> list[_Track]:
 
 
 def _largest(faces: Sequence[Face]) -> int:
+    """Return the index of the largest box, the first of several."""
     return max(range(len(faces)), key=lambda i: (faces[i].area, -i))

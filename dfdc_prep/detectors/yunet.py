@@ -1,7 +1,7 @@
-"""YuNet: small, fast, and right on profiles and in the dark.
+"""YuNet, a small and fast face detector that also handles profiles and dark pictures.
 
-Run by ONNX Runtime, in half the time that OpenCV's `FaceDetectorYN` takes for the same boxes.
-Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023.
+It runs in ONNX Runtime, which takes half the time of OpenCV's `FaceDetectorYN` for the same
+boxes. Source: Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023.
 """
 
 from collections.abc import Sequence
@@ -12,28 +12,30 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dfdc_prep.detectors.base import Face, Found, climb, look_quickly
+from dfdc_prep.detectors.base import Face, RawDetection, detect_at_scales, detect_coarse_to_fine
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Image, Picture
 
-#: 640 finds every face of DFDC's clips; 1280 is for the small ones it leaves.
+#: Longer sides of the copies, pixels. 640 finds almost every face in DFDC; 1280 is the
+#: fallback for small ones.
 LONG_SIDES = (640, 1280)
+#: Detections with a lower score are discarded.
 MIN_SCORE = 0.7
-#: Of two boxes that overlap by more, the one with the lower score is dropped.
-_OVERLAP = 0.3
-#: Pixels between two cells of the network's three grids; the last divides what it looks at.
+#: IoU threshold of the non-maximum suppression.
+_NMS_IOU = 0.3
+#: Strides of the network's three grids in pixels. Input sides must be multiples of the largest.
 _STRIDES = (8, 16, 32)
 _OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox")]
 
 
 class YuNet:
-    """YuNet on one thread.
+    """YuNet on one CPU thread.
 
     Args:
         model: path of the ONNX file.
 
     Raises:
-        ModelError: ONNX Runtime cannot read the file.
+        ModelError: the file is not a YuNet model that ONNX Runtime can load.
     """
 
     name = "yunet"
@@ -42,7 +44,7 @@ class YuNet:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        # Sizes differ from clip to clip: memory kept for one is of no use to the next.
+        # Input sizes differ between clips, so cached memory cannot be reused.
         options.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(
@@ -50,34 +52,35 @@ class YuNet:
             )
             (self._input,) = self._session.get_inputs()
             _check_outputs({output.name for output in self._session.get_outputs()})
-        except Exception as error:  # ONNX Runtime has no common class of its own
+        except Exception as error:  # ONNX Runtime has no common base class
             raise ModelError(
-                f"expected YuNet's weights in {model}, found what ONNX Runtime cannot read as "
-                "such; delete the file to have it fetched again, or use --detector hog"
+                f"expected YuNet's weights in {model}, found a file that ONNX Runtime cannot "
+                "load as YuNet; delete it so that it is downloaded again, or use --detector hog"
             ) from error
 
     def detect(self, picture: Picture) -> list[Face]:
-        return climb(picture, LONG_SIDES, self._look)
+        return detect_at_scales(picture, LONG_SIDES, self._detect_image)
 
-    def detect_quickly(self, picture: Picture, before: Sequence[Face]) -> list[Face] | None:
-        return look_quickly(picture, before, LONG_SIDES[0], self._look)
+    def detect_fast(self, picture: Picture, previous: Sequence[Face]) -> list[Face] | None:
+        return detect_coarse_to_fine(picture, previous, LONG_SIDES[0], self._detect_image)
 
-    def _look(self, image: Image) -> list[Found]:
-        padded = self._padded(image)
+    def _detect_image(self, image: Image) -> list[RawDetection]:
+        padded = self._preprocess(image)
         if padded is None:
             return []
         outputs = self._session.run(_OUTPUTS, {self._input.name: padded})
         columns = padded.shape[3]
         grids = [
-            _boxes(outputs[3 * n : 3 * n + 3], stride, columns // stride)
+            _decode_grid(outputs[3 * n : 3 * n + 3], stride, columns // stride)
             for n, stride in enumerate(_STRIDES)
         ]
-        return _best(np.concatenate(grids))
+        return _non_maximum_suppression(np.concatenate(grids))
 
-    def _padded(self, image: Image) -> NDArray[np.float32] | None:
-        """The image as the network takes it: BGR, 0 to 255, [1, 3, H, W]; black below and right.
+    def _preprocess(self, image: Image) -> NDArray[np.float32] | None:
+        """Return the image as network input, float32 [1, 3, H, W], BGR, 0 to 255.
 
-        None where it does not fit a network that was exported for one size.
+        The image is padded with black at the bottom and right. Returns None if it is larger
+        than the input of a network exported for a fixed size.
         """
         height, width = image.shape[:2]
         rows, columns = self._input.shape[2:]
@@ -85,31 +88,41 @@ class YuNet:
         columns = columns if isinstance(columns, int) else -(-width // _STRIDES[-1]) * _STRIDES[-1]
         if height > rows or width > columns:
             return None
+        # Reverse RGB to BGR and move the channels first.
         padded = np.zeros((1, 3, rows, columns), np.float32)
         padded[0, :, :height, :width] = image[:, :, ::-1].transpose(2, 0, 1)
         return padded
 
 
 def _check_outputs(names: set[str]) -> None:
+    """Raise ValueError if the network lacks one of YuNet's outputs."""
     if missing := set(_OUTPUTS) - names:
         raise ValueError(f"no output {min(missing)}")
 
 
-def _boxes(
+def _decode_grid(
     outputs: Sequence[NDArray[np.float32]], stride: int, columns: int
 ) -> NDArray[np.float32]:
-    """Boxes of one grid above the least score: left, top, width, height, score; [N, 5].
+    """Decode the boxes of one grid whose score is at least `MIN_SCORE`.
 
-    A cell gives the box's middle as an offset from its corner and the logarithms of its sides,
-    all in units of the stride, and two scores whose geometric mean counts.
+    Each cell predicts the box center as an offset from the cell's corner and the logarithms of
+    the box's sides, in units of the stride. The score is the geometric mean of the class and
+    the objectness score, as in OpenCV's `FaceDetectorYN`.
 
     Args:
-        outputs: two scores of each cell, [1, cells, 1], and its box, [1, cells, 4].
-        columns: cells in a row of the grid.
+        outputs: class and objectness scores, each [1, cells, 1], and boxes, [1, cells, 4].
+        stride: pixels between two cells.
+        columns: cells per row of the grid.
+
+    Returns:
+        Left, top, width, height and score of each box, float32 [N, 5], in pixels.
     """
-    face, object_, box = (output[0] for output in outputs)
-    scores = np.sqrt(face[:, 0].clip(0, 1) * object_[:, 0].clip(0, 1))
+    # Keep the cells with a sufficient score.
+    class_score, objectness, box = (output[0] for output in outputs)
+    scores = np.sqrt(class_score[:, 0].clip(0, 1) * objectness[:, 0].clip(0, 1))
     (cells,) = np.nonzero(scores >= MIN_SCORE)
+
+    # Convert center offsets and log sizes to edges in pixels. Cells are in row-major order.
     x, y, w, h = box[cells].T
     width, height = np.exp(w) * stride, np.exp(h) * stride
     left = (cells % columns + x) * stride - width / 2
@@ -117,9 +130,9 @@ def _boxes(
     return np.stack([left, top, width, height, scores[cells]], axis=1).astype(np.float32)
 
 
-def _best(boxes: NDArray[np.float32]) -> list[Found]:
-    """The boxes that no better one overlaps."""
+def _non_maximum_suppression(boxes: NDArray[np.float32]) -> list[RawDetection]:
+    """Drop the boxes whose IoU with a box of higher score exceeds `_NMS_IOU`; `boxes` is [N, 5]."""
     if not len(boxes):
         return []
-    kept = cv2.dnn.NMSBoxes(boxes[:, :4].tolist(), boxes[:, 4].tolist(), MIN_SCORE, _OVERLAP)
+    kept = cv2.dnn.NMSBoxes(boxes[:, :4].tolist(), boxes[:, 4].tolist(), MIN_SCORE, _NMS_IOU)
     return [(x, y, w, h, score) for x, y, w, h, score in boxes[np.ravel(kept)].tolist()]

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfdc_prep.catalog.dfdc import Clip
-from dfdc_prep.crops import geometry
+from dfdc_prep.catalog.clips import Clip
+from dfdc_prep.crops import CROP_SIZE, geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import follow
+from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
-from dfdc_prep.video.sampling import EVEN, choose
+from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
 from manifests.rows import CropRow
 
@@ -53,7 +53,7 @@ class CropOptions:
     sampling: str = EVEN
     faces: str = LARGEST
     margin: float = geometry.MARGIN
-    size: int = geometry.SIZE
+    size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
     exact_frames: bool = False
@@ -214,7 +214,7 @@ def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> 
     """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose(options.sampling, options.frames, video.timeline, options.exact_frames)
+    return choose_frames(options.sampling, options.frames, video.timeline, options.exact_frames)
 
 
 def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:
@@ -252,7 +252,9 @@ def _crop_detected(
         all_faces = options.faces == ALL
         found = detector.detect(frame) if all_faces else _detect_faces(frame, detector, found)
         frames.append(_crop_faces(frame, found, options))
-    chosen = follow([[crop.face for crop in frame.crops] for frame in frames], options.faces == ALL)
+    chosen = select_detections(
+        [[crop.face for crop in frame.crops] for frame in frames], options.faces == ALL
+    )
     return [
         replace(frame, crops=[frame.crops[i] for i in kept])
         for frame, kept in zip(frames, chosen, strict=True)
@@ -265,7 +267,7 @@ def _detect_faces(frame: Frame, detector: Detector, before: Sequence[Face]) -> l
     Args:
         before: faces expected in the frame, e.g. those of the previous frame.
     """
-    quick = detector.detect_quickly(frame, before)
+    quick = detector.detect_fast(frame, before)
     return detector.detect(frame) if quick is None else quick
 
 

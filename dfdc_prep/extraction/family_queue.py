@@ -5,7 +5,7 @@ Bookkeeping without I/O: reports which clips can run now, and records their resu
 
 from collections import deque
 
-from dfdc_prep.catalog.dfdc import Clip, Family
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.extraction.clip import Boxes, ClipResult
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypedDict
 
-from dfdc_prep.catalog.dfdc import Family
+from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
 from manifests.io.json_files import parse_json
 from manifests.labels import LABELS, STATUSES

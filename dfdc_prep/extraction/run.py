@@ -8,7 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.dfdc import Clip, Family, read_catalog
+from dfdc_prep.catalog.clips import Clip, Family
+from dfdc_prep.catalog.dfdc import read_catalog
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
 from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
@@ -68,7 +69,7 @@ def extract(
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     make_detector(choice)  # report a detector error once, not in every worker
     with output_folder.locked(out):
-        output_folder.begin(out, _run_metadata(source, options, choice), run.overwrite)
+        output_folder.start_run(out, _run_metadata(source, options, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished_families(out, families.keys(), run.retry_failed)
@@ -100,7 +101,7 @@ def _run_metadata(source: Path, options: CropOptions, choice: DetectorChoice) ->
         "command": "extract",
         "source": str(source),
         "options": named,
-        "versions": output_folder.versions(),
+        "versions": output_folder.package_versions(),
     }
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfdc_prep.catalog.dfdc import Clip, Family
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors import DetectorChoice
 from dfdc_prep.errors import OutputError, SourceUnreachable
 from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, crop_folder

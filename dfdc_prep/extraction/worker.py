@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from dfdc_prep.catalog.dfdc import Clip
+from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, extract_clip
 

@@ -20,12 +20,13 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.files import SIDE, describe
-from dfdc_prep.crops.folder import images
+from dfdc_prep.crops import CROP_SIZE
+from dfdc_prep.crops.files import describe_image
+from dfdc_prep.crops.folder import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
 from dfdc_prep.importing.matching import Matches, match_images
-from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, strangers
+from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, foreign_files
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.io.atomic import atomic_folder
 from manifests.io.json_files import parse_json, write_json
@@ -67,7 +68,7 @@ class ImportReport:
             "rows without an image": self.without_image,
             "images without a row": self.unnamed,
             "rows that name the image of an earlier row": self.duplicates,
-            f"images that are not a readable {SIDE}x{SIDE} crop": self.unreadable,
+            f"images that are not a readable {CROP_SIZE}x{CROP_SIZE} crop": self.unreadable,
         }
         lines = [f"{self.crops:,} crops of {self.clips:,} clips"]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
@@ -95,7 +96,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
     run = _run_metadata(csv)
     _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
-    matches = match_images(table, images(source), prefix)
+    matches = match_images(table, list_images(source), prefix)
     with atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
         _check_output(source, out, run, overwrite)
@@ -146,9 +147,11 @@ def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
         data = file.read_bytes()
     except OSError as error:
         return ImportedCrop(row, path, "", f"{file.name} cannot be read: {error.strerror}")
-    what = describe(data, whole=True)
-    if what != f"{SIDE}x{SIDE}":
-        return ImportedCrop(row, path, "", f"expected {SIDE}x{SIDE} in {file.name}, found {what}")
+    what = describe_image(data, decode=True)
+    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+        return ImportedCrop(
+            row, path, "", f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(os.path.realpath(file), target)
@@ -196,7 +199,7 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
             f"expected an import of the same table in {out}, found one with other options "
             f"(table_sha256); choose another folder or use --overwrite"
         )
-    if foreign := strangers(out):
+    if foreign := foreign_files(out):
         raise OutputError(
             f"expected only a faces folder's files in {out}, which is replaced as a whole, found "
             f"{foreign[0]}; move it or choose another folder"

@@ -1,10 +1,10 @@
-"""How many cores there are to use."""
+"""The number of CPU cores available to this process."""
 
 import os
 
 
 def available_cores() -> int:
-    """Cores this process may use, which a container or a scheduler may have narrowed."""
+    """Return the cores this process may use, respecting CPU affinity (container, scheduler)."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,9 +1,9 @@
-"""The process that workers are forked from: it has imported what they need, and done nothing.
+"""Fork server with the workers' imports preloaded.
 
-A worker begun from scratch imports NumPy, OpenCV and FFmpeg for a quarter of a second, which
-is longer than many a clip takes. Forked from a process that holds them it is ready at once,
-and so is the one that replaces a worker that died. Forking is safe there and not in the
-run's own process: nothing in the nursery has started a thread.
+A worker started from scratch needs a quarter of a second to import NumPy, OpenCV and FFmpeg,
+longer than many clips take to process. A worker forked from a server that has already imported
+them is ready at once, and so is the replacement for a worker that died. Forking the server is
+safe because it has started no threads; forking the main process would not be.
 """
 
 import multiprocessing
@@ -12,26 +12,28 @@ import sys
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 
-#: What the nursery imports, and its workers with it. They look at the program as well that
-#: began the run, which is the command line most of the time.
-_IMPORTED = ["dfdc_prep.parallel.parent_death", "cli", "dfdc_prep.extraction.worker"]
+#: Modules the fork server imports for its workers. `cli` is the usual main module, which
+#: workers import as well.
+_PRELOADED = ["dfdc_prep.parallel.parent_death", "cli", "dfdc_prep.extraction.worker"]
 
 
-def nursery() -> BaseContext:
-    """Where workers begin. Called early, it imports while the caller goes on; cheap to repeat.
+def forkserver_context() -> BaseContext:
+    """Start the fork server if necessary and return its multiprocessing context.
 
-    Systems that cannot fork start each worker from scratch.
+    Call it early: the server imports in the background while the caller continues. Repeated
+    calls are cheap. Windows cannot fork, so there the context starts each worker from scratch.
     """
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     from multiprocessing import forkserver
 
-    # An interrupt at the keyboard reaches every process of the terminal: it is for the run to
-    # end them. Who is begun here inherits the mask, and the tracker would unblock it.
+    # Ctrl-C sends SIGINT to every process of the terminal, but only the main process should
+    # handle it and stop the workers. The server inherits the blocked signal mask. Start the
+    # resource tracker first, since starting it would unblock the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.set_forkserver_preload(_IMPORTED)
+        forkserver.set_forkserver_preload(_PRELOADED)
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,7 +1,7 @@
-"""Imported in the nursery alone: whoever is forked there dies with it.
+"""Import this module in the fork server only: it makes workers die with the server.
 
-The pool of a nursery that died takes its workers for dead as well, and takes away what one
-that is half begun would open. It would tell of that in a traceback, and be of no use.
+When the fork server dies, the pool considers its workers dead too and removes files that a
+worker still starting up would open. Such a worker would print a traceback and do no work.
 """
 
 import ctypes
@@ -13,22 +13,22 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-class _Bond:
-    """Ties the first process forked from here to this one; those it forks are its own."""
+class _ParentDeathSignal:
+    """Ends the direct children of this process when it dies, but not their own children."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._nursery: int | None = os.getpid()
+        self._parent: int | None = os.getpid()
 
-    def tie(self) -> None:
-        """Have the kernel end this process when its parent ends."""
-        if self._nursery is None:
+    def arm(self) -> None:
+        """Ask the kernel to kill this process when its parent ends. Runs after each fork."""
+        if self._parent is None:
             return
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != self._nursery:  # it ended before the kernel knew
+        if os.getppid() != self._parent:  # the parent died before prctl took effect
             os._exit(1)
-        self._nursery = None
+        self._parent = None
 
 
 if sys.platform == "linux":
-    os.register_at_fork(after_in_child=_Bond().tie)
+    os.register_at_fork(after_in_child=_ParentDeathSignal().arm)

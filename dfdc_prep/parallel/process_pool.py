@@ -1,8 +1,8 @@
-"""Where the work runs: processes on this machine today.
+"""Worker processes that run calls in parallel on this machine.
 
-Behind the same two calls, `submit` and `stop`, a cluster engine can stand. A worker that
-dies is replaced by the pool and costs only the call it was running; a call that outlasts
-its time is ended with its worker.
+Another backend, such as a cluster scheduler, can implement the `Workers` protocol. The pool
+replaces a worker that dies, so only the call it was running fails. A call that exceeds the
+timeout is ended together with its worker.
 """
 
 import multiprocessing
@@ -24,58 +24,59 @@ from pebble import CONSTS, ProcessExpired, ProcessPool
 from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
-from dfdc_prep.parallel.forkserver import nursery
+from dfdc_prep.parallel.forkserver import forkserver_context
 
-#: What a worker may allocate, bytes; a clip that wants more fails alone.
+#: Memory limit of a worker in bytes; a clip that needs more fails without affecting others.
 MEMORY_LIMIT = 3 << 30
 
-#: Raised by a call's future where its worker died.
+#: Raised by a call's future when its worker died.
 WorkerDied = ProcessExpired
-#: Raised by a call's future where the pool fell apart before a worker had taken the call.
+#: Raised by a call's future when the pool broke before a worker had started the call.
 PoolBroken = BrokenProcessPool
-#: Pools that may fall apart, one after the other, before a run is given up.
-_POOLS = 5
-#: Seconds between two looks of the pool at its workers, and the least that stopping it takes.
+#: Number of consecutive broken pools after which the run fails.
+_MAX_BROKEN_POOLS = 5
+#: Seconds between the pool's checks of its workers; stopping it takes at least as long.
 CONSTS.sleep_unit = 0.02
-#: Seconds between two looks at whether the pool still stands.
-_LOOK = 1.0
-#: Raised by a call's future where it took longer than allowed.
+#: Seconds between checks whether the pool is still active.
+_POLL_SECONDS = 1.0
+#: Raised by a call's future when the call exceeded the timeout.
 WorkerTimeout = TimeoutError
 
 
 class Workers(Protocol):
-    """Runs calls somewhere, several at a time."""
+    """Runs calls in parallel."""
 
     @property
     def count(self) -> int:
-        """How many calls run at once."""
+        """Number of calls that run at the same time."""
         ...
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Run a picklable call; its future raises WorkerDied or WorkerTimeout where it ends so.
+        """Schedule a picklable call and return its future.
 
-        PoolBroken means that the call was never begun and may be submitted again.
+        The future raises WorkerDied if the worker died, WorkerTimeout if the call took too
+        long, and PoolBroken if the call never started and may be submitted again.
 
         Raises:
-            WorkersError: no worker can be started, or none lives long enough to begin a call.
+            WorkersError: no worker can be started, or all die before they start a call.
         """
         ...
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
-        """Those of the futures that are done, once one is."""
+        """Block until at least one future is done and return all that are."""
         ...
 
     def stop(self) -> None:
-        """End all calls at once and every worker with them."""
+        """End all calls and all workers immediately."""
         ...
 
 
 class LocalWorkers:
-    """Processes on this machine.
+    """A pool of worker processes on this machine.
 
     Args:
-        count: how many.
-        timeout: seconds a call may take.
+        count: number of processes.
+        timeout: maximum duration of a call, seconds.
         prepare: called with `args` in every new worker.
     """
 
@@ -84,43 +85,43 @@ class LocalWorkers:
     ) -> None:
         self.count = count
         self._timeout = timeout
-        self._setup = (prepare, args)
-        self._broken = 0
-        self._open: set[Future[Any]] = set()
-        self._begin()
+        self._initializer_args = (prepare, args)
+        self._broken_pools = 0
+        self._pending: set[Future[Any]] = set()
+        self._start()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
         try:
             return self._schedule(call, args)
         except RuntimeError:
-            # A pool gives itself up where a worker dies that has no call yet.
-            self._broken += 1
-            if self._broken == _POOLS:
+            # The pool breaks when an idle worker dies.
+            self._broken_pools += 1
+            if self._broken_pools == _MAX_BROKEN_POOLS:
                 raise WorkersError(
-                    f"expected {self.count} worker processes to live, found that they died "
-                    f"{_POOLS} times before their first clip; free some memory, allow more open "
-                    "files and processes, or give fewer --workers"
+                    f"expected {self.count} running worker processes, found that they died "
+                    f"{_MAX_BROKEN_POOLS} times before their first clip; free memory, raise the "
+                    "limits on open files and processes, or pass fewer --workers"
                 ) from None
             self.stop()
-            self._give_up()
-            self._begin()
+            self._fail_pending()
+            self._start()
             return self.submit(call, *args)
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
         while True:
-            done, _ = wait(futures, _LOOK, return_when=FIRST_COMPLETED)
-            self._open -= done
+            done, _ = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
+            self._pending -= done
             if any(future.exception() is None for future in done):
-                self._broken = 0
+                self._broken_pools = 0
             if done:
                 return done
             if not self._pool.active:
-                self._give_up()
+                self._fail_pending()
 
     def stop(self) -> None:
-        wait([self._beginning])
+        wait([self._started])
         self._pool.stop()  # type: ignore[no-untyped-call]
-        # Ended before the pool takes away what a worker that is half begun would open.
+        # Kill them before the pool removes files that a starting worker would open.
         workers = [p for p in multiprocessing.active_children() if p.name == WORKERS_NAME]
         for worker in workers:
             worker.kill()
@@ -128,39 +129,40 @@ class LocalWorkers:
             worker.join()
         self._pool.join()
 
-    def _give_up(self) -> None:
-        """End the calls of a pool that is gone: it leaves some of them open for ever."""
-        for future in self._open:
+    def _fail_pending(self) -> None:
+        """Fail the pending calls of a broken pool, which would never complete otherwise."""
+        for future in self._pending:
             with suppress(InvalidStateError):
                 future.set_exception(PoolBroken())
-        self._open.clear()
+        self._pending.clear()
 
-    def _begin(self) -> None:
+    def _start(self) -> None:
         self._pool = ProcessPool(
             max_workers=self.count,
-            context=nursery(),
-            initializer=_prepare,
-            initargs=self._setup,
+            context=forkserver_context(),
+            initializer=_initialize_worker,
+            initargs=self._initializer_args,
         )
-        # In a thread, since an interrupt reaches the main one alone: it must not find a worker
-        # half begun that nobody knows of yet.
+        # Start the pool in a thread: only the main thread receives KeyboardInterrupt, which
+        # could otherwise leave a started worker that the pool has not registered.
         thread = ThreadPoolExecutor(1)
-        self._beginning = thread.submit(lambda: self._pool.active)
+        self._started = thread.submit(lambda: self._pool.active)
         thread.shutdown(wait=False)
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        self._beginning.result()
+        self._started.result()
         future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
-        self._open.add(future)
+        self._pending.add(future)
         return future
 
 
-def _prepare(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _initialize_worker(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """Restore the default SIGTERM action, limit the memory, and call `prepare`."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         import resource
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     prepare(*args)

@@ -1,4 +1,4 @@
-"""The bar of a step that goes through records: how many, how fast, how many bytes a second."""
+"""Progress bar for steps that process records: records, records per second, bytes per second."""
 
 from threading import Lock
 
@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 
 class RecordBar:
-    """A tqdm bar that threads may share; quiet when stderr is no terminal."""
+    """A thread-safe tqdm bar, disabled when stderr is not a terminal."""
 
     def __init__(self, name: str, records: int | None) -> None:
         self._bar = tqdm(total=records, desc=name, unit=" records", disable=None)

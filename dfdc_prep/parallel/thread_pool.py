@@ -1,4 +1,4 @@
-"""Threads that work through a list; the first failure, or an interrupt, stops them all."""
+"""A thread pool that cancels all its work on the first failure or interrupt."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -12,18 +12,22 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Stopped(Exception):
-    """Raised inside a thread whose crew is going home; nobody else sees it."""
+class Cancelled(Exception):
+    """Raised in a worker thread to cancel it; never escapes the pool."""
 
 
-class Crew:
-    """A pool of threads, one a core unless told otherwise."""
+class ThreadPool:
+    """A pool of worker threads.
+
+    Args:
+        workers: number of threads, None for one per available core.
+    """
 
     def __init__(self, workers: int | None = None) -> None:
-        self._pool = ThreadPoolExecutor(workers or available_cores())
-        self._stop = Event()
+        self._executor = ThreadPoolExecutor(workers or available_cores())
+        self._cancelled = Event()
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "ThreadPool":
         return self
 
     def __exit__(
@@ -33,23 +37,25 @@ class Crew:
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            self._cancelled.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, work: Callable[["Crew", Item], Result], items: Iterable[Item]) -> list[Result]:
-        """The results in the order of the items.
+    def map(
+        self, work: Callable[["ThreadPool", Item], Result], items: Iterable[Item]
+    ) -> list[Result]:
+        """Call `work(pool, item)` for every item and return the results in item order.
 
         Raises:
-            Exception: what an item failed with, at once and not when its turn comes.
+            Exception: the first failure, raised as soon as it happens.
         """
-        futures = [self._pool.submit(work, self, item) for item in items]
+        futures = [self._executor.submit(work, self, item) for item in items]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for failed in (future for future in futures if future in done and future.exception()):
-            self._stop.set()
+            self._cancelled.set()
             failed.result()
         return [future.result() for future in futures]
 
-    def check(self) -> None:
-        """Leave the work if the crew is stopping; call it once a record."""
-        if self._stop.is_set():
-            raise Stopped
+    def check_cancelled(self) -> None:
+        """Raise `Cancelled` if the pool is stopping; worker functions call it once per record."""
+        if self._cancelled.is_set():
+            raise Cancelled

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dfdc_prep.errors import OutputError
-from dfdc_prep.parallel.thread_pool import Crew
+from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
@@ -185,21 +185,24 @@ def _write_tree(root: Path, plans: list[Family]) -> None:
     clips = [(family, *clip) for family in plans for clip in family.clips()]
 
     # Threads suffice: OpenCV and the encoder release the GIL.
-    with Crew() as crew, tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar:
+    with (
+        ThreadPool() as pool,
+        tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
+    ):
 
-        def write(crew: Crew, clip: tuple[Family, str, Swap | None]) -> None:
+        def write(pool: ThreadPool, clip: tuple[Family, str, Swap | None]) -> None:
             family, name, swap = clip
             path = root / f"dfdc_train_part_{family.part}" / name
-            write_clip(path, family.scene, _cancellable(crew, family.render(swap)))
+            write_clip(path, family.scene, _cancellable(pool, family.render(swap)))
             bar.update()
 
-        crew.map(write, clips)
+        pool.map(write, clips)
 
 
-def _cancellable(crew: Crew, frames: Iterator[Image]) -> Iterator[Image]:
+def _cancellable(pool: ThreadPool, frames: Iterator[Image]) -> Iterator[Image]:
     """Yield the frames; stop if another thread has failed."""
     for planes in frames:
-        crew.check()
+        pool.check_cancelled()
         yield planes
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from dfdc_prep.crops.folder import read_folders
+from dfdc_prep.crops.folder import read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.shards.tfrecord import parse_example, read_records
@@ -62,7 +62,7 @@ def read_audit_inputs(path: Path) -> AuditInputs:
         )
     if (path / "manifest.parquet").is_file():
         return _with_images(read_manifest(path / "manifest.parquet"), path)
-    return _with_images(read_folders(path), path)
+    return _with_images(read_crop_folders(path), path)
 
 
 def _read_shards(folder: Path) -> AuditInputs:

@@ -6,7 +6,7 @@ missing splits silently load as an empty data set, an image feature without a sh
 
 from typing import Any
 
-from dfdc_prep.crops.files import SIDE
+from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.shards.features import NUMBERS, TEXTS
 from dfdc_prep.shards.layout import DATASET
 from manifests.labels import LABELS
@@ -58,7 +58,7 @@ def dataset_info(splits: dict[str, tuple[list[int], int]]) -> dict[str, Any]:
 def feature_spec() -> dict[str, Any]:
     """The content of features.json: name, type and shape of every feature of an Example."""
     scalar = {"shape": {}, "dtype": "int64", "encoding": "none"}
-    image = {"shape": {"dimensions": [str(SIDE), str(SIDE), "3"]}, "dtype": "uint8"}
+    image = {"shape": {"dimensions": [str(CROP_SIZE), str(CROP_SIZE), "3"]}, "dtype": "uint8"}
     found: dict[str, Any] = {
         "image": {"pythonClassName": f"{_MODULE}.image_feature.Image", "image": image},
         "label": {

@@ -12,10 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops.files import SIDE, describe
+from dfdc_prep.crops import CROP_SIZE
+from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import Crew
+from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, format_sums, parse_sums
 from dfdc_prep.shards.features import COLUMNS, RecordRow, features_of
@@ -91,12 +92,15 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, note = _read_rows(shards, hashes)
-    with RecordBar("verify", sum(map(len, rows.values())) or None) as bar, Crew(workers) as crew:
+    with (
+        RecordBar("verify", sum(map(len, rows.values())) or None) as bar,
+        ThreadPool(workers) as pool,
+    ):
 
-        def check(crew: Crew, name: str) -> _Checked:
-            return _check_shard(shards / name, rows.get(name), crew, bar)
+        def check(pool: ThreadPool, name: str) -> _Checked:
+            return _check_shard(shards / name, rows.get(name), pool, bar)
 
-        checked = dict(zip(shard_names, crew.map(check, shard_names), strict=True))
+        checked = dict(zip(shard_names, pool.map(check, shard_names), strict=True))
     hashes |= {name: shard.sha256 for name, shard in checked.items()}
     faults = _sums_faults(shards, hashes) + faults + _count_faults(shards, checked)
     faults += [fault for shard in checked.values() for fault in shard.faults]
@@ -155,7 +159,9 @@ def _families_in_two_splits(table: pa.Table) -> list[str]:
     return list(found.filter(pc.greater(found["split_count"], 1))["family"].to_pylist())
 
 
-def _check_shard(path: Path, rows: list[RecordRow] | None, crew: Crew, bar: RecordBar) -> _Checked:
+def _check_shard(
+    path: Path, rows: list[RecordRow] | None, pool: ThreadPool, bar: RecordBar
+) -> _Checked:
     """Check one shard record by record.
 
     Args:
@@ -166,7 +172,7 @@ def _check_shard(path: Path, rows: list[RecordRow] | None, crew: Crew, bar: Reco
         hashed = HashedFile(file)
         found = scan_records(hashed, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
-            crew.check()
+            pool.check_cancelled()
             if record is None:
                 faults.append(Fault(path.name, "is missing, but the manifest lists it", index))
                 break
@@ -189,9 +195,9 @@ def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
     image = found.pop("image", [])
     if len(image) != 1 or not isinstance(image[0], bytes):
         return "does not contain exactly one image"
-    what = describe(image[0], whole=True)
-    if what != f"{SIDE}x{SIDE}":
-        return f"its image is {what}, not {SIDE}x{SIDE}"
+    what = describe_image(image[0], decode=True)
+    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+        return f"its image is {what}, not {CROP_SIZE}x{CROP_SIZE}"
     if not compare:
         return ""
     if row is None:

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.files import Crops
+from dfdc_prep.crops.files import CropReader
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import Crew
+from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, file_sha256, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
@@ -116,7 +116,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
         return _report(shards, sharded, assignment.text(), already_exists=True)
-    crops = Crops(os.path.realpath(faces), options.image_format, options.quality)
+    crops = CropReader(os.path.realpath(faces), options.image_format, options.quality)
     sizes = crops.sizes(table) + FRAMING + _OTHER_FEATURES
     order = tuple(name for name, _ in options.plan.fractions)
     sharded = assign_shards(
@@ -196,17 +196,17 @@ class _Shard:
 
 
 def _write_records(
-    sharded: pa.Table, crops: Crops, folder: Path, workers: int | None
+    sharded: pa.Table, crops: CropReader, folder: Path, workers: int | None
 ) -> dict[str, _Shard]:
     """Write all shards, one per thread at a time; return them by file name."""
     bar = RecordBar("shard", sharded.num_rows)
 
-    def write(crew: Crew, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
+    def write(pool: ThreadPool, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
         name, rows = shard
         digest, size = hashlib.sha256(), 0
         with (folder / name).open("wb") as file:
             for row in rows.select(COLUMNS).to_pylist():
-                crew.check()
+                pool.check_cancelled()
                 image = crops.image(row["path"], row["sha256"])
                 record = encode_example(features_of(row) | {"image": image})
                 framed = frame_record(record)
@@ -218,8 +218,8 @@ def _write_records(
             os.fsync(file.fileno())
         return name, _Shard(digest.hexdigest(), size, rows.num_rows)
 
-    with bar, Crew(workers) as crew:
-        return dict(crew.map(write, iter_shards(sharded)))
+    with bar, ThreadPool(workers) as pool:
+        return dict(pool.map(write, iter_shards(sharded)))
 
 
 def _write_index(

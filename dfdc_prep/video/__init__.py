@@ -1,1 +1,1 @@
-"""Opening clips, choosing frames and decoding exactly those."""
+"""Opening clips, choosing frames, and decoding only the packets that those frames need."""

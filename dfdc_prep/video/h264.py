@@ -1,60 +1,70 @@
-"""Reads what an H.264 packet tells of its picture without decoding it (ITU-T H.264, 7.3)."""
+"""Parses the headers of H.264 packets without decoding them (ITU-T H.264, section 7.3)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: NAL unit types (table 7-1): pictures, those of them that refer to nothing before, messages.
+#: NAL unit types (table 7-1): slices, slices of IDR pictures, supplemental enhancement
+#: information (SEI).
 _SLICES = frozenset({1, 2, 5})
 _IDR, _SEI = 5, 6
-#: The SEI payload that marks where decoding may start (table D.1).
+#: SEI payload type of the recovery point message (table D.1).
 _RECOVERY_POINT = 6
 
 
 @dataclass(frozen=True)
-class PictureKind:
-    """What a packet's headers say of its picture.
+class PictureHeader:
+    """Properties of a picture, from the headers of its packet.
 
     Attributes:
-        reference: other pictures may refer to it. True where the packet tells nothing: nothing
-            is lost by decoding it.
-        entry: a decoder that starts here gets this and all pictures shown later exactly.
+        reference: other pictures may refer to this one. True if the packet contains no slice,
+            because decoding an unneeded picture is harmless.
+        random_access: a decoder that starts here outputs this picture and all that are displayed
+            later exactly.
     """
 
     reference: bool
-    entry: bool
+    random_access: bool
 
 
-def length_size(extradata: bytes | None) -> int | None:
-    """Bytes that hold the length of each NAL unit, from an avcC record (ISO/IEC 14496-15).
+def nal_length_size(extradata: bytes | None) -> int | None:
+    """Return the size in bytes of each NAL unit's length field (ISO/IEC 14496-15).
 
-    None for streams of the other form, which mark units by start codes.
+    Args:
+        extradata: the stream's codec configuration; an avcC record in MP4 and Matroska.
+
+    Returns:
+        1 to 4, or None if the stream separates NAL units by start codes instead (Annex B).
     """
     if not extradata or len(extradata) < 7 or extradata[0] != 1:
         return None
     return (extradata[4] & 3) + 1
 
 
-def picture_kind(packet: memoryview, length_size: int | None) -> PictureKind:
-    """Whether a packet's picture is referred to, and whether decoding may start at it.
+def parse_picture_header(packet: memoryview, length_size: int | None) -> PictureHeader:
+    """Return whether a packet's picture is a reference and a random access point.
 
-    It may at an IDR picture, and at one with a recovery point message of zero frames, as the
-    I-frames of open GOPs have; not at the start of an intra refresh, which takes many frames
-    to repair a picture and which containers call a keyframe all the same.
+    Random access points are IDR pictures and pictures with a recovery point message of zero
+    frames, such as the I-frames of open GOPs. The start of an intra refresh is not one, because
+    the picture is complete only many frames later, although containers mark it as a keyframe.
+
+    Args:
+        packet: the bytes of the packet.
+        length_size: the result of `nal_length_size`.
     """
-    recovers = False
-    for start, end in _units(packet, length_size):
+    recovery_point = False
+    for start, end in _nal_units(packet, length_size):
         kind = packet[start] & 31
         if kind == _SEI:
-            recovers |= _recovers_at_once(bytes(packet[start + 1 : end]))
+            recovery_point |= _is_recovery_point(bytes(packet[start + 1 : end]))
         elif kind in _SLICES:
-            return PictureKind(bool(packet[start] >> 5 & 3), recovers or kind == _IDR)
-    return PictureKind(True, False)
+            return PictureHeader(bool(packet[start] >> 5 & 3), recovery_point or kind == _IDR)
+    return PictureHeader(True, False)
 
 
-def _units(packet: memoryview, length_size: int | None) -> Iterator[tuple[int, int]]:
-    """First byte and end of each NAL unit."""
+def _nal_units(packet: memoryview, length_size: int | None) -> Iterator[tuple[int, int]]:
+    """Yield the start and end offset of each NAL unit."""
     if length_size is None:
-        yield from _units_by_start_code(bytes(packet))
+        yield from _nal_units_by_start_code(bytes(packet))
         return
     start = 0
     while start + length_size < len(packet):
@@ -64,7 +74,8 @@ def _units(packet: memoryview, length_size: int | None) -> Iterator[tuple[int, i
         start += length
 
 
-def _units_by_start_code(packet: bytes) -> Iterator[tuple[int, int]]:
+def _nal_units_by_start_code(packet: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the start and end offset of each NAL unit of an Annex B byte stream."""
     start = packet.find(b"\0\0\1") + 3
     while 3 <= start < len(packet):
         following = packet.find(b"\0\0\1", start)
@@ -72,21 +83,21 @@ def _units_by_start_code(packet: bytes) -> Iterator[tuple[int, int]]:
         start = following + 3
 
 
-def _recovers_at_once(message: bytes) -> bool:
-    """Whether an SEI unit holds a recovery point of zero frames with an exact match (D.1.8)."""
+def _is_recovery_point(message: bytes) -> bool:
+    """Whether an SEI unit contains a recovery point of zero frames with exact match (D.1.8)."""
     at = 0
     while at + 1 < len(message):
-        kind, at = _summed(message, at)
-        size, at = _summed(message, at)
+        kind, at = _read_ff_coded(message, at)
+        size, at = _read_ff_coded(message, at)
         if kind == _RECOVERY_POINT:
-            # ue(v) recovery_frame_cnt, 0 as the single bit 1; then exact_match_flag.
+            # recovery_frame_cnt as ue(v), where the single bit 1 means 0; then exact_match_flag.
             return at < len(message) and message[at] >> 6 == 0b11
         at += size
     return False
 
 
-def _summed(message: bytes, at: int) -> tuple[int, int]:
-    """A number coded as bytes of 255 and a last one, and where it ends."""
+def _read_ff_coded(message: bytes, at: int) -> tuple[int, int]:
+    """Read a number coded as 255-valued bytes and a last byte; return it and the next offset."""
     total = 0
     while at < len(message) and message[at] == 255:
         total, at = total + 255, at + 1

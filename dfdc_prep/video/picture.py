@@ -1,4 +1,4 @@
-"""Pictures to look at: decoded frames and still images, in RGB at the size that is asked for."""
+"""Decoded frames and still images with a common protocol that yields RGB at any size."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,33 +8,40 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: An image: height x width x 3, RGB, 0 to 255.
+#: An RGB image, uint8 [height, width, 3].
 Image = NDArray[np.uint8]
 
-#: Pixel formats of three planes, of which those of colour have half the width and height.
-_HALVED = frozenset({"yuv420p", "yuvj420p"})
+#: Planar pixel formats whose chroma planes have half the width and height.
+_YUV420 = frozenset({"yuv420p", "yuvj420p"})
 
 
 class Picture(Protocol):
-    """What a detector looks at: an image that can be had at several sizes."""
+    """An image that detectors can request at several sizes."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Width in pixels."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Height in pixels."""
+        ...
 
     def rgb(self, long_side: int | None = None) -> Image:
-        """The image, scaled down to `long_side` pixels where it is larger."""
+        """Return the image as RGB uint8 [H, W, 3], its longer side at most `long_side` pixels."""
         ...
 
     def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
-        """What `rgb()[top:bottom, left:right]` gives; the part lies within the image."""
+        """Return `rgb()[top:bottom, left:right]`; the part must lie within the image."""
         ...
 
 
 def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """Width and height once the longer side is at most `long_side`; never larger than before."""
+    """Return width and height scaled so that the longer side is at most `long_side`.
+
+    Sizes are never scaled up. None keeps the size.
+    """
     longer = max(width, height)
     if long_side is None or longer <= long_side:
         return width, height
@@ -44,7 +51,7 @@ def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, in
 
 @dataclass(frozen=True)
 class Still:
-    """A picture that is already an array."""
+    """A picture that is already an RGB array."""
 
     image: Image
 
@@ -68,11 +75,12 @@ class Still:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame, upright. Converting to RGB waits until it is asked for.
+    """A decoded frame with its rotation applied. It is converted to RGB on request only.
 
     Attributes:
         index: position in presentation order, from zero.
         time_s: presentation time in seconds from the clip's first frame.
+        decoded: the frame as decoded, before rotation.
     """
 
     index: int
@@ -81,7 +89,7 @@ class Frame:
 
     @property
     def _quarter_turns(self) -> int:
-        """Counter-clockwise quarter turns that make the frame upright."""
+        """Counterclockwise quarter turns that make the frame upright."""
         return round(self.decoded.rotation / 90) % 4
 
     @property
@@ -93,13 +101,15 @@ class Frame:
         return self.decoded.width if self._quarter_turns % 2 else self.decoded.height
 
     def rgb(self, long_side: int | None = None) -> Image:
-        """RGB uint8, height x width x 3.
+        """Return the frame as RGB uint8 [H, W, 3], its longer side at most `long_side` pixels.
 
-        Scaled by area, and only then converted: the conversion is the larger part of the cost.
+        The frame is scaled by area averaging before the conversion to RGB, which costs more than
+        scaling.
         """
         width, height = scaled_size(self.decoded.width, self.decoded.height, long_side)
         scaled = self.decoded
-        if scaled.format.name.startswith("yuv"):  # others, such as palettes, cannot be averaged
+        # Other formats, such as palettes, cannot be averaged.
+        if scaled.format.name.startswith("yuv"):
             scaled = scaled.reformat(width=width, height=height, interpolation="AREA")
         converted = scaled.reformat(
             width=width, height=height, format="rgb24", interpolation="AREA"
@@ -108,12 +118,14 @@ class Frame:
         return np.ascontiguousarray(np.rot90(image, self._quarter_turns))
 
     def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
-        """What `rgb()[top:bottom, left:right]` gives, without converting the rest of the frame."""
-        # Two by two pixels share their colour: a part begins and ends between such blocks.
+        """Return `rgb()[top:bottom, left:right]`, converting only that part if possible."""
+        # In 4:2:0 formats 2 x 2 pixels share their chroma: extend the part to even coordinates.
         start_x, start_y, end_x, end_y = left & -2, top & -2, -(-right & -2), -(-bottom & -2)
         within = end_x <= self.decoded.width and end_y <= self.decoded.height
-        if self.decoded.format.name not in _HALVED or self._quarter_turns or not within:
+        if self.decoded.format.name not in _YUV420 or self._quarter_turns or not within:
             return self.rgb()[top:bottom, left:right]
+
+        # Copy the part out of each plane into a frame of its own.
         width, height = end_x - start_x, end_y - start_y
         planes = []
         for plane, shift in zip(self.decoded.planes, (0, 1, 1), strict=True):
@@ -123,6 +135,8 @@ class Frame:
         stacked = np.concatenate(planes).reshape(height * 3 // 2, width)
         cut = av.VideoFrame.from_ndarray(stacked, format=self.decoded.format.name)
         cut.colorspace, cut.color_range = self.decoded.colorspace, self.decoded.color_range
+
+        # Convert the part and remove the extension.
         image = cut.reformat(format="rgb24", interpolation="AREA").to_ndarray()
         return image[top - start_y : bottom - start_y, left - start_x : right - start_x].astype(
             np.uint8, copy=False

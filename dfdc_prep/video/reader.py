@@ -1,11 +1,11 @@
-"""Opens a clip and yields the frames asked for, each exactly the picture the encoder meant.
+"""Opens a clip and yields the requested frames, bit-exact.
 
-A DFDC clip keeps two keyframes in 300 frames, so most wanted frames lie far from one and
-everything they refer to has to be decoded. What can be left out without changing a single
-pixel is left out: what no wanted frame refers to. In H.264 that is every frame marked as
-non-reference, about half of a DFDC clip. (Leaving out all B-frames would save half again,
-but x264 lets P-frames refer to B-frames: on the clips measured, all but the first few
-pictures then come out smeared, 20 to 47 dB from the true ones.)
+A DFDC clip has two keyframes in 300 frames, so most requested frames are far from a keyframe,
+and everything they refer to must be decoded. Frames that no requested frame refers to are
+skipped, which does not change a pixel. In H.264 these are the frames marked as non-reference,
+about half of a DFDC clip. Skipping all B-frames would save another half, but x264 lets P-frames
+refer to B-frames: on the measured clips, all but the first few frames would then be damaged,
+with a PSNR of 20 to 47 dB.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,30 +18,34 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.h264 import length_size, picture_kind
+from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.source_file import SourceFile
-from dfdc_prep.video.timeline import Packet, Stretch, Timeline, timeline_of
+from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
 
-#: A frame with more pixels than 8K is refused before it is decoded.
+#: Frames with more pixels than 8K are rejected before they are decoded.
 MAX_PIXELS = 7680 * 4320
 
-#: The codec whose packets tell what refers to them, whose decoder drops exactly the
-#: non-reference frames when told to, and which carries parameter sets in its packets.
+#: The only codec whose non-reference frames are skipped. Its packets show which frames are
+#: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.
 _H264 = "h264"
-#: Containers that find a packet by its time, as FFmpeg names them.
+#: Containers that support seeking by time, by their FFmpeg names.
 _SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
-#: Containers that keep no presentation times: frames are counted as they come out.
-_COUNTED = frozenset({"avi"})
+#: Containers without presentation times: frames are counted while decoding.
+_WITHOUT_TIMES = frozenset({"avi"})
 
-#: PyAV's stubs make generic what its classes are not.
+#: A string because the class is generic only in PyAV's type stubs.
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 
 av.logging.set_level(av.logging.PANIC)
 
 
 class Video:
-    """An open clip. Made by `open_clip`."""
+    """An open clip. Use `open_clip` to create one.
+
+    Attributes:
+        timeline: the frames of the clip.
+    """
 
     def __init__(self, file: SourceFile, path: Path) -> None:
         self._file = file
@@ -51,95 +55,108 @@ class Video:
         if context.width * context.height > MAX_PIXELS:
             raise ClipError(
                 f"expected frames of at most {MAX_PIXELS} pixels, found "
-                f"{context.width}x{context.height} in {path.name}; convert it or leave it out"
+                f"{context.width}x{context.height} in {path.name}; convert or remove the clip"
             )
-        #: Number of each packet in decoding order by its presentation time.
+        #: Number of each packet in decoding order, by presentation time.
         self._numbers: dict[int | None, int] = {}
-        self._droppable: set[int | None] = set()
+        #: Presentation times of the non-reference frames.
+        self._skippable: set[int | None] = set()
         self.timeline = self._read_timeline()
-        self._prime()
+        self._load_parameter_sets()
 
     def close(self) -> None:
-        """Give the decoder back; the file stays open."""
+        """Close the container and decoder, but not the file."""
         self._container.close()
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame]:
-        """Decode the frames at these positions in presentation order, each once, in order.
+        """Decode the frames at these positions in presentation order.
 
-        Fewer come out where the clip is damaged: what is sent after the damage is not trusted
-        until the next keyframe. Callers must check the count.
+        Frames are yielded in ascending order, each once; positions outside the clip are ignored.
+        A damaged clip yields fewer frames, because frames after the damage are discarded up to
+        the next keyframe. Callers must check the count.
+
+        Raises:
+            ClipError: a frame has more than `MAX_PIXELS` pixels.
         """
         wanted = sorted({i for i in indices if 0 <= i < self.timeline.count})
         if not self.timeline.pts:
-            return self._counted(wanted)
-        return chain.from_iterable(map(self._decode, self.timeline.stretches(wanted)))
+            return self._decode_by_counting(wanted)
+        return chain.from_iterable(map(self._decode_range, self.timeline.decode_ranges(wanted)))
 
     def _open(self) -> None:
-        """Begin to read the file from its start, with a decoder that has seen nothing yet."""
+        """Open the container at the start of the file with a new decoder."""
         self._file.seek(0)
-        # FFmpeg decodes a few frames of every stream to guess what the header already says;
-        # told to skip them all it opens a clip in a sixth of the time.
+        # By default, FFmpeg decodes a few frames of every stream to detect properties that the
+        # header already contains. Skipping them makes opening a clip six times as fast.
         self._container = av.open(self._file, "r", options={"skip_frame": "all"})
         if not self._container.streams.video:
             raise ClipError(f"expected a video in {self._path.name}, found no video stream")
         self._stream = self._container.streams.video[0]
         if self._stream.codec_context is None:
             raise ClipError(
-                f"expected a known codec in {self._path.name}, found none that decodes it"
+                f"expected a supported codec in {self._path.name}, found one without a decoder"
             )
         self._context = self._stream.codec_context
         self._context.thread_type = "NONE"
         self._context.thread_count = 1
 
     def _restart(self) -> None:
+        """Reopen the clip at its start."""
         self.close()
         self._open()
 
     def _demux(self) -> Iterator[VideoPacket]:
-        """The packets from where the container stands, up to where the file is cut off."""
+        """Yield the packets from the current position to the end or the first read error."""
         with suppress(av.FFmpegError):
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
 
     def _read_timeline(self) -> Timeline:
-        packets = [self._described(packet) for packet in self._demux()]
+        """Read the metadata of all packets.
+
+        Raises:
+            ClipError: the clip has no packets.
+        """
+        packets = [self._packet_metadata(packet) for packet in self._demux()]
         if not packets:
             raise ClipError(f"expected a video in {self._path.name}, found no frame")
         name = self._container.format.name
-        if name in _COUNTED:
+        if name in _WITHOUT_TIMES:
             return Timeline(len(packets))
-        timeline = timeline_of(packets, name in _SEEKABLE)
+        timeline = build_timeline(packets, name in _SEEKABLE)
         if timeline is None:
-            return Timeline(self._count(packets))
+            return Timeline(self._count_frames(packets))
         self._numbers = {packet.pts: n for n, packet in enumerate(packets)}
         if self._context.name == _H264:
-            self._droppable = {packet.pts for packet in packets if not packet.reference}
+            self._skippable = {packet.pts for packet in packets if not packet.reference}
         return timeline
 
-    def _described(self, packet: VideoPacket) -> Packet:
-        entry, reference = packet.is_keyframe, False
+    def _packet_metadata(self, packet: VideoPacket) -> Packet:
+        random_access, reference = packet.is_keyframe, False
         if self._context.name == _H264:
-            kind = picture_kind(memoryview(packet), length_size(self._context.extradata))
-            entry, reference = entry and kind.entry, kind.reference
-        return Packet(packet.pts, bool(entry), reference, not packet.is_discard)
+            header = parse_picture_header(
+                memoryview(packet), nal_length_size(self._context.extradata)
+            )
+            random_access, reference = random_access and header.random_access, header.reference
+        return Packet(packet.pts, bool(random_access), reference, not packet.is_discard)
 
-    def _count(self, packets: Sequence[Packet]) -> int:
-        """Frames that come out of a clip whose packets do not tell; all are decoded for it.
+    def _count_frames(self, packets: Sequence[Packet]) -> int:
+        """Count the frames by decoding the whole clip.
 
-        Packets count where the clip is damaged, so that what is missing is noticed.
+        For a damaged clip the number of packets is returned, so that missing frames are detected.
         """
         self._restart()
         try:
             return sum(1 for _ in self._container.decode(self._stream))
         except av.FFmpegError:
-            return sum(packet.shown for packet in packets)
+            return sum(packet.displayed for packet in packets)
 
-    def _prime(self) -> None:
-        """Show the decoder the parameter sets in the clip's first packet, decoding nothing.
+    def _load_parameter_sets(self) -> None:
+        """Pass the parameter sets in the clip's first packet to the decoder without decoding.
 
-        They can differ from those in the header; a decoder that starts at a later keyframe
-        without them puts out wrong pixels (seen on FaceForensics++ clips).
+        They can differ from those in the container's header. Without them, a decoder that starts
+        at a later keyframe produces wrong pixels (observed on FaceForensics++ clips).
         """
-        if self._context.name != _H264 or len(self.timeline.entries) < 2:
+        if self._context.name != _H264 or len(self.timeline.random_access_points) < 2:
             return
         self._context.skip_frame = "ALL"
         with suppress(av.FFmpegError):
@@ -147,45 +164,49 @@ class Video:
             self._context.decode(next(self._demux(), None))
         self._context.flush_buffers()
 
-    def _decode(self, stretch: Stretch) -> Iterator[Frame]:
-        """Send the packets of a stretch and drain the decoder; the wanted frames, in order.
+    def _decode_range(self, packets: DecodeRange) -> Iterator[Frame]:
+        """Decode a range of packets, drain the decoder, and yield the wanted frames in order.
 
-        A decoding error ends the stretch: what is sent later refers to what was lost. What was
-        sent before still comes out.
+        A decoding error ends the range because later packets may refer to the lost frame. Frames
+        of earlier packets are still yielded.
         """
-        missing = {self.timeline.pts[i]: i for i in stretch.frames}
-        for packet in self._packets_from(stretch.start):
+        missing = {self.timeline.pts[i]: i for i in packets.frames}
+        for packet in self._packets_from(packets.start):
             number = self._numbers.get(packet.pts, -1)
-            drop = packet.pts in self._droppable and packet.pts not in missing
-            decoded = self._sent(packet, "NONREF" if drop else "DEFAULT")
+            skip = packet.pts in self._skippable and packet.pts not in missing
+            decoded = self._send(packet, "NONREF" if skip else "DEFAULT")
             if decoded is None:
                 missing = {pts: i for pts, i in missing.items() if self._numbers[pts] < number}
                 break
-            yield from self._wanted(decoded, missing)
-            if number == stretch.end:
+            yield from self._take_missing(decoded, missing)
+            if number == packets.end:
                 break
-        yield from self._wanted(self._sent(None, "DEFAULT") or [], missing)
+        yield from self._take_missing(self._send(None, "DEFAULT") or [], missing)
 
-    def _sent(
+    def _send(
         self, packet: "VideoPacket | None", skip: Literal["NONREF", "DEFAULT"]
     ) -> list[av.VideoFrame] | None:
-        """What the decoder gives for a packet, or as the last of all; None where it fails."""
+        """Send a packet, or None to drain the decoder; return its output, None on an error."""
         self._context.skip_frame = skip
         try:
             return self._context.decode(packet)
         except av.FFmpegError:
             return None
 
-    def _wanted(self, decoded: list[av.VideoFrame], missing: dict[int, int]) -> Iterator[Frame]:
-        """Those of the decoded frames that are missing, which they are no longer then."""
+    def _take_missing(
+        self, decoded: list[av.VideoFrame], missing: dict[int, int]
+    ) -> Iterator[Frame]:
+        """Yield the intact frames whose presentation time is in `missing`, removing it there."""
         for frame in decoded:
             if frame.pts in missing and not frame.is_corrupt:
-                yield self._frame(missing.pop(frame.pts), frame)
+                yield self._to_frame(missing.pop(frame.pts), frame)
 
     def _packets_from(self, start: int) -> Iterator[VideoPacket]:
-        """The packets from one to start at; from the clip's first where no seek leads there."""
+        """Return the packets from a number on, or from the first one if seeking fails."""
         with suppress(av.FFmpegError):
-            time = next(time for number, time in self.timeline.entries if number == start)
+            time = next(
+                time for number, time in self.timeline.random_access_points if number == start
+            )
             self._container.seek(time, stream=self._stream, backward=True)
             packets = self._demux()
             first = next(packets, None)
@@ -197,8 +218,8 @@ class Video:
         self._restart()
         return self._demux()
 
-    def _counted(self, wanted: Sequence[int]) -> Iterator[Frame]:
-        """The wanted frames of a clip whose frames are counted as they come out."""
+    def _decode_by_counting(self, wanted: Sequence[int]) -> Iterator[Frame]:
+        """Yield the wanted frames of a clip without presentation times, by counting frames."""
         chosen = set(wanted)
         self._restart()
         with suppress(av.FFmpegError):
@@ -207,11 +228,14 @@ class Video:
                     return
                 if index in chosen:
                     chosen.remove(index)
-                    yield self._frame(index, decoded)
+                    yield self._to_frame(index, decoded)
 
-    def _frame(self, index: int, decoded: av.VideoFrame) -> Frame:
+    def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
         if decoded.width * decoded.height > MAX_PIXELS:
-            raise ClipError(f"expected frames of at most {MAX_PIXELS} pixels in {self._path.name}")
+            raise ClipError(
+                f"expected frames of at most {MAX_PIXELS} pixels, found "
+                f"{decoded.width}x{decoded.height} in {self._path.name}; convert or remove the clip"
+            )
         tick, rate = self._stream.time_base, self._stream.average_rate
         if self.timeline.pts and tick:
             seconds = float((self.timeline.pts[index] - self.timeline.pts[0]) * tick)
@@ -222,20 +246,20 @@ class Video:
 
 @contextmanager
 def open_clip(path: Path) -> Iterator[Video]:
-    """Open a clip for one decoding thread.
+    """Open a clip that is decoded in one thread.
 
     Raises:
-        ClipError: no video stream, not a video, or frames beyond `MAX_PIXELS`; also in place
-            of whatever FFmpeg raises while the clip is open. Some of its errors are OSErrors
-            too, and would pass for a disk that cannot be written.
-        SourceUnreachable: the system did not let the file be read, at opening or later. It
-            says nothing of the clip, and whatever came out of it is not to be used.
+        ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
+            FFmpeg errors raised while the clip is open are also converted to this exception,
+            because some are OSErrors and would be mistaken for an output that is not writable.
+        SourceUnreachable: an I/O error occurred when the file was opened or read. Frames that
+            were decoded before must be discarded.
     """
     with closing(SourceFile(path)) as file:
         try:
             yield from _opened(file, path)
         finally:
-            file.check()
+            file.raise_for_error()
 
 
 def _opened(file: SourceFile, path: Path) -> Iterator[Video]:
@@ -251,5 +275,5 @@ def _opened(file: SourceFile, path: Path) -> Iterator[Video]:
 
 
 def _reason(error: Exception) -> str:
-    """The system's or FFmpeg's own words, without the path."""
+    """Return the message of the operating system or of FFmpeg, without the path."""
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

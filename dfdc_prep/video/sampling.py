@@ -1,4 +1,4 @@
-"""Which frames of a clip are taken. Pure: a timeline in, positions out."""
+"""Chooses the frames to extract from a clip, given its timeline."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -9,36 +9,39 @@ from dfdc_prep.video.timeline import Timeline
 EVEN, FIRST, KEYFRAMES = "even", "first", "keyframes"
 SAMPLINGS = (EVEN, FIRST, KEYFRAMES)
 
-#: `keyframes` takes every fourth frame after a keyframe: a little further on than a
-#: neighbour, and still within the few frames that decode in no time.
+#: `keyframes` takes every fourth frame after a keyframe, if possible: adjacent frames are nearly
+#: identical, and frames far from the keyframe are slow to decode.
 KEYFRAME_STRIDE = 4
 
 
-def choose(sampling: str, wanted: int, clip: Timeline, exact: bool = False) -> list[int]:
-    """Positions in presentation order, ascending, at most `wanted` and as many as there are.
+def choose_frames(sampling: str, wanted: int, clip: Timeline, exact: bool = False) -> list[int]:
+    """Return the ascending positions, in presentation order, of the frames to extract.
 
     Args:
-        sampling: `even`, `first` or `keyframes`.
-        wanted: how many frames, at least 1.
-        exact: take the evenly spaced positions themselves, whatever they cost.
+        sampling: `even`, `first` or `keyframes`. Clips without keyframes fall back to `even`.
+        wanted: number of frames, at least 1; a shorter clip yields all of its frames.
+        clip: timeline of the clip.
+        exact: with `even`, return the evenly spaced positions themselves instead of nearby
+            frames that are faster to decode.
     """
     if wanted >= clip.count:
         return list(range(clip.count))
     if sampling == FIRST:
         return list(range(wanted))
     if sampling == KEYFRAMES and clip.keyframes:
-        return _after_keyframes(wanted, clip)
+        return _near_keyframes(wanted, clip)
     return _even(wanted, Timeline(clip.count) if exact else clip)
 
 
 def _even(wanted: int, clip: Timeline) -> list[int]:
-    """The inner ones of `wanted` + 2 evenly spaced positions: no fade-in, no last frame.
+    """Return evenly spaced positions without the first and last frame of the clip.
 
-    A keyframe within half a step takes the place of a position: it decodes alone, where the
-    position costs all that lies between it and the keyframe before. Else the nearest frame
-    that others refer to takes it, a neighbour as a rule: it is decoded anyway.
+    A keyframe within half a step replaces a position, because it can be decoded alone, whereas
+    any other frame requires decoding everything since the previous keyframe. Otherwise the
+    nearest reference frame within half a step replaces it, usually an adjacent frame, because
+    reference frames must be decoded anyway.
     """
-    if wanted == 1 and clip.keyframes:  # the one nearest the middle, however far
+    if wanted == 1 and clip.keyframes:  # the keyframe nearest the middle, at any distance
         return [min(clip.keyframes, key=lambda k: (abs(2 * k - clip.count), k))]
     step = clip.count / (wanted + 1)
     chosen = []
@@ -50,29 +53,29 @@ def _even(wanted: int, clip: Timeline) -> list[int]:
 
 
 def _nearest(indices: Sequence[int], position: float) -> int | None:
-    """The one of the ascending indices that is nearest; the earlier of two."""
+    """Return the nearest of the ascending indices, the earlier one of two; None if empty."""
     place = bisect_left(indices, position)
     return min(
         indices[max(0, place - 1) : place + 1], key=lambda i: abs(i - position), default=None
     )
 
 
-def _after_keyframes(wanted: int, clip: Timeline) -> list[int]:
-    """Spread over keyframes and what shortly follows each, in equal shares.
+def _near_keyframes(wanted: int, clip: Timeline) -> list[int]:
+    """Return keyframes and frames shortly after them, distributed evenly over the keyframes.
 
-    With fewer frames wanted than there are keyframes, evenly chosen keyframes.
+    If fewer frames are wanted than there are keyframes, return evenly spaced keyframes.
     """
     if wanted <= len(clip.keyframes):
         return [clip.keyframes[i * len(clip.keyframes) // wanted] for i in range(wanted)]
-    # Frames before the first keyframe, where there are any, decode from the clip's start.
+    # Frames before the first keyframe, if any, are decoded from the start of the clip.
     borders = sorted({0, *clip.keyframes, clip.count})
-    stretches = [range(start, end) for start, end in pairwise(borders)]
-    longest = max(len(stretch) for stretch in stretches)
+    segments = [range(start, end) for start, end in pairwise(borders)]
+    longest = max(len(segment) for segment in segments)
     chosen: set[int] = set()
-    # Closer together only where the stretches are too short for wide steps.
+    # Reduce the stride only if the segments are too short for the wider one.
     for stride in range(KEYFRAME_STRIDE, 0, -1):
         for offset in range(0, longest, stride):
-            for stretch in stretches:
-                if offset < len(stretch) and len(chosen) < wanted:
-                    chosen.add(stretch[offset])
+            for segment in segments:
+                if offset < len(segment) and len(chosen) < wanted:
+                    chosen.add(segment[offset])
     return sorted(chosen)

@@ -1,7 +1,7 @@
-"""A clip's file as FFmpeg reads it, with the system's refusals told apart from bad bytes.
+"""File objects for FFmpeg that distinguish I/O errors from damaged clips.
 
-FFmpeg takes a read that fails for the end of the file, so that a clip on a disk that goes away
-would pass for a damaged one. Reading through here keeps the error of the system.
+FFmpeg treats a failed read as the end of the file, so a clip on a failing disk would be reported
+as damaged. `SourceFile` records the operating system's error instead.
 """
 
 import errno
@@ -11,37 +11,37 @@ from dfdc_prep.errors import SourceUnreachable
 
 
 class SourceFile:
-    """A file that remembers the first error of reading it, and then ends.
+    """A readable binary file that records the first I/O error and then reports end of file.
 
     Raises:
-        SourceUnreachable: it cannot be opened.
+        SourceUnreachable: the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        #: FFmpeg takes the file's ending as a hint; a name it cannot encode is none.
+        #: FFmpeg uses the extension as a format hint, but it cannot encode every file name.
         self.name = path.name if path.name.isprintable() else "clip"
-        self._refused: OSError | None = None
+        self._error: OSError | None = None
         try:
             self._file = path.open("rb", buffering=0)
         except OSError as error:
-            raise unreachable(path, error) from error
+            raise unreachable_error(path, error) from error
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end, or once the system refused."""
+        """Return at most `size` bytes; empty at the end of the file and after an I/O error."""
         try:
             return self._file.read(size) or b""
         except OSError as error:
-            self._refused = self._refused or error
+            self._error = self._error or error
             return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; see `io.RawIOBase.seek`. Negative where there is no such place."""
+        """Seek like `io.RawIOBase.seek` and return the new position, -1 if seeking failed."""
         try:
             return self._file.seek(offset, whence)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # else FFmpeg was led before the start of the file
-                self._refused = self._refused or error
+            if error.errno != errno.EINVAL:  # EINVAL: the clip's index points before its start
+                self._error = self._error or error
             return -1
 
     def tell(self) -> int:
@@ -50,31 +50,31 @@ class SourceFile:
     def close(self) -> None:
         self._file.close()
 
-    def check(self) -> None:
-        """Do nothing where every read worked.
+    def raise_for_error(self) -> None:
+        """Raise if a read or seek failed; the decoded frames must then be discarded.
 
         Raises:
-            SourceUnreachable: one did not, so that whatever was decoded is not the clip.
+            SourceUnreachable: an I/O error occurred.
         """
-        if self._refused:
-            raise unreachable(self._path, self._refused) from self._refused
+        if self._error:
+            raise unreachable_error(self._path, self._error) from self._error
 
 
 def check_reachable(path: Path) -> None:
-    """Do nothing where a file of the source is there.
+    """Check that a file of the source exists and is accessible.
 
     Raises:
-        SourceUnreachable: it cannot be looked at.
+        SourceUnreachable: it is missing or not accessible.
     """
     try:
         path.stat()
     except OSError as error:
-        raise unreachable(path, error) from error
+        raise unreachable_error(path, error) from error
 
 
-def unreachable(path: Path, error: OSError) -> SourceUnreachable:
-    """The error for a file of the source that the system does not let us read."""
+def unreachable_error(path: Path, error: OSError) -> SourceUnreachable:
+    """Return the exception for a source file that the operating system could not read."""
     return SourceUnreachable(
-        f"expected to read {path}, found {error.strerror or error}; make it readable again, or "
-        "remove that clip, and run the same command again to go on: nothing is lost"
+        f"expected to read {path}, found {error.strerror or error}; make it readable or "
+        "remove the clip, then run the same command again to resume; no finished work is lost"
     )

@@ -1,8 +1,8 @@
-"""Where the frames of a clip lie, and which packets must be decoded to get some of them.
+"""The frames of a clip, and the packets that must be decoded to obtain some of them.
 
-Pure: it knows packets and positions, no file and no decoder. Packets come in decoding order;
-frames are numbered in presentation order. A frame may be sent after one that is shown later,
-since a B-frame refers to both its neighbours, so the two orders differ in almost every clip.
+This module works on packet metadata only and accesses neither files nor decoders. Packets are
+numbered in decoding order, frames in presentation order. The two orders differ in almost every
+clip, because a B-frame is sent after a frame that is displayed later and that it refers to.
 """
 
 from bisect import bisect_right
@@ -13,30 +13,31 @@ from itertools import groupby
 
 @dataclass(frozen=True)
 class Packet:
-    """What is known of a packet before it is decoded.
+    """The metadata of a packet, known before it is decoded.
 
     Attributes:
-        pts: presentation time in the stream's time base, None where the container keeps none.
-        entry: a decoder may start here and get every frame shown from here on exactly.
-        reference: other frames may refer to this one; only H.264 packets tell.
-        shown: the frame is part of the clip; an edit list hides others, which are decoded
-            only because shown frames refer to them.
+        pts: presentation time in the stream's time base, None if the container stores none.
+        random_access: a decoder that starts here outputs this frame and all that are displayed
+            later exactly.
+        reference: other frames may refer to this one; known for H.264 only.
+        displayed: the frame is part of the clip. Edit lists hide frames, which are decoded only
+            because displayed frames refer to them.
     """
 
     pts: int | None
-    entry: bool = False
+    random_access: bool = False
     reference: bool = False
-    shown: bool = True
+    displayed: bool = True
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Packets to decode in one go.
+class DecodeRange:
+    """A range of packets to decode without seeking.
 
     Attributes:
-        start: number of the packet to start at, in decoding order.
-        end: number of the last packet to send.
-        frames: the wanted frames that come out, ascending positions in presentation order.
+        start: number of the first packet, in decoding order.
+        end: number of the last packet, inclusive.
+        frames: the wanted frames it yields, ascending positions in presentation order.
     """
 
     start: int
@@ -49,14 +50,15 @@ class Timeline:
     """The frames of a clip.
 
     Attributes:
-        count: frames the container holds (a damaged clip may decode fewer).
-        keyframes: positions in presentation order of the frames a decoder can start at.
-        references: positions of the frames that others refer to, which are decoded on the way
-            to those; empty where the codec does not tell.
-        pts: presentation times in presentation order, in the stream's time base; empty
-            where frames must be counted as they come out of the decoder.
-        packets: number of each frame's packet in decoding order; empty where `pts` is.
-        entries: number and time of every packet a decoder can start at, hidden ones included.
+        count: number of frames in the container (a damaged clip may yield fewer).
+        keyframes: positions in presentation order of the frames that are random access points.
+        references: positions of the frames that others refer to; they are decoded anyway to
+            obtain those. Empty if the codec does not expose this.
+        pts: presentation times in the stream's time base, in presentation order; empty if
+            frames can only be counted while decoding.
+        packets: packet number of each frame; empty if `pts` is.
+        random_access_points: packet number and presentation time of every random access point,
+            including hidden ones.
     """
 
     count: int
@@ -64,51 +66,57 @@ class Timeline:
     references: tuple[int, ...] = ()
     pts: tuple[int, ...] = ()
     packets: tuple[int, ...] = ()
-    entries: tuple[tuple[int, int], ...] = ()
+    random_access_points: tuple[tuple[int, int], ...] = ()
 
-    def stretches(self, wanted: Sequence[int]) -> Iterator[Stretch]:
-        """The packets to send so that every wanted frame comes out, in order.
+    def decode_ranges(self, wanted: Sequence[int]) -> Iterator[DecodeRange]:
+        """Yield the packet ranges that must be decoded to obtain the wanted frames, in order.
 
-        A frame comes out once its own packet and all before it since the entry have been sent
-        and the decoder has been drained; so a stretch ends with the packet of a wanted frame
-        that is sent last, which need not be that of the frame shown last.
+        The decoder outputs a frame after it received all packets from a random access point up
+        to the frame's own packet and was drained. A range therefore ends with the highest packet
+        number among its wanted frames, which need not be that of the last displayed frame.
 
         Args:
             wanted: positions in presentation order, ascending, below `count`.
         """
-        for start, frames in groupby(wanted, key=self._entry_before):
+        for start, frames in groupby(wanted, key=self._random_access_before):
             chosen = tuple(frames)
-            yield Stretch(start, max(self.packets[i] for i in chosen), chosen)
+            yield DecodeRange(start, max(self.packets[i] for i in chosen), chosen)
 
-    def _entry_before(self, frame: int) -> int:
-        """The last packet to start at for a frame: neither shown nor sent after it."""
-        place = bisect_right(self.entries, self.packets[frame], key=lambda entry: entry[0])
-        for number, time in reversed(self.entries[:place]):
+    def _random_access_before(self, frame: int) -> int:
+        """Return the packet number of the random access point to decode a frame from.
+
+        This is the last one that is neither sent nor displayed after the frame; it may be the
+        frame itself.
+        """
+        # The points are sorted by packet number, but not necessarily by time.
+        points = self.random_access_points
+        sent = bisect_right(points, self.packets[frame], key=lambda point: point[0])
+        for number, time in reversed(points[:sent]):
             if time <= self.pts[frame]:
                 return number
         return 0
 
 
-def timeline_of(packets: Sequence[Packet], seekable: bool) -> Timeline | None:
-    """The timeline that packets tell; None where only decoding tells which frames come out.
+def build_timeline(packets: Sequence[Packet], seekable: bool) -> Timeline | None:
+    """Build the timeline of a clip, or return None if only decoding can show its frames.
 
-    That is so without distinct presentation times, and in a clip that was cut so that it
-    begins with frames that refer to ones it no longer has: decoders drop some of those.
+    That is the case if presentation times are missing or repeated, and if the clip was cut so
+    that its first frames refer to frames that were removed: decoders drop some of these.
 
     Args:
-        packets: in decoding order.
-        seekable: whether the container finds a packet by its time; else all decoding starts
-            at the first one.
+        packets: all packets of the clip in decoding order.
+        seekable: whether the container supports seeking by time. Otherwise, decoding always
+            starts at the first packet.
     """
     times = [packet.pts for packet in packets if packet.pts is not None]
     distinct = len(times) == len(packets) == len(set(times))
-    if not distinct or not packets[0].entry or packets[0].pts != min(times):
+    if not distinct or not packets[0].random_access or packets[0].pts != min(times):
         return None
-    order = sorted((packet.pts, n) for n, packet in enumerate(packets) if packet.shown)
-    starts = [n for n, packet in enumerate(packets) if packet.entry] if seekable else [0]
+    order = sorted((packet.pts, n) for n, packet in enumerate(packets) if packet.displayed)
+    starts = [n for n, packet in enumerate(packets) if packet.random_access] if seekable else [0]
     return Timeline(
         len(order),
-        tuple(i for i, (_, n) in enumerate(order) if packets[n].entry),
+        tuple(i for i, (_, n) in enumerate(order) if packets[n].random_access),
         tuple(i for i, (_, n) in enumerate(order) if packets[n].reference),
         tuple(pts for pts, _ in order if pts is not None),
         tuple(n for _, n in order),

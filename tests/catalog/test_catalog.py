@@ -2,10 +2,15 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.dfdc import _Entry, _families, _tangled, read_catalog
+from dfdc_prep.catalog.dfdc import (
+    _family_names,
+    _MetadataEntry,
+    _resolve_family_names,
+    read_catalog,
+)
 from dfdc_prep.errors import SourceError
 
 
@@ -19,11 +24,11 @@ def part(root: Path, name: str, entries: object, files: tuple[str, ...] = ()) ->
 
 
 @pytest.mark.parametrize("original", ["absent", None, "none"])
-def test_all_ways_to_write_that_a_real_clip_has_no_original(
+def test_every_notation_of_a_missing_original_is_accepted(
     tmp_path: Path, original: str | None
 ) -> None:
-    said = {"label": "REAL"} | ({} if original == "absent" else {"original": original})
-    part(tmp_path, "p", {"a.mp4": said}, ("a.mp4",))
+    fields = {"label": "REAL"} | ({} if original == "absent" else {"original": original})
+    part(tmp_path, "p", {"a.mp4": fields}, ("a.mp4",))
     (clip,) = read_catalog(tmp_path).clips
     assert (clip.label, clip.original, clip.family, clip.size) == ("REAL", None, "a.mp4", 1)
 
@@ -48,17 +53,17 @@ def test_real_tables_of_two_parts_and_of_the_sample(shared: Path, tmp_path: Path
     assert sum(len(family.clips) for family in catalog.families()) == stated
 
 
-def test_clips_nobody_names_are_told(tmp_path: Path) -> None:
+def test_clips_missing_from_the_metadata_are_reported(tmp_path: Path) -> None:
     part(tmp_path, "p", {"a.mp4": {"label": "REAL"}}, ("a.mp4", "b.mp4", "readme.txt"))
     assert read_catalog(tmp_path).unnamed == ("p/b.mp4",)
 
 
-def test_one_part_alone_is_a_source(tmp_path: Path) -> None:
+def test_a_single_part_is_a_valid_source(tmp_path: Path) -> None:
     part(tmp_path, "p", {"a.mp4": {"label": "REAL"}})
     assert [clip.part for clip in read_catalog(tmp_path / "p").clips] == ["p"]
 
 
-def test_two_clips_of_one_stem_get_two_folders(tmp_path: Path) -> None:
+def test_two_clips_with_one_stem_get_two_folders(tmp_path: Path) -> None:
     part(tmp_path, "p", {"a.mp4": {"label": "REAL"}, "a.avi": {"label": "REAL"}})
     assert [clip.folder for clip in read_catalog(tmp_path).clips] == ["a.avi", "a.mp4"]
 
@@ -83,7 +88,7 @@ def test_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "expected JSON"),
         ("[1]", "expected a DFDC tree"),
@@ -91,17 +96,19 @@ def test_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
         ('{"a.mp4": "REAL"}', "expected a label REAL or FAKE"),
         ('{"a.mp4": {"label": "FAKE", "original": 7}}', "expected a file name as original"),
         ('{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "FAKE"}}', "every name once"),
-        ("[" * 100_000, "too deep nesting"),
+        ("[" * 100_000, "nesting that is too deep"),
         ("{}", "found no metadata.json with a clip"),
     ],
 )
-def test_broken_metadata_is_a_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_metadata_is_reported_as_an_error_message(
+    tmp_path: Path, text: str, message: str
+) -> None:
     part(tmp_path, "p", text)
-    with pytest.raises(SourceError, match=said):
+    with pytest.raises(SourceError, match=message):
         read_catalog(tmp_path)
 
 
-def test_a_folder_without_parts_is_told_what_a_dfdc_folder_looks_like(shared: Path) -> None:
+def test_the_error_for_a_folder_without_parts_describes_a_dfdc_tree(shared: Path) -> None:
     with pytest.raises(SourceError, match=r"dfdc_train_part_0.*metadata\.json"):
         read_catalog(shared / "data" / "edge")
 
@@ -114,19 +121,22 @@ def test_no_two_clips_share_a_folder(tmp_path: Path) -> None:
     assert (folders["b.mp4"], folders["a.avi"]) == ("b", "a.avi")
 
 
-def test_a_part_whose_name_breaks_the_line(tmp_path: Path) -> None:
+def test_part_names_with_control_characters_are_refused(tmp_path: Path) -> None:
     part(tmp_path, "part\nof\x1b[31m", {"a.mp4": {"label": "REAL"}})
     with pytest.raises(SourceError, match="rename the folder"):
         read_catalog(tmp_path)
 
 
+@settings(deadline=None)  # the first example imports pyarrow
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from("abcdef"), st.sampled_from([None, *"abcdefgh"])), max_size=6
     )
 )
-def test_families_are_those_of_the_tables_however_they_are_told(
+def test_the_fast_path_yields_the_same_families_as_the_general_one(
     rows: list[tuple[str, str | None]],
 ) -> None:
-    entries = [_Entry(video, "FAKE" if original else "REAL", original) for video, original in rows]
-    assert _families(entries) == _tangled(entries)
+    entries = [
+        _MetadataEntry(video, "FAKE" if original else "REAL", original) for video, original in rows
+    ]
+    assert _family_names(entries) == _resolve_family_names(entries)

@@ -1,6 +1,6 @@
 """The order in which the clips of a family are processed."""
 
-from dfdc_prep.catalog.dfdc import Clip, Family
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors import Face
 from dfdc_prep.extraction.clip import Boxes, ClipResult
 from dfdc_prep.extraction.family_queue import FamilyQueue

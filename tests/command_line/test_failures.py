@@ -188,7 +188,7 @@ def test_a_named_pipe_is_not_a_crop(faces: Path, tmp_path: Path) -> None:
     crop = next(faces.rglob("*.png"))
     crop.unlink()
     os.mkfifo(crop)
-    failed(call("shard", faces, tmp_path / "shards"), errors.ShardError, "found no file")
+    failed(call("shard", faces, tmp_path / "shards"), errors.ShardError, "found no regular file")
     done = call("import", faces / "crops", faces / "balanced.parquet", tmp_path / "again")
     assert done.exit_code == 3
 

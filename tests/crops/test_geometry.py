@@ -16,9 +16,7 @@ from dfdc_prep.video.picture import Still
     h=st.integers(1, 400),
     margin=st.floats(0, 2),
 )
-def test_the_square_is_around_the_boxs_middle(
-    x: int, y: int, w: int, h: int, margin: float
-) -> None:
+def test_the_square_is_centered_on_the_box(x: int, y: int, w: int, h: int, margin: float) -> None:
     square = geometry.square(Face(x, y, w, h, 1.0), margin)
     assert abs(square.x + square.size / 2 - (x + w / 2)) <= 1
     assert abs(square.y + square.size / 2 - (y + h / 2)) <= 1
@@ -35,7 +33,7 @@ def test_a_crop_keeps_proportions() -> None:
     assert abs(int(height) - int(width)) <= 1
 
 
-def test_beyond_the_border_is_black_and_nothing_shifts() -> None:
+def test_pixels_beyond_the_border_are_black() -> None:
     image = np.full((100, 100, 3), 200, np.uint8)
     crop = geometry.cut(Still(image), Square(-50, -50, 100), 100)
     assert not crop[:50].any()
@@ -43,11 +41,11 @@ def test_beyond_the_border_is_black_and_nothing_shifts() -> None:
     assert (crop[50:, 50:] == 200).all()
 
 
-def test_a_square_wholly_outside_is_black() -> None:
+def test_a_square_outside_the_picture_is_black() -> None:
     assert not geometry.cut(Still(np.full((9, 9, 3), 7, np.uint8)), Square(50, 50, 10), 32).any()
 
 
-def test_png_gives_back_every_value_in_rgb_order() -> None:
+def test_png_is_lossless_and_in_rgb_order() -> None:
     crop = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     encoded = np.frombuffer(geometry.encode(crop, "png"), np.uint8)
     decoded = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)

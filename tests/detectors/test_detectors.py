@@ -1,4 +1,4 @@
-"""Detectors on real frames, and where their weights come from."""
+"""Detectors on real frames, and how their weights are located."""
 
 import functools
 import threading
@@ -15,17 +15,17 @@ from skimage import data
 
 from dfdc_prep.detectors import DetectorChoice, Face, choose_detector, make_detector, weights
 from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import follow
+from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.detectors.yunet import MIN_SCORE, YuNet
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Still
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.sampling import choose
+from dfdc_prep.video.sampling import choose_frames
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and the address of a server that hands out what lies in it."""
+    """A folder and the URL under which an HTTP server provides a file in it."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -46,7 +46,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)
-    monkeypatch.setenv(weights.URL_VARIABLE, "http://127.0.0.1:9/nobody-listens")
+    monkeypatch.setenv(weights.URL_VARIABLE, "http://127.0.0.1:9/unused-port")
 
 
 @pytest.mark.parametrize("name", ["yunet", "hog", "hog+cnn"])
@@ -86,12 +86,12 @@ def test_yunet_is_deterministic(real_clips: Path, yunet_model: Path) -> None:
     assert found[0] == found[1] != []
 
 
-def test_auto_takes_yunet_where_a_copy_is_given(yunet_model: Path) -> None:
+def test_auto_uses_yunet_if_a_copy_is_given(yunet_model: Path) -> None:
     choice = choose_detector("auto", yunet_model)
     assert (choice.name, choice.model_sha256) == ("yunet", weights.SHA256)
 
 
-def test_auto_falls_back_to_hog_in_one_line_where_nothing_answers() -> None:
+def test_auto_falls_back_to_hog_with_a_one_line_reason_without_a_server() -> None:
     choice = choose_detector("auto")
     assert choice.name == "hog"
     assert choice.why is not None
@@ -126,15 +126,17 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(
     assert not list((tmp_path / "cache").rglob("*.onnx"))
 
 
-def test_the_variable_names_a_copy(yunet_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_gives_the_path(
+    yunet_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(weights.PATH_VARIABLE, str(yunet_model))
     assert choose_detector("auto").name == "yunet"
 
 
-def test_weights_that_are_none_are_a_sentence(tmp_path: Path) -> None:
+def test_invalid_weights_are_reported_as_an_error_message(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no network")
-    with pytest.raises(ModelError, match="ONNX Runtime cannot read"):
+    with pytest.raises(ModelError, match="ONNX Runtime cannot load"):
         make_detector(DetectorChoice("yunet", str(broken)))
     with pytest.raises(ModelError, match="found no file"):
         choose_detector("yunet", tmp_path / "absent.onnx")
@@ -152,7 +154,7 @@ def test_black_has_no_face(yunet_model: Path) -> None:
 
 def frames_of(clips: Path, name: str, count: int) -> list[Still]:
     with open_clip(next(clips.glob(f"*/{name}"))) as video:
-        wanted = choose("even", count, video.timeline)
+        wanted = choose_frames("even", count, video.timeline)
         return [Still(frame.rgb()) for frame in video.frames(wanted)]
 
 
@@ -166,14 +168,14 @@ def test_yunet_finds_what_opencv_finds_with_the_same_weights(
         size = image.shape[1], image.shape[0]
         theirs = cv2.FaceDetectorYN.create(str(yunet_model), "", size, MIN_SCORE)
         _, rows = theirs.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        found = np.array(sorted(ours._look(image)))
+        found = np.array(sorted(ours._detect_image(image)))
         expected = np.array(sorted(rows[:, [0, 1, 2, 3, 14]].tolist()))
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() < 0.01
 
 
 def test_weights_exported_for_one_size(real_clips: Path, yunet_model: Path, tmp_path: Path) -> None:
-    """As OpenCV's older file is: 640 x 640 and no other."""
+    """OpenCV's older weights file only accepts 640 x 640 pixels."""
     network = onnx.load(yunet_model)
     for dimension in network.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = 640
@@ -192,59 +194,61 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([node], "other", [value], [out])
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "o.onnx")
-    with pytest.raises(ModelError, match="cannot read as such"):
+    with pytest.raises(ModelError, match="cannot load as YuNet"):
         YuNet(tmp_path / "o.onnx")
 
 
 @pytest.mark.parametrize(("sampling", "count"), [("even", 10), ("even", 32), ("keyframes", 10)])
-def test_following_a_face_finds_what_full_looks_find(
+def test_fast_detection_agrees_with_full_detection(
     real_clips: Path, yunet_model: Path, sampling: str, count: int
 ) -> None:
     detector = YuNet(yunet_model)
     overlaps: list[float] = []
-    full_looks = frames = 0
+    full_detections = frames = 0
     for path in sorted(real_clips.glob("*/*.mp4")):
         before: list[Face] = []
-        full, followed = [], []
+        full, fast = [], []
         with open_clip(path) as video:
-            for frame in video.frames(choose(sampling, count, video.timeline)):
+            for frame in video.frames(choose_frames(sampling, count, video.timeline)):
                 full.append(detector.detect(frame))
-                again = detector.detect_quickly(frame, before)
-                full_looks, frames = full_looks + (again is None), frames + 1
+                again = detector.detect_fast(frame, before)
+                full_detections, frames = full_detections + (again is None), frames + 1
                 before = full[-1] if again is None else again
-                followed.append(before)
-        kept = [[f[i] for i in k] for f, k in zip(full, follow(full), strict=True)]
-        own = [[f[i] for i in k] for f, k in zip(followed, follow(followed), strict=True)]
+                fast.append(before)
+        kept = [[f[i] for i in k] for f, k in zip(full, select_detections(full), strict=True)]
+        own = [[f[i] for i in k] for f, k in zip(fast, select_detections(fast), strict=True)]
         assert [len(faces) for faces in own] == [len(faces) for faces in kept], path.name
         overlaps += [
             iou(a, b) for x, y in zip(kept, own, strict=True) for a, b in zip(x, y, strict=True)
         ]
     assert np.mean(np.array(overlaps) >= 0.8) >= 0.99
-    assert full_looks / frames < 0.2
+    assert full_detections / frames < 0.2
 
 
 def beside(picture: Still, other: Still) -> Still:
-    """Two pictures side by side."""
+    """Two pictures of equal height, concatenated horizontally."""
     return Still(np.concatenate([picture.image, other.image], axis=1))
 
 
-def test_a_second_person_who_enters_is_seen(real_clips: Path, yunet_model: Path) -> None:
+def test_fast_detection_declines_if_a_second_person_appears(
+    real_clips: Path, yunet_model: Path
+) -> None:
     detector = YuNet(yunet_model)
     first, second = (frames_of(real_clips, name, 1)[0] for name in ("004.mp4", "634.mp4"))
     second = Still(cv2.resize(second.image, (first.width, first.height)))
     alone = beside(first, Still(np.zeros_like(first.image)))
     before = detector.detect(alone)
-    again = detector.detect_quickly(alone, before)
+    again = detector.detect_fast(alone, before)
     assert again is not None
     assert len(again) == len(before)
-    assert detector.detect_quickly(beside(first, second), before) is None
+    assert detector.detect_fast(beside(first, second), before) is None
     assert len(detector.detect(beside(first, second))) > len(before)
 
 
-def test_a_face_that_leaves_or_moves_far_needs_a_full_look(yunet_model: Path) -> None:
+def test_fast_detection_declines_if_a_face_disappears_or_moves_far(yunet_model: Path) -> None:
     detector = YuNet(yunet_model)
     picture = Still(data.astronaut())
     before = detector.detect(picture)
-    assert detector.detect_quickly(Still(data.rocket()), before) is None
+    assert detector.detect_fast(Still(data.rocket()), before) is None
     far = [Face(before[0].x + 3 * before[0].w, before[0].y, before[0].w, before[0].h, 0.9)]
-    assert detector.detect_quickly(picture, far) is None
+    assert detector.detect_fast(picture, far) is None

@@ -1,4 +1,4 @@
-"""Workers that die between two calls, or before their first."""
+"""Worker processes: death between calls, interrupts, stopping during start-up."""
 
 import os
 import signal
@@ -11,20 +11,20 @@ import psutil
 import pytest
 
 from dfdc_prep.parallel.process_pool import LocalWorkers
-from tests.processes import nursery_of, workers_of
+from tests.processes import forkserver_of, workers_of
 
 
 def nothing() -> None:
-    """Prepares nothing."""
+    """Do nothing: an empty worker initializer."""
 
 
-@pytest.mark.parametrize("nursery_too", [False, True])
-def test_who_dies_between_two_calls_costs_none(nursery_too: bool) -> None:
+@pytest.mark.parametrize("kill_forkserver", [False, True])
+def test_a_death_between_two_calls_loses_no_call(kill_forkserver: bool) -> None:
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
         first = workers.submit(os.getpid)
         workers.wait([first])
-        for dead in [*(nursery_of(os.getpid()) if nursery_too else []), *workers_of()]:
+        for dead in [*(forkserver_of(os.getpid()) if kill_forkserver else []), *workers_of()]:
             dead.kill()
         time.sleep(0.5)
         second = workers.submit(os.getpid)
@@ -34,7 +34,7 @@ def test_who_dies_between_two_calls_costs_none(nursery_too: bool) -> None:
         workers.stop()
 
 
-def test_workers_stopped_as_they_begin_say_nothing() -> None:
+def test_workers_stopped_during_start_up_print_nothing() -> None:
     stopping = """
 import os
 from dfdc_prep.parallel.process_pool import LocalWorkers
@@ -44,11 +44,11 @@ if __name__ == "__main__":
         workers.submit(os.getpid)
         workers.stop()
 """
-    ended = subprocess.run([sys.executable, "-c", stopping], capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    completed = subprocess.run([sys.executable, "-c", stopping], capture_output=True, text=True)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "", "")
 
 
-def test_workers_do_not_hear_an_interrupt() -> None:
+def test_workers_ignore_an_interrupt() -> None:
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
         call = workers.submit(time.sleep, 1.0)
@@ -63,12 +63,12 @@ def test_workers_do_not_hear_an_interrupt() -> None:
         workers.stop()
 
 
-def test_workers_die_with_their_nursery() -> None:
+def test_workers_die_with_the_fork_server() -> None:
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
         workers.wait([workers.submit(os.getpid)])
-        (worker,), (nursery,) = workers_of(), nursery_of(os.getpid())
-        nursery.kill()
+        (worker,), (forkserver,) = workers_of(), forkserver_of(os.getpid())
+        forkserver.kill()
         worker.wait(5.0)
     finally:
         workers.stop()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.processes import nursery_of, workers_of
+from tests.processes import forkserver_of, workers_of
 from tests.torture.command import MAIN, Done, ended, run, started, tail
 from tests.torture.folders import TIMED, difference, digest, listing, litter, strayed
 from tests.torture.scene import DETECTOR, FIT, SMALL, Scene
@@ -155,8 +155,8 @@ def _strike(pid: int, how: str, draw: random.Random) -> None:
     elif how == "parent":
         os.kill(pid, signal.SIGKILL)
     elif how == "worker":
-        # The nursery, which they are forked from, as likely as one of them.
-        if alive := [*workers_of(pid), *nursery_of(pid)]:
+        # The fork server is as likely to be killed as one of its workers.
+        if alive := [*workers_of(pid), *forkserver_of(pid)]:
             draw.choice(alive).kill()
     elif how == "int":
         os.killpg(pid, signal.SIGINT)  # as a terminal sends it: to the whole group

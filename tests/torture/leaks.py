@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from dfdc_prep.catalog.dfdc import Clip
+from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import choose_detector, make_detector
 from dfdc_prep.extraction.clip import CropOptions, extract_clip
 from tests.torture import clips

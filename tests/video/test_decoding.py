@@ -1,4 +1,4 @@
-"""Whatever frames are asked for, they come out, and are those of a plain sequential decode."""
+"""Any set of requested frames is decoded and equals that of a sequential decode."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.timeline import Packet, timeline_of
-from manifests.schema import CLIP_LOG_SCHEMA
+from dfdc_prep.video.timeline import Packet, build_timeline
+from manifests.schema import CLIP_LOG
 from manifests.tables.parquet import read_table
 from tests.conftest import SHARED
-from tests.encoded import Recipe, decode_in_turn, encode, x264, x265
+from tests.encoded import Recipe, decode_sequentially, encode, x264, x265
 
 #: Milliseconds.
 UNEVEN = [i * 40 + i * i % 31 for i in range(60)]
@@ -58,7 +58,7 @@ RECIPES = {
     "MPEG-2 in a program stream": Recipe("mpeg2video", {"g": "12", "bf": "2"}, "mpg"),
     "MJPEG": Recipe("mjpeg", suffix="mov", pixels="yuvj420p"),
 }  # fmt: skip
-#: Names alone, since CI fails rather than skips where the folder is missing.
+#: Only names, because CI fails rather than skips if the folder is missing.
 REAL = sorted(str(p.relative_to(SHARED)) for p in SHARED.glob("data/dfdc/*/*.mp4"))
 EDGE = sorted(
     str(p.relative_to(SHARED)) for p in SHARED.glob("data/edge/*") if p.name != "corrupted.mp4"
@@ -79,11 +79,11 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="module")
 def truth() -> Callable[[Path], list[Image]]:
-    return cache(decode_in_turn)
+    return cache(decode_sequentially)
 
 
 def differences(path: Path, wanted: Iterable[int], truth: list[Image]) -> list[int]:
-    """The wanted positions of which no frame came out, or another one than the true one."""
+    """The wanted positions for which no frame, or a wrong one, was decoded."""
     with open_clip(path) as video:
         assert video.timeline.count == len(truth)
         left = set(wanted)
@@ -97,7 +97,7 @@ def differences(path: Path, wanted: Iterable[int], truth: list[Image]) -> list[i
 def test_dense_frames_of_any_encoding(encoded, truth, name: str) -> None:  # type: ignore[no-untyped-def]
     path = encoded(name)
     true = truth(path)
-    assert true, "the encoder made a clip"
+    assert true, "the encoder produced no frame"
     assert {k: differences(path, of(len(true)), true) for k, of in DENSE.items()} == {
         k: [] for k in DENSE
     }
@@ -119,16 +119,16 @@ def test_any_frames_of_any_encoding(encoded, truth, name: str, draw: st.DataObje
 @pytest.mark.parametrize("name", EDGE + REAL)
 def test_all_frames_of_real_clips(shared: Path, name: str) -> None:
     path = shared / name
-    true = decode_in_turn(path)
+    true = decode_sequentially(path)
     draw = np.random.default_rng(len(true))
     few = [draw.choice(len(true), size=min(5, len(true)), replace=False).tolist() for _ in range(3)]
     for wanted in (range(len(true)), DENSE["last 32"](len(true)), *few):
         assert differences(path, wanted, true) == []
 
 
-def test_a_damaged_clip_gives_what_was_sent_before_the_damage(shared: Path) -> None:
+def test_a_damaged_clip_yields_the_frames_sent_before_the_damage(shared: Path) -> None:
     path = shared / "data" / "edge" / "corrupted.mp4"
-    true = decode_in_turn(path)
+    true = decode_sequentially(path)
     with open_clip(path) as video:
         for wanted in (range(50), range(0, 50, 5), [29], [45]):
             found = {frame.index: frame.rgb() for frame in video.frames(wanted)}
@@ -138,7 +138,7 @@ def test_a_damaged_clip_gives_what_was_sent_before_the_damage(shared: Path) -> N
 
 @pytest.mark.parametrize("sampling", ["even", "first", "keyframes"])
 @pytest.mark.parametrize("exact", [False, True])
-def test_no_whole_clip_is_called_truncated(
+def test_no_intact_clip_is_reported_as_truncated(
     encoded,
     tmp_path: Path,
     yunet_model: Path,
@@ -157,40 +157,41 @@ def test_no_whole_clip_is_called_truncated(
         out = tmp_path / f"{frames}"
         options = CropOptions(frames=frames, sampling=sampling, exact_frames=exact)
         extract(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model)
-        log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas().set_index("video")
+        log = read_table(out / "clips.parquet", CLIP_LOG, "").to_pandas().set_index("video")
         assert set(log["status"]) == {"no_face"}
         counts = {
-            f"{n}{encoded(k).suffix}": len(decode_in_turn(encoded(k)))
+            f"{n}{encoded(k).suffix}": len(decode_sequentially(encoded(k)))
             for n, k in enumerate(RECIPES)
         }
         assert dict(log["frames_decoded"]) == {k: min(frames, v) for k, v in counts.items()}
 
 
 def test_packets_are_sent_until_the_last_sent_wanted_frame() -> None:
-    """Sent 0 3 1 2 5 4, with a keyframe at 3: frame 2 is sent after the keyframe shown after it."""
+    """Decoding order 0 3 1 2 5 4, keyframe 3: frame 2 follows a keyframe displayed later."""
     order = [0, 3, 1, 2, 5, 4]
-    clip = timeline_of([Packet(pts, pts in (0, 3)) for pts in order], seekable=True)
+    clip = build_timeline([Packet(pts, pts in (0, 3)) for pts in order], seekable=True)
     assert clip is not None
-    said = [(s.start, s.end, s.frames) for s in clip.stretches([0, 2, 3, 4])]
-    assert said == [(0, 3, (0, 2)), (1, 5, (3, 4))]
+    found = [(s.start, s.end, s.frames) for s in clip.decode_ranges([0, 2, 3, 4])]
+    assert found == [(0, 3, (0, 2)), (1, 5, (3, 4))]
 
 
+@example([0, 3, 2, 1, *range(4, 12)], {1, 3}, {2})  # a keyframe sent after a later displayed one
 @given(st.permutations(range(12)), st.sets(st.integers(1, 11)), st.sets(st.integers(0, 11)))
-def test_a_stretch_holds_every_packet_it_needs(
+def test_a_decode_range_contains_every_packet_it_needs(
     shown: list[int], keys: set[int], wanted: set[int]
 ) -> None:
     first = shown.index(0)
     shown = [0, *shown[:first], *shown[first + 1 :]]
     packets = [Packet(pts, n == 0 or n in keys) for n, pts in enumerate(shown)]
-    clip = timeline_of(packets, seekable=True)
+    clip = build_timeline(packets, seekable=True)
     assert clip is not None
-    stretches = list(clip.stretches(sorted(wanted)))
-    assert [i for s in stretches for i in s.frames] == sorted(wanted)
-    for stretch in stretches:
-        assert packets[stretch.start].entry
-        for frame in stretch.frames:
-            assert stretch.start <= shown.index(frame) <= stretch.end
-            assert shown[stretch.start] <= frame
+    ranges = list(clip.decode_ranges(sorted(wanted)))
+    assert [i for s in ranges for i in s.frames] == sorted(wanted)
+    for decode_range in ranges:
+        assert packets[decode_range.start].random_access
+        for frame in decode_range.frames:
+            assert decode_range.start <= shown.index(frame) <= decode_range.end
+            assert shown[decode_range.start] <= frame
 
 
 @pytest.mark.parametrize(
@@ -203,5 +204,5 @@ def test_a_stretch_holds_every_packet_it_needs(
     ],
     ids=["no times", "times twice", "no keyframe at first", "a frame shown before the first"],
 )
-def test_clips_whose_packets_do_not_tell_their_frames(packets: list[Packet]) -> None:
-    assert timeline_of(packets, seekable=True) is None
+def test_clips_without_a_timeline(packets: list[Packet]) -> None:
+    assert build_timeline(packets, seekable=True) is None

@@ -1,4 +1,4 @@
-"""A frame's parts and scaled copies are those of the whole frame."""
+"""Parts and scaled copies of a frame agree with the whole frame."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from tests.encoded import moving_square
 EDGE = ("mmaction2_test.avi", "torchcodec_h264_10bits.mp4", "video_90.mov", "video_180.mov")
 
 
-def made(pixels: str, colours: int, odd: int = 0) -> Frame:
+def make_frame(pixels: str, colorspace: int, odd: int = 0) -> Frame:
     (image,) = moving_square(1)
     rgb = av.VideoFrame.from_ndarray(image[: 64 - odd, : 96 - odd].copy(), format="rgb24")
     decoded = rgb.reformat(format=pixels)
-    decoded.colorspace = colours
+    decoded.colorspace = colorspace
     return Frame(0, 0.0, decoded)
 
 
@@ -31,11 +31,11 @@ def first_frame(path: Path) -> Frame:
 
 
 FRAMES = {
-    "video range": made("yuv420p", 2),
-    "full range": made("yuvj420p", 2),
-    "BT.709": made("yuv420p", 1),
-    "4:2:2": made("yuv422p", 2),
-    "RGB": made("rgb24", 2),
+    "video range": make_frame("yuv420p", 2),
+    "full range": make_frame("yuvj420p", 2),
+    "BT.709": make_frame("yuv420p", 1),
+    "4:2:2": make_frame("yuv422p", 2),
+    "RGB": make_frame("rgb24", 2),
 }
 
 
@@ -51,7 +51,7 @@ def parts(frame: Frame, draw: st.DataObject) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("name", FRAMES)
 @given(draw=st.data())
-def test_a_part_is_that_of_the_whole(name: str, draw: st.DataObject) -> None:
+def test_a_part_equals_that_of_the_whole(name: str, draw: st.DataObject) -> None:
     frame = FRAMES[name]
     left, top, right, bottom = parts(frame, draw)
     whole = frame.rgb()[top:bottom, left:right]
@@ -63,14 +63,14 @@ def test_a_part_is_that_of_the_whole(name: str, draw: st.DataObject) -> None:
 )
 @settings(max_examples=25, deadline=None)
 @given(draw=st.data())
-def test_a_part_of_a_real_frame_is_that_of_the_whole(name: str, draw: st.DataObject) -> None:
+def test_a_part_of_a_real_frame_equals_that_of_the_whole(name: str, draw: st.DataObject) -> None:
     frame = first_frame(SHARED / "data" / name)
     left, top, right, bottom = parts(frame, draw)
     whole = frame.rgb()[top:bottom, left:right]
     assert np.array_equal(frame.rgb_part(left, top, right, bottom), whole)
 
 
-def test_a_frame_of_odd_sides() -> None:
+def test_a_frame_with_odd_sides() -> None:
     decoded = av.VideoFrame(95, 63, "yuv420p")
     frame = Frame(0, 0.0, decoded)
     assert np.array_equal(frame.rgb_part(80, 50, 95, 63), frame.rgb()[50:63, 80:95])
@@ -86,7 +86,7 @@ def test_a_scaled_copy_is_close_to_the_scaled_whole(real_clips: Path) -> None:
     assert np.abs(small.astype(int) - expected).mean() < 1.5
 
 
-def test_a_still_is_scaled_down_and_never_up() -> None:
+def test_a_still_is_only_scaled_down() -> None:
     still = Still(np.zeros((100, 200, 3), np.uint8))
     assert still.rgb(50).shape == (25, 50, 3)
     assert still.rgb(500).shape == (100, 200, 3)

@@ -2,46 +2,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfdc_prep.video.sampling import SAMPLINGS, choose
+from dfdc_prep.video.sampling import SAMPLINGS, choose_frames
 from dfdc_prep.video.timeline import Timeline
 
 
-def test_even_frames_leave_out_both_ends() -> None:
-    assert choose("even", 10, Timeline(300, (0, 250))) == [
+def test_even_frames_omit_both_ends() -> None:
+    assert choose_frames("even", 10, Timeline(300, (0, 250))) == [
         *(27, 55, 82, 109, 136, 164, 191, 218),
-        *(250, 273),  # a keyframe is near
+        *(250, 273),  # 250 is a nearby keyframe
     ]
 
 
-def test_even_frames_are_such_as_others_refer_to_where_one_is_near() -> None:
+def test_even_frames_prefer_nearby_reference_frames() -> None:
     clip = Timeline(40, (0,), (0, 9, 21, 39))
-    assert choose("even", 3, clip) == [9, 21, 30]
+    assert choose_frames("even", 3, clip) == [9, 21, 30]
 
 
 def test_a_single_even_frame_is_the_keyframe_nearest_the_middle() -> None:
-    assert choose("even", 1, Timeline(300, (0, 175, 250))) == [175]
+    assert choose_frames("even", 1, Timeline(300, (0, 175, 250))) == [175]
 
 
 def test_without_keyframes_a_single_frame_is_the_middle() -> None:
-    assert choose("even", 1, Timeline(300, ())) == [150]
+    assert choose_frames("even", 1, Timeline(300, ())) == [150]
 
 
-def test_first_frames_come_first() -> None:
-    assert choose("first", 3, Timeline(300, (0, 250))) == [0, 1, 2]
+def test_first_takes_the_first_frames() -> None:
+    assert choose_frames("first", 3, Timeline(300, (0, 250))) == [0, 1, 2]
 
 
-def test_keyframes_are_shared_out_evenly_with_what_follows_them() -> None:
-    assert choose("keyframes", 6, Timeline(300, (0, 250))) == [0, 4, 8, 250, 254, 258]
+def test_frames_are_distributed_evenly_over_keyframes() -> None:
+    assert choose_frames("keyframes", 6, Timeline(300, (0, 250))) == [0, 4, 8, 250, 254, 258]
 
 
-def test_a_short_stretch_after_the_last_keyframe_is_filled_up_elsewhere() -> None:
-    assert choose("keyframes", 4, Timeline(252, (0, 250))) == [0, 4, 8, 250]
+def test_frames_missing_after_a_late_keyframe_are_taken_elsewhere() -> None:
+    assert choose_frames("keyframes", 4, Timeline(252, (0, 250))) == [0, 4, 8, 250]
 
 
-def test_exact_frames_are_the_evenly_spaced_ones_whatever_is_near() -> None:
+def test_exact_frames_ignore_nearby_keyframes() -> None:
     clip = Timeline(300, (0, 175, 250), (0, 26, 175, 250))
-    assert choose("even", 3, clip, exact=True) == [75, 150, 225]
-    assert choose("even", 1, clip, exact=True) == [150]
+    assert choose_frames("even", 3, clip, exact=True) == [75, 150, 225]
+    assert choose_frames("even", 1, clip, exact=True) == [150]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -56,7 +56,7 @@ def test_positions_are_ascending_distinct_and_as_many_as_there_are(
 ) -> None:
     keyframes = sorted(k for k in keys if k < count)
     references = sorted(r for r in referred if r < count)
-    chosen = choose(sampling, wanted, Timeline(count, tuple(keyframes), tuple(references)))
+    chosen = choose_frames(sampling, wanted, Timeline(count, tuple(keyframes), tuple(references)))
     assert chosen == sorted(set(chosen))
     assert len(chosen) == min(wanted, count)
     assert all(0 <= index < count for index in chosen)

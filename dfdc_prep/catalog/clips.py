@@ -1,0 +1,78 @@
+"""Data classes for the clips of a source and the families they form."""
+
+from dataclasses import dataclass
+
+from manifests.labels import FAKE
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One clip listed in a metadata.json. Clips sort by part, then video.
+
+    Attributes:
+        part: name of the folder that contains the clip.
+        video: file name of the clip.
+        label: REAL or FAKE.
+        original: file name of the REAL clip a FAKE was made from, None if unknown or REAL.
+        family: file name of the original of the clip's family.
+        folder: name of the folder for its crops: the stem of `video`, or all of `video` if
+            two clips of a part share a stem.
+        path: path of the clip; the file may be missing.
+        size: bytes on disk, None if the file is missing.
+    """
+
+    part: str
+    video: str
+    label: str
+    original: str | None
+    family: str
+    folder: str
+    path: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Family:
+    """An original and its fakes, the original first. Extraction processes whole families."""
+
+    name: str
+    clips: tuple[Clip, ...]
+
+    @property
+    def size(self) -> int:
+        """Total bytes on disk of the clips that exist."""
+        return sum(clip.size or 0 for clip in self.clips)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All clips of a source.
+
+    Attributes:
+        clips: sorted by part and video.
+        unnamed: clips on disk that no metadata.json lists, as part/file.
+    """
+
+    clips: tuple[Clip, ...]
+    unnamed: tuple[str, ...]
+
+    def families(self) -> list[Family]:
+        """Return the families, sorted by part and video of their first clip in the catalog."""
+        grouped: dict[str, list[Clip]] = {}
+        for clip in self.clips:
+            grouped.setdefault(clip.family, []).append(clip)
+        return [
+            Family(name, tuple(sorted(clips, key=lambda clip: (clip.label == FAKE, clip))))
+            for name, clips in grouped.items()
+        ]
+
+    def limited(self, limit: int | None) -> "Catalog":
+        """Return the first families that together have at least `limit` clips; None keeps all."""
+        if limit is None or limit >= len(self.clips):
+            return self
+        kept: list[Clip] = []
+        for family in self.families():
+            if len(kept) >= limit:
+                break
+            kept.extend(family.clips)
+        return Catalog(tuple(sorted(kept)), self.unnamed)
