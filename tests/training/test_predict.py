@@ -63,12 +63,12 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     from training.models import classifier
 
     shards = evaluator.Path(finished.config()["shards"])
-    _, images = evaluator.pictures_of(shards, "test", 8, seed=1)
+    _, images = evaluator.sample_images(shards, "test", 8, seed=1)
     loaded = scorer.Scorer(finished.folder, None)
     own = evaluator.predict(
         classifier.logit_model(evaluator.load_model(finished)), shards, "test", 8
     )
-    places, _ = evaluator.pictures_of(shards, "test", 8, seed=1)
+    places, _ = evaluator.sample_images(shards, "test", 8, seed=1)
     assert loaded.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
 
 
@@ -90,14 +90,14 @@ def test_an_image_turned_by_its_camera_is_turned_back(tmp_path):
     assert (found.box.x, found.box.y) == (25, 50)
 
 
-def test_a_clip_that_breaks_off_is_judged_by_what_decodes(shared):
+def test_a_truncated_clip_is_scored_by_the_frames_that_decode(shared):
     found = find_face_crops(
         shared / "data" / "edge" / "corrupted.mp4", FaceCropOptions(Middle(), 0.3, 5, False)
     )
     assert 0 < len(found) < 5
 
 
-def test_a_clip_of_which_nothing_decodes_is_said(tmp_path, real_clips):
+def test_a_clip_without_decodable_frames_is_an_error_message(tmp_path, real_clips):
     clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(clip[:5000])
     with pytest.raises(ClipError, match=r"short\.mp4"):
@@ -111,7 +111,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert not list(Run(tmp_path).folder.iterdir())
 
 
-def test_a_pipe_a_folder_and_what_needs_another_program_are_no_images(tmp_path):
+def test_pipes_folders_and_eps_files_are_rejected(tmp_path):
     """Pillow would start Ghostscript for EPS."""
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "odd.png").write_bytes(

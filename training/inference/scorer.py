@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from manifests.io.atomic import whole_file
+from training.data.shard_info import CropSettings
 from training.evaluation.evaluator import load_model
 from training.inference import gradcam
 from training.inference.face_crops import FaceCrop
@@ -16,13 +16,6 @@ from training.models import classifier
 from training.runs.folder import Run
 
 BATCH_SIZE = 32
-
-
-class CropSettings(TypedDict):
-    """How the training crops of a run were cut; None where it is unknown."""
-
-    detector: str | None
-    margin: float | None
 
 
 class Scorer:
@@ -39,7 +32,7 @@ class Scorer:
     def __init__(self, folder: Path, heatmaps: Path | None) -> None:
         """Load the run in `folder`; heatmaps are written to `heatmaps`, if given."""
         run = Run(folder)
-        with run.understood():
+        with run.report_invalid_files():
             crops = run.config()["data"]["crops"]
             margin, detector = crops["margin"], crops["detector"]
             self.crop_settings = CropSettings(
@@ -49,7 +42,7 @@ class Scorer:
             self.temperature = float(run.metrics()["temperature"])
         self._model = load_model(run)
         self._logits = classifier.logit_model(self._model)
-        self._features = classifier.heatmap_model(self._model)
+        self._features = classifier.feature_model(self._model)
         self._heatmaps = heatmaps
 
     def score(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
