@@ -66,6 +66,7 @@ def shift_scale(image: Image, seed: Any) -> Image:
     zoom = 1 / _uniform(seeds[0], 0.8, 1.2)
     side = tf.cast(tf.shape(image)[0], tf.float32)
     x, y = (side * (_uniform(each, -0.1, 0.1) + (1 - zoom) / 2) for each in seeds[1:])
+    # A projective transform [a0, a1, a2, b0, b1, b2, c0, c1] from output to input pixels.
     transform = tf.stack([zoom, 0.0, x, 0.0, zoom, y, 0.0, 0.0])[None]
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None],
@@ -156,6 +157,7 @@ def augment(batches: Any, name: str, seed: int) -> Any:
 
     def augment_batch(index: Any, pair: Any) -> Any:
         images, labels = pair
+        # One seed per image, derived from the seed and the index of the batch.
         seeds = tf.random.split(tf.stack([tf.cast(seed, tf.int64), index]), images.shape[0])
         out = tf.map_fn(
             lambda each: augment_image(*each), (images, seeds), fn_output_signature=images.dtype

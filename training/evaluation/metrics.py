@@ -77,6 +77,7 @@ def fit_temperature(labels: Ints, logits: Floats) -> float:
 def calibration_error(labels: Ints, scores: Floats) -> float:
     """Expected calibration error of P(FAKE) over 15 equal bins (Guo et al., 2017)."""
     bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    # Per bin, the sum of score - label is its size times (confidence - share of FAKE).
     gaps = np.bincount(bins, scores - labels, minlength=CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
@@ -98,13 +99,16 @@ def bootstrap_intervals(
     1,000 times, instead of images (Field and Welsh, 2007). Resamples without one of the classes
     are left out for the AUC.
     """
+    # How often each family occurs in each resample, [BOOTSTRAP_SAMPLES, families].
     names, index = np.unique(np.asarray(families), return_inverse=True)
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=BOOTSTRAP_SAMPLES)
+    # Per-image terms of the metrics; clipped like scikit-learn's log_loss.
     correct = (scores >= 0.5) == labels
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
     losses = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
     auc = _weighted_auc(labels, scores)
+    # An image weighs as much as its family occurs.
     found: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "auc": []}
     for draw in draws:
         weights = draw[index].astype(np.float64)
@@ -133,6 +137,7 @@ def _weighted_auc(labels: Ints, scores: Floats) -> Callable[[Floats], float]:
         fake = np.bincount(level, weights * labels, minlength=len(levels))
         real = np.bincount(level, weights * (1 - labels), minlength=len(levels))
         pairs = fake.sum() * real.sum()
+        # Weight of REAL images with a lower score, for each distinct score.
         below = np.cumsum(real) - real
         return float((fake * (below + real / 2)).sum() / pairs) if pairs else float("nan")
 

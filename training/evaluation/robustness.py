@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -20,7 +20,14 @@ from training.evaluation.evaluator import Images, Transform
 from training.models.classifier import logit_model
 from training.runs.folder import Run
 
-COLUMNS = ("disturbance", "level", "accuracy", "auc")
+
+class RobustnessRow(TypedDict):
+    """A row of robustness.csv; `auc` is None if a class is missing."""
+
+    disturbance: str
+    level: str
+    accuracy: float
+    auc: float | None
 
 
 def _per_image(change: Callable[[Image.Image], Image.Image]) -> Transform:
@@ -94,7 +101,7 @@ def disturbances() -> Iterator[tuple[str, str, Transform]]:
 
 def measure_robustness(
     run: Run, shards: Path, split: str, out: Path, batch_size: int
-) -> list[dict[str, Any]]:
+) -> list[RobustnessRow]:
     """Evaluate every disturbance; write robustness.csv and robustness.png to `out`.
 
     If `out` is the run folder, its model card is updated too.
@@ -103,18 +110,21 @@ def measure_robustness(
         One row per level, clean images first; the AUC is None if a class is missing.
     """
     model = logit_model(evaluator.load_model(run))
-    rows = []
+    rows: list[RobustnessRow] = []
     for kind, level, transform in (("none", "clean", None), *disturbances()):
         predictions = evaluator.predict(model, shards, split, batch_size, transform)
         scores = expit(predictions.logits)
         measured = metrics.classification_metrics(predictions.labels, scores)
-        values = (kind, level, measured["accuracy"], measured["auc"])
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+        rows.append(
+            RobustnessRow(
+                disturbance=kind, level=level, accuracy=measured["accuracy"], auc=measured["auc"]
+            )
+        )
     with (
         whole_file(out / "robustness.csv") as partial,
         open(partial, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, list(RobustnessRow.__annotations__), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     with whole_file(out / "robustness.png") as partial:
@@ -124,7 +134,7 @@ def measure_robustness(
     return rows
 
 
-def robustness_table(rows: list[dict[str, Any]]) -> str:
+def robustness_table(rows: list[RobustnessRow]) -> str:
     """The rows as a plain-text table."""
     lines = [f"{'disturbance':<16}{'level':>7}{'accuracy':>10}{'ROC-AUC':>9}"]
     for row in rows:

@@ -26,11 +26,13 @@ def draw_side_by_side(
         RGB uint8 [H, 2 W, 3].
     """
     height, width = crop.shape[:2]
+    # Scale to 0..1 and resize to the crop; bicubic interpolation can overshoot, hence the clip.
     relative = activation / max(float(activation.max()), MIN_SCALE)
     resized = Image.fromarray(np.asarray(relative, np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC
     )
     strength = np.clip(np.asarray(resized), 0, 1)[..., None]
+    # Blend the colour map into the crop in proportion to the activation.
     colours = colormaps["inferno"](strength[..., 0])[..., :3] * 255
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
     return np.concatenate([crop, np.round(overlay).astype(np.uint8)], axis=1)

@@ -90,4 +90,5 @@ def predict_file(path: Path, options: FaceCropOptions, scorer: Scorer) -> FilePr
 
 
 def _sigmoid(logit: float) -> float:
+    # Clipped so that exp does not overflow.
     return float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))

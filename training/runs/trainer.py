@@ -57,6 +57,7 @@ class TrainingPlan:
 
     def epoch_data(self, epoch: int) -> Any:
         """The augmented batches of one epoch; epochs count from 1."""
+        # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         batches = input_pipeline.make_dataset(
             self.shards,
