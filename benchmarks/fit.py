@@ -17,7 +17,7 @@ import keras
 
 from training.data import input_pipeline
 from training.models import classifier, devices
-from training.recipes import PRECISIONS, choose
+from training.recipes import PRECISIONS, choose_recipe
 
 #: NVIDIA's EfficientNet-B4 at 380 on one A100 (TensorFlow 2, training), images a second.
 PEER = "peer: EfficientNet-B4 at 380 on an A100, 165 img/s in TF32 and 470 in mixed precision"
@@ -43,12 +43,12 @@ def round_of(network: Any, batches: Any, steps: int) -> float:
 def measure(shards: Path, case: str, steps: int, rounds: int) -> tuple[float, float]:
     """Median seconds a step with the stream and with a constant batch."""
     backbone, batch, precision = case.split(":")
-    recipe = choose("v1.3", {"backbone": backbone, "batch_size": int(batch)})
-    found = devices.find()
+    recipe = choose_recipe("v1.3", {"backbone": backbone, "batch_size": int(batch)})
+    found = devices.find_devices()
     with found.scope():
-        network = classifier.build(recipe, precision=precision)
-        classifier.compile_for(network, recipe, head_only=False, steps=1)
-    streamed = input_pipeline.dataset(
+        network = classifier.build_model(recipe, precision=precision)
+        classifier.compile_model(network, recipe, head_only=False, steps=1)
+    streamed = input_pipeline.make_dataset(
         shards, "train", recipe.batch_size, training=True, repeat=True
     )
     constant = streamed.take(1).cache().repeat()
@@ -68,7 +68,7 @@ def measure(shards: Path, case: str, steps: int, rounds: int) -> tuple[float, fl
 @click.option("--rounds", default=5, show_default=True)
 def main(shards: Path, cases: tuple[str, ...], steps: int, rounds: int) -> None:
     """Print step times and the stream's share of them."""
-    print(devices.find().text())
+    print(devices.find_devices().text())
     print(f"{'case':<40}{'stream s':>10}{'constant s':>12}{'img/s':>9}{'waiting':>9}")
     ratios = []
     for case in cases:

@@ -28,10 +28,9 @@ from manifests.tables.parquet import read_manifest
 PLAN = SplitPlan.parse("56/24/20")
 FLIPS, FLIPPED_CROPS, FEW = 500, 60, 4000
 JPEG = b"\xff\xd8"
-KINDS = ("bare", "ours", "loose", "tfds", "keras")
+KINDS = ("bare", "ours", "tfds", "keras")
 COMPARED = (
     ("bare", "a bare parallel decode from memory", 0.9),
-    ("loose", "the same without a fixed order", 0.9),
     ("keras", "keras.utils.image_dataset_from_directory", 1.2),
     ("tfds", "TFDS's own reader", 1.0),
 )
@@ -127,7 +126,7 @@ def write(bench: Bench) -> Iterator[Row]:
 
 
 def stream(bench: Bench) -> Iterator[Row]:
-    """The stream against a bare decode, looser order, TFDS and Keras's folder reader."""
+    """The stream against a bare decode, TFDS and Keras's folder reader."""
     for name, shards, images in (("PNG", bench.png(), 4096), ("JPEG", bench.jpeg(), 16384)):
         by_label(shards)
         arguments = ["--images", str(min(images, bench.crops)), "--rounds", str(2 * bench.rounds)]

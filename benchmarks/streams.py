@@ -15,8 +15,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.shards.tfrecord import example, records
 from training.data import input_pipeline
+from training.recipes import IMAGE_SIZE
 
 BATCH = 16
 #: Images before the clock starts: tf.data has to find its parallelism.
@@ -26,8 +27,8 @@ WARM = 1024
 def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     """A bare parallel decode from memory, nothing else."""
     encoded = []
-    for file in input_pipeline.open_shards(shards).files["train"]:
-        encoded += [parse_example(record)["image"][0] for record in read_records(file)]
+    for file in input_pipeline.read_shards_info(shards).files["train"]:
+        encoded += [example(record)["image"][0] for record in records(file)]
         if len(encoded) >= min(images, 3000):
             break
     data = tf.data.Dataset.from_tensor_slices(encoded).repeat()
@@ -39,15 +40,7 @@ def decode(image: Any) -> Any:
 
 
 def ours(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
-    return input_pipeline.dataset(shards, "train", BATCH, training=True, repeat=True), BATCH
-
-
-def loose(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
-    """Ours where the order need not be the same every time."""
-    data = input_pipeline.dataset(
-        shards, "train", BATCH, training=True, repeat=True, deterministic=False
-    )
-    return data, BATCH
+    return input_pipeline.make_dataset(shards, "train", BATCH, training=True, repeat=True), BATCH
 
 
 def tfds(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
@@ -75,7 +68,7 @@ def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     data = keras.utils.image_dataset_from_directory(
         by_label(shards),
         batch_size=BATCH,
-        image_size=(input_pipeline.SIDE, input_pipeline.SIDE),
+        image_size=(IMAGE_SIZE, IMAGE_SIZE),
         verbose=False,
     )
     # The last batch is smaller: counted as whole, in its favour.
@@ -85,7 +78,6 @@ def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
 KINDS: dict[str, Callable[[Path, int], tuple[tf.data.Dataset, int]]] = {
     "bare": bare,
     "ours": ours,
-    "loose": loose,
     "tfds": tfds,
     "keras": keras_folder,
 }
@@ -126,8 +118,8 @@ def best_rates(
 def read_all(shards: Path) -> float:
     """Seconds to read and decode every record of every split, in order."""
     start = time.perf_counter()
-    for split in input_pipeline.open_shards(shards).files:
-        for _ in input_pipeline.dataset(shards, split, BATCH):
+    for split in input_pipeline.read_shards_info(shards).files:
+        for _ in input_pipeline.make_dataset(shards, split, BATCH):
             pass
     return time.perf_counter() - start
 
@@ -145,7 +137,7 @@ def main() -> None:
     kinds = options.kinds.split(",") if options.kinds else []
     found = best_rates(options.shards, kinds, options.images, options.rounds, options.cold)
     if options.epoch:
-        for _ in input_pipeline.dataset(options.shards, "train", BATCH, training=True):
+        for _ in input_pipeline.make_dataset(options.shards, "train", BATCH, training=True):
             pass
     if options.all:
         found["all"] = min(read_all(options.shards) for _ in range(options.rounds))

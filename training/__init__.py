@@ -1,6 +1,6 @@
-"""From shards to a trained, honestly tested classifier. Keras 3."""
+"""Training, evaluation and prediction of the classifier, with Keras 3."""
 
 import os
 
-# TensorFlow's own chatter below warnings; read when it is first imported.
+# Hide TensorFlow's log messages below warnings; read when TensorFlow is first imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

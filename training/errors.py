@@ -1,7 +1,7 @@
-"""The branch of the exception tree (see `dfdc_prep.errors`) that speaks of training."""
+"""The exception of `training`; see `dfdc_prep.errors` for the whole hierarchy."""
 
 from manifests.errors import DfdcPrepError
 
 
 class TrainingError(DfdcPrepError):
-    """Weights cannot be had, no device fits, or a run folder cannot be used."""
+    """Weights are unavailable, no device fits, or shards or a run folder cannot be used."""

@@ -1,6 +1,6 @@
-"""`python -m training.evaluate RUN [SHARDS]`: measure a trained model again, or elsewhere.
+"""`python -m training.evaluate RUN [SHARDS]`: evaluate a trained model on any shards.
 
-Nothing heavy is imported before the options are read.
+TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
 
 from pathlib import Path
@@ -15,20 +15,20 @@ from manifests.cli.param_types import CountParam, PathParam, TextParam
 @click.argument("run", type=PathParam())
 @click.argument("shards", type=PathParam(), required=False)
 @click.option(
-    "--split", type=TextParam(), default="test", show_default=True, help="The split to measure on."
+    "--split", type=TextParam(), default="test", show_default=True, help="The split to evaluate."
 )
 @click.option(
     "--out", type=PathParam(),
-    help="Where the figures go. [default: RUN, for other shards RUN/evaluations/NAME]",
+    help="Output folder. [default: RUN, for other shards RUN/evaluations/NAME]",
 )  # fmt: skip
 @click.option("--batch-size", type=CountParam(1), default=32, show_default=True)
 @click.option(
     "--robustness", is_flag=True,
-    help="Also under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",
+    help="Also evaluate under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",
 )  # fmt: skip
 @click.option(
     "--export", "form", type=click.Choice(["savedmodel", "onnx"]),
-    help="Also write the model for use elsewhere, checked to give the same scores.",
+    help="Also export the model, and check that the export gives the same scores.",
 )  # fmt: skip
 def main(
     run: Path,
@@ -39,30 +39,31 @@ def main(
     robustness: bool,
     form: str | None,
 ) -> None:
-    """Measure the model of RUN on a split of SHARDS (those it was trained on).
+    """Evaluate the model of RUN on a split of SHARDS (default: its training shards).
 
-    Every image once, none dropped: report.txt, metrics.json, predictions.parquet and pictures.
+    Scores every image once and writes report.txt, metrics.json, predictions.parquet and plots.
 
     \b
     Example:
       python -m training.evaluate runs/v1.3 --robustness
     """
     from training.evaluation import evaluator, export, text_report
-    from training.evaluation.robustness import measure, table_text
+    from training.evaluation.robustness import measure_robustness, robustness_table
     from training.runs.folder import Run
 
-    chosen = Run(run)
-    with chosen.understood():
-        source = shards or Path(chosen.config()["shards"])
-    folder = out or evaluator.place(chosen, source, split)
-    said = evaluator.evaluate(chosen, source, split, folder, batch_size)
-    click.echo(text_report.text(said))
+    trained = Run(run)
+    with trained.report_invalid_files():
+        source = shards or Path(trained.config()["shards"])
+    folder = out or evaluator.default_output(trained, source, split)
+    metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
+    click.echo(text_report.report_text(metrics))
     if robustness:
-        click.echo(table_text(measure(chosen, source, split, folder, batch_size)))
+        rows = measure_robustness(trained, source, split, folder, batch_size)
+        click.echo(robustness_table(rows))
     if form:
-        path, difference = export.export(chosen, source, form)
+        path, difference = export.export_model(trained, source, form)
         click.echo(f"{path}: scores within {difference:.1g} of model.keras")
-    click.echo(f"the figures lie in {folder}")
+    click.echo(f"results written to {folder}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""`python -m training.fit SHARDS`: train a recipe, test it, leave a run folder.
+"""`python -m training.fit SHARDS`: train a recipe, test it, write a run folder.
 
-Nothing heavy is imported before the options are read.
+TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from manifests.cli.error_handling import TrainingCommand
 from manifests.cli.param_types import SEED, CountParam, FloatParam, PathParam, TextParam
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
-#: The options that stand in for a value of the recipe.
-OVERRIDES = (
+#: Options that override a value of the recipe.
+RECIPE_OPTIONS = (
     "epochs",
     "batch_size",
     "learning_rate",
@@ -28,37 +28,37 @@ OVERRIDES = (
 @click.argument("shards", type=PathParam())
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,
-    help="Epochs, batch, optimizer, augmentation; the paper's five and one of ours.",
+    help="Preset of epochs, batch size, optimizer and augmentation: five of the paper, one ours.",
 )  # fmt: skip
-@click.option("--epochs", type=CountParam(1), help="In place of the recipe's.")
-@click.option("--batch-size", type=CountParam(1), help="In place of the recipe's.")
+@click.option("--epochs", type=CountParam(1), help="Overrides the recipe.")
+@click.option("--batch-size", type=CountParam(1), help="Overrides the recipe.")
+@click.option("--learning-rate", type=FloatParam(0, min_open=True), help="Overrides the recipe.")
+@click.option("--momentum", type=FloatParam(0, 1), help="Overrides the recipe.")
 @click.option(
-    "--learning-rate", type=FloatParam(0, min_open=True), help="In place of the recipe's."
+    "--patience", type=CountParam(0), help="Overrides the recipe; 0 disables early stopping."
 )
-@click.option("--momentum", type=FloatParam(0, 1), help="In place of the recipe's.")
-@click.option("--patience", type=CountParam(0), help="In place of the recipe's; 0 never stops.")
-@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="In place of the recipe's.")
-@click.option("--backbone", type=click.Choice(BACKBONES), help="In place of the recipe's.")
+@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="Overrides the recipe.")
+@click.option("--backbone", type=click.Choice(BACKBONES), help="Overrides the recipe.")
 @click.option(
     "--weights", type=TextParam(), default="imagenet", show_default=True,
-    help="Where the backbone starts: imagenet, none, or a file.",
+    help="Initial weights of the backbone: imagenet, none, or a file.",
 )  # fmt: skip
 @click.option(
     "--steps-per-epoch", type=CountParam(1),
-    help="Batches an epoch, in place of one pass over the training split.",
+    help="Batches per epoch. [default: one pass over the training split]",
 )  # fmt: skip
 @click.option("--out", type=PathParam(), help="Run folder. [default: runs/RECIPE]")
 @click.option("--seed", type=SEED, default=42, show_default=True)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
-    help="Input scale and output stay float32.",
+    help="Compute precision; input scaling and output stay float32.",
 )  # fmt: skip
-@click.option("--require-gpu", is_flag=True, help="Stop where there is no GPU.")
-@click.option("--fresh", is_flag=True, help="Start over where the run folder holds another run.")
+@click.option("--require-gpu", is_flag=True, help="Fail if no GPU is found.")
+@click.option("--fresh", is_flag=True, help="Delete the run in the run folder and start over.")
 def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
-    """Train a recipe on a shards folder, test it on the test split, write the run folder.
+    """Train a recipe on a shards folder, evaluate it on the test split, write the run folder.
 
-    Killed at any moment, the same command goes on from the last good epoch.
+    After an interruption, the same command resumes from the last intact checkpoint.
 
     \b
     Example:
@@ -66,9 +66,10 @@ def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     """
     from training.runs import experiment
 
-    given = {name: value for name in OVERRIDES if (value := options.pop(name)) is not None}
-    wanted = experiment.Session(shards, recipe, given, out or Path("runs") / recipe, **options)
-    click.echo(experiment.fit(wanted, say=click.echo))
+    overrides = {n: value for n in RECIPE_OPTIONS if (value := options.pop(n)) is not None}
+    folder = out or Path("runs") / recipe
+    fit_options = experiment.FitOptions(shards, recipe, overrides, folder, **options)
+    click.echo(experiment.fit(fit_options, log=click.echo))
 
 
 if __name__ == "__main__":

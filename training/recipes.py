@@ -1,4 +1,4 @@
-"""The recipes as data: the paper's five, with what it published, and one of ours.
+"""Training recipes: five from the paper, with its published results, and one of our own.
 
 The paper is Zhalgasbayev, Aiteni, Khaimuldin, "Using the CNN architecture based on the
 EfficientNetB4 model to efficiently detect Deepfake images". Its five versions share one
@@ -12,20 +12,23 @@ from typing import Any
 
 from training.errors import TrainingError
 
-#: What `Recipe.backbone` and `Recipe.augmentation` may be.
+#: Side of the model's input in pixels.
+IMAGE_SIZE = 224
+
+#: Valid values of `Recipe.backbone` and `Recipe.augmentation`.
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
 AUGMENTATIONS = ("none", "plain", "winning")
 
-#: Keras's dtype policies a run may have.
+#: Keras dtype policies supported for a run.
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
-#: What the paper's split makes of its images: 56 % train, 24 % validation, 20 % test.
+#: The paper's split is 56 % train, 24 % validation, 20 % test.
 TRAIN_FRACTION = 0.56
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the paper reports for a recipe, on its own test split (which leaks families)."""
+    """Test accuracy and loss the paper reports; its test split shares families with training."""
 
     accuracy: float
     loss: float
@@ -33,16 +36,18 @@ class Published:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a training besides the data, the weights and the seed.
+    """The hyperparameters of a training; data, initial weights and seed are given separately.
 
     Attributes:
-        images: how many images the recipe is meant for, all splits, both classes together.
-        patience: epochs without a better validation loss before stopping; 0 never stops.
-        augmentation: one of `AUGMENTATIONS`, done by `training.augment`.
-        head_epochs: epochs that train the sigmoid unit alone, the backbone frozen.
-        unfreeze_from: the first block that trains afterwards ("block4"); "" means all.
+        images: number of images the recipe is meant for, over all splits and both classes.
+        patience: epochs without a lower validation loss before training stops; 0 disables
+            early stopping.
+        augmentation: one of `AUGMENTATIONS`, see `training.data.augmentation`.
+        head_epochs: epochs that train the sigmoid unit only, with the backbone frozen.
+        unfreeze_from: the first block trained afterwards ("block4"); "" trains all blocks.
         freeze_batchnorm: keep BatchNormalization's ImageNet statistics and scales.
-        schedule: "constant", or "cosine" down to zero over the epochs after `head_epochs`.
+        schedule: learning rate schedule after `head_epochs`: "constant", or "cosine" decay to
+            zero.
     """
 
     name: str
@@ -64,21 +69,22 @@ class Recipe:
     label_smoothing: float = 0.0
     published: Published | None = None
 
-    def values(self) -> dict[str, Any]:
-        """The recipe as plain values, for config.json."""
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON-serializable values, for config.json."""
         return asdict(self)
 
 
-def _fine_tune() -> Recipe:
-    """Ours: two epochs of the head alone, then blocks 3 to 7 with BatchNorm frozen.
+def _fine_tune_recipe() -> Recipe:
+    """Our recipe: two epochs of the head only, then blocks 3 to 7 with BatchNorm frozen.
 
-    Frozen head first, BatchNorm kept at its ImageNet statistics: the Keras guide "Image
-    classification via fine-tuning with EfficientNet" measures that unfreezing it ruins the
-    first epochs. SGD with Nesterov momentum, weight decay 1e-4 and labels of 0.01 and 0.99
-    (a label smoothing of 0.02 in Keras's terms) are those of the winner of DFDC
+    Training the head first and keeping BatchNorm's ImageNet statistics follows the Keras guide
+    "Image classification via fine-tuning with EfficientNet", which finds that unfreezing
+    BatchNorm ruins the first epochs. SGD with Nesterov momentum, weight decay 1e-4 and targets
+    of 0.01 and 0.99 (label smoothing 0.02 in Keras) come from the winner of DFDC
     (github.com/selimsef/dfdc_deepfake_challenge: configs/b7.json, train.sh,
-    classifier_dataset.py); a cosine takes the place of its polynomial decay. The
-    augmentations are the winner's too, see `training.augment`. Nothing is published for it.
+    classifier_dataset.py), with cosine decay instead of its polynomial decay. The
+    augmentations follow the winner too, see `training.data.augmentation`. There are no
+    published results for this recipe.
     """
     return Recipe(
         "fine-tune",
@@ -96,7 +102,8 @@ def _fine_tune() -> Recipe:
     )
 
 
-#: v1.4's patience and v1.5's augmentation are not told by the paper; these are common ones.
+#: The paper does not give the patience of v1.4 or the augmentation of v1.5; the values here
+#: are common choices.
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -105,46 +112,50 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe("v1.3", 32_000, 47, 16, published=Published(0.9022, 0.4872)),
         Recipe("v1.4", 32_000, 47, 16, patience=5, published=Published(0.8395, 0.3455)),
         Recipe("v1.5", 32_000, 47, 16, augmentation="plain", published=Published(0.8936, 0.3751)),
-        _fine_tune(),
+        _fine_tune_recipe(),
     )
 }
 
 
-def choose(name: str, overrides: Mapping[str, Any]) -> Recipe:
-    """The recipe of that name with the given values in place of its own.
+def choose_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
+    """Look up a recipe by name and apply overrides to its fields.
 
     Raises:
-        TrainingError: no such recipe, or a value that is none of its kind.
+        TrainingError: the recipe does not exist, or a backbone or augmentation is invalid.
     """
     if name not in RECIPES:
-        raise TrainingError(f"expected a recipe of {', '.join(RECIPES)}, found {name!r}")
+        raise TrainingError(
+            f"expected a recipe of {', '.join(RECIPES)}, found {name!r}; give one of them"
+        )
     recipe = replace(RECIPES[name], **overrides)
     for value, allowed in ((recipe.backbone, BACKBONES), (recipe.augmentation, AUGMENTATIONS)):
         if value not in allowed:
-            raise TrainingError(f"expected one of {', '.join(allowed)}, found {value!r}")
+            raise TrainingError(
+                f"expected one of {', '.join(allowed)}, found {value!r}; give one of them"
+            )
     return recipe
 
 
-def differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
-    """How the data at hand and the values given differ from the published recipe.
+def describe_differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
+    """List how the shards and the overrides differ from the published recipe.
 
     Args:
         counts: images per split.
 
     Returns:
-        One sentence each; empty where the run is the recipe as published.
+        One sentence per difference; empty if there is none.
     """
-    own = RECIPES[recipe.name]
-    said = [
+    published_recipe = RECIPES[recipe.name]
+    sentences = [
         f"{name} is {value}, the recipe says {published}"
-        for name, value in recipe.values().items()
-        if (published := own.values()[name]) != value
+        for name, value in recipe.as_dict().items()
+        if (published := published_recipe.as_dict()[name]) != value
     ]
     total = sum(counts.values())
     if total != recipe.images:
         train = round(recipe.images * TRAIN_FRACTION)
-        said.append(
+        sentences.append(
             f"the shards hold {total:,} images, {counts.get('train', 0):,} of them for training; "
             f"the recipe says {recipe.images:,} and {train:,}"
         )
-    return said
+    return sentences

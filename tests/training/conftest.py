@@ -1,4 +1,4 @@
-"""Small shards and small runs that several tests of `training` share."""
+"""Small shards and runs shared by the tests of `training`."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ SIDE = 224
 
 
 def crop(rng: np.random.Generator, fake: bool) -> npt.NDArray[np.uint8]:
-    """A smooth face-coloured field; in a fake one its middle is noisier than the rest."""
+    """A smooth skin-coloured gradient; fakes have a noisy centre."""
     across = np.linspace(0, 1, SIDE)
     field = np.add.outer(across * rng.uniform(-40, 40), across * rng.uniform(-40, 40))
     image = field[..., None] + rng.uniform(90, 170, 3)
@@ -34,7 +34,7 @@ def crop(rng: np.random.Generator, fake: bool) -> npt.NDArray[np.uint8]:
 
 
 def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
-    """A faces folder of one REAL and one FAKE clip a family, balanced.parquet included."""
+    """A faces folder with one REAL and one FAKE clip per family, and balanced.parquet."""
     rng = np.random.default_rng(7)
     rows = []
     for number in range(families):
@@ -67,7 +67,7 @@ def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of 20 families, two crops a clip: 80 crops."""
+    """Shards of 20 families with two crops per clip: 80 crops."""
     folder = tmp_path_factory.mktemp("tiny")
     faces = make_faces(folder / "faces", families=20, frames=2)
     plan = SplitPlan.parse("56/24/20", "original", 42)
@@ -76,18 +76,18 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def smallest(**options: Any) -> Any:
-    """Keras's own EfficientNet builder, a quarter as wide and deep and of three blocks."""
+    """An EfficientNet of three blocks with a quarter of the width and depth."""
     blocks = DEFAULT_BLOCKS_ARGS[:3]
     return EfficientNet(0.25, 0.25, SIDE, blocks_args=blocks, name="efficientnetb7", **options)
 
 
-#: What a small run gives in place of the recipe's values.
+#: Recipe overrides of a small run.
 SMALL = {"backbone": "EfficientNetB7", "epochs": 3, "batch_size": 8}
 
 
 @pytest.fixture(scope="package")
 def small_backbone() -> Iterator[None]:
-    """A small EfficientNet in the place of B7, which no other test builds."""
+    """Replace EfficientNetB7, which no other test builds, by a small one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.applications, "EfficientNetB7", smallest)
         yield
@@ -97,10 +97,10 @@ def small_backbone() -> Iterator[None]:
 def finished(
     tiny_shards: Path, small_backbone: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """A small run of three epochs, tested."""
+    """A small run of three epochs, trained and evaluated."""
     run = Run(tmp_path_factory.mktemp("runs") / "finished")
     experiment.fit(
-        experiment.Session(tiny_shards, "v1.3", SMALL, run.folder, "none", steps_per_epoch=2),
-        say=print,
+        experiment.FitOptions(tiny_shards, "v1.3", SMALL, run.folder, "none", steps_per_epoch=2),
+        log=print,
     )
     return run

@@ -17,11 +17,11 @@ def face():
 def augmented(images, name, seed=1):
     labels = np.arange(len(images), dtype=np.float32)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4, drop_remainder=True)
-    out = list(augmentation.apply(batches, name, seed).as_numpy_iterator())
+    out = list(augmentation.augment(batches, name, seed).as_numpy_iterator())
     return np.concatenate([each for each, _ in out]), np.concatenate([each for _, each in out])
 
 
-def test_every_name_a_recipe_may_use_is_done():
+def test_every_augmentation_of_the_recipes_exists():
     assert tuple(augmentation.STEPS) == AUGMENTATIONS
 
 
@@ -43,10 +43,10 @@ def test_images_change_labels_do_not_and_the_seed_decides(face, name):
         (augmentation.jpeg, 0.3, 8),
         (augmentation.noise, 2, 8),
         (augmentation.blur, 0.3, 8),
-        (augmentation.scale, 3, 90),
-        (augmentation.colour, 0.3, 40),
-        (augmentation.grey, 1, 60),
-        (augmentation.cut_out, 1, 90),
+        (augmentation.shift_scale, 3, 90),
+        (augmentation.hue_saturation, 0.3, 40),
+        (augmentation.greyscale, 1, 60),
+        (augmentation.cutout, 1, 90),
     ],
 )
 def test_a_step_changes_an_image_by_its_strength(face, step, least, most):
@@ -58,7 +58,7 @@ def test_a_step_changes_an_image_by_its_strength(face, step, least, most):
 def test_a_cut_out_is_a_black_rectangle_of_a_fifth_to_half_of_each_side(face):
     white = tf.fill([SIDE, SIDE, 3], tf.constant(255, tf.uint8))
     for number in range(5):
-        black = augmentation.cut_out(white, tf.constant([1, number], tf.int64)).numpy()[..., 0] == 0
+        black = augmentation.cutout(white, tf.constant([1, number], tf.int64)).numpy()[..., 0] == 0
         rows, columns = np.flatnonzero(black.any(axis=1)), np.flatnonzero(black.any(axis=0))
         assert black.sum() == len(rows) * len(columns)
         assert min(len(rows), len(columns)) >= 0.19 * SIDE

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from manifests.errors import out_of_memory
 from training.errors import TrainingError
-from training.models.classifier import HEAD
+from training.models.classifier import HEAD_LAYER
 from training.runs import checkpoints
-from training.runs.folder import HISTORY, Run
+from training.runs.folder import HISTORY_COLUMNS, Run
 
-HEADER = ",".join(HISTORY)
+HEADER = ",".join(HISTORY_COLUMNS)
 
 
 def row(epoch, val_loss):
@@ -29,7 +29,7 @@ def row(epoch, val_loss):
 @pytest.fixture
 def network():
     model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(64), keras.layers.Dense(1, name=HEAD)]
+        [keras.Input((4,)), keras.layers.Dense(64), keras.layers.Dense(1, name=HEAD_LAYER)]
     )
     model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
     model.optimizer.build(model.trainable_variables)
@@ -60,7 +60,7 @@ def test_the_last_the_one_before_and_the_best_are_kept(run):
     assert kept(run) == ["epoch-0002.keras", "epoch-0003.keras", "epoch-0004.keras"]
 
 
-def test_going_on_from_the_last(run):
+def test_resuming_from_the_last(run):
     network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (4, 4)
     assert network.optimizer.momentum == pytest.approx(0.9)
@@ -68,31 +68,31 @@ def test_going_on_from_the_last(run):
 
 @pytest.mark.parametrize("broken", [b"", b"PK\x05\x06", None])
 def test_a_broken_checkpoint_falls_back_to_the_one_before(run, broken):
-    last = checkpoints.path_of(run, 4)
+    last = checkpoints.checkpoint_path(run, 4)
     last.write_bytes(last.read_bytes()[:-100] if broken is None else broken)
     network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (3, 3)
 
 
-def test_a_checkpoint_passed_over_is_named(run):
-    checkpoints.path_of(run, 4).write_bytes(b"")
-    said = []
-    checkpoints.restore(run, said.append)
-    (line,) = said
+def test_a_skipped_checkpoint_is_named(run):
+    checkpoints.checkpoint_path(run, 4).write_bytes(b"")
+    messages = []
+    checkpoints.restore(run, messages.append)
+    (line,) = messages
     assert "epoch 4" in line
 
 
-def test_epochs_are_not_trained_anew_unasked(run):
-    """The best is broken, and the end of the training would take it."""
-    checkpoints.path_of(run, 2).write_bytes(b"")
+def test_epochs_are_not_trained_again_without_fresh(run):
+    """The best checkpoint is broken, and training would end by copying it."""
+    checkpoints.checkpoint_path(run, 2).write_bytes(b"")
     with pytest.raises(TrainingError, match="start over with --fresh"):
         checkpoints.restore(run, print)
     assert len(run.history()) == 4
 
 
 def test_a_checkpoint_for_which_there_is_no_memory_is_not_a_broken_one(run):
-    """A layer of 2 ** 41 units, whose kernel TensorFlow may not have."""
-    last = checkpoints.path_of(run, 4)
+    """A layer of 2 ** 41 units, whose kernel TensorFlow cannot allocate."""
+    last = checkpoints.checkpoint_path(run, 4)
     with zipfile.ZipFile(last) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     assert members["config.json"].count(b'"units": 64') == 1
@@ -107,14 +107,14 @@ def test_a_checkpoint_for_which_there_is_no_memory_is_not_a_broken_one(run):
 
 
 def test_one_flipped_bit_is_noticed(run):
-    last = checkpoints.path_of(run, 4)
+    last = checkpoints.checkpoint_path(run, 4)
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
-    assert not checkpoints.intact(last)
+    assert not checkpoints.is_intact(last)
 
 
-def test_a_row_without_its_checkpoint_is_trained_anew(run):
+def test_a_row_without_its_checkpoint_is_trained_again(run):
     rows = [*run.history(), row(5, 0.1)]
     run.write_history(rows)
     network, rows = checkpoints.restore(run, print)
@@ -122,7 +122,7 @@ def test_a_row_without_its_checkpoint_is_trained_anew(run):
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(run, network):
-    """A limit on the size of files refuses the write as a full disk does."""
+    """A file size limit makes the write fail as a full disk does."""
     rows = [*run.history(), row(5, 0.1)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
@@ -138,27 +138,27 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(run, network):
 
 def test_the_best_of_equals_is_the_first_and_patience_counts_from_it():
     rows = [row(1, 0.5), row(2, 0.4), row(3, 0.4), row(4, 0.45)]
-    assert checkpoints.best(rows) == 2
-    assert checkpoints.stopped(rows, patience=2)
-    assert not checkpoints.stopped(rows, patience=3)
-    assert not checkpoints.stopped(rows, patience=0)
-    assert not checkpoints.stopped([], patience=1)
+    assert checkpoints.best_epoch(rows) == 2
+    assert checkpoints.should_stop(rows, patience=2)
+    assert not checkpoints.should_stop(rows, patience=3)
+    assert not checkpoints.should_stop(rows, patience=0)
+    assert not checkpoints.should_stop([], patience=1)
 
 
-def test_nothing_to_go_on_from(tmp_path):
+def test_no_checkpoint_to_resume_from(tmp_path):
     assert checkpoints.restore(Run(tmp_path), print) == (None, [])
 
 
 def test_a_whole_archive_of_something_else_falls_back_too(run):
-    """Lambda layers would run code: safe mode refuses them, and so does anything unknown."""
-    last = checkpoints.path_of(run, 4)
+    """Keras's safe mode rejects Lambda layers, which would run code."""
+    last = checkpoints.checkpoint_path(run, 4)
     with zipfile.ZipFile(last) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members["config.json"] = members["config.json"].replace(b'"Dense"', b'"Lambda"')
     with zipfile.ZipFile(last, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    assert checkpoints.intact(last)
+    assert checkpoints.is_intact(last)
     network, rows = checkpoints.restore(run, print)
     assert (bias(network), len(rows)) == (3, 3)
 
@@ -174,24 +174,24 @@ def test_a_whole_archive_of_something_else_falls_back_too(run):
         f"{HEADER}\n1,1,1,1,nan,1",
     ],
 )
-def test_a_history_that_somebody_altered_is_said(run, text):
+def test_an_altered_history_is_an_error_message(run, text):
     run.history_file.write_text(text)
     with pytest.raises(TrainingError, match="--fresh"):
         run.history()
 
 
 @pytest.mark.parametrize("text", ["[]", "[" * 200_000, '{"recipe": 7}', "\xff"])
-def test_a_config_that_somebody_altered_is_said(run, text):
+def test_an_altered_config_is_an_error_message(run, text):
     run.config_file.write_text(text)
     with pytest.raises(TrainingError, match="expected"):
-        run.begin({"recipe": {"epochs": 1}, "options": {}, "data": {}}, fresh=False)
+        run.prepare({"recipe": {"epochs": 1}, "options": {}, "data": {}}, fresh=False)
 
 
 def test_a_run_killed_as_it_began_begins_again(tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     (run.folder / ".config.json.half.json").write_text("{")
-    run.begin({"recipe": {}}, fresh=False)
+    run.prepare({"recipe": {}}, fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
@@ -199,7 +199,7 @@ def test_logs_that_outlived_their_folder_do_not_keep_the_next_run_out(tmp_path):
     run = Run(tmp_path / "run")
     (run.logs / "train").mkdir(parents=True)
     (run.logs / "train" / "events.out.tfevents.1.host.2.0.v2").touch()
-    run.begin({"recipe": {}}, fresh=False)
+    run.prepare({"recipe": {}}, fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
@@ -208,12 +208,12 @@ def test_a_folder_of_other_logs_is_not_touched(tmp_path):
     run.logs.mkdir(parents=True)
     (run.logs / "diary.txt").touch()
     with pytest.raises(TrainingError, match="found other files"):
-        run.begin({"recipe": {}}, fresh=False)
+        run.prepare({"recipe": {}}, fresh=False)
     assert (run.logs / "diary.txt").exists()
 
 
-def test_a_run_removed_meanwhile_is_not_made_anew(tmp_path):
+def test_a_run_removed_during_training_is_not_created_again(tmp_path):
     run = Run(tmp_path / "run")
     run.logs.mkdir(parents=True)
     with pytest.raises(TrainingError, match="found it removed"):
-        run.check_there()
+        run.check_exists()

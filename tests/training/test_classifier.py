@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from training.models import classifier
-from training.recipes import RECIPES, choose
+from training.recipes import RECIPES, choose_recipe
 
 SMALL = {"backbone": "EfficientNetB0"}
 
@@ -17,8 +17,8 @@ def images():
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(2)
-    built = classifier.build(choose("v1.3", SMALL))
-    # Off the starting point, where all features are alike and small.
+    built = classifier.build_model(choose_recipe("v1.3", SMALL))
+    # Change the initial statistics, with which all features are similar and small.
     for layer in built.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             gamma, beta, mean, variance = layer.get_weights()
@@ -27,7 +27,7 @@ def network():
 
 
 def test_b4_is_the_papers_model():
-    built = classifier.build(RECIPES["v1.3"])
+    built = classifier.build_model(RECIPES["v1.3"])
     assert built.count_params() == 17_673_816 + 1792 + 1
     assert [type(each).__name__ for each in built.layers[-2:]] == [
         "GlobalAveragePooling2D",
@@ -35,7 +35,7 @@ def test_b4_is_the_papers_model():
     ]
 
 
-def test_one_number_an_image_between_nought_and_one(network, images):
+def test_one_number_an_image_between_zero_and_one(network, images):
     scores = network.predict(images, verbose=0)
     assert scores.shape == (2, 1)
     assert scores.dtype == np.float32
@@ -44,13 +44,13 @@ def test_one_number_an_image_between_nought_and_one(network, images):
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
 def test_input_scale_and_output_stay_float32(images, precision):
-    built = classifier.build(choose("v1.3", SMALL), precision=precision)
+    built = classifier.build_model(choose_recipe("v1.3", SMALL), precision=precision)
     scaled = keras.Model(built.input, built.get_layer("imagenet_scale").output)
     expected = (images / 255 - np.array(classifier.MEAN)) / np.array(classifier.STD)
     assert np.abs(np.asarray(scaled(images)) - expected).max() < 1e-5
     assert built.get_layer("stem_conv").compute_dtype == precision.removeprefix("mixed_")
     assert built.output.dtype == "float32"
-    classifier.compile_for(built, choose("v1.3", SMALL), head_only=False, steps=1)
+    classifier.compile_model(built, choose_recipe("v1.3", SMALL), head_only=False, steps=1)
     scaled_loss = isinstance(built.optimizer, keras.optimizers.LossScaleOptimizer)
     assert scaled_loss == (precision == "mixed_float16")
 
@@ -61,39 +61,41 @@ def test_the_logit_is_what_the_sigmoid_was_taken_of(network, images):
 
 
 def test_the_class_activation_is_grad_cam(network, images):
-    """Against the gradient of the logit, taken by TensorFlow, as Grad-CAM is defined."""
-    twin = classifier.logit_model(network)
-    both = keras.Model(network.input, [network.get_layer(classifier.FEATURES).output, twin.output])
+    """Compared with Grad-CAM computed by definition, from TensorFlow's gradient of the logit."""
+    logit_model = classifier.logit_model(network)
+    both = keras.Model(
+        network.input, [network.get_layer(classifier.FEATURE_LAYER).output, logit_model.output]
+    )
     with tf.GradientTape() as tape:
         features, logits = both(images)
         gradient = tape.gradient(logits, features)
     weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
     grad_cam = tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
     ours = classifier.class_activation(
-        network, classifier.heatmap_model(network).predict(images, verbose=0)
+        network, classifier.feature_model(network).predict(images, verbose=0)
     )
     assert grad_cam.max() > 0
     assert np.allclose(ours / 49, grad_cam, rtol=1e-4, atol=1e-7 + 1e-5 * grad_cam.max())
 
 
 def test_fine_tuning_freezes_first_the_backbone_then_its_first_blocks_and_all_batchnorm(network):
-    recipe = choose("fine-tune", SMALL)
-    classifier.freeze(network, recipe, head_only=True)
+    recipe = choose_recipe("fine-tune", SMALL)
+    classifier.set_trainable_layers(network, recipe, head_only=True)
     assert [each.path for each in network.trainable_variables] == [
-        f"{classifier.HEAD}/kernel",
-        f"{classifier.HEAD}/bias",
+        f"{classifier.HEAD_LAYER}/kernel",
+        f"{classifier.HEAD_LAYER}/bias",
     ]
-    classifier.freeze(network, recipe, head_only=False)
+    classifier.set_trainable_layers(network, recipe, head_only=False)
     training = {layer.name for layer in network.layers if layer.weights and layer.trainable}
-    assert {"block3a_expand_conv", "top_conv", classifier.HEAD} <= training
+    assert {"block3a_expand_conv", "top_conv", classifier.HEAD_LAYER} <= training
     assert not training & {"stem_conv", "block2b_expand_conv", "block3a_bn", "top_bn"}
-    classifier.freeze(network, choose("v1.3", SMALL), head_only=False)
+    classifier.set_trainable_layers(network, choose_recipe("v1.3", SMALL), head_only=False)
     assert all(layer.trainable for layer in network.layers)
 
 
-def test_a_cosine_ends_at_nought(network):
-    recipe = choose("fine-tune", SMALL)
-    classifier.compile_for(network, recipe, head_only=False, steps=10)
+def test_a_cosine_ends_at_zero(network):
+    recipe = choose_recipe("fine-tune", SMALL)
+    classifier.compile_model(network, recipe, head_only=False, steps=10)
     schedule = network.optimizer._learning_rate
     assert float(schedule(0)) == pytest.approx(0.01)
     assert float(schedule(10)) == pytest.approx(0, abs=1e-8)

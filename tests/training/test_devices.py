@@ -6,7 +6,7 @@ import pytest
 from training.errors import TrainingError
 from training.models import devices
 
-#: Two processors as TensorFlow sees them stand for two GPUs; trained, stopped, gone on with.
+#: Trains and resumes with two logical CPU devices in place of two GPUs.
 MIRRORED = """
 import sys
 from pathlib import Path
@@ -18,37 +18,37 @@ import keras
 from tests.training.conftest import SMALL, smallest
 from training.models import devices
 from training.runs import trainer
-from training.recipes import choose
+from training.recipes import choose_recipe
 from training.runs.folder import Run
 keras.applications.EfficientNetB7 = smallest
 mirrored = tf.distribute.MirroredStrategy
 tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
 run = Run(Path(sys.argv[2]))
-run.begin({}, fresh=False)
+run.prepare({}, fresh=False)
 for epochs in (1, 2):
-    recipe = choose("v1.3", SMALL | {"epochs": epochs})
+    recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs})
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
-    plan = trainer.Plan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
+    plan = trainer.TrainingPlan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
     rows = trainer.train(plan, run, print)
     assert len(rows) == epochs, rows
 """
 
 
-def test_the_device_is_said():
+def test_the_device_description():
     one = devices.Devices(("gpu:0",), "tensorflow")
-    assert one.text() == "device: gpu:0, Keras on tensorflow"
+    assert one.description() == "device: gpu:0, Keras on tensorflow"
     assert not one.mirrored
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
-    assert "each batch shared among them" in two.text()
-    assert "found no GPU" in devices.Devices((), "jax").text()
+    assert "each batch shared among them" in two.description()
+    assert "found no GPU" in devices.Devices((), "jax").description()
 
 
-def test_a_gpu_that_is_required_and_not_there():
-    if devices.find().gpus:
-        assert devices.find(require_gpu=True).gpus
+def test_a_required_gpu_that_is_missing():
+    if devices.find_devices().gpus:
+        assert devices.find_devices(require_gpu=True).gpus
     else:
         with pytest.raises(TrainingError, match="expected a GPU"):
-            devices.find(require_gpu=True)
+            devices.find_devices(require_gpu=True)
 
 
 @pytest.mark.slow

@@ -44,8 +44,8 @@ def test_shards_in_another_order_than_their_manifest_are_noticed(finished, tiny_
         evaluator.predict(model, tmp_path / "mixed", "test", 8)
 
 
-def test_an_unfinished_run_is_refused_in_a_sentence(tmp_path, finished):
-    run = Run(tmp_path / "half")
+def test_an_unfinished_run_is_refused(tmp_path, finished):
+    run = Run(tmp_path / "unfinished")
     run.folder.mkdir()
     shutil.copy(finished.config_file, run.config_file)
     run.model_file.write_bytes(finished.model_file.read_bytes()[:1000])
@@ -55,7 +55,7 @@ def test_an_unfinished_run_is_refused_in_a_sentence(tmp_path, finished):
 
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])
 def test_an_export_gives_the_same_scores(finished, tiny_shards, form):
-    path, difference = export.export(finished, tiny_shards, form)
+    path, difference = export.export_model(finished, tiny_shards, form)
     assert difference <= export.TOLERANCE
     if form == "onnx":
         (given,) = onnxruntime.InferenceSession(path).get_inputs()
@@ -70,9 +70,9 @@ def test_an_export_of_other_scores_leaves_the_one_before(
 ):
     run = Run(tmp_path / "run")
     shutil.copytree(finished.folder, run.folder)
-    export.export(run, tiny_shards, form)
+    export.export_model(run, tiny_shards, form)
     before = listing(run.folder, [])
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(TrainingError, match="found them off by"):
-        export.export(run, tiny_shards, form)
+    with pytest.raises(TrainingError, match="found a difference of"):
+        export.export_model(run, tiny_shards, form)
     assert listing(run.folder, []) == before

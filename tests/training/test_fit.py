@@ -18,7 +18,7 @@ from tests.training.conftest import SMALL
 from training.errors import TrainingError
 from training.fit import main
 from training.models import devices
-from training.recipes import choose
+from training.recipes import choose_recipe
 from training.runs import checkpoints, experiment, trainer
 from training.runs.folder import Run
 
@@ -48,13 +48,13 @@ main()
 
 @pytest.fixture
 def fit(tiny_shards, small_backbone, tmp_path):
-    """Fit the small recipe into a folder of that name, and give the run."""
+    """A function that fits the small recipe into a named folder and returns the run."""
 
     def call(name, recipe="v1.3", overrides=SMALL, **further):
         options = {"weights": "none", "steps_per_epoch": 2} | further
         out = tmp_path / name
         experiment.fit(
-            experiment.Session(tiny_shards, recipe, overrides, out, **options), say=print
+            experiment.FitOptions(tiny_shards, recipe, overrides, out, **options), log=print
         )
         return Run(out)
 
@@ -69,8 +69,8 @@ def command(tiny_shards, tmp_path):
     return [sys.executable, "-c", SMALLER, str(tiny_shards), *options, *further]
 
 
-class Cut(keras.callbacks.Callback):
-    """Ends the process' work in the middle of the third epoch, as a signal does."""
+class Interrupt(keras.callbacks.Callback):
+    """Interrupt the third epoch, as a signal does."""
 
     def on_train_batch_end(self, batch, logs=None):
         if self.params["epochs"] == 3:
@@ -80,17 +80,17 @@ class Cut(keras.callbacks.Callback):
 def test_a_run_leaves_its_folder_and_its_figures_are_scikit_learns(finished):
     left = {path.name for path in finished.folder.iterdir() if path.is_file()}
     assert left >= FILES
-    said, table = finished.metrics(), pq.read_table(finished.folder / "predictions.parquet")
+    metrics, table = finished.metrics(), pq.read_table(finished.folder / "predictions.parquet")
     target, score = np.array(table["target"]), np.array(table["score"])
     assert len(target) == len(set(table["path"].to_pylist())) == 16
-    assert said["image"]["accuracy"] == pytest.approx(sk.accuracy_score(target, score >= 0.5))
-    assert said["image"]["log_loss"] == pytest.approx(sk.log_loss(target, score), abs=1e-9)
-    assert said["image"]["auc"] == pytest.approx(sk.roc_auc_score(target, score), abs=1e-9)
+    assert metrics["image"]["accuracy"] == pytest.approx(sk.accuracy_score(target, score >= 0.5))
+    assert metrics["image"]["log_loss"] == pytest.approx(sk.log_loss(target, score), abs=1e-9)
+    assert metrics["image"]["auc"] == pytest.approx(sk.roc_auc_score(target, score), abs=1e-9)
     assert [row["epoch"] for row in finished.history()] == [1, 2, 3]
     assert list((finished.folder / "logs" / "train").glob("events*"))
 
 
-def test_the_card_says_data_recipe_figures_and_limits(finished):
+def test_the_card_has_data_recipe_figures_and_limits(finished):
     card = (finished.folder / "README.md").read_text()
     for heading in ("## Data", "## Recipe", "## Figures", "## Limits"):
         assert heading in card
@@ -99,13 +99,13 @@ def test_the_card_says_data_recipe_figures_and_limits(finished):
     assert f"{finished.metrics()['image']['accuracy']:.4f}" in card
 
 
-def test_a_run_cut_short_goes_on_as_if_it_had_not_been(fit, finished, monkeypatch):
-    bar = trainer.Bar
-    monkeypatch.setattr(trainer, "Bar", lambda *args: Cut())
+def test_an_interrupted_run_resumes_with_the_same_results(fit, finished, monkeypatch):
+    bar = trainer.ProgressBar
+    monkeypatch.setattr(trainer, "ProgressBar", lambda *args: Interrupt())
     with pytest.raises(KeyboardInterrupt):
-        fit("cut")
-    monkeypatch.setattr(trainer, "Bar", bar)
-    again = fit("cut")
+        fit("interrupted")
+    monkeypatch.setattr(trainer, "ProgressBar", bar)
+    again = fit("interrupted")
     for ours, theirs in zip(again.history(), finished.history(), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     assert again.metrics()["image"]["log_loss"] == pytest.approx(
@@ -120,15 +120,15 @@ def test_fine_tuning_trains_the_head_alone_and_then_more(fit):
 
 
 def test_other_options_are_refused_by_name(finished, tiny_shards):
-    other = experiment.Session(tiny_shards, "v1.3", SMALL, finished.folder, "none", 2, seed=7)
-    with pytest.raises(TrainingError, match=r"go on with seed 42, found 7.*--fresh"):
-        experiment.fit(other, say=print)
+    other = experiment.FitOptions(tiny_shards, "v1.3", SMALL, finished.folder, "none", 2, seed=7)
+    with pytest.raises(TrainingError, match=r"resume with seed 42, found 7.*--fresh"):
+        experiment.fit(other, log=print)
 
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(TrainingError, match="found other files"):
-        Run(tmp_path).begin({"recipe": {}}, fresh=True)
+        Run(tmp_path).prepare({"recipe": {}}, fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
@@ -141,46 +141,46 @@ def test_a_second_training_in_the_folder_names_the_first(fit, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_going_on_removes_what_a_kill_left_half_written(tmp_path):
+def test_resuming_removes_partial_files(tmp_path):
     run, config = Run(tmp_path), {"recipe": {}, "options": {}, "data": {}}
-    run.begin(config, fresh=False)
+    run.prepare(config, fresh=False)
     for name in (".history.csv.half.csv", ".predictions.parquet.lock", ".letter.csv.half.csv"):
         (tmp_path / name).write_text("half")
-    run.begin(config, fresh=False)
+    run.prepare(config, fresh=False)
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", ".letter.csv.half.csv"}
 
 
-def test_fresh_removes_what_the_run_left_and_nothing_else(tmp_path):
+def test_fresh_removes_only_the_files_of_the_run(tmp_path):
     run = Run(tmp_path)
-    run.begin({"recipe": {"epochs": 1}}, fresh=False)
+    run.prepare({"recipe": {"epochs": 1}}, fresh=False)
     run.write_history([])
     run.checkpoints.mkdir()
     (tmp_path / "letter.txt").write_text("mine")
-    run.begin({"recipe": {"epochs": 2}}, fresh=True)
+    run.prepare({"recipe": {"epochs": 2}}, fresh=True)
     assert {path.name for path in tmp_path.iterdir()} == {"letter.txt", "config.json"}
     assert run.config()["recipe"]["epochs"] == 2
 
 
 def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path):
-    """Two epochs were worse than the second of three: nothing more is trained, it is kept."""
+    """The last of three epochs is worse than the second, which is written to model.keras."""
     shutil.copytree(finished.folder, tmp_path / "run")
     run = Run(tmp_path / "run")
     run.write_history(
         [row | {"val_loss": loss} for row, loss in zip(run.history(), (3, 1, 2), strict=True)]
     )
-    recipe = choose("v1.3", SMALL | {"epochs": 9, "patience": 1})
-    plan = trainer.Plan(tiny_shards, recipe, None, "float32", 42, 2, devices.find())
+    recipe = choose_recipe("v1.3", SMALL | {"epochs": 9, "patience": 1})
+    plan = trainer.TrainingPlan(tiny_shards, recipe, None, "float32", 42, 2, devices.find_devices())
     assert len(trainer.train(plan, run, print)) == 3
-    assert run.model_file.read_bytes() == checkpoints.path_of(run, 2).read_bytes()
+    assert run.model_file.read_bytes() == checkpoints.checkpoint_path(run, 2).read_bytes()
 
 
-def test_a_training_that_diverges_is_said(fit):
+def test_a_diverging_training_is_an_error_message(fit):
     with pytest.raises(TrainingError, match="smaller --learning-rate"):
         fit("diverges", overrides=SMALL | {"learning_rate": 1e30})
 
 
-def test_mistakes_are_one_sentence(tmp_path, tiny_shards):
-    for arguments, said in (
+def test_mistakes_are_one_line(tmp_path, tiny_shards):
+    for arguments, fragment in (
         ([str(tmp_path)], "run dfdc-prep shard"),
         ([str(tiny_shards), "--weights", "nowhere.h5"], "found no file nowhere.h5"),
         ([str(tiny_shards), "--require-gpu"], "expected a GPU"),
@@ -188,7 +188,7 @@ def test_mistakes_are_one_sentence(tmp_path, tiny_shards):
         result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "run")])
         assert result.exit_code == 1
         assert result.stderr.count("error: ") == 1
-        assert said in result.stderr
+        assert fragment in result.stderr
         assert not (tmp_path / "run").exists()
 
 
@@ -197,7 +197,7 @@ def test_help_has_an_example():
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_the_same_command_goes_on(command, tmp_path):
+def test_killed_in_mid_epoch_the_same_command_resumes(command, tmp_path):
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (tmp_path / "run" / "checkpoints" / "epoch-0001.keras").exists():
         assert first.poll() is None

@@ -1,4 +1,4 @@
-"""The stream: which images in which order, for one worker and for several."""
+"""The input pipeline: which images it reads, in which order, and its errors."""
 
 import json
 import shutil
@@ -13,7 +13,12 @@ from PIL import Image
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
-from training.data.input_pipeline import count, dataset, open_shards, readable
+from training.data.input_pipeline import (
+    count_records,
+    make_dataset,
+    read_shards_info,
+    report_read_errors,
+)
 from training.errors import TrainingError
 
 
@@ -39,7 +44,7 @@ def crops(shards: Path, split: str) -> list[np.ndarray]:
 
 
 def test_evaluation_gives_every_crop_in_the_order_of_the_manifest(shards: Path) -> None:
-    data = dataset(shards, "train", 16)
+    data = make_dataset(shards, "train", 16)
     assert prints(data) == [crop.tobytes() for crop in crops(shards, "train")]
     labels = np.concatenate([labels for _, labels in data.as_numpy_iterator()])
     table = pq.read_table(shards / "manifest.parquet", filters=[("split", "=", "train")])
@@ -48,22 +53,22 @@ def test_evaluation_gives_every_crop_in_the_order_of_the_manifest(shards: Path) 
 
 
 def test_a_batch_is_uint8_rgb(shards: Path) -> None:
-    images, labels = next(iter(dataset(shards, "test", 4)))
+    images, labels = next(iter(make_dataset(shards, "test", 4)))
     assert (images.dtype, images.shape) == (tf.uint8, (4, 224, 224, 3))
     assert (labels.dtype, labels.shape) == (tf.float32, (4,))
 
 
 def test_training_drops_the_remainder_and_repeats_no_crop(shards: Path) -> None:
-    data = dataset(shards, "train", 16, training=True)
+    data = make_dataset(shards, "train", 16, training=True)
     assert data.element_spec[0].shape == (16, 224, 224, 3)
     seen = prints(data)
     assert len(seen) == len(set(seen)) == 16
     assert set(seen) <= {crop.tobytes() for crop in crops(shards, "train")}
 
 
-def test_the_seed_gives_the_order_and_each_epoch_has_its_own(shards: Path) -> None:
+def test_the_seed_determines_the_order_of_each_epoch(shards: Path) -> None:
     def epochs(seed: int) -> list[list[bytes]]:
-        data = dataset(shards, "train", 4, training=True, seed=seed)
+        data = make_dataset(shards, "train", 4, training=True, seed=seed)
         return [prints(data), prints(data)]
 
     first = epochs(1)
@@ -73,74 +78,51 @@ def test_the_seed_gives_the_order_and_each_epoch_has_its_own(shards: Path) -> No
     assert sorted(first[0]) == sorted(first[1])
 
 
-def test_without_determinism_every_crop_still_comes_once(shards: Path) -> None:
-    data = dataset(shards, "train", 4, training=True, deterministic=False)
+def test_training_reads_every_crop_once(shards: Path) -> None:
+    data = make_dataset(shards, "train", 4, training=True)
     assert sorted(prints(data)) == sorted(crop.tobytes() for crop in crops(shards, "train"))
 
 
-@pytest.mark.parametrize("workers", [2, 3, 6])
-@pytest.mark.parametrize("training", [False, True])
-def test_workers_share_the_records_between_them(shards: Path, workers: int, training: bool) -> None:
-    seen = []
-    for worker in range(workers):
-        context = tf.distribute.InputContext(workers, worker, num_replicas_in_sync=workers)
-        data = dataset(shards, "train", workers, training=training, context=context)
-        seen += prints(data)
-    assert sorted(seen) == sorted(crop.tobytes() for crop in crops(shards, "train"))
-
-
-def test_a_strategy_takes_the_stream_and_its_batch_is_of_all_replicas(shards: Path) -> None:
-    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
-    data = strategy.distribute_datasets_from_function(
-        lambda context: dataset(shards, "train", 8, training=True, context=context)
-    )
-    images, _ = next(iter(data))
-    assert images.shape == (8, 224, 224, 3)
-    context = tf.distribute.InputContext(2, 0, num_replicas_in_sync=4)
-    images, _ = next(iter(dataset(shards, "train", 8, context=context)))
-    assert images.shape == (2, 224, 224, 3)
-
-
-def test_repeat_goes_on_and_cache_keeps_the_crops(shards: Path) -> None:
-    data = dataset(shards, "test", 10, training=True, repeat=True, cache=True)
+def test_repeat_goes_on_after_an_epoch(shards: Path) -> None:
+    data = make_dataset(shards, "test", 10, training=True, repeat=True)
     images = [sorted(image.tobytes() for image in batch.numpy()) for batch, _ in data.take(3)]
     assert images[0] == images[1] == images[2]
 
 
-def test_count_tells_the_records_of_a_split(shards: Path) -> None:
-    assert [count(shards, name) for name in ("train", "validation", "test")] == [28, 12, 10]
+def test_count_records_of_a_split(shards: Path) -> None:
+    assert [count_records(shards, name) for name in ("train", "validation", "test")] == [28, 12, 10]
 
 
-def test_what_is_no_shards_folder_is_told_in_a_sentence(shards: Path, tmp_path: Path) -> None:
+def test_an_invalid_shards_folder_is_an_error_message(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="run dfdc-prep shard"):
-        open_shards(tmp_path / "none")
+        read_shards_info(tmp_path / "none")
     with pytest.raises(TrainingError, match=r"a split 'holdout'.*found train, validation, test"):
-        dataset(shards, "holdout", 4)
+        make_dataset(shards, "holdout", 4)
     broken = Path(shutil.copytree(shards, tmp_path / "shards"))
     next(broken.glob("*-train.*")).unlink()
     with pytest.raises(TrainingError, match="expected the shard dfdc_faces-train"):
-        count(broken, "train")
+        count_records(broken, "train")
     endless = '{"name": "x", "splits": [{"name": "train", "shardLengths": [1e999]}]}'
     for text in ('{"splits": 3}', endless):
         (broken / "dataset_info.json").write_text(text)
-        with pytest.raises(TrainingError, match=r"no dataset_info\.json that tells of them"):
-            count(broken, "train")
+        with pytest.raises(TrainingError, match=r"no valid dataset_info\.json"):
+            count_records(broken, "train")
 
 
-def test_a_split_without_shards_is_none(shards: Path, tmp_path: Path) -> None:
+def test_a_split_without_shards_is_missing(shards: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(shards, tmp_path / "shards"))
     info = json.loads((copy / "dataset_info.json").read_text())
     info["splits"][0]["shardLengths"] = []
     (copy / "dataset_info.json").write_text(json.dumps(info))
     with pytest.raises(TrainingError, match=r"a split 'train'.*found validation, test; write"):
-        dataset(copy, "train", 4)
+        make_dataset(copy, "train", 4)
 
 
-def test_a_damaged_record_is_a_sentence(shards: Path, tmp_path: Path) -> None:
+def test_a_damaged_record_is_an_error_message(shards: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(shards, tmp_path / "shards"))
-    file = open_shards(copy).split("test")[0]
+    file = read_shards_info(copy).split("test")[0]
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    with pytest.raises(TrainingError, match="dfdc-prep verify"), readable(copy):
-        list(dataset(copy, "test", 4))
+    with pytest.raises(TrainingError, match="dfdc-prep verify"), report_read_errors(copy):
+        list(make_dataset(copy, "test", 4))

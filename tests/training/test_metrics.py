@@ -8,7 +8,7 @@ from training.evaluation import metrics
 
 @pytest.fixture
 def drawn():
-    """400 images of 100 clips of 50 families, logits twice as sure as they should be."""
+    """400 images of 100 clips of 50 families, with logits twice their calibrated value."""
     rng = np.random.default_rng(11)
     families = np.repeat(np.arange(50), 8)
     clips = np.repeat(np.arange(100), 4)
@@ -20,24 +20,24 @@ def drawn():
 def test_figures_are_scikit_learns(drawn):
     labels, logits, _, _ = drawn
     scores = expit(logits)
-    said = metrics.figures(labels, scores)
-    assert said["accuracy"] == sk.accuracy_score(labels, scores >= 0.5)
-    assert said["log_loss"] == sk.log_loss(labels, scores)
-    assert said["auc"] == sk.roc_auc_score(labels, scores)
+    found = metrics.classification_metrics(labels, scores)
+    assert found["accuracy"] == sk.accuracy_score(labels, scores >= 0.5)
+    assert found["log_loss"] == sk.log_loss(labels, scores)
+    assert found["auc"] == sk.roc_auc_score(labels, scores)
     table = sk.classification_report(labels, (scores >= 0.5).astype(int), output_dict=True)
-    assert said["classes"]["FAKE"]["f1"] == table["1"]["f1-score"]
-    assert np.sum(said["confusion"]) == said["images"] == 400
+    assert found["classes"]["FAKE"]["f1"] == table["1"]["f1-score"]
+    assert np.sum(found["confusion"]) == found["images"] == 400
 
 
 def test_one_class_has_no_auc():
-    said = metrics.figures(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]))
-    assert said["auc"] is None
-    assert said["classes"]["FAKE"]["support"] == 0
+    found = metrics.classification_metrics(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]))
+    assert found["auc"] is None
+    assert found["classes"]["FAKE"]["support"] == 0
 
 
 def test_the_temperature_undoes_what_was_done_to_the_logits(drawn):
     labels, logits, _, _ = drawn
-    t = metrics.temperature(labels, logits)
+    t = metrics.fit_temperature(labels, logits)
     assert t == pytest.approx(2, rel=0.25)
     assert sk.log_loss(labels, expit(logits / t)) < sk.log_loss(labels, expit(logits))
     assert metrics.calibration_error(labels, expit(logits / t)) < metrics.calibration_error(
@@ -45,24 +45,24 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(drawn):
     )
 
 
-def test_a_split_without_a_mistake_does_not_ask_for_scores_without_a_doubt():
+def test_the_temperature_of_a_split_without_errors_is_finite():
     labels = np.repeat([0, 1], 50)
-    t = metrics.temperature(labels, np.where(labels == 1, 2.0, -2.0))
+    t = metrics.fit_temperature(labels, np.where(labels == 1, 2.0, -2.0))
     assert expit(2 / t) == pytest.approx(51 / 52, abs=1e-3)
 
 
 def test_a_clips_logit_is_the_mean_of_its_images(drawn):
     _, logits, clips, _ = drawn
-    names, means = metrics.per_group(logits, clips)
+    names, means = metrics.group_means(logits, clips)
     assert len(names) == 100
     assert means[17] == pytest.approx(logits[clips == 17].mean())
 
 
 def test_the_bootstrap_draws_families(drawn):
-    """Eight copies of every image are no more evidence; drawn by image they would seem so."""
+    """Copies of an image within its family must not narrow the interval."""
     labels, logits, _, _ = drawn
-    one = metrics.bootstrap(labels[::8], expit(logits[::8]), np.arange(50))
-    eight = metrics.bootstrap(
+    one = metrics.bootstrap_intervals(labels[::8], expit(logits[::8]), np.arange(50))
+    eight = metrics.bootstrap_intervals(
         np.repeat(labels[::8], 8), np.repeat(expit(logits[::8]), 8), np.repeat(np.arange(50), 8)
     )
     for name in one:
@@ -81,9 +81,9 @@ def test_the_weighted_auc_is_scikit_learns(drawn):
 
 def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
-    said = metrics.report(labels, logits, clips, families, 2.0)
+    found = metrics.split_report(labels, logits, clips, families, 2.0)
     for level in ("image", "clip"):
         for name in ("accuracy", "log_loss", "auc"):
-            low, high = said[level]["interval"][name]
-            assert low <= said[level][name] <= high
-    assert said["families"] == 50
+            low, high = found[level]["interval"][name]
+            assert low <= found[level][name] <= high
+    assert found["families"] == 50

@@ -20,15 +20,17 @@ def rgb(name):
 
 
 def test_curves_show_both_splits(tmp_path):
-    plots.curves(HISTORY, tmp_path / "curves.png", best=3)
-    assert {rgb(plots.TRAIN), rgb(plots.VALIDATION)} <= colours(tmp_path / "curves.png")
+    plots.plot_curves(HISTORY, tmp_path / "curves.png", best=3)
+    assert {rgb(plots.TRAINING_COLOUR), rgb(plots.VALIDATION_COLOUR)} <= colours(
+        tmp_path / "curves.png"
+    )
 
 
 def test_samples_tell_right_from_wrong(tmp_path):
     grey = [np.full((224, 224, 3), 99, np.uint8)] * 3
-    plots.samples(grey, [0, 1, 1], [0.2, 0.9, 0.6], tmp_path / "right.png")
-    plots.samples(grey, [1, 0, 0], [0.2, 0.9, 0.6], tmp_path / "wrong.png")
-    right, wrong = rgb(plots.RIGHT), rgb(plots.WRONG)
+    plots.plot_samples(grey, [0, 1, 1], [0.2, 0.9, 0.6], tmp_path / "right.png")
+    plots.plot_samples(grey, [1, 0, 0], [0.2, 0.9, 0.6], tmp_path / "wrong.png")
+    right, wrong = rgb(plots.CORRECT_COLOUR), rgb(plots.WRONG_COLOUR)
     assert right in colours(tmp_path / "right.png")
     assert wrong not in colours(tmp_path / "right.png")
     assert wrong in colours(tmp_path / "wrong.png")
@@ -38,5 +40,5 @@ def test_samples_tell_right_from_wrong(tmp_path):
 @pytest.mark.parametrize("matrix", [[[10, 2], [3, 9]], [[5, 0], [0, 0]]])
 def test_a_confusion_matrix_is_drawn_the_same_again(tmp_path, matrix):
     for name in ("a.png", "b.png"):
-        plots.confusion(matrix, tmp_path / name)
+        plots.plot_confusion(matrix, tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

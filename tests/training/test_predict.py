@@ -8,20 +8,21 @@ from PIL import Image
 from scipy.special import expit
 from skimage.data import astronaut, camera
 
+from dfdc_prep.detectors import Face
 from dfdc_prep.errors import ClipError
-from training import predict
-from training.predict import Cutting, find_faces, main
+from training.inference.face_crops import FaceCropOptions, find_face_crops
+from training.predict import main
 from training.runs.folder import Run
 
 
 class Middle:
-    """A detector that takes the middle of every picture for a face."""
+    """A detector that reports the middle of every picture as a face."""
 
     name = "middle"
 
     def detect(self, picture):
         side = min(picture.width, picture.height) // 2
-        return [predict.Face(picture.width // 4, picture.height // 4, side, side, 1.0)]
+        return [Face(picture.width // 4, picture.height // 4, side, side, 1.0)]
 
 
 @pytest.fixture
@@ -62,19 +63,19 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     from training.models import classifier
 
     shards = evaluator.Path(finished.config()["shards"])
-    _, images = evaluator.pictures_of(shards, "test", 8, seed=1)
-    judge = scorer.Judge(finished.folder, None)
+    _, images = evaluator.sample_images(shards, "test", 8, seed=1)
+    loaded = scorer.Scorer(finished.folder, None)
     own = evaluator.predict(
         classifier.logit_model(evaluator.load_model(finished)), shards, "test", 8
     )
-    places, _ = evaluator.pictures_of(shards, "test", 8, seed=1)
-    assert judge.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
+    places, _ = evaluator.sample_images(shards, "test", 8, seed=1)
+    assert loaded.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
 
 
 def test_the_square_has_the_margin_of_the_run(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    (found,) = find_faces(tmp_path / "ramp.png", Cutting(Middle(), 0.25, 1, False))
+    (found,) = find_face_crops(tmp_path / "ramp.png", FaceCropOptions(Middle(), 0.25, 1, False))
     assert found.crop.shape == (224, 224, 3)
     assert found.crop[0, 0, 0] == pytest.approx(32, abs=1)
     assert found.crop[0, -1, 0] == pytest.approx(223, abs=1)
@@ -85,20 +86,22 @@ def test_an_image_turned_by_its_camera_is_turned_back(tmp_path):
     exif[0x0112] = 6
     wide = Image.fromarray(np.zeros((100, 200, 3), np.uint8))
     wide.save(tmp_path / "turned.jpg", exif=exif)
-    (found,) = find_faces(tmp_path / "turned.jpg", Cutting(Middle(), 0, 1, False))
+    (found,) = find_face_crops(tmp_path / "turned.jpg", FaceCropOptions(Middle(), 0, 1, False))
     assert (found.box.x, found.box.y) == (25, 50)
 
 
-def test_a_clip_that_breaks_off_is_judged_by_what_decodes(shared):
-    found = find_faces(shared / "data" / "edge" / "corrupted.mp4", Cutting(Middle(), 0.3, 5, False))
+def test_a_truncated_clip_is_scored_by_the_frames_that_decode(shared):
+    found = find_face_crops(
+        shared / "data" / "edge" / "corrupted.mp4", FaceCropOptions(Middle(), 0.3, 5, False)
+    )
     assert 0 < len(found) < 5
 
 
-def test_a_clip_of_which_nothing_decodes_is_said(tmp_path, real_clips):
+def test_a_clip_without_decodable_frames_is_an_error_message(tmp_path, real_clips):
     clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(clip[:5000])
-    with pytest.raises(predict.ClipError, match=r"short\.mp4"):
-        find_faces(tmp_path / "short.mp4", Cutting(Middle(), 0.3, 5, False))
+    with pytest.raises(ClipError, match=r"short\.mp4"):
+        find_face_crops(tmp_path / "short.mp4", FaceCropOptions(Middle(), 0.3, 5, False))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -108,12 +111,12 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     assert not list(Run(tmp_path).folder.iterdir())
 
 
-def test_a_pipe_a_folder_and_what_needs_another_program_are_no_images(tmp_path):
-    """Pillow would hand EPS to Ghostscript."""
+def test_pipes_folders_and_eps_files_are_rejected(tmp_path):
+    """Pillow would start Ghostscript for EPS."""
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "odd.png").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
     )
     for name in ("pipe.png", "odd.png", ""):
         with pytest.raises(ClipError):
-            find_faces(tmp_path / name, Cutting(Middle(), 0.3, 1, False))
+            find_face_crops(tmp_path / name, FaceCropOptions(Middle(), 0.3, 1, False))

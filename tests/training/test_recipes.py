@@ -1,7 +1,7 @@
 import pytest
 
 from training.errors import TrainingError
-from training.recipes import RECIPES, choose, differences
+from training.recipes import RECIPES, choose_recipe, describe_differences
 
 
 def test_the_papers_table():
@@ -24,17 +24,22 @@ def test_the_papers_table():
 
 
 def test_the_papers_own_data_differ_in_nothing():
-    assert differences(RECIPES["v1.3"], {"train": 17_920, "validation": 7_680, "test": 6_400}) == []
+    assert (
+        describe_differences(RECIPES["v1.3"], {"train": 17_920, "validation": 7_680, "test": 6_400})
+        == []
+    )
 
 
-def test_other_data_and_other_values_are_said():
-    said = differences(choose("v1.3", {"epochs": 3}), {"train": 7, "validation": 3, "test": 2})
-    assert "epochs is 3, the recipe says 47" in said
-    assert "the shards hold 12 images" in said[-1]
+def test_other_data_and_other_values_are_listed():
+    sentences = describe_differences(
+        choose_recipe("v1.3", {"epochs": 3}), {"train": 7, "validation": 3, "test": 2}
+    )
+    assert "epochs is 3, the recipe says 47" in sentences
+    assert "the shards hold 12 images" in sentences[-1]
 
 
 def test_an_unknown_recipe_or_backbone_is_refused():
     with pytest.raises(TrainingError, match="found 'v9'"):
-        choose("v9", {})
+        choose_recipe("v9", {})
     with pytest.raises(TrainingError, match="found 'ResNet50'"):
-        choose("v1.3", {"backbone": "ResNet50"})
+        choose_recipe("v1.3", {"backbone": "ResNet50"})

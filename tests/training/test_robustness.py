@@ -33,6 +33,6 @@ def test_each_level_is_stronger_than_the_one_before(faces):
         assert levels[0] > 0.2
 
 
-def test_noise_has_the_spread_it_says(faces):
+def test_noise_has_the_given_standard_deviation(faces):
     middle = np.full_like(faces, 128)
     assert robustness.noise(10)(middle).astype(float).std() == pytest.approx(10, rel=0.02)

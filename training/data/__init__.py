@@ -1,1 +1,1 @@
-"""Shards in, batches of augmented crops out."""
+"""Reads shards as batches of augmented crops."""

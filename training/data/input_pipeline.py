@@ -1,8 +1,8 @@
-"""Shards in, a `tf.data.Dataset` of batches out, for any Keras backend.
+"""Reads shards as a `tf.data.Dataset` of batches, for any Keras backend.
 
-Shard files are shuffled and read several at a time, encoded records are shuffled,
-batched, parsed by the batch and decoded in parallel; images stay uint8, the model casts
-them on its device. Memory does not grow with the shards.
+For training, shard files are shuffled and interleaved, then encoded records are shuffled.
+Records are batched before they are parsed and decoded in parallel. Images stay uint8; the
+model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
 from collections.abc import Iterator
@@ -15,20 +15,23 @@ import tensorflow as tf
 
 from manifests.io.json_files import parse_json
 from training.errors import TrainingError
+from training.recipes import IMAGE_SIZE
 
-SIDE = 224
-#: Shard files read at a time, bytes read ahead of each, and encoded records the shuffle
-#: holds (PNG: about 90 MB).
-_OPEN, _AHEAD, _HELD = 4, 1 << 20, 1024
+#: Shard files read in parallel.
+_PARALLEL_FILES = 4
+#: Read buffer of each shard file, in bytes.
+_READ_AHEAD = 1 << 20
+#: Encoded records in the shuffle buffer; about 90 MB of PNG.
+_SHUFFLE_BUFFER = 1024
 
 
 @dataclass(frozen=True)
 class ShardsInfo:
-    """A shards folder as its dataset_info.json tells it.
+    """The shard files of a folder, as its dataset_info.json lists them.
 
     Attributes:
-        files: the shard files of every split, in order.
-        lengths: the records of every shard file, in the same order.
+        files: shard files of each split, in order.
+        lengths: number of records of each shard file, in the same order.
     """
 
     path: Path
@@ -39,7 +42,7 @@ class ShardsInfo:
         """The shard files of a split.
 
         Raises:
-            TrainingError: there is no such split, or no shard of it.
+            TrainingError: the split does not exist or has no shard files.
         """
         if not self.files.get(name):
             found = ", ".join(split for split, files in self.files.items() if files)
@@ -50,12 +53,11 @@ class ShardsInfo:
         return self.files[name]
 
 
-def open_shards(path: Path) -> ShardsInfo:
-    """Read which shards a folder holds.
+def read_shards_info(path: Path) -> ShardsInfo:
+    """Read dataset_info.json of a shards folder and check that its shard files exist.
 
     Raises:
-        TrainingError: there is no such folder, its dataset_info.json cannot be used, or a
-            shard it names is missing.
+        TrainingError: dataset_info.json is missing or invalid, or a shard file is missing.
     """
     info = path / "dataset_info.json"
     try:
@@ -67,8 +69,8 @@ def open_shards(path: Path) -> ShardsInfo:
         }
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise TrainingError(
-            f"expected the shards dfdc-prep shard writes in {path}, found no {info.name} that "
-            f"tells of them ({type(error).__name__}); run dfdc-prep shard"
+            f"expected shards of dfdc-prep shard in {path}, found no valid {info.name} "
+            f"({type(error).__name__}); run dfdc-prep shard"
         ) from error
     files = {
         split: tuple(
@@ -87,12 +89,12 @@ def open_shards(path: Path) -> ShardsInfo:
 
 
 @contextmanager
-def readable(shards: Path) -> Iterator[None]:
-    """Where batches are drawn: what TensorFlow says of them and of memory becomes a sentence.
+def report_read_errors(shards: Path) -> Iterator[None]:
+    """Turn TensorFlow's errors while reading batches into a `TrainingError`.
 
     Raises:
-        TrainingError: a record is damaged, or no Example with an image of 224x224 and a label;
-            or memory does not last.
+        TrainingError: a record is damaged or is not an Example with a label and an image of
+            224x224 pixels, or memory runs out.
     """
     try:
         yield
@@ -102,93 +104,65 @@ def readable(shards: Path) -> Iterator[None]:
         tf.errors.NotFoundError,
     ) as error:
         raise TrainingError(
-            f"expected whole records in {shards}, found {str(error.message)[:200]}; see what is "
-            f"wrong with dfdc-prep verify {shards}, then write them anew"
+            f"expected intact records in {shards}, found {str(error.message)[:200]}; check them "
+            f"with dfdc-prep verify {shards}, then write the shards again"
         ) from error
     except tf.errors.OpError as error:
         raise TrainingError(
-            f"expected TensorFlow to get through a batch, found {type(error).__name__} "
-            f"({str(error.message)[:200]}); give the process more memory, or a smaller --batch-size"
+            f"expected TensorFlow to process a batch, found {type(error).__name__} "
+            f"({str(error.message)[:200]}); give the process more memory or use a smaller "
+            "--batch-size"
         ) from error
 
 
-def count(shards: Path, split: str) -> int:
-    """How many records a split has."""
-    info = open_shards(shards)
+def count_records(shards: Path, split: str) -> int:
+    """Number of records in a split."""
+    info = read_shards_info(shards)
     info.split(split)
     return sum(info.lengths[split])
 
 
-def dataset(
+def make_dataset(
     shards: Path,
     split: str,
-    batch: int,
+    batch_size: int,
     *,
     training: bool = False,
     seed: int = 42,
-    deterministic: bool = True,
-    cache: bool = False,
-    context: tf.distribute.InputContext | None = None,
     repeat: bool = False,
 ) -> tf.data.Dataset:
-    """The batches of a split: image uint8 [B, 224, 224, 3] RGB, label float32 [B] (1 FAKE).
+    """Build the dataset of a split: RGB images uint8 [B, 224, 224, 3], labels float32 [B].
+
+    Labels are 0 for REAL and 1 for FAKE. The same seed gives the same order.
 
     Args:
-        batch: images a step; with `context`, over all replicas together.
-        training: shuffle by `seed`, another order every epoch, and drop the remainder.
-            Otherwise the order is the manifest's and no record is dropped.
-        deterministic: the same seed gives the same order, epoch by epoch; False lets
-            whatever is ready first go first.
-        cache: keep the encoded records in memory after the first epoch.
-        context: what `Strategy.distribute_datasets_from_function` hands in: this worker
-            reads its share of the shard files, or of the records where files are fewer.
-        repeat: never end.
+        training: shuffle, in a different order each epoch, and drop the last incomplete
+            batch. Otherwise every record comes once, in the order of the manifest.
+        repeat: repeat indefinitely.
 
     Raises:
         TrainingError: the folder or the split cannot be used.
     """
-    files = [str(file) for file in open_shards(shards).split(split)]
-    records = _records(files, training, seed, deterministic, context)
-    if cache:
-        records = records.cache()
-    if training:
-        records = records.shuffle(_HELD, seed=seed, reshuffle_each_iteration=True)
-    if repeat:
-        records = records.repeat()
-    size = context.get_per_replica_batch_size(batch) if context else batch
-    batches = records.batch(size, drop_remainder=training)
-    batches = batches.map(_decoded, num_parallel_calls=tf.data.AUTOTUNE)
-    options = tf.data.Options()
-    options.deterministic = deterministic or not training
-    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
-
-
-def _records(
-    files: list[str],
-    training: bool,
-    seed: int,
-    deterministic: bool,
-    context: tf.distribute.InputContext | None,
-) -> tf.data.Dataset:
-    """The encoded records of the files, of this worker's share where there are several."""
-    workers, worker = (
-        (context.num_input_pipelines, context.input_pipeline_id) if context else (1, 0)
-    )
-    by_file = len(files) >= workers
+    files = [str(file) for file in read_shards_info(shards).split(split)]
     names = tf.data.Dataset.from_tensor_slices(files)
-    if by_file:
-        names = names.shard(workers, worker)
     if training:
         names = names.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
         records = names.interleave(
-            lambda name: tf.data.TFRecordDataset(name, buffer_size=_AHEAD),
-            cycle_length=_OPEN,
+            lambda name: tf.data.TFRecordDataset(name, buffer_size=_READ_AHEAD),
+            cycle_length=_PARALLEL_FILES,
             num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=deterministic,
+            deterministic=True,
         )
+        records = records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
     else:
-        records = tf.data.TFRecordDataset(names, buffer_size=_AHEAD)
-    return records if by_file else records.shard(workers, worker)
+        records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
+    if repeat:
+        records = records.repeat()
+    batches = records.batch(batch_size, drop_remainder=training)
+    batches = batches.map(_decode_batch, num_parallel_calls=tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
 _FEATURES = {
@@ -197,17 +171,18 @@ _FEATURES = {
 }
 
 
-def _decoded(records: Any) -> tuple[Any, Any]:
-    """A batch of Examples, string [B], as images and labels."""
+def _decode_batch(records: Any) -> tuple[Any, Any]:
+    """Decode serialized Examples, string [B], to images and labels."""
     batch = tf.io.parse_example(records, _FEATURES)
     if records.shape[0] is None:
-        images = tf.map_fn(_image, batch["image"], fn_output_signature=tf.uint8)
+        images = tf.map_fn(_decode_image, batch["image"], fn_output_signature=tf.uint8)
     else:
-        # Where the size is fixed a loop can be spared, 3 to 7 % of the time of a JPEG.
-        images = tf.stack([_image(image) for image in tf.unstack(batch["image"])])
+        # With a fixed batch size, unrolling saves the overhead of map_fn: 3 to 7 % of the time
+        # of a JPEG.
+        images = tf.stack([_decode_image(image) for image in tf.unstack(batch["image"])])
     return images, tf.cast(batch["label"], tf.float32)
 
 
-def _image(encoded: Any) -> Any:
+def _decode_image(encoded: Any) -> Any:
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [SIDE, SIDE, 3])
+    return tf.ensure_shape(image, [IMAGE_SIZE, IMAGE_SIZE, 3])

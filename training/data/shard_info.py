@@ -1,8 +1,8 @@
-"""What a shards folder says of itself, for a run's config.json."""
+"""Describes a shards folder for the config.json of a run."""
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,19 +17,26 @@ from training.errors import TrainingError
 SPLITS = ("train", "validation", "test")
 
 
+class CropSettings(TypedDict):
+    """Detector and margin the crops of a shards folder were cut with; None if unknown."""
+
+    detector: str | None
+    margin: float | None
+
+
 def manifest_hash(shards: Path) -> str:
-    """SHA-256 of the shards' manifest: it names every crop, its split and its place."""
+    """SHA-256 of the shards' manifest, which lists every crop, its split and its position."""
     return hashlib.sha256((shards / "manifest.parquet").read_bytes()).hexdigest()
 
 
-def describe(shards: Path) -> dict[str, Any]:
-    """Their manifest's hash, counts per split and label, how they were cut, and their metadata.
+def describe_shards(shards: Path) -> dict[str, Any]:
+    """Manifest hash, counts per split and label, crop settings and metadata of shards.
 
     Raises:
-        TrainingError: the folder is no shards folder, or a split has no image.
-        TableError: its manifest cannot be read.
+        TrainingError: the folder is not a shards folder, or a split is empty.
+        TableError: the manifest cannot be read.
     """
-    input_pipeline.open_shards(shards)
+    input_pipeline.read_shards_info(shards)
     table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     counts = {}
     for split in SPLITS:
@@ -37,39 +44,40 @@ def describe(shards: Path) -> dict[str, Any]:
         if not labels:
             raise TrainingError(
                 f"expected images in the {split} split of {shards}, found none; shard more crops "
-                "or with another --split"
+                "or use another --split"
             )
         counts[split] = {label: labels.count(label) for label in LABELS}
     return {
         "manifest": manifest_hash(shards),
         "counts": counts,
-        "crops": _crops(table),
-        "metadata": _metadata(shards),
+        "crops": _crop_settings(table),
+        "metadata": _read_metadata(shards),
     }
 
 
-def _crops(table: pa.Table) -> dict[str, Any]:
-    """How the crops were cut, as their rows tell: the detector and the margin of most.
+def _crop_settings(table: pa.Table) -> CropSettings:
+    """The most frequent detector and the median margin of the crops.
 
-    Both are None for an imported crop set, which does not tell.
+    Both are None for an imported crop set, which does not record them. The margin follows from
+    crop_size = longer side of the box * (1 + 2 * margin).
     """
     rows = table.select(["detector", "w", "h", "crop_size"]).to_pandas().dropna()
     if rows.empty:
-        return {"detector": None, "margin": None}
+        return CropSettings(detector=None, margin=None)
     margins = (rows["crop_size"] / rows[["w", "h"]].max(axis=1) - 1) / 2
-    return {
-        "detector": str(rows["detector"].mode()[0]),
-        "margin": round(float(margins.median()), 2),
-    }
+    return CropSettings(
+        detector=str(rows["detector"].mode()[0]),
+        margin=round(float(margins.median()), 2),
+    )
 
 
-def _metadata(shards: Path) -> dict[str, Any]:
-    """metadata.json, which `dfdc-prep shard` writes: split, seed, where the crops come from."""
+def _read_metadata(shards: Path) -> dict[str, Any]:
+    """Read metadata.json as `dfdc-prep shard` writes it: split, seed, source of the crops."""
     try:
         found: dict[str, Any] = parse_json((shards / "metadata.json").read_bytes())
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"expected the metadata.json of dfdc-prep shard in {shards}, found none that can be "
-            "read; run dfdc-prep shard --overwrite"
+            f"expected the metadata.json of dfdc-prep shard in {shards}, found no readable "
+            "one; run dfdc-prep shard --overwrite"
         ) from error
     return found

@@ -1,1 +1,1 @@
-"""Measuring a trained model, and the report of it."""
+"""Evaluates a trained model and writes the report."""

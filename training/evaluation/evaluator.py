@@ -1,4 +1,4 @@
-"""A run's model over a split, every image once: predictions, figures, pictures, report."""
+"""Evaluates the model of a run on a split: predictions, metrics, plots, report."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,20 +26,20 @@ from training.runs import checkpoints
 from training.runs.folder import Run
 
 Images = npt.NDArray[np.uint8]
-Change = Callable[[Images], Images]
+Transform = Callable[[Images], Images]
 
-#: How many images Fig. 8 shows.
-SHOWN = 20
+#: Largest number of images in samples.png (Fig. 8 of the paper).
+MAX_SAMPLES = 20
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One split as the model sees it, in the order of the shards' manifest.
+    """The predictions for one split, in the order of the shards' manifest.
 
     Attributes:
         rows: the split's rows of the manifest.
-        labels: int64, 0 REAL and 1 FAKE.
-        logits: float64, before the sigmoid and any temperature.
+        labels: int64 [N], 0 for REAL and 1 for FAKE.
+        logits: float64 [N], not calibrated.
     """
 
     rows: pa.Table
@@ -48,7 +48,7 @@ class Predictions:
 
     @property
     def clips(self) -> list[str]:
-        """The clip of each image, part and file name: names recur across parts."""
+        """The clip of each image as part/name, since names repeat across parts."""
         parts, videos = self.rows["part"].to_pylist(), self.rows["video"].to_pylist()
         return [f"{part}/{video}" for part, video in zip(parts, videos, strict=True)]
 
@@ -58,9 +58,10 @@ class Predictions:
         return list(self.rows["family"].to_pylist())
 
     def table(self, temperature: float) -> pa.Table:
-        """predictions.parquet: who the image is, `target`, `logit`, `score`, `calibrated`.
+        """The table written to predictions.parquet, one row per image.
 
-        `score` is P(FAKE); `calibrated` is the same after the temperature.
+        Manifest columns that identify the image, then `target` (the label), `logit`, `score`
+        (P(FAKE)) and `calibrated` (P(FAKE) after division of the logit by the temperature).
         """
         names = ["video", "part", "label", "family", "frame", "face", "path"]
         columns = {name: self.rows[name] for name in names}
@@ -72,13 +73,13 @@ class Predictions:
 
 
 def load_model(run: Run) -> Any:
-    """The run's model, not compiled.
+    """Load model.keras of a run, not compiled.
 
     Raises:
-        TrainingError: there is none, or it cannot be read.
+        TrainingError: model.keras is missing or broken.
     """
-    if checkpoints.intact(run.model_file):
-        model = checkpoints.loaded(run.model_file, compile=False)
+    if checkpoints.is_intact(run.model_file):
+        model = checkpoints.load_classifier(run.model_file, compile=False)
         if model is not None:
             return model
     found = "a broken one" if run.model_file.exists() else "none"
@@ -89,49 +90,49 @@ def load_model(run: Run) -> Any:
 
 
 def split_rows(shards: Path, split: str) -> pa.Table:
-    """The rows of the shards' manifest that are the records of a split, in their order."""
+    """The manifest rows of a split, in the order of its records."""
     table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     return table.filter(pc.equal(table["split"], split))
 
 
-def batches(shards: Path, split: str, batch: int, what: str) -> Iterator[tuple[Images, Any]]:
-    """The images and labels of a split as NumPy arrays, behind a progress bar."""
-    total = input_pipeline.count(shards, split)
+def iterate_batches(shards: Path, split: str, batch_size: int) -> Iterator[tuple[Images, Any]]:
+    """Yield images and labels of a split as NumPy arrays, with a progress bar."""
+    total = input_pipeline.count_records(shards, split)
     with (
-        tqdm(total=total, desc=what, unit="img", disable=None) as bar,
-        input_pipeline.readable(shards),
+        tqdm(total=total, desc=split, unit="img", disable=None) as bar,
+        input_pipeline.report_read_errors(shards),
     ):
-        for images, labels in input_pipeline.dataset(shards, split, batch):
+        for images, labels in input_pipeline.make_dataset(shards, split, batch_size):
             yield np.asarray(images), np.asarray(labels)
             bar.update(len(labels))
 
 
 def predict(
-    model: Any, shards: Path, split: str, batch: int, change: Change | None = None
+    model: Any, shards: Path, split: str, batch_size: int, transform: Transform | None = None
 ) -> Predictions:
-    """The model's logit for every image of a split.
+    """Compute the logit of every image of a split.
 
     Args:
-        model: of `training.model.logit_model`.
-        change: what is done to a batch of images (uint8 [B, H, W, 3]) first.
+        model: a model from `training.models.classifier.logit_model`.
+        transform: applied to each batch of RGB images, uint8 [B, H, W, 3], before the model.
 
     Raises:
-        TrainingError: the split is empty, or the shards and their manifest disagree.
+        TrainingError: the split is empty, or the labels in shards and manifest differ.
     """
     rows = split_rows(shards, split)
     logits, labels = [], []
-    for images, batch_labels in batches(shards, split, batch, split):
-        seen = change(images) if change else images
-        logits.append(np.asarray(model.predict_on_batch(seen), np.float64)[:, 0])
+    for images, batch_labels in iterate_batches(shards, split, batch_size):
+        inputs = transform(images) if transform else images
+        logits.append(np.asarray(model.predict_on_batch(inputs), np.float64)[:, 0])
         labels.append(batch_labels.astype(np.int64))
-    wanted = [LABELS.index(label) for label in rows["label"].to_pylist()]
+    expected = [LABELS.index(label) for label in rows["label"].to_pylist()]
     if not logits:
         raise TrainingError(
-            f"expected images in the {split} split of {shards}, found none; shard more crops, or "
-            "with another --split"
+            f"expected images in the {split} split of {shards}, found none; shard more crops "
+            "or use another --split"
         )
     found = np.concatenate(labels)
-    if found.tolist() != wanted:
+    if found.tolist() != expected:
         raise TrainingError(
             f"expected the {split} records of {shards} in the order of its manifest.parquet, "
             "found other labels; run dfdc-prep shard --overwrite"
@@ -139,92 +140,94 @@ def predict(
     return Predictions(rows, found, np.concatenate(logits))
 
 
-def pictures_of(shards: Path, split: str, batch: int, seed: int) -> tuple[list[int], list[Images]]:
-    """Up to 20 random places of a split and the images there, in the split's order."""
-    rng = np.random.default_rng(seed)
-    total = input_pipeline.count(shards, split)
-    places = sorted(rng.choice(total, min(SHOWN, total), replace=False).tolist())
-    found, start = [], 0
-    with input_pipeline.readable(shards):
-        for images, _ in input_pipeline.dataset(shards, split, batch):
-            end = start + len(images)
-            found += [np.asarray(images[at - start]) for at in places if start <= at < end]
-            start = end
-            if len(found) == len(places):
-                break
-    return places, found
-
-
-def evaluate(run: Run, shards: Path, split: str, out: Path, batch: int) -> dict[str, Any]:
-    """Measure a run's model on a split and write what was found.
-
-    The temperature is fitted on the validation split of the run's own shards; elsewhere the
-    one found there is used, so that nothing is ever fitted on what is being judged.
-
-    Args:
-        out: the folder for metrics.json, report.txt, predictions.parquet and the pictures;
-            the run's own folder gets the training curves and the model card too.
+def sample_images(
+    shards: Path, split: str, batch_size: int, seed: int
+) -> tuple[list[int], list[Images]]:
+    """Draw up to `MAX_SAMPLES` random images of a split.
 
     Returns:
-        What metrics.json holds.
+        The sorted positions of the images in the split, and the images, uint8 [H, W, 3].
+    """
+    rng = np.random.default_rng(seed)
+    total = input_pipeline.count_records(shards, split)
+    positions = sorted(rng.choice(total, min(MAX_SAMPLES, total), replace=False).tolist())
+    found, start = [], 0
+    with input_pipeline.report_read_errors(shards):
+        for images, _ in input_pipeline.make_dataset(shards, split, batch_size):
+            end = start + len(images)
+            found += [np.asarray(images[at - start]) for at in positions if start <= at < end]
+            start = end
+            if len(found) == len(positions):
+                break
+    return positions, found
+
+
+def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> dict[str, Any]:
+    """Evaluate the model of a run on a split and write the results.
+
+    On the run's training shards the temperature is fitted on their validation split; on other
+    shards the temperature recorded in the run is used. It is never fitted on other shards.
+
+    Args:
+        out: the folder for metrics.json, report.txt, predictions.parquet and the plots; the
+            run folder also gets the training curves and the model card.
+
+    Returns:
+        The contents of metrics.json.
     """
     model = logit_model(load_model(run))
-    found = predict(model, shards, split, batch)
-    t = _temperature(run, model, shards, batch)
-    said = {"split": split, "shards": str(shards)} | metrics.report(
-        found.labels, found.logits, found.clips, found.families, t
+    predictions = predict(model, shards, split, batch_size)
+    t = _temperature(run, model, shards, batch_size)
+    report = {"split": split, "shards": str(shards)} | metrics.split_report(
+        predictions.labels, predictions.logits, predictions.clips, predictions.families, t
     )
-    if out != run.folder:  # which, where somebody removed it, is not made anew
+    if out != run.folder:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
-    write_table(found.table(t), out / "predictions.parquet")
-    write_text(out / "report.txt", text_report.text(said))
-    _draw(run, found, said, shards, split, out, batch)
-    write_json(out / "metrics.json", said)
+    write_table(predictions.table(t), out / "predictions.parquet")
+    write_text(out / "report.txt", text_report.report_text(report))
+    with run.report_invalid_files():
+        seed = int(run.config()["options"]["seed"])
+    positions, images = sample_images(shards, split, batch_size, seed)
+    _plot_samples(predictions, positions, images, out)
+    with atomic_file(out / "confusion.png") as partial:
+        plots.plot_confusion(report["image"]["confusion"], partial)
+    history = run.history()
+    if out == run.folder and history:
+        with atomic_file(out / "curves.png") as partial:
+            plots.plot_curves(history, partial, checkpoints.best_epoch(history))
+    write_json(out / "metrics.json", report)
     if out == run.folder:
-        with run.understood():
-            model_card.write(run)
-    return said
+        with run.report_invalid_files():
+            model_card.write_card(run)
+    return report
 
 
-def _temperature(run: Run, model: Any, shards: Path, batch: int) -> float:
-    if own_shards(run, shards):
-        validation = predict(model, shards, "validation", batch)
-        return metrics.temperature(validation.labels, validation.logits)
-    with run.understood():
+def _temperature(run: Run, model: Any, shards: Path, batch_size: int) -> float:
+    """The temperature fitted on the run's validation split, or the recorded one."""
+    if is_trained_on(run, shards):
+        validation = predict(model, shards, "validation", batch_size)
+        return metrics.fit_temperature(validation.labels, validation.logits)
+    with run.report_invalid_files():
         return float(run.metrics()["temperature"])
 
 
-def own_shards(run: Run, shards: Path) -> bool:
-    """Whether these are the shards the run was trained on, by their manifest."""
-    with run.understood():
+def is_trained_on(run: Run, shards: Path) -> bool:
+    """Whether the run was trained on these shards, compared by manifest hash."""
+    with run.report_invalid_files():
         return bool(run.config()["data"]["manifest"] == manifest_hash(shards))
 
 
-def place(run: Run, shards: Path, split: str) -> Path:
-    """Where figures go by default: the run's folder for its own test, else one beside them."""
-    if split == "test" and own_shards(run, shards):
+def default_output(run: Run, shards: Path, split: str) -> Path:
+    """The run folder for the test split of its training shards, else a subfolder of it."""
+    if split == "test" and is_trained_on(run, shards):
         return run.folder
     return run.folder / "evaluations" / f"{shards.resolve().name}-{split}"
 
 
-def _draw(
-    run: Run,
-    found: Predictions,
-    said: dict[str, Any],
-    shards: Path,
-    split: str,
-    out: Path,
-    batch: int,
+def _plot_samples(
+    predictions: Predictions, positions: list[int], images: list[Images], out: Path
 ) -> None:
-    with run.understood():
-        seed = int(run.config()["options"]["seed"])
-    places, images = pictures_of(shards, split, batch, seed)
-    scores = expit(found.logits[places])
-    with atomic_file(out / "samples.png") as half:
-        plots.samples(images, found.labels[places].tolist(), scores.tolist(), half)
-    with atomic_file(out / "confusion.png") as half:
-        plots.confusion(said["image"]["confusion"], half)
-    history = run.history()
-    if out == run.folder and history:
-        with atomic_file(out / "curves.png") as half:
-            plots.curves(history, half, checkpoints.best(history))
+    labels = predictions.labels[positions].tolist()
+    scores = expit(predictions.logits[positions]).tolist()
+    with atomic_file(out / "samples.png") as partial:
+        plots.plot_samples(images, labels, scores, partial)

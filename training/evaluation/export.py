@@ -1,4 +1,4 @@
-"""A run's model for use elsewhere, SavedModel or ONNX, checked to give the same scores."""
+"""Exports the model of a run to SavedModel or ONNX and compares the scores."""
 
 import warnings
 from pathlib import Path
@@ -10,80 +10,86 @@ from manifests.io.atomic import atomic_file, atomic_folder
 from training.errors import TrainingError
 from training.evaluation import evaluator
 from training.models import classifier, pretrained
-from training.recipes import choose
+from training.recipes import choose_recipe
 from training.runs.folder import Run
 
-FORMATS = ("savedmodel", "onnx")
-
-#: How far the scores of an export may lie from the model's own.
+#: Largest absolute difference allowed between scores of the export and of model.keras.
 TOLERANCE = 1e-4
-#: Images of the test split that are compared.
-COMPARED = 8
+#: Number of images of the test split that are compared.
+COMPARED_IMAGES = 8
 
 
-def export(run: Run, shards: Path, form: str) -> tuple[Path, float]:
-    """Write `RUN/savedmodel/` or `RUN/model.onnx`, float32, images [B, 224, 224, 3] in.
+def export_model(run: Run, shards: Path, form: str) -> tuple[Path, float]:
+    """Write `RUN/savedmodel/` or `RUN/model.onnx`.
+
+    The exported model takes RGB images, 0 to 255, float32 [B, 224, 224, 3], and returns
+    P(FAKE), float32 [B, 1].
+
+    Args:
+        form: "savedmodel" or "onnx".
 
     Returns:
-        Where it lies and the largest difference of a score from the model's own.
+        The path of the export and the largest absolute difference of its scores from those
+        of model.keras.
 
     Raises:
-        TrainingError: a package is missing, or the export gives other scores; what an earlier
-            one wrote stays.
-        OutputError: the place cannot be written.
+        TrainingError: a package is missing, or the scores differ; an earlier export is kept.
+        OutputError: the output cannot be written.
     """
     network = _float32(run)
-    _, images = evaluator.pictures_of(shards, "test", COMPARED, seed=0)
-    batch = np.stack(images[:COMPARED]).astype(np.float32)
-    own = np.asarray(network.predict_on_batch(batch))
+    _, images = evaluator.sample_images(shards, "test", COMPARED_IMAGES, seed=0)
+    batch = np.stack(images[:COMPARED_IMAGES]).astype(np.float32)
+    expected = np.asarray(network.predict_on_batch(batch))
     path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
     try:
-        with (atomic_folder if form == "savedmodel" else atomic_file)(path) as beside:
-            _write(network, beside, form)
-            theirs = (_savedmodel if form == "savedmodel" else _onnx)(beside, batch)
-            return path, _difference(theirs, own, form)
+        with (atomic_folder if form == "savedmodel" else atomic_file)(path) as partial:
+            _write(network, partial, form)
+            scores = (_run_savedmodel if form == "savedmodel" else _run_onnx)(partial, batch)
+            return path, _checked_difference(scores, expected, form)
     except ImportError as error:
         raise TrainingError(
-            f"expected what an export to {form} needs, found: {error}; "
-            "pip install 'dfdc-prep[onnx]' and run Keras on TensorFlow"
+            f"expected the packages an export to {form} needs, found: {error}; install them with "
+            "pip install 'dfdc-prep[onnx]' and use Keras with TensorFlow"
         ) from error
 
 
-def _difference(theirs: Any, own: Any, form: str) -> float:
-    difference = float(np.abs(theirs - own).max())
+def _checked_difference(scores: Any, expected: Any, form: str) -> float:
+    difference = float(np.abs(scores - expected).max())
     if not difference <= TOLERANCE:
         raise TrainingError(
-            f"expected the {form} export to give the model's scores, found them off by "
+            f"expected the {form} export to give the scores of model.keras, found a difference of "
             f"{difference:.2g}; use model.keras instead"
         )
     return difference
 
 
 def _float32(run: Run) -> Any:
-    """The run's model rebuilt in float32, whatever precision it was trained in."""
+    """The model of the run rebuilt in float32, independent of its training precision."""
     recipe = run.config()["recipe"]
-    network = classifier.build(choose(recipe["name"], {"backbone": recipe["backbone"]}))
-    pretrained.copy(evaluator.load_model(run), network)
+    network = classifier.build_model(
+        choose_recipe(recipe["name"], {"backbone": recipe["backbone"]})
+    )
+    pretrained.copy_weights(evaluator.load_model(run), network)
     return network
 
 
 def _write(network: Any, path: Path, form: str) -> None:
     with warnings.catch_warnings():
-        # Keras looks whether NumPy still has np.object before tf2onnx asks for it.
+        # Keras probes for np.object, which tf2onnx needs; newer NumPy versions warn about it.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         network.export(
             path, format="tf_saved_model" if form == "savedmodel" else "onnx", verbose=False
         )
 
 
-def _savedmodel(path: Path, images: Any) -> Any:
+def _run_savedmodel(path: Path, images: Any) -> Any:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     return np.asarray(loaded.serve(images))
 
 
-def _onnx(path: Path, images: Any) -> Any:
+def _run_onnx(path: Path, images: Any) -> Any:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

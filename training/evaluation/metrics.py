@@ -1,7 +1,7 @@
-"""Figures from labels and logits: pure functions, scikit-learn's definitions.
+"""Metrics from labels and logits: pure functions with scikit-learn's definitions.
 
-Labels are 0 REAL and 1 FAKE, logits float64 in the order of the labels, scores P(FAKE).
-An image counts as FAKE from a score of 0.5 on.
+Labels are int64 [N], 0 for REAL and 1 for FAKE; logits and scores are float64 [N]; a score is
+P(FAKE). The predicted class is FAKE for scores of at least 0.5.
 """
 
 from collections.abc import Callable
@@ -19,21 +19,23 @@ from manifests.labels import LABELS
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-BINS = 15
-DRAWS = 1000
+#: Number of bins of the expected calibration error.
+CALIBRATION_BINS = 15
+#: Number of bootstrap resamples.
+BOOTSTRAP_SAMPLES = 1000
 
 
-def per_group(values: Floats, groups: Any) -> tuple[Any, Floats]:
-    """The groups, sorted, and the mean of the values in each: clips and their mean logit."""
+def group_means(values: Floats, groups: Any) -> tuple[Any, Floats]:
+    """The sorted unique groups and the mean value of each."""
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     return names, np.bincount(index, values) / np.bincount(index)
 
 
-def figures(labels: Ints, scores: Floats) -> dict[str, Any]:
-    """Accuracy, log-loss, ROC-AUC, precision, recall, F1 and support per class, confusion.
+def classification_metrics(labels: Ints, scores: Floats) -> dict[str, Any]:
+    """Accuracy, log-loss, ROC-AUC, metrics per class and confusion matrix.
 
-    The AUC is None where one class is missing; the confusion matrix has the true classes
-    as rows, REAL first.
+    The AUC is None if a class is missing. Rows of the confusion matrix are the true classes,
+    REAL first.
     """
     predicted = (scores >= 0.5).astype(np.int64)
     both = len(np.unique(labels)) == 2
@@ -52,12 +54,13 @@ def figures(labels: Ints, scores: Floats) -> dict[str, Any]:
     }
 
 
-def temperature(labels: Ints, logits: Floats) -> float:
-    """The number that logits are divided by for the lowest log-loss (Guo et al., 2017).
+def fit_temperature(labels: Ints, logits: Floats) -> float:
+    """Fit the temperature that minimizes the log-loss of logits / t (Guo et al., 2017).
 
-    Fitted between 0.05 and 20, on data the model did not train on. The targets are those
-    Platt (1999) gives, (n + 1) / (n + 2) and 1 / (n + 2) for classes of n images: with 0 and
-    1 a split without a mistake would ask for scores without a doubt.
+    The temperature is fitted between 0.05 and 20 and should be fitted on data the model was not
+    trained on. The targets are smoothed as in Platt (1999): (n + 1) / (n + 2) for FAKE and
+    1 / (n + 2) for REAL, n being the size of the class. With targets of 0 and 1, the optimum
+    on a split without errors would be a temperature of 0.
     """
     fakes = int(labels.sum())
     reals = len(labels) - fakes
@@ -73,81 +76,94 @@ def temperature(labels: Ints, logits: Floats) -> float:
 
 def calibration_error(labels: Ints, scores: Floats) -> float:
     """Expected calibration error of P(FAKE) over 15 equal bins (Guo et al., 2017)."""
-    bins = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, scores - labels, minlength=BINS)
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    # Per bin, the sum of score - label is its size times (confidence - share of FAKE).
+    gaps = np.bincount(bins, scores - labels, minlength=CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(labels))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval; None where it cannot be told."""
+    """A 95 % interval; None if it is undefined."""
 
     low: float | None
     high: float | None
 
 
-def bootstrap(labels: Ints, scores: Floats, families: Any, seed: int = 42) -> dict[str, Interval]:
-    """95 % percentile intervals of accuracy, log-loss and AUC, families drawn anew 1,000 times.
+def bootstrap_intervals(
+    labels: Ints, scores: Floats, families: Any, seed: int = 42
+) -> dict[str, Interval]:
+    """95 % percentile intervals of accuracy, log-loss and AUC by cluster bootstrap.
 
-    The images of a family are not independent, so families are drawn with replacement, not
-    images (the cluster bootstrap; Field and Welsh, 2007). Draws that leave one class out
-    give no AUC.
+    The images of a family are not independent, so families are resampled with replacement,
+    1,000 times, instead of images (Field and Welsh, 2007). Resamples without one of the classes
+    are left out for the AUC.
     """
+    # How often each family occurs in each resample, [BOOTSTRAP_SAMPLES, families].
     names, index = np.unique(np.asarray(families), return_inverse=True)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=DRAWS)
-    right = (scores >= 0.5) == labels
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=BOOTSTRAP_SAMPLES)
+    # Per-image terms of the metrics; clipped like scikit-learn's log_loss.
+    correct = (scores >= 0.5) == labels
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
     losses = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
     auc = _weighted_auc(labels, scores)
+    # An image weighs as much as its family occurs.
     found: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "auc": []}
     for draw in draws:
         weights = draw[index].astype(np.float64)
-        found["accuracy"].append(float(np.average(right, weights=weights)))
+        found["accuracy"].append(float(np.average(correct, weights=weights)))
         found["log_loss"].append(float(np.average(losses, weights=weights)))
         found["auc"].append(auc(weights))
     return {name: _interval(np.array(values)) for name, values in found.items()}
 
 
 def _interval(values: Floats) -> Interval:
-    told = values[~np.isnan(values)]
-    if not len(told):
+    defined = values[~np.isnan(values)]
+    if not len(defined):
         return Interval(None, None)
-    low, high = np.percentile(told, [2.5, 97.5])
+    low, high = np.percentile(defined, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 def _weighted_auc(labels: Ints, scores: Floats) -> Callable[[Floats], float]:
-    """P(a FAKE scores above a REAL), ties half, for weighted images; sorted once for all."""
+    """A function from image weights to the weighted AUC; the scores are sorted only once.
+
+    The AUC is the probability that a FAKE scores higher than a REAL; ties count half.
+    """
     levels, level = np.unique(scores, return_inverse=True)
 
     def auc(weights: Floats) -> float:
         fake = np.bincount(level, weights * labels, minlength=len(levels))
         real = np.bincount(level, weights * (1 - labels), minlength=len(levels))
         pairs = fake.sum() * real.sum()
+        # Weight of REAL images with a lower score, for each distinct score.
         below = np.cumsum(real) - real
         return float((fake * (below + real / 2)).sum() / pairs) if pairs else float("nan")
 
     return auc
 
 
-def report(labels: Ints, logits: Floats, clips: Any, families: Any, t: float) -> dict[str, Any]:
-    """Everything `metrics.json` says of one split: per image, per clip, calibrated.
+def split_report(
+    labels: Ints, logits: Floats, clips: Any, families: Any, t: float
+) -> dict[str, Any]:
+    """The metrics of one split for metrics.json: per image, per clip, calibration.
 
     Args:
-        clips: the clip of each image; a clip's logit is the mean of its images' logits.
-        families: the family of each image; every clip lies in one family.
-        t: the temperature; accuracy and AUC do not depend on it, log-loss does.
+        clips: the clip of each image; the logit of a clip is the mean over its images.
+        families: the family of each image; each clip belongs to one family.
+        t: the temperature; affects the calibrated log-loss and calibration error only.
     """
-    names, clip_logits = per_group(logits, clips)
+    names, clip_logits = group_means(logits, clips)
     _, first = np.unique(np.asarray(clips), return_index=True)
     clip_labels, clip_families = labels[first], np.asarray(families)[first]
     scores, clip_scores = expit(logits), expit(clip_logits)
     calibrated = expit(logits / t)
     return {
-        "image": figures(labels, scores) | {"interval": _plain(labels, scores, families)},
-        "clip": figures(clip_labels, clip_scores)
-        | {"interval": _plain(clip_labels, clip_scores, clip_families)},
+        "image": classification_metrics(labels, scores)
+        | {"interval": _interval_lists(labels, scores, families)},
+        "clip": classification_metrics(clip_labels, clip_scores)
+        | {"interval": _interval_lists(clip_labels, clip_scores, clip_families)},
         "clips": len(names),
         "families": len(np.unique(np.asarray(families))),
         "temperature": t,
@@ -160,6 +176,6 @@ def report(labels: Ints, logits: Floats, clips: Any, families: Any, t: float) ->
     }
 
 
-def _plain(labels: Ints, scores: Floats, families: Any) -> dict[str, list[float | None]]:
-    found = bootstrap(labels, scores, families)
-    return {name: [interval.low, interval.high] for name, interval in found.items()}
+def _interval_lists(labels: Ints, scores: Floats, families: Any) -> dict[str, list[float | None]]:
+    intervals = bootstrap_intervals(labels, scores, families)
+    return {name: [interval.low, interval.high] for name, interval in intervals.items()}

@@ -1,4 +1,4 @@
-"""The model card of a run: data, recipe, figures, limits, in its README.md."""
+"""Writes the model card of a run, README.md: data, recipe, metrics, limits."""
 
 import csv
 from typing import Any
@@ -18,31 +18,31 @@ _LIMITS = """\
 """
 
 
-def write(run: Run) -> None:
-    """Write the run's README.md from what lies in its folder."""
-    write_text(run.folder / "README.md", text(run))
+def write_card(run: Run) -> None:
+    """Write README.md from config.json, metrics.json, history.csv and robustness.csv."""
+    write_text(run.folder / "README.md", card_text(run))
 
 
-def text(run: Run) -> str:
+def card_text(run: Run) -> str:
     """The model card as Markdown."""
-    config, said = run.config(), run.metrics()
+    config, metrics = run.config(), run.metrics()
     recipe = config["recipe"]
     return "\n\n".join(
         [
             f"# {recipe['name']}: {recipe['backbone']}, REAL or FAKE",
             "Takes a face crop of 224 x 224, RGB, 0 to 255; gives P(FAKE). Load `model.keras` with "
             "`keras.saving.load_model`, or use `python -m training.predict`.",
-            f"## Data\n\n{_data(config)}",
-            f"## Recipe\n\n{_recipe(config, len(run.history()))}",
-            f"## Figures\n\nOn the {said['split']} split, which no choice was made on:\n\n"
-            f"{_figures(said, recipe)}",
-            *_robustness(run),
+            f"## Data\n\n{_data_section(config)}",
+            f"## Recipe\n\n{_recipe_section(config, len(run.history()))}",
+            f"## Figures\n\nOn the {metrics['split']} split, which no choice was made on:\n\n"
+            f"{_metrics_section(metrics, recipe)}",
+            *_robustness_section(run),
             f"## Limits\n\n{_LIMITS}",
         ]
     )
 
 
-def _data(config: dict[str, Any]) -> str:
+def _data_section(config: dict[str, Any]) -> str:
     rows = [
         f"| {split} | {counts['REAL']:,} | {counts['FAKE']:,} |"
         for split, counts in config["data"]["counts"].items()
@@ -60,7 +60,7 @@ def _data(config: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _recipe(config: dict[str, Any], trained: int) -> str:
+def _recipe_section(config: dict[str, Any], trained: int) -> str:
     recipe, options = config["recipe"], config["options"]
     lines = [
         f"{trained} of {recipe['epochs']} epochs, batch {recipe['batch_size']}, "
@@ -75,17 +75,17 @@ def _recipe(config: dict[str, Any], trained: int) -> str:
     return "\n".join(lines)
 
 
-def _figures(said: dict[str, Any], recipe: dict[str, Any]) -> str:
+def _metrics_section(metrics: dict[str, Any], recipe: dict[str, Any]) -> str:
     published = RECIPES[recipe["name"]].published
     paper = {"accuracy": published.accuracy, "log_loss": published.loss} if published else {}
     lines = ["| | per image | 95 % | per clip | 95 % | the paper's |", "|---|---|---|---|---|---|"]
     for name, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "ROC-AUC")):
         cells = [title]
         for level in ("image", "clip"):
-            low, high = said[level]["interval"][name]
-            cells += [text_report.shown(said[level][name])]
-            cells += [f"{text_report.shown(low)} to {text_report.shown(high)}"]
-        cells.append(text_report.shown(paper[name]) if name in paper else "")
+            low, high = metrics[level]["interval"][name]
+            cells += [text_report.format_value(metrics[level][name])]
+            cells += [f"{text_report.format_value(low)} to {text_report.format_value(high)}"]
+        cells.append(text_report.format_value(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
@@ -94,16 +94,16 @@ def _figures(said: dict[str, Any], recipe: dict[str, Any]) -> str:
             "Intervals: families drawn anew 1,000 times. The paper's figures are from a split in "
             "which families recur, so they are not held to the same test.",
             "",
-            f"Temperature {said['temperature']:.4f}, fitted on validation: expected calibration "
-            f"error {said['calibration']['ece']:.4f} before, "
-            f"{said['calibration']['ece_calibrated']:.4f} after.",
+            f"Temperature {metrics['temperature']:.4f}, fitted on validation: expected calibration "
+            f"error {metrics['calibration']['ece']:.4f} before, "
+            f"{metrics['calibration']['ece_calibrated']:.4f} after.",
             "",
             "![curves](curves.png) ![confusion](confusion.png) ![samples](samples.png)",
         ]
     )
 
 
-def _robustness(run: Run) -> list[str]:
+def _robustness_section(run: Run) -> list[str]:
     path = run.folder / "robustness.csv"
     if not path.is_file():
         return []
@@ -112,7 +112,7 @@ def _robustness(run: Run) -> list[str]:
     lines = ["| disturbance | level | accuracy | ROC-AUC |", "|---|---|---|---|"]
     lines += [
         f"| {row['disturbance']} | {row['level']} | {float(row['accuracy']):.4f} | "
-        f"{text_report.shown(float(row['auc']) if row['auc'] else None)} |"
+        f"{text_report.format_value(float(row['auc']) if row['auc'] else None)} |"
         for row in rows
     ]
     return ["## Robustness\n\n" + "\n".join(lines) + "\n\n![robustness](robustness.png)"]

@@ -1,6 +1,6 @@
-"""The pictures of a run, in the layouts of the paper's figures 5, 6 and 8.
+"""The plots of a run, in the layouts of the paper's figures 5, 6 and 8.
 
-Drawn on matplotlib's Agg canvas, without pyplot: no display, no global state.
+Drawn on matplotlib's Agg canvas without pyplot, so no display or global state is needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from manifests.labels import LABELS
 
-TRAIN, VALIDATION = "#1f5fa8", "#d1661b"
-RIGHT, WRONG = "#1a7f37", "#c1272d"
+TRAINING_COLOUR, VALIDATION_COLOUR = "#1f5fa8", "#d1661b"
+CORRECT_COLOUR, WRONG_COLOUR = "#1a7f37", "#c1272d"
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -24,19 +24,21 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=120, facecolor="white", metadata={"Software": None})
 
 
-def curves(history: Sequence[Mapping[str, float]], path: Path, best: int | None = None) -> None:
-    """Fig. 5: accuracy and loss per epoch, training and validation.
+def plot_curves(
+    history: Sequence[Mapping[str, float]], path: Path, best: int | None = None
+) -> None:
+    """Plot Fig. 5: accuracy and loss per epoch, for training and validation.
 
     Args:
         history: rows of history.csv.
-        best: the epoch that became the model, marked by a line.
+        best: the epoch written to model.keras, marked by a vertical line.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     epochs = [int(row["epoch"]) for row in history]
     for axis, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for key, colour, label in (
-            (name, TRAIN, "training"),
-            (f"val_{name}", VALIDATION, "validation"),
+            (name, TRAINING_COLOUR, "training"),
+            (f"val_{name}", VALIDATION_COLOUR, "validation"),
         ):
             axis.plot(
                 epochs, [row[key] for row in history], color=colour, label=label, marker=".", lw=1.8
@@ -51,13 +53,17 @@ def curves(history: Sequence[Mapping[str, float]], path: Path, best: int | None 
     _save(figure, path)
 
 
-def confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
-    """Fig. 6: counts, and their share of the true class; rows are the true classes."""
+def plot_confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
+    """Plot Fig. 6: a confusion matrix of counts and shares of the true class.
+
+    Args:
+        matrix: [2][2] counts; rows are the true classes, REAL first.
+    """
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axis = figure.subplots()
-    drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    heatmap = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
         axis.text(
@@ -78,21 +84,22 @@ def confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
         ylabel="true",
         title="Confusion matrix",
     )
-    figure.colorbar(drawn, ax=axis, label="share of the true class", shrink=0.85)
+    figure.colorbar(heatmap, ax=axis, label="share of the true class", shrink=0.85)
     _save(figure, path)
 
 
-def samples(
+def plot_samples(
     images: Sequence[npt.NDArray[np.uint8]],
     labels: Sequence[int],
     scores: Sequence[float],
     path: Path,
 ) -> None:
-    """Fig. 8: up to 20 test images, each with "predicted | score | correct or not".
+    """Plot Fig. 8: test images titled "predicted class | score | correct or wrong".
 
     Args:
-        images: RGB uint8 [H, W, 3].
-        scores: P(FAKE); shown is the score of the class predicted.
+        images: up to 20 RGB uint8 images [H, W, 3].
+        labels: 0 for REAL, 1 for FAKE.
+        scores: P(FAKE); the title shows the score of the predicted class.
     """
     columns = min(5, max(len(images), 1))
     rows = max(-(-len(images) // columns), 1)
@@ -102,19 +109,19 @@ def samples(
         axis.axis("off")
     for axis, image, label, score in zip(axes, images, labels, scores, strict=False):
         predicted = int(score >= 0.5)
-        right = predicted == label
+        correct = predicted == label
         axis.imshow(image)
         axis.set_title(
             f"{LABELS[predicted]} | {score if predicted else 1 - score:.2f} | "
-            f"{'correct' if right else 'wrong'}",
+            f"{'correct' if correct else 'wrong'}",
             fontsize=10,
-            color=RIGHT if right else WRONG,
+            color=CORRECT_COLOUR if correct else WRONG_COLOUR,
         )
     _save(figure, path)
 
 
-def robustness(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Accuracy and AUC under each disturbance and level, the undisturbed beside them."""
+def plot_robustness(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Plot accuracy and AUC by level for each disturbance, starting with clean images."""
     clean = next(row for row in rows if row["disturbance"] == "none")
     kinds = list(dict.fromkeys(row["disturbance"] for row in rows if row is not clean))
     columns = 3
@@ -123,13 +130,16 @@ def robustness(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axis in axes[len(kinds) :]:
         axis.axis("off")
     for axis, kind in zip(axes, kinds, strict=False):
-        chosen = [clean, *(row for row in rows if row["disturbance"] == kind)]
-        places = range(len(chosen))
-        for name, colour, label in (("accuracy", TRAIN, "accuracy"), ("auc", VALIDATION, "AUC")):
-            values = [np.nan if row[name] is None else row[name] for row in chosen]
-            axis.plot(places, values, color=colour, marker="o", ms=4, label=label)
-        axis.set(title=kind, ylim=(0, 1.04), xticks=list(places))
-        axis.set_xticklabels([row["level"] for row in chosen])
+        levels = [clean, *(row for row in rows if row["disturbance"] == kind)]
+        positions = range(len(levels))
+        for name, colour, label in (
+            ("accuracy", TRAINING_COLOUR, "accuracy"),
+            ("auc", VALIDATION_COLOUR, "AUC"),
+        ):
+            values = [np.nan if row[name] is None else row[name] for row in levels]
+            axis.plot(positions, values, color=colour, marker="o", ms=4, label=label)
+        axis.set(title=kind, ylim=(0, 1.04), xticks=list(positions))
+        axis.set_xticklabels([row["level"] for row in levels])
         axis.axhline(0.5, color="0.6", lw=0.8, ls=":")
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False, loc="lower left")

@@ -1,14 +1,14 @@
-"""The test split disturbed, level by level: what is left of accuracy and ROC-AUC.
+"""Measures accuracy and ROC-AUC on disturbed images of a split.
 
-The disturbances are the weaknesses the paper names for its own model: image quality and
-lighting. Each is done to the crop, uint8 RGB, as the model would be given it.
+The disturbances cover the weaknesses the paper names for its model: image quality and
+lighting. Each is applied to the model's input, a batch of RGB uint8 crops [B, H, W, 3].
 """
 
 import csv
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -16,15 +16,22 @@ from scipy.special import expit
 
 from manifests.io.atomic import atomic_file
 from training.evaluation import evaluator, metrics, model_card, plots
-from training.evaluation.evaluator import Change, Images
+from training.evaluation.evaluator import Images, Transform
 from training.models.classifier import logit_model
 from training.runs.folder import Run
 
-COLUMNS = ("disturbance", "level", "accuracy", "auc")
+
+class RobustnessRow(TypedDict):
+    """A row of robustness.csv; `auc` is None if a class is missing."""
+
+    disturbance: str
+    level: str
+    accuracy: float
+    auc: float | None
 
 
-def _each(change: Callable[[Image.Image], Image.Image]) -> Change:
-    """A change of one picture, made to every image of a batch."""
+def _per_image(change: Callable[[Image.Image], Image.Image]) -> Transform:
+    """Apply a change of a single image to every image of a batch."""
 
     def changed(images: Images) -> Images:
         return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
@@ -32,24 +39,24 @@ def _each(change: Callable[[Image.Image], Image.Image]) -> Change:
     return changed
 
 
-def jpeg(quality: int) -> Change:
-    """Compressed to JPEG and back."""
+def jpeg(quality: int) -> Transform:
+    """Encode as JPEG of the given quality and decode again."""
 
     def change(image: Image.Image) -> Image.Image:
-        held = io.BytesIO()
-        image.save(held, "JPEG", quality=quality)
-        return Image.open(held).convert("RGB")
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        return Image.open(buffer).convert("RGB")
 
-    return _each(change)
-
-
-def blur(sigma: float) -> Change:
-    """Gaussian blur, sigma in pixels."""
-    return _each(lambda image: image.filter(ImageFilter.GaussianBlur(sigma)))
+    return _per_image(change)
 
 
-def noise(sigma: float) -> Change:
-    """Gaussian noise, sigma in grey levels; the same noise in every run."""
+def blur(sigma: float) -> Transform:
+    """Blur with a Gaussian; sigma in pixels."""
+    return _per_image(lambda image: image.filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def noise(sigma: float) -> Transform:
+    """Add Gaussian noise; sigma in grey levels, fixed seed."""
     rng = np.random.default_rng(42)
 
     def change(images: Images) -> Images:
@@ -59,8 +66,8 @@ def noise(sigma: float) -> Change:
     return change
 
 
-def resolution(divisor: int) -> Change:
-    """Scaled down by a divisor and up again, bicubic."""
+def resolution(divisor: int) -> Transform:
+    """Scale down by a divisor and up again, with bicubic interpolation."""
 
     def change(image: Image.Image) -> Image.Image:
         small = image.resize(
@@ -68,16 +75,16 @@ def resolution(divisor: int) -> Change:
         )
         return small.resize(image.size, Image.Resampling.BICUBIC)
 
-    return _each(change)
+    return _per_image(change)
 
 
-def brightness(factor: float) -> Change:
-    """Every value times a factor."""
+def brightness(factor: float) -> Transform:
+    """Multiply every value by a factor."""
     return lambda images: np.clip(np.round(images * factor), 0, 255).astype(np.uint8)
 
 
-def disturbances() -> Iterator[tuple[str, str, Change]]:
-    """Kind, level as shown, and what is done, from mild to strong."""
+def disturbances() -> Iterator[tuple[str, str, Transform]]:
+    """Yield (kind, level, transform), from mild to strong within each kind."""
     for quality in (90, 70, 50, 30):
         yield "JPEG quality", f"{quality}", jpeg(quality)
     for sigma in (1, 2, 3):
@@ -92,35 +99,43 @@ def disturbances() -> Iterator[tuple[str, str, Change]]:
         yield "brighter", f"x{factor}", brightness(factor)
 
 
-def measure(run: Run, shards: Path, split: str, out: Path, batch: int) -> list[dict[str, Any]]:
-    """Write robustness.csv and robustness.png; the run's own folder has its card renewed.
+def measure_robustness(
+    run: Run, shards: Path, split: str, out: Path, batch_size: int
+) -> list[RobustnessRow]:
+    """Evaluate every disturbance; write robustness.csv and robustness.png to `out`.
+
+    If `out` is the run folder, its model card is updated too.
 
     Returns:
-        One row a level, the undisturbed images first; an AUC is None where it cannot be told.
+        One row per level, clean images first; the AUC is None if a class is missing.
     """
     model = logit_model(evaluator.load_model(run))
-    rows = []
-    for kind, level, change in (("none", "clean", None), *disturbances()):
-        found = evaluator.predict(model, shards, split, batch, change)
-        said = metrics.figures(found.labels, expit(found.logits))
-        values = (kind, level, said["accuracy"], said["auc"])
-        rows.append(dict(zip(COLUMNS, values, strict=True)))
+    rows: list[RobustnessRow] = []
+    for kind, level, transform in (("none", "clean", None), *disturbances()):
+        predictions = evaluator.predict(model, shards, split, batch_size, transform)
+        scores = expit(predictions.logits)
+        measured = metrics.classification_metrics(predictions.labels, scores)
+        rows.append(
+            RobustnessRow(
+                disturbance=kind, level=level, accuracy=measured["accuracy"], auc=measured["auc"]
+            )
+        )
     with (
-        atomic_file(out / "robustness.csv") as half,
-        open(half, "w", newline="", encoding="utf-8") as file,
+        atomic_file(out / "robustness.csv") as partial,
+        open(partial, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, list(RobustnessRow.__annotations__), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    with atomic_file(out / "robustness.png") as half:
-        plots.robustness(rows, half)
+    with atomic_file(out / "robustness.png") as partial:
+        plots.plot_robustness(rows, partial)
     if out == run.folder:
-        model_card.write(run)
+        model_card.write_card(run)
     return rows
 
 
-def table_text(rows: list[dict[str, Any]]) -> str:
-    """The table for the terminal."""
+def robustness_table(rows: list[RobustnessRow]) -> str:
+    """The rows as a plain-text table."""
     lines = [f"{'disturbance':<16}{'level':>7}{'accuracy':>10}{'ROC-AUC':>9}"]
     for row in rows:
         auc = "none" if row["auc"] is None else f"{row['auc']:.4f}"

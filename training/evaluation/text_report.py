@@ -1,4 +1,4 @@
-"""The figures of a run as text: `report.txt` in the layout of the paper's Fig. 7."""
+"""The metrics of a run as text: `report.txt`, in the layout of the paper's Fig. 7."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,33 +8,32 @@ from manifests.labels import LABELS
 _COLUMNS = ("precision", "recall", "f1", "support")
 
 
-def shown(value: float | None) -> str:
-    """A share as text; "none" where it could not be told."""
+def format_value(value: float | None) -> str:
+    """A value with four decimals; "none" if it is undefined."""
     return "none" if value is None else f"{value:.4f}"
 
 
-def _between(interval: list[float | None]) -> str:
-    return f"95 % interval by family {shown(interval[0])} to {shown(interval[1])}"
+def _format_interval(interval: list[float | None]) -> str:
+    return f"95 % interval by family {format_value(interval[0])} to {format_value(interval[1])}"
 
 
-def headline(figures: Mapping[str, Any]) -> str:
-    """One level's figures, with intervals."""
+def summary_lines(metrics: Mapping[str, Any]) -> str:
+    """Accuracy, log-loss and ROC-AUC per image or per clip, with intervals."""
     lines = []
     for name in ("accuracy", "log_loss", "auc"):
         label = name.replace("_", "-").replace("auc", "ROC-AUC")
-        lines.append(
-            f"  {label:<9}{shown(figures[name]):>8}   {_between(figures['interval'][name])}"
-        )
+        interval = _format_interval(metrics["interval"][name])
+        lines.append(f"  {label:<9}{format_value(metrics[name]):>8}   {interval}")
     return "\n".join(lines)
 
 
-def table(figures: Mapping[str, Any]) -> str:
-    """Precision, recall, F1 and support per class, accuracy, macro and weighted averages."""
+def class_table(metrics: Mapping[str, Any]) -> str:
+    """Precision, recall, F1 and support per class; accuracy; macro and weighted averages."""
     rows = [f"{'':>14}" + "".join(f"{name:>11}" for name in ("precision", "recall", "f1-score"))]
     rows[0] += f"{'support':>11}\n"
-    classes, total = figures["classes"], figures["images"]
+    classes, total = metrics["classes"], metrics["images"]
     rows += [_row(name, classes[name]) for name in LABELS]
-    rows.append(f"\n{'accuracy':>14}{'':>22}{figures['accuracy']:>11.4f}{total:>11}")
+    rows.append(f"\n{'accuracy':>14}{'':>22}{metrics['accuracy']:>11.4f}{total:>11}")
     for name, weights in (("macro avg", (0.5, 0.5)), ("weighted avg", _shares(classes, total))):
         mean = {
             column: sum(w * classes[c][column] for w, c in zip(weights, LABELS, strict=True))
@@ -49,12 +48,12 @@ def _shares(classes: Mapping[str, Any], total: int) -> tuple[float, ...]:
 
 
 def _row(name: str, values: Mapping[str, Any]) -> str:
-    figures = "".join(f"{values[column]:>11.4f}" for column in _COLUMNS[:3])
-    return f"{name:>14}{figures}{values['support']:>11}"
+    cells = "".join(f"{values[column]:>11.4f}" for column in _COLUMNS[:3])
+    return f"{name:>14}{cells}{values['support']:>11}"
 
 
-def text(metrics: Mapping[str, Any]) -> str:
-    """The whole of `report.txt` from what `metrics.json` holds."""
+def report_text(metrics: Mapping[str, Any]) -> str:
+    """The contents of report.txt, from the contents of metrics.json."""
     image, clip, calibration = metrics["image"], metrics["clip"], metrics["calibration"]
     return "\n".join(
         [
@@ -62,14 +61,14 @@ def text(metrics: Mapping[str, Any]) -> str:
             f"{metrics['clips']:,} clips of {metrics['families']:,} families",
             "",
             "Per image",
-            headline(image),
+            summary_lines(image),
             "",
-            table(image),
+            class_table(image),
             "",
             "Per clip (mean logit of its images)",
-            headline(clip),
+            summary_lines(clip),
             "",
-            table(clip),
+            class_table(clip),
             "",
             f"Calibration: temperature {metrics['temperature']:.4f} fitted on validation",
             f"  log-loss {calibration['log_loss']:.4f} -> {calibration['log_loss_calibrated']:.4f},"

@@ -1,1 +1,1 @@
-"""Scoring images and clips with a trained model."""
+"""Predictions for image and clip files from a trained model."""

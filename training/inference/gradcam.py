@@ -1,36 +1,38 @@
-"""A face with its Grad-CAM beside it, as a picture."""
+"""Draws a face crop and its Grad-CAM side by side."""
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
-#: How much of the overlay is the map where the map is strongest.
+#: Opacity of the heatmap at its maximum.
 OPACITY = 0.6
-#: The logit that is full heat where no place has more: a crop in which nothing speaks for
-#: FAKE stays dark.
-FULL = 4.0
+#: Lower bound of the colour scale, in logits: without it, weak activations would be scaled
+#: up to full colour.
+MIN_SCALE = 4.0
 
 
-def beside(
+def draw_side_by_side(
     crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.uint8]:
-    """The crop, and to its right the crop under what speaks for FAKE in it.
+    """Draw the crop and, to its right, the crop overlaid with its Grad-CAM.
 
     Args:
         crop: RGB uint8 [H, W, 3].
-        activation: [h, w], 0 and up, in logits: what the whole crop would have if it looked
-            like that place all over. Scaled to its own maximum, or `FULL` if that is more.
+        activation: non-negative [h, w], in logits: the logit the whole crop would have if
+            every position looked like this one. Scaled by its maximum, at least `MIN_SCALE`.
 
     Returns:
         RGB uint8 [H, 2 W, 3].
     """
     height, width = crop.shape[:2]
-    relative = activation / max(float(activation.max()), FULL)
-    grown = Image.fromarray(np.asarray(relative, np.float32)).resize(
+    # Scale to 0..1 and resize to the crop; bicubic interpolation can overshoot, hence the clip.
+    relative = activation / max(float(activation.max()), MIN_SCALE)
+    resized = Image.fromarray(np.asarray(relative, np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC
     )
-    strength = np.clip(np.asarray(grown), 0, 1)[..., None]
+    strength = np.clip(np.asarray(resized), 0, 1)[..., None]
+    # Blend the colour map into the crop in proportion to the activation.
     colours = colormaps["inferno"](strength[..., 0])[..., :3] * 255
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
     return np.concatenate([crop, np.round(overlay).astype(np.uint8)], axis=1)

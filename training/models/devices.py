@@ -1,7 +1,7 @@
-"""What the training runs on: every GPU there is, or the CPU, said in one line.
+"""The devices a training runs on: all GPUs of the machine, or the CPU.
 
-The one place outside the input pipeline that speaks TensorFlow, and only where Keras runs
-on it with several GPUs: `MirroredStrategy` has no counterpart in Keras's own interface.
+With several GPUs on the TensorFlow backend, batches are split by
+`tf.distribute.MirroredStrategy`, which has no counterpart in Keras's own interface.
 """
 
 import os
@@ -17,12 +17,13 @@ from training.errors import TrainingError
 
 @dataclass(frozen=True)
 class Devices:
-    """The GPUs a run uses, by Keras's names ("gpu:0"); none means the CPU."""
+    """The GPUs of a run by Keras name ("gpu:0"); empty for the CPU."""
 
     gpus: tuple[str, ...]
     backend: str
 
-    def text(self) -> str:
+    def description(self) -> str:
+        """One line on the devices and the backend, also recorded in config.json."""
         if not self.gpus:
             return f"device: CPU ({os.cpu_count()} cores), Keras on {self.backend}; found no GPU"
         shared = ", each batch shared among them" if self.mirrored else ""
@@ -30,35 +31,35 @@ class Devices:
 
     @property
     def mirrored(self) -> bool:
-        """Whether a batch is shared among several GPUs."""
+        """Whether each batch is split across several GPUs."""
         return len(self.gpus) > 1 and self.backend == "tensorflow"
 
     @cached_property
     def _strategy(self) -> Any:
-        """One for the whole run: Keras refuses a model of another one's scope."""
+        """Cached for the whole run: Keras rejects a model built in the scope of another one."""
         import tensorflow as tf
 
         return tf.distribute.MirroredStrategy()
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Where a model must be built, loaded and compiled."""
+        """Context in which a model must be built, loaded and compiled."""
         if not self.mirrored:
             return nullcontext()
         scope: AbstractContextManager[Any] = self._strategy.scope()
         return scope
 
 
-def find(*, require_gpu: bool = False) -> Devices:
-    """The devices of this machine.
+def find_devices(*, require_gpu: bool = False) -> Devices:
+    """Find the devices of this machine.
 
     Raises:
-        TrainingError: a GPU is required and there is none.
+        TrainingError: a GPU is required and none is found.
     """
     backend = keras.backend.backend()
     gpus = tuple(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
     if require_gpu and not gpus:
         raise TrainingError(
             f"expected a GPU for Keras on {backend}, found none; check the driver and the CUDA "
-            "libraries, or leave --require-gpu out"
+            "libraries, or omit --require-gpu"
         )
     return Devices(gpus, backend)

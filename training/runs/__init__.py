@@ -1,1 +1,1 @@
-"""One training: its folder, its checkpoints, its loop."""
+"""Training runs: run folder, checkpoints and training loop."""

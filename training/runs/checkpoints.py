@@ -1,13 +1,13 @@
-"""An epoch's model on disk, so that a run killed at any moment goes on from there.
+"""Checkpoints of a run, from which an interrupted training resumes.
 
-`checkpoints/epoch-0007.keras` is the compiled model after epoch 7, optimizer included.
-After each epoch history.csv is written first and its checkpoint second, each whole or not
-at all: a row without its checkpoint is dropped on resuming and trained anew. Kept are the
-last epoch, the one before it, and the best as of each, so that falling back one epoch
-never loses the best.
+`checkpoints/epoch-0007.keras` is the compiled model after epoch 7, including the optimizer.
+After each epoch, history.csv is written first and the checkpoint second, each atomically: a
+row without a checkpoint is dropped on resuming and its epoch is trained again. The last two
+epochs are kept, and the best epoch as of each of them, so falling back one epoch never loses
+the best one.
 
-A checkpoint is written whole: one that is broken was altered by somebody. The one before is
-taken then, and where there is none, the user is asked; nothing is trained anew unasked.
+Since checkpoints are written atomically, a broken one was changed from outside. Training then
+falls back to the previous one; if none is intact it stops with an error rather than start over.
 """
 
 import re
@@ -22,100 +22,109 @@ import keras
 from manifests.errors import out_of_memory
 from manifests.io.atomic import atomic_file
 from training.errors import TrainingError
-from training.models.classifier import HEAD
+from training.models.classifier import HEAD_LAYER
 from training.runs.folder import Run
 
-Row = dict[str, float]
+#: A row of history.csv.
+HistoryRow = dict[str, float]
 
 
-def best(rows: Sequence[Row]) -> int | None:
-    """The epoch of the lowest validation loss, the first of equals; None before any."""
+def best_epoch(rows: Sequence[HistoryRow]) -> int | None:
+    """The epoch with the lowest validation loss, the first if tied; None without rows."""
     return int(min(rows, key=lambda row: row["val_loss"])["epoch"]) if rows else None
 
 
-def stopped(rows: Sequence[Row], patience: int) -> bool:
-    """Whether no epoch of the last `patience` brought a better validation loss."""
-    chosen = best(rows)
-    return bool(patience and chosen is not None and len(rows) - chosen >= patience)
+def should_stop(rows: Sequence[HistoryRow], patience: int) -> bool:
+    """Whether the validation loss has not improved for `patience` epochs; 0 disables this."""
+    best = best_epoch(rows)
+    return bool(patience and best is not None and len(rows) - best >= patience)
 
 
-def path_of(run: Run, epoch: int) -> Path:
-    """Where the checkpoint of an epoch lies; epochs count from 1."""
+def checkpoint_path(run: Run, epoch: int) -> Path:
+    """Path of the checkpoint of an epoch; epochs count from 1."""
     return run.checkpoints / f"epoch-{epoch:04d}.keras"
 
 
-def save(run: Run, model: Any, rows: Sequence[Row]) -> None:
-    """Write the history and the checkpoint of its last epoch, then drop what is not needed.
+def save(run: Run, model: Any, rows: Sequence[HistoryRow]) -> None:
+    """Write history.csv and the checkpoint of its last epoch, then delete old checkpoints.
 
     Raises:
-        OSError: the disk is full or cannot be written; the checkpoints before are untouched.
+        OSError: the disk is full or not writable; earlier checkpoints are unchanged.
     """
     run.checkpoints.mkdir(exist_ok=True)
     run.write_history(rows)
-    with atomic_file(path_of(run, len(rows))) as half:
-        model.save(half)
-    before = rows[:-1]
-    _prune(run, {len(rows), len(before), best(rows), best(before)})
+    with atomic_file(checkpoint_path(run, len(rows))) as partial:
+        model.save(partial)
+    earlier = rows[:-1]
+    _prune(run, {len(rows), len(earlier), best_epoch(rows), best_epoch(earlier)})
 
 
 def _prune(run: Run, kept: set[int | None]) -> None:
-    names = {path_of(run, epoch).name for epoch in kept if epoch}
+    names = {checkpoint_path(run, epoch).name for epoch in kept if epoch}
     for path in run.checkpoints.iterdir():
         if path.name not in names:
             path.unlink()
 
 
-def intact(path: Path) -> bool:
-    """Whether every member of the archive reads back with its checksum."""
+def is_intact(path: Path) -> bool:
+    """Whether every member of the .keras archive matches its CRC-32."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile):
-        return False  # RuntimeError: a member is said to be encrypted, or packed in some new way
+        return False  # RuntimeError: a member is marked as encrypted or uses unknown compression
 
 
-def restore(run: Run, say: Callable[[str], object]) -> tuple[Any, list[Row]]:
-    """The last good checkpoint's model and the history up to it; (None, []) before the first.
+def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRow]]:
+    """Load the last intact checkpoint and the history up to it.
 
     Args:
-        say: is told of each checkpoint that is passed over for the one before.
+        log: called with a message for each checkpoint that is skipped.
+
+    Returns:
+        The compiled model and the history rows; (None, []) without checkpoints.
 
     Raises:
-        TrainingError: there are checkpoints, and none that can be gone on from.
+        TrainingError: there are checkpoints, but none is usable.
     """
     rows = run.history()
-    epochs = sorted(_epochs(run), reverse=True)
+    epochs = sorted(_saved_epochs(run), reverse=True)
     for epoch in epochs:
-        model = _good(run, rows[:epoch]) if epoch <= len(rows) else None
+        model = _load_if_intact(run, rows[:epoch]) if epoch <= len(rows) else None
         if model is not None:
             return model, rows[:epoch]
-        say(f"passed over: the checkpoint of epoch {epoch}, it or its best or its row is broken")
+        log(
+            f"skipped the checkpoint of epoch {epoch}: the checkpoint, the best one so far or its "
+            "row in history.csv is broken"
+        )
     if epochs:
         raise TrainingError(
-            f"expected a checkpoint to go on from in {run.checkpoints}, found the {len(epochs)} "
-            "there broken or without their rows in history.csv; start over with --fresh"
+            f"expected a checkpoint to resume from in {run.checkpoints}, found {len(epochs)} "
+            "that are broken or have no row in history.csv; start over with --fresh"
         )
     return None, []
 
 
-def _good(run: Run, rows: Sequence[Row]) -> Any:
-    """The model after the last of the rows, None where it or the best of them is broken."""
-    if not all(intact(path_of(run, epoch)) for epoch in {len(rows), best(rows)} if epoch):
+def _load_if_intact(run: Run, rows: Sequence[HistoryRow]) -> Any:
+    """The model after the last row; None if its checkpoint or the best one is broken."""
+    if not all(
+        is_intact(checkpoint_path(run, epoch)) for epoch in {len(rows), best_epoch(rows)} if epoch
+    ):
         return None
-    model = loaded(path_of(run, len(rows)), compile=True)
+    model = load_classifier(checkpoint_path(run, len(rows)), compile=True)
     return model if model is not None and model.optimizer is not None else None
 
 
-def loaded(path: Path, *, compile: bool) -> Any:
-    """The classifier in a .keras file, None where there is none to be had from it.
+def load_classifier(path: Path, *, compile: bool) -> Any:
+    """Load a classifier from a .keras file; None if the file does not contain a valid one.
 
-    Keras reads it in its safe mode, which runs no code that a file brings along. What it
-    raises for a file that somebody altered depends on the layer that was altered; only a lack
-    of memory says nothing of the file, and goes through.
+    Keras's safe mode runs no code from the file. The exception for a damaged file depends on
+    the damaged layer, so all are caught, except out-of-memory errors, which do not mean that
+    the file is broken.
     """
     try:
         model = keras.saving.load_model(path, compile=compile, safe_mode=True)
-        model.get_layer(HEAD)
+        model.get_layer(HEAD_LAYER)
         return model if model.output_shape == (None, 1) else None
     except Exception as error:
         if out_of_memory(error):
@@ -123,7 +132,7 @@ def loaded(path: Path, *, compile: bool) -> Any:
         return None
 
 
-def _epochs(run: Run) -> list[int]:
+def _saved_epochs(run: Run) -> list[int]:
     if not run.checkpoints.is_dir():
         return []
     matches = (re.fullmatch(r"epoch-(\d{4})\.keras", p.name) for p in run.checkpoints.iterdir())

@@ -1,4 +1,4 @@
-"""One call of `training.fit`: check everything that can fail early, train, test."""
+"""One call of `training.fit`: check the inputs, train, evaluate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,21 @@ from training.models import devices, pretrained
 from training.runs import trainer
 from training.runs.folder import Run
 
+#: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
-class Session:
-    """The options of `python -m training.fit`."""
+class FitOptions:
+    """The options of `python -m training.fit`.
+
+    Attributes:
+        overrides: values that replace fields of the recipe.
+        out: the run folder.
+        weights: `imagenet`, `none`, or the path of a weights file.
+        steps_per_epoch: batches per epoch; None for one pass over the training split.
+        fresh: delete an existing run in `out` first.
+    """
 
     shards: Path
     recipe: str
@@ -33,63 +42,65 @@ class Session:
     fresh: bool = False
 
 
-def fit(session: Session, say: Callable[[str], object]) -> str:
-    """Train, evaluate, write the run folder; go on where an earlier call was stopped.
+def fit(options: FitOptions, log: Callable[[str], object]) -> str:
+    """Train and evaluate, or resume an interrupted run, and write the run folder.
 
     Args:
-        say: takes the lines to show while it runs.
+        log: called with each progress message.
 
     Returns:
-        What became of it, as text.
+        The evaluation report as text.
 
     Raises:
-        TrainingError: before anything long, where weights, shards, device or folder will not do.
+        TrainingError: weights, shards, device or run folder cannot be used (checked before
+            training starts), or training fails.
     """
-    found = devices.find(require_gpu=session.require_gpu)
-    say(found.text())
-    described = shard_info.describe(session.shards)
-    recipe = recipes.choose(session.recipe, session.overrides)
-    weights_file = pretrained.resolve(session.weights, recipe.backbone)
-    totals = {split: sum(counts.values()) for split, counts in described["counts"].items()}
-    differences = recipes.differences(recipe, totals)
+    used_devices = devices.find_devices(require_gpu=options.require_gpu)
+    log(used_devices.description())
+    data = shard_info.describe_shards(options.shards)
+    recipe = recipes.choose_recipe(options.recipe, options.overrides)
+    weights_file = pretrained.resolve_weights(options.weights, recipe.backbone)
+    totals = {split: sum(counts.values()) for split, counts in data["counts"].items()}
+    differences = recipes.describe_differences(recipe, totals)
     for line in differences:
-        say(f"not as published: {line}")
-    run = Run(session.out)
-    config = _config(session, recipe, described, differences, found.text())
-    plan = trainer.Plan(
-        session.shards,
+        log(f"differs from the published recipe: {line}")
+    run = Run(options.out)
+    config = _config(options, recipe, data, differences, used_devices.description())
+    plan = trainer.TrainingPlan(
+        options.shards,
         recipe,
         weights_file,
-        session.precision,
-        session.seed,
-        session.steps_per_epoch,
-        found,
+        options.precision,
+        options.seed,
+        options.steps_per_epoch,
+        used_devices,
     )
     with folder_lock(run.folder):
-        run.begin(config, fresh=session.fresh)
-        trainer.train(plan, run, say)
-        said = evaluator.evaluate(run, session.shards, "test", run.folder, plan.batch)
-    text = text_report.text(said)
-    return f"{text}\nthe run lies in {run.folder}: model.keras, report.txt, README.md"
+        run.prepare(config, fresh=options.fresh)
+        trainer.train(plan, run, log)
+        metrics = evaluator.evaluate(run, options.shards, "test", run.folder, plan.batch_size)
+    text = text_report.report_text(metrics)
+    return f"{text}\nrun written to {run.folder}: model.keras, report.txt, README.md"
 
 
 def _config(
-    session: Session,
+    options: FitOptions,
     recipe: recipes.Recipe,
-    described: dict[str, Any],
+    data: dict[str, Any],
     differences: list[str],
     device: str,
 ) -> dict[str, Any]:
+    """The contents of config.json."""
     return {
-        "recipe": recipe.values(),
+        "recipe": recipe.as_dict(),
         "options": {
-            "weights": session.weights,
-            "steps_per_epoch": session.steps_per_epoch,
-            "precision": session.precision,
-            "seed": session.seed,
+            "weights": options.weights,
+            "steps_per_epoch": options.steps_per_epoch,
+            "precision": options.precision,
+            "seed": options.seed,
         },
-        "data": described,
-        "shards": str(session.shards.resolve()),
+        "data": data,
+        "shards": str(options.shards.resolve()),
         "differences": differences,
         "device": device,
         "versions": {name: version(name) for name in LIBRARIES},

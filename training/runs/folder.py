@@ -1,4 +1,4 @@
-"""The run folder: what lies in it, and who may write there."""
+"""The run folder: its files, and the checks before a training writes to it."""
 
 import csv
 import json
@@ -15,20 +15,21 @@ from manifests.io.atomic import atomic_file
 from manifests.io.json_files import parse_json, write_json
 from training.errors import TrainingError
 
-HISTORY = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
+#: Columns of history.csv.
+HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
 
-#: What a rerun must have in common with the run it goes on with, within config.json.
-PINNED = ("recipe", "options", "data")
+#: Sections of config.json that must be unchanged for a run to resume.
+RESUME_SECTIONS = ("recipe", "options", "data")
 
-#: What a killed run can leave of a file it was writing.
-_HALF_WRITTEN = re.compile(
+#: Temporary files of interrupted writes.
+_PARTIAL_FILE = re.compile(
     r"\.(config|history|model|metrics|report|predictions|curves|confusion|samples|README)\..+"
 )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training's folder, `runs/v1.3`."""
+    """The folder of one training, for example `runs/v1.3`."""
 
     folder: Path
 
@@ -57,137 +58,145 @@ class Run:
         return self.folder / "logs"
 
     def config(self) -> dict[str, Any]:
-        """config.json.
+        """Read config.json.
 
         Raises:
-            TrainingError: the folder is no run, or its config.json is broken.
+            TrainingError: config.json is missing or invalid.
         """
-        return self._json(self.config_file)
+        return self._read_json(self.config_file)
 
     def metrics(self) -> dict[str, Any]:
-        """metrics.json.
+        """Read metrics.json.
 
         Raises:
-            TrainingError: the run has not been evaluated.
+            TrainingError: metrics.json is missing (the run has not been evaluated) or invalid.
         """
-        return self._json(self.metrics_file)
+        return self._read_json(self.metrics_file)
 
     @contextmanager
-    def understood(self) -> Iterator[None]:
-        """Where config.json, metrics.json and history.csv are taken apart.
+    def report_invalid_files(self) -> Iterator[None]:
+        """Turn errors of code that reads values from the run's files into a `TrainingError`.
 
         Raises:
-            TrainingError: one of them lacks something, or says it otherwise than fit writes it.
+            TrainingError: config.json, metrics.json or history.csv lacks a value or has one of
+                another type than `training.fit` writes.
         """
         try:
             yield
         except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise TrainingError(
-                f"expected what python -m training.fit notes in {self.folder}, found something "
-                f"else in config.json, metrics.json or history.csv ({type(error).__name__}: "
-                f"{error}); train again with --fresh"
+                f"expected config.json, metrics.json and history.csv of python -m training.fit in "
+                f"{self.folder}, found other contents ({type(error).__name__}: {error}); train "
+                "again with --fresh"
             ) from error
 
-    def _json(self, path: Path) -> dict[str, Any]:
+    def _read_json(self, path: Path) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = parse_json(path.read_bytes())
-            if not isinstance(found, dict):
-                raise ValueError(f"no object but a {type(found).__name__}")
+            contents: dict[str, Any] = parse_json(path.read_bytes())
+            if not isinstance(contents, dict):
+                raise ValueError(f"a {type(contents).__name__} instead of an object")
         except (OSError, ValueError) as error:
-            reason = "none" if isinstance(error, OSError) else f"a broken one ({error})"
+            reason = "none" if isinstance(error, OSError) else f"an invalid one ({error})"
             raise TrainingError(
                 f"expected a {path.name} in {self.folder}, found {reason}; give the folder of a "
-                "run that python -m training.fit has finished"
+                "finished run of python -m training.fit"
             ) from error
-        return found
+        return contents
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv, one an epoch; none before the first.
+        """Read history.csv: one row per epoch, empty if the file does not exist.
 
         Raises:
-            TrainingError: it is not as `write_history` writes it.
+            TrainingError: history.csv is invalid.
         """
         try:
             with open(self.history_file, newline="", encoding="utf-8") as file:
-                return _rows(csv.DictReader(file))
+                return _parse_history(csv.DictReader(file))
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, KeyError, csv.Error) as error:
+            columns = ", ".join(HISTORY_COLUMNS)
             raise TrainingError(
-                f"expected the columns {', '.join(HISTORY)} and numbers in {self.history_file}, "
-                f"found something else ({error}); train again with --fresh"
+                f"expected the columns {columns} and numbers in {self.history_file}, "
+                f"found invalid contents ({error}); train again with --fresh"
             ) from error
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write history.csv whole."""
+        """Write history.csv atomically."""
         with (
-            atomic_file(self.history_file) as half,
-            open(half, "w", newline="", encoding="utf-8") as file,
+            atomic_file(self.history_file) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
         ):
-            writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
+            writer = csv.DictWriter(file, HISTORY_COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
-    def begin(self, config: Mapping[str, Any], *, fresh: bool) -> None:
-        """Make the folder, or go on in it where it holds the same run.
+    def prepare(self, config: Mapping[str, Any], *, fresh: bool) -> None:
+        """Create the folder with config.json, or resume the same run in it.
+
+        Args:
+            config: the contents of config.json.
+            fresh: delete an existing run instead of resuming it.
 
         Raises:
-            TrainingError: the folder holds a run of other options, or something else.
+            TrainingError: the folder contains a run with other options, or other files.
         """
         if self.config_file.is_file() and not fresh:
-            with self.understood():
-                _same(self.config(), config, self.folder)
-            self._sweep()
+            with self.report_invalid_files():
+                _check_same_options(self.config(), config, self.folder)
+            self._remove_partial_files()
             return
-        if self.folder.exists() and not self.config_file.is_file() and self._strangers():
+        if self.folder.exists() and not self.config_file.is_file() and self._foreign_files():
             raise TrainingError(
-                f"expected {self.folder} to be free or to hold a run, found other files; "
+                f"expected {self.folder} to be empty or to contain a run, found other files; "
                 "choose another --out"
             )
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, config)
 
-    def check_there(self) -> None:
-        """Look whether the run folder is still the one that was begun.
+    def check_exists(self) -> None:
+        """Check that the run folder still exists.
 
         Raises:
-            TrainingError: somebody removed it meanwhile.
+            TrainingError: config.json was removed during training.
         """
         if not self.config_file.is_file():
             raise TrainingError(
-                f"expected the run in {self.folder} to stay there, found it removed; run the same "
+                f"expected the run folder {self.folder} to exist, found it removed; run the same "
                 "command again to start over"
             )
 
-    def _strangers(self) -> list[Path]:
-        """What neither a run that was killed as it began left nor one whose folder was removed.
+    def _foreign_files(self) -> list[Path]:
+        """Files in a folder without config.json that no interrupted run leaves.
 
-        The one leaves a half-written config.json. TensorBoard of the other makes its logs anew.
+        A run killed at its start leaves a partial config.json. If the folder of a running
+        training is removed, its TensorBoard callback creates the logs again.
         """
-        begun = f".{self.config_file.name}."
+        partial_config = f".{self.config_file.name}."
         return [
             path
             for path in self.folder.iterdir()
-            if not path.name.startswith(begun) and not (path == self.logs and _only_logs(path))
+            if not path.name.startswith(partial_config)
+            and not (path == self.logs and _contains_only_tensorboard_logs(path))
         ]
 
-    def _sweep(self) -> None:
-        """Remove what a run that was killed had half written."""
+    def _remove_partial_files(self) -> None:
+        """Delete temporary files of interrupted writes."""
         for path in self.folder.iterdir():
-            if _HALF_WRITTEN.fullmatch(path.name):
+            if _PARTIAL_FILE.fullmatch(path.name):
                 path.unlink()
 
     def clear(self) -> None:
-        """Remove what a run of this project leaves in its folder, and nothing else.
+        """Delete the files of the run and nothing else.
 
-        config.json stays until another takes its place: it says that the folder is a run's.
+        config.json stays until it is replaced, because it marks the folder as a run folder.
 
         Raises:
-            OSError: something of it cannot be removed.
+            OSError: a file cannot be deleted.
         """
         if self.folder.exists():
-            self._sweep()
+            self._remove_partial_files()
         for folder in (self.checkpoints, self.logs):
             if folder.exists():
                 shutil.rmtree(folder)
@@ -195,28 +204,31 @@ class Run:
             path.unlink(missing_ok=True)
 
 
-def _rows(reader: "csv.DictReader[str]") -> list[dict[str, float]]:
-    if tuple(reader.fieldnames or ()) != HISTORY:
-        raise ValueError(f"the columns {reader.fieldnames}")
-    rows = [{name: float(row[name]) for name in HISTORY} for row in reader]
+def _parse_history(reader: "csv.DictReader[str]") -> list[dict[str, float]]:
+    if tuple(reader.fieldnames or ()) != HISTORY_COLUMNS:
+        raise ValueError(f"columns {reader.fieldnames}")
+    rows = [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in reader]
     if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
-        raise ValueError("epochs that do not count from 1")
+        raise ValueError("epochs not numbered 1, 2, 3 ...")
     if not all(math.isfinite(value) for row in rows for value in row.values()):
-        raise ValueError("a figure that is no finite number")
+        raise ValueError("a value that is not finite")
     return rows
 
 
-def _only_logs(folder: Path) -> bool:
+def _contains_only_tensorboard_logs(folder: Path) -> bool:
     files = (path for path in folder.rglob("*") if not path.is_dir())
     return all(path.name.startswith("events.out.tfevents.") for path in files)
 
 
-def _same(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    for group in PINNED:
-        for name, value in now[group].items():
-            before = begun.get(group, {}).get(name)
-            if before != json.loads(json.dumps(value)):
+def _check_same_options(
+    recorded: Mapping[str, Any], given: Mapping[str, Any], folder: Path
+) -> None:
+    """Raise a `TrainingError` if a value that matters for resuming differs."""
+    for section in RESUME_SECTIONS:
+        for name, value in given[section].items():
+            earlier = recorded.get(section, {}).get(name)
+            if earlier != json.loads(json.dumps(value)):
                 raise TrainingError(
-                    f"expected the run in {folder} to go on with {name} {before}, found "
-                    f"{value}; give the same, another --out, or --fresh to start over"
+                    f"expected the run in {folder} to resume with {name} {earlier}, found "
+                    f"{value}; give the same value, another --out, or --fresh to start over"
                 )

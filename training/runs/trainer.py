@@ -1,7 +1,7 @@
-"""The training loop: epoch after epoch of `model.fit`, each one saved before the next.
+"""The training loop: one call of `model.fit` per epoch, with a checkpoint after each.
 
-What an epoch trains on depends on the seed and its number alone, so a run that was killed
-and went on sees what one that was never killed would have seen.
+The training data of an epoch depend only on the seed and the epoch's number, so a resumed run
+sees the same batches as an uninterrupted one.
 """
 
 import shutil
@@ -25,12 +25,13 @@ from training.runs.folder import Run
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All a training needs to know besides its folder.
+class TrainingPlan:
+    """The inputs of a training, except its run folder.
 
     Attributes:
-        weights_file: what `training.weights.resolve` gave.
-        steps_per_epoch: batches an epoch; None for one pass over the training split.
+        weights_file: path from `training.models.pretrained.resolve_weights`.
+        precision: one of `training.recipes.PRECISIONS`.
+        steps_per_epoch: batches per epoch; None for one pass over the training split.
     """
 
     shards: Path
@@ -42,98 +43,114 @@ class Plan:
     devices: Devices
 
     @property
-    def batch(self) -> int:
-        """The recipe's batch, or all there is where the training split holds less."""
-        return min(self.recipe.batch_size, input_pipeline.count(self.shards, "train"))
+    def batch_size(self) -> int:
+        """The recipe's batch size, at most the size of the training split."""
+        return min(self.recipe.batch_size, input_pipeline.count_records(self.shards, "train"))
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
-        return self.steps_per_epoch or input_pipeline.count(self.shards, "train") // self.batch
+        """Batches per epoch."""
+        return (
+            self.steps_per_epoch
+            or input_pipeline.count_records(self.shards, "train") // self.batch_size
+        )
 
     def epoch_data(self, epoch: int) -> Any:
-        """The batches of one epoch (counted from 1), augmented."""
+        """The augmented batches of one epoch; epochs count from 1."""
+        # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        batches = input_pipeline.dataset(
+        batches = input_pipeline.make_dataset(
             self.shards,
             "train",
-            self.batch,
+            self.batch_size,
             training=True,
             seed=seed,
             repeat=self.steps_per_epoch is not None,
         )
-        return augmentation.apply(batches, self.recipe.augmentation, seed)
+        return augmentation.augment(batches, self.recipe.augmentation, seed)
 
 
-class Bar(keras.callbacks.Callback):  # type: ignore[misc]
-    """A tqdm bar over the steps of an epoch, with rate, loss and accuracy."""
+class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
+    """A tqdm progress bar for one epoch, with images per second, loss and accuracy."""
 
-    def __init__(self, epoch: int, plan: Plan) -> None:
+    def __init__(self, epoch: int, plan: TrainingPlan) -> None:
         super().__init__()
-        self._text, self._plan = f"epoch {epoch}/{plan.recipe.epochs}", plan
+        self._description, self._plan = f"epoch {epoch}/{plan.recipe.epochs}", plan
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._bar = tqdm(
-            total=self._plan.steps * self._plan.batch, desc=self._text, unit="img", disable=None
+            total=self._plan.steps * self._plan.batch_size,
+            desc=self._description,
+            unit="img",
+            disable=None,
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._bar.set_postfix(
             {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}, refresh=False
         )
-        self._bar.update(self._plan.batch)
+        self._bar.update(self._plan.batch_size)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._bar.close()
 
 
-def train(plan: Plan, run: Run, say: Callable[[str], object]) -> list[checkpoints.Row]:
-    """Train to the end of the recipe, or go on from the last good epoch, and keep the best.
+def train(
+    plan: TrainingPlan, run: Run, log: Callable[[str], object]
+) -> list[checkpoints.HistoryRow]:
+    """Train all epochs of the recipe, resuming from the last intact checkpoint.
+
+    Writes the checkpoint with the lowest validation loss to `model.keras`.
 
     Args:
-        run: a folder that `Run.begin` has begun.
-        say: takes a line on each checkpoint that is passed over.
+        run: a run folder set up by `Run.prepare`.
+        log: called with a message for each checkpoint that is skipped.
 
     Returns:
-        The rows of history.csv. `model.keras` is the epoch of the lowest validation loss.
+        The rows of history.csv.
 
     Raises:
-        TrainingError: the loss is no longer a number, somebody removed the run's folder, or
-            broke every checkpoint in it.
+        TrainingError: a loss or metric is not finite, the run folder was removed during
+            training, or no checkpoint is intact.
     """
     with plan.devices.scope():
         keras.utils.set_random_seed(plan.seed)
-        network, rows = checkpoints.restore(run, say)
+        model, rows = checkpoints.restore(run, log)
         run.write_history(rows)
-        if network is None:
-            network = classifier.build(plan.recipe, plan.weights_file, plan.precision)
-    validation_steps = -(-input_pipeline.count(plan.shards, "validation") // plan.batch)
+        if model is None:
+            model = classifier.build_model(plan.recipe, plan.weights_file, plan.precision)
+    validation_steps = -(
+        -input_pipeline.count_records(plan.shards, "validation") // plan.batch_size
+    )
     for epoch in range(len(rows) + 1, plan.recipe.epochs + 1):
-        if checkpoints.stopped(rows, plan.recipe.patience):
+        if checkpoints.should_stop(rows, plan.recipe.patience):
             break
-        _enter_phase(network, plan, epoch)
-        with input_pipeline.readable(plan.shards):
-            logs = network.fit(
+        _compile_phase(model, plan, epoch)
+        with input_pipeline.report_read_errors(plan.shards):
+            logs = model.fit(
                 plan.epoch_data(epoch),
                 initial_epoch=epoch - 1,
                 epochs=epoch,
                 steps_per_epoch=plan.steps,
-                validation_data=input_pipeline.dataset(plan.shards, "validation", plan.batch),
+                validation_data=input_pipeline.make_dataset(
+                    plan.shards, "validation", plan.batch_size
+                ),
                 validation_steps=validation_steps,
                 shuffle=False,
                 verbose=0,
                 callbacks=[
-                    Bar(epoch, plan),
+                    ProgressBar(epoch, plan),
                     keras.callbacks.TensorBoard(run.logs, write_graph=False),
                 ],
             ).history
-        rate = float(keras.ops.convert_to_numpy(network.optimizer.learning_rate))
+        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
         row = {name: float(values[-1]) for name, values in logs.items()}
         _check_finite(row, epoch)
         rows.append({"epoch": epoch, **row, "learning_rate": rate})
-        run.check_there()  # TensorBoard makes its folder anew, and with it the run's
-        checkpoints.save(run, network, rows)
-    _keep_best(run, rows)
+        # The TensorBoard callback recreates a removed run folder, so check for its config.
+        run.check_exists()
+        checkpoints.save(run, model, rows)
+    _write_best_model(run, rows)
     return rows
 
 
@@ -141,26 +158,26 @@ def _check_finite(row: Mapping[str, float], epoch: int) -> None:
     for name, value in row.items():
         if not np.isfinite(value):
             raise TrainingError(
-                f"expected a finite {name} in epoch {epoch}, found {value}; give a smaller "
-                "--learning-rate or another --precision, with --fresh"
+                f"expected a finite {name} in epoch {epoch}, found {value}; start over with "
+                "--fresh and a smaller --learning-rate or another --precision"
             )
 
 
-def _enter_phase(network: Any, plan: Plan, epoch: int) -> None:
-    """Compile at the first epoch of a phase; a restored model is compiled already."""
+def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
+    """Compile at the first epoch of a phase; a restored model is already compiled."""
     recipe = plan.recipe
     if epoch == 1 and recipe.head_epochs:
         head_steps = recipe.head_epochs * plan.steps
         with plan.devices.scope():
-            classifier.compile_for(network, recipe, head_only=True, steps=head_steps)
+            classifier.compile_model(model, recipe, head_only=True, steps=head_steps)
     elif epoch == recipe.head_epochs + 1:
         steps = (recipe.epochs - recipe.head_epochs) * plan.steps
         with plan.devices.scope():
-            classifier.compile_for(network, recipe, head_only=False, steps=steps)
+            classifier.compile_model(model, recipe, head_only=False, steps=steps)
 
 
-def _keep_best(run: Run, rows: list[checkpoints.Row]) -> None:
-    chosen = checkpoints.best(rows)
-    assert chosen is not None
-    with atomic_file(run.model_file) as half:
-        shutil.copyfile(checkpoints.path_of(run, chosen), half)
+def _write_best_model(run: Run, rows: list[checkpoints.HistoryRow]) -> None:
+    best = checkpoints.best_epoch(rows)
+    assert best is not None
+    with atomic_file(run.model_file) as partial:
+        shutil.copyfile(checkpoints.checkpoint_path(run, best), partial)
