@@ -32,6 +32,7 @@ _RECORDED_PACKAGES = (
     "dlib",
     "face_recognition",
     "numpy",
+    "onnxruntime",
     "opencv-python-headless",
 )
 

@@ -1,4 +1,4 @@
-"""`python -m tests.torture`: harm done on purpose, and a table of what survived it."""
+"""`python -m tests.torture`: inject faults and print a table of what survived."""
 
 import random
 import sys
@@ -66,7 +66,7 @@ SHORT = {"extract": 50, "import": 20, "balance": 10, "shard": 20}
 @click.option("--short", is_flag=True, help="No training, and a few of the names.")
 @click.option("--only", multiple=True, help="Only this kind, as kills or clips; may be repeated.")
 def main(trials: int, mutants: int, seed: int, short: bool, only: tuple[str, ...]) -> None:
-    """Harm every command, print what survived, and exit with 1 where anything was lost."""
+    """Inject faults into every command, print a table, and exit with 1 if anything was lost."""
     table, start, ended = Table(), time.monotonic(), ", interrupted"
     with tempfile.TemporaryDirectory(prefix="torture-") as root, suppress(KeyboardInterrupt):
         for trial in harm(Scene(Path(root)), seed, trials, mutants, short, only):

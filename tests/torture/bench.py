@@ -26,10 +26,10 @@ from tests.torture.trial import Trial
 
 #: Seconds a mutant may take, starting the process included.
 PATIENCE = 180.0
-#: Bytes a process may allocate: whoever decodes a bomb finds no memory.
+#: Bytes a process may allocate: decoding a decompression bomb runs out of memory.
 MEMORY = 6 << 30
 End = tuple[str, str]
-#: Makes a mutant in a folder by lot, tries it, says how it ended.
+#: Creates a random mutant in a folder, runs commands on it and returns the outcome.
 Try = Callable[[Scene, Path, random.Random], End]
 #: What is tried: its kind, how, and the seed of the lot, which names the trial too.
 Job = tuple[str, Try, str]

@@ -184,7 +184,7 @@ def _rows(out: Path, names: list[str]) -> Iterator[Trial]:
         elif row["faces"] != faces[name]:
             yield Trial(kind, name, "lost", f"{row['faces']} faces, {faces[name]} rows")
         elif row["status"] == "crashed":
-            # A worker may die of a clip; an exception nobody thought of is a traceback.
+            # A clip may kill its worker; an unexpected exception counts as a traceback.
             known = "worker died" in row["error"] or "Memory" in row["error"]
             yield Trial(kind, name, "survived" if known else "traceback", row["error"])
         else:
@@ -192,7 +192,7 @@ def _rows(out: Path, names: list[str]) -> Iterator[Trial]:
 
 
 def _keep(folder: Path, start: int) -> None:
-    """Keep what made a run fail, for whoever mends it."""
+    """Keep the input that made a run fail, for debugging."""
     kept = Path(os.environ.get("TORTURE_KEEP", "")) / f"clips-{start}"
     if "TORTURE_KEEP" in os.environ:
         shutil.copytree(folder, kept, symlinks=True, ignore=lambda base, names: ["odd-pipe.mp4"])

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds after which a command counts as hanging; the machine may be busy.
 PATIENCE = 240.0
-#: Exit codes a command may end with when nobody killed it.
+#: Exit codes that are allowed unless the command was killed.
 ENDS = (0, 1, 2, 3)
 MAIN = ("-m", "cli")
 

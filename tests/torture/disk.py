@@ -26,7 +26,7 @@ _ENOUGH = 512 << 20
 
 @contextmanager
 def tmpfs(folder: Path, size: int) -> Iterator[Callable[..., None]]:
-    """A small disk at a folder; yields what mounts it anew with other options.
+    """A small disk at a folder; yields a function that remounts it with other options.
 
     Raises:
         PermissionError: this user may mount nothing.
@@ -48,7 +48,7 @@ def tmpfs(folder: Path, size: int) -> Iterator[Callable[..., None]]:
 def trials(
     scene: Scene, draw: random.Random, count: int, commands: dict[str, int] = COMMANDS
 ) -> Iterator[Trial]:
-    """So many disks, each with a command and a point drawn by lot."""
+    """Yield trials of faulty disks, each with a random command and moment."""
     harms = {"full": full, "small files": small, "read-only": sealed, "removed": removed}
     known: dict[str, tuple[float, dict[str, str], int]] = {}
     for number in range(count):
@@ -117,15 +117,15 @@ def removed(
                     shutil.rmtree(path, ignore_errors=True)
             return ended(process)
 
-    def mend() -> None:
+    def repair() -> None:
         if command == "balance":
             work(command, scene, folder)
 
-    return _harmed(chosen, wanted, harm, mend)
+    return _harmed(chosen, wanted, harm, repair)
 
 
-def _harmed(chosen: Work, wanted: dict, harm, mend) -> tuple[str, str]:  # type: ignore
-    """Run under the harm, which may end in a sentence; mend; run again, which must work."""
+def _harmed(chosen: Work, wanted: dict, harm, repair) -> tuple[str, str]:  # type: ignore
+    """Run with the fault, which may end in an error message; repair it; the next run must succeed."""
     top = chosen.out.parent
     before = listing(top, [chosen.out])
     done = harm()
@@ -133,7 +133,7 @@ def _harmed(chosen: Work, wanted: dict, harm, mend) -> tuple[str, str]:  # type:
         return fault
     if done.code == 1 and done.err.count("error: ") != 1:
         return "lost", f"no sentence: {done.err[-300:]!a}"
-    mend()
+    repair()
     again = run(chosen.words, top)
     if fault := again.fault((0,)):
         return fault[0], f"run again: {fault[1]}"

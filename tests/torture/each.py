@@ -20,7 +20,7 @@ from tests.torture.bench import End, Job
 from tests.torture.scene import CLIPS, Scene
 from tests.torture.trial import Trial
 
-#: Where a value stands in a document: keys and indices from the outermost on.
+#: Path of a value in a document: keys and indices, outermost first.
 Place = tuple[str | int, ...]
 _GONE = object()
 #: What stands there instead; _GONE takes the key away.
@@ -57,7 +57,7 @@ def _bare(scene: Scene) -> Path:
 def _column(
     scene: Scene, folder: Path, draw: random.Random, home: str, column: str, change: int
 ) -> End:
-    """One column changed; where the change does not fit the column, or is none, it is gone."""
+    """Change one column; drop it if the change does not apply or is None."""
     if home == "bare":
         path = Path(shutil.copy(scene.root / "bare.parquet", folder))
     elif home == "shards":

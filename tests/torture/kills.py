@@ -1,4 +1,4 @@
-"""Killed at a random moment, run again, compared by bytes with a run nobody disturbed."""
+"""Kill a run at a random moment, run it again, and compare its bytes with an undisturbed run."""
 
 import csv
 import os
@@ -70,7 +70,7 @@ def _figures(run_folder: Path) -> dict[str, str]:
 def trials(
     scene: Scene, draw: random.Random, count: int, commands: dict[str, int] = COMMANDS
 ) -> Iterator[Trial]:
-    """So many kills, each of a command, a way and a moment drawn by lot."""
+    """Yield kills, each with a random command, method and moment."""
     known: dict[str, tuple[float, dict[str, str]]] = {}
     for number in range(count):
         (command,) = draw.choices(list(commands), list(commands.values()))
@@ -106,7 +106,7 @@ def _killed(
         orphans = _orphans(process.pid) if how == "parent" else ""
     if orphans:
         return "hang", orphans
-    # Of what SIGKILL ends nobody is left to speak; a worker it finds half started says so.
+    # After SIGKILL nothing is left to report; a worker that was still starting may print a traceback.
     judged = Done(done.code, "", "") if how in ("tree", "parent") else done
     if fault := judged.fault(_ends(how)):
         return fault

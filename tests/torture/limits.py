@@ -22,7 +22,7 @@ FILES = 64
 def trials(
     scene: Scene, draw: random.Random, count: int, commands: dict[str, int] = COMMANDS
 ) -> Iterator[Trial]:
-    """So many limits, drawn by lot."""
+    """Yield trials with randomly drawn limits."""
     wanted: dict[str, dict[str, str]] = {}
     for number in range(count):
         (command,) = draw.choices(list(commands), list(commands.values()))

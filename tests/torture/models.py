@@ -84,7 +84,7 @@ def checkpoint(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def run_files(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """config.json, metrics.json or history.csv, and whoever reads it."""
+    """config.json, metrics.json or history.csv, and the commands that read it."""
     from training.evaluate import main as evaluate
 
     run = Path(shutil.copytree(scene.root / "run", folder / "run"))

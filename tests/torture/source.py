@@ -1,4 +1,4 @@
-"""Sources that go away, or cannot be read any more, while `extract` is at work."""
+"""Sources that disappear or become unreadable while `extract` is running."""
 
 import os
 import random
@@ -16,12 +16,12 @@ from tests.torture.scene import DETECTOR, Scene
 from tests.torture.trial import SKIPPED, Trial
 
 _ROOM = 64 << 20
-#: Reading it from its start fails with EIO, as a broken disk does.
+#: Reading this file from its start fails with EIO, as on a broken disk.
 _FAILING = "/proc/self/mem"
 
 
 def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
-    """So many sources; the ways in turn, the moments drawn, first and last ones among them."""
+    """Yield trials: each kind in turn, at random moments, the first and last moment included."""
     ways = {"removed": removed, "deleted": deleted, "unmounted": unmounted, "failing": failing}
     seconds, wanted = _undisturbed(scene)
     for number in range(count):
@@ -38,7 +38,7 @@ def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
 
 
 def removed(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """The folder is moved away, and back."""
+    """Move the folder away and back."""
     source = _copied(scene, folder / "dfdc")
     done = _harmed(folder, moment, lambda: source.rename(folder / "elsewhere"))
     (folder / "elsewhere").rename(source)
@@ -46,7 +46,7 @@ def removed(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
 
 
 def deleted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """Clip after clip is deleted, and all are copied again."""
+    """Delete clip after clip, then copy all of them again."""
     source = _copied(scene, folder / "dfdc")
     done = _harmed(folder, moment, lambda: shutil.rmtree(source))
     _copied(scene, source)
@@ -54,7 +54,7 @@ def deleted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
 
 
 def unmounted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """The disk is unmounted; another one with the same clips takes its place."""
+    """Unmount the disk; mount another one with the same clips in its place."""
     source = folder / "dfdc"
     with tmpfs(source, _ROOM):
         _copied(scene, source)
@@ -69,7 +69,7 @@ def unmounted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
 
 
 def failing(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """Every clip that is opened from now on fails with an input/output error."""
+    """Make every clip that is opened from now on fail with an input/output error."""
     source = _copied(scene, folder / "dfdc")
 
     def harm() -> None:
@@ -111,7 +111,7 @@ def _harmed(folder: Path, moment: float, harm: Callable[[], object]) -> Done:
 
 
 def _judged(done: Done, again: Done, out: Path, wanted: dict[str, str]) -> tuple[str, str]:
-    """It ends with a sentence or was done before, and the same command then does the rest."""
+    """The run reports an error or had finished, and the same command then completes it."""
     if fault := done.fault((0, 1)):
         return fault
     if done.code == 1 and done.err.count("error: ") != 1:

@@ -88,7 +88,7 @@ def read_faces(name: str, faces: Path, out: Path) -> End:
 
 
 def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """A table nobody of us wrote, as CSV or parquet."""
+    """A table from elsewhere, as CSV or Parquet."""
     whole = (scene.root / "set" / "crops.csv").read_text()
     if draw.random() < 0.3:
         whole = whole.replace("\n", ",part_a\n").replace("original,part_a", "original,part", 1)
