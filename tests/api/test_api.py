@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -23,7 +23,7 @@ from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.sampling import SAMPLINGS
-from manifests.balancing.balance import STRATEGIES, BalanceOptions
+from manifests.balancing.balance import BalanceOptions, Strategy
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
 
@@ -114,7 +114,7 @@ def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> No
         (options.EXTRACT, "detector", (AUTO, *DETECTORS)),
         (options.EXTRACT, "faces", (LARGEST, ALL)),
         (options.EXTRACT, "format", FORMATS),
-        (options.BALANCE, "strategy", STRATEGIES),
+        (options.BALANCE, "strategy", get_args(Strategy)),
     ],
 )
 def test_choices_are_those_of_the_library(

@@ -8,15 +8,19 @@ import pytest
 
 from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from manifests.rows import ClipRow, CropRow
-from manifests.schema import CLIP_LOG, MANIFEST
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
 
-@pytest.mark.parametrize(("row", "schema"), [(CropRow, MANIFEST), (ClipRow, CLIP_LOG)])
+@pytest.mark.parametrize(
+    ("row", "schema"), [(CropRow, MANIFEST_SCHEMA), (ClipRow, CLIP_LOG_SCHEMA)]
+)
 def test_keys_are_the_columns_in_order(row: type, schema: pa.Schema) -> None:
     assert list(row.__annotations__) == schema.names
 
 
-@pytest.mark.parametrize(("row", "schema"), [(CropRow, MANIFEST), (ClipRow, CLIP_LOG)])
+@pytest.mark.parametrize(
+    ("row", "schema"), [(CropRow, MANIFEST_SCHEMA), (ClipRow, CLIP_LOG_SCHEMA)]
+)
 def test_a_value_may_be_none_where_its_column_is_nullable(row: type, schema: pa.Schema) -> None:
     nullable = [isinstance(None, kind) for kind in row.__annotations__.values()]
     assert nullable == [field.nullable for field in schema]
@@ -41,5 +45,5 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         journal.append(entry)
     (line,) = (tmp_path / "journal.jsonl").read_text().splitlines()
     assert list(json.loads(line)) == list(JournalEntry.__annotations__)
-    assert list(json.loads(line)["clips"][0]) == CLIP_LOG.names
+    assert list(json.loads(line)["clips"][0]) == CLIP_LOG_SCHEMA.names
     assert list(read_journal(tmp_path / "journal.jsonl")) == [entry]

@@ -125,7 +125,7 @@ def removed(
 
 
 def _harmed(chosen: Work, wanted: dict, harm, repair) -> tuple[str, str]:  # type: ignore
-    """Run with the fault, which may end in an error message; repair it; the next run must succeed."""
+    """Run with the fault, which may be reported as an error; after repair, a run must succeed."""
     top = chosen.out.parent
     before = listing(top, [chosen.out])
     done = harm()

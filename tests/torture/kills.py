@@ -106,7 +106,7 @@ def _killed(
         orphans = _orphans(process.pid) if how == "parent" else ""
     if orphans:
         return "hang", orphans
-    # After SIGKILL nothing is left to report; a worker that was still starting may print a traceback.
+    # After SIGKILL nothing can report; a worker that was starting may print a traceback.
     judged = Done(done.code, "", "") if how in ("tree", "parent") else done
     if fault := judged.fault(_ends(how)):
         return fault

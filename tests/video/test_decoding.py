@@ -15,7 +15,7 @@ from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import Packet, build_timeline
-from manifests.schema import CLIP_LOG
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.conftest import SHARED
 from tests.encoded import Recipe, decode_sequentially, encode, x264, x265
@@ -157,7 +157,7 @@ def test_no_intact_clip_is_reported_as_truncated(
         out = tmp_path / f"{frames}"
         options = CropOptions(frames=frames, sampling=sampling, exact_frames=exact)
         extract(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model)
-        log = read_table(out / "clips.parquet", CLIP_LOG, "").to_pandas().set_index("video")
+        log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas().set_index("video")
         assert set(log["status"]) == {"no_face"}
         counts = {
             f"{n}{encoded(k).suffix}": len(decode_sequentially(encoded(k)))
