@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dfdc_prep.shards.tfrecord import example, records
+from dfdc_prep.shards.tfrecord import parse_example, read_records
 from training.data import input_pipeline
 from training.recipes import IMAGE_SIZE
 
@@ -28,7 +28,7 @@ def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     """A bare parallel decode from memory, nothing else."""
     encoded = []
     for file in input_pipeline.read_shards_info(shards).files["train"]:
-        encoded += [example(record)["image"][0] for record in records(file)]
+        encoded += [parse_example(record)["image"][0] for record in read_records(file)]
         if len(encoded) >= min(images, 3000):
             break
     data = tf.data.Dataset.from_tensor_slices(encoded).repeat()
