@@ -1,5 +1,6 @@
 """What the functions of the API return: results that print as the commands and as HTML tables."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 
 
-class Result:
+class Result(ABC):
     """A result that shows itself in a terminal and in a notebook.
 
     `str(result)` is what the command prints.
@@ -45,9 +46,9 @@ class Result:
         """The last line that the command prints."""
         return str(self).splitlines()[-1]
 
+    @abstractmethod
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         """The header and the rows of the HTML table."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class _Scheduler:
                 f"expected to write crops below {self._out}, found {error.strerror or error}; "
                 "free disk space and run the same command again"
             ) from error
-        except Exception as error:
+        except Exception as error:  # a fault of this code costs its clip, not the run
             result = self._failure(task, "crashed", f"{type(error).__name__}: {error}")
         task.queue.record_result(task.clip, result)
 
