@@ -4,8 +4,6 @@ The command alone; `training.inference` does the work. TensorFlow is imported af
 options are parsed, so that --help and usage errors are fast.
 """
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -55,22 +53,19 @@ def main(
     Example:
       python -m training.predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
-    from dfdc_prep.crops.geometry import MARGIN
-    from dfdc_prep.detectors import choose_detector, make_detector
+    from dfdc_prep.detectors import make_detector
     from training.inference.face_crops import FaceCropOptions
-    from training.inference.predictor import UNREADABLE, predict_file
+    from training.inference.predictor import UNREADABLE, predict_file, settings_for_run
     from training.inference.scorer import Scorer
 
-    scorer = Scorer(run, heatmap)
-    recorded = scorer.crop_settings
-    detector = choose_detector(recorded["detector"] or "auto", detector_model)
-    margin = MARGIN if recorded["margin"] is None else recorded["margin"]
+    scorer = Scorer(run)
+    detector, margin = settings_for_run(scorer.crop_settings, detector_model)
     options = FaceCropOptions(make_detector(detector), margin, frames, faces == "all")
     failed = False
     for path in files:
-        prediction = predict_file(path, options, scorer)
+        prediction = predict_file(path, options, scorer, heatmap)
         failed |= prediction.status == UNREADABLE
-        click.echo(json.dumps(asdict(prediction)) if as_json else prediction.as_text())
+        click.echo(prediction.as_json() if as_json else prediction.as_text())
     if failed:
         ctx.exit(DONE_WITH_FAILURES)
 

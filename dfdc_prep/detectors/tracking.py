@@ -73,6 +73,25 @@ def select_detections(
     return kept
 
 
+def number_tracks(frames: Sequence[Sequence[Face]]) -> list[list[int]]:
+    """Number the faces of a clip: detections with the same number show the same face.
+
+    Args:
+        frames: the detections of each frame, in presentation order.
+
+    Returns:
+        For each frame the number of each detection's track. Tracks are numbered from 0 by the
+        number of their detections, then their total area, the largest first.
+    """
+    tracks = sorted(_link_tracks(frames), key=lambda t: (len(t.members), t.area), reverse=True)
+    numbers = {
+        (frame, index): number
+        for number, track in enumerate(tracks)
+        for frame, index in track.members.items()
+    }
+    return [[numbers[frame, i] for i in range(len(faces))] for frame, faces in enumerate(frames)]
+
+
 def _in_most_frames(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:
     return 2 * len(track.members) > len(frames)
 

@@ -43,19 +43,22 @@ av.logging.set_level(av.logging.PANIC)
 class Video:
     """An open clip. Use `open_clip` to create one.
 
+    Args:
+        name: the clip's name in error messages.
+
     Attributes:
         timeline: the frames of the clip.
     """
 
-    def __init__(self, file: SourceFile, path: Path) -> None:
+    def __init__(self, file: SourceFile, name: str) -> None:
         self._file = file
-        self._path = path
+        self._name = name
         self._open()
         context = self._context
         if context.width * context.height > MAX_PIXELS:
             raise ClipError(
                 f"expected frames of at most {MAX_PIXELS} pixels, found "
-                f"{context.width}x{context.height} in {path.name}; convert or remove the clip"
+                f"{context.width}x{context.height} in {name}; convert or remove the clip"
             )
         #: Number of each packet in decoding order, by presentation time.
         self._numbers: dict[int | None, int] = {}
@@ -63,6 +66,16 @@ class Video:
         self._skippable: set[int | None] = set()
         self.timeline = self._read_timeline()
         self._load_parameter_sets()
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame, as the container's header says."""
+        return int(self._context.width * self._context.height)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the last; 0 if the clip has no times and no rate."""
+        return self._time_s(self.timeline.count - 1)
 
     def close(self) -> None:
         """Close the container and decoder, but not the file."""
@@ -90,11 +103,11 @@ class Video:
         # header already contains. Skipping them makes opening a clip six times as fast.
         self._container = av.open(self._file, "r", options={"skip_frame": "all"})
         if not self._container.streams.video:
-            raise ClipError(f"expected a video in {self._path.name}, found no video stream")
+            raise ClipError(f"expected a video in {self._name}, found no video stream")
         self._stream = self._container.streams.video[0]
         if self._stream.codec_context is None:
             raise ClipError(
-                f"expected a supported codec in {self._path.name}, found one without a decoder"
+                f"expected a supported codec in {self._name}, found one without a decoder"
             )
         self._context = self._stream.codec_context
         self._context.thread_type = "NONE"
@@ -118,7 +131,7 @@ class Video:
         """
         packets = [self._packet_metadata(packet) for packet in self._demux()]
         if not packets:
-            raise ClipError(f"expected a video in {self._path.name}, found no frame")
+            raise ClipError(f"expected a video in {self._name}, found no frame")
         name = self._container.format.name
         if name in _WITHOUT_TIMES:
             return Timeline(len(packets))
@@ -234,19 +247,24 @@ class Video:
         if decoded.width * decoded.height > MAX_PIXELS:
             raise ClipError(
                 f"expected frames of at most {MAX_PIXELS} pixels, found "
-                f"{decoded.width}x{decoded.height} in {self._path.name}; convert or remove the clip"
+                f"{decoded.width}x{decoded.height} in {self._name}; convert or remove the clip"
             )
+        return Frame(index, self._time_s(index), decoded)
+
+    def _time_s(self, index: int) -> float:
+        """Seconds from the first frame to the frame at this position."""
         tick, rate = self._stream.time_base, self._stream.average_rate
         if self.timeline.pts and tick:
-            seconds = float((self.timeline.pts[index] - self.timeline.pts[0]) * tick)
-        else:
-            seconds = float(index / rate) if rate else 0.0
-        return Frame(index, seconds, decoded)
+            return float((self.timeline.pts[index] - self.timeline.pts[0]) * tick)
+        return float(index / rate) if rate else 0.0
 
 
 @contextmanager
-def open_clip(path: Path) -> Iterator[Video]:
+def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
     """Open a clip that is decoded in one thread.
+
+    Args:
+        name: the clip's name in error messages. [default: the file's name]
 
     Raises:
         ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
@@ -257,21 +275,21 @@ def open_clip(path: Path) -> Iterator[Video]:
     """
     with closing(SourceFile(path)) as file:
         try:
-            yield from _opened(file, path)
+            yield from _opened(file, path.name if name is None else name)
         finally:
             file.raise_for_error()
 
 
-def _opened(file: SourceFile, path: Path) -> Iterator[Video]:
+def _opened(file: SourceFile, name: str) -> Iterator[Video]:
     try:
-        video = Video(file, path)
+        video = Video(file, name)
     except (av.FFmpegError, ValueError) as error:
-        raise ClipError(f"expected a video in {path.name}, found none: {_reason(error)}") from error
+        raise ClipError(f"expected a video in {name}, found none: {_reason(error)}") from error
     with closing(video):
         try:
             yield video
         except av.FFmpegError as error:
-            raise ClipError(f"expected to decode {path.name}, found: {_reason(error)}") from error
+            raise ClipError(f"expected to decode {name}, found: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:

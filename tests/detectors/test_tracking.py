@@ -1,6 +1,6 @@
 from dfdc_prep.detectors import Face
 from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import select_detections
+from dfdc_prep.detectors.tracking import number_tracks, select_detections
 
 
 def face(x: int, y: int, size: int) -> Face:
@@ -28,6 +28,12 @@ def test_without_a_main_face_each_frame_keeps_its_largest() -> None:
 def test_every_face_keeps_the_second_person() -> None:
     frames = [[face(100, 100, 80), face(500, 100, 60)] for _ in range(3)]
     assert select_detections(frames, every_face=True) == [[0, 1]] * 3
+
+
+def test_tracks_are_numbered_the_longest_first() -> None:
+    frames = [[face(500, 100, 60)], [face(100, 100, 80), face(505, 100, 60)], [face(510, 90, 60)]]
+    assert number_tracks(frames) == [[0], [1, 0], [0]]
+    assert number_tracks([]) == []
 
 
 def test_one_frame_keeps_its_largest() -> None:

@@ -10,7 +10,7 @@ from skimage.data import astronaut, camera
 
 from dfdc_prep.detectors import Face
 from dfdc_prep.errors import ClipError
-from training.inference.face_crops import FaceCropOptions, find_face_crops
+from training.inference.face_crops import FaceCropOptions, find_faces
 from training.predict import main
 from training.runs.folder import Run
 
@@ -64,7 +64,7 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
 
     shards = evaluator.Path(finished.config()["shards"])
     _, images = evaluator.sample_images(shards, "test", 8, seed=1)
-    loaded = scorer.Scorer(finished.folder, None)
+    loaded = scorer.Scorer(finished.folder)
     own = evaluator.predict(
         classifier.logit_model(evaluator.load_model(finished)), shards, "test", 8
     )
@@ -75,7 +75,7 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
 def test_the_square_has_the_margin_of_the_run(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    (found,) = find_face_crops(tmp_path / "ramp.png", FaceCropOptions(Middle(), 0.25, 1, False))
+    (found,) = find_faces(tmp_path / "ramp.png", FaceCropOptions(Middle(), 0.25, 1, False)).crops
     assert found.crop.shape == (224, 224, 3)
     assert found.crop[0, 0, 0] == pytest.approx(32, abs=1)
     assert found.crop[0, -1, 0] == pytest.approx(223, abs=1)
@@ -86,22 +86,35 @@ def test_an_image_turned_by_its_camera_is_turned_back(tmp_path):
     exif[0x0112] = 6
     wide = Image.fromarray(np.zeros((100, 200, 3), np.uint8))
     wide.save(tmp_path / "turned.jpg", exif=exif)
-    (found,) = find_face_crops(tmp_path / "turned.jpg", FaceCropOptions(Middle(), 0, 1, False))
+    (found,) = find_faces(tmp_path / "turned.jpg", FaceCropOptions(Middle(), 0, 1, False)).crops
     assert (found.box.x, found.box.y) == (25, 50)
 
 
 def test_a_truncated_clip_is_scored_by_the_frames_that_decode(shared):
-    found = find_face_crops(
+    found = find_faces(
         shared / "data" / "edge" / "corrupted.mp4", FaceCropOptions(Middle(), 0.3, 5, False)
     )
-    assert 0 < len(found) < 5
+    assert 0 < len(found.crops) < 5
+
+
+def test_limits_and_the_given_name_are_in_the_message(tmp_path, real_clips):
+    clip = real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4"
+    short = FaceCropOptions(Middle(), 0.3, 1, False, max_seconds=2)
+    with pytest.raises(ClipError, match=r"at most 2 seconds, found 10 in mine\.mp4"):
+        find_faces(clip, short, "mine.mp4")
+    small = FaceCropOptions(Middle(), 0.3, 1, False, max_pixels=10_000)
+    with pytest.raises(ClipError, match=r"at most 10,000 pixels, found 2,073,600 in mine"):
+        find_faces(clip, small, "mine.mp4")
+    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
+    with pytest.raises(ClipError, match=r"at most 10,000 pixels"):
+        find_faces(tmp_path / "portrait.png", small)
 
 
 def test_a_clip_without_decodable_frames_is_an_error_message(tmp_path, real_clips):
     clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(clip[:5000])
     with pytest.raises(ClipError, match=r"short\.mp4"):
-        find_face_crops(tmp_path / "short.mp4", FaceCropOptions(Middle(), 0.3, 5, False))
+        find_faces(tmp_path / "short.mp4", FaceCropOptions(Middle(), 0.3, 5, False))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -119,4 +132,4 @@ def test_pipes_folders_and_eps_files_are_rejected(tmp_path):
     )
     for name in ("pipe.png", "odd.png", ""):
         with pytest.raises(ClipError):
-            find_face_crops(tmp_path / name, FaceCropOptions(Middle(), 0.3, 1, False))
+            find_faces(tmp_path / name, FaceCropOptions(Middle(), 0.3, 1, False))

@@ -17,7 +17,7 @@ from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
-from dfdc_prep.video.reader import MAX_PIXELS, open_clip
+from dfdc_prep.video.reader import MAX_PIXELS, Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 
@@ -35,12 +35,30 @@ class FaceCropOptions:
             `dfdc_prep.crops.geometry.square`.
         frames: number of frames sampled from a clip, evenly spaced.
         every_face: keep all faces instead of the main one.
+        max_pixels: images and clips with more pixels are refused.
+        max_seconds: longer clips are refused; None accepts any.
     """
 
     detector: Detector
     margin: float
     frames: int
     every_face: bool
+    max_pixels: int = MAX_PIXELS
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class SampledPicture:
+    """An image, or a frame sampled from a clip.
+
+    Attributes:
+        frame: index of the frame, 0 for an image.
+        time_s: time of the frame in seconds, 0 for an image.
+    """
+
+    frame: int
+    time_s: float
+    picture: Still | Frame
 
 
 @dataclass(frozen=True)
@@ -60,37 +78,73 @@ class FaceCrop:
     crop: Any
 
 
-def find_face_crops(path: Path, options: FaceCropOptions) -> list[FaceCrop]:
+@dataclass(frozen=True)
+class FoundFaces:
+    """The faces of a file and the pictures they were found in.
+
+    Attributes:
+        pictures: the image, or the decoded frames of the clip.
+        crops: the faces in the order of the pictures, by x then y within each.
+        is_clip: the file is a clip, not an image.
+    """
+
+    pictures: list[SampledPicture]
+    crops: list[FaceCrop]
+    is_clip: bool
+
+
+def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) -> FoundFaces:
     """Detect and crop the faces of an image, or of evenly spaced frames of a clip.
 
+    Args:
+        name: the file's name in error messages. [default: the file's own]
+
     Raises:
-        ClipError: the file is neither a readable image nor a readable clip.
+        ClipError: the file is neither a readable image nor a readable clip, or is larger than
+            the options allow.
         SourceUnreachable: the file is missing or the system refuses access.
     """
-    image = _read_image(path)
+    image = _read_image(path, options.max_pixels)
     if image is not None:
-        return _crop_faces([(0, 0.0, image)], options)
-    with open_clip(path) as clip:
+        pictures = [SampledPicture(0, 0.0, image)]
+        return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=False)
+    name = path.name if name is None else name
+    with open_clip(path, name) as clip:
+        _check_limits(clip, options, name)
         wanted = choose_frames(EVEN, options.frames, clip.timeline)
-        frames = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
-    if not frames:
+        pictures = [SampledPicture(f.index, f.time_s, f) for f in clip.frames(wanted)]
+    if not pictures:
         raise ClipError(
-            f"expected {len(wanted)} frames of {path.name}, found none that decodes; "
+            f"expected {len(wanted)} frames of {name}, found none that decodes; "
             "check the file with ffprobe"
         )
-    return _crop_faces(frames, options)
+    return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=True)
 
 
-def _read_image(path: Path) -> Still | None:
+def _check_limits(clip: Video, options: FaceCropOptions, name: str) -> None:
+    """Raise a `ClipError` if a clip has too many pixels or is too long."""
+    if clip.pixels > options.max_pixels:
+        raise ClipError(
+            f"expected frames of at most {options.max_pixels:,} pixels, found {clip.pixels:,} in "
+            f"{name}; scale the clip down"
+        )
+    if options.max_seconds is not None and clip.duration_s > options.max_seconds:
+        raise ClipError(
+            f"expected a clip of at most {options.max_seconds:g} seconds, found "
+            f"{clip.duration_s:,.0f} in {name}; cut it shorter"
+        )
+
+
+def _read_image(path: Path, max_pixels: int) -> Still | None:
     """Read an image file with its EXIF orientation applied; None for other file types."""
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "pipe or device"
         raise ClipError(f"expected an image or a clip, found a {kind}; give the path of a file")
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
+            if opened.width * opened.height > max_pixels:
                 raise ClipError(
-                    f"expected at most {MAX_PIXELS:,} pixels, found {opened.width:,} x "
+                    f"expected at most {max_pixels:,} pixels, found {opened.width:,} x "
                     f"{opened.height:,}; scale it down"
                 )
             return Still(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
@@ -101,15 +155,14 @@ def _read_image(path: Path) -> Still | None:
         raise ClipError(f"expected a readable image or clip, found: {reason}") from error
 
 
-def _crop_faces(
-    frames: Sequence[tuple[int, float, Still | Frame]], options: FaceCropOptions
-) -> list[FaceCrop]:
-    """Crop the faces of (frame index, time in seconds, picture) triples."""
-    boxes = [options.detector.detect(picture) for _, _, picture in frames]
+def _crop_faces(pictures: Sequence[SampledPicture], options: FaceCropOptions) -> list[FaceCrop]:
+    """Crop the faces of an image or of the frames of a clip."""
+    boxes = [options.detector.detect(each.picture) for each in pictures]
     kept = select_detections(boxes, options.every_face)
     crops = []
-    for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
+    for each, faces, chosen in zip(pictures, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
             square = geometry.square(face, options.margin)
-            crops.append(FaceCrop(index, time_s, face, geometry.cut(picture, square)))
+            crop = geometry.cut(each.picture, square)
+            crops.append(FaceCrop(each.frame, each.time_s, face, crop))
     return crops

@@ -1,9 +1,15 @@
-"""Draws a face crop and its Grad-CAM side by side."""
+"""Draws the Grad-CAM of face crops."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
+
+from manifests.io.atomic import atomic_file
+from training.inference.face_crops import FaceCrop
 
 #: Opacity of the heatmap at its maximum.
 OPACITY = 0.6
@@ -12,10 +18,10 @@ OPACITY = 0.6
 MIN_SCALE = 4.0
 
 
-def draw_side_by_side(
+def draw_overlay(
     crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.uint8]:
-    """Draw the crop and, to its right, the crop overlaid with its Grad-CAM.
+    """Draw the Grad-CAM of a crop over it.
 
     Args:
         crop: RGB uint8 [H, W, 3].
@@ -23,7 +29,7 @@ def draw_side_by_side(
             every position looked like this one. Scaled by its maximum, at least `MIN_SCALE`.
 
     Returns:
-        RGB uint8 [H, 2 W, 3].
+        RGB uint8 [H, W, 3].
     """
     height, width = crop.shape[:2]
     # Scale to 0..1 and resize to the crop; bicubic interpolation can overshoot, hence the clip.
@@ -35,4 +41,37 @@ def draw_side_by_side(
     # Blend the colour map into the crop in proportion to the activation.
     colours = colormaps["inferno"](strength[..., 0])[..., :3] * 255
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
-    return np.concatenate([crop, np.round(overlay).astype(np.uint8)], axis=1)
+    drawn: npt.NDArray[np.uint8] = np.round(overlay).astype(np.uint8)
+    return drawn
+
+
+def draw_side_by_side(
+    crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """Draw a crop and, to its right, its `draw_overlay`: RGB uint8 [H, 2 W, 3]."""
+    return np.concatenate([crop, draw_overlay(crop, activation)], axis=1)
+
+
+def write_heatmaps(
+    folder: Path,
+    path: Path,
+    faces: Sequence[FaceCrop],
+    activations: npt.NDArray[np.float32],
+) -> list[str | None]:
+    """Write one image for each face of a file: the crop and its Grad-CAM side by side.
+
+    Args:
+        path: the image or clip the faces come from; names the images.
+        activations: [N, h, w]; see `draw_overlay`.
+
+    Returns:
+        The paths of the images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[str | None] = []
+    for number, (face, activation) in enumerate(zip(faces, activations, strict=True)):
+        name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
+        with atomic_file(folder / name) as partial:
+            Image.fromarray(draw_side_by_side(face.crop, activation)).save(partial)
+        written.append(str(folder / name))
+    return written

@@ -1,12 +1,18 @@
 """P(FAKE) of image and clip files: face crops, scores, heatmaps."""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from dfdc_prep.crops.geometry import MARGIN
+from dfdc_prep.detectors import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from training.inference.face_crops import FaceCropOptions, find_face_crops
+from training.data.shard_info import CropSettings
+from training.inference import gradcam
+from training.inference.face_crops import FaceCrop, FaceCropOptions, find_faces
 from training.inference.scorer import Scorer
 
 OK, NO_FACE, UNREADABLE = "ok", "no_face", "unreadable"
@@ -46,6 +52,10 @@ class FilePrediction:
     error: str | None = None
     faces: tuple[FacePrediction, ...] = field(default=())
 
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
     def as_text(self) -> str:
         """One line for the file and one for each face."""
         if self.status == NO_FACE:
@@ -63,16 +73,51 @@ class FilePrediction:
         return "\n".join(lines)
 
 
-def predict_file(path: Path, options: FaceCropOptions, scorer: Scorer) -> FilePrediction:
-    """Predict one image or clip; an unreadable file becomes a result, not an exception."""
+def settings_for_run(
+    recorded: CropSettings, detector_model: Path | None = None
+) -> tuple[DetectorChoice, float]:
+    """Detector and margin of a run's training data; the defaults where they were not recorded.
+
+    Raises:
+        ModelError: the detector's weights are not available.
+    """
+    detector = choose_detector(recorded["detector"] or "auto", detector_model)
+    return detector, MARGIN if recorded["margin"] is None else recorded["margin"]
+
+
+def predict_file(
+    path: Path, options: FaceCropOptions, scorer: Scorer, heatmaps: Path | None = None
+) -> FilePrediction:
+    """Predict one image or clip; an unreadable file becomes a result, not an exception.
+
+    Args:
+        heatmaps: folder for one image per face with its Grad-CAM beside it.
+    """
     try:
-        crops = find_face_crops(path, options)
+        crops = find_faces(path, options).crops
     except (ClipError, SourceUnreachable) as error:
         return FilePrediction(str(path), UNREADABLE, error=str(error))
+    written: list[str | None] | None = None
+    if heatmaps and crops:
+        written = gradcam.write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
+    return predict_faces(str(path), crops, scorer, written)
+
+
+def predict_faces(
+    file: str,
+    crops: Sequence[FaceCrop],
+    scorer: Scorer,
+    heatmaps: Sequence[str | None] | None = None,
+) -> FilePrediction:
+    """Predict the faces found in one file.
+
+    Args:
+        file: the file's name in the result.
+        heatmaps: path of the Grad-CAM image of each face.
+    """
     if not crops:
-        return FilePrediction(str(path), NO_FACE)
+        return FilePrediction(file, NO_FACE)
     logits = scorer.score(np.stack([each.crop for each in crops])) / scorer.temperature
-    heatmaps = scorer.write_heatmaps(path, crops)
     faces = tuple(
         FacePrediction(
             each.frame,
@@ -81,14 +126,15 @@ def predict_file(path: Path, options: FaceCropOptions, scorer: Scorer) -> FilePr
             each.box.y,
             each.box.w,
             each.box.h,
-            _sigmoid(logit),
+            sigmoid(logit),
             heatmap,
         )
-        for each, logit, heatmap in zip(crops, logits, heatmaps, strict=True)
+        for each, logit, heatmap in zip(crops, logits, heatmaps or [None] * len(crops), strict=True)
     )
-    return FilePrediction(str(path), OK, _sigmoid(logits.mean()), faces=faces)
+    return FilePrediction(file, OK, sigmoid(logits.mean()), faces=faces)
 
 
-def _sigmoid(logit: float) -> float:
+def sigmoid(logit: float) -> float:
+    """The probability of a logit."""
     # Clipped so that exp does not overflow.
     return float(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
