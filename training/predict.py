@@ -55,7 +55,8 @@ def main(
     """
     from dfdc_prep.detectors import make_detector
     from training.inference.face_crops import FaceCropOptions
-    from training.inference.predictor import UNREADABLE, predict_file, settings_for_run
+    from training.inference.prediction import UNREADABLE
+    from training.inference.predictor import predict_file, settings_for_run
     from training.inference.scorer import Scorer
 
     scorer = Scorer(run)

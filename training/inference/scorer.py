@@ -48,6 +48,12 @@ class Scorer:
         logits = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         return np.asarray(logits, np.float64)[:, 0]
 
+    def calibrated_logits(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float64]:
+        """Return the FAKE logits of faces divided by the temperature, float64 [N]."""
+        if not faces:
+            return np.zeros(0)
+        return self.score(np.stack([face.crop for face in faces])) / self.temperature
+
     def activations(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float32]:
         """Return the Grad-CAM of each face, float32 [N, h, w]; see `gradcam.draw_overlay`."""
         crops = np.stack([face.crop for face in faces])

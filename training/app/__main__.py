@@ -1,0 +1,6 @@
+"""`python -m training.app RUN`."""
+
+from training.app.command import main
+
+if __name__ == "__main__":
+    main()

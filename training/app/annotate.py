@@ -1,0 +1,94 @@
+"""Draws boxes and scores into a clip."""
+
+import io
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from dfdc_prep.errors import ClipError
+from dfdc_prep.video.picture import Image
+from dfdc_prep.video.reader import open_clip
+from training.app.tracks import Box, FaceTrack
+
+#: Longer side of the annotated clip, pixels.
+CLIP_SIZE = 1280
+#: RGB colours of the persons, those of the page.
+COLOURS = ((255, 176, 0), (100, 143, 255), (120, 214, 105), (254, 97, 160))
+#: Ticks a second of the written clip, as MPEG streams have.
+_TICKS = 90_000
+
+
+def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
+    """Draw the faces into every frame of a clip; sound is left out.
+
+    Boxes between two scored frames are interpolated and show the score of the nearer one.
+
+    Returns:
+        An MP4 file with H.264, its longer side at most `CLIP_SIZE` pixels.
+
+    Raises:
+        ClipError: the clip cannot be decoded.
+    """
+    written = io.BytesIO()
+    with open_clip(path, "the clip") as clip, av.open(written, "w", format="mp4") as out:
+        stream: Any = None
+        last = -1
+        for frame in clip.frames(range(clip.timeline.count)):
+            image = frame.rgb(CLIP_SIZE)
+            image = np.ascontiguousarray(image[: image.shape[0] & -2, : image.shape[1] & -2])
+            if stream is None:
+                stream = _add_stream(out, image)
+            elif image.shape[:2] != (stream.height, stream.width):
+                image = cv2.resize(image, (stream.width, stream.height)).astype(np.uint8)
+            draw_faces(image, frame.time_s, tracks, frame.width)
+            encoded = av.VideoFrame.from_ndarray(image, format="rgb24")
+            last = max(last + 1, round(frame.time_s * _TICKS))
+            encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)
+            out.mux(stream.encode(encoded))
+        if stream is None:
+            raise ClipError("expected frames to annotate, found none that decodes")
+        out.mux(stream.encode(None))
+    return written.getvalue()
+
+
+def _add_stream(out: Any, image: Image) -> Any:
+    stream = out.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
+    stream.height, stream.width = image.shape[:2]
+    stream.pix_fmt = "yuv420p"
+    stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
+    return stream
+
+
+def draw_faces(image: Image, time_s: float, tracks: list[FaceTrack], source_width: int) -> None:
+    """Draw the boxes of all persons at a time into an RGB image.
+
+    Args:
+        source_width: width of the frame that the boxes are in, pixels.
+    """
+    scale = image.shape[1] / source_width
+    for track in tracks:
+        if shown := track.at(time_s):
+            box, p_fake = shown
+            colour = COLOURS[(track.person - 1) % len(COLOURS)]
+            label = f"{track.person}: P(FAKE) {p_fake:.2f}"
+            _draw_box(image, box, scale, (colour, label))
+
+
+def _draw_box(image: Image, box: Box, scale: float, look: tuple[tuple[int, int, int], str]) -> None:
+    colour, label = look
+    x, y, w, h = (round(value * scale) for value in box)
+    line = max(2, image.shape[1] // 400)
+    cv2.rectangle(image, (x, y), (x + w, y + h), colour, line)
+    size, thick = image.shape[1] / 1400 + 0.25, max(1, line - 1)
+    (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+    pad = height // 2
+    left = min(max(0, x), max(0, image.shape[1] - width - 2 * pad))
+    top = max(0, y - height - 2 * pad)
+    corner = (left + width + 2 * pad, top + height + 2 * pad)
+    cv2.rectangle(image, (left, top), corner, colour, cv2.FILLED)
+    place = (left + pad, top + height + pad)
+    cv2.putText(image, label, place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thick, cv2.LINE_AA)

@@ -1,0 +1,156 @@
+"""The queue of uploads: one is analyzed at a time, and results are kept for a while."""
+
+import secrets
+import time
+import traceback
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import Protocol
+
+import click
+
+from dfdc_prep.errors import DfdcPrepError
+from training.app.limits import Limits, Refused
+from training.app.result import Result
+from training.app.uploads import Upload
+
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+
+
+class Analyzes(Protocol):
+    """Analyzes uploads; see `analysis.Analyzer`."""
+
+    def analyze(self, upload: Upload) -> Result:
+        """Return the result of an upload."""
+        ...
+
+    def annotate(self, upload: Upload, result: Result) -> None:
+        """Add the annotated clip to the result."""
+        ...
+
+
+@dataclass
+class Job:
+    """An upload on its way to a result.
+
+    Attributes:
+        key: random text that nobody can guess; who knows it sees the result.
+        state: `WAITING`, `RUNNING`, `DONE` or `FAILED`.
+        message: why the job failed.
+        finished: time of the result, seconds of `time.monotonic`.
+    """
+
+    upload: Upload
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    state: str = WAITING
+    result: Result | None = None
+    message: str | None = None
+    finished: float | None = None
+
+
+class Jobs:
+    """All jobs. Any thread may call the methods; `run` belongs to one thread."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._changed = Condition()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        #: Set once the model is loaded.
+        self.ready = False
+
+    def submit(self, upload: Upload) -> Job:
+        """Queue an upload.
+
+        Raises:
+            Refused: too many uploads are waiting.
+        """
+        job = Job(upload)
+        with self._changed:
+            waiting = sum(other.state == WAITING for other in self._jobs.values())
+            if waiting >= self._limits.waiting:
+                raise Refused(
+                    f"expected fewer than {self._limits.waiting} waiting uploads, found "
+                    f"{waiting}; try again in a minute",
+                    503,
+                )
+            self._jobs[job.key] = job
+            self._changed.notify_all()
+        return job
+
+    def get(self, key: str) -> Job | None:
+        """Return a job; None if it was deleted or never existed."""
+        with self._changed:
+            return self._jobs.get(key)
+
+    def uploads_before(self, job: Job) -> int:
+        """Number of uploads that are analyzed before a waiting job."""
+        with self._changed:
+            before = 0
+            for other in self._jobs.values():
+                if other is job:
+                    break
+                before += other.state in (WAITING, RUNNING)
+            return before
+
+    def delete(self, key: str) -> None:
+        """Delete an upload and its result; one that is being analyzed has no result then."""
+        with self._changed:
+            job = self._jobs.pop(key, None)
+            if job is not None and job.state == WAITING:
+                job.upload.close()
+
+    def run(self, analyzer: Analyzes) -> None:
+        """Analyze uploads one after another, until interrupted."""
+        self.ready = True
+        while True:
+            self.run_one(analyzer, self._next())
+
+    def run_one(self, analyzer: Analyzes, job: Job) -> None:
+        """Analyze one upload and delete it; every exception becomes a message."""
+        try:
+            result = analyzer.analyze(job.upload)
+            self._finish(job, DONE, result)
+            analyzer.annotate(job.upload, result)
+        except Exception as error:
+            if not isinstance(error, DfdcPrepError):
+                click.echo(traceback.format_exc(), err=True)
+            if job.state == RUNNING:
+                self._finish(job, FAILED, message=_message(error))
+        finally:
+            job.upload.close()
+
+    def _next(self) -> Job:
+        """Wait for an upload; delete old results meanwhile."""
+        while True:
+            with self._changed:
+                self._expire()
+                for job in self._jobs.values():
+                    if job.state == WAITING:
+                        job.state = RUNNING
+                        return job
+                self._changed.wait(timeout=1)
+
+    def _finish(
+        self, job: Job, state: str, result: Result | None = None, message: str | None = None
+    ) -> None:
+        with self._changed:
+            job.result, job.message = result, message
+            job.finished = time.monotonic()
+            job.state = state
+
+    def _expire(self) -> None:
+        """Delete results that are too old or too many."""
+        finished = [job for job in self._jobs.values() if job.finished is not None]
+        oldest = time.monotonic() - self._limits.result_seconds
+        surplus = len(finished) - self._limits.results
+        for place, job in enumerate(finished):
+            if place < surplus or (job.finished or 0) < oldest:
+                del self._jobs[job.key]
+
+
+def _message(error: Exception) -> str:
+    """What the page says of an error."""
+    if isinstance(error, DfdcPrepError):
+        return str(error)
+    return "the app failed at this file; its console says where. Other files are not affected"

@@ -1,0 +1,249 @@
+"""The web application: pages, pictures and downloads. It runs in any WSGI server."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.sansio.utils import host_is_trusted
+from werkzeug.utils import redirect
+from werkzeug.wrappers import Request, Response
+
+from training.app import curve
+from training.app.jobs import DONE, FAILED, Job, Jobs
+from training.app.limits import MEGA, Limits, Refused
+from training.app.model_facts import ModelFacts
+from training.app.result import Result
+from training.app.uploads import read_upload
+from training.inference.prediction import NO_FACE
+
+#: The threshold of the first view, and that of `training.evaluate`.
+THRESHOLD = 0.5
+#: Bytes of the form beside the file.
+FORM_BYTES = 64_000
+#: Files of the page, by name.
+_STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC_FOLDER = Path(__file__).parent / "static"
+_JPEG, _PNG = "image/jpeg", "image/png"
+
+_URLS = Map(
+    [
+        Rule("/", endpoint="start", methods=["GET"]),
+        Rule("/health", endpoint="health", methods=["GET"]),
+        Rule("/static/<name>", endpoint="static", methods=["GET"]),
+        Rule("/jobs", endpoint="submit", methods=["POST"]),
+        Rule("/jobs/<key>", endpoint="job", methods=["GET"]),
+        Rule("/jobs/<key>/state", endpoint="state", methods=["GET"]),
+        Rule("/jobs/<key>/delete", endpoint="delete", methods=["POST"]),
+        Rule("/jobs/<key>/pictures/<int:number>.jpg", endpoint="picture", methods=["GET"]),
+        Rule("/jobs/<key>/faces/<int:number>.png", endpoint="crop", methods=["GET"]),
+        Rule("/jobs/<key>/heatmaps/<int:number>.jpg", endpoint="heatmap", methods=["GET"]),
+        Rule("/jobs/<key>/crops.zip", endpoint="crops", methods=["GET"]),
+        Rule("/jobs/<key>/annotated.mp4", endpoint="annotated", methods=["GET"]),
+        Rule("/jobs/<key>/prediction.json", endpoint="prediction", methods=["GET"]),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use the app.
+
+    Attributes:
+        hosts: names that requests may address, without ports. Others are refused, so that no
+            page elsewhere can reach the app under a name of its own (DNS rebinding).
+        embedder: origin of the page that may show the app in a frame, if any.
+    """
+
+    hosts: tuple[str, ...]
+    embedder: str | None = None
+
+
+class App:
+    """The WSGI application.
+
+    Args:
+        facts: what the pages say of the model.
+    """
+
+    def __init__(self, jobs: Jobs, facts: ModelFacts, limits: Limits, access: Access) -> None:
+        self._jobs = jobs
+        self._facts = facts
+        self._limits = limits
+        self._access = access
+        self._templates = Environment(
+            loader=PackageLoader("training.app"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals.update(facts=facts, limits=limits, mega=MEGA, threshold=THRESHOLD)
+
+    def __call__(
+        self, environ: Mapping[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        request = Request(dict(environ))
+        request.max_content_length = self._limits.upload_bytes + FORM_BYTES
+        response = self._respond(request)
+        self._add_headers(response)
+        return response(environ, start_response)  # type: ignore[arg-type]
+
+    def _respond(self, request: Request) -> Response:
+        if not host_is_trusted(request.environ.get("HTTP_HOST"), list(self._access.hosts)):
+            return Response("unknown host: start the app with --allow-host NAME\n", 421)
+        try:
+            endpoint, values = _URLS.bind_to_environ(request.environ).match()
+            if request.method == "POST" and _is_cross_site(request):
+                raise Refused("expected a request from this page, found one from another", 403)
+            response: Response = getattr(self, f"_on_{endpoint}")(request, **values)
+            return response
+        except Refused as refused:
+            return self._message(str(refused), refused.status)
+        except NotFound:
+            return self._message(
+                "this page does not exist, or its result was deleted. Results are kept for "
+                f"{self._limits.result_seconds / 60:g} minutes",
+                404,
+            )
+        except HTTPException as error:
+            return self._message(error.description or error.name, error.code or 400)
+
+    def _add_headers(self, response: Response) -> None:
+        """Allow nothing that the pages do not need, and keep nothing in caches."""
+        policy = (
+            "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+            "connect-src 'self'; form-action 'self'; base-uri 'none'; "
+            f"frame-ancestors {self._access.embedder or chr(39) + 'none' + chr(39)}"
+        )
+        response.headers["Content-Security-Policy"] = policy
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.headers["Cache-Control"] = "no-store"
+
+    def _on_start(self, request: Request) -> Response:
+        return self._page("start.html", 200, ready=self._jobs.ready)
+
+    def _on_health(self, request: Request) -> Response:
+        return _json({"ready": self._jobs.ready})
+
+    def _on_static(self, request: Request, name: str) -> Response:
+        if name not in _STATIC:
+            raise NotFound
+        return Response((_STATIC_FOLDER / name).read_bytes(), mimetype=_STATIC[name])
+
+    def _on_submit(self, request: Request) -> Response:
+        job = self._jobs.submit(read_upload(request, self._limits))
+        return redirect(f"/jobs/{job.key}", 303, Response)
+
+    def _on_job(self, request: Request, key: str) -> Response:
+        job = self._job(key)
+        if job.state == FAILED:
+            return self._message(job.message or "", 422, name=job.upload.name)
+        if job.state == DONE and job.result:
+            return self._result(job, job.result)
+        return self._page("waiting.html", 200, job=job, status=self._status(job))
+
+    def _on_state(self, request: Request, key: str) -> Response:
+        job = self._job(key)
+        annotated = job.result.annotation_state if job.result else None
+        return _json({"state": job.state, "status": self._status(job), "annotated": annotated})
+
+    def _on_delete(self, request: Request, key: str) -> Response:
+        self._jobs.delete(key)
+        return redirect("/", 303, Response)
+
+    def _on_picture(self, request: Request, key: str, number: int) -> Response:
+        return Response(_item(self._finished(key).views, number).jpeg, mimetype=_JPEG)
+
+    def _on_crop(self, request: Request, key: str, number: int) -> Response:
+        return Response(_item(self._finished(key).faces, number).crop, mimetype=_PNG)
+
+    def _on_heatmap(self, request: Request, key: str, number: int) -> Response:
+        return Response(_item(self._finished(key).faces, number).heatmap, mimetype=_JPEG)
+
+    def _on_crops(self, request: Request, key: str) -> Response:
+        return _download(self._finished(key).crops_zip(), "application/zip", "crops.zip")
+
+    def _on_annotated(self, request: Request, key: str) -> Response:
+        clip = self._finished(key).annotated
+        if clip is None:
+            raise NotFound
+        return _download(clip, "video/mp4", "annotated.mp4")
+
+    def _on_prediction(self, request: Request, key: str) -> Response:
+        text = self._finished(key).prediction.as_json() + "\n"
+        return _download(text.encode(), "application/json", "prediction.json")
+
+    def _job(self, key: str) -> Job:
+        job = self._jobs.get(key)
+        if job is None:
+            raise NotFound
+        return job
+
+    def _finished(self, key: str) -> Result:
+        result = self._job(key).result
+        if result is None:
+            raise NotFound
+        return result
+
+    def _status(self, job: Job) -> str:
+        """Where a job is, in one sentence."""
+        before = self._jobs.uploads_before(job)
+        if not self._jobs.ready:
+            return (
+                "The model is still loading. Your file is next."
+                if before == 0
+                else (f"The model is still loading. {_count(before, 'file')} before yours.")
+            )
+        if before:
+            return f"{_count(before, 'file')} before yours."
+        return "Finding faces and scoring them."
+
+    def _result(self, job: Job, result: Result) -> Response:
+        if result.prediction.status == NO_FACE:
+            return self._page("no_face.html", 200, job=job, result=result)
+        drawn = curve.draw_curve(result.persons) if result.is_clip else None
+        return self._page(
+            "result.html", 200, job=job, result=result, drawn=drawn, plot=curve, json=json
+        )
+
+    def _message(self, message: str, status: int, name: str | None = None) -> Response:
+        return self._page("message.html", status, message=message, name=name)
+
+    def _page(self, template: str, http_status: int, **values: Any) -> Response:
+        text = self._templates.get_template(template).render(values)
+        return Response(text, http_status, mimetype="text/html")
+
+
+def _is_cross_site(request: Request) -> bool:
+    """Whether a form of another site sent the request."""
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != request.environ["HTTP_HOST"]
+
+
+def _item(items: list[Any], number: int) -> Any:
+    if number >= len(items):
+        raise NotFound
+    return items[number]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _json(value: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(value), mimetype="application/json")
+
+
+def _download(content: bytes, mimetype: str, name: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, mimetype=mimetype, headers=disposition)

@@ -1,0 +1,61 @@
+"""The prediction for a file, as `training.predict` prints it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+OK, NO_FACE, UNREADABLE = "ok", "no_face", "unreadable"
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE).
+
+    Attributes:
+        heatmap: path of the Grad-CAM image, if one was written.
+    """
+
+    frame: int
+    time_s: float
+    x: int
+    y: int
+    w: int
+    h: int
+    p_fake: float
+    heatmap: str | None = None
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The result for one file.
+
+    Attributes:
+        status: `OK`, `NO_FACE` or `UNREADABLE`.
+        p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
+        error: the reason where the file is unreadable.
+    """
+
+    file: str
+    status: str
+    p_fake: float | None = None
+    error: str | None = None
+    faces: tuple[FacePrediction, ...] = field(default=())
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    def as_text(self) -> str:
+        """One line for the file and one for each face."""
+        if self.status == NO_FACE:
+            return f"{self.file}: no face found"
+        if self.p_fake is None:
+            return f"{self.file}: {self.error}"
+        plural = "s" if len(self.faces) > 1 else ""
+        lines = [f"{self.file}: P(FAKE) {self.p_fake:.4f}, {len(self.faces)} face{plural}"]
+        for face in self.faces:
+            heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""
+            lines.append(
+                f"  frame {face.frame} at {face.time_s:.2f} s, {face.w}x{face.h} at "
+                f"{face.x},{face.y}: {face.p_fake:.4f}{heatmap}"
+            )
+        return "\n".join(lines)
