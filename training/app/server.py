@@ -145,7 +145,7 @@ class App:
     def _on_job(self, request: Request, key: str) -> Response:
         job = self._job(key)
         if job.state == FAILED:
-            return self._message(job.message or "", 422, name=job.upload.name)
+            return self._message(job.message or "", 200, name=job.upload.name)
         if job.state == DONE and job.result:
             return self._result(job, job.result)
         return self._page("waiting.html", 200, job=job, status=self._status(job))
