@@ -14,6 +14,8 @@ from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import folder_lock, lock
 
 RUN_FILE = "run.json"
+#: The page that `dfdc-prep report` writes into a faces, shards or run folder.
+REPORT_FILE = "report.html"
 LOCK_FILE = ".lock"
 #: Files and folders that the commands write into an output folder; only these are removed.
 RUN_OUTPUTS = (
@@ -24,6 +26,7 @@ RUN_OUTPUTS = (
     "clips.parquet",
     "balanced.parquet",
     "split.parquet",
+    REPORT_FILE,
     RUN_FILE,
 )
 _RECORDED_PACKAGES = (

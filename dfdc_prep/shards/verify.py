@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
+from dfdc_prep.output_folder import REPORT_FILE
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -110,7 +111,9 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
 
 
 def _file_names(shards: Path) -> list[str]:
-    names = sorted(entry.name for entry in shards.iterdir()) if shards.is_dir() else []
+    entries = shards.iterdir() if shards.is_dir() else ()
+    # A report is about the shards, not one of their files.
+    names = sorted(entry.name for entry in entries if entry.name != REPORT_FILE)
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "

@@ -18,6 +18,7 @@ import pyarrow as pa
 from dfdc_prep import __version__
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.errors import OptionsDiffer, OutputError
+from dfdc_prep.output_folder import REPORT_FILE
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -178,7 +179,7 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
 
 def _refuse_foreign_files(shards: Path) -> None:
     """Raise OutputError if the folder contains a file that `write_shards` does not write."""
-    names = sorted(set(os.listdir(shards)) - _INDEX_FILES)
+    names = sorted(set(os.listdir(shards)) - _INDEX_FILES - {REPORT_FILE})
     if foreign := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
         raise OutputError(
             f"expected only shards in {shards}, which is replaced as a whole, found "
@@ -247,5 +248,6 @@ def _report(
 ) -> ShardReport:
     splits = sharded.select(["split", "shard"]).to_pylist()
     first = {row["shard"]: row["split"] for row in splits}
-    size = sum(file.stat().st_size for file in shards.iterdir())
+    files = (file for file in shards.iterdir() if file.name != REPORT_FILE)
+    size = sum(file.stat().st_size for file in files)
     return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_exists)

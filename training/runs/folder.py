@@ -57,6 +57,15 @@ class Run:
     def logs(self) -> Path:
         return self.folder / "logs"
 
+    @property
+    def mistakes(self) -> Path:
+        return self.folder / "mistakes"
+
+    @property
+    def report_file(self) -> Path:
+        """The page of `dfdc-prep report`."""
+        return self.folder / "report.html"
+
     def config(self) -> dict[str, Any]:
         """Read config.json.
 
@@ -197,10 +206,10 @@ class Run:
         """
         if self.folder.exists():
             self._remove_partial_files()
-        for folder in (self.checkpoints, self.logs):
+        for folder in (self.checkpoints, self.logs, self.mistakes):
             if folder.exists():
                 shutil.rmtree(folder)
-        for path in (self.model_file, self.metrics_file, self.history_file):
+        for path in (self.model_file, self.metrics_file, self.history_file, self.report_file):
             path.unlink(missing_ok=True)
 
 
