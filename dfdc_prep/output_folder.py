@@ -136,6 +136,11 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_report(name: str) -> bool:
+    """Whether this is the page of `dfdc-prep report`, or what a killed one left of it."""
+    return name == REPORT_FILE or name.startswith(f".{REPORT_FILE}.")
+
+
 def is_run_output(name: str) -> bool:
     """Whether a command writes a file or folder of this name into a faces folder."""
     return name in RUN_OUTPUTS or _is_lock_or_temporary(name)

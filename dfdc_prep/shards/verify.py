@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
-from dfdc_prep.output_folder import REPORT_FILE
+from dfdc_prep.output_folder import is_report
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -115,7 +115,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
 def _file_names(shards: Path) -> list[str]:
     entries = shards.iterdir() if shards.is_dir() else ()
     # A report is about the shards, not one of their files.
-    names = sorted(entry.name for entry in entries if entry.name != REPORT_FILE)
+    names = sorted(entry.name for entry in entries if not is_report(entry.name))
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "

@@ -16,12 +16,8 @@ import pyarrow as pa
 
 from dfdc_prep import __version__
 from dfdc_prep.crops.files import CropReader
-<<<<<<< HEAD
-from dfdc_prep.errors import OptionsDiffer, OutputError
-from dfdc_prep.output_folder import REPORT_FILE
-=======
 from dfdc_prep.errors import OptionsDiffer
->>>>>>> main
+from dfdc_prep.output_folder import is_report
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -182,20 +178,9 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
     )
 
 
-<<<<<<< HEAD
-def _refuse_foreign_files(shards: Path) -> None:
-    """Raise OutputError if the folder contains a file that `write_shards` does not write."""
-    names = sorted(set(os.listdir(shards)) - _INDEX_FILES - {REPORT_FILE})
-    if foreign := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
-        raise OutputError(
-            f"expected only shards in {shards}, which is replaced as a whole, found "
-            f"{foreign[0]}; move it or choose another folder"
-        )
-=======
 def _is_own_file(name: str) -> bool:
-    """Whether `write_shards` writes a file of this name."""
-    return name in _INDEX_FILES or is_shard_file(name)
->>>>>>> main
+    """Whether `write_shards` or `report` writes a file of this name."""
+    return name in _INDEX_FILES or is_shard_file(name) or is_report(name)
 
 
 @dataclass(frozen=True)
@@ -259,6 +244,6 @@ def _report(
 ) -> ShardReport:
     splits = sharded.select(["split", "shard"]).to_pylist()
     first = {row["shard"]: row["split"] for row in splits}
-    files = (file for file in shards.iterdir() if file.name != REPORT_FILE)
+    files = (file for file in shards.iterdir() if not is_report(file.name))
     size = sum(file.stat().st_size for file in files)
     return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_exists)

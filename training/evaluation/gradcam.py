@@ -1,4 +1,4 @@
-"""Draws a face crop and its Grad-CAM side by side."""
+"""Draws the Grad-CAM of face crops."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ OPACITY = 0.6
 MIN_SCALE = 4.0
 
 
-def draw_side_by_side(
+def draw_overlay(
     crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.uint8]:
-    """Draw the crop and, to its right, the crop overlaid with its Grad-CAM.
+    """Draw the Grad-CAM of a crop over it.
 
     Args:
         crop: RGB uint8 [H, W, 3].
@@ -23,7 +23,7 @@ def draw_side_by_side(
             every position looked like this one. Scaled by its maximum, at least `MIN_SCALE`.
 
     Returns:
-        RGB uint8 [H, 2 W, 3].
+        RGB uint8 [H, W, 3].
     """
     height, width = crop.shape[:2]
     # Scale to 0..1 and resize to the crop; bicubic interpolation can overshoot, hence the clip.
@@ -35,4 +35,12 @@ def draw_side_by_side(
     # Blend the colour map into the crop in proportion to the activation.
     colours = colormaps["inferno"](strength[..., 0])[..., :3] * 255
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
-    return np.concatenate([crop, np.round(overlay).astype(np.uint8)], axis=1)
+    drawn: npt.NDArray[np.uint8] = np.round(overlay).astype(np.uint8)
+    return drawn
+
+
+def draw_side_by_side(
+    crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
+) -> npt.NDArray[np.uint8]:
+    """Draw a crop and, to its right, its `draw_overlay`: RGB uint8 [H, 2 W, 3]."""
+    return np.concatenate([crop, draw_overlay(crop, activation)], axis=1)
