@@ -362,6 +362,29 @@ def verify(ctx: click.Context, /, **given: Any) -> None:
     ctx.exit(0 if result.ok else 1)
 
 
+@main.command()
+@click.argument("path", type=options.REPORT["path"])
+@click.option(
+    "--out",
+    type=options.REPORT["out"],
+    show_default="PATH/report.html",
+    help="The HTML file to write.",
+)
+def report(**given: Any) -> None:
+    """Write one HTML page about a faces, a shards or a run folder.
+
+    Faces: failed clips, families, measures that give the label away, crops. Shards: splits,
+    what they share, near-identical crops. A run: curves, results, calibration, mistakes. The
+    page loads nothing from elsewhere; open it in a browser.
+
+    \b
+    Example:
+      dfdc-prep report faces
+      dfdc-prep report runs/v1.3 --out v1.3.html
+    """
+    click.echo(str(api.report(**given)))
+
+
 def _print(result: SummaryResult | AuditResult, as_json: bool) -> None:
     click.echo(json.dumps(result.as_json(), indent=2) if as_json else str(result))
 

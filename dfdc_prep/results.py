@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfdc_prep.extraction.run_summary import RunSummary
     from dfdc_prep.importing.run import ImportReport
+    from dfdc_prep.report.build import Report
     from dfdc_prep.shards.verify import VerifyReport
     from dfdc_prep.shards.writer import ShardReport
     from manifests.auditing.audit import Audit
@@ -280,6 +281,28 @@ class VerifyResult(Result):
             for fault in self.report.faults
         )
         return ("file", "record", "fault"), faults
+
+
+@dataclass(frozen=True)
+class ReportResult(Result):
+    """A report that was written.
+
+    Attributes:
+        report: the HTML file, the kind of the folder (faces, shards or run), bytes.
+    """
+
+    report: "Report"
+
+    @property
+    def out(self) -> Path:
+        """The HTML file; open it in a browser."""
+        return self.report.path
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("file", "kind", "bytes"), [[self.out, self.report.kind, self.report.size]]
 
 
 def _row(tag: str, cells: Iterable[object]) -> str:

@@ -15,16 +15,19 @@ import pyarrow.compute as pc
 from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
+from dfdc_prep.output_folder import is_report
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, format_sums, parse_sums
+from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.shards.features import COLUMNS, RecordRow, features_of
-from dfdc_prep.shards.layout import iter_shards, shard_file
+from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.tfrecord import FRAMING, parse_example, scan_records
 from manifests.errors import DfdcPrepError
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
 from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.shard_names import is_shard_file, shard_file
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
@@ -88,7 +91,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
         ShardError: the folder was not written by `dfdc-prep shard`.
     """
     names = _file_names(shards)
-    shard_names = [name for name in names if ".tfrecord" in name]
+    shard_names = [name for name in names if is_shard_file(name)]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, note = _read_rows(shards, hashes)
@@ -110,7 +113,9 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
 
 
 def _file_names(shards: Path) -> list[str]:
-    names = sorted(entry.name for entry in shards.iterdir()) if shards.is_dir() else []
+    entries = shards.iterdir() if shards.is_dir() else ()
+    # A report is about the shards, not one of their files.
+    names = sorted(entry.name for entry in entries if not is_report(entry.name))
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "

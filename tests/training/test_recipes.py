@@ -34,7 +34,7 @@ def test_other_data_and_other_values_are_listed():
     sentences = describe_differences(
         choose_recipe("v1.3", {"epochs": 3}), {"train": 7, "validation": 3, "test": 2}
     )
-    assert "epochs is 3, the recipe says 47" in sentences
+    assert "epochs is 3; the recipe has 47" in sentences
     assert "the shards hold 12 images" in sentences[-1]
 
 

@@ -104,7 +104,7 @@ class Jobs:
         """Analyze uploads one after another, until interrupted."""
         self.ready = True
         while True:
-            self.run_one(analyzer, self._next())
+            self.run_one(analyzer, self.take())
 
     def run_one(self, analyzer: Analyzes, job: Job) -> None:
         """Analyze one upload and delete it; every exception becomes a message."""
@@ -120,8 +120,8 @@ class Jobs:
         finally:
             job.upload.close()
 
-    def _next(self) -> Job:
-        """Wait for an upload; delete old results meanwhile."""
+    def take(self) -> Job:
+        """Wait for the next upload and mark it as running; delete old results meanwhile."""
         while True:
             with self._changed:
                 self._expire()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from training.errors import TrainingError
 from training.runs.folder import Run
+from training.schemas import Interval
 
 
 @dataclass(frozen=True)
@@ -27,30 +28,29 @@ def read_facts(folder: Path) -> ModelFacts:
         TrainingError: the folder does not contain a finished run.
     """
     run = Run(folder)
-    with run.report_invalid_files():
-        config, metrics = run.config(), run.metrics()
-        image, recipe = metrics["image"], config["recipe"]
-        trained = sum(config["data"]["counts"]["train"].values())
-        rows = [
-            ("Model", f"{recipe['backbone']}, recipe {recipe['name']}"),
-            ("Trained on", f"{trained:,} face crops"),
-            (f"Accuracy on its {metrics['split']} split", _with_interval(image, "accuracy")),
-            ("ROC-AUC there", _with_interval(image, "auc")),
-        ]
+    config, metrics = run.config(), run.metrics()
+    recipe, image = config.recipe, metrics.image
+    trained = sum(config.data.counts.get("train", {}).values())
+    rows = (
+        ("Model", f"{recipe.backbone}, recipe {recipe.name}"),
+        ("Trained on", f"{trained:,} face crops"),
+        (
+            f"Accuracy on its {metrics.split} split",
+            _with_interval(image.accuracy, image.interval.accuracy),
+        ),
+        ("ROC-AUC on the same split", _with_interval(image.auc, image.interval.auc)),
+    )
     if not run.model_file.is_file():
         raise TrainingError(
             f"expected a model.keras in {folder}, found none; give the folder of a finished run "
             "of python -m training.fit"
         )
-    return ModelFacts(folder, tuple(rows))
+    return ModelFacts(folder, rows)
 
 
-def _with_interval(metrics: dict[str, object], name: str) -> str:
-    value = metrics[name]
-    if not isinstance(value, (int, float)):
+def _with_interval(value: float | None, interval: Interval) -> str:
+    if value is None:
         return "unknown"
-    intervals = metrics["interval"]
-    low, high = intervals[name] if isinstance(intervals, dict) else (None, None)
-    if low is None or high is None:
+    if interval.low is None or interval.high is None:
         return f"{value:.3f}"
-    return f"{value:.3f} (95 %: {low:.3f} to {high:.3f})"
+    return f"{value:.3f} (95 %: {interval.low:.3f} to {interval.high:.3f})"

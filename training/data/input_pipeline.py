@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from manifests.io.json_files import parse_json
+from manifests.shard_names import shard_file
 from training.errors import TrainingError
 from training.recipes import IMAGE_SIZE
 
@@ -74,7 +75,7 @@ def read_shards_info(path: Path) -> ShardsInfo:
         ) from error
     files = {
         split: tuple(
-            path / f"{name}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            path / shard_file(split, index, len(counts), dataset=name)
             for index in range(len(counts))
         )
         for split, counts in lengths.items()

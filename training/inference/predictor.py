@@ -9,9 +9,8 @@ import numpy.typing as npt
 from dfdc_prep.crops.geometry import MARGIN
 from dfdc_prep.detectors import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from training.data.shard_info import CropSettings
-from training.inference import gradcam
 from training.inference.face_crops import FaceCrop, FaceCropOptions, find_faces
+from training.inference.heatmaps import write_heatmaps
 from training.inference.prediction import (
     NO_FACE,
     OK,
@@ -20,6 +19,7 @@ from training.inference.prediction import (
     FilePrediction,
 )
 from training.inference.scorer import Scorer
+from training.schemas import CropSettings
 
 
 def settings_for_run(
@@ -30,8 +30,8 @@ def settings_for_run(
     Raises:
         ModelError: the detector's weights are not available.
     """
-    detector = choose_detector(recorded["detector"] or "auto", detector_model)
-    return detector, MARGIN if recorded["margin"] is None else recorded["margin"]
+    detector = choose_detector(recorded.detector or "auto", detector_model)
+    return detector, MARGIN if recorded.margin is None else recorded.margin
 
 
 def predict_file(
@@ -48,7 +48,7 @@ def predict_file(
         return FilePrediction(str(path), UNREADABLE, error=str(error))
     written: list[str | None] | None = None
     if heatmaps and crops:
-        written = gradcam.write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
+        written = write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
     return predict_faces(str(path), crops, scorer.calibrated_logits(crops), written)
 
 

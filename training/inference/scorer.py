@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.data.shard_info import CropSettings
 from training.evaluation.evaluator import load_model
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
@@ -31,14 +30,8 @@ class Scorer:
 
     def __init__(self, folder: Path) -> None:
         run = Run(folder)
-        with run.report_invalid_files():
-            crops = run.config()["data"]["crops"]
-            margin, detector = crops["margin"], crops["detector"]
-            self.crop_settings = CropSettings(
-                margin=margin if margin is None else float(margin),
-                detector=detector if detector is None else str(detector),
-            )
-            self.temperature = float(run.metrics()["temperature"])
+        self.crop_settings = run.config().data.crops
+        self.temperature = run.metrics().temperature
         self._model = load_model(run)
         self._logits = classifier.logit_model(self._model)
         self._features = classifier.feature_model(self._model)
@@ -55,7 +48,7 @@ class Scorer:
         return self.score(np.stack([face.crop for face in faces])) / self.temperature
 
     def activations(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float32]:
-        """Return the Grad-CAM of each face, float32 [N, h, w]; see `gradcam.draw_overlay`."""
+        """Return each face's Grad-CAM, float32 [N, h, w]; see `training.evaluation.gradcam`."""
         crops = np.stack([face.crop for face in faces])
         features = self._features.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         return classifier.class_activation(self._model, features)

@@ -1,15 +1,9 @@
 """Draws the Grad-CAM of face crops."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
-
-from manifests.io.atomic import atomic_file
-from training.inference.face_crops import FaceCrop
 
 #: Opacity of the heatmap at its maximum.
 OPACITY = 0.6
@@ -50,28 +44,3 @@ def draw_side_by_side(
 ) -> npt.NDArray[np.uint8]:
     """Draw a crop and, to its right, its `draw_overlay`: RGB uint8 [H, 2 W, 3]."""
     return np.concatenate([crop, draw_overlay(crop, activation)], axis=1)
-
-
-def write_heatmaps(
-    folder: Path,
-    path: Path,
-    faces: Sequence[FaceCrop],
-    activations: npt.NDArray[np.float32],
-) -> list[str | None]:
-    """Write one image for each face of a file: the crop and its Grad-CAM side by side.
-
-    Args:
-        path: the image or clip the faces come from; names the images.
-        activations: [N, h, w]; see `draw_overlay`.
-
-    Returns:
-        The paths of the images.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[str | None] = []
-    for number, (face, activation) in enumerate(zip(faces, activations, strict=True)):
-        name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
-        with atomic_file(folder / name) as partial:
-            Image.fromarray(draw_side_by_side(face.crop, activation)).save(partial)
-        written.append(str(folder / name))
-    return written

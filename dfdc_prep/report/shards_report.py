@@ -1,0 +1,257 @@
+"""The page of a shards folder: what is in which split, what the splits share, near-identical crops.
+
+The figures are those of `dfdc-prep audit`, computed by the same code.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfdc_prep.errors import ShardError
+from dfdc_prep.report import charts
+from dfdc_prep.report.crop_sheets import CropGallery
+from dfdc_prep.report.images import ShardRecords
+from dfdc_prep.report.page import Block, Chart, Group, Groups, Page, Section, Sheet, Table, Text
+from dfdc_prep.shards import tfds_metadata
+from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
+from dfdc_prep.shards.layout import iter_shards
+from manifests.auditing.audit import Audit, audit
+from manifests.auditing.leakage import Leak, fraction
+from manifests.auditing.perceptual_hash import MAX_DISTANCE, near_pairs
+from manifests.errors import TableError
+from manifests.io.json_files import parse_json
+from manifests.labels import FAKE, LABELS, REAL
+
+#: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
+MAX_CROPS, MAX_PAIRS = 15, 12
+#: Rows of the table of shard files.
+MAX_FILES = 200
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two crops of different splits whose images are near-identical.
+
+    Attributes:
+        distance: bits in which their perceptual hashes differ, of 64.
+        first, second: their rows.
+    """
+
+    distance: int
+    first: int
+    second: int
+
+
+def shards_page(path: Path) -> Page:
+    """Return the page of a shards folder.
+
+    Raises:
+        TableError, ShardError: the manifest or a shard is missing or damaged.
+    """
+    inputs = read_audit_inputs(path)
+    table = inputs.table
+    if "shard" not in table.column_names or not (path / tfds_metadata.INFO).is_file():
+        raise ShardError(
+            f"expected the shards of dfdc-prep shard in {path}, found another table; "
+            "give the folder that holds dataset_info.json"
+        )
+    records = ShardRecords(path, table)
+    gallery = CropGallery(table, records)
+    splits = list(dict.fromkeys(table["split"].to_pylist()))
+    sections = [
+        Section("Splits", _split_blocks(table, splits)),
+        Section("Training crops", [_training_sheet(gallery, splits[0])]),
+        *_leak_sections(inputs, gallery),
+        Section("Files", [_file_table(path, table)]),
+        Section("How it was made", _metadata_blocks(path)),
+    ]
+    lead = "The crops that a model is trained, validated and tested on."
+    return Page(f"Shards: {path.resolve().name}", lead, sections, _facts(table, splits))
+
+
+def _facts(table: pa.Table, splits: list[str]) -> list[tuple[str, object]]:
+    counts = Counter(table["split"].to_pylist())
+    return [
+        ("crops", table.num_rows),
+        *((f"{split} crops", counts[split]) for split in splits),
+        ("families", pc.count_distinct(table["family"]).as_py()),
+        ("shard files", pc.count_distinct(table["shard"]).as_py()),
+    ]
+
+
+def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
+    """The paper's Fig. 2: crops by split and label, as a chart and a table."""
+    pairs = zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True)
+    counts = Counter(pairs)
+    series = {label: [counts[label, split] for split in splits] for label in LABELS}
+    said = "; ".join(f"{label} {split} {counts[label, split]:,}" for label, split in counts)
+    svg = charts.bars(splits, series, "splits", "crops")
+    rows = []
+    for split in splits:
+        part = table.filter(pc.equal(table["split"], split))
+        clips = part.group_by(["part", "video"]).aggregate([]).num_rows
+        families = pc.count_distinct(part["family"]).as_py()
+        share = f"{100 * fraction(part.num_rows, table.num_rows):.1f} %"
+        numbers = (counts[REAL, split], counts[FAKE, split], part.num_rows, share, clips, families)
+        rows.append((split, *numbers))
+    header = ("split", REAL, FAKE, "crops", "of all", "clips", "families")
+    return [
+        Chart("Crops by split and label", svg, f"Bar chart of crops by split: {said}"),
+        Table("Crops, clips and families of each split", header, rows),
+    ]
+
+
+def _training_sheet(gallery: CropGallery, split: str) -> Sheet:
+    """The paper's Fig. 3: random training crops. Records are shuffled, so the first are random."""
+    rows = np.flatnonzero(pc.equal(gallery.table["split"], split).to_numpy())[:MAX_CROPS]
+    caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
+    return Sheet(caption, gallery.pictures(rows))
+
+
+def _leak_sections(inputs: AuditInputs, gallery: CropGallery) -> list[Section]:
+    title = "What the splits share"
+    try:
+        found = audit(inputs.table, inputs.prints, inputs.printed)
+    except TableError as error:  # a single split shares nothing
+        return [Section(title, [Text(f"Not compared: {error}")])]
+    blocks: list[Block] = [_verdict(found), _leak_table(found)]
+    if found.worst:
+        rows = [
+            (family.name, *(family.rows.get(split, 0) for split in found.rows))
+            for family in found.worst
+        ]
+        blocks.append(Table("Families in more than one split", ("family", *found.rows), rows))
+    return [Section(title, blocks), *_pairs_section(inputs, gallery)]
+
+
+def _verdict(found: Audit) -> Text:
+    compared = f"{found.compared:,} images were compared."
+    if not found.leaking:
+        return Text(
+            f"The splits share no family, no file and no near-identical image. {compared}", "good"
+        )
+    only_near = not any(leak.shared for leak in [*found.families, *(found.files or [])])
+    if only_near:
+        return Text(
+            "The splits share no family and no file, but some near-identical images. Look at the "
+            f"pairs below: different clips of one person or room can look alike. {compared}",
+            "warning",
+        )
+    return Text(
+        "The splits leak: a model can recognise test crops from training. Split again with "
+        f"dfdc-prep shard, whose default keeps families together. {compared}",
+        "warning",
+    )
+
+
+def _leak_table(found: Audit) -> Table:
+    kinds: dict[str, list[Leak] | None] = {
+        "families": found.families,
+        "identical files": found.files,
+        "near-identical images": found.images,
+    }
+    rows: list[tuple[object, ...]] = []
+    for what, leaks in kinds.items():
+        if leaks is None:
+            rows.append((what, "not compared", *[None] * 5))
+        for leak in leaks or ():
+            crops = sum(leak.touched.values())
+            rates = [
+                f"{100 * fraction(leak.touched[label], leak.rows[label]):.1f} %" for label in LABELS
+            ]
+            pair = f"{leak.second} and {leak.first}"
+            rows.append((what, pair, leak.shared, crops, f"{100 * leak.rate:.1f} %", *rates))
+    header = ("what", "splits", "shared", "crops of the first", "of all", *LABELS)
+    return Table("What dfdc-prep audit finds", header, rows)
+
+
+def _pairs_section(inputs: AuditInputs, gallery: CropGallery) -> list[Section]:
+    pairs = nearest_pairs(inputs)
+    if not pairs:
+        return []
+    pictures = gallery.pictures([row for pair in pairs for row in (pair.first, pair.second)])
+    groups = []
+    for at, pair in enumerate(pairs):
+        first, second = (inputs.table["split"][row].as_py() for row in (pair.first, pair.second))
+        line = f"{first} and {second}: {pair.distance} of 64 bits differ"
+        groups.append(Group(pictures[2 * at : 2 * at + 2], line))
+    caption = (
+        f"The {len(groups)} nearest pairs of different splits; up to {MAX_DISTANCE} bits of the "
+        "perceptual hash count as near-identical"
+    )
+    return [Section("Near-identical crops", [Groups(caption, groups)])]
+
+
+def nearest_pairs(inputs: AuditInputs, most: int = MAX_PAIRS) -> list[NearPair]:
+    """Return the most similar near-identical crops that are in different splits.
+
+    Each image occurs once on either side. Pairs are sorted by distance, then by row.
+    """
+    if inputs.prints is None or inputs.printed is None:
+        return []
+    rows = np.flatnonzero(inputs.printed)
+    hashes, index = np.unique(inputs.prints[rows], return_inverse=True)
+    # The first row of each image in each split.
+    first: list[dict[str, int]] = [{} for _ in hashes]
+    splits = inputs.table["split"].take(pa.array(rows)).to_pylist()
+    for row, image, split in zip(rows.tolist(), index.tolist(), splits, strict=True):
+        first[image].setdefault(split, row)
+
+    def found() -> Iterator[NearPair]:
+        for each in first:
+            yield from (NearPair(0, *sorted(pair)) for pair in combinations(each.values(), 2))
+        for left, right in near_pairs(hashes):
+            distances = np.bitwise_count(hashes[left] ^ hashes[right]).tolist()
+            for a, b, distance in zip(left.tolist(), right.tolist(), distances, strict=True):
+                if pair := _pair_across(first[a], first[b]):
+                    yield NearPair(distance, *pair)
+
+    key = lambda pair: (pair.distance, pair.first, pair.second)  # noqa: E731
+    return heapq.nsmallest(most, set(found()), key=key)
+
+
+def _pair_across(first: dict[str, int], second: dict[str, int]) -> tuple[int, int] | None:
+    """Return the first rows of two images that are in different splits, ascending."""
+    pairs = [
+        (min(one, other), max(one, other))
+        for split, one in first.items()
+        for name, other in second.items()
+        if split != name
+    ]
+    return min(pairs, default=None)
+
+
+def _file_table(path: Path, table: pa.Table) -> Table:
+    rows = []
+    for name, part in iter_shards(table):
+        file = path / Path(name).name
+        size = file.stat().st_size / 1e6 if file.is_file() else None
+        rows.append((name, part.num_rows, size))
+    header = ("shard", "records", "MB")
+    caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
+    return Table(caption, header, rows[:MAX_FILES], more=max(0, len(rows) - MAX_FILES))
+
+
+def _metadata_blocks(path: Path) -> list[Block]:
+    try:
+        metadata: Any = parse_json((path / tfds_metadata.METADATA).read_bytes())
+    except (OSError, ValueError):
+        metadata = None
+    if not isinstance(metadata, dict):
+        return [Text("There is no readable metadata.json.")]
+    rows = [(name, _option(value)) for name, value in metadata.items()]
+    return [Table("metadata.json", ("option", "value"), rows)]
+
+
+def _option(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return "none" if value is None else str(value)
