@@ -7,7 +7,7 @@ import click
 from cli import main
 
 #: Commands run as `python -m`, beside those of `dfdc-prep`.
-MODULES = ("training.fit", "training.evaluate", "training.predict")
+MODULES = ("training.fit", "training.evaluate", "training.predict", "training.app")
 
 
 def commands() -> dict[str, click.Context]:

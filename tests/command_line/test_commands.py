@@ -78,7 +78,7 @@ def test_console_scripts_are_commands() -> None:
     config.read(Path(__file__).resolve().parents[2] / "setup.cfg")
     lines = config["options.entry_points"]["console_scripts"].split("\n")[1:]
     scripts = dict(line.split(" = ") for line in lines)
-    assert list(scripts) == ["dfdc-prep", "dfdc-fit", "dfdc-evaluate", "dfdc-predict"]
+    assert list(scripts) == ["dfdc-prep", "dfdc-fit", "dfdc-evaluate", "dfdc-predict", "dfdc-app"]
     for target in scripts.values():
         module, _, name = target.partition(":")
         assert isinstance(getattr(import_module(module), name), Command)

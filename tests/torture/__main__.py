@@ -23,6 +23,7 @@ from tests.torture import (
     source,
     tables,
     twice,
+    uploads,
 )
 from tests.torture.scene import Scene
 from tests.torture.trial import LOSSES, Table, Trial
@@ -30,7 +31,7 @@ from tests.torture.trial import LOSSES, Table, Trial
 #: Kinds that count as trials, and how many of a hundred trials are one.
 TRIALS = {kills: 60, disk: 25, limits: 15, source: 25}
 #: Kinds of mutants: clips are --mutants, the files of these kinds as many again.
-MUTANTS = {clips: 100, tables: 96, models: 4}
+MUTANTS = {clips: 100, tables: 96, models: 4, uploads: 20}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
 #: Kinds that are done where --only names them: no lot is drawn, so once is enough.
@@ -45,7 +46,7 @@ def harm(
     counts |= {kind: mutants * share for kind, share in MUTANTS.items()}
     for kind, hundredths in counts.items():
         name = kind.__name__.rpartition(".")[2]
-        if (not only or name in only) and not (short and kind is models):
+        if (not only or name in only) and not (short and kind in (models, uploads)):
             count = max(1, round(hundredths / 100))
             options = [SHORT] if short and kind in TRIALS and kind is not source else []
             yield from kind.trials(scene, random.Random(f"{seed} {name}"), count, *options)

@@ -139,7 +139,11 @@ class App:
         return Response((_STATIC_FOLDER / name).read_bytes(), mimetype=_STATIC[name])
 
     def _on_submit(self, request: Request) -> Response:
-        job = self._jobs.submit(read_upload(request, self._limits))
+        try:
+            job = self._jobs.submit(read_upload(request, self._limits))
+        except Exception:
+            request.close()  # deletes the temporary files
+            raise
         return redirect(f"/jobs/{job.key}", 303, Response)
 
     def _on_job(self, request: Request, key: str) -> Response:

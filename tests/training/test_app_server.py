@@ -1,0 +1,215 @@
+"""The app's pages and downloads, with a small model and real files."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from skimage.data import astronaut, camera
+from werkzeug.test import Client
+
+from dfdc_prep.parallel.process_pool import LocalWorkers
+from training import predict
+from training.app import command
+from training.app.analysis import Analyzer
+from training.app.decoding import init_worker, nameless_file
+from training.app.jobs import Jobs
+from training.app.limits import Limits, Refused
+from training.app.model_facts import read_facts
+from training.app.server import Access, App
+from training.inference.predictor import settings_for_run
+from training.inference.scorer import Scorer
+
+LIMITS = Limits(upload_bytes=20_000_000, clip_seconds=30, pixels=3_000_000, faces=12)
+HOSTILE = '<img src=x onerror=alert(1)>".png'
+
+
+@pytest.fixture(scope="module")
+def analyzer(finished, yunet_model):
+    scorer = Scorer(finished.folder)
+    detector, margin = settings_for_run(scorer.crop_settings, yunet_model)
+    workers = LocalWorkers(1, 60, init_worker, (detector,))
+    yield Analyzer(scorer, workers, margin, LIMITS)
+    workers.stop()
+
+
+@pytest.fixture
+def jobs():
+    return Jobs(LIMITS)
+
+
+@pytest.fixture
+def client(finished, jobs):
+    app = App(jobs, read_facts(finished.folder), LIMITS, Access(("localhost",)))
+    return Client(app)
+
+
+@pytest.fixture
+def post(client):
+    """Upload a file and return the answer."""
+
+    def posted(name, content, **fields):
+        answer = client.post("/jobs", data={"file": (io.BytesIO(content), name), **fields})
+        answer.request.environ["wsgi.input"].close()  # a temporary file of the test client
+        return answer
+
+    return posted
+
+
+@pytest.fixture
+def send(post, jobs, analyzer):
+    """Upload a file, analyze it, and return the address of its page."""
+
+    def sent(name, content, **fields):
+        answer = post(name, content, **fields)
+        assert answer.status_code == 303, answer.text
+        jobs.run_one(analyzer, jobs.take())
+        return answer.location
+
+    return sent
+
+
+def png(image):
+    written = io.BytesIO()
+    Image.fromarray(image).save(written, "PNG")
+    return written.getvalue()
+
+
+def test_a_clip_has_the_numbers_of_predict(
+    send, client, analyzer, finished, real_clips, yunet_model, monkeypatch
+):
+    monkeypatch.setattr(analyzer, "annotate", lambda upload, result: None)
+    clip = real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4"
+    place = send(clip.name, clip.read_bytes())
+    options = ["--json", "--faces", "all", "--detector-model", str(yunet_model)]
+    printed = CliRunner().invoke(predict.main, [str(finished.folder), str(clip), *options])
+    downloaded = client.get(f"{place}/prediction.json").text
+    assert downloaded == printed.stdout.replace(str(clip), clip.name)
+    assert len(json.loads(downloaded)["faces"]) == 10
+
+
+def test_a_clip_has_pictures_crops_heatmaps_and_an_annotated_clip(send, client, real_clips):
+    clip = real_clips / "dfdc_train_part_1" / "634.mp4"
+    place = send(clip.name, clip.read_bytes(), frames="3", faces="largest")
+    page = client.get(place).text
+    assert page.count("<figure") == 3
+    assert "<polyline" in page
+    with Image.open(io.BytesIO(client.get(f"{place}/heatmaps/0.jpg").data)) as drawn:
+        assert drawn.size == (224, 224)
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{place}/crops.zip").data)) as crops:
+        assert len(crops.namelist()) == 3
+        assert crops.read(crops.namelist()[0]) == client.get(f"{place}/faces/0.png").data
+    assert b"ftyp" in client.get(f"{place}/annotated.mp4").data[:32]
+    assert client.get(f"{place}/faces/3.png").status_code == 404
+
+
+def test_a_hostile_name_is_shown_as_text(send, client):
+    place = send(HOSTILE, png(astronaut()))
+    page = client.get(place).text
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert HOSTILE not in str(client.get(f"{place}/crops.zip").headers)
+
+
+def test_an_image_without_a_face_says_so(send, client):
+    place = send("grass.png", png(camera()[300:]))
+    assert "No face found" in client.get(place).text
+    assert json.loads(client.get(f"{place}/prediction.json").data)["status"] == "no_face"
+
+
+def test_a_broken_clip_has_a_message_with_its_name(send, client, real_clips):
+    clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
+    page = client.get(send("mine.mp4", clip[:5000])).text
+    assert "This file was not scored" in page
+    assert "Expected a video in mine.mp4" in page
+
+
+def test_limits_are_messages(send, post, client):
+    def said(answer):
+        return answer.text.partition('<p class="problem">')[2].partition("</p>")[0]
+
+    large = post("a.mp4", b"x" * 20_000_001)
+    assert large.status_code == 413
+    assert "at most 20 MB, found 20.0 MB" in said(large)
+    assert "found an empty file" in said(post("a.mp4", b""))
+    assert "found no file" in said(client.post("/jobs", data={}))
+    for frames in ("0", "33", "ten", "-1", ""):
+        assert "1 to 32 frames" in said(post("a.mp4", b"x", frames=frames))
+    wide = np.zeros((2000, 2000, 3), np.uint8)
+    assert "at most 3,000,000 pixels" in said(client.get(send("wide.png", png(wide))))
+    crowd = png(np.tile(astronaut()[:256, 100:356], (3, 5, 1)))
+    assert "at most 12 faces, found" in said(client.get(send("crowd.png", crowd)))
+
+
+def test_a_file_that_crashes_the_decoder_is_a_message(analyzer, send, client):
+    with pytest.raises(Refused, match="crashed the decoder"):
+        analyzer._call(os._exit, 1)
+    assert 'id="result"' in client.get(send("a.png", png(astronaut()))).text
+
+
+def test_other_hosts_and_other_sites_are_refused(client):
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
+    for name, value in (("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")):
+        assert client.post("/jobs", headers={name: value}).status_code == 403
+    own = client.post("/jobs", headers={"Origin": "http://localhost"})
+    assert own.status_code == 400
+
+
+def test_pages_allow_no_script_and_no_request_from_elsewhere(client):
+    answer = client.get("/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_deleted_result_is_gone(send, client):
+    place = send("a.png", png(astronaut()))
+    assert client.post(f"{place}/delete").status_code == 303
+    for part in ("", "/crops.zip", "/state", "/pictures/0.jpg"):
+        assert client.get(place + part).status_code == 404
+
+
+def test_a_waiting_upload_says_how_many_are_before_it(post, client, jobs):
+    jobs.ready = True
+    places = [post("a.mp4", b"x").location for _ in range(2)]
+    assert "1 file before yours" in client.get(places[1]).text
+    for place in places:
+        client.post(f"{place}/delete")
+
+
+def test_uploads_have_no_name_in_the_file_system(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with nameless_file(b"content") as path:
+        assert path.read_bytes() == b"content"
+        assert not list(tmp_path.iterdir())
+    assert not path.exists()
+
+
+def test_the_server_starts_without_heavy_libraries():
+    code = "import sys, training.app.serving; print([n for n in ('tensorflow', 'keras', 'cv2', "
+    code += "'av', 'numpy', 'scipy') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_without_its_packages_the_app_says_how_to_install_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    done = CliRunner().invoke(command.main, [str(tmp_path)])
+    assert done.exit_code == 1
+    assert "run pip install 'dfdc-prep[app]'" in done.stderr
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    done = CliRunner().invoke(command.main, [str(tmp_path), "--port", "0"])
+    assert done.exit_code == 1
+    assert "expected a config.json" in done.stderr
