@@ -15,7 +15,7 @@ from dfdc_prep.video.reader import open_clip
 from training.app.tracks import Box, FaceTrack
 
 #: Longer side of the annotated clip, pixels.
-CLIP_SIZE = 1280
+CLIP_SIZE = 960
 #: RGB colours of the persons, those of the page.
 COLOURS = ((255, 176, 0), (100, 143, 255), (120, 214, 105), (254, 97, 160))
 #: Ticks a second of the written clip, as MPEG streams have.
