@@ -40,13 +40,12 @@ class CropOptions:
 
     Attributes:
         frames: number of frames to sample from each clip.
-        sampling: `even`, `first` or `keyframes`.
+        sampling: one of `video.sampling.SAMPLINGS`.
         faces: `largest` (the clip's main face) or `all`.
         margin: see `crops.geometry.square`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: crop a fake at the face boxes of its original.
-        exact_frames: `even` samples its exact positions instead of cheaper neighbouring frames.
     """
 
     frames: int = 1
@@ -56,7 +55,6 @@ class CropOptions:
     size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
-    exact_frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> 
     """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose_frames(options.sampling, options.frames, video.timeline, options.exact_frames)
+    return choose_frames(options.sampling, options.frames, video.timeline)
 
 
 def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:
