@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 
 from dfdc_prep.shards.tfrecord import parse_example, read_records
+from manifests.rows import CROP_SIZE
 from training.data import input_pipeline
-from training.recipes import IMAGE_SIZE
 
 BATCH = 16
 #: Images before the clock starts: tf.data has to find its parallelism.
@@ -68,7 +68,7 @@ def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     data = keras.utils.image_dataset_from_directory(
         by_label(shards),
         batch_size=BATCH,
-        image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        image_size=(CROP_SIZE, CROP_SIZE),
         verbose=False,
     )
     # The last batch is smaller: counted as whole, in its favour.

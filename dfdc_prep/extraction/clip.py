@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import CROP_SIZE, geometry
+from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import select_detections
@@ -19,7 +19,7 @@ from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
-from manifests.rows import CropRow
+from manifests.rows import CROP_SIZE, CropRow
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
