@@ -38,7 +38,7 @@ class CropRow(TypedDict):
 
 
 class ClipRow(TypedDict):
-    """One row of the clip log: one clip. `manifests.schema.CLIP_LOG_SCHEMA` describes each column."""
+    """One row of the clip log: one clip. `manifests.schema.CLIP_LOG_SCHEMA` has the meanings."""
 
     video: str
     part: str
