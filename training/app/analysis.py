@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Face
 from dfdc_prep.parallel.process_pool import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
+from manifests.rows import CROP_SIZE
 from training.app.decoding import (
     DecodedFile,
     ReadOptions,
