@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -17,14 +19,16 @@ from skimage.data import astronaut, camera
 from werkzeug.test import Client
 
 from dfdc_prep.parallel.process_pool import LocalWorkers
+from tests.torture import uploads
 from training import predict
 from training.app import command
+from training.app.access import Access
 from training.app.analysis import Analyzer
 from training.app.decoding import init_worker, nameless_file
 from training.app.jobs import Jobs
 from training.app.limits import Limits, Refused
 from training.app.model_facts import read_facts
-from training.app.server import Access, App
+from training.app.server import App
 from training.inference.predictor import settings_for_run
 from training.inference.scorer import Scorer
 
@@ -155,12 +159,45 @@ def test_a_file_that_crashes_the_decoder_is_a_message(analyzer, send, client):
     assert 'id="result"' in client.get(send("a.png", png(astronaut()))).text
 
 
+def test_a_file_that_takes_too_long_is_a_message():
+    workers = LocalWorkers(1, 0.3, time.sleep, (0,))
+    with pytest.raises(Refused, match="found one that takes longer"):
+        Analyzer(None, workers, 0.3, LIMITS)._call(time.sleep, 60)
+    workers.stop()
+
+
+def test_damaged_files_have_a_message(send, client, jobs, analyzer, monkeypatch):
+    monkeypatch.setattr(analyzer, "annotate", lambda upload, result: None)
+    for _, name, content in uploads.mutants(random.Random(3), 24):
+        if content:
+            page = client.get(send(name or "x", content, frames="2")).text
+            assert any(answer in page for answer in uploads.ANSWERS)
+
+
 def test_other_hosts_and_other_sites_are_refused(client):
     assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
     for name, value in (("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example")):
         assert client.post("/jobs", headers={name: value}).status_code == 403
     own = client.post("/jobs", headers={"Origin": "http://localhost"})
     assert own.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [
+        ("localhost:7860", True),
+        ("LOCALHOST", True),
+        ("[::1]:7860", True),
+        ("me-app.hf.space", True),
+        ("localhost.evil.example", False),
+        ("evilhf.space", False),
+        ("x@localhost", False),
+        ("localhost:7860/", False),
+        ("", False),
+    ],
+)
+def test_hosts_are_compared_without_ports(header, allowed):
+    assert Access(("localhost", "::1", ".hf.space")).allows_host(header) is allowed
 
 
 def test_pages_allow_no_script_and_no_request_from_elsewhere(client):

@@ -14,7 +14,7 @@ from manifests.cli.param_types import CountParam, FloatParam, PathParam, TextPar
 from training.errors import TrainingError
 
 #: Names of this machine that its own browser may use.
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Scheme and host, and perhaps a port.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?")
 #: Packages of the extra `app`.
@@ -80,8 +80,8 @@ def main(
             f"expected the packages of the extra app, found no {' and no '.join(missing)}; "
             "run pip install 'dfdc-prep[app]'"
         )
+    from training.app.access import Access
     from training.app.limits import MEGA, Limits
-    from training.app.server import Access
     from training.app.serving import serve
 
     limits = Limits(

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
-from werkzeug.sansio.utils import host_is_trusted
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from training.app import curve
+from training.app.access import Access, is_cross_site
 from training.app.jobs import DONE, FAILED, Job, Jobs
 from training.app.limits import MEGA, Limits, Refused
 from training.app.model_facts import ModelFacts
@@ -50,20 +48,6 @@ _URLS = Map(
 )
 
 
-@dataclass(frozen=True)
-class Access:
-    """Who may use the app.
-
-    Attributes:
-        hosts: names that requests may address, without ports. Others are refused, so that no
-            page elsewhere can reach the app under a name of its own (DNS rebinding).
-        embedder: origin of the page that may show the app in a frame, if any.
-    """
-
-    hosts: tuple[str, ...]
-    embedder: str | None = None
-
-
 class App:
     """The WSGI application.
 
@@ -95,11 +79,11 @@ class App:
         return response(environ, start_response)  # type: ignore[arg-type]
 
     def _respond(self, request: Request) -> Response:
-        if not host_is_trusted(request.environ.get("HTTP_HOST"), list(self._access.hosts)):
+        if not self._access.allows_host(request.headers.get("Host", "")):
             return Response("unknown host: start the app with --allow-host NAME\n", 421)
         try:
             endpoint, values = _URLS.bind_to_environ(request.environ).match()
-            if request.method == "POST" and _is_cross_site(request):
+            if request.method == "POST" and is_cross_site(request.headers):
                 raise Refused("expected a request from this page, found one from another", 403)
             response: Response = getattr(self, f"_on_{endpoint}")(request, **values)
             return response
@@ -116,12 +100,7 @@ class App:
 
     def _add_headers(self, response: Response) -> None:
         """Allow nothing that the pages do not need, and keep nothing in caches."""
-        policy = (
-            "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
-            "connect-src 'self'; form-action 'self'; base-uri 'none'; "
-            f"frame-ancestors {self._access.embedder or chr(39) + 'none' + chr(39)}"
-        )
-        response.headers["Content-Security-Policy"] = policy
+        response.headers["Content-Security-Policy"] = self._access.policy()
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -224,14 +203,6 @@ class App:
     def _page(self, template: str, http_status: int, **values: Any) -> Response:
         text = self._templates.get_template(template).render(values)
         return Response(text, http_status, mimetype="text/html")
-
-
-def _is_cross_site(request: Request) -> bool:
-    """Whether a form of another site sent the request."""
-    if site := request.headers.get("Sec-Fetch-Site"):
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.environ["HTTP_HOST"]
 
 
 def _item(items: list[Any], number: int) -> Any:

@@ -12,10 +12,11 @@ import click
 import waitress
 
 from dfdc_prep.parallel.forkserver import forkserver_context
+from training.app.access import Access
 from training.app.jobs import Jobs
 from training.app.limits import Limits
 from training.app.model_facts import read_facts
-from training.app.server import FORM_BYTES, Access, App
+from training.app.server import FORM_BYTES, App
 
 #: Threads that answer requests; none of them runs the model.
 _THREADS = 8
