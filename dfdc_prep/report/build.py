@@ -79,13 +79,13 @@ def folder_kind(folder: Path) -> str:
 def _page_builder(kind: str) -> Callable[[Path], Page]:
     # Imported here, so that the page of a run does not load OpenCV.
     if kind == "faces":
-        from dfdc_prep.report.faces_report import faces_page
+        from dfdc_prep.report.faces.faces_report import faces_page
 
         return faces_page
     if kind == "shards":
-        from dfdc_prep.report.shards_report import shards_page
+        from dfdc_prep.report.shards.shards_report import shards_page
 
         return shards_page
-    from dfdc_prep.report.run_report import run_page
+    from dfdc_prep.report.run.run_report import run_page
 
     return run_page
