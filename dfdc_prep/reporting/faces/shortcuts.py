@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from dfdc_prep.report.faces.measures import Measure
+from dfdc_prep.reporting.faces.measures import Measure
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 

@@ -83,7 +83,7 @@ def _is_number(cell: object) -> bool:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as inline SVG (see `dfdc_prep.report.charts`).
+    """A chart as inline SVG (see `dfdc_prep.reporting.charts`).
 
     Attributes:
         title: heading of the chart.
@@ -112,7 +112,7 @@ class Picture:
     """One image of a contact sheet.
 
     Attributes:
-        source: a data URI (see `dfdc_prep.report.thumbnails`), None if the image is unreadable.
+        source: a data URI (see `dfdc_prep.reporting.thumbnails`), None if the image is unreadable.
         alt: what the image is.
         lines: caption, one short line each.
     """
@@ -271,7 +271,7 @@ def _printable(text: str) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("dfdc_prep.report"),
+        loader=PackageLoader("dfdc_prep.reporting"),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dfdc_prep.report import charts
-from dfdc_prep.report.page import (
+from dfdc_prep.reporting import charts
+from dfdc_prep.reporting.page import (
     Block,
     Chart,
     Charts,
@@ -18,10 +18,10 @@ from dfdc_prep.report.page import (
     TextList,
     settings_table,
 )
-from dfdc_prep.report.run.mistakes_section import mistakes_section
-from dfdc_prep.report.run.prediction_sections import prediction_sections, roc_chart
-from dfdc_prep.report.run.predictions import Predictions
-from dfdc_prep.report.run.run_files import RunFiles, invalid_as_table_error
+from dfdc_prep.reporting.run.mistakes_section import mistakes_section
+from dfdc_prep.reporting.run.prediction_sections import prediction_sections, roc_chart
+from dfdc_prep.reporting.run.predictions import Predictions
+from dfdc_prep.reporting.run.run_files import RunFiles, invalid_as_table_error
 from manifests.labels import LABELS
 
 #: Objects of config.json shown as tables.

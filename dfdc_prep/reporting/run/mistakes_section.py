@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dfdc_prep.report.page import Group, Groups, Picture, Section, Text
-from dfdc_prep.report.run.run_files import Mistake
-from dfdc_prep.report.thumbnails import thumbnail
+from dfdc_prep.reporting.page import Group, Groups, Picture, Section, Text
+from dfdc_prep.reporting.run.run_files import Mistake
+from dfdc_prep.reporting.thumbnails import thumbnail
 
 
 def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None) -> list[Section]:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dfdc_prep.report import charts
-from dfdc_prep.report.page import Chart, Page, Section, Table, Text, render, shown
-from dfdc_prep.report.thumbnails import thumbnail
+from dfdc_prep.reporting import charts
+from dfdc_prep.reporting.page import Chart, Page, Section, Table, Text, render, shown
+from dfdc_prep.reporting.thumbnails import thumbnail
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>.mp4"
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfdc_prep.report import charts
-from dfdc_prep.report.faces.measures import ImageMeasures, Measure
-from dfdc_prep.report.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
-from dfdc_prep.report.page import Block, Chart, Charts, Section, Table, Text
+from dfdc_prep.reporting import charts
+from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure
+from dfdc_prep.reporting.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
+from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table, Text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfdc_prep.crops.files import FORMATS
 from dfdc_prep.parallel.cpu_count import available_cores
-from dfdc_prep.report.images import CropFiles
+from dfdc_prep.reporting.images import CropFiles
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 
 Floats = npt.NDArray[np.float64]
