@@ -89,7 +89,8 @@ def _shortcut_note(found: Sequence[Shortcut], images: ImageMeasures) -> str:
     if images.tried < total:
         note += f" Images: {images.tried:,} of {total:,} were measured, evenly spaced."
     if images.unreadable:
-        note += f" {images.unreadable:,} images are missing or unreadable."
+        verb = "image is" if images.unreadable == 1 else "images are"
+        note += f" {images.unreadable:,} {verb} missing or unreadable."
     return note.strip()
 
 
