@@ -204,6 +204,8 @@ def _setting(value: object) -> str:
         return ", ".join(f"{key} {_setting(each)}" for key, each in value.items())
     if isinstance(value, list):
         return ", ".join(_setting(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None or value == "" else str(value)
 
 

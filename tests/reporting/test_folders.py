@@ -69,7 +69,7 @@ def test_the_command_prints_the_result(copy: dict[str, Path]) -> None:
 
 def test_faces_show_why_clips_failed_and_every_kind_of_sheet(copy: dict[str, Path]) -> None:
     text = text_of(copy["faces"])
-    assert "The 7 clips that are not ok" in text
+    assert "Clips that are not ok: 7" in text
     assert f"found no picture in {HOSTILE}" in text
     assert "REAL: 12 of 12 crops" in text
     assert "Darkest crops" in text

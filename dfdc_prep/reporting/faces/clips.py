@@ -77,7 +77,7 @@ def _status_table(not_ok: pa.Table) -> Table:
     rows.sort(key=lambda row: order.get(row[3], len(order)))
     shown = [(*row[:3], _words(row[3]), row[4] or "") for row in rows[:MAX_CLIPS]]
     return Table(
-        f"The {len(rows):,} clips that are not ok; clips.parquet names all of them",
+        f"Clips that are not ok: {len(rows):,}; clips.parquet names all of them",
         ("clip", "part", "label", "status", "why"),
         shown,
         more=len(rows) - len(shown),

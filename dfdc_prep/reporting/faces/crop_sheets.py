@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.reporting.faces.measures import Measure, evenly_spaced
+from dfdc_prep.reporting.faces.measures import Measure, evenly_spaced, short_number
 from dfdc_prep.reporting.gallery import Gallery
 from dfdc_prep.reporting.page import Group, Groups, Sheet
 from manifests.labels import FAKE, LABELS, REAL
@@ -48,7 +48,7 @@ def extreme_sheets(gallery: Gallery, measures: Sequence[Measure], clip: Codes) -
     for name, caption in _EXTREMES.items():
         measure = by_name[name]
         if rows := _smallest_per_clip(measure, clip):
-            values = [f"{measure.values[row]:,.4g}" for row in rows]
+            values = [short_number(float(measure.values[row])) for row in rows]
             pictures = gallery.pictures(rows, values)
             sheets.append(Sheet(f"{caption}; one crop of each clip", pictures))
     return sheets

@@ -103,6 +103,11 @@ def evenly_spaced(rows: int, most: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, max(rows - 1, 0), min(rows, most)).astype(np.int64))
 
 
+def short_number(value: float) -> str:
+    """Return a number with four digits, and with all of those before the decimal point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def measure_image(data: bytes | None) -> tuple[float, float, float]:
     """Return brightness, sharpness and size in bytes of an image file; NaN if it is unusable."""
     if data is None or not _has_usable_size(data):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure
+from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure, short_number
 from dfdc_prep.reporting.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
 from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table, Text
 from manifests.labels import FAKE, LABELS, REAL
@@ -36,8 +36,8 @@ def shortcuts_section(
             each.measure.name,
             f"{each.auc:.3f}",
             each.larger,
-            f"{each.medians[REAL]:,.4g}",
-            f"{each.medians[FAKE]:,.4g}",
+            short_number(each.medians[REAL]),
+            short_number(each.medians[FAKE]),
             f"{each.by_chance:.2g}",
             each.measure.unit,
         )
@@ -66,10 +66,19 @@ def _shortcut_sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
             ),
         ]
     strongest = found[0]
+    clips = sum(strongest.clips.values())
+    if strongest.auc >= SEPARATING_AUC:
+        return [
+            Text(
+                f"There are too few clips to tell: {strongest.measure.name} has an AUC of "
+                f"{strongest.auc:.2f} over {clips:,} clips, but chance alone would give one of the "
+                f"measures such an AUC with a probability of up to {strongest.by_chance:.2g}."
+            )
+        ]
     return [
         Text(
             f"No single measure separates the labels. The strongest is {strongest.measure.name}, "
-            f"AUC {strongest.auc:.2f} over {sum(strongest.clips.values()):,} clips.",
+            f"AUC {strongest.auc:.2f} over {clips:,} clips.",
             "good",
         )
     ]
@@ -103,7 +112,9 @@ def _distribution(measure: Measure, label: Codes) -> Chart:
         name: measure.values[measure.known & (label == code)] for code, name in enumerate(LABELS)
     }
     medians = ", ".join(
-        f"{name} {np.median(each):,.4g}" for name, each in values.items() if len(each)
+        f"{name} {short_number(float(np.median(each)))}"
+        for name, each in values.items()
+        if len(each)
     )
     svg = charts.histogram(values, measure.name, measure.unit)
     alt = f"Histogram of {measure.label}. Medians: {medians}"

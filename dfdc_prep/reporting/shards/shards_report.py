@@ -135,8 +135,7 @@ def _verdict(found: Audit) -> Text:
     if only_near:
         return Text(
             "The splits share no family and no file, but some near-identical images. Look at the "
-            f"pairs below: different clips of one person or room can look alike. {compared}",
-            "warning",
+            f"pairs below: different clips of one person or room can look alike. {compared}"
         )
     return Text(
         "The splits leak: a model can recognise test crops from training. Split again with "
@@ -177,8 +176,8 @@ def _pairs_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
         line = f"{first} and {second}: {pair.distance} of 64 bits differ"
         groups.append(Group(pictures[2 * at : 2 * at + 2], line))
     caption = (
-        f"The {len(groups)} nearest pairs of different splits; up to {MAX_DISTANCE} bits of the "
-        "perceptual hash count as near-identical"
+        f"The nearest pairs of different splits, {len(groups)} shown; up to {MAX_DISTANCE} bits of "
+        "the perceptual hash count as near-identical"
     )
     return [Section("Near-identical crops", [Groups(caption, groups)])]
 
@@ -187,7 +186,7 @@ def _file_table(path: Path, table: pa.Table) -> Table:
     rows = []
     for name, part in iter_shards(table):
         file = path / Path(name).name
-        size = file.stat().st_size / 1e6 if file.is_file() else None
+        size = f"{file.stat().st_size / 1e6:,.2f}" if file.is_file() else None
         rows.append((name, part.num_rows, size))
     header = ("shard", "records", "MB")
     caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
