@@ -123,6 +123,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
     if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
         raise OutputError(f"expected the options of a run in {path}, found none; use --overwrite")
+    if run["options"].pop("exact_frames", False):  # how earlier runs recorded `sampling exact`
+        run["options"]["sampling"] = "exact"
     return run
 
 

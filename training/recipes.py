@@ -12,9 +12,6 @@ from typing import Any
 
 from training.errors import TrainingError
 
-#: Side of the model's input in pixels.
-IMAGE_SIZE = 224
-
 #: Valid values of `Recipe.backbone` and `Recipe.augmentation`.
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
 AUGMENTATIONS = ("none", "plain", "winning")

@@ -20,7 +20,6 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.crops.folder import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
@@ -32,6 +31,7 @@ from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
+from manifests.rows import CROP_SIZE
 from manifests.tables.external import read_bare_table
 from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import write_table

@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
@@ -26,6 +25,7 @@ from manifests.errors import DfdcPrepError
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
 from manifests.report_file import is_report
+from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
 from manifests.tables.parquet import read_manifest
