@@ -287,7 +287,7 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
 
 
 @checked(options.REPORT)
-def report(path: StrPath, out: StrPath | None = None) -> ReportResult:
+def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
     """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
 
     Args:
@@ -299,6 +299,6 @@ def report(path: StrPath, out: StrPath | None = None) -> ReportResult:
         SourceError: `path` is no such folder.
         TableError, ShardError, OutputError: a file of the folder is missing or invalid.
     """
-    from dfdc_prep.report.build import build_report
+    from dfdc_prep.reporting.build import build_report
 
     return ReportResult(build_report(Path(path), None if out is None else Path(out)))

@@ -13,10 +13,9 @@ from dfdc_prep.errors import OptionsDiffer, OutputError
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import folder_lock, lock
+from manifests.report_file import REPORT_FILE
 
 RUN_FILE = "run.json"
-#: The page that `dfdc-prep report` writes into a faces, shards or run folder.
-REPORT_FILE = "report.html"
 LOCK_FILE = ".lock"
 #: Files and folders that the commands write into an output folder; only these are removed.
 RUN_OUTPUTS = (
@@ -136,11 +135,6 @@ def clear(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def is_report(name: str) -> bool:
-    """Whether this is the page of `dfdc-prep report`, or what a killed one left of it."""
-    return name == REPORT_FILE or name.startswith(f".{REPORT_FILE}.")
 
 
 def is_run_output(name: str) -> bool:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.errors import ShardError
-from dfdc_prep.output_folder import is_report
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -25,6 +24,7 @@ from dfdc_prep.shards.tfrecord import FRAMING, parse_example, scan_records
 from manifests.errors import DfdcPrepError
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
+from manifests.report_file import is_report
 from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file

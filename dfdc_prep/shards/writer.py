@@ -17,7 +17,6 @@ import pyarrow as pa
 from dfdc_prep import __version__
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.errors import OptionsDiffer
-from dfdc_prep.output_folder import is_report
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -32,6 +31,7 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import clear_folder_lock
 from manifests.labels import LABELS
+from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.split import SplitPlan, assign_splits

@@ -93,7 +93,11 @@ class Summary:
             f"{column.missing:>9,} {column.missing_percent:>9.2f}"
             for column in self.columns
         ]
-        lines += [
+        return "\n".join([*lines, *self.notes()])
+
+    def notes(self) -> list[str]:
+        """The lines below the table of columns: classes, families, yields, oddities."""
+        lines = [
             f"{label}: {rows:,} crops of {self.clips[label]:,} clips"
             for label, rows in self.classes.items()
         ]
@@ -102,7 +106,7 @@ class Summary:
         lines += _distribution_line("fakes per original", self.fakes_per_original)
         lines += _distribution_line("face size, pixels", self.face_sizes)
         lines += [_yield_line(each) for each in self.yields]
-        return "\n".join([*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())])
+        return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
 
 
 def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:

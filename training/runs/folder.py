@@ -12,6 +12,7 @@ from typing import TypeVar
 from manifests.io.atomic import atomic_file
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
+from manifests.report_file import REPORT_FILE
 from training.errors import TrainingError
 from training.schemas import RunConfig, SplitMetrics, parse
 
@@ -66,7 +67,7 @@ class Run:
     @property
     def report_file(self) -> Path:
         """The page of `dfdc-prep report`."""
-        return self.folder / "report.html"
+        return self.folder / REPORT_FILE
 
     def config(self) -> RunConfig:
         """Read config.json.

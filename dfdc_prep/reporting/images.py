@@ -10,8 +10,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from dfdc_prep.crops.files import resolve_inside
-from dfdc_prep.errors import ShardError
+from dfdc_prep.crops.files import path_inside
 from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.tfrecord import parse_example, read_records
 
@@ -44,13 +43,15 @@ class CropFiles:
 
     def read_one(self, row: int) -> bytes | None:
         """Return the file of a row; None if it is missing, too large or outside the folder."""
+        file = path_inside(self.root, self.paths[row])
+        if file is None:
+            return None
         try:
-            file = resolve_inside(self.root, self.paths[row])
             found = os.stat(file)
             if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
                 return None
             return Path(file).read_bytes()
-        except (ShardError, OSError, ValueError):
+        except OSError:
             return None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from dfdc_prep.report.page import shown
+from dfdc_prep.reporting.page import shown
 from manifests.labels import FAKE, REAL
 
 Floats = npt.NDArray[np.float64]
@@ -90,18 +90,25 @@ def _inline(svg: str) -> str:
     return re.sub(r">\s+<", "><", svg.replace(_TEXT, "currentColor")).strip()
 
 
-def histogram(values: Mapping[str, Floats], name: str, label: str, bins: int = 30) -> Markup:
+def histogram(
+    values: Mapping[str, Floats],
+    name: str,
+    label: str,
+    bins: int = 30,
+    limits: tuple[float, float] | None = None,
+) -> Markup:
     """Draw distributions on top of each other, each as the share of its own values.
 
     Args:
         values: float64 [n] for each series, finite; an empty series is left out.
         name: as for `draw`.
         label: of the horizontal axis, with its unit.
+        limits: of the horizontal axis; None for those of nearly all values.
     """
     series = {key: each for key, each in values.items() if len(each)}
     everything = np.concatenate(list(series.values())) if series else np.zeros(1)
     # A few outliers must not squeeze the rest into one bar: they are counted in the outer bars.
-    low, high = np.quantile(everything, [0.002, 0.998])
+    low, high = limits or np.quantile(everything, [0.002, 0.998])
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
@@ -132,6 +139,8 @@ def bars(
         label: of the horizontal axis.
     """
     height = 0.8 / max(len(series), 1)
+    rows = len(groups) * max(len(series), 1)
+    size = (_SIZE[0], 55 + 20 * max(rows, 2))
 
     def paint(axis: Any) -> None:
         axis.grid(axis="y", visible=False)
@@ -147,10 +156,9 @@ def bars(
         axis.invert_yaxis()
         axis.margins(x=0.16)
         if len(series) > 1:
-            axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=len(series))
+            axis.figure.legend(loc="outside upper center", ncols=len(series))
 
-    rows = len(groups) * max(len(series), 1)
-    return draw(paint, name, (_SIZE[0], 70 + 19 * max(rows, 3)))
+    return draw(paint, name, size)
 
 
 def lines(

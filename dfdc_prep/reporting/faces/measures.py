@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfdc_prep.crops.files import FORMATS
 from dfdc_prep.parallel.cpu_count import available_cores
-from dfdc_prep.report.images import CropFiles
+from dfdc_prep.reporting.images import CropFiles
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 
 Floats = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ def measure_images(files: CropFiles, sha256: Sequence[str]) -> ImageMeasures:
         files: the images of the rows.
         sha256: of every row's file; equal hashes mean identical bytes.
     """
-    tried = _evenly_spaced(len(sha256), MAX_MEASURED)
+    tried = evenly_spaced(len(sha256), MAX_MEASURED)
     first_row: dict[str, int] = {}
     same_as = np.array([first_row.setdefault(sha256[row], row) for row in tried], np.int64)
     distinct = np.unique(same_as).tolist()
@@ -96,6 +96,16 @@ def measure_images(files: CropFiles, sha256: Sequence[str]) -> ImageMeasures:
     values[:, tried] = values[:, same_as]
     unreadable = int(np.isnan(values[0, tried]).sum())
     return ImageMeasures(values[0], values[1], values[2], len(tried), unreadable)
+
+
+def evenly_spaced(rows: int, most: int) -> npt.NDArray[np.int64]:
+    """Return up to `most` of the numbers 0 to rows - 1, evenly spaced and ascending."""
+    return np.unique(np.linspace(0, max(rows - 1, 0), min(rows, most)).astype(np.int64))
+
+
+def short_number(value: float) -> str:
+    """Return a number with four digits, and with all of those before the decimal point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def measure_image(data: bytes | None) -> tuple[float, float, float]:
@@ -141,11 +151,6 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     """Return a column as float64 [rows], NaN for null."""
     values: Floats = table[name].cast(pa.float64()).fill_null(np.nan).to_numpy()
     return values
-
-
-def _evenly_spaced(rows: int, most: int) -> npt.NDArray[np.int64]:
-    """Return up to `most` row numbers, evenly spaced and ascending."""
-    return np.unique(np.linspace(0, max(rows - 1, 0), min(rows, most)).astype(np.int64))
 
 
 def _mapped(

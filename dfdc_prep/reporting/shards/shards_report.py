@@ -3,29 +3,36 @@
 The figures are those of `dfdc-prep audit`, computed by the same code.
 """
 
-import heapq
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.errors import ShardError
-from dfdc_prep.report import charts
-from dfdc_prep.report.crop_sheets import CropGallery
-from dfdc_prep.report.images import ShardRecords
-from dfdc_prep.report.page import Block, Chart, Group, Groups, Page, Section, Sheet, Table, Text
+from dfdc_prep.reporting import charts
+from dfdc_prep.reporting.gallery import Gallery
+from dfdc_prep.reporting.images import ShardRecords
+from dfdc_prep.reporting.page import (
+    Block,
+    Chart,
+    Group,
+    Groups,
+    Page,
+    Section,
+    Sheet,
+    Table,
+    Text,
+    settings_table,
+)
+from dfdc_prep.reporting.shards.near_pairs import nearest_pairs
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.shards.layout import iter_shards
 from manifests.auditing.audit import Audit, audit
 from manifests.auditing.leakage import Leak, fraction
-from manifests.auditing.perceptual_hash import MAX_DISTANCE, near_pairs
+from manifests.auditing.perceptual_hash import MAX_DISTANCE
 from manifests.errors import TableError
 from manifests.io.json_files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
@@ -36,42 +43,28 @@ MAX_CROPS, MAX_PAIRS = 15, 12
 MAX_FILES = 200
 
 
-@dataclass(frozen=True)
-class NearPair:
-    """Two crops of different splits whose images are near-identical.
-
-    Attributes:
-        distance: bits in which their perceptual hashes differ, of 64.
-        first, second: their rows.
-    """
-
-    distance: int
-    first: int
-    second: int
-
-
 def shards_page(path: Path) -> Page:
     """Return the page of a shards folder.
 
     Raises:
         TableError, ShardError: the manifest or a shard is missing or damaged.
     """
+    if not (path / tfds_metadata.INFO).is_file():
+        raise ShardError(
+            f"expected {tfds_metadata.INFO} in {path}, found none; write the shards again with "
+            "dfdc-prep shard --overwrite"
+        )
     inputs = read_audit_inputs(path)
     table = inputs.table
-    if "shard" not in table.column_names or not (path / tfds_metadata.INFO).is_file():
-        raise ShardError(
-            f"expected the shards of dfdc-prep shard in {path}, found another table; "
-            "give the folder that holds dataset_info.json"
-        )
     records = ShardRecords(path, table)
-    gallery = CropGallery(table, records)
+    gallery = Gallery(table, records)
     splits = list(dict.fromkeys(table["split"].to_pylist()))
     sections = [
         Section("Splits", _split_blocks(table, splits)),
         Section("Training crops", [_training_sheet(gallery, splits[0])]),
         *_leak_sections(inputs, gallery),
         Section("Files", [_file_table(path, table)]),
-        Section("How it was made", _metadata_blocks(path)),
+        Section("How it was made", [_metadata_table(path)]),
     ]
     lead = "The crops that a model is trained, validated and tested on."
     return Page(f"Shards: {path.resolve().name}", lead, sections, _facts(table, splits))
@@ -109,14 +102,14 @@ def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
     ]
 
 
-def _training_sheet(gallery: CropGallery, split: str) -> Sheet:
+def _training_sheet(gallery: Gallery, split: str) -> Sheet:
     """The paper's Fig. 3: random training crops. Records are shuffled, so the first are random."""
     rows = np.flatnonzero(pc.equal(gallery.table["split"], split).to_numpy())[:MAX_CROPS]
     caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
     return Sheet(caption, gallery.pictures(rows))
 
 
-def _leak_sections(inputs: AuditInputs, gallery: CropGallery) -> list[Section]:
+def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     title = "What the splits share"
     try:
         found = audit(inputs.table, inputs.prints, inputs.printed)
@@ -142,8 +135,7 @@ def _verdict(found: Audit) -> Text:
     if only_near:
         return Text(
             "The splits share no family and no file, but some near-identical images. Look at the "
-            f"pairs below: different clips of one person or room can look alike. {compared}",
-            "warning",
+            f"pairs below: different clips of one person or room can look alike. {compared}"
         )
     return Text(
         "The splits leak: a model can recognise test crops from training. Split again with "
@@ -173,8 +165,8 @@ def _leak_table(found: Audit) -> Table:
     return Table("What dfdc-prep audit finds", header, rows)
 
 
-def _pairs_section(inputs: AuditInputs, gallery: CropGallery) -> list[Section]:
-    pairs = nearest_pairs(inputs)
+def _pairs_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
+    pairs = nearest_pairs(inputs, MAX_PAIRS)
     if not pairs:
         return []
     pictures = gallery.pictures([row for pair in pairs for row in (pair.first, pair.second)])
@@ -184,74 +176,27 @@ def _pairs_section(inputs: AuditInputs, gallery: CropGallery) -> list[Section]:
         line = f"{first} and {second}: {pair.distance} of 64 bits differ"
         groups.append(Group(pictures[2 * at : 2 * at + 2], line))
     caption = (
-        f"The {len(groups)} nearest pairs of different splits; up to {MAX_DISTANCE} bits of the "
-        "perceptual hash count as near-identical"
+        f"The nearest pairs of different splits, {len(groups)} shown; up to {MAX_DISTANCE} bits of "
+        "the perceptual hash count as near-identical"
     )
     return [Section("Near-identical crops", [Groups(caption, groups)])]
-
-
-def nearest_pairs(inputs: AuditInputs, most: int = MAX_PAIRS) -> list[NearPair]:
-    """Return the most similar near-identical crops that are in different splits.
-
-    Each image occurs once on either side. Pairs are sorted by distance, then by row.
-    """
-    if inputs.prints is None or inputs.printed is None:
-        return []
-    rows = np.flatnonzero(inputs.printed)
-    hashes, index = np.unique(inputs.prints[rows], return_inverse=True)
-    # The first row of each image in each split.
-    first: list[dict[str, int]] = [{} for _ in hashes]
-    splits = inputs.table["split"].take(pa.array(rows)).to_pylist()
-    for row, image, split in zip(rows.tolist(), index.tolist(), splits, strict=True):
-        first[image].setdefault(split, row)
-
-    def found() -> Iterator[NearPair]:
-        for each in first:
-            yield from (NearPair(0, *sorted(pair)) for pair in combinations(each.values(), 2))
-        for left, right in near_pairs(hashes):
-            distances = np.bitwise_count(hashes[left] ^ hashes[right]).tolist()
-            for a, b, distance in zip(left.tolist(), right.tolist(), distances, strict=True):
-                if pair := _pair_across(first[a], first[b]):
-                    yield NearPair(distance, *pair)
-
-    key = lambda pair: (pair.distance, pair.first, pair.second)  # noqa: E731
-    return heapq.nsmallest(most, set(found()), key=key)
-
-
-def _pair_across(first: dict[str, int], second: dict[str, int]) -> tuple[int, int] | None:
-    """Return the first rows of two images that are in different splits, ascending."""
-    pairs = [
-        (min(one, other), max(one, other))
-        for split, one in first.items()
-        for name, other in second.items()
-        if split != name
-    ]
-    return min(pairs, default=None)
 
 
 def _file_table(path: Path, table: pa.Table) -> Table:
     rows = []
     for name, part in iter_shards(table):
         file = path / Path(name).name
-        size = file.stat().st_size / 1e6 if file.is_file() else None
+        size = f"{file.stat().st_size / 1e6:,.2f}" if file.is_file() else None
         rows.append((name, part.num_rows, size))
     header = ("shard", "records", "MB")
     caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
     return Table(caption, header, rows[:MAX_FILES], more=max(0, len(rows) - MAX_FILES))
 
 
-def _metadata_blocks(path: Path) -> list[Block]:
+def _metadata_table(path: Path) -> Block:
     try:
-        metadata: Any = parse_json((path / tfds_metadata.METADATA).read_bytes())
+        metadata: object = parse_json((path / tfds_metadata.METADATA).read_bytes())
     except (OSError, ValueError):
         metadata = None
-    if not isinstance(metadata, dict):
-        return [Text("There is no readable metadata.json.")]
-    rows = [(name, _option(value)) for name, value in metadata.items()]
-    return [Table("metadata.json", ("option", "value"), rows)]
-
-
-def _option(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {each}" for name, each in value.items())
-    return "none" if value is None else str(value)
+    table = settings_table("metadata.json", metadata)
+    return table if table.rows else Text("There is no readable metadata.json.")

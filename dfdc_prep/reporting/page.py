@@ -8,6 +8,7 @@ other source. All text is escaped, so a hostile file name is shown and never int
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +23,8 @@ from manifests.io.json_files import write_text
 #: Shown for a value that is missing, undefined or not finite.
 MISSING = "–"
 #: Longest text shown of a name or value, in characters; the middle of longer ones is cut out.
-MAX_TEXT_CHARS = 300
+MAX_TEXT_CHARS = 1000
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,22 @@ class Table:
         """Whether each column holds numbers, which are aligned to the right."""
         columns = zip(*self.rows, strict=True)
         return [
-            any(isinstance(cell, int | float) for cell in column)
-            and all(cell is None or isinstance(cell, int | float) for cell in column)
+            any(cell is not None for cell in column)
+            and all(cell is None or _is_number(cell) for cell in column)
             for column in columns
         ] or [False] * len(self.header)
 
 
+def _is_number(cell: object) -> bool:
+    """Whether a cell is a number, or a number formatted as text, such as `98.1 %`."""
+    if isinstance(cell, str):
+        return bool(_NUMBER.fullmatch(cell))
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
 @dataclass(frozen=True)
 class Chart:
-    """A chart as inline SVG (see `dfdc_prep.report.charts`).
+    """A chart as inline SVG (see `dfdc_prep.reporting.charts`).
 
     Attributes:
         title: heading of the chart.
@@ -103,7 +112,7 @@ class Picture:
     """One image of a contact sheet.
 
     Attributes:
-        source: a data URI (see `dfdc_prep.report.thumbnails`), None if the image is unreadable.
+        source: a data URI (see `dfdc_prep.reporting.thumbnails`), None if the image is unreadable.
         alt: what the image is.
         lines: caption, one short line each.
     """
@@ -183,6 +192,23 @@ class Page:
     footer: str = ""
 
 
+def settings_table(name: str, values: object) -> Table:
+    """Return a table of named values as a JSON file holds them; empty if it is no object."""
+    found = values if isinstance(values, dict) else {}
+    rows = [(str(key), _setting(value)) for key, value in found.items()]
+    return Table(name.capitalize(), ("name", "value"), rows)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_setting(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_setting(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None or value == "" else str(value)
+
+
 def render(page: Page) -> str:
     """Return the page as HTML; equal pages give equal text."""
     environment = _environment()
@@ -247,7 +273,7 @@ def _printable(text: str) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("dfdc_prep.report"),
+        loader=PackageLoader("dfdc_prep.reporting"),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

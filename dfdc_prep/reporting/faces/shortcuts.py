@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-from dfdc_prep.report.measures import Measure
+from dfdc_prep.reporting.faces.measures import Measure, short_number
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 
@@ -52,7 +52,8 @@ class Shortcut:
         return (
             f"{self.measure.name.capitalize()} alone tells REAL from FAKE with an AUC of "
             f"{self.auc:.2f} (chance is 0.50): it is larger in {self.larger} clips, median "
-            f"{self.medians[self.larger]:,.4g} against {self.medians[smaller]:,.4g}."
+            f"{short_number(self.medians[self.larger])} against "
+            f"{short_number(self.medians[smaller])}."
         )
 
 
