@@ -18,7 +18,7 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Scheme and host, and perhaps a port.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?")
 #: Packages of the extra `app`.
-_PACKAGES = ("jinja2", "waitress", "werkzeug")
+_PACKAGES = ("waitress", "werkzeug")
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
