@@ -49,7 +49,9 @@ def annotated(real_clips):
     clip = real_clips / "dfdc_train_part_1" / "634.mp4"
     with open_clip(clip) as video:
         frames, pixels = video.timeline.count, video.pixels
-    tracks = make_tracks([(1, 1.0, (100, 100, 200, 150), 0.25), (1, 1.2, (100, 100, 200, 150), 1)])
+        width = next(video.frames([0])).width
+    box = (width / 10, 100, 200, 150)
+    tracks = make_tracks([(1, 1.0, box, 0.25), (1, 1.2, box, 1)])
     return annotate_clip(clip, tracks), frames, pixels
 
 
@@ -66,7 +68,8 @@ def test_the_box_is_drawn_where_and_when_the_face_is(annotated):
     with av.open(io.BytesIO(annotated[0])) as clip:
         frames = {frame.time: frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)}
     during = min(frames, key=lambda time: abs(time - 1.1))
-    edge = frames[during][150:220, 99:102].reshape(-1, 3).mean(axis=0)
+    left = frames[during].shape[1] // 10
+    edge = frames[during][150:160, left - 1 : left + 2].reshape(-1, 3).mean(axis=0)
     assert edge == pytest.approx(COLOURS[0], abs=60)
-    before = frames[min(frames)][150:220, 99:102].reshape(-1, 3).mean(axis=0)
+    before = frames[min(frames)][150:160, left - 1 : left + 2].reshape(-1, 3).mean(axis=0)
     assert before != pytest.approx(COLOURS[0], abs=60)
