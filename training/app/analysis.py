@@ -45,11 +45,15 @@ class Analyzer:
         self._limits = limits
 
     def warm_up(self) -> None:
-        """Start the worker and compile the model, so that the first upload does not wait."""
+        """Start the worker and compile the model, so that the first upload does not wait.
+
+        TensorFlow compiles for the first batch size, and for all others at the second.
+        """
         blank = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         crop = FaceCrop(0, 0.0, Face(0, 0, CROP_SIZE, CROP_SIZE, 1.0), blank)
-        self._scorer.calibrated_logits([crop])
-        self._scorer.activations([crop])
+        for count in (1, 2):
+            self._scorer.calibrated_logits([crop] * count)
+            self._scorer.activations([crop] * count)
         self._call(time.time)
 
     def analyze(self, upload: Upload) -> Result:
