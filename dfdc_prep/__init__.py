@@ -1,7 +1,7 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
-The functions below are those of the commands `dfdc-prep extract`, `import`, `balance`, `split`,
-`shard`, `audit`, `verify` and `summary`. They are loaded on first use, so that `import dfdc_prep`
+The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`, `balance`,
+`split`, `shard`, `audit`, `verify` and `summary`. They are loaded on first use, so that `import dfdc_prep`
 loads neither NumPy nor PyArrow.
 """
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         audit,
         balance,
         extract,
+        identify,
         import_crops,
         shard,
         split,
@@ -24,6 +25,7 @@ __all__ = [
     "audit",
     "balance",
     "extract",
+    "identify",
     "import_crops",
     "shard",
     "split",

@@ -24,6 +24,12 @@ RUN_OUTPUTS = (
     "clips.parquet",
     "balanced.parquet",
     "split.parquet",
+    "identities.parquet",
+    "identities.html",
+    "identity_encodings.parquet",
+    "identity_journal.jsonl",
+    "identity_pairs.csv",
+    "identity_settled.csv",
     RUN_FILE,
 )
 _RECORDED_PACKAGES = (
