@@ -1,8 +1,8 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
-The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`, `balance`,
-`split`, `shard`, `audit`, `verify` and `summary`. They are loaded on first use, so that `import dfdc_prep`
-loads neither NumPy nor PyArrow.
+The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`,
+`balance`, `split`, `shard`, `audit`, `verify` and `summary`. They are loaded on first use, so
+that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -158,8 +158,12 @@ def identify(
     folder = Path(faces)
     if forget:
         return IdentifyResult(folder, None, tuple(remove(folder)))
-    settled = [SettledPair(*pair, SAME) for pair in same]
-    settled += [SettledPair(*pair, DIFFERENT) for pair in different]
+    # `checked` has turned every "A,B" into a pair.
+    settled = [
+        SettledPair(str(pair[0]), str(pair[1]), relation)
+        for relation, given in ((SAME, same), (DIFFERENT, different))
+        for pair in given
+    ]
     csv = None if pairs is None else Path(pairs)
     report = run(folder, IdentifyOptions(threshold, tuple(settled), csv, workers))
     return IdentifyResult(folder, report)

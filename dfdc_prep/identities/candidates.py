@@ -15,7 +15,7 @@ from manifests.labels import REAL
 from manifests.tables.parquet import sort_manifest
 
 #: Most crops of a clip that are looked at.
-MAX_CANDIDATES = 6
+MAX_CANDIDATES = 5
 #: Most crops of a clip that are encoded.
 MAX_FACES = 3
 _COLUMNS = (
@@ -108,4 +108,4 @@ def _box(row: dict[str, Any]) -> Box:
     if None in (x, y, w, h, left, top, side) or min(w, h, side) <= 0:
         return MIDDLE
     box = ((x - left) / side, (y - top) / side, (x + w - left) / side, (y + h - top) / side)
-    return box if -1 < min(box) and max(box) < 2 else MIDDLE
+    return box if min(box) > -1 and max(box) < 2 else MIDDLE

@@ -41,7 +41,9 @@ def write_identities_page(
     """
     best = {
         row["family"]: row["path"]
-        for row in encodings.filter(_is_best(encodings)).select(["family", "path"]).to_pylist()[::-1]
+        for row in encodings.filter(_is_best(encodings))
+        .select(["family", "path"])
+        .to_pylist()[::-1]
     }
     write_page(_Builder(os.path.realpath(faces), found, best, threshold).page(), faces / PAGE)
 
@@ -125,7 +127,9 @@ class _Builder:
         pictures = [self._picture(family, ", ".join(doubts)) for family, doubts in shown]
         return [
             Text("These faces are their own identity unless a settled pair says otherwise."),
-            Sheet("Dark, in profile, small, or unlike each other", pictures, len(weak) - len(shown)),
+            Sheet(
+                "Dark, in profile, small, or unlike each other", pictures, len(weak) - len(shown)
+            ),
         ]
 
     def _people(self, people: list[tuple[int, int]]) -> list[Block]:
@@ -135,7 +139,7 @@ class _Builder:
         groups = [
             Group(
                 [self._picture(family) for family in members[identity][:MAX_FACES]],
-                f"{self.found.families[identity].as_py()}: {families:,} families",
+                f"{self.found.families[identity].as_py()}: families {families:,}",
             )
             for identity, families in people[:MAX_PEOPLE]
         ]

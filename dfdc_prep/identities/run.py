@@ -85,7 +85,9 @@ class IdentifyReport:
             f"{len(found.identified):,} of {families:,} families have a face of their original",
         ]
         if people:
-            lines.append(f"{len(people):,} estimated people, at most {people[0][1]:,} families each")
+            lines.append(
+                f"{len(people):,} estimated people, at most {people[0][1]:,} families each"
+            )
         joined = sum(pair.joined for pair in found.pairs)
         lines.append(
             f"{len(found.doubts):,} families uncertain, {len(found.pairs) - joined:,} pairs close "

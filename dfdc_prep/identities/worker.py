@@ -32,7 +32,6 @@ class EncodedFace(TypedDict):
 
 class _Seen(NamedTuple):
     crop: Candidate
-    image: Image
     look: Look
 
     @property
@@ -76,7 +75,7 @@ def encode_clip(clip: ClipCandidates) -> list[EncodedFace]:
 def _look(crop: Candidate) -> _Seen | None:
     data = read_verified(resolve_inside(_root, crop.path), crop.path, crop.sha256)
     image = decode(data)
-    return None if image is None else _Seen(crop, image, _encoder.look(image, crop.box))
+    return None if image is None else _Seen(crop, _encoder.look(image, crop.box))
 
 
 def decode(data: bytes) -> Image | None:
@@ -91,7 +90,7 @@ def decode(data: bytes) -> Image | None:
 
 
 def _encode(seen: _Seen) -> EncodedFace:
-    encoding = _encoder.encode(seen.image, seen.look)
+    encoding = _encoder.encode(seen.look)
     return EncodedFace(
         path=seen.crop.path,
         size=seen.crop.size,

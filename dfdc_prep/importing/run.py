@@ -36,11 +36,7 @@ from manifests.tables.parquet import write_table
 
 MANIFEST_SCHEMA = "manifest.parquet"
 #: Files that other commands derive from the manifest of an import.
-_DERIVED = tuple(
-    name
-    for name in RUN_OUTPUTS
-    if name.startswith(("balanced", "split", "identities", "identity"))
-)
+_DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
 

@@ -66,7 +66,9 @@ class NamePairParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has
             if not names:
                 return ()
         if len(names) != 2 or not all(names) or not all(map(_is_utf8, names)):
-            self.fail(f"expected two names of clips as in a.mp4,b.mp4, found {value!a}.", param, ctx)
+            self.fail(
+                f"expected two names of clips as in a.mp4,b.mp4, found {value!a}.", param, ctx
+            )
         return names
 
 

@@ -53,7 +53,7 @@ class Identities:
 
     @property
     def people(self) -> list[tuple[int, int]]:
-        """The identities with a face: the family that names each, and its families; largest first."""
+        """The identities with a face, largest first: the family that names it, its families."""
         counts = Counter(int(self.identity[family]) for family in sorted(self.identified))
         return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
@@ -147,7 +147,7 @@ def _uncertain_pairs(
     """Return the pairs that are not settled, closest first."""
     used = _represents(faces, good, group)
     family, points = faces.family[used], faces.mean[used]
-    groups, compact = np.unique(group[family], return_inverse=True)
+    compact = np.unique(group[family], return_inverse=True)[1]
     settled = {frozenset(pair) for pair in group[rules.different].tolist()}
     found = [
         GroupPair(pair.distance, int(family[pair.first]), int(family[pair.second]), False)
@@ -169,7 +169,9 @@ def _represents(faces: FamilyFaces, good: np.ndarray, group: Codes) -> np.ndarra
 def _joined(merge: Merge, mean: dict[int, np.ndarray]) -> GroupPair:
     from scipy.spatial.distance import cdist
 
-    distance = cdist(*(np.array([mean[int(m)] for m in each]) for each in (merge.first, merge.second)))
+    distance = cdist(
+        *(np.array([mean[int(m)] for m in each]) for each in (merge.first, merge.second))
+    )
     at = np.unravel_index(distance.argmin(), distance.shape)
     return GroupPair(merge.distance, int(merge.first[at[0]]), int(merge.second[at[1]]), True)
 

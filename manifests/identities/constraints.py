@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from manifests.errors import TableError
 from manifests.io.atomic import atomic_file
-from manifests.tables.families import connected_groups
 from manifests.tables.factorize import Codes
+from manifests.tables.families import connected_groups
 
 SAME, DIFFERENT = "same", "different"
 COLUMNS = ("first", "second", "relation")
@@ -83,7 +83,7 @@ def _parse_row(row: dict[str, str | None], path: Path) -> SettledPair | None:
 def merge_pairs(*several: Iterable[SettledPair]) -> list[SettledPair]:
     """Return the distinct pairs in sorted order, the two names of each in sorted order."""
     pairs = (pair for pairs in several for pair in pairs)
-    return sorted({SettledPair(*sorted(pair[:2]), pair.relation) for pair in pairs})
+    return sorted({SettledPair(min(pair[:2]), max(pair[:2]), pair.relation) for pair in pairs})
 
 
 def write_pairs(pairs: Sequence[SettledPair], path: Path) -> None:

@@ -58,7 +58,8 @@ class GroupPair:
 def encoding_matrix(encodings: pa.Table) -> Encodings:
     """Return the column `encoding` as an array, float64 [rows, ENCODING_SIZE]."""
     flat = encodings["encoding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, ENCODING_SIZE).astype(np.float64)
+    matrix: Encodings = flat.reshape(-1, ENCODING_SIZE).astype(np.float64)
+    return matrix
 
 
 def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:

@@ -3,7 +3,8 @@
 Average linkage (UPGMA) joins two groups only if their average distance is at most the
 threshold, and then at least one pair of their members is that close. So no group crosses a
 connected component of the graph of such pairs. The components are found block by block, and
-linkage, whose memory is quadratic, runs inside each of them: the groups are the same.
+each is grouped alone: a small one by scipy, whose memory is quadratic, a large one by
+`manifests.identities.neighbour_chain`. The groups are the same.
 """
 
 from collections.abc import Iterator
@@ -13,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.errors import TableError
+from manifests.identities.neighbour_chain import NeighbourChain
 from manifests.tables.factorize import Codes
 from manifests.tables.families import connected_groups
 
 Encodings = npt.NDArray[np.float64]
 
-#: Most encodings in one component; scipy then needs 3.2 GB and about a minute.
-MAX_COMPONENT = 20_000
+#: Most encodings of a component that scipy groups; it then needs 0.8 GB.
+MAX_DENSE = 10_000
+#: Most pairs within the threshold of a larger component; they then need 2 GB.
+MAX_PAIRS = 60_000_000
 #: Merges above the threshold minus this distance are reported: they are uncertain.
 MARGIN_BELOW = 0.05
 
@@ -70,15 +74,15 @@ def group_by_average_linkage(
             and complete: it has every pair that follows from another by `same`.
 
     Raises:
-        TableError: a component has more than `MAX_COMPONENT` encodings.
+        TableError: a large component has more than `MAX_PAIRS` pairs within the threshold.
     """
     closure = connected_groups(len(encodings), same[:, 0], same[:, 1])
     component = _components(encodings, threshold, closure)
     group, merges = np.zeros(len(encodings), np.int64), []
     count = 0
     for members in _members(component):
-        _check_size(len(members), threshold)
-        found = _link(encodings[members], closure[members], _inside(different, members), threshold)
+        link = _link if len(members) <= MAX_DENSE else _link_sparsely
+        found = link(encodings[members], closure[members], _inside(different, members), threshold)
         group[members] = count + found.group
         count += int(found.group.max()) + 1
         merges += [Merge(m.distance, members[m.first], members[m.second]) for m in found.merges]
@@ -88,18 +92,28 @@ def group_by_average_linkage(
 def _components(encodings: Encodings, threshold: float, closure: Codes) -> Codes:
     """Return the connected components of all pairs within the threshold, int64 [n]."""
     component = closure
-    points = encodings.astype(np.float32)
-    squares = np.einsum("ij,ij->i", points, points)
-    for start in range(0, len(points), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        distance = squares[rows, None] + squares[start:] - 2 * points[rows] @ points[start:].T
-        first, second = np.nonzero(distance <= (threshold + _SLACK) ** 2)
-        one, two = component[first + start], component[second + start]
+    for first, second in _pairs_within(encodings, threshold):
+        one, two = component[first], component[second]
         apart = one != two
         if apart.any():
             count = int(component.max()) + 1
             component = connected_groups(count, one[apart], two[apart])[component]
     return component
+
+
+def _pairs_within(encodings: Encodings, threshold: float) -> Iterator[tuple[Codes, Codes]]:
+    """Yield all pairs within the threshold in blocks, and a few just above it.
+
+    Yields:
+        Two arrays, int64 [pairs] each; the first index is at most the second.
+    """
+    points = encodings.astype(np.float32)
+    squares = np.einsum("ij,ij->i", points, points)
+    for start in range(0, len(points), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        distance = squares[rows, None] + squares[start:] - 2 * points[rows] @ points[start:].T
+        first, second = np.nonzero(np.triu(distance <= (threshold + _SLACK) ** 2))
+        yield first + start, second + start
 
 
 def _members(group: Codes) -> Iterator[Codes]:
@@ -113,16 +127,28 @@ def _inside(pairs: Codes, members: Codes) -> Codes:
     """Return the pairs whose encodings are both members, as positions in `members`."""
     at = np.searchsorted(members, pairs)
     known = (members[np.minimum(at, len(members) - 1)] == pairs).all(axis=1)
-    return at[known]
+    found: Codes = at[known]
+    return found
 
 
-def _check_size(size: int, threshold: float) -> None:
-    if size > MAX_COMPONENT:
-        raise TableError(
-            f"expected at most {MAX_COMPONENT:,} originals linked by distances within "
-            f"{threshold:g}, found {size:,}, too many for the memory of average linkage; use a "
-            "lower --threshold"
-        )
+def _link_sparsely(
+    points: Encodings, closure: Codes, different: Codes, threshold: float
+) -> Grouping:
+    """As `_link`, with memory for the pairs within the threshold only."""
+    blocks, count = [], 0
+    for first, second in _pairs_within(points, threshold):
+        apart = first != second
+        blocks.append(np.stack([first[apart], second[apart]], axis=1).astype(np.int32))
+        count += len(blocks[-1])
+        if count > MAX_PAIRS:
+            raise TableError(
+                f"expected at most {MAX_PAIRS:,} pairs of originals within {threshold:g}, found "
+                f"more among {len(points):,}, too many for the memory; use a lower --threshold"
+            )
+    _, closure = np.unique(closure, return_inverse=True)
+    chain = NeighbourChain(points, closure, different, np.concatenate(blocks), threshold)
+    merges = [Merge(*merge) for merge in chain.run() if merge[0] > threshold - MARGIN_BELOW]
+    return Grouping(np.unique(chain.group, return_inverse=True)[1], tuple(merges))
 
 
 def _link(points: Encodings, closure: Codes, different: Codes, threshold: float) -> Grouping:
