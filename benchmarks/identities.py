@@ -21,7 +21,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
@@ -195,7 +194,8 @@ def print_scale(count: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
         f"{count:,} encodings: {group.max() + 1:,} groups of {count // 39:,} people in "
-        f"{grouped - began:.0f} s CPU, {len(pairs):,} pairs in {done - grouped:.0f} s, {peak:.2f} GB"
+        f"{grouped - began:.0f} s CPU, {len(pairs):,} close pairs in {done - grouped:.0f} s, "
+        f"{peak:.2f} GB"
     )
 
 

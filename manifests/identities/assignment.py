@@ -105,12 +105,16 @@ def _group_families(
     """
     family = faces.family[good]
     closure = rules.closure[family]
-    grouping = group_by_average_linkage(
-        faces.mean[good], threshold, _chains(closure), _forbidden(closure, rules)
-    )
-    first = _first_members(grouping.group)[grouping.group]
-    edges = np.concatenate([np.stack([family, family[first]], axis=1), rules.same])
-    group = connected_groups(len(rules.closure), edges[:, 0], edges[:, 1])
+    forbidden = _forbidden(closure, rules)
+    # A settled pair joins whole groups, unless that would join people known to be different;
+    # then linkage itself starts from the pairs, which keeps to every one of them.
+    for same in (forbidden[:0], _chains(closure)):
+        grouping = group_by_average_linkage(faces.mean[good], threshold, same, forbidden)
+        first = _first_members(grouping.group)[grouping.group]
+        edges = np.concatenate([np.stack([family, family[first]], axis=1), rules.same])
+        group = connected_groups(len(rules.closure), edges[:, 0], edges[:, 1])
+        if (group[rules.different[:, 0]] != group[rules.different[:, 1]]).all():
+            break
     merges = [Merge(m.distance, family[m.first], family[m.second]) for m in grouping.merges]
     return group, merges
 
