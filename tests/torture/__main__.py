@@ -56,7 +56,7 @@ def harm(
 
 
 #: The commands the short form harms: training starts too slowly.
-SHORT = {"extract": 45, "import": 15, "identify": 15, "balance": 10, "shard": 15}
+SHORT = {"extract": 50, "import": 20, "balance": 10, "shard": 20}
 
 
 @click.command()
