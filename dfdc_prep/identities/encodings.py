@@ -14,15 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.errors import OutputError
+from dfdc_prep.errors import OutputError, TableError
 from dfdc_prep.identities.candidates import MAX_FACES, ClipCandidates
 from dfdc_prep.identities.worker import EncodedFace
+from manifests.identities.evidence import encoding_matrix
 from manifests.io.journal import read_lines
 from manifests.schema import ENCODING_SCHEMA, ENCODING_SIZE
 from manifests.tables.parquet import read_table, write_table
 
 TABLE = "identity_encodings.parquet"
 JOURNAL = "identity_journal.jsonl"
+#: Above every number in a valid journal or table.
+_LARGE = 1e6
 
 
 class JournalEntry(TypedDict):
@@ -72,6 +75,11 @@ def _read_table(faces: Path) -> pa.Table:
     if not (faces / TABLE).exists():
         return ENCODING_SCHEMA.empty_table()
     table = read_table(faces / TABLE, ENCODING_SCHEMA, "dfdc-prep identify --forget")
+    if not _in_range(encoding_matrix(table)):
+        raise TableError(
+            f"expected face encodings in {faces / TABLE}, found other numbers; run dfdc-prep "
+            "identify --forget, and identify again"
+        )
     return table.select(ENCODING_SCHEMA.names)
 
 
@@ -104,10 +112,15 @@ def _is_face(face: Any) -> bool:
         return False
     return (
         isinstance(face["path"], str)
-        and all(isinstance(number, int | float) for number in numbers)
+        and all(type(number) in (int, float) and abs(number) < _LARGE for number in numbers)
         and encoding.shape == (ENCODING_SIZE,)
-        and bool(np.isfinite(encoding).all())
+        and _in_range(encoding)
     )
+
+
+def _in_range(encodings: np.ndarray) -> bool:
+    """Whether numbers can be encodings, whose norms are about 1.4; not if any is NaN."""
+    return bool((np.abs(encodings) < _LARGE).all())
 
 
 def _decode(text: str) -> np.ndarray:

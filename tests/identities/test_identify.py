@@ -1,6 +1,9 @@
 import hashlib
+import os
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,8 +12,11 @@ from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import encodings, run
 from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
+from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.tasks import TaskRun
 from manifests.identities.join import add_identities, read_identities
 from manifests.rows import CropRow
+from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, write_table
 
 
@@ -25,11 +31,15 @@ def digest(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def identified(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The known people, identified by one worker."""
-    import shutil
-
     folder = Path(shutil.copytree(imported, tmp_path_factory.mktemp("identified") / "faces"))
     dfdc_prep.identify(folder, workers=1)
     return folder
+
+
+@pytest.fixture
+def known(identified: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may change."""
+    return Path(shutil.copytree(identified, tmp_path / "known"))
 
 
 def test_known_people_are_not_mixed(identified: Path) -> None:
@@ -60,46 +70,44 @@ def test_two_workers_and_a_resumed_run_leave_the_same_bytes(faces: Path, identif
     assert digest(faces) == whole
 
 
-def test_a_second_call_encodes_nothing(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dfdc_prep.identify(faces, workers=1)
-    before = digest(faces)
+def test_a_second_call_encodes_nothing(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(known)
 
     def refuse(*args: object) -> None:
         raise AssertionError("no worker is needed")
 
     monkeypatch.setattr(run, "LocalWorkers", refuse)
-    dfdc_prep.identify(faces)
-    assert digest(faces) == before
+    dfdc_prep.identify(known)
+    assert digest(known) == before
 
 
-def test_settled_pairs_are_kept_for_the_next_call(faces: Path) -> None:
+def test_settled_pairs_are_kept_for_the_next_call(known: Path) -> None:
     pair = "John_Salley_000179_02159509.mp4", "John_Savage_000264_01099001.mp4"
-    one = dfdc_prep.identify(faces, workers=1, same=[pair])
-    other = dfdc_prep.identify(faces, different=["swapped.mp4,John_Shimkus_000373_03228153.mp4"])
+    one = dfdc_prep.identify(known, workers=1, same=[pair])
+    other = dfdc_prep.identify(known, different=["swapped.mp4,John_Shimkus_000373_03228153.mp4"])
     assert one.report is not None
     assert other.report is not None
     assert len(one.report.identities.people) == len(other.report.identities.people)
-    assert len((faces / "identity_settled.csv").read_text().splitlines()) == 3
+    assert len((known / "identity_settled.csv").read_text().splitlines()) == 3
     with pytest.raises(TableError, match="settled pairs that agree"):
-        dfdc_prep.identify(faces, different=[pair])
-    assert len((faces / "identity_settled.csv").read_text().splitlines()) == 3
+        dfdc_prep.identify(known, different=[pair])
+    assert len((known / "identity_settled.csv").read_text().splitlines()) == 3
 
 
-def test_forget_removes_faces_and_leaves_the_table(faces: Path) -> None:
-    dfdc_prep.identify(faces, workers=1)
-    kept = (faces / "identities.parquet").read_bytes()
-    (faces / f".{encodings.TABLE}.half.parquet").write_text("a killed run's")
-    result = dfdc_prep.identify(faces, forget=True)
+def test_forget_removes_faces_and_leaves_the_table(known: Path) -> None:
+    kept = (known / "identities.parquet").read_bytes()
+    (known / f".{encodings.TABLE}.half.parquet").write_text("a killed run's")
+    result = dfdc_prep.identify(known, forget=True)
     assert set(result.forgotten) == {
         "identities.html",
         "identity_encodings.parquet",
         "identity_pairs.csv",
     }
     assert "kept: the crops, identities.parquet" in str(result)
-    left = {path.name for path in faces.iterdir()}
+    left = {path.name for path in known.iterdir()}
     assert not [name for name in left if "encoding" in name or "html" in name]
-    assert (faces / "identities.parquet").read_bytes() == kept
-    assert "nothing, there was none" in str(dfdc_prep.identify(faces, forget=True))
+    assert (known / "identities.parquet").read_bytes() == kept
+    assert "nothing, there was none" in str(dfdc_prep.identify(known, forget=True))
 
 
 def test_a_missing_crop_and_an_altered_one_are_reported(faces: Path) -> None:
@@ -114,10 +122,40 @@ def test_a_missing_crop_and_an_altered_one_are_reported(faces: Path) -> None:
         dfdc_prep.identify(faces, workers=1)
 
 
-def test_a_line_of_the_journal_that_is_no_clip(faces: Path) -> None:
-    (faces / encodings.JOURNAL).write_text('{"key":"a","faces":[{"path":"x"}]}\n')
+FACE = '{"path":"x","size":null,"asymmetry":0.1,"light":90,"encoding":"AAAA"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"key":"a","faces":[{"path":"x"}]}',
+        f'{{"key":"a","faces":[{FACE}]}}',
+        '{"key":1,"faces":[]}',
+        "[]",
+        "not JSON",
+    ],
+)
+def test_a_line_of_the_journal_that_is_no_clip(faces: Path, line: str) -> None:
+    (faces / encodings.JOURNAL).write_text(line + "\n")
     with pytest.raises(OutputError, match="encoded clip in line 1"):
         dfdc_prep.identify(faces, workers=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_a_table_of_encodings_with_other_numbers(faces: Path, value: float) -> None:
+    row = dict.fromkeys(ENCODING_SCHEMA.names, "a") | {"rank": 0, "size": 1, "asymmetry": 0}
+    row |= {"light": 0, "encoding": [value] * 128}
+    write_table(pa.Table.from_pylist([row], ENCODING_SCHEMA), faces / encodings.TABLE)
+    with pytest.raises(TableError, match=r"face encodings in .* identify --forget"):
+        dfdc_prep.identify(faces, workers=1)
+
+
+def test_the_page_shows_pictures_and_loads_nothing(identified: Path) -> None:
+    page = (identified / "identities.html").read_text()
+    assert page.count("data:image/jpeg;base64,") >= 12
+    assert "default-src" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert "biometric data" in page
 
 
 def test_a_table_of_other_clips_needs_identify_again(identified: Path) -> None:
@@ -138,6 +176,25 @@ def test_without_dlib_the_error_says_what_to_install(
         dfdc_prep.identify(faces)
 
 
+def _exit_or_double(number: int) -> int:
+    if number == 3:
+        os._exit(1)
+    return 2 * number
+
+
+def _nothing() -> None:
+    pass
+
+
+def test_a_task_that_kills_its_worker_fails_alone() -> None:
+    pool = LocalWorkers(2, 60, _nothing, ())
+    try:
+        found = dict(TaskRun[int, int](pool, _exit_or_double).results(range(6)))
+    finally:
+        pool.stop()
+    assert found == {n: None if n == 3 else 2 * n for n in range(6)}
+
+
 def _crop(frame: int | None, **values: object) -> CropRow:
     row = dict.fromkeys(CropRow.__annotations__)
     row |= {"video": "a.mp4", "part": "p", "label": "REAL", "family": "a.mp4", "frame": frame}
@@ -146,10 +203,6 @@ def _crop(frame: int | None, **values: object) -> CropRow:
 
 
 def test_the_largest_face_of_the_best_frames_is_chosen() -> None:
-    import pyarrow as pa
-
-    from manifests.schema import MANIFEST_SCHEMA
-
     box = {"crop_x": 0, "crop_y": 0, "crop_size": 200, "x": 50, "y": 40, "score": 0.9}
     rows = [_crop(n, face=0, w=60 + n, h=80, **box) for n in range(9)]
     rows += [_crop(8, face=1, w=120, h=90, **box | {"score": 0.5})]
