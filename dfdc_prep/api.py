@@ -39,7 +39,6 @@ def extract(
     *,
     frames: int = 1,
     sampling: str = "even",
-    exact_frames: bool = False,
     detector: str = AUTO,
     detector_model: StrPath | None = None,
     faces: str = "largest",
@@ -59,8 +58,8 @@ def extract(
         source: a folder of DFDC parts, each with clips and a metadata.json.
         out: the faces folder: crops/, manifest.parquet, metadata.csv, clips.parquet, run.json.
         frames: frames per clip, 1 to 10,000.
-        sampling: even, first or keyframes.
-        exact_frames: with even, decode the exact frames, not cheaper neighbours.
+        sampling: even (frames near even positions that are cheap to decode), exact (even
+            positions), first or keyframes.
         detector: auto, yunet, hog, cnn or hog+cnn.
         detector_model: YuNet's ONNX weights; also the variable DFDC_PREP_YUNET.
         faces: largest for the clip's main face, all for every face.
@@ -90,7 +89,7 @@ def extract(
     from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.run import extract as run
 
-    crop = CropOptions(frames, sampling, faces, margin, size, format, share_boxes, exact_frames)
+    crop = CropOptions(frames, sampling, faces, margin, size, format, share_boxes)
     how = RunOptions(workers, timeout, limit, overwrite, retry_failed)
     model = None if detector_model is None else Path(detector_model)
     return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))

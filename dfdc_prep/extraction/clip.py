@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import CROP_SIZE, geometry
+from dfdc_prep.crops import geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import select_detections
@@ -19,7 +19,7 @@ from dfdc_prep.video.picture import Frame, Image
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
-from manifests.rows import CropRow
+from manifests.rows import CROP_SIZE, CropRow
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
@@ -40,13 +40,12 @@ class CropOptions:
 
     Attributes:
         frames: number of frames to sample from each clip.
-        sampling: `even`, `first` or `keyframes`.
+        sampling: one of `video.sampling.SAMPLINGS`.
         faces: `largest` (the clip's main face) or `all`.
         margin: see `crops.geometry.square`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: crop a fake at the face boxes of its original.
-        exact_frames: `even` samples its exact positions instead of cheaper neighbouring frames.
     """
 
     frames: int = 1
@@ -56,7 +55,6 @@ class CropOptions:
     size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
-    exact_frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,7 +212,7 @@ def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> 
     """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose_frames(options.sampling, options.frames, video.timeline, options.exact_frames)
+    return choose_frames(options.sampling, options.frames, video.timeline)
 
 
 def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:

@@ -52,7 +52,7 @@ class ClipCandidates:
     crops: tuple[Candidate, ...]
 
     def key(self, model: str) -> str:
-        """Hash of all that determines the encodings, with the model's hash; 32 hex digits."""
+        """Hash of all that determines the encodings, with the model's hashes; 32 hex digits."""
         text = json.dumps([asdict(self), MAX_FACES, model])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -1,6 +1,5 @@
 """Runs `identify`: encodes the REAL clips of a faces folder, groups them, writes the tables."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from manifests.identities.assignment import THRESHOLD, Identities, assign_identi
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
 from manifests.identities.join import FILE
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
+from manifests.io.hashing import file_sha256
 from manifests.io.journal import Journal
 from manifests.tables.parquet import read_manifest, write_table
 
@@ -113,7 +113,7 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         WorkersError: worker processes cannot be started.
     """
     manifest = read_manifest(faces / "manifest.parquet", "dfdc-prep extract")
-    model = _model_sha256()
+    model = _model_hashes()
     with output_folder.locked(faces):
         settled = _settled_pairs(faces, options)
         clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
@@ -154,11 +154,9 @@ def forget(faces: Path) -> list[str]:
     return sorted(name for name in names if name in BIOMETRIC)
 
 
-def _model_sha256() -> str:
-    digest = hashlib.sha256()
-    for path in model_files():
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _model_hashes() -> str:
+    """The hashes of the encoder's files, which the keys of the encodings depend on."""
+    return " ".join(file_sha256(path) for path in model_files())
 
 
 def _settled_pairs(faces: Path, options: IdentifyOptions) -> list[SettledPair]:

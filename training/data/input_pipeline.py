@@ -14,8 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from manifests.io.json_files import parse_json
+from manifests.rows import CROP_SIZE
+from manifests.shard_names import shard_file
 from training.errors import TrainingError
-from training.recipes import IMAGE_SIZE
 
 #: Shard files read in parallel.
 _PARALLEL_FILES = 4
@@ -74,7 +75,7 @@ def read_shards_info(path: Path) -> ShardsInfo:
         ) from error
     files = {
         split: tuple(
-            path / f"{name}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            path / shard_file(split, index, len(counts), dataset=name)
             for index in range(len(counts))
         )
         for split, counts in lengths.items()
@@ -185,4 +186,4 @@ def _decode_batch(records: Any) -> tuple[Any, Any]:
 
 def _decode_image(encoded: Any) -> Any:
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [IMAGE_SIZE, IMAGE_SIZE, 3])
+    return tf.ensure_shape(image, [CROP_SIZE, CROP_SIZE, 3])
