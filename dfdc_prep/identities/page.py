@@ -139,7 +139,8 @@ class _Builder:
         groups = [
             Group(
                 [self._picture(family) for family in members[identity][:MAX_FACES]],
-                f"{self.found.families[identity].as_py()}: families {families:,}",
+                f"{self.found.families[identity].as_py()}: {families:,} "
+                f"{'family' if families == 1 else 'families'}",
             )
             for identity, families in people[:MAX_PEOPLE]
         ]
