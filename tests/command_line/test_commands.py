@@ -17,7 +17,18 @@ from cli import main
 from tests.readme import commands
 
 HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "skimage", "av")
-ORDER = ["sample", "extract", "import", "summary", "balance", "split", "shard", "audit", "verify"]
+ORDER = [
+    "sample",
+    "extract",
+    "import",
+    "identify",
+    "summary",
+    "balance",
+    "split",
+    "shard",
+    "audit",
+    "verify",
+]
 
 
 def test_commands_are_listed_in_the_order_of_the_pipeline() -> None:
