@@ -90,7 +90,7 @@ class Encoder:
         top, bottom = (round(edge * height) for edge in (box[1], box[3]))
         face = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
         light = float((face @ _LUMA).mean()) if face.size else 0.0
-        image = _brightened(image, light)
+        image = brightened(image, light)
         landmarks = self._models[1](image, dlib.rectangle(left, top, right, bottom))
         return Look(image, landmarks, _asymmetry(landmarks), light)
 
@@ -100,8 +100,12 @@ class Encoder:
         return np.asarray(found, np.float32)
 
 
-def _brightened(image: Image, light: float) -> Image:
-    """Return the image with a gain that gives its face the mean luma `_BRIGHT`, if it is darker."""
+def brightened(image: Image, light: float) -> Image:
+    """Brighten an image with a dark face, so that the mean luma of the face is 80.
+
+    Args:
+        light: mean luma of the face, 0 to 255.
+    """
     if light >= _BRIGHT:
         return image
     return (image * (_BRIGHT / max(light, 1.0))).round().clip(0, 255).astype(np.uint8)

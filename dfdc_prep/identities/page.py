@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from markupsafe import Markup
 
 from dfdc_prep.crops.files import resolve_inside
 from dfdc_prep.errors import ShardError
+from dfdc_prep.identities.encoder import brightened
+from dfdc_prep.identities.worker import decode
 from dfdc_prep.report.page import (
     Block,
     Group,
@@ -39,12 +42,8 @@ def write_identities_page(
     Raises:
         OutputError: another run is writing it.
     """
-    best = {
-        row["family"]: row["path"]
-        for row in encodings.filter(_is_best(encodings))
-        .select(["family", "path"])
-        .to_pylist()[::-1]
-    }
+    columns = encodings.filter(_is_best(encodings)).select(["family", "path", "light"])
+    best = {row["family"]: (row["path"], row["light"]) for row in columns.to_pylist()[::-1]}
     write_page(_Builder(os.path.realpath(faces), found, best, threshold).page(), faces / PAGE)
 
 
@@ -60,12 +59,12 @@ class _Builder:
 
     Attributes:
         root: real path of the faces folder.
-        best: for each family with a face, the path of its best crop.
+        best: for each family with a face, the path and the light of its best crop.
     """
 
     root: str
     found: Identities
-    best: dict[str, str]
+    best: dict[str, tuple[str, float]]
     threshold: float
 
     def page(self) -> Page:
@@ -150,14 +149,15 @@ class _Builder:
 
     def _picture(self, family: int, line: str = "") -> Picture:
         name = self.found.families[family].as_py()
-        path = self.best.get(name)
         lines = (name, line) if line else (name,)
-        return Picture(None if path is None else thumbnail(self._read(path), _SIDE), name, lines)
+        return Picture(self._thumbnail(name), name, lines)
 
-    def _read(self, path: str) -> bytes | None:
-        """The bytes of a crop, None if it vanished since it was encoded."""
+    def _thumbnail(self, name: str) -> Markup | None:
+        """The best crop of a family, brightened if it is dark; None if it vanished."""
+        path, light = self.best.get(name, ("", 0.0))
         try:
             with open(resolve_inside(self.root, path), "rb") as file:
-                return file.read()
+                image = decode(file.read())
         except (OSError, ShardError):
             return None
+        return None if image is None else thumbnail(brightened(image, light), _SIDE)
