@@ -110,6 +110,12 @@ def test_forget_removes_faces_and_leaves_the_table(known: Path) -> None:
     assert "nothing, there was none" in str(dfdc_prep.identify(known, forget=True))
 
 
+def test_the_same_import_again_keeps_the_identities(imported: Path, known: Path) -> None:
+    before = digest(known)
+    dfdc_prep.import_crops(imported.parent / "images", imported.parent / "crops.csv", known)
+    assert digest(known) == before
+
+
 def test_a_missing_crop_and_an_altered_one_are_reported(faces: Path) -> None:
     crop = next((faces / "crops").rglob("John_Savage*.png"))
     data = crop.read_bytes()
@@ -186,6 +192,22 @@ def _nothing() -> None:
     pass
 
 
+def _exit_once(marker: str) -> str:
+    if not os.path.exists(marker):
+        Path(marker).touch()
+        os._exit(1)
+    return "done"
+
+
+def test_a_task_whose_worker_dies_is_tried_again(tmp_path: Path) -> None:
+    pool = LocalWorkers(1, 60, _nothing, ())
+    try:
+        ((_, found),) = TaskRun[str, str](pool, _exit_once).results([str(tmp_path / "marker")])
+    finally:
+        pool.stop()
+    assert found == "done"
+
+
 def test_a_task_that_kills_its_worker_fails_alone() -> None:
     pool = LocalWorkers(2, 60, _nothing, ())
     try:
@@ -205,10 +227,12 @@ def _crop(frame: int | None, **values: object) -> CropRow:
 def test_the_largest_face_of_the_best_frames_is_chosen() -> None:
     box = {"crop_x": 0, "crop_y": 0, "crop_size": 200, "x": 50, "y": 40, "score": 0.9}
     rows = [_crop(n, face=0, w=60 + n, h=80, **box) for n in range(9)]
-    rows += [_crop(8, face=1, w=120, h=90, **box | {"score": 0.5})]
+    rows += [_crop(8, face=1, w=120, h=90, **box), _crop(7, face=1, w=9, h=9, **box)]
     (clip,) = choose_candidates(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
     assert len(clip.crops) == 5
-    assert not any(crop.path.endswith("8_0.png") for crop in clip.crops)
+    paths = {crop.path for crop in clip.crops}
+    assert "8_1.png" in paths
+    assert not {"8_0.png", "7_1.png"} & paths
     assert clip.crops[0].box == (0.25, 0.2, 0.55, 0.6)
     (bare,) = choose_candidates(pa.Table.from_pylist([_crop(None)], schema=MANIFEST_SCHEMA))
     assert bare.crops[0].box == MIDDLE
