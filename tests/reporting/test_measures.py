@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -54,7 +54,7 @@ def test_identical_files_are_measured_once_and_missing_ones_counted(
     )
     files = CropFiles(os.path.realpath(tmp_path), ["a.png", "b.png", "a.png", "gone.png"])
     found = measure_images(files, ["a", "a", "a", "b"])
-    assert sorted(read) == [0, 3]
+    assert set(read) == {0, 3}
     assert found.brightness[:3].tolist() == [5, 5, 5]
     assert (found.tried, found.unreadable) == (4, 1)
 
@@ -62,11 +62,24 @@ def test_identical_files_are_measured_once_and_missing_ones_counted(
 def test_of_many_images_evenly_spaced_ones_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measures, "MAX_MEASURED", 3)
-    found = measure_images(CropFiles(str(tmp_path), ["x"] * 9), [str(n) for n in range(9)])
-    assert found.tried == 3
+    (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
+    size = (tmp_path / "a.png").stat().st_size
+    monkeypatch.setattr(measures, "MAX_BYTES", 3 * size)
+    monkeypatch.setattr(measures, "_WEIGHED", 2)
+    files = CropFiles(os.path.realpath(tmp_path), ["a.png"] * 10)
+    found = measure_images(files, ["same", *(str(n) for n in range(8)), "same"])
+    assert found.tried == 4
+    assert np.isfinite(found.brightness).tolist() == [
+        True,
+        *[False] * 3,
+        True,
+        *[False] * 3,
+        True,
+        True,
+    ]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 40))
 def test_evenly_spaced_rows(rows: int, most: int) -> None:
     found = evenly_spaced(rows, most).tolist()
@@ -84,6 +97,7 @@ def shortcut(
     return found.auc, found.larger, found.separates
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=4))
 def test_the_auc_is_that_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
     values, label = [float(value) for value, _ in rows], [int(fake) for _, fake in rows]

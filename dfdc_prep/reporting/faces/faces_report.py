@@ -13,7 +13,7 @@ from dfdc_prep.output_folder import read_run
 from dfdc_prep.reporting.faces import crop_sheets
 from dfdc_prep.reporting.faces.clips import clips_section, families_section
 from dfdc_prep.reporting.faces.measures import measure_images, row_measures
-from dfdc_prep.reporting.faces.shortcut_section import shortcuts_section
+from dfdc_prep.reporting.faces.shortcut_section import sample_note, shortcuts_section
 from dfdc_prep.reporting.gallery import Gallery
 from dfdc_prep.reporting.images import CropFiles
 from dfdc_prep.reporting.page import Page, Section, Text, settings_table
@@ -95,13 +95,14 @@ def _crops_sections(folder: FacesFolder) -> list[Section]:
     (part, video), _ = factorize(table["part"], table["video"])
     clip = pair_codes(pair_codes(part, video), label)
     gallery = Gallery(table, files)
+    sampled = [Text(note)] if (note := sample_note(images)) else []
     pairs = crop_sheets.original_fake_pairs(gallery)
     no_pairs = Text("No original and fake of one family both have crops here.")
     return [
         shortcuts_section(measures, images, label, clip),
         families_section(table, summarize(table, folder.clips)),
         Section("Crops", crop_sheets.sheets_by_label(gallery)),
-        Section("Extremes", crop_sheets.extreme_sheets(gallery, measures, clip)),
+        Section("Extremes", [*sampled, *crop_sheets.extreme_sheets(gallery, measures, clip)]),
         Section("Originals and fakes", [pairs or no_pairs]),
     ]
 

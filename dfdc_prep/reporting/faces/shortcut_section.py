@@ -94,13 +94,22 @@ def _shortcut_note(found: Sequence[Shortcut], images: ImageMeasures) -> str:
         if found
         else ""
     )
-    total = len(images.brightness)
-    if images.tried < total:
-        note += f" Images: {images.tried:,} of {total:,} were measured, evenly spaced."
+    note = f"{note} {sample_note(images)}"
     if images.unreadable:
         verb = "image is" if images.unreadable == 1 else "images are"
         note += f" {images.unreadable:,} {verb} missing or unreadable."
     return note.strip()
+
+
+def sample_note(images: ImageMeasures) -> str:
+    """Say how many images were measured, if not all were."""
+    total = len(images.brightness)
+    if images.tried == total:
+        return ""
+    return (
+        f"Brightness, sharpness and file size are those of {images.tried:,} of {total:,} images, "
+        "evenly spaced."
+    )
 
 
 def _is_drawn(measure: Measure) -> bool:
