@@ -127,6 +127,7 @@ def _is_entry(entry: Any) -> bool:
             )
             and all(
                 crop.keys() == crop_columns and isinstance(crop["path"], str)
+                and isinstance(crop["mask"], str | None)
                 for crop in entry["crops"]
             )
         )

@@ -1,6 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from dfdc_prep import output_folder
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.catalog.dfdc import read_catalog
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
-from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
+from dfdc_prep.extraction.clip import ClipResult, CropOptions
+from dfdc_prep.extraction.crop_writer import CROPS
 from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.labels import FAILURES
-from manifests.rows import ClipRow
+from manifests.rows import ClipRow, CropRow
 
 JOURNAL = "journal.jsonl"
 
@@ -110,7 +111,7 @@ def _finished_families(
 ) -> dict[str, list[ClipRow]]:
     """Clip log rows of the finished families, by key.
 
-    A family with a missing or empty crop file does not count as finished.
+    A family with a missing or empty crop or mask file does not count as finished.
     """
     wanted = set(keys)
     finished: dict[str, list[ClipRow]] = {}
@@ -119,14 +120,22 @@ def _finished_families(
             continue
         finished.pop(entry["key"], None)
         failed = any(clip["status"] in FAILURES for clip in entry["clips"])
-        complete = all(_has_content(out / crop["path"]) for crop in entry["crops"])
+        complete = all(_has_content(out / path) for path in _files(entry["crops"]))
         if complete and not (failed and retry_failed):
             finished[entry["key"]] = entry["clips"]
     return finished
 
 
+def _files(crops: Iterable[CropRow]) -> Iterator[str]:
+    """Yield the paths of the crops and of their masks."""
+    for crop in crops:
+        yield crop["path"]
+        if crop["mask"] is not None:
+            yield crop["mask"]
+
+
 def _has_content(crop: Path) -> bool:
-    """Whether a crop file exists and is not empty."""
+    """Whether a file exists and is not empty."""
     try:
         return crop.stat().st_size > 0
     except OSError:
