@@ -11,6 +11,8 @@ from dfdc_prep.errors import ModelError
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
+#: Those that find landmarks.
+LANDMARK_DETECTORS = ("yunet",)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ from tqdm import tqdm
 from dfdc_prep import output_folder
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.crops import alignment
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
+from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
+from dfdc_prep.errors import ModelError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions
 from dfdc_prep.extraction.crop_writer import CROPS
 from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
@@ -33,6 +36,7 @@ class RunOptions:
         limit: stop after about this many clips; families are never divided.
         overwrite: remove the files of an earlier run first.
         retry_failed: process families with a failed clip again.
+        preset: name of the preset that the options come from; recorded only.
     """
 
     workers: int | None = None
@@ -40,6 +44,7 @@ class RunOptions:
     limit: int | None = None
     overwrite: bool = False
     retry_failed: bool = False
+    preset: str = "paper"
 
 
 def extract(
@@ -62,15 +67,16 @@ def extract(
 
     Raises:
         SourceError: the source is not a DFDC tree.
-        ModelError: the detector cannot be loaded.
+        ModelError: the detector cannot be loaded, or finds no landmarks to align by.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
     """
     catalog = read_catalog(source, run.limit)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
+    _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
     with output_folder.locked(out):
-        output_folder.start_run(out, _run_metadata(source, options, choice), run.overwrite)
+        output_folder.start_run(out, _run_metadata(source, options, run, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished_families(out, families.keys(), run.retry_failed)
@@ -95,12 +101,24 @@ def _resolve_detector(out: Path, asked: str, model: Path | None, overwrite: bool
     return choose_detector(asked, model)
 
 
-def _run_metadata(source: Path, options: CropOptions, choice: DetectorChoice) -> dict[str, Any]:
+def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
+    """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
+    if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
+        raise ModelError(
+            f"expected a detector that finds landmarks for --align {options.align}, found "
+            f"{choice.name}; use --detector yunet, or --align none"
+        )
+
+
+def _run_metadata(
+    source: Path, options: CropOptions, run: RunOptions, choice: DetectorChoice
+) -> dict[str, Any]:
     """The content of run.json."""
     named = {**asdict(options), "detector": choice.name, "model_sha256": choice.model_sha256}
     return {
         "command": "extract",
         "source": str(source),
+        "preset": run.preset,
         "options": named,
         "versions": output_folder.package_versions(),
     }
