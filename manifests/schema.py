@@ -41,7 +41,7 @@ _PLACE_FIELDS = [
 _FORGERY_FIELDS = [
     _field("forged", pa.bool_(), "whether this face was changed; null if unknown", True),
     _field("difference", pa.float64(), "mean 1 - SSIM to the original inside the face", True),
-    _field("aligned", pa.float64(), "shift to the original before they were compared, pixels", True),
+    _field("aligned", pa.float64(), "shift to the original when compared, source pixels", True),
     _field("mask", pa.string(), "the mask's file, relative to the manifest's folder", True),
     _field("mask_sha256", pa.string(), "SHA-256 of the mask's file, hexadecimal", True),
 ]

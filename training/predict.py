@@ -32,7 +32,7 @@ from manifests.cli.param_types import CountParam, PathParam
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 @click.option(
     "--heatmap", type=PathParam(),
-    help="Folder for one image per face with its Grad-CAM beside it.",
+    help="Folder for one image per face with its Grad-CAM beside it, and its mask if there is one.",
 )  # fmt: skip
 @click.pass_context
 def main(
@@ -65,7 +65,9 @@ def main(
     recorded = scorer.crop_settings
     detector = choose_detector(recorded["detector"] or "auto", detector_model)
     margin = MARGIN if recorded["margin"] is None else recorded["margin"]
-    options = FaceCropOptions(make_detector(detector), margin, frames, faces == "all")
+    options = FaceCropOptions(
+        make_detector(detector), margin, frames, faces == "all", recorded["align"]
+    )
     failed = False
     for path in files:
         prediction = predict_file(path, options, scorer)

@@ -143,7 +143,7 @@ def _fit_similarity(points: Iterable[Point], targets: NDArray[np.float64]) -> Af
     b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / max(spread, 1e-12)
     if math.hypot(a, b) < 1e-6:
         raise DfdcPrepError(
-            "expected the landmarks of a face to be apart, found them in one point; use --align none"
+            "expected the landmarks of a face to be apart, found one point; use --align none"
         )
     linear = np.array([[a, -b], [b, a]])
     return _affine(linear, to_mean - linear @ from_mean)

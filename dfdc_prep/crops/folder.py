@@ -14,7 +14,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def list_images(folder: Path) -> list[str]:
-    """Return the images below a folder, without masks, as sorted relative paths with forward slashes.
+    """Return the images below a folder as sorted relative paths with forward slashes.
+
+    Masks are left out.
 
     Raises:
         SourceError: the folder does not exist, contains no image, or contains an image with a

@@ -112,8 +112,8 @@ def _decode_grid(
     """Decode the faces of one grid whose score is at least `MIN_SCORE`.
 
     Each cell predicts the box center and five landmarks as offsets from the cell's corner, and
-    the logarithms of the box's sides, in units of the stride. The score is the geometric mean of the class and
-    the objectness score, as in OpenCV's `FaceDetectorYN`.
+    the logarithms of the box's sides, in units of the stride. The score is the geometric mean of
+    the class and the objectness score, as in OpenCV's `FaceDetectorYN`.
 
     Args:
         outputs: class and objectness scores, each [1, cells, 1], boxes, [1, cells, 4], and

@@ -171,6 +171,31 @@ _FEATURES = {
 }
 
 
+def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Dataset:
+    """Batches of the crops of a split that have a mask: images and masks.
+
+    Yields:
+        Images, uint8 [B, 224, 224, 3], RGB; masks, uint8 [B, 224, 224], 0 untouched to 255.
+
+    Raises:
+        TrainingError: the folder or the split cannot be used.
+    """
+    files = [str(file) for file in read_shards_info(shards).split(split)]
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
+    }
+    records = tf.data.TFRecordDataset(files, buffer_size=_READ_AHEAD)
+    examples = records.map(lambda record: tf.io.parse_single_example(record, features))
+    masked = examples.filter(lambda example: tf.strings.length(example["mask"]) > 0)
+
+    def decode(example: Any) -> tuple[Any, Any]:
+        mask = tf.io.decode_png(example["mask"], channels=1)[..., 0]
+        return _decode_image(example["image"]), tf.ensure_shape(mask, [IMAGE_SIZE, IMAGE_SIZE])
+
+    return masked.map(decode).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
 def _decode_batch(records: Any) -> tuple[Any, Any]:
     """Decode serialized Examples, string [B], to images and labels."""
     batch = tf.io.parse_example(records, _FEATURES)

@@ -1,7 +1,7 @@
 """Evaluates the model of a run on a split: predictions, metrics, plots, report."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from manifests.tables.parquet import read_manifest, write_table
 from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
-from training.evaluation import metrics, model_card, plots, text_report
+from training.evaluation import localization, metrics, model_card, plots, text_report
 from training.models.classifier import logit_model
 from training.runs import checkpoints
 from training.runs.folder import Run
@@ -56,6 +56,11 @@ class Predictions:
     def families(self) -> list[str]:
         """The family of each image."""
         return list(self.rows["family"].to_pylist())
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask."""
+        return bool(self.rows["mask"].null_count < self.rows.num_rows)
 
     def table(self, temperature: float) -> pa.Table:
         """The table written to predictions.parquet, one row per image.
@@ -175,12 +180,16 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
     Returns:
         The contents of metrics.json.
     """
-    model = logit_model(load_model(run))
+    classifier = load_model(run)
+    model = logit_model(classifier)
     predictions = predict(model, shards, split, batch_size)
     t = _temperature(run, model, shards, batch_size)
     report = {"split": split, "shards": str(shards)} | metrics.split_report(
         predictions.labels, predictions.logits, predictions.clips, predictions.families, t
     )
+    if predictions.has_masks:
+        found = localization.measure(classifier, shards, split, batch_size)
+        report["localization"] = asdict(found)
     if out != run.folder:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
     write_table(predictions.table(t), out / "predictions.parquet")

@@ -74,6 +74,19 @@ def report_text(metrics: Mapping[str, Any]) -> str:
             f"  log-loss {calibration['log_loss']:.4f} -> {calibration['log_loss_calibrated']:.4f},"
             f" expected calibration error {calibration['ece']:.4f} -> "
             f"{calibration['ece_calibrated']:.4f}",
+            *_localization_lines(metrics.get("localization")),
             "",
         ]
     )
+
+
+def _localization_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """How much of the heatmaps lies on the masks, if there are any."""
+    if not found:
+        return []
+    return [
+        "",
+        f"Heatmap on the mask, {found['images']:,} images with a forged face",
+        f"  pointing game {format_value(found['pointing_game'])}, share of energy "
+        f"{format_value(found['energy'])}; the masks cover {format_value(found['area'])}",
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dfdc_prep.crops import geometry
+from dfdc_prep.crops import CROP_SIZE, MASK_SUFFIX, alignment
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
@@ -35,12 +35,14 @@ class FaceCropOptions:
             `dfdc_prep.crops.geometry.square`.
         frames: number of frames sampled from a clip, evenly spaced.
         every_face: keep all faces instead of the main one.
+        align: `none`, `eyes` or `five-point`, as the training data.
     """
 
     detector: Detector
     margin: float
     frames: int
     every_face: bool
+    align: str = alignment.NONE
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,15 @@ class FaceCrop:
         time_s: time of the frame in seconds, 0 for an image.
         box: detected box, in pixels of the source image or frame.
         crop: RGB uint8 [224, 224, 3].
+        mask: where the crop was changed, RGB uint8 [224, 224, 3], if the image has a mask beside
+            it, as `dfdc-prep extract --masks` writes it.
     """
 
     frame: int
     time_s: float
     box: Face
     crop: Any
+    mask: Any = None
 
 
 def find_face_crops(path: Path, options: FaceCropOptions) -> list[FaceCrop]:
@@ -69,7 +74,11 @@ def find_face_crops(path: Path, options: FaceCropOptions) -> list[FaceCrop]:
     """
     image = _read_image(path)
     if image is not None:
-        return _crop_faces([(0, 0.0, image)], options)
+        beside = path.with_suffix(MASK_SUFFIX)
+        mask = _read_image(beside) if beside != path and beside.is_file() else None
+        if mask is not None and (mask.width, mask.height) != (image.width, image.height):
+            mask = None
+        return _crop_faces([(0, 0.0, image)], options, mask)
     with open_clip(path) as clip:
         wanted = choose_frames(EVEN, options.frames, clip.timeline)
         frames = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
@@ -102,14 +111,17 @@ def _read_image(path: Path) -> Still | None:
 
 
 def _crop_faces(
-    frames: Sequence[tuple[int, float, Still | Frame]], options: FaceCropOptions
+    frames: Sequence[tuple[int, float, Still | Frame]],
+    options: FaceCropOptions,
+    mask: Still | None = None,
 ) -> list[FaceCrop]:
-    """Crop the faces of (frame index, time in seconds, picture) triples."""
+    """Crop the faces of (frame index, time in seconds, picture) triples, and of the mask."""
     boxes = [options.detector.detect(picture) for _, _, picture in frames]
     kept = select_detections(boxes, options.every_face)
     crops = []
     for (index, time_s, picture), faces, chosen in zip(frames, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
-            square = geometry.square(face, options.margin)
-            crops.append(FaceCrop(index, time_s, face, geometry.cut(picture, square)))
+            place = alignment.place(face, options.align, options.margin, CROP_SIZE)
+            cut = place.cut(mask) if mask else None
+            crops.append(FaceCrop(index, time_s, face, place.cut(picture), cut))
     return crops

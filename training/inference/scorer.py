@@ -22,7 +22,7 @@ class Scorer:
     """Scores face crops with the model of a run.
 
     Attributes:
-        crop_settings: detector and margin recorded for the run's training data.
+        crop_settings: detector, margin and alignment recorded for the run's training data.
         temperature: the number logits are divided by to calibrate them.
 
     Raises:
@@ -38,6 +38,7 @@ class Scorer:
             self.crop_settings = CropSettings(
                 margin=margin if margin is None else float(margin),
                 detector=detector if detector is None else str(detector),
+                align=str(crops.get("align") or "none"),  # runs of earlier versions have none
             )
             self.temperature = float(run.metrics()["temperature"])
         self._model = load_model(run)
@@ -68,7 +69,8 @@ class Scorer:
         written: list[str | None] = []
         for number, (face, activation) in enumerate(zip(faces, maps, strict=True)):
             name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
+            drawn = gradcam.draw_side_by_side(face.crop, activation, face.mask)
             with atomic_file(self._heatmaps / name) as partial:
-                Image.fromarray(gradcam.draw_side_by_side(face.crop, activation)).save(partial)
+                Image.fromarray(drawn).save(partial)
             written.append(str(self._heatmaps / name))
         return written
