@@ -18,7 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class CropSettings(TypedDict):
-    """How the crops of a shards folder were cut: detector and margin, None if unknown; alignment."""
+    """How the crops of a shards folder were cut; detector and margin are None if unknown."""
 
     detector: str | None
     margin: float | None
