@@ -20,8 +20,8 @@ from dfdc_prep.crops.geometry import FORMATS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
-from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.extraction.presets import PRESETS
+from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.sampling import SAMPLINGS
