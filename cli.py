@@ -129,13 +129,10 @@ def sample(folder: Path, families: int, seed: int) -> None:
     "--sampling",
     type=options.EXTRACT["sampling"],
     default="even",
-    help="Which frames; keyframes is the cheapest.",
+    help="Which frames: even takes cheap ones near even positions, exact the positions "
+    "themselves; keyframes is the cheapest.",
 )
-@click.option(
-    "--exact-frames",
-    is_flag=True,
-    help="With even: decode the exact frames, not cheaper neighbours.",
-)
+@click.option("--exact-frames", "sampling", flag_value="exact", hidden=True)
 @click.option(
     "--detector",
     type=options.EXTRACT["detector"],

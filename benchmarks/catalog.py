@@ -1,4 +1,4 @@
-"""A run's own cost: the catalog of 120,000 clips, and scheduling, rows and journal per clip.
+"""Overhead of a run: reading the catalog, and scheduling, rows and journal per clip.
 
     python -m benchmarks.catalog
 
@@ -19,7 +19,7 @@ from dfdc_prep.extraction.run import RunOptions, extract
 
 
 def make_tree(root: Path, clips: int, parts: int = 50) -> Path:
-    """Parts of empty clips, families of one original and four fakes."""
+    """Make parts of empty clips in families of one original and four fakes."""
     for part in range(parts):
         folder = root / f"dfdc_train_part_{part}"
         folder.mkdir(parents=True)
@@ -37,7 +37,7 @@ def make_tree(root: Path, clips: int, parts: int = 50) -> Path:
 @click.option("--clips", type=int, multiple=True, default=[1_000, 10_000, 100_000])
 @click.option("--catalog-clips", type=int, default=120_000)
 def main(clips: list[int], catalog_clips: int) -> None:
-    """Measure and print."""
+    """Measure the overhead and print it."""
     with tempfile.TemporaryDirectory() as folder:
         tree = make_tree(Path(folder) / "catalog", catalog_clips)
         started = time.perf_counter()

@@ -1,18 +1,18 @@
-"""Extraction against the paper's way, over any folder of clips, in one run.
+"""Compares extraction with the paper's method on any folder of clips, in one run.
 
     python -m benchmarks.extract dfdc --model face_detection_yunet_2026may.onnx
 
 `--truth faces_truth.csv` (video, frame, x, y, w, h) also counts true and false boxes.
-Every line is a whole process, start-up included, timed from outside: wall seconds, and
-CPU seconds of it and its workers.
+Each line is a whole process including its start-up, timed from outside: wall seconds, and the
+CPU seconds of the process and its workers.
 
-- paper: what the paper's users run, one process, `face_recognition.face_locations` on the
-  full frames, read in turn by OpenCV up to the last one wanted. For one frame it takes the
-  first of the clip, which costs it least.
-- decode: only decoding, the frames this extractor takes, by this extractor's decoder.
-- decode all: the same frames by OpenCV, every frame decoded on the way.
+- paper: the paper's method, one process with `face_recognition.face_locations` on full frames,
+  read in order by OpenCV up to the last wanted one. For a single frame it takes the first one
+  of the clip, which costs least.
+- decode: decoding alone, of the frames this extractor samples, by its own decoder.
+- decode all: the same frames with OpenCV, which decodes every frame before them.
 
-`--clips 1000` instead measures what one clip of many costs: see benchmarks/scale.py.
+`--clips 1000` measures the cost per clip of a large run instead: see benchmarks/scale.py.
 """
 
 import ctypes
@@ -47,7 +47,7 @@ class Timing:
 
 
 def timed(*command: str) -> Timing:
-    """Run this Python with these words; the system's own account of it and its workers."""
+    """Run this Python with arguments; return the resource usage of it and its workers."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as said:
         started = time.perf_counter()
@@ -64,7 +64,7 @@ def timed(*command: str) -> Timing:
 
 
 def orphans() -> Iterator[resource.struct_rusage]:
-    """Usage of the processes that a command left: workers are children of the fork server."""
+    """Resource usage of processes that outlive a command: workers belong to the fork server."""
     while True:
         try:
             yield os.wait4(-1, 0)[2]
@@ -84,7 +84,7 @@ def clips_of(source: Path) -> list[str]:
 
 
 def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
-    """The frames the extractor takes of a clip."""
+    """The frames that the extractor samples from a clip."""
     from dfdc_prep.video.reader import open_clip
     from dfdc_prep.video.sampling import choose_frames
 
@@ -93,7 +93,7 @@ def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
 
 
 def the_papers_way(source: Path, frames: int) -> None:
-    """Prints video, frame, x, y, w, h of every face."""
+    """Print video, frame, x, y, w, h of every face."""
     import warnings
 
     warnings.simplefilter("ignore")
@@ -137,7 +137,7 @@ def decode_all(source: Path, frames: int) -> None:
 
 
 class Truth:
-    """True boxes, and how many of the detected ones lie on one within eight frames."""
+    """True boxes, and how many detected boxes match one within eight frames."""
 
     def __init__(self, path: Path | None) -> None:
         import pandas as pd
@@ -183,7 +183,7 @@ def line(name: str, timing: Timing, found: str = "") -> None:
 
 
 def run_part(source: Path, model: Path, kind: str, frames: str, sampling: str = "even") -> None:
-    """What a measured process does that is no command of the project."""
+    """Run a measured process that is not a command of the project."""
     if kind == "looks":
         scale.print_looks(clips_of(source), sampling, int(frames), model)
     elif kind == "decode":
@@ -193,7 +193,7 @@ def run_part(source: Path, model: Path, kind: str, frames: str, sampling: str = 
 
 
 def at_scale(model: Path, source: Path, sampling: str, frames: int):
-    """Ours, bare decoding and the looks of one mode."""
+    """Measure extraction, bare decoding and detection for one sampling mode."""
     me = ["-m", "benchmarks.extract", str(source), "--model", str(model), "--part"]
     with tempfile.TemporaryDirectory() as out:
         mine = ours(source, Path(out) / "faces", frames, "yunet", model, "--sampling", sampling)

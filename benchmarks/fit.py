@@ -1,4 +1,4 @@
-"""What the input pipeline costs a training step: the stream against one batch, repeated.
+"""Cost of the input pipeline in a training step: the stream compared with one repeated batch.
 
     python benchmarks/fit.py shards/                                    B0 and B4 on a CPU
     python benchmarks/fit.py shards/ --case EfficientNetB4:16:float32   and so on
@@ -24,7 +24,7 @@ PEER = "peer: EfficientNet-B4 at 380 on an A100, 165 img/s in TF32 and 470 in mi
 
 
 class Clock(keras.callbacks.Callback):
-    """Seconds a step, from the end of the first step to the end of the epoch."""
+    """Seconds per step, from the end of the first step to the end of the epoch."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == 0:
@@ -41,7 +41,7 @@ def round_of(network: Any, batches: Any, steps: int) -> float:
 
 
 def measure(shards: Path, case: str, steps: int, rounds: int) -> tuple[float, float]:
-    """Median seconds a step with the stream and with a constant batch."""
+    """Median seconds per step with the stream and with a constant batch."""
     backbone, batch, precision = case.split(":")
     recipe = choose_recipe("v1.3", {"backbone": backbone, "batch_size": int(batch)})
     found = devices.find_devices()

@@ -23,7 +23,7 @@ _PORTRAIT = astronaut().astype(np.float32)
 
 
 def make_faces(folder: Path, crops: int) -> Path:
-    """A faces folder of `crops` crops, half of them FAKE, two to a family, ~89 KB each."""
+    """Make a faces folder of `crops` crops, half of them FAKE, two per family, about 89 KB each."""
     fields = [pink_noise(np.random.default_rng(seed)) for seed in range(FIELDS)]
     cv2.setNumThreads(1)
 
@@ -38,7 +38,7 @@ def make_faces(folder: Path, crops: int) -> Path:
 
 
 def pink_noise(rng: np.random.Generator) -> np.ndarray:
-    """Noise whose amplitude falls as 1/f, as that of photographs does; float32, std 1."""
+    """Noise whose amplitude falls as 1/f, like that of photographs; float32, std 1."""
     fy, fx = np.fft.fftfreq(FIELD)[:, None, None], np.fft.rfftfreq(FIELD)[None, :, None]
     amplitude = 1 / np.maximum(np.hypot(fy, fx), 1 / FIELD)
     spectrum = amplitude * np.exp(2j * np.pi * rng.random((FIELD, FIELD // 2 + 1, 3)))
@@ -49,7 +49,7 @@ def pink_noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def write_crop(folder: Path, index: int, fields: list[np.ndarray]) -> dict[str, Any]:
-    """Cut, blend and encode one crop; the row the manifest has of it."""
+    """Cut, blend and encode one crop; return its manifest row."""
     rng = np.random.default_rng(index)
     x, y, u, v = rng.integers(0, FIELD - SIDE, 4)
     patch = _PORTRAIT[y : y + CUT, x : x + CUT] * rng.uniform(0.5, 1.0)

@@ -1,6 +1,6 @@
-"""Extraction of many clips: what a clip costs, beside bare decoding and detection alone.
+"""Cost per clip of extracting many clips, compared with bare decoding and with detection alone.
 
-Used by `python -m benchmarks.extract SOURCE --clips 1000`. Start-up counts little at this size.
+Used by `python -m benchmarks.extract SOURCE --clips 1000`. Start-up is negligible at this size.
 """
 
 import json
@@ -21,7 +21,7 @@ MODES = (("even", 1, 1.0), ("keyframes", 10, 0.2), ("even", 10, 0.2), ("even", 3
 
 @contextmanager
 def linked(source: Path, count: int) -> Iterator[Path]:
-    """A data set of so many links to the clips of a source in turn, each its own family."""
+    """Make a data set of `count` links to the clips of a source in turn, each its own family."""
     clips = sorted(source.glob("**/*.mp4"))
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "dfdc_train_part_0"
@@ -37,7 +37,7 @@ def linked(source: Path, count: int) -> Iterator[Path]:
 
 @dataclass
 class Looks:
-    """CPU seconds of three ways to find the faces of the same frames."""
+    """CPU seconds of three ways to detect the faces of the same frames."""
 
     frames: int = 0
     opencv: float = 0.0
@@ -46,7 +46,7 @@ class Looks:
 
 
 def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
-    """Detection alone: OpenCV's own look at 640 pixels, this project's, and its following."""
+    """Measure detection alone: OpenCV at 640 pixels, our full search, our tracking."""
     from dfdc_prep.detectors.yunet import YuNet
     from dfdc_prep.video.reader import open_clip
     from dfdc_prep.video.sampling import choose_frames
@@ -97,7 +97,7 @@ class OpenCv:
 
 
 def report(clips: int, source: Path, measure: Callable[..., tuple]) -> None:
-    """Print a row a mode: what `measure` gives for a source, a sampling and a count."""
+    """Print one row per mode: the result of `measure` for a source, a sampling and a count."""
     print(f"{'':24}{'clips':>7}{'ours':>16}{'decoding':>16}{'CPU':>8}{'detection, ms a frame':>38}")
     print(f"{'':31}{'wall':>8}{'CPU':>8}{'wall':>8}{'CPU':>8}{'ratio':>8}", end="")
     print(f"{'OpenCV':>14}{'full':>8}{'followed':>10}{'ratio':>6}")

@@ -1,4 +1,4 @@
-"""What the shards cost, beside what they are measured against; ends in a table of ratios.
+"""Cost of writing, reading and verifying shards compared with other tools; prints ratios.
 
 python -m benchmarks.shards                  32,000 crops, about ten minutes, 12 GB of disk
 python -m benchmarks.shards --crops 2000     while developing
@@ -54,7 +54,7 @@ class Bench:
         return folder
 
     def shards(self, name: str, faces: Path, **options: str) -> Path:
-        """Shards that are written unless they are there."""
+        """Write the shards unless they exist."""
         folder = self.work / f"{name}-{self.crops}"
         say(f"shards {folder.name}")
         write_shards(faces, folder, ShardOptions(PLAN, overwrite=False, **options))
@@ -75,7 +75,7 @@ def say(what: str) -> None:
 
 
 def on_cores(cores: int, *arguments: str) -> dict[str, float]:
-    """What benchmarks.streams measures in a process of its own on so many cores."""
+    """Run benchmarks.streams in a separate process on a number of cores."""
     say(f"streams {' '.join(arguments)} on {cores}")
     chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
     command = ["taskset", "-c", chosen, sys.executable, "-m", "benchmarks.streams", *arguments]
@@ -97,7 +97,7 @@ def row(figure: str, value: float, limit: float, *, most: bool, detail: str = ""
 
 
 def write(bench: Bench) -> Iterator[Row]:
-    """Writing against copying file by file; both end when the disk has it all."""
+    """Compare writing shards with copying the files; both end when the data are on the disk."""
     files = [
         bench.faces / path
         for path in read_manifest(bench.faces / "balanced.parquet")["path"].to_pylist()
@@ -126,7 +126,7 @@ def write(bench: Bench) -> Iterator[Row]:
 
 
 def stream(bench: Bench) -> Iterator[Row]:
-    """The stream against a bare decode, TFDS and Keras's folder reader."""
+    """Compare the stream with a bare decode, TFDS and Keras's folder reader."""
     for name, shards, images in (("PNG", bench.png(), 4096), ("JPEG", bench.jpeg(), 16384)):
         by_label(shards)
         arguments = ["--images", str(min(images, bench.crops)), "--rounds", str(2 * bench.rounds)]
@@ -143,7 +143,7 @@ def stream(bench: Bench) -> Iterator[Row]:
 
 
 def by_label(shards: Path) -> None:
-    """The images of train as files, the way Keras wants them, in REAL/ and FAKE/."""
+    """Write the training images as files in REAL/ and FAKE/, the layout Keras expects."""
     folder = shards.parent / f"{shards.name}-by-label"
     if folder.exists():
         return
@@ -159,7 +159,7 @@ def by_label(shards: Path) -> None:
 
 
 def cores(bench: Bench) -> Iterator[Row]:
-    """The stream on two cores and on one, taking turns."""
+    """Compare the stream on two cores and on one, in alternation."""
     shards, best = bench.png(), {1: 0.0, 2: 0.0}
     arguments = ["--kinds", "ours", "--images", "4096", "--rounds", "2"]
     for _ in range(bench.rounds):
@@ -170,7 +170,7 @@ def cores(bench: Bench) -> Iterator[Row]:
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """Peak memory of a process that streams one epoch of train."""
+    """Measure the peak memory of a process that streams one epoch of the training split."""
     many = on_cores(2, str(bench.png()), "--epoch")["peak_mb"]
     few = on_cores(2, str(bench.few()), "--epoch")["peak_mb"]
     detail = f"{many:.0f} MB and {few:.0f} MB"
@@ -178,7 +178,7 @@ def memory(bench: Bench) -> Iterator[Row]:
 
 
 def check(bench: Bench) -> Iterator[Row]:
-    """verify against reading and decoding everything with TensorFlow."""
+    """Compare verify with reading and decoding everything with TensorFlow."""
     for name, shards in (("PNG", bench.png()), ("JPEG", bench.jpeg())):
         plain = verified = float("inf")
         for turn in range(bench.rounds):
@@ -195,7 +195,7 @@ def check(bench: Bench) -> Iterator[Row]:
 
 
 def flips(bench: Bench) -> Iterator[Row]:
-    """Flip one byte at a time, half of the places by bytes and half by files; verify each."""
+    """Flip one byte at a time, half of them drawn by byte and half by file; verify each."""
     shards = bench.work / "flipped"
     shutil.rmtree(shards, ignore_errors=True)
     faces = bench._faces("flipped-faces", FLIPPED_CROPS)
@@ -212,7 +212,7 @@ def flips(bench: Bench) -> Iterator[Row]:
 
 
 def flip(file: Path, draw: random.Random, found: Callable[[], bool]) -> bool:
-    """Change one byte, ask, and change it back."""
+    """Change one byte, verify, and change it back."""
     with file.open("r+b") as opened:
         place = draw.randrange(file.stat().st_size)
         opened.seek(place)
@@ -227,7 +227,7 @@ def flip(file: Path, draw: random.Random, found: Callable[[], bool]) -> bool:
 
 
 def hashes(bench: Bench) -> Iterator[Row]:
-    """Write on one core and on two, in processes of their own."""
+    """Write on one core and on two, in separate processes."""
     sums = []
     for count in (1, 2):
         say(f"write on {count}")

@@ -1,6 +1,6 @@
-"""Images a second of several ways to read shards; run by benchmarks.shards on chosen cores.
+"""Images per second of several ways to read shards; run by benchmarks.shards on given cores.
 
-Prints one JSON line: the best round of every kind in images a second, and the peak memory.
+Prints one JSON line: the best round of each reader in images per second, and the peak memory.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 
 from dfdc_prep.shards.tfrecord import parse_example, read_records
+from manifests.rows import CROP_SIZE
 from training.data import input_pipeline
-from training.recipes import IMAGE_SIZE
 
 BATCH = 16
 #: Images before the clock starts: tf.data has to find its parallelism.
@@ -25,7 +25,7 @@ WARM = 1024
 
 
 def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
-    """A bare parallel decode from memory, nothing else."""
+    """A bare parallel decode from memory."""
     encoded = []
     for file in input_pipeline.read_shards_info(shards).files["train"]:
         encoded += [parse_example(record)["image"][0] for record in read_records(file)]
@@ -57,18 +57,18 @@ def tfds(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
 
 
 def by_label(shards: Path) -> Path:
-    """Where the images of train lie as files, in REAL/ and FAKE/."""
+    """The folder of training images as files, in REAL/ and FAKE/."""
     return shards.parent / f"{shards.name}-by-label"
 
 
 def keras_folder(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
-    """What Keras offers for a folder of images, REAL/ and FAKE/ beside the shards."""
+    """Keras's reader for a folder of images, REAL/ and FAKE/ beside the shards."""
     import keras
 
     data = keras.utils.image_dataset_from_directory(
         by_label(shards),
         batch_size=BATCH,
-        image_size=(IMAGE_SIZE, IMAGE_SIZE),
+        image_size=(CROP_SIZE, CROP_SIZE),
         verbose=False,
     )
     # The last batch is smaller: counted as whole, in its favour.
@@ -84,7 +84,7 @@ KINDS: dict[str, Callable[[Path, int], tuple[tf.data.Dataset, int]]] = {
 
 
 def rate(batches: Iterator[Any], size: int, images: int) -> float:
-    """Images a second over the next `images`."""
+    """Images per second over the next `images`."""
     start = time.perf_counter()
     for _ in range(0, images, size):
         next(batches)
@@ -92,7 +92,7 @@ def rate(batches: Iterator[Any], size: int, images: int) -> float:
 
 
 def forget(folder: Path) -> None:
-    """Take every file of a folder out of the page cache, so that it is read from the disk."""
+    """Remove every file of a folder from the page cache, so that it is read from the disk."""
     for file in folder.rglob("*.*"):
         if file.is_file():
             with file.open("rb") as opened:
@@ -102,7 +102,7 @@ def forget(folder: Path) -> None:
 def best_rates(
     shards: Path, kinds: list[str], images: int, rounds: int, cold: bool
 ) -> dict[str, float]:
-    """The best round of every kind; the kinds take turns, so that a slow minute hits all."""
+    """The best round of each reader; rounds alternate, so that a slow minute affects all."""
     best = dict.fromkeys(kinds, 0.0)
     for _ in range(rounds):
         for kind in kinds:

@@ -1,8 +1,8 @@
 """Time and memory of balance, split and audit, from 100,000 rows to 10,000,000.
 
 A fifth of the rows are REAL clips, each with four FAKE ones of its family, in random order,
-one crop a clip: as many names as a table of that length can have. Every step works on all
-rows. Each size runs in a process of its own, so that the peak of its memory is its own.
+one crop per clip: as many names as a table of that length can have. Every step works on all
+rows. Each size runs in a separate process, so that its peak memory is its own.
 
     python -m benchmarks.tables
     python -m benchmarks.tables --largest 1000000
@@ -30,7 +30,7 @@ STEPS = ("balance", "split", "audit")
 
 
 def make_table(rows: int, seed: int = 42) -> pa.Table:
-    """A manifest's columns that decide, `rows` / 5 families of five clips, in random order."""
+    """The manifest columns that matter, `rows` / 5 families of five clips, in random order."""
     clip = np.random.RandomState(seed).permutation(rows)
     original = clip // 5 * 5
     real = clip == original
@@ -51,13 +51,13 @@ def make_table(rows: int, seed: int = 42) -> pa.Table:
 
 
 def names(clip: np.ndarray) -> pa.Array:
-    """File names whose order has nothing to do with that of the numbers."""
+    """File names whose order is independent of that of the numbers."""
     mixed = pa.array(clip * 7_368_787 % 99_999_989 + 1_000_000_000)
     return pc.binary_join_element_wise(mixed.cast(pa.string()), ".mp4", "")
 
 
 def measure(rows: int) -> list[float]:
-    """Seconds of each step, and the peak of the process's memory in bytes."""
+    """Seconds of each step, and the peak memory of the process in bytes."""
     table = make_table(rows)
     seconds = []
 
@@ -83,7 +83,7 @@ def measure(rows: int) -> list[float]:
 @click.option("--largest", default=10_000_000, show_default=True, help="Rows of the last table.")
 @click.option("--only", type=int, hidden=True, help="Measure this size in this process.")
 def main(largest: int, only: int | None) -> None:
-    """Print a table of seconds and memory, and the ratio of each tenfold."""
+    """Print a table of seconds and memory, and the ratio between successive sizes."""
     if only:
         print(*measure(only))
         return

@@ -38,7 +38,6 @@ def extract(
     preset: str = "paper",
     frames: int | None = None,
     sampling: str = "even",
-    exact_frames: bool = False,
     detector: str = AUTO,
     detector_model: StrPath | None = None,
     faces: str | None = None,
@@ -63,8 +62,8 @@ def extract(
         preset: paper, deepfakebench or selimsef: sets frames, faces, align, margin and size where
             they are None.
         frames: frames per clip, 1 to 10,000; 1 with the preset paper.
-        sampling: even, first or keyframes.
-        exact_frames: with even, decode the exact frames, not cheaper neighbours.
+        sampling: even (frames near even positions that are cheap to decode), exact (even
+            positions), first or keyframes.
         detector: auto, yunet, hog, cnn or hog+cnn.
         detector_model: YuNet's ONNX weights; also the variable DFDC_PREP_YUNET.
         faces: largest for the clip's main face, all for every face; largest with all presets.
@@ -110,7 +109,6 @@ def extract(
         size=chosen.size if size is None else size,
         format=format,
         share_boxes=share_boxes,
-        exact_frames=exact_frames,
         align=chosen.align if align is None else align,
         compare=compare or masks,
         masks=masks,

@@ -49,7 +49,6 @@ EXTRACT: Types = {
     "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
-    "exact_frames": click.BOOL,
     "detector": click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
     "detector_model": PathParam(),
     "faces": click.Choice(["largest", "all"]),

@@ -10,6 +10,7 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
+from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import folder_lock, lock
 
@@ -26,6 +27,7 @@ RUN_OUTPUTS = (
     "split.parquet",
     RUN_FILE,
 )
+_TEMPORARY_PREFIXES = tuple(f".{name}" for name in RUN_OUTPUTS)
 _RECORDED_PACKAGES = (
     "av",
     "dlib-bin",
@@ -92,7 +94,7 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
         path.unlink()
     earlier = read_run(folder)
     if earlier is None:
-        _check_empty(folder)
+        check_unused(folder, _is_lock_or_temporary, "an earlier run")
         write_json(folder / RUN_FILE, run)
         return
     for name, value in run["options"].items():
@@ -119,6 +121,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
     if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
         raise OutputError(f"expected the options of a run in {path}, found none; use --overwrite")
+    if run["options"].pop("exact_frames", False):  # how earlier runs recorded `sampling exact`
+        run["options"]["sampling"] = "exact"
     return run
 
 
@@ -131,27 +135,15 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_run_output(name: str) -> bool:
+    """Whether a command writes a file or folder of this name into a faces folder."""
+    return name in RUN_OUTPUTS or _is_lock_or_temporary(name)
+
+
+def _is_lock_or_temporary(name: str) -> bool:
+    return name == LOCK_FILE or name.startswith(_TEMPORARY_PREFIXES)
+
+
 def _temporary_files(folder: Path) -> list[Path]:
     """Return the temporary files of a killed run, which are renamed when complete."""
-    prefixes = tuple(f".{name}" for name in RUN_OUTPUTS)
-    return [path for path in folder.iterdir() if path.name.startswith(prefixes)]
-
-
-def foreign_files(folder: Path, expected: tuple[str, ...] = RUN_OUTPUTS) -> list[str]:
-    """Return the sorted names of the files in a folder that no run of this project wrote.
-
-    Args:
-        folder: the output folder.
-        expected: names that a run writes. Lock and temporary files are always expected.
-    """
-    own = {LOCK_FILE, *expected, *(path.name for path in _temporary_files(folder))}
-    return sorted(path.name for path in folder.iterdir() if path.name not in own)
-
-
-def _check_empty(folder: Path) -> None:
-    """Raise OutputError if a folder contains more than lock and temporary files."""
-    if foreign := foreign_files(folder, expected=()):
-        raise OutputError(
-            f"expected an empty folder or an earlier run at {folder}, found {foreign[0]}; "
-            "choose another folder"
-        )
+    return [path for path in folder.iterdir() if path.name.startswith(_TEMPORARY_PREFIXES)]

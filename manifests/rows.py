@@ -6,9 +6,12 @@ nothing but `typing`, so that worker processes can use it without loading pyarro
 
 from typing import TypedDict
 
+#: Default side of a crop and required side of a crop in a shard, pixels; the model's input size.
+CROP_SIZE = 224
+
 
 class CropRow(TypedDict):
-    """One row of a manifest: one crop. `manifests.schema.MANIFEST` describes each column."""
+    """One row of a manifest: one crop. `manifests.schema.MANIFEST_SCHEMA` describes each column."""
 
     video: str
     part: str
@@ -58,7 +61,7 @@ class CropRow(TypedDict):
 
 
 class ClipRow(TypedDict):
-    """One row of the clip log: one clip. `manifests.schema.CLIP_LOG` describes each column."""
+    """One row of the clip log: one clip. `manifests.schema.CLIP_LOG_SCHEMA` has the meanings."""
 
     video: str
     part: str

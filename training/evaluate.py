@@ -52,8 +52,7 @@ def main(
     from training.runs.folder import Run
 
     trained = Run(run)
-    with trained.report_invalid_files():
-        source = shards or Path(trained.config()["shards"])
+    source = shards or Path(trained.config().shards)
     folder = out or evaluator.default_output(trained, source, split)
     metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
     click.echo(text_report.report_text(metrics))

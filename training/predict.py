@@ -63,10 +63,10 @@ def main(
 
     scorer = Scorer(run, heatmap)
     recorded = scorer.crop_settings
-    detector = choose_detector(recorded["detector"] or "auto", detector_model)
-    margin = MARGIN if recorded["margin"] is None else recorded["margin"]
+    detector = choose_detector(recorded.detector or "auto", detector_model)
+    margin = MARGIN if recorded.margin is None else recorded.margin
     options = FaceCropOptions(
-        make_detector(detector), margin, frames, faces == "all", recorded["align"]
+        make_detector(detector), margin, frames, faces == "all", recorded.align
     )
     failed = False
     for path in files:

@@ -12,9 +12,6 @@ from typing import Any
 
 from training.errors import TrainingError
 
-#: Side of the model's input in pixels.
-IMAGE_SIZE = 224
-
 #: Valid values of `Recipe.backbone` and `Recipe.augmentation`.
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
 AUGMENTATIONS = ("none", "plain", "winning")
@@ -147,7 +144,7 @@ def describe_differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]
     """
     published_recipe = RECIPES[recipe.name]
     sentences = [
-        f"{name} is {value}, the recipe says {published}"
+        f"{name} is {value}; the recipe has {published}"
         for name, value in recipe.as_dict().items()
         if (published := published_recipe.as_dict()[name]) != value
     ]
@@ -155,7 +152,7 @@ def describe_differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]
     if total != recipe.images:
         train = round(recipe.images * TRAIN_FRACTION)
         sentences.append(
-            f"the shards hold {total:,} images, {counts.get('train', 0):,} of them for training; "
-            f"the recipe says {recipe.images:,} and {train:,}"
+            f"the shards contain {total:,} images, {counts.get('train', 0):,} of them for training"
+            f"; the recipe has {recipe.images:,} and {train:,}"
         )
     return sentences

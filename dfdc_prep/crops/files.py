@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.errors import ShardError
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.rows import CROP_SIZE
 
 FORMATS = ("PNG", "JPEG")
 MODES = ("RGB", "L")
@@ -98,6 +98,16 @@ class CropReader:
         return sizes.astype(np.int64)
 
 
+def path_inside(root: str, path: str) -> str | None:
+    """The real path of `path`, following symbolic links; None if it is outside `root`.
+
+    Args:
+        root: real path (`os.path.realpath`) of the folder that the path is relative to.
+    """
+    real = os.path.realpath(os.path.join(root, path.replace("\0", "")))
+    return real if real.startswith(root + os.sep) else None
+
+
 def resolve_inside(root: str, path: str) -> str:
     """Return the real path of a manifest's `path`, following symbolic links.
 
@@ -109,8 +119,8 @@ def resolve_inside(root: str, path: str) -> str:
             outside the folder through a symbolic link.
     """
     unsafe = os.path.isabs(path) or "\0" in path or ".." in path.split("/") or "\\" in path
-    real = "" if unsafe or not path else os.path.realpath(os.path.join(root, path))
-    if not real.startswith(root + os.sep):
+    real = None if unsafe or not path else path_inside(root, path)
+    if real is None:
         raise ShardError(
             f"expected every crop inside {root}, found the path {path!r} that leads elsewhere; "
             "extract again and balance"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
+from manifests.rows import CROP_SIZE
 
 #: Margin on each side in units of the face box's longer side.
 MARGIN = 0.3

@@ -41,7 +41,8 @@ def face_recognition_api() -> Any:
     except (ImportError, SystemExit) as error:
         raise ModelError(
             "expected the packages face_recognition, dlib and setuptools<82 for the detectors "
-            "hog and cnn, found that one is missing; run scripts/install, or use --detector yunet"
+            "hog and cnn, found that one is missing; run scripts/install or pip install dlib-bin, "
+            "or use --detector yunet"
         ) from error
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = load_truncated

@@ -8,6 +8,7 @@ from pathlib import Path
 from dfdc_prep.detectors import weights
 from dfdc_prep.detectors.base import Detector
 from dfdc_prep.errors import ModelError
+from manifests.io.hashing import file_sha256
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
@@ -59,7 +60,7 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
             raise
         return DetectorChoice("hog", why=f"detector hog, since yunet cannot be used: {error}")
     why = f"detector yunet, weights {path}" if requested == AUTO else None
-    return DetectorChoice("yunet", str(path.resolve()), weights.file_sha256(path), why)
+    return DetectorChoice("yunet", str(path.resolve()), file_sha256(path), why)
 
 
 def make_detector(choice: DetectorChoice) -> Detector:

@@ -1,6 +1,5 @@
 """Locates YuNet's weights: a given file, the cache, or a download verified by its hash."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -57,12 +56,6 @@ def cached_weights() -> Path:
             f"expected YuNet's weights in {cache} or as a download, found {_reason(error)}; "
             f"pass a copy with --detector-model or {PATH_VARIABLE}, or use --detector hog"
         ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception) -> str:

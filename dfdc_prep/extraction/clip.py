@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import CROP_SIZE, alignment, geometry
+from dfdc_prep.crops import alignment, geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import select_detections
@@ -20,7 +20,7 @@ from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
-from manifests.rows import CropRow
+from manifests.rows import CROP_SIZE, CropRow
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
@@ -39,14 +39,13 @@ class CropOptions:
 
     Attributes:
         frames: number of frames to sample from each clip.
-        sampling: `even`, `first` or `keyframes`.
+        sampling: one of `video.sampling.SAMPLINGS`.
         faces: `largest` (the clip's main face) or `all`.
         align: `none`, `eyes` or `five-point`; see `crops.alignment.place`.
         margin: see `crops.geometry.square` and `crops.alignment.place`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: crop a fake at the face boxes of its original.
-        exact_frames: `even` samples its exact positions instead of cheaper neighbouring frames.
         compare: compare the crops of a fake with those of its original.
         masks: also write where they differ; needs `compare`.
     """
@@ -58,7 +57,6 @@ class CropOptions:
     size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
-    exact_frames: bool = False
     align: str = alignment.NONE
     compare: bool = True
     masks: bool = False
@@ -149,7 +147,7 @@ def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> 
     """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
     if shared:
         return [index for index in shared.frames if index < video.timeline.count]
-    return choose_frames(options.sampling, options.frames, video.timeline, options.exact_frames)
+    return choose_frames(options.sampling, options.frames, video.timeline)
 
 
 def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:

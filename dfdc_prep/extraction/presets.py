@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.alignment import FIVE_POINT, NONE
 from dfdc_prep.crops.geometry import MARGIN
 from dfdc_prep.extraction.clip import LARGEST
+from manifests.rows import CROP_SIZE
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.journal import read_journal
 from manifests.rows import ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import sort_manifest, write_table
 
 #: Number of rows converted to columns at a time.
@@ -50,23 +51,8 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
         ) from error
     clips = clips.sort_by([("part", "ascending"), ("video", "ascending")])
     write_table(clips, out / "clips.parquet")
-    write_metadata(manifest, out / "metadata.csv")
+    write_table(kaggle_table(manifest), out / "metadata.csv")
     write_table(manifest, out / "manifest.parquet")
-
-
-def write_metadata(manifest: pa.Table, path: Path) -> None:
-    """Write a manifest in the table format of the Kaggle data set `deepfake_faces`.
-
-    Both sizes are the side of the square in source pixels, before scaling.
-    """
-    columns = {
-        "videoname": manifest["video"],
-        "original_width": manifest["crop_size"],
-        "original_height": manifest["crop_size"],
-        "label": manifest["label"],
-        "original": manifest["original"],
-    }
-    write_table(pa.table(columns), path)
 
 
 def _table(rows: Iterable[ClipRow | CropRow], schema: pa.Schema) -> pa.Table:

@@ -20,21 +20,23 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image
 from dfdc_prep.crops.folder import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
 from dfdc_prep.importing.matching import Matches, match_images
-from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, foreign_files
+from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, is_run_output
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.io.atomic import atomic_folder
+from manifests.io.foreign_files import check_replaceable
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
+from manifests.rows import CROP_SIZE
 from manifests.tables.external import read_bare_table
 from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import write_table
 
-MANIFEST_SCHEMA = "manifest.parquet"
+MANIFEST = "manifest.parquet"
 #: Tables that other commands derive from the manifest of an import.
 _DERIVED_TABLES = ("balanced.parquet", "split.parquet")
 #: Maximum size of an image file, bytes; larger files are not read.
@@ -105,7 +107,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         crops = build_manifest(table, [crop for crop in checked if crop.fault is None])
         log = build_clip_log(table, matches, checked)
         write_table(log, folder / "clips.parquet")
-        write_table(crops, folder / MANIFEST_SCHEMA)
+        write_table(crops, folder / MANIFEST)
         write_table(kaggle_table(crops), folder / "metadata.csv")
         write_json(folder / RUN_FILE, run)
         if not overwrite:
@@ -167,7 +169,7 @@ def _run_metadata(csv: Path) -> dict[str, Any]:
     """
     return {
         "command": "import",
-        "options": {"table_sha256": hashlib.sha256(csv.read_bytes()).hexdigest()},
+        "options": {"table_sha256": file_sha256(csv)},
         "versions": {
             "dfdc-prep": __version__,
             "numpy": np.__version__,
@@ -199,11 +201,7 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
             f"expected an import of the same table in {out}, found one with other options "
             f"(table_sha256); choose another folder or use --overwrite"
         )
-    if foreign := foreign_files(out):
-        raise OutputError(
-            f"expected only a faces folder's files in {out}, which is replaced as a whole, found "
-            f"{foreign[0]}; move it or choose another folder"
-        )
+    check_replaceable(out, is_run_output, "a faces folder's files")
 
 
 def _keep_derived_tables(earlier: Path, folder: Path) -> None:
@@ -216,7 +214,7 @@ def _keep_derived_tables(earlier: Path, folder: Path) -> None:
         if not (earlier / name).is_file():
             continue
         try:
-            same = filecmp.cmp(earlier / MANIFEST_SCHEMA, folder / MANIFEST_SCHEMA, shallow=False)
+            same = filecmp.cmp(earlier / MANIFEST, folder / MANIFEST, shallow=False)
         except FileNotFoundError:
             same = False
         if not same:

@@ -15,12 +15,12 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from dfdc_prep.errors import OutputError
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
 from manifests.io.atomic import atomic_folder
+from manifests.io.foreign_files import check_unused
 from manifests.labels import FAKE, REAL
 
 #: Number of families per part. The original of the last family is not on disk.
@@ -51,7 +51,7 @@ class SampleReport:
 
 
 @dataclass(frozen=True)
-class Family:
+class FamilyPlan:
     """The plan of one family.
 
     Attributes:
@@ -116,7 +116,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
     """
     plans = plan_families(families, seed)
     with atomic_folder(dest) as draft:
-        _check_free(dest)
+        check_unused(dest, lambda name: False)
         _write_tree(draft, plans)
     entries = [entry for family in plans for entry in family.entries().values()]
     real = sum(entry["label"] == REAL for entry in entries)
@@ -124,15 +124,7 @@ def build_sample(dest: Path, families: int = 12, seed: int = 42) -> SampleReport
     return SampleReport(dest, parts, families, real, len(entries) - real)
 
 
-def _check_free(dest: Path) -> None:
-    if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
-        raise OutputError(
-            f"expected a new or empty folder for the sample, found {dest} in use; "
-            "choose another folder or remove it"
-        )
-
-
-def plan_families(families: int, seed: int) -> list[Family]:
+def plan_families(families: int, seed: int) -> list[FamilyPlan]:
     """Make all random choices for every family, the landscape last; renders nothing."""
     if families < 2:
         raise ValueError(f"expected at least two families, found {families}")
@@ -144,7 +136,7 @@ def plan_families(families: int, seed: int) -> list[Family]:
         if index % 2 == 0:
             fakes = int(rng.integers(1, 4))
         plans.append(
-            Family(
+            FamilyPlan(
                 part=_part(index, families),
                 original=next(names),
                 on_disk=index < families - 1,
@@ -153,7 +145,7 @@ def plan_families(families: int, seed: int) -> list[Family]:
                 fakes=tuple((next(names), Swap.random(rng)) for _ in range(fakes)),
             )
         )
-    return [*plans, Family(0, next(names), True, None, Scene.random(rng, *SIZE))]
+    return [*plans, FamilyPlan(0, next(names), True, None, Scene.random(rng, *SIZE))]
 
 
 def _part(index: int, families: int) -> int:
@@ -171,7 +163,7 @@ def _names(rng: np.random.Generator) -> Iterator[str]:
             yield name
 
 
-def _write_tree(root: Path, plans: list[Family]) -> None:
+def _write_tree(root: Path, plans: list[FamilyPlan]) -> None:
     """Write all parts with their metadata.json and clips."""
     for part in sorted({family.part for family in plans}):
         folder = root / f"dfdc_train_part_{part}"
@@ -190,7 +182,7 @@ def _write_tree(root: Path, plans: list[Family]) -> None:
         tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
     ):
 
-        def write(pool: ThreadPool, clip: tuple[Family, str, Swap | None]) -> None:
+        def write(pool: ThreadPool, clip: tuple[FamilyPlan, str, Swap | None]) -> None:
             family, name, swap = clip
             path = root / f"dfdc_train_part_{family.part}" / name
             write_clip(path, family.scene, _cancellable(pool, family.render(swap)))

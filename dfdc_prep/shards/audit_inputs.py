@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from dfdc_prep.crops.files import path_inside
 from dfdc_prep.crops.folder import read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
@@ -109,10 +110,8 @@ def _with_images(table: pa.Table, folder: Path) -> AuditInputs:
 
 def _read_image(root: str, path: str | None) -> bytes | None:
     """The bytes of an image file; None if it is missing or outside `root`."""
-    file = os.path.realpath(os.path.join(root, path or "").replace("\0", ""))
-    if not file.startswith(root + os.sep) or not os.path.isfile(file):
-        return None
-    return Path(file).read_bytes()
+    file = path_inside(root, path or "")
+    return Path(file).read_bytes() if file and os.path.isfile(file) else None
 
 
 def _hash_images(table: pa.Table, images: Iterator[bytes | None]) -> AuditInputs:

@@ -8,13 +8,9 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
+from manifests.io.hashing import file_sha256
+
 SUMS = "SHA256SUMS"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def format_sums(hashes: dict[str, str]) -> str:

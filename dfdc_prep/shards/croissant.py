@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dfdc_prep.shards.layout import DATASET
 from dfdc_prep.shards.tfds_metadata import CITATION, DESCRIPTION, MANIFEST, VERSION
+from manifests.shard_names import DATASET
 
 CROISSANT = "croissant.json"
 LICENSE = "The terms of the clips that the crops were cut from."

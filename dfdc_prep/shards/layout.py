@@ -10,20 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from manifests.schema import SHARD_MANIFEST_SCHEMA
-
-#: Name of the data set in file names; without hyphens, because TFDS splits at hyphens.
-DATASET = "dfdc_faces"
+from manifests.shard_names import shard_file
 
 MEGABYTE = 1_000_000
 #: Smallest and largest size of a shard, bytes.
 MIN_SIZE, MAX_SIZE = 20 * MEGABYTE, 200 * MEGABYTE
 #: Number of train shards that makes shuffling by file effective.
 ENOUGH_SHARDS = 16
-
-
-def shard_file(split: str, index: int, count: int) -> str:
-    """File name of one shard in the format of TFDS; `index` counts from 0."""
-    return f"{DATASET}-{split}.tfrecord-{index:05d}-of-{count:05d}"
 
 
 def shard_count(size: int) -> int:

@@ -6,10 +6,10 @@ missing splits silently load as an empty data set, an image feature without a sh
 
 from typing import Any
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.shards.features import NUMBERS, TEXTS
-from dfdc_prep.shards.layout import DATASET
 from manifests.labels import LABELS
+from manifests.rows import CROP_SIZE
+from manifests.shard_names import DATASET
 
 VERSION = "1.0.0"
 DESCRIPTION = (

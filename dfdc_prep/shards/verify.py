@@ -12,19 +12,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops import CROP_SIZE
 from dfdc_prep.crops.files import describe_image, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, HashedFile, file_sha256, format_sums, parse_sums
+from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
-from dfdc_prep.shards.layout import iter_shards, shard_file
+from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.errors import DfdcPrepError
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
+from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.shard_names import is_shard_file, shard_file
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
@@ -88,7 +90,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
         ShardError: the folder was not written by `dfdc-prep shard`.
     """
     names = _file_names(shards)
-    shard_names = [name for name in names if ".tfrecord" in name]
+    shard_names = [name for name in names if is_shard_file(name)]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, note = _read_rows(shards, hashes)

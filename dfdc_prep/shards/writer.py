@@ -7,7 +7,6 @@ The same manifest and options give the same bytes for any number of threads.
 
 import hashlib
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,23 @@ import pyarrow as pa
 
 from dfdc_prep import __version__
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.errors import OptionsDiffer, OutputError
+from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, file_sha256, write_sums
+from dfdc_prep.shards.checksums import SUMS, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
 from dfdc_prep.shards.features import COLUMNS, MASK, features_of
-from dfdc_prep.shards.layout import DATASET, assign_shards, iter_shards
+from dfdc_prep.shards.layout import assign_shards, iter_shards
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
 from manifests.io.atomic import atomic_folder
+from manifests.io.foreign_files import check_replaceable
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import clear_folder_lock
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.shard_names import is_shard_file
 from manifests.splitting.split import SplitPlan, assign_splits
 from manifests.tables.face_labels import CLIP, label_rows
 from manifests.tables.parquet import read_manifest, write_table
@@ -47,7 +49,6 @@ _INDEX_FILES = {
     CROISSANT,
     SUMS,
 }
-_SHARD_FILE = re.compile(rf"{DATASET}-.+\.tfrecord-\d{{5}}-of-\d{{5}}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
     label_by = {} if options.label_by == CLIP else {"label_by": options.label_by}
     return {
         "tool": f"{TOOL} {__version__}",
-        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "source": {"file": source.name, "sha256": file_sha256(source)},
         "split": {name: round(share, 6) for name, share in options.plan.fractions},
         "group_by": options.plan.group_by,
         "seed": options.plan.seed,
@@ -173,7 +174,7 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
     if found == metadata and not overwrite:
         return True
     if overwrite:
-        _refuse_foreign_files(shards)
+        check_replaceable(shards, _is_own_file, "shards")
         return False
     keys = metadata.keys() | found.keys()
     differs = sorted(key for key in keys if found.get(key) != metadata.get(key))
@@ -183,14 +184,9 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
     )
 
 
-def _refuse_foreign_files(shards: Path) -> None:
-    """Raise OutputError if the folder contains a file that `write_shards` does not write."""
-    names = sorted(set(os.listdir(shards)) - _INDEX_FILES)
-    if foreign := [name for name in names if not _SHARD_FILE.fullmatch(name)]:
-        raise OutputError(
-            f"expected only shards in {shards}, which is replaced as a whole, found "
-            f"{foreign[0]}; move it or choose another folder"
-        )
+def _is_own_file(name: str) -> bool:
+    """Whether `write_shards` writes a file of this name."""
+    return name in _INDEX_FILES or is_shard_file(name)
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,23 @@ from itertools import pairwise
 
 from dfdc_prep.video.timeline import Timeline
 
-EVEN, FIRST, KEYFRAMES = "even", "first", "keyframes"
-SAMPLINGS = (EVEN, FIRST, KEYFRAMES)
+EVEN, EXACT, FIRST, KEYFRAMES = "even", "exact", "first", "keyframes"
+SAMPLINGS = (EVEN, EXACT, FIRST, KEYFRAMES)
 
 #: `keyframes` takes every fourth frame after a keyframe, if possible: adjacent frames are nearly
 #: identical, and frames far from the keyframe are slow to decode.
 KEYFRAME_STRIDE = 4
 
 
-def choose_frames(sampling: str, wanted: int, clip: Timeline, exact: bool = False) -> list[int]:
+def choose_frames(sampling: str, wanted: int, clip: Timeline) -> list[int]:
     """Return the ascending positions, in presentation order, of the frames to extract.
 
     Args:
-        sampling: `even`, `first` or `keyframes`. Clips without keyframes fall back to `even`.
+        sampling: one of `SAMPLINGS`. `even` takes evenly spaced frames, each moved to a nearby
+            frame that is faster to decode; `exact` does not move them. With `keyframes`, clips
+            without keyframes fall back to `even`.
         wanted: number of frames, at least 1; a shorter clip yields all of its frames.
         clip: timeline of the clip.
-        exact: with `even`, return the evenly spaced positions themselves instead of nearby
-            frames that are faster to decode.
     """
     if wanted >= clip.count:
         return list(range(clip.count))
@@ -30,7 +30,7 @@ def choose_frames(sampling: str, wanted: int, clip: Timeline, exact: bool = Fals
         return list(range(wanted))
     if sampling == KEYFRAMES and clip.keyframes:
         return _near_keyframes(wanted, clip)
-    return _even(wanted, Timeline(clip.count) if exact else clip)
+    return _even(wanted, Timeline(clip.count) if sampling == EXACT else clip)
 
 
 def _even(wanted: int, clip: Timeline) -> list[int]:

@@ -65,9 +65,8 @@ class Audit:
         return any(leak.shared for leak in found)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the audit as values for JSON, with `crossing` under the key "torn"."""
-        values = {"torn" if key == "crossing" else key: each for key, each in asdict(self).items()}
-        return {"leaking": self.leaking, **values}
+        """Return the audit as values for JSON."""
+        return {"leaking": self.leaking, **asdict(self)}
 
     def text(self) -> str:
         """Describe what was compared, what leaks and the worst families."""

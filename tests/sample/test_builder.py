@@ -195,7 +195,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_the_command_reports_an_error_on_one_line(built: Path) -> None:
     done = CliRunner().invoke(main, ["sample", str(built)])
     assert done.exit_code == 1
-    assert done.stderr.startswith("error: expected a new or empty folder")
+    assert done.stderr.startswith(f"error: expected {built} to be empty")
     assert done.stderr.count("\n") == 1
     assert CliRunner().invoke(main, ["sample", "x", "--families", "1"]).exit_code == 2
 

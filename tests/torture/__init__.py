@@ -1,1 +1,1 @@
-"""Harm done on purpose to every command; `docs/failures.md` says what each looks like."""
+"""Fault injection for every command; `docs/failures.md` describes each fault."""

@@ -40,7 +40,7 @@ ASKED = (each,)
 def harm(
     scene: Scene, seed: int, trials: int, mutants: int, short: bool, only: tuple[str, ...]
 ) -> Iterator[Trial]:
-    """All kinds, each with its own random numbers, so that one can be done again alone."""
+    """Run all kinds, each with its own random generator, so that one can be repeated alone."""
     counts = {kind: trials * share for kind, share in TRIALS.items()}
     counts |= {kind: mutants * share for kind, share in MUTANTS.items()}
     for kind, hundredths in counts.items():

@@ -1,6 +1,6 @@
-"""Where mutants of files are tried: processes that last, since starting one a mutant takes seconds.
+"""Tries mutated files in long-lived processes, since starting one per mutant takes seconds.
 
-A mutant that kills its process, or hangs, costs itself alone and counts as lost.
+A mutant that kills or hangs its process counts as lost and affects no other mutant.
 """
 
 import multiprocessing
@@ -36,10 +36,10 @@ Job = tuple[str, Try, str]
 
 
 def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) -> End:
-    """Run a command in this process and look at how it ended and at what it touched.
+    """Run a command in this process; check how it ended and which files it touched.
 
     Args:
-        folder: all of the trial; outside of `but` nothing in it may change.
+        folder: the folder of the trial; nothing in it may change except in `but`.
     """
     before = listing(folder, but)
     with warnings.catch_warnings(record=True):
@@ -58,7 +58,7 @@ def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) ->
 
 
 def _one_sentence(err: str, out: str) -> bool:
-    """One line of error, not endless; `verify` prints its faults instead."""
+    """Whether the error is one line of limited length; `verify` prints its faults instead."""
     said = [line for line in err.splitlines() if line.startswith("error: ")]
     if not err and " faults" in out:
         return True
@@ -66,7 +66,7 @@ def _one_sentence(err: str, out: str) -> bool:
 
 
 def all_of(ends: Iterator[End]) -> End:
-    """The first that is a loss, else the last."""
+    """The first end that is a loss, else the last end."""
     end = ("survived", "")
     for end in ends:
         if end[0] != "survived":
@@ -85,7 +85,7 @@ def _one(attempt: Try, root: Path, name: str, seed: str) -> End:
 
 
 def trials(scene: Scene, jobs: list[Job], workers: int = 2) -> Iterator[Trial]:
-    """Try every job, in processes of its own."""
+    """Run every job in separate processes."""
     pool = ProcessPool(workers, context=multiprocessing.get_context("spawn"), initializer=_prepare)
     with pool:
         started: list[Future[End]] = [

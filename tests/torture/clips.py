@@ -1,4 +1,4 @@
-"""Clips that are no clips: every one must end as a row of the clip log."""
+"""Damaged and invalid clips: each must get its row in the clip log."""
 
 import json
 import os
@@ -27,7 +27,7 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 
 def flipped(clip: bytes, draw: random.Random) -> bytes:
-    """Up to 200 bytes changed, anywhere."""
+    """Change up to 200 bytes anywhere."""
     data = bytearray(clip)
     for _ in range(draw.randint(1, 200)):
         data[draw.randrange(len(data))] = draw.randrange(256)
@@ -35,7 +35,7 @@ def flipped(clip: bytes, draw: random.Random) -> bytes:
 
 
 def header(clip: bytes, draw: random.Random) -> bytes:
-    """Bytes changed where the boxes are: at the start and near the names of boxes."""
+    """Change bytes of the container's boxes: at the start and near box names."""
     data = bytearray(clip)
     names = (b"moov", b"stsd", b"stts", b"stss", b"stsz", b"stco", b"avc1", b"avcC", b"tkhd")
     places = [clip.find(name) for name in names if name in clip] + [0]
@@ -54,7 +54,7 @@ def headless(clip: bytes, draw: random.Random) -> bytes:
 
 
 def spliced(clip: bytes, draw: random.Random) -> bytes:
-    """A stretch of the clip where another one belongs."""
+    """Replace a range of bytes with another range."""
     data, length = bytearray(clip), draw.randrange(1, len(clip) // 2)
     start, goal = (draw.randrange(len(clip) - length) for _ in range(2))
     data[goal : goal + length] = clip[start : start + length]
@@ -62,13 +62,13 @@ def spliced(clip: bytes, draw: random.Random) -> bytes:
 
 
 def stretched(clip: bytes, draw: random.Random) -> bytes:
-    """Bytes put in between, so that every offset behind them is wrong."""
+    """Insert bytes, so that every later offset is wrong."""
     at = draw.randrange(len(clip))
     return clip[:at] + draw.randbytes(draw.randint(1, 5000)) + clip[at:]
 
 
 def absurd(clip: bytes, draw: random.Random) -> bytes:
-    """A header that speaks of 16,384 x 16,384 pixels, or of more."""
+    """Set the size in the header to 16,384 x 16,384 pixels or more."""
     data, at = bytearray(clip), clip.find(b"avc1")
     side = draw.choice((0x4000, 0xFFFF, 0))
     if at >= 0:
@@ -83,19 +83,19 @@ MUTATIONS: tuple[Mutation, ...] = (flipped, header, cut, headless, spliced, stre
 
 
 def _swapped(first: bytes, second: bytes, draw: random.Random) -> bytes:
-    """The start of one clip and the rest of another."""
+    """Join the start of one clip and the rest of another."""
     at = draw.randrange(32, min(len(first), len(second)))
     return first[:at] + second[at:]
 
 
 def bases() -> list[bytes]:
-    """The small clips there are, of several codecs and containers."""
+    """The small clips available, in several codecs and containers."""
     files = sorted([*EDGE.iterdir(), *CLIPS.glob("*.mp4")])
     return [path.read_bytes() for path in files if path.stat().st_size < _SMALL]
 
 
 def odd_files(folder: Path) -> list[str]:
-    """What is no clip at all; gives the names."""
+    """Write files that are not clips; return their names."""
     (folder / "odd-text.mp4").write_text("no clip" * 100)
     (folder / "odd-empty.mp4").touch()
     (folder / "odd-folder.mp4").mkdir()
@@ -110,7 +110,7 @@ def odd_files(folder: Path) -> list[str]:
 
 
 def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
-    """So many mutants, in batches of one source each."""
+    """Yield `count` mutants, in batches of one source each."""
     known = bases()
     for start in range(0, count, BATCH):
         yield from _batch(scene, draw, min(BATCH, count - start), known, start)
@@ -152,7 +152,7 @@ def _write(part: Path, number: int, known: list[bytes], draw: random.Random) -> 
 
 
 def _entries(names: list[str], draw: random.Random) -> dict[str, dict[str, str]]:
-    """Half of them REAL, half of them fakes of one of these."""
+    """Label half of them REAL, and half FAKE with one of these as the original."""
     real = [name for name in names if draw.random() < 0.5] or names[:1]
     return {
         name: {"label": "REAL"}
@@ -163,7 +163,7 @@ def _entries(names: list[str], draw: random.Random) -> dict[str, dict[str, str]]
 
 
 def _rows(out: Path, names: list[str]) -> Iterator[Trial]:
-    """One trial a mutant: it has its row, a status, and a reason where it failed."""
+    """Yield one trial per mutant: it must have a row, a status, and a reason if it failed."""
     try:
         log = {
             row["video"]: row

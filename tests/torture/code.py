@@ -1,4 +1,4 @@
-"""Nothing this toolkit reads may run code: bombs are laid in every format, none may go off."""
+"""Nothing that this toolkit reads may run code: every format gets files that would."""
 
 import ast
 import io
@@ -25,7 +25,7 @@ _CALLS = ("eval", "exec", "enable_unsafe_deserialization")
 
 
 class Bomb:
-    """What, unpickled, leaves a file behind."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, fuse: Path) -> None:
         self.fuse = fuse
@@ -48,7 +48,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
 
 
 def _source() -> Trial:
-    """No module of ours imports an unpickler, calls eval, or lowers Keras's guard."""
+    """No module of ours imports an unpickler, calls eval, or disables Keras's safe mode."""
     for path in [
         ROOT / "cli.py",
         *(
@@ -100,7 +100,7 @@ def _laid(scene: Scene, folder: Path, fuse: Path, short: bool) -> Iterator[tuple
 
 
 def _tables(scene: Scene, folder: Path, bomb: bytes) -> Iterator[tuple[str, list[str]]]:
-    """Pickles where parquet files keep what a reader may rebuild objects from."""
+    """Put pickles where Parquet files store metadata that a reader may turn into objects."""
     table = pq.read_table(scene.imported / "manifest.parquet")
     marked = {
         b"ARROW:extension:name": b"arrow.py_extension_type",

@@ -1,4 +1,4 @@
-"""Runs a command of the project as a user does, and says what was wrong with how it ended."""
+"""Runs a command of the project as a user does, and checks how it ended."""
 
 import os
 import signal
@@ -19,14 +19,14 @@ MAIN = ("-m", "cli")
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended; `code` is None where it had to be killed for hanging."""
+    """How a command ended; `code` is None if it hung and was killed."""
 
     code: int | None
     out: str
     err: str
 
     def fault(self, allowed: Sequence[int] = ENDS) -> tuple[str, str] | None:
-        """The loss and its words, None where the command ended as it should."""
+        """The kind of loss and its description, None if the command ended as it should."""
         if self.code is None:
             return "hang", f"still running after {PATIENCE:g} s, in {_innermost(self.err)}"
         if "Traceback" in self.err or "Traceback" in self.out:
@@ -37,14 +37,14 @@ class Done:
 
 
 def _innermost(stacks: str) -> str:
-    """Where the main thread was, which faulthandler writes last, on one line."""
+    """The position of the main thread, which faulthandler writes last, on one line."""
     lines = stacks.rpartition("hread 0x")[2].splitlines()[1:]
     places = [line.strip() for line in lines if "<frozen " not in line]
     return ascii(" < ".join(places[:3])) if places else "no Python code"
 
 
 def tail(text: str) -> str:
-    """The last line that says something, on one line."""
+    """The last line that is not empty."""
     lines = [line for line in text.replace("\r", "\n").splitlines() if line.strip()]
     return ascii(lines[-1][-300:]) if lines else "no word"
 
@@ -53,7 +53,7 @@ def tail(text: str) -> str:
 def started(
     words: Sequence[str], cwd: Path, before: Callable[[], None] | None = None
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A command at work in a session of its own, killed with all its children at the end."""
+    """Start a command in its own session; kill it and all its children at the end."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -86,7 +86,7 @@ def started(
 
 
 def ended(process: "subprocess.Popen[str]") -> Done:
-    """Wait for a command, not forever."""
+    """Wait for a command, with a timeout."""
     try:
         out, err = process.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:

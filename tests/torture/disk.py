@@ -1,4 +1,4 @@
-"""Disks that are full at a random point, read-only, or whose folder goes away under the run."""
+"""Disks that are full at a random point or read-only, and output folders that are removed."""
 
 import os
 import random
@@ -26,10 +26,10 @@ _ENOUGH = 512 << 20
 
 @contextmanager
 def tmpfs(folder: Path, size: int) -> Iterator[Callable[..., None]]:
-    """A small disk at a folder; yields a function that remounts it with other options.
+    """Mount a small disk; yield a function that remounts it with other options.
 
     Raises:
-        PermissionError: this user may mount nothing.
+        PermissionError: this user may not mount.
     """
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "torture", str(folder)]
@@ -72,7 +72,7 @@ def trials(
 def full(
     command: str, scene: Scene, folder: Path, share: float, size: int, seconds: float, wanted: dict
 ) -> tuple[str, str]:
-    """A disk that holds a share of what the command writes; then a larger one."""
+    """A disk with room for a share of the output; then a larger one."""
     room = max(1 << 16, int(share * 1.1 * size))
     if command == "balance":
         room += (scene.imported / "manifest.parquet").stat().st_size
@@ -86,7 +86,7 @@ def full(
 def small(
     command: str, scene: Scene, folder: Path, share: float, size: int, seconds: float, wanted: dict
 ) -> tuple[str, str]:
-    """No file may grow beyond a share of the largest; needs no rights."""
+    """Limit the size of every file to a share of the largest; needs no privileges."""
     chosen = work(command, scene, folder)
     most = max(1024, int(share**3 * min(size, 4 << 20)))
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (most, most))
@@ -96,7 +96,7 @@ def small(
 def sealed(
     command: str, scene: Scene, folder: Path, share: float, size: int, seconds: float, wanted: dict
 ) -> tuple[str, str]:
-    """A disk that may only be read; later it may be written."""
+    """A disk that is read-only, and writable later."""
     with tmpfs(folder / "disk", _ENOUGH) as again:
         chosen = work(command, scene, folder / "disk")
         again("ro")
@@ -106,7 +106,7 @@ def sealed(
 def removed(
     command: str, scene: Scene, folder: Path, share: float, size: int, seconds: float, wanted: dict
 ) -> tuple[str, str]:
-    """Somebody removes the output folder while the command is at work."""
+    """Remove the output folder while the command is running."""
     chosen = work(command, scene, folder)
 
     def harm():  # type: ignore[no-untyped-def]

@@ -1,6 +1,6 @@
-"""Every column of every table by every change, every value of every document by every odd one.
+"""Every column of every table with every change, every JSON value with every odd value.
 
-No lot is drawn: the trials are the same whatever the seed, some thousands of them.
+Nothing is random: the trials, some thousands, are the same for every seed.
 """
 
 import json
@@ -33,7 +33,7 @@ _FIRST = 3
 
 
 def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
-    """All of them; in short, every hundredth."""
+    """Yield all trials; with --short, every hundredth."""
     jobs = [*_columns(scene), *_values(scene)]
     yield from bench.trials(scene, jobs[:: 100 if short else 1])
 
@@ -119,7 +119,7 @@ def _places(value: Any, place: Place = ()) -> Iterator[Place]:
 
 
 def _put(value: Any, place: Place, odd: Any) -> Any:
-    """The document with another value at a place."""
+    """The document with another value at one position."""
     if not place:
         return odd
     key, *deeper = place

@@ -1,4 +1,4 @@
-"""Looking at folders: what lies in them, by bytes, and what changed beside them."""
+"""Compares folders: their files by content, and what changed beside them."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ TIMED = ("clips.parquet", "journal.jsonl", "run.json")
 
 
 def digest(folder: Path, without: Sequence[str] = ()) -> dict[str, str]:
-    """The hash of every file below a folder, hidden ones left out."""
+    """The hash of every file below a folder, except hidden ones."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -19,20 +19,20 @@ def digest(folder: Path, without: Sequence[str] = ()) -> dict[str, str]:
 
 
 def difference(found: dict[str, str], wanted: dict[str, str]) -> str:
-    """Where two digests differ, in words; "" where they are equal."""
+    """Description of how two digests differ; "" if they are equal."""
     odd = sorted(name for name in found.keys() | wanted if found.get(name) != wanted.get(name))
     return f"{len(odd)} files differ, such as {odd[0]}" if odd else ""
 
 
 def litter(folder: Path) -> str:
-    """What a finished run left lying about in its folder or beside it; "" where nothing."""
+    """Temporary files left by a finished run in its folder or beside it; "" if none."""
     hidden = [path.name for path in folder.parent.glob(".*")]
     hidden += [path.name for path in folder.rglob(".*")]
     return f"{hidden[0]} was left behind" if hidden else ""
 
 
 def listing(folder: Path, but: Sequence[Path]) -> dict[str, tuple[int, int]]:
-    """Every entry below a folder with its size and time of change, some folders left out."""
+    """Every entry below a folder with its size and modification time, without some folders."""
     skipped = {os.fspath(path) for path in but}
     found: dict[str, tuple[int, int]] = {}
     for base, folders, files in os.walk(folder):
@@ -47,6 +47,6 @@ def listing(folder: Path, but: Sequence[Path]) -> dict[str, tuple[int, int]]:
 
 
 def strayed(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> str:
-    """What was written, changed or removed; "" where nothing was."""
+    """What was written, changed or removed; "" if nothing was."""
     odd = sorted(name for name in before.keys() | after if before.get(name) != after.get(name))
     return f"{odd[0]!a} was touched" if odd else ""

@@ -29,7 +29,7 @@ _ORPHANED = 20.0
 
 @dataclass(frozen=True)
 class Work:
-    """A command that can be killed: what to type, and what it leaves."""
+    """A command that can be killed: its arguments and its output."""
 
     words: tuple[str, ...]
     out: Path
@@ -37,7 +37,7 @@ class Work:
 
 
 def work(command: str, scene: Scene, folder: Path) -> Work:
-    """The command in a folder of its own."""
+    """The command in its own folder."""
     out = folder / "out"
     if command == "extract":
         words = (
@@ -67,7 +67,7 @@ def work(command: str, scene: Scene, folder: Path) -> Work:
 
 
 def _figures(run_folder: Path) -> dict[str, str]:
-    """The history of a run to four digits: other threads, other roundings."""
+    """The history of a run to four digits, since rounding depends on the threads."""
     with open(run_folder / "history.csv", newline="", encoding="utf-8") as file:
         rows = [{k: f"{float(v):.3g}" for k, v in row.items()} for row in csv.DictReader(file)]
     whole = dict.fromkeys(("model.keras", "metrics.json", "report.txt"), "there")
@@ -94,7 +94,7 @@ def trials(
 
 
 def undisturbed(command: str, scene: Scene) -> tuple[float, dict[str, str]]:
-    """How long a command takes here, and what it leaves."""
+    """How long a command takes on this machine, and its output."""
     chosen = work(command, scene, scene.place(f"whole-{command}"))
     started_at = time.monotonic()
     done = run(chosen.words, chosen.out.parent)
@@ -129,7 +129,7 @@ def _killed(
 
 
 def _ends(how: str) -> tuple[int, ...]:
-    """How a killed command may end; 0 where it was done before."""
+    """The exit codes a killed command may have; 0 if it had finished."""
     if how in ("tree", "parent"):
         return (0, -signal.SIGKILL)
     # Python ends itself by SIGINT, 130 to a shell, where the interrupt fell into text it ran.
@@ -137,11 +137,11 @@ def _ends(how: str) -> tuple[int, ...]:
 
 
 def _wait(pid: int, moment: float, at_work: bool) -> None:
-    """Until so many seconds have gone, or the process has.
+    """Wait for a number of seconds, or until the process ends.
 
     Args:
-        at_work: and until Python has started and the command answers signals; before that
-            there is nothing to lose, and Python answers in its own way.
+        at_work: also wait until the command handles signals; before that
+            there is nothing to lose, and Python handles them itself.
     """
     until = time.monotonic() + moment
     process = psutil.Process(pid)
@@ -152,7 +152,7 @@ def _wait(pid: int, moment: float, at_work: bool) -> None:
 
 
 def _answers(pid: int) -> bool:
-    """Whether the process has a handler for SIGTERM, as every command sets one."""
+    """Whether the process has installed its SIGTERM handler, as every command does."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -174,7 +174,7 @@ def _strike(pid: int, how: str, draw: random.Random) -> None:
 
 
 def _orphans(group: int) -> str:
-    """Workers that outlive their parent for long; "" where none does."""
+    """Workers that outlive their parent for long; "" if none does."""
     until = time.monotonic() + _ORPHANED
     alive: list[int] = []
     while time.monotonic() < until:

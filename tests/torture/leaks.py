@@ -1,4 +1,4 @@
-"""Many clips through one process: open files and memory at the start and at the end."""
+"""Many clips in one process: open files and memory before and after."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ GROWTH = 40 << 20
 
 
 def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
-    """Whole and broken clips in turn, as a worker sees them."""
+    """Intact and damaged clips in turn, processed as in a worker."""
     count, warm = (CLIPS_SEEN // 14, WARM // 14) if short else (CLIPS_SEEN, WARM)
     folder = scene.place("leaks")
     (folder / "out" / "crops").mkdir(parents=True)

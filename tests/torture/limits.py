@@ -1,4 +1,4 @@
-"""Few open files, little memory: a sentence or the whole work, never half of it in silence."""
+"""Few open files, little memory: either an error message or the complete output."""
 
 import random
 import resource

@@ -1,4 +1,4 @@
-"""Mutants of what a training leaves and reads: checkpoints, history, configuration, shards."""
+"""Mutants of the files that training reads and writes: checkpoints, history, JSON files, shards."""
 
 import io
 import json
@@ -21,7 +21,7 @@ KINDS = {"checkpoint": 40, "run": 30, "training shards": 30}
 
 
 def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
-    """So many mutants, in one process that has TensorFlow loaded."""
+    """Yield `count` mutants, in one process that has loaded TensorFlow."""
     assert scene.trained.is_dir()
     tries = {"checkpoint": checkpoint, "run": run_files, "training shards": shards}
     kinds = draw.choices(list(KINDS), list(KINDS.values()), k=count)
@@ -30,7 +30,7 @@ def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
 
 
 def _fit() -> Command:
-    """`training.fit` on the backbone that trains in seconds."""
+    """`training.fit` with a backbone that trains in seconds."""
     import keras
 
     from tests.training.conftest import smallest
@@ -45,7 +45,7 @@ def _again(scene: Scene, run: Path) -> list[str]:
 
 
 def rezipped(data: bytes, draw: random.Random) -> bytes:
-    """A .keras archive that is whole as an archive, one member of it changed."""
+    """A .keras archive that is a valid archive with one member changed."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     name = draw.choice(list(members))
@@ -68,7 +68,7 @@ def _harm_archive(path: Path, draw: random.Random) -> None:
 
 
 def checkpoint(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """A checkpoint, then going on; or model.keras, then measuring and predicting."""
+    """Damage a checkpoint, then resume; or model.keras, then evaluate or predict."""
     from training.evaluate import main as evaluate
     from training.predict import main as predict
 
@@ -84,7 +84,7 @@ def checkpoint(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def run_files(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """config.json, metrics.json or history.csv, and the commands that read it."""
+    """Damage config.json, metrics.json or history.csv, then run a command that reads it."""
     from training.evaluate import main as evaluate
 
     run = Path(shutil.copytree(scene.root / "run", folder / "run"))
@@ -99,7 +99,7 @@ def run_files(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def shards(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """One file of the shards a run is trained on or measured on."""
+    """Damage one file of the shards that a run is trained or evaluated on."""
     from training.evaluate import main as evaluate
 
     copy = Path(shutil.copytree(scene.root / "shards", folder / "shards"))

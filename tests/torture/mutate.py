@@ -1,4 +1,4 @@
-"""Changes that respect what a file is: JSON stays JSON now and then, parquet stays parquet."""
+"""Mutations that keep a file's format: JSON mostly stays JSON, Parquet stays Parquet."""
 
 import json
 import random
@@ -21,7 +21,7 @@ _BYTES = (clips.flipped, clips.cut, clips.headless, clips.spliced, clips.stretch
 
 
 def any_bytes(data: bytes, draw: random.Random) -> bytes:
-    """One of the changes that know nothing of what the bytes mean, or another file altogether."""
+    """Mutate bytes without regard to the format, or replace the whole file."""
     choice = draw.randrange(len(_BYTES) + 2)
     if choice == len(_BYTES) or len(data) < 64:
         return draw.choice(
@@ -33,7 +33,7 @@ def any_bytes(data: bytes, draw: random.Random) -> bytes:
 
 
 def odd_value(draw: random.Random) -> Any:
-    """A value of some other kind than was expected."""
+    """A value of an unexpected type."""
     return draw.choice(
         (
             None, True, 0, -1, 1.5, 10**30, float("nan"), float("inf"), "", [], {}, [[[]]],
@@ -43,7 +43,7 @@ def odd_value(draw: random.Random) -> Any:
 
 
 def json_text(value: Any, draw: random.Random) -> bytes:
-    """The value changed in one to three places, or its text in one that JSON may not allow."""
+    """Change a value in one to three positions, or its text so that it may not be JSON."""
     choice = draw.randrange(12)
     if choice == 0:
         return b"[" * 200_000
@@ -65,7 +65,7 @@ def json_text(value: Any, draw: random.Random) -> bytes:
 
 
 def _changed(value: Any, draw: random.Random, depth: int = 0) -> Any:
-    """The value with one place in it changed."""
+    """The value with one position changed."""
     if not value or not isinstance(value, (dict, list)) or (depth and draw.random() < 0.3):
         return odd_value(draw)
     if isinstance(value, list):
@@ -87,7 +87,7 @@ Column = Callable[[pa.ChunkedArray, random.Random], Any]
 
 
 def _some(make: Callable[[random.Random], Any]) -> Column:
-    """A column of which some values are others."""
+    """A column with some values replaced."""
 
     def change(column: pa.ChunkedArray, draw: random.Random) -> Any:
         values = column.to_pylist()

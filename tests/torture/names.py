@@ -1,4 +1,4 @@
-"""Hostile names and bombs, each by itself and through the command line."""
+"""Hostile names and decompression bombs, each alone, through the command line."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _REAL = {"label": "REAL"}
 
 
 def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
-    """Every hostile name where a clip or an original is named, odd folders, links, bombs."""
+    """Yield every hostile name as that of a clip or an original, odd folders, links, bombs."""
     names = draw.sample(HOSTILE, 2) if short else HOSTILE
     sources = draw.sample(list(SOURCES.items()), 3) if short else SOURCES.items()
     for name in names:
@@ -92,7 +92,7 @@ def _playlist(part: Path) -> None:
 
 
 def _absurd_video(part: Path) -> None:
-    """A header of 16,384 x 16,384 pixels on a clip."""
+    """A clip whose header has a size of 16,384 x 16,384 pixels."""
     data = bytearray((CLIPS / "004.mp4").read_bytes())
     at = data.find(b"avc1")
     data[at + 28 : at + 32] = (16_384).to_bytes(2, "big") * 2
@@ -113,7 +113,7 @@ SOURCES: dict[str, Callable[[Path], None]] = {
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of so many pixels, all black, packed to almost nothing."""
+    """A black PNG of `width` x `height` pixels, compressed to almost nothing."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         crc = struct.pack(">I", zlib.crc32(name + data))
@@ -131,7 +131,7 @@ def png(width: int, height: int) -> bytes:
 def _import_words(
     scene: Scene, hostile: Iterable[tuple[str, Callable[[Path], object]]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Crop sets with one hostile image each, beside good ones."""
+    """Crop sets with one hostile image each among valid ones."""
     for what, make in hostile:
         folder = scene.place("names")
         images = folder / "images"

@@ -1,4 +1,4 @@
-"""What the trials harm: real clips, a crop set, faces, shards and a small run, made once."""
+"""The data that trials damage: real clips, a crop set, faces, shards and a small run."""
 
 import csv
 import json
@@ -44,12 +44,12 @@ SMALL = (
 
 @dataclass(frozen=True)
 class Scene:
-    """A folder of whole things; a trial copies what it harms into a folder of its own."""
+    """A folder of intact data; a trial copies what it damages into its own folder."""
 
     root: Path
 
     def place(self, name: str) -> Path:
-        """An empty folder for one trial, with something in it that must not be touched."""
+        """An empty folder for one trial, with a file in it that must not be touched."""
         folder = self.root / "trials" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ class Scene:
 
     @cached_property
     def imported(self) -> Path:
-        """The faces folder of that crop set, balanced."""
+        """The balanced faces folder of that crop set."""
         out = self.root / "imported"
         words = ["import", str(self.crops / "images"), str(self.crops / "crops.csv"), str(out)]
         for call in (words, ["balance", str(out)], ["split", str(out)]):
@@ -92,7 +92,7 @@ class Scene:
 
     @cached_property
     def shards(self) -> Path:
-        """Its shards."""
+        """The shards of that faces folder."""
         out = self.root / "shards"
         done = run(["-m", "cli", "shard", str(self.imported), str(out), "--shards", "2"], self.root)
         assert done.code == 0, done.err
@@ -100,7 +100,7 @@ class Scene:
 
     @cached_property
     def noted(self) -> Path:
-        """What an extraction notes of a part that consists of its metadata.json."""
+        """The run.json and journal of extracting a part that consists of its metadata.json."""
         part = self.root / "noted_from" / CLIPS.name
         part.mkdir(parents=True)
         shutil.copyfile(CLIPS / "metadata.json", part / "metadata.json")
@@ -119,7 +119,7 @@ class Scene:
 
 
 def part_of(folder: Path, names: tuple[str, ...]) -> Path:
-    """Some clips of a real part as a part of their own; gives the folder above it."""
+    """Make a part of some clips of a real part; return the folder above it."""
     folder.mkdir(parents=True)
     entries = json.loads((CLIPS / "metadata.json").read_text())
     (folder / "metadata.json").write_text(json.dumps({name: entries[name] for name in names}))

@@ -46,7 +46,7 @@ def removed(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
 
 
 def deleted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """Delete clip after clip, then copy all of them again."""
+    """Delete the clips one by one, then copy all of them again."""
     source = _copied(scene, folder / "dfdc")
     done = _harmed(folder, moment, lambda: shutil.rmtree(source))
     _copied(scene, source)
@@ -69,7 +69,7 @@ def unmounted(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
 
 
 def failing(scene: Scene, folder: Path, moment: float) -> tuple[Done, Done]:
-    """Make every clip that is opened from now on fail with an input/output error."""
+    """Make every clip opened from now on fail with an input/output error."""
     source = _copied(scene, folder / "dfdc")
 
     def harm() -> None:
@@ -94,7 +94,7 @@ def _words(folder: Path) -> tuple[str, ...]:
 
 
 def _undisturbed(scene: Scene) -> tuple[float, dict[str, str]]:
-    """How long the run takes here, and what it leaves."""
+    """How long the run takes on this machine, and its output."""
     folder = scene.place("whole-source")
     _copied(scene, folder / "dfdc")
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Mutants of metadata.json, tables, crops, shards and what a run notes for itself."""
+"""Mutants of metadata.json, tables, crops, shards, run.json and the journal."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ KINDS = {"metadata": 28, "manifest": 22, "bare": 15, "crop": 12, "shards": 20, "
 
 
 def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
-    """So many mutants; what they are made from is made first."""
+    """Yield `count` mutants; their sources are made first."""
     assert scene.shards.is_dir()
     tries = {
         "metadata": metadata, "manifest": manifest, "bare": bare,
@@ -37,13 +37,13 @@ def trials(scene: Scene, draw: random.Random, count: int) -> Iterator[Trial]:
 
 
 def metadata(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """metadata.json; the clips are not there, so no worker is started."""
+    """Damage metadata.json; there are no clips, so no worker is started."""
     entries = json.loads((CLIPS / "metadata.json").read_text())
     return extract(folder, mutate.json_text(entries, draw))
 
 
 def extract(folder: Path, entries: bytes) -> End:
-    """`extract` of a part that consists of its metadata.json; goes on where it was begun."""
+    """Extract a part that consists of its metadata.json; resume if it was begun."""
     part = folder / "dfdc" / "dfdc_train_part_1"
     part.mkdir(parents=True, exist_ok=True)
     (part / "metadata.json").write_bytes(entries)
@@ -53,7 +53,7 @@ def extract(folder: Path, entries: bytes) -> End:
 
 
 def linked(scene: Scene, folder: Path) -> Path:
-    """The imported faces folder once more, its crops as links, its tables as copies."""
+    """A copy of the imported faces folder, with links to its crops and copies of its tables."""
     faces = folder / "faces"
     shutil.copytree(scene.root / "imported", faces, copy_function=os.link)
     for name in ("manifest", "balanced", "split", "clips"):
@@ -65,7 +65,7 @@ def linked(scene: Scene, folder: Path) -> Path:
 
 
 def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """One of the four tables of a faces folder, and every command that reads it."""
+    """Damage one of the four tables of a faces folder, and run every command that reads it."""
     faces, out = linked(scene, folder), folder / "out"
     name = draw.choice(FACES_TABLES)
     mutate.parquet(faces / f"{name}.parquet", draw)
@@ -73,7 +73,7 @@ def manifest(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def read_faces(name: str, faces: Path, out: Path) -> End:
-    """Every command that reads the table `name` of a faces folder."""
+    """Run every command that reads the table `name` of a faces folder."""
     calls = {
         "manifest": (
             ["summary", str(faces)],
@@ -88,7 +88,7 @@ def read_faces(name: str, faces: Path, out: Path) -> End:
 
 
 def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """A table from elsewhere, as CSV or Parquet."""
+    """Damage a bare table, CSV or Parquet."""
     whole = (scene.root / "set" / "crops.csv").read_text()
     if draw.random() < 0.3:
         whole = whole.replace("\n", ",part_a\n").replace("original,part_a", "original,part", 1)
@@ -103,7 +103,7 @@ def bare(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def read_bare(scene: Scene, path: Path, out: Path) -> End:
-    """Every command that reads a bare table."""
+    """Run every command that reads a bare table."""
     out.mkdir()
     images = str(scene.root / "set" / "images")
     calls = (
@@ -118,7 +118,7 @@ def read_bare(scene: Scene, path: Path, out: Path) -> End:
 
 
 def wide(text: str) -> pa.Table:
-    """The rows of a CSV beside every column that some command looks at, and one more."""
+    """The rows of a CSV with every column that some command reads, and one more."""
     names, *rows = (line.split(",") for line in text.splitlines())
     columns = zip(*rows, strict=True)
     table = pa.table([pa.array(column) for column in columns], names=names)
@@ -133,7 +133,7 @@ def wide(text: str) -> pa.Table:
 
 
 def crop(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """The bytes of a crop; half the time the manifest speaks of them too."""
+    """Damage a crop; half of the time, update its hash in the manifest."""
     faces, out = linked(scene, folder), folder / "out"
     balanced = pq.read_table(faces / "balanced.parquet")
     at = draw.randrange(balanced.num_rows)
@@ -158,7 +158,7 @@ def crop(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def shards(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """One file of a shards folder; half the time SHA256SUMS speaks of it too."""
+    """Damage one file of a shards folder; half of the time, update SHA256SUMS."""
     copy = folder / "shards"
     shutil.copytree(scene.root / "shards", copy)
     path = draw.choice(sorted(copy.iterdir()))
@@ -174,13 +174,13 @@ def shards(scene: Scene, folder: Path, draw: random.Random) -> End:
 
 
 def read_shards(copy: Path) -> End:
-    """Every command that reads a shards folder and writes nothing."""
+    """Run every command that reads a shards folder and writes nothing."""
     calls = (["verify", str(copy)], ["audit", str(copy)])
     return bench.all_of(bench.invoke(main, words, copy.parent, []) for words in calls)
 
 
 def notes(scene: Scene, folder: Path, draw: random.Random) -> End:
-    """run.json and the journal of a finished extraction, which is then asked to go on."""
+    """Damage run.json or the journal of a finished extraction, then resume it."""
     entries, out = (CLIPS / "metadata.json").read_bytes(), folder / "out"
     first = extract(folder, entries)
     path = out / draw.choice(("run.json", "journal.jsonl"))

@@ -1,4 +1,4 @@
-"""What a trial is, and the table of many."""
+"""A trial, and the table of many trials."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ LOSSES = ("lost", "traceback", "hang", "outside")
 
 @dataclass(frozen=True)
 class Trial:
-    """One harm done to one command, and how it ended.
+    """One fault injected into one command, and how it ended.
 
     Attributes:
-        kind: the row of the table it counts in.
-        name: enough to do it again: what, where, when.
+        kind: the row of the table that counts it.
+        name: what, where and when, enough to repeat it.
         end: survived, skipped, or one of LOSSES.
         why: what was lost, or why it was skipped.
     """
@@ -27,7 +27,7 @@ class Trial:
 
 
 class Table:
-    """Counts trials, a row a kind."""
+    """Counts trials, one row per kind."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[str]] = {}
@@ -42,7 +42,7 @@ class Table:
             self.skipped.append(trial)
 
     def text(self) -> str:
-        """The rows, every loss and every skip by name, and the line of totals."""
+        """The rows, each loss and each skip by name, and the totals."""
         heads = ("trials", SURVIVED, *LOSSES)
         lines = ["".join([f"{'':26}", *(f"{head:>10}" for head in heads)])]
         lines += [self._line(kind, count, heads) for kind, count in self._counts.items()]
@@ -54,5 +54,5 @@ class Table:
         return "\n".join([*lines, f"{trials:,} trials, {total[SURVIVED]:,} survived: {said}"])
 
     def _line(self, kind: str, count: Counter[str], heads: Iterable[str]) -> str:
-        told = Counter(count, trials=count.total() - count[SKIPPED])
-        return "".join([f"{kind:26}", *(f"{told[head]:>10,}" for head in heads)])
+        counted = Counter(count, trials=count.total() - count[SKIPPED])
+        return "".join([f"{kind:26}", *(f"{counted[head]:>10,}" for head in heads)])

@@ -1,4 +1,4 @@
-"""Two runs on one output folder: the second refuses at once; of one command, it names the first."""
+"""Two runs on one output folder: the second must refuse at once, naming the first."""
 
 import os
 import random
@@ -23,7 +23,7 @@ _LOCKS = ("out/.lock", ".out.lock", "out/.balanced.parquet.lock")
 
 
 def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
-    """Each command twice at once, and each beside another; the first must not be disturbed."""
+    """Run each command twice at once, and each beside another; the first must not be affected."""
     names = [name for name in COMMANDS if not (short and name == "fit")]
     known = {name: undisturbed(name, scene)[1] for name in names}
     pairs = [(name, name) for name in names]
@@ -55,7 +55,7 @@ def _twice(chosen: Work, other: Work, wanted: dict[str, str]) -> tuple[str, str]
 
 
 def _stopped_as_it_writes(first: "subprocess.Popen[str]", chosen: Work) -> bool:
-    """Stop a command in its tracks while it holds the lock of its output; False if it ended."""
+    """Suspend a command while it holds the lock of its output; False if it ended."""
     until = time.monotonic() + PATIENCE
     while first.poll() is None and time.monotonic() < until:
         if _holds_a_lock(first.pid, chosen):

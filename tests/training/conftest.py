@@ -17,8 +17,10 @@ from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import sort_manifest, write_table
+from training.recipes import choose_recipe
 from training.runs import experiment
 from training.runs.folder import Run
+from training.schemas import CropSettings, FitConfig, RunConfig, ShardsConfig
 
 SIDE = 224
 
@@ -91,6 +93,13 @@ def small_backbone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.applications, "EfficientNetB7", smallest)
         yield
+
+
+def new_config(**overrides: Any) -> RunConfig:
+    """The config.json of a run of recipe v1.3, with overrides, on no particular shards."""
+    data = ShardsConfig("", {}, CropSettings(None, None), {})
+    options = FitConfig("none", None, "float32", 42)
+    return RunConfig(choose_recipe("v1.3", overrides), options, data, "shards", [], "CPU", {})
 
 
 @pytest.fixture(scope="package")

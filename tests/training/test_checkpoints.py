@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from manifests.errors import out_of_memory
+from manifests.errors import OutputError, out_of_memory
+from tests.training.conftest import new_config
 from training.errors import TrainingError
 from training.models.classifier import HEAD_LAYER
 from training.runs import checkpoints
@@ -184,14 +185,14 @@ def test_an_altered_history_is_an_error_message(run, text):
 def test_an_altered_config_is_an_error_message(run, text):
     run.config_file.write_text(text)
     with pytest.raises(TrainingError, match="expected"):
-        run.prepare({"recipe": {"epochs": 1}, "options": {}, "data": {}}, fresh=False)
+        run.prepare(new_config(), fresh=False)
 
 
 def test_a_run_killed_as_it_began_begins_again(tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     (run.folder / ".config.json.half.json").write_text("{")
-    run.prepare({"recipe": {}}, fresh=False)
+    run.prepare(new_config(), fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
@@ -199,7 +200,7 @@ def test_logs_that_outlived_their_folder_do_not_keep_the_next_run_out(tmp_path):
     run = Run(tmp_path / "run")
     (run.logs / "train").mkdir(parents=True)
     (run.logs / "train" / "events.out.tfevents.1.host.2.0.v2").touch()
-    run.prepare({"recipe": {}}, fresh=False)
+    run.prepare(new_config(), fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
@@ -207,8 +208,8 @@ def test_a_folder_of_other_logs_is_not_touched(tmp_path):
     run = Run(tmp_path / "run")
     run.logs.mkdir(parents=True)
     (run.logs / "diary.txt").touch()
-    with pytest.raises(TrainingError, match="found other files"):
-        run.prepare({"recipe": {}}, fresh=False)
+    with pytest.raises(OutputError, match=r"found (logs|letter\.txt)"):
+        run.prepare(new_config(), fresh=False)
     assert (run.logs / "diary.txt").exists()
 
 

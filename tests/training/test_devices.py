@@ -15,7 +15,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 import keras
-from tests.training.conftest import SMALL, smallest
+from tests.training.conftest import SMALL, new_config, smallest
 from training.models import devices
 from training.runs import trainer
 from training.recipes import choose_recipe
@@ -24,7 +24,7 @@ keras.applications.EfficientNetB7 = smallest
 mirrored = tf.distribute.MirroredStrategy
 tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
 run = Run(Path(sys.argv[2]))
-run.prepare({}, fresh=False)
+run.prepare(new_config(), fresh=False)
 for epochs in (1, 2):
     recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs})
     two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")

@@ -24,7 +24,7 @@ def test_other_shards_go_beside_with_the_runs_own_temperature(finished, tmp_path
     result = CliRunner().invoke(main, [str(finished.folder), str(tmp_path / "other")])
     assert result.exit_code == 0, result.output
     beside = Run(finished.folder / "evaluations" / "other-test")
-    assert beside.metrics()["temperature"] == finished.metrics()["temperature"]
+    assert beside.metrics().temperature == finished.metrics().temperature
     assert finished.metrics_file.read_bytes() == before
 
 

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from manifests.errors import OutputError
 from manifests.io.locks import folder_lock
-from tests.training.conftest import SMALL
+from tests.training.conftest import SMALL, new_config
 from training.errors import TrainingError
 from training.fit import main
 from training.models import devices
@@ -83,20 +83,20 @@ def test_a_run_leaves_its_folder_and_its_figures_are_scikit_learns(finished):
     metrics, table = finished.metrics(), pq.read_table(finished.folder / "predictions.parquet")
     target, score = np.array(table["target"]), np.array(table["score"])
     assert len(target) == len(set(table["path"].to_pylist())) == 16
-    assert metrics["image"]["accuracy"] == pytest.approx(sk.accuracy_score(target, score >= 0.5))
-    assert metrics["image"]["log_loss"] == pytest.approx(sk.log_loss(target, score), abs=1e-9)
-    assert metrics["image"]["auc"] == pytest.approx(sk.roc_auc_score(target, score), abs=1e-9)
+    assert metrics.image.accuracy == pytest.approx(sk.accuracy_score(target, score >= 0.5))
+    assert metrics.image.log_loss == pytest.approx(sk.log_loss(target, score), abs=1e-9)
+    assert metrics.image.auc == pytest.approx(sk.roc_auc_score(target, score), abs=1e-9)
     assert [row["epoch"] for row in finished.history()] == [1, 2, 3]
     assert list((finished.folder / "logs" / "train").glob("events*"))
 
 
 def test_the_card_has_data_recipe_figures_and_limits(finished):
     card = (finished.folder / "README.md").read_text()
-    for heading in ("## Data", "## Recipe", "## Figures", "## Limits"):
+    for heading in ("## Data", "## Recipe", "## Results", "## Limits"):
         assert heading in card
-    assert "the shards hold 80 images" in card
+    assert "the shards contain 80 images" in card
     assert "0.9022" in card
-    assert f"{finished.metrics()['image']['accuracy']:.4f}" in card
+    assert f"{finished.metrics().image.accuracy:.4f}" in card
 
 
 def test_an_interrupted_run_resumes_with_the_same_results(fit, finished, monkeypatch):
@@ -108,8 +108,8 @@ def test_an_interrupted_run_resumes_with_the_same_results(fit, finished, monkeyp
     again = fit("interrupted")
     for ours, theirs in zip(again.history(), finished.history(), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert again.metrics()["image"]["log_loss"] == pytest.approx(
-        finished.metrics()["image"]["log_loss"], rel=1e-4
+    assert again.metrics().image.log_loss == pytest.approx(
+        finished.metrics().image.log_loss, rel=1e-4
     )
 
 
@@ -127,8 +127,8 @@ def test_other_options_are_refused_by_name(finished, tiny_shards):
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(TrainingError, match="found other files"):
-        Run(tmp_path).prepare({"recipe": {}}, fresh=True)
+    with pytest.raises(OutputError, match=r"found (logs|letter\.txt)"):
+        Run(tmp_path).prepare(new_config(), fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
@@ -142,7 +142,7 @@ def test_a_second_training_in_the_folder_names_the_first(fit, tmp_path):
 
 
 def test_resuming_removes_partial_files(tmp_path):
-    run, config = Run(tmp_path), {"recipe": {}, "options": {}, "data": {}}
+    run, config = Run(tmp_path), new_config()
     run.prepare(config, fresh=False)
     for name in (".history.csv.half.csv", ".predictions.parquet.lock", ".letter.csv.half.csv"):
         (tmp_path / name).write_text("half")
@@ -152,13 +152,13 @@ def test_resuming_removes_partial_files(tmp_path):
 
 def test_fresh_removes_only_the_files_of_the_run(tmp_path):
     run = Run(tmp_path)
-    run.prepare({"recipe": {"epochs": 1}}, fresh=False)
+    run.prepare(new_config(epochs=1), fresh=False)
     run.write_history([])
     run.checkpoints.mkdir()
     (tmp_path / "letter.txt").write_text("mine")
-    run.prepare({"recipe": {"epochs": 2}}, fresh=True)
+    run.prepare(new_config(epochs=2), fresh=True)
     assert {path.name for path in tmp_path.iterdir()} == {"letter.txt", "config.json"}
-    assert run.config()["recipe"]["epochs"] == 2
+    assert run.config().recipe.epochs == 2
 
 
 def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path):
@@ -206,7 +206,7 @@ def test_killed_in_mid_epoch_the_same_command_resumes(command, tmp_path):
     first.wait()
     subprocess.run(command, check=True, capture_output=True)
     assert [row["epoch"] for row in Run(tmp_path / "run").history()] == [1, 2, 3]
-    assert Run(tmp_path / "run").metrics()["image"]["images"] == 16
+    assert Run(tmp_path / "run").metrics().image.images == 16
 
 
 @pytest.mark.slow
@@ -216,4 +216,4 @@ def test_two_steps_on_jax(command, tmp_path):
     done = subprocess.run(options, check=True, capture_output=True, text=True, env=environment)
     assert "Keras on jax" in done.stdout.splitlines()[0]
     assert len(Run(tmp_path / "run").history()) == 1
-    assert Run(tmp_path / "run").metrics()["image"]["images"] == 16
+    assert Run(tmp_path / "run").metrics().image.images == 16

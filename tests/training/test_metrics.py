@@ -1,9 +1,11 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
 from training.evaluation import metrics
+from training.evaluation.predictions import Predictions
 
 
 @pytest.fixture
@@ -21,18 +23,18 @@ def test_figures_are_scikit_learns(drawn):
     labels, logits, _, _ = drawn
     scores = expit(logits)
     found = metrics.classification_metrics(labels, scores)
-    assert found["accuracy"] == sk.accuracy_score(labels, scores >= 0.5)
-    assert found["log_loss"] == sk.log_loss(labels, scores)
-    assert found["auc"] == sk.roc_auc_score(labels, scores)
+    assert found.accuracy == sk.accuracy_score(labels, scores >= 0.5)
+    assert found.log_loss == sk.log_loss(labels, scores)
+    assert found.auc == sk.roc_auc_score(labels, scores)
     table = sk.classification_report(labels, (scores >= 0.5).astype(int), output_dict=True)
-    assert found["classes"]["FAKE"]["f1"] == table["1"]["f1-score"]
-    assert np.sum(found["confusion"]) == found["images"] == 400
+    assert found.classes["FAKE"].f1 == table["1"]["f1-score"]
+    assert np.sum(found.confusion) == found.images == 400
 
 
 def test_one_class_has_no_auc():
     found = metrics.classification_metrics(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]))
-    assert found["auc"] is None
-    assert found["classes"]["FAKE"]["support"] == 0
+    assert found.auc is None
+    assert found.classes["FAKE"].support == 0
 
 
 def test_the_temperature_undoes_what_was_done_to_the_logits(drawn):
@@ -65,10 +67,9 @@ def test_the_bootstrap_draws_families(drawn):
     eight = metrics.bootstrap_intervals(
         np.repeat(labels[::8], 8), np.repeat(expit(logits[::8]), 8), np.repeat(np.arange(50), 8)
     )
-    for name in one:
-        assert one[name].low == pytest.approx(eight[name].low)
-        assert one[name].high == pytest.approx(eight[name].high)
-    assert one["accuracy"].high - one["accuracy"].low > 0.1
+    for name, interval in vars(one).items():
+        assert interval == pytest.approx(getattr(eight, name))
+    assert one.accuracy.high - one.accuracy.low > 0.1
 
 
 def test_the_weighted_auc_is_scikit_learns(drawn):
@@ -81,9 +82,11 @@ def test_the_weighted_auc_is_scikit_learns(drawn):
 
 def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
-    found = metrics.split_report(labels, logits, clips, families, 2.0)
-    for level in ("image", "clip"):
+    columns = {"part": ["p"] * 400, "video": clips.astype(str), "family": families.astype(str)}
+    predictions = Predictions(pa.table(columns), labels, logits)
+    found = metrics.split_metrics("test", "shards", predictions, 2.0)
+    for level in (found.image, found.clip):
         for name in ("accuracy", "log_loss", "auc"):
-            low, high = found[level]["interval"][name]
-            assert low <= found[level][name] <= high
-    assert found["families"] == 50
+            low, high = getattr(level.interval, name)
+            assert low <= getattr(level, name) <= high
+    assert found.families == 50

@@ -62,7 +62,7 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     from training.inference import scorer
     from training.models import classifier
 
-    shards = evaluator.Path(finished.config()["shards"])
+    shards = evaluator.Path(finished.config().shards)
     _, images = evaluator.sample_images(shards, "test", 8, seed=1)
     loaded = scorer.Scorer(finished.folder, None)
     own = evaluator.predict(

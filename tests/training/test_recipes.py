@@ -34,8 +34,8 @@ def test_other_data_and_other_values_are_listed():
     sentences = describe_differences(
         choose_recipe("v1.3", {"epochs": 3}), {"train": 7, "validation": 3, "test": 2}
     )
-    assert "epochs is 3, the recipe says 47" in sentences
-    assert "the shards hold 12 images" in sentences[-1]
+    assert "epochs is 3; the recipe has 47" in sentences
+    assert "the shards contain 12 images" in sentences[-1]
 
 
 def test_an_unknown_recipe_or_backbone_is_refused():

@@ -14,6 +14,7 @@ from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
+from dfdc_prep.video.sampling import SAMPLINGS
 from dfdc_prep.video.timeline import Packet, build_timeline
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
@@ -136,14 +137,9 @@ def test_a_damaged_clip_yields_the_frames_sent_before_the_damage(shared: Path) -
             assert all(np.array_equal(found[i], true[i]) for i in found if i < len(true))
 
 
-@pytest.mark.parametrize("sampling", ["even", "first", "keyframes"])
-@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_no_intact_clip_is_reported_as_truncated(
-    encoded,
-    tmp_path: Path,
-    yunet_model: Path,
-    sampling: str,
-    exact: bool,  # type: ignore[no-untyped-def]
+    encoded, tmp_path: Path, yunet_model: Path, sampling: str
 ) -> None:
     part = tmp_path / "dfdc" / "part"
     part.mkdir(parents=True)
@@ -155,7 +151,7 @@ def test_no_intact_clip_is_reported_as_truncated(
     (part / "metadata.json").write_text(json.dumps({name: {"label": "REAL"} for name in names}))
     for frames in (32, 10_000):
         out = tmp_path / f"{frames}"
-        options = CropOptions(frames=frames, sampling=sampling, exact_frames=exact)
+        options = CropOptions(frames=frames, sampling=sampling)
         extract(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model)
         log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas().set_index("video")
         assert set(log["status"]) == {"no_face"}

@@ -38,10 +38,10 @@ def test_frames_missing_after_a_late_keyframe_are_taken_elsewhere() -> None:
     assert choose_frames("keyframes", 4, Timeline(252, (0, 250))) == [0, 4, 8, 250]
 
 
-def test_exact_frames_ignore_nearby_keyframes() -> None:
+def test_exact_positions_ignore_nearby_keyframes() -> None:
     clip = Timeline(300, (0, 175, 250), (0, 26, 175, 250))
-    assert choose_frames("even", 3, clip, exact=True) == [75, 150, 225]
-    assert choose_frames("even", 1, clip, exact=True) == [150]
+    assert choose_frames("exact", 3, clip) == [75, 150, 225]
+    assert choose_frames("exact", 1, clip) == [150]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)

@@ -14,8 +14,9 @@ from typing import Any
 import tensorflow as tf
 
 from manifests.io.json_files import parse_json
+from manifests.rows import CROP_SIZE
+from manifests.shard_names import shard_file
 from training.errors import TrainingError
-from training.recipes import IMAGE_SIZE
 
 #: Shard files read in parallel.
 _PARALLEL_FILES = 4
@@ -74,7 +75,7 @@ def read_shards_info(path: Path) -> ShardsInfo:
         ) from error
     files = {
         split: tuple(
-            path / f"{name}-{split}.tfrecord-{index:05d}-of-{len(counts):05d}"
+            path / shard_file(split, index, len(counts), dataset=name)
             for index in range(len(counts))
         )
         for split, counts in lengths.items()
@@ -191,7 +192,7 @@ def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Da
 
     def decode(example: Any) -> tuple[Any, Any]:
         mask = tf.io.decode_png(example["mask"], channels=1)[..., 0]
-        return _decode_image(example["image"]), tf.ensure_shape(mask, [IMAGE_SIZE, IMAGE_SIZE])
+        return _decode_image(example["image"]), tf.ensure_shape(mask, [CROP_SIZE, CROP_SIZE])
 
     return masked.map(decode).batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
@@ -210,4 +211,4 @@ def _decode_batch(records: Any) -> tuple[Any, Any]:
 
 def _decode_image(encoded: Any) -> Any:
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [IMAGE_SIZE, IMAGE_SIZE, 3])
+    return tf.ensure_shape(image, [CROP_SIZE, CROP_SIZE, 3])

@@ -1,36 +1,29 @@
 """Describes a shards folder for the config.json of a run."""
 
-import hashlib
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from training.data import input_pipeline
 from training.errors import TrainingError
+from training.schemas import CropSettings, ShardsConfig
 
 SPLITS = ("train", "validation", "test")
 
 
-class CropSettings(TypedDict):
-    """How the crops of a shards folder were cut; detector and margin are None if unknown."""
-
-    detector: str | None
-    margin: float | None
-    align: str
-
-
 def manifest_hash(shards: Path) -> str:
     """SHA-256 of the shards' manifest, which lists every crop, its split and its position."""
-    return hashlib.sha256((shards / "manifest.parquet").read_bytes()).hexdigest()
+    return file_sha256(shards / "manifest.parquet")
 
 
-def describe_shards(shards: Path) -> dict[str, Any]:
+def describe_shards(shards: Path) -> ShardsConfig:
     """Manifest hash, counts per split and label, crop settings and metadata of shards.
 
     Raises:
@@ -48,12 +41,9 @@ def describe_shards(shards: Path) -> dict[str, Any]:
                 "or use another --split"
             )
         counts[split] = {label: labels.count(label) for label in LABELS}
-    return {
-        "manifest": manifest_hash(shards),
-        "counts": counts,
-        "crops": _crop_settings(table),
-        "metadata": _read_metadata(shards),
-    }
+    return ShardsConfig(
+        manifest_hash(shards), counts, _crop_settings(table), _read_metadata(shards)
+    )
 
 
 def _crop_settings(table: pa.Table) -> CropSettings:

@@ -1,7 +1,7 @@
 """Evaluates the model of a run on a split: predictions, metrics, plots, report."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,60 +21,17 @@ from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
 from training.evaluation import localization, metrics, model_card, plots, text_report
+from training.evaluation.predictions import Predictions
 from training.models.classifier import logit_model
 from training.runs import checkpoints
 from training.runs.folder import Run
+from training.schemas import SplitMetrics
 
 Images = npt.NDArray[np.uint8]
 Transform = Callable[[Images], Images]
 
 #: Largest number of images in samples.png (Fig. 8 of the paper).
 MAX_SAMPLES = 20
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The predictions for one split, in the order of the shards' manifest.
-
-    Attributes:
-        rows: the split's rows of the manifest.
-        labels: int64 [N], 0 for REAL and 1 for FAKE.
-        logits: float64 [N], not calibrated.
-    """
-
-    rows: pa.Table
-    labels: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float64]
-
-    @property
-    def clips(self) -> list[str]:
-        """The clip of each image as part/name, since names repeat across parts."""
-        parts, videos = self.rows["part"].to_pylist(), self.rows["video"].to_pylist()
-        return [f"{part}/{video}" for part, video in zip(parts, videos, strict=True)]
-
-    @property
-    def families(self) -> list[str]:
-        """The family of each image."""
-        return list(self.rows["family"].to_pylist())
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any image has a mask."""
-        return bool(self.rows["mask"].null_count < self.rows.num_rows)
-
-    def table(self, temperature: float) -> pa.Table:
-        """The table written to predictions.parquet, one row per image.
-
-        Manifest columns that identify the image, then `target` (the label), `logit`, `score`
-        (P(FAKE)) and `calibrated` (P(FAKE) after division of the logit by the temperature).
-        """
-        names = ["video", "part", "label", "family", "frame", "face", "path"]
-        columns = {name: self.rows[name] for name in names}
-        columns["target"] = pa.array(self.labels)
-        columns["logit"] = pa.array(self.logits)
-        columns["score"] = pa.array(expit(self.logits))
-        columns["calibrated"] = pa.array(expit(self.logits / temperature))
-        return pa.table(columns)
 
 
 def load_model(run: Run) -> Any:
@@ -167,7 +124,7 @@ def sample_images(
     return positions, found
 
 
-def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> dict[str, Any]:
+def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> SplitMetrics:
     """Evaluate the model of a run on a split and write the results.
 
     On the run's training shards the temperature is fitted on their validation split; on other
@@ -178,36 +135,31 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
             run folder also gets the training curves and the model card.
 
     Returns:
-        The contents of metrics.json.
+        The metrics written to metrics.json.
     """
     classifier = load_model(run)
     model = logit_model(classifier)
     predictions = predict(model, shards, split, batch_size)
     t = _temperature(run, model, shards, batch_size)
-    report = {"split": split, "shards": str(shards)} | metrics.split_report(
-        predictions.labels, predictions.logits, predictions.clips, predictions.families, t
-    )
+    report = metrics.split_metrics(split, str(shards), predictions, t)
     if predictions.has_masks:
         found = localization.measure(classifier, shards, split, batch_size)
-        report["localization"] = asdict(found)
+        report = replace(report, localization=found)
     if out != run.folder:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
     write_table(predictions.table(t), out / "predictions.parquet")
     write_text(out / "report.txt", text_report.report_text(report))
-    with run.report_invalid_files():
-        seed = int(run.config()["options"]["seed"])
-    positions, images = sample_images(shards, split, batch_size, seed)
+    positions, images = sample_images(shards, split, batch_size, run.config().options.seed)
     _plot_samples(predictions, positions, images, out)
     with atomic_file(out / "confusion.png") as partial:
-        plots.plot_confusion(report["image"]["confusion"], partial)
+        plots.plot_confusion(report.image.confusion, partial)
     history = run.history()
     if out == run.folder and history:
         with atomic_file(out / "curves.png") as partial:
             plots.plot_curves(history, partial, checkpoints.best_epoch(history))
-    write_json(out / "metrics.json", report)
+    write_json(out / "metrics.json", asdict(report))
     if out == run.folder:
-        with run.report_invalid_files():
-            model_card.write_card(run)
+        model_card.write_card(run)
     return report
 
 
@@ -216,14 +168,12 @@ def _temperature(run: Run, model: Any, shards: Path, batch_size: int) -> float:
     if is_trained_on(run, shards):
         validation = predict(model, shards, "validation", batch_size)
         return metrics.fit_temperature(validation.labels, validation.logits)
-    with run.report_invalid_files():
-        return float(run.metrics()["temperature"])
+    return run.metrics().temperature
 
 
 def is_trained_on(run: Run, shards: Path) -> bool:
     """Whether the run was trained on these shards, compared by manifest hash."""
-    with run.report_invalid_files():
-        return bool(run.config()["data"]["manifest"] == manifest_hash(shards))
+    return run.config().data.manifest == manifest_hash(shards)
 
 
 def default_output(run: Run, shards: Path, split: str) -> Path:

@@ -65,10 +65,8 @@ def _checked_difference(scores: Any, expected: Any, form: str) -> float:
 
 def _float32(run: Run) -> Any:
     """The model of the run rebuilt in float32, independent of its training precision."""
-    recipe = run.config()["recipe"]
-    network = classifier.build_model(
-        choose_recipe(recipe["name"], {"backbone": recipe["backbone"]})
-    )
+    recipe = run.config().recipe
+    network = classifier.build_model(choose_recipe(recipe.name, {"backbone": recipe.backbone}))
     pretrained.copy_weights(evaluator.load_model(run), network)
     return network
 

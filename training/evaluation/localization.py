@@ -5,7 +5,6 @@ of energy: the part of the heatmap's sum that lies on the mask (Wang et al., 202
 heatmap that is equal everywhere scores the masks' share of the area in both.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,10 @@ from PIL import Image
 
 from training.data import input_pipeline
 from training.models import classifier
+from training.schemas import Localization
 
 #: A pixel lies on a mask from this level.
 ON_MASK = 128
-
-
-@dataclass(frozen=True)
-class Localization:
-    """Heatmaps beside masks; the means are None where no mask shows a forged face.
-
-    Attributes:
-        images: images whose mask shows a forged face.
-        pointing_game, energy: means of `score_heatmap`.
-        area: mean share of the image that the mask covers: what chance scores.
-    """
-
-    images: int
-    pointing_game: float | None
-    energy: float | None
-    area: float | None
 
 
 def measure(model: Any, shards: Path, split: str, batch_size: int) -> Localization:

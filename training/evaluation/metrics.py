@@ -5,7 +5,6 @@ P(FAKE). The predicted class is FAKE for scores of at least 0.5.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,16 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from manifests.labels import LABELS
+from training.evaluation.predictions import Predictions
+from training.schemas import (
+    Calibration,
+    ClassificationMetrics,
+    ClassMetrics,
+    Interval,
+    IntervalMetrics,
+    Intervals,
+    SplitMetrics,
+)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -31,7 +40,7 @@ def group_means(values: Floats, groups: Any) -> tuple[Any, Floats]:
     return names, np.bincount(index, values) / np.bincount(index)
 
 
-def classification_metrics(labels: Ints, scores: Floats) -> dict[str, Any]:
+def classification_metrics(labels: Ints, scores: Floats) -> ClassificationMetrics:
     """Accuracy, log-loss, ROC-AUC, metrics per class and confusion matrix.
 
     The AUC is None if a class is missing. Rows of the confusion matrix are the true classes,
@@ -41,17 +50,17 @@ def classification_metrics(labels: Ints, scores: Floats) -> dict[str, Any]:
     both = len(np.unique(labels)) == 2
     columns = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     per_class = [
-        {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+        ClassMetrics(float(p), float(r), float(f), int(n))
         for p, r, f, n in zip(*columns, strict=True)
     ]
-    return {
-        "images": len(labels),
-        "accuracy": float(sk.accuracy_score(labels, predicted)),
-        "log_loss": float(sk.log_loss(labels, scores, labels=[0, 1])),
-        "auc": float(sk.roc_auc_score(labels, scores)) if both else None,
-        "classes": dict(zip(LABELS, per_class, strict=True)),
-        "confusion": sk.confusion_matrix(labels, predicted, labels=[0, 1]).tolist(),
-    }
+    return ClassificationMetrics(
+        images=len(labels),
+        accuracy=float(sk.accuracy_score(labels, predicted)),
+        log_loss=float(sk.log_loss(labels, scores, labels=[0, 1])),
+        auc=float(sk.roc_auc_score(labels, scores)) if both else None,
+        classes=dict(zip(LABELS, per_class, strict=True)),
+        confusion=sk.confusion_matrix(labels, predicted, labels=[0, 1]).tolist(),
+    )
 
 
 def fit_temperature(labels: Ints, logits: Floats) -> float:
@@ -82,17 +91,7 @@ def calibration_error(labels: Ints, scores: Floats) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A 95 % interval; None if it is undefined."""
-
-    low: float | None
-    high: float | None
-
-
-def bootstrap_intervals(
-    labels: Ints, scores: Floats, families: Any, seed: int = 42
-) -> dict[str, Interval]:
+def bootstrap_intervals(labels: Ints, scores: Floats, families: Any, seed: int = 42) -> Intervals:
     """95 % percentile intervals of accuracy, log-loss and AUC by cluster bootstrap.
 
     The images of a family are not independent, so families are resampled with replacement,
@@ -115,7 +114,7 @@ def bootstrap_intervals(
         found["accuracy"].append(float(np.average(correct, weights=weights)))
         found["log_loss"].append(float(np.average(losses, weights=weights)))
         found["auc"].append(auc(weights))
-    return {name: _interval(np.array(values)) for name, values in found.items()}
+    return Intervals(**{name: _interval(np.array(values)) for name, values in found.items()})
 
 
 def _interval(values: Floats) -> Interval:
@@ -144,38 +143,38 @@ def _weighted_auc(labels: Ints, scores: Floats) -> Callable[[Floats], float]:
     return auc
 
 
-def split_report(
-    labels: Ints, logits: Floats, clips: Any, families: Any, t: float
-) -> dict[str, Any]:
-    """The metrics of one split for metrics.json: per image, per clip, calibration.
+def split_metrics(split: str, shards: str, predictions: Predictions, t: float) -> SplitMetrics:
+    """The metrics of one split: per image, per clip, calibration.
+
+    The logit of a clip is the mean over its images; each clip belongs to one family.
 
     Args:
-        clips: the clip of each image; the logit of a clip is the mean over its images.
-        families: the family of each image; each clip belongs to one family.
         t: the temperature; affects the calibrated log-loss and calibration error only.
     """
+    labels, logits = predictions.labels, predictions.logits
+    clips, families = predictions.clips, predictions.families
     names, clip_logits = group_means(logits, clips)
     _, first = np.unique(np.asarray(clips), return_index=True)
     clip_labels, clip_families = labels[first], np.asarray(families)[first]
     scores, clip_scores = expit(logits), expit(clip_logits)
     calibrated = expit(logits / t)
-    return {
-        "image": classification_metrics(labels, scores)
-        | {"interval": _interval_lists(labels, scores, families)},
-        "clip": classification_metrics(clip_labels, clip_scores)
-        | {"interval": _interval_lists(clip_labels, clip_scores, clip_families)},
-        "clips": len(names),
-        "families": len(np.unique(np.asarray(families))),
-        "temperature": t,
-        "calibration": {
-            "log_loss": float(sk.log_loss(labels, scores, labels=[0, 1])),
-            "log_loss_calibrated": float(sk.log_loss(labels, calibrated, labels=[0, 1])),
-            "ece": calibration_error(labels, scores),
-            "ece_calibrated": calibration_error(labels, calibrated),
-        },
-    }
+    return SplitMetrics(
+        split,
+        shards,
+        _with_intervals(labels, scores, families),
+        _with_intervals(clip_labels, clip_scores, clip_families),
+        len(names),
+        len(np.unique(np.asarray(families))),
+        t,
+        Calibration(
+            log_loss=float(sk.log_loss(labels, scores, labels=[0, 1])),
+            log_loss_calibrated=float(sk.log_loss(labels, calibrated, labels=[0, 1])),
+            ece=calibration_error(labels, scores),
+            ece_calibrated=calibration_error(labels, calibrated),
+        ),
+    )
 
 
-def _interval_lists(labels: Ints, scores: Floats, families: Any) -> dict[str, list[float | None]]:
-    intervals = bootstrap_intervals(labels, scores, families)
-    return {name: [interval.low, interval.high] for name, interval in intervals.items()}
+def _with_intervals(labels: Ints, scores: Floats, families: Any) -> IntervalMetrics:
+    measured = classification_metrics(labels, scores)
+    return IntervalMetrics(**vars(measured), interval=bootstrap_intervals(labels, scores, families))

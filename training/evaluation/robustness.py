@@ -117,7 +117,7 @@ def measure_robustness(
         measured = metrics.classification_metrics(predictions.labels, scores)
         rows.append(
             RobustnessRow(
-                disturbance=kind, level=level, accuracy=measured["accuracy"], auc=measured["auc"]
+                disturbance=kind, level=level, accuracy=measured.accuracy, auc=measured.auc
             )
         )
     with (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dfdc_prep.crops import CROP_SIZE, MASK_SUFFIX, alignment
+from dfdc_prep.crops import MASK_SUFFIX, alignment
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
@@ -20,6 +20,7 @@ from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.rows import CROP_SIZE
 
 #: Image formats that are accepted. Pillow decodes all of them in-process; for EPS it would
 #: start Ghostscript.

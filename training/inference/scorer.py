@@ -8,7 +8,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from manifests.io.atomic import atomic_file
-from training.data.shard_info import CropSettings
 from training.evaluation.evaluator import load_model
 from training.inference import gradcam
 from training.inference.face_crops import FaceCrop
@@ -32,15 +31,8 @@ class Scorer:
     def __init__(self, folder: Path, heatmaps: Path | None) -> None:
         """Load the run in `folder`; heatmaps are written to `heatmaps`, if given."""
         run = Run(folder)
-        with run.report_invalid_files():
-            crops = run.config()["data"]["crops"]
-            margin, detector = crops["margin"], crops["detector"]
-            self.crop_settings = CropSettings(
-                margin=margin if margin is None else float(margin),
-                detector=detector if detector is None else str(detector),
-                align=str(crops.get("align") or "none"),  # runs of earlier versions have none
-            )
-            self.temperature = float(run.metrics()["temperature"])
+        self.crop_settings = run.config().data.crops
+        self.temperature = run.metrics().temperature
         self._model = load_model(run)
         self._logits = classifier.logit_model(self._model)
         self._features = classifier.feature_model(self._model)

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from manifests.rows import CROP_SIZE
 from training.models import pretrained
-from training.recipes import IMAGE_SIZE, Recipe
+from training.recipes import Recipe
 
 #: Mean and standard deviation of ImageNet's RGB channels, on a scale of 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -44,7 +45,7 @@ def build_model(recipe: Recipe, weights_file: Any = None, precision: str = "floa
 
 def _build(recipe: Recipe, weights_file: Any) -> Any:
     stock = getattr(keras.applications, recipe.backbone)(
-        weights=None, include_top=False, input_shape=(IMAGE_SIZE, IMAGE_SIZE, 3)
+        weights=None, include_top=False, input_shape=(CROP_SIZE, CROP_SIZE, 3)
     )
     momentum = None if weights_file else SCRATCH_MOMENTUM
     backbone = keras.models.clone_model(

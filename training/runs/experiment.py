@@ -13,6 +13,7 @@ from training.evaluation import evaluator, text_report
 from training.models import devices, pretrained
 from training.runs import trainer
 from training.runs.folder import Run
+from training.schemas import FitConfig, RunConfig
 
 #: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
@@ -60,12 +61,20 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> str:
     data = shard_info.describe_shards(options.shards)
     recipe = recipes.choose_recipe(options.recipe, options.overrides)
     weights_file = pretrained.resolve_weights(options.weights, recipe.backbone)
-    totals = {split: sum(counts.values()) for split, counts in data["counts"].items()}
+    totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
     differences = recipes.describe_differences(recipe, totals)
     for line in differences:
         log(f"differs from the published recipe: {line}")
     run = Run(options.out)
-    config = _config(options, recipe, data, differences, used_devices.description())
+    config = RunConfig(
+        recipe,
+        FitConfig(options.weights, options.steps_per_epoch, options.precision, options.seed),
+        data,
+        str(options.shards.resolve()),
+        differences,
+        used_devices.description(),
+        {name: version(name) for name in LIBRARIES},
+    )
     plan = trainer.TrainingPlan(
         options.shards,
         recipe,
@@ -81,27 +90,3 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> str:
         metrics = evaluator.evaluate(run, options.shards, "test", run.folder, plan.batch_size)
     text = text_report.report_text(metrics)
     return f"{text}\nrun written to {run.folder}: model.keras, report.txt, README.md"
-
-
-def _config(
-    options: FitOptions,
-    recipe: recipes.Recipe,
-    data: dict[str, Any],
-    differences: list[str],
-    device: str,
-) -> dict[str, Any]:
-    """The contents of config.json."""
-    return {
-        "recipe": recipe.as_dict(),
-        "options": {
-            "weights": options.weights,
-            "steps_per_epoch": options.steps_per_epoch,
-            "precision": options.precision,
-            "seed": options.seed,
-        },
-        "data": data,
-        "shards": str(options.shards.resolve()),
-        "differences": differences,
-        "device": device,
-        "versions": {name: version(name) for name in LIBRARIES},
-    }

@@ -1,19 +1,21 @@
 """The run folder: its files, and the checks before a training writes to it."""
 
 import csv
-import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from manifests.io.atomic import atomic_file
+from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
 from training.errors import TrainingError
+from training.schemas import RunConfig, SplitMetrics, parse
+
+T = TypeVar("T")
 
 #: Columns of history.csv.
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
@@ -57,51 +59,21 @@ class Run:
     def logs(self) -> Path:
         return self.folder / "logs"
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """Read config.json.
 
         Raises:
             TrainingError: config.json is missing or invalid.
         """
-        return self._read_json(self.config_file)
+        return _read_json(self.config_file, RunConfig)
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> SplitMetrics:
         """Read metrics.json.
 
         Raises:
             TrainingError: metrics.json is missing (the run has not been evaluated) or invalid.
         """
-        return self._read_json(self.metrics_file)
-
-    @contextmanager
-    def report_invalid_files(self) -> Iterator[None]:
-        """Turn errors of code that reads values from the run's files into a `TrainingError`.
-
-        Raises:
-            TrainingError: config.json, metrics.json or history.csv lacks a value or has one of
-                another type than `training.fit` writes.
-        """
-        try:
-            yield
-        except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise TrainingError(
-                f"expected config.json, metrics.json and history.csv of python -m training.fit in "
-                f"{self.folder}, found other contents ({type(error).__name__}: {error}); train "
-                "again with --fresh"
-            ) from error
-
-    def _read_json(self, path: Path) -> dict[str, Any]:
-        try:
-            contents: dict[str, Any] = parse_json(path.read_bytes())
-            if not isinstance(contents, dict):
-                raise ValueError(f"a {type(contents).__name__} instead of an object")
-        except (OSError, ValueError) as error:
-            reason = "none" if isinstance(error, OSError) else f"an invalid one ({error})"
-            raise TrainingError(
-                f"expected a {path.name} in {self.folder}, found {reason}; give the folder of a "
-                "finished run of python -m training.fit"
-            ) from error
-        return contents
+        return _read_json(self.metrics_file, SplitMetrics)
 
     def history(self) -> list[dict[str, float]]:
         """Read history.csv: one row per epoch, empty if the file does not exist.
@@ -131,29 +103,25 @@ class Run:
             writer.writeheader()
             writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
 
-    def prepare(self, config: Mapping[str, Any], *, fresh: bool) -> None:
+    def prepare(self, config: RunConfig, *, fresh: bool) -> None:
         """Create the folder with config.json, or resume the same run in it.
 
         Args:
-            config: the contents of config.json.
             fresh: delete an existing run instead of resuming it.
 
         Raises:
-            TrainingError: the folder contains a run with other options, or other files.
+            TrainingError: the folder contains a run with other options.
+            OutputError: the folder contains foreign files.
         """
         if self.config_file.is_file() and not fresh:
-            with self.report_invalid_files():
-                _check_same_options(self.config(), config, self.folder)
+            _check_same_options(self.config(), config, self.folder)
             self._remove_partial_files()
             return
-        if self.folder.exists() and not self.config_file.is_file() and self._foreign_files():
-            raise TrainingError(
-                f"expected {self.folder} to be empty or to contain a run, found other files; "
-                "choose another --out"
-            )
+        if not self.config_file.is_file():
+            check_unused(self.folder, self._may_precede_run, "a run")
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.config_file, config)
+        write_json(self.config_file, asdict(config))
 
     def check_exists(self) -> None:
         """Check that the run folder still exists.
@@ -167,19 +135,15 @@ class Run:
                 "command again to start over"
             )
 
-    def _foreign_files(self) -> list[Path]:
-        """Files in a folder without config.json that no interrupted run leaves.
+    def _may_precede_run(self, name: str) -> bool:
+        """Whether an interrupted run may leave this file in a folder without config.json.
 
         A run killed at its start leaves a partial config.json. If the folder of a running
         training is removed, its TensorBoard callback creates the logs again.
         """
-        partial_config = f".{self.config_file.name}."
-        return [
-            path
-            for path in self.folder.iterdir()
-            if not path.name.startswith(partial_config)
-            and not (path == self.logs and _contains_only_tensorboard_logs(path))
-        ]
+        if name == self.logs.name:
+            return _contains_only_tensorboard_logs(self.logs)
+        return name.startswith(f".{self.config_file.name}.")
 
     def _remove_partial_files(self) -> None:
         """Delete temporary files of interrupted writes."""
@@ -220,14 +184,24 @@ def _contains_only_tensorboard_logs(folder: Path) -> bool:
     return all(path.name.startswith("events.out.tfevents.") for path in files)
 
 
-def _check_same_options(
-    recorded: Mapping[str, Any], given: Mapping[str, Any], folder: Path
-) -> None:
+def _read_json(path: Path, kind: type[T]) -> T:
+    try:
+        return parse(kind, parse_json(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        reason = "none" if isinstance(error, OSError) else f"an invalid one ({error})"
+        raise TrainingError(
+            f"expected a {path.name} of python -m training.fit in {path.parent}, found {reason}; "
+            "give the folder of a finished run, or train again with --fresh"
+        ) from error
+
+
+def _check_same_options(recorded: RunConfig, given: RunConfig, folder: Path) -> None:
     """Raise a `TrainingError` if a value that matters for resuming differs."""
+    earlier_values, values = asdict(recorded), asdict(given)
     for section in RESUME_SECTIONS:
-        for name, value in given[section].items():
-            earlier = recorded.get(section, {}).get(name)
-            if earlier != json.loads(json.dumps(value)):
+        for name, value in values[section].items():
+            earlier = earlier_values[section][name]
+            if earlier != value:
                 raise TrainingError(
                     f"expected the run in {folder} to resume with {name} {earlier}, found "
                     f"{value}; give the same value, another --out, or --fresh to start over"

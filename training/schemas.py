@@ -1,0 +1,186 @@
+"""The contents of a run's config.json and metrics.json as dataclasses.
+
+`asdict` gives the JSON values; `parse` checks JSON values and gives the dataclass.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+
+from training.recipes import Recipe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Detector, margin and alignment that the crops of a shards folder were cut with.
+
+    Detector and margin are None if unknown. Runs of earlier versions were not aligned.
+    """
+
+    detector: str | None
+    margin: FiniteFloat | None
+    align: str = "none"
+
+
+@dataclass(frozen=True)
+class ShardsConfig:
+    """The shards a run was trained on.
+
+    Attributes:
+        manifest: SHA-256 of the shards' manifest.
+        counts: number of crops by split and label.
+        metadata: the shards' metadata.json.
+    """
+
+    manifest: str
+    counts: dict[str, dict[str, int]]
+    crops: CropSettings
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The options of `training.fit` that change the result; see `FitOptions`."""
+
+    weights: str
+    steps_per_epoch: int | None
+    precision: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The contents of config.json.
+
+    Attributes:
+        shards: absolute path of the shards.
+        differences: how the run differs from the published recipe, one sentence each.
+        device: description of the devices used.
+        versions: versions of the libraries, by name.
+    """
+
+    recipe: Recipe
+    options: FitConfig
+    data: ShardsConfig
+    shards: str
+    differences: list[str]
+    device: str
+    versions: dict[str, str]
+
+
+class Interval(NamedTuple):
+    """A 95 % interval; None if it is undefined."""
+
+    low: FiniteFloat | None
+    high: FiniteFloat | None
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """Precision, recall and F1 of one class; `support` is its number of images."""
+
+    precision: FiniteFloat
+    recall: FiniteFloat
+    f1: FiniteFloat
+    support: int
+
+
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """Metrics of a set of images or clips, at a threshold of 0.5.
+
+    Attributes:
+        images: number of images or clips.
+        auc: ROC-AUC; None if a class is missing.
+        classes: metrics by label.
+        confusion: counts, [2, 2]; rows are the true labels, columns the predicted ones, REAL first.
+    """
+
+    images: int
+    accuracy: FiniteFloat
+    log_loss: FiniteFloat
+    auc: FiniteFloat | None
+    classes: dict[str, ClassMetrics]
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of the metrics of the same names."""
+
+    accuracy: Interval
+    log_loss: Interval
+    auc: Interval
+
+
+@dataclass(frozen=True)
+class IntervalMetrics(ClassificationMetrics):
+    """Metrics with their intervals."""
+
+    interval: Intervals
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Log-loss and expected calibration error before and after calibration."""
+
+    log_loss: FiniteFloat
+    log_loss_calibrated: FiniteFloat
+    ece: FiniteFloat
+    ece_calibrated: FiniteFloat
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Heatmaps beside masks; the means are None where no mask shows a forged face.
+
+    Attributes:
+        images: images whose mask shows a forged face.
+        pointing_game, energy: means of `training.evaluation.localization.score_heatmap`.
+        area: mean share of the image that the mask covers: what chance scores.
+    """
+
+    images: int
+    pointing_game: FiniteFloat | None
+    energy: FiniteFloat | None
+    area: FiniteFloat | None
+
+
+@dataclass(frozen=True)
+class SplitMetrics:
+    """The contents of metrics.json: the results on one split.
+
+    Attributes:
+        shards: path of the shards.
+        image, clip: metrics per image and per clip.
+        clips, families: their numbers in the split.
+        temperature: the number that logits are divided by to calibrate them.
+        localization: heatmaps beside masks; None if no image has a mask.
+    """
+
+    split: str
+    shards: str
+    image: IntervalMetrics
+    clip: IntervalMetrics
+    clips: int
+    families: int
+    temperature: Annotated[FiniteFloat, Field(gt=0)]
+    calibration: Calibration
+    localization: Localization | None = None
+
+
+def parse(kind: type[T], value: Any) -> T:
+    """Check JSON values and return the dataclass.
+
+    Raises:
+        ValueError: a value is missing or has another type; the message names the first one.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"{place or 'the whole'}: {first['msg']}") from error
