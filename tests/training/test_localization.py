@@ -56,12 +56,12 @@ def test_shards_with_masks_are_evaluated_against_them(finished, tmp_path):
     write_shards(faces, tmp_path / "masked", ShardOptions(plan))
     result = CliRunner().invoke(main, [str(finished.folder), str(tmp_path / "masked")])
     assert result.exit_code == 0, result.output
-    found = Run(finished.folder / "evaluations" / "masked-test").metrics()["localization"]
-    assert found["images"] > 0
-    assert found["area"] == pytest.approx((96 / 224) ** 2)
-    assert 0 <= found["energy"] <= 1
+    found = Run(finished.folder / "evaluations" / "masked-test").metrics().localization
+    assert found.images > 0
+    assert found.area == pytest.approx((96 / 224) ** 2)
+    assert 0 <= found.energy <= 1
     assert "pointing game" in result.output
-    assert "localization" not in finished.metrics()
+    assert finished.metrics().localization is None
 
 
 def test_a_mask_beside_an_image_is_cut_and_drawn_with_it(tmp_path):
