@@ -24,9 +24,12 @@ class Predictions:
 
     @property
     def clips(self) -> list[str]:
-        """The clip of each image as part/name, since names repeat across parts."""
-        parts, videos = self.rows["part"].to_pylist(), self.rows["video"].to_pylist()
-        return [f"{part}/{video}" for part, video in zip(parts, videos, strict=True)]
+        """The clip of each image as part/name/label.
+
+        Names repeat across parts, and faces of one clip may have both labels.
+        """
+        columns = (self.rows[name].to_pylist() for name in ("part", "video", "label"))
+        return ["/".join(names) for names in zip(*columns, strict=True)]
 
     @property
     def families(self) -> list[str]:
