@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from dfdc_prep import __version__, api, options
-from dfdc_prep.results import AuditResult, SummaryResult
+from dfdc_prep.results import AuditResult, Result, SummaryResult
 from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
 from manifests.cli.param_types import SEED, CountParam, PathParam
+from manifests.cli.terminal import echo_parts
+from manifests.report_file import report_hint
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -210,7 +212,8 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
       dfdc-prep extract --preset deepfakebench
     """
     result = api.extract(**given)
-    click.echo(str(result))
+    _show(result)
+    click.echo(report_hint(result.out), err=True)
     if result.failed:
         log = result.out / "clips.parquet"
         click.echo(f"{result.failed:,} clips failed; {log} names them", err=True)
@@ -240,7 +243,7 @@ def import_(ctx: click.Context, /, **given: Any) -> None:
       dfdc-prep import faces_224 metadata.csv faces
     """
     result = api.import_crops(**given)
-    click.echo(str(result))
+    _show(result)
     ctx.exit(DONE_WITH_FAILURES if result.failed else 0)
 
 
@@ -258,7 +261,10 @@ def summary(as_json: bool, **given: Any) -> None:
       dfdc-prep summary
       dfdc-prep summary metadata.csv --json
     """
-    _print(api.summarize(**given), as_json)
+    result = api.summarize(**given)
+    _show(result, as_json)
+    if not as_json and given["faces"].is_dir():
+        click.echo(report_hint(given["faces"]), err=True)
 
 
 @main.command()
@@ -303,7 +309,7 @@ def balance(**given: Any) -> None:
       dfdc-prep balance --strategy spread --per-class 2000
       dfdc-prep balance metadata.csv --out balanced.csv
     """
-    click.echo(str(api.balance(**given)))
+    _show(api.balance(**given))
 
 
 @main.command()
@@ -329,7 +335,7 @@ def split(**given: Any) -> None:
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
     """
-    click.echo(str(api.split(**given)))
+    _show(api.split(**given))
 
 
 @main.command()
@@ -363,7 +369,9 @@ def shard(**given: Any) -> None:
       dfdc-prep shard
       dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
     """
-    click.echo(str(api.shard(**given)))
+    result = api.shard(**given)
+    _show(result)
+    click.echo(report_hint(result.out), err=True)
 
 
 @main.command()
@@ -383,7 +391,9 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
       dfdc-prep audit split.csv --json
     """
     result = api.audit(**given)
-    _print(result, as_json)
+    _show(result, as_json)
+    if not as_json and (given["path"] / "manifest.parquet").is_file():
+        click.echo(report_hint(given["path"]), err=True)
     ctx.exit(DONE_WITH_FAILURES if result.leaking else 0)
 
 
@@ -400,12 +410,38 @@ def verify(ctx: click.Context, /, **given: Any) -> None:
       dfdc-prep verify shards
     """
     result = api.verify(**given)
-    click.echo(str(result))
+    _show(result)
     ctx.exit(0 if result.ok else 1)
 
 
-def _print(result: SummaryResult | AuditResult, as_json: bool) -> None:
-    click.echo(json.dumps(result.as_json(), indent=2) if as_json else str(result))
+@main.command()
+@click.argument("path", type=options.REPORT["path"])
+@click.option(
+    "--out",
+    type=options.REPORT["out"],
+    show_default="PATH/report.html",
+    help="The HTML file to write.",
+)
+def report(**given: Any) -> None:
+    """Write one HTML page about a faces, a shards or a run folder.
+
+    Faces: failed clips, families, measures that give the label away, crops. Shards: splits,
+    what they share, near-identical crops. A run: curves, results, calibration, mistakes. The
+    page loads nothing from elsewhere; open it in a browser.
+
+    \b
+    Example:
+      dfdc-prep report faces
+      dfdc-prep report runs/v1.3 --out v1.3.html
+    """
+    _show(api.report(**given))
+
+
+def _show(result: Result, as_json: bool = False) -> None:
+    if as_json and isinstance(result, SummaryResult | AuditResult):
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        echo_parts(str(result), result.parts())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
 The functions below are those of the commands `dfdc-prep extract`, `import`, `balance`, `split`,
-`shard`, `audit`, `verify` and `summary`. They are loaded on first use, so that `import dfdc_prep`
-loads neither NumPy nor PyArrow.
+`shard`, `audit`, `verify`, `report` and `summary`. They are loaded on first use, so that
+`import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         balance,
         extract,
         import_crops,
+        report,
         shard,
         split,
         summarize,
@@ -25,6 +26,7 @@ __all__ = [
     "balance",
     "extract",
     "import_crops",
+    "report",
     "shard",
     "split",
     "summarize",

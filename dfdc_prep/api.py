@@ -18,6 +18,7 @@ from dfdc_prep.results import (
     BalanceResult,
     ExtractResult,
     ImportResult,
+    ReportResult,
     ShardResult,
     SplitResult,
     SummaryResult,
@@ -316,3 +317,21 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
     from dfdc_prep.shards.verify import verify_shards
 
     return VerifyResult(verify_shards(Path(shards)))
+
+
+@checked(options.REPORT)
+def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
+    """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
+
+    Args:
+        path: a folder of `extract`, `import_crops`, `shard` or `python -m training.fit`, or an
+            evaluation inside a run.
+        out: the HTML file; None for report.html in the folder.
+
+    Raises:
+        SourceError: `path` is no such folder.
+        TableError, ShardError, OutputError: a file of the folder is missing or invalid.
+    """
+    from dfdc_prep.reporting.build import build_report
+
+    return ReportResult(build_report(Path(path), None if out is None else Path(out)))

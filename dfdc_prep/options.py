@@ -16,6 +16,7 @@ from manifests.cli.param_types import (
     SEED,
     CountParam,
     FloatParam,
+    PageFileParam,
     PathParam,
     TableFileParam,
     TextParam,
@@ -106,6 +107,7 @@ SHARD: Types = {
 }
 AUDIT: Types = {"path": PathParam()}
 VERIFY: Types = {"shards": PathParam()}
+REPORT: Types = {"path": PathParam(), "out": PageFileParam()}
 
 
 def checked(types: Types) -> Callable[[Callable[P, R]], Callable[P, R]]:

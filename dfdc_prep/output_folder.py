@@ -13,6 +13,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import folder_lock, lock
+from manifests.report_file import REPORT_FILE
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -25,6 +26,7 @@ RUN_OUTPUTS = (
     "clips.parquet",
     "balanced.parquet",
     "split.parquet",
+    REPORT_FILE,
     RUN_FILE,
 )
 _TEMPORARY_PREFIXES = tuple(f".{name}" for name in RUN_OUTPUTS)

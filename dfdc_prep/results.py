@@ -7,9 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from manifests.cli.terminal import TextTable
+
 if TYPE_CHECKING:
     from dfdc_prep.extraction.run_summary import RunSummary
     from dfdc_prep.importing.run import ImportReport
+    from dfdc_prep.reporting.build import Report
     from dfdc_prep.shards.verify import VerifyReport
     from dfdc_prep.shards.writer import ShardReport
     from manifests.auditing.audit import Audit
@@ -46,6 +49,10 @@ class Result(ABC):
         """The last line that the command prints."""
         return str(self).splitlines()[-1]
 
+    def parts(self) -> "Iterable[TextTable | str]":
+        """What the command prints on a terminal: lines and tables."""
+        yield str(self)
+
     @abstractmethod
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         """The header and the rows of the HTML table."""
@@ -75,6 +82,12 @@ class ExtractResult(Result):
 
     def __str__(self) -> str:
         return f"{self.report.text()}\n{self.report.faces:,} crops in {self.out}"
+
+    def parts(self) -> "Iterable[TextTable | str]":
+        header = ("label", "clips", "with face", "without", "failed", "crops")
+        yield TextTable(header, self.report.rows())
+        yield from self.report.notes()
+        yield f"{self.report.faces:,} crops in {self.out}"
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         clips = sorted(self.report.clips.items())
@@ -126,6 +139,10 @@ class SummaryResult(Result):
 
     def __str__(self) -> str:
         return self.report.text()
+
+    def parts(self) -> "Iterable[TextTable | str]":
+        yield TextTable(*self._table())
+        yield from self.report.notes()
 
     def _caption(self) -> str:
         clips = self.report.clips
@@ -234,6 +251,12 @@ class AuditResult(Result):
     def __str__(self) -> str:
         return self.report.text()
 
+    def parts(self) -> "Iterable[TextTable | str]":
+        yield from self.report.counts()
+        yield TextTable(*self._table())
+        yield from self.report.notes()
+        yield self._caption()
+
     def _caption(self) -> str:
         return "the splits leak" if self.leaking else "the splits share nothing that was compared"
 
@@ -280,6 +303,28 @@ class VerifyResult(Result):
             for fault in self.report.faults
         )
         return ("file", "record", "fault"), faults
+
+
+@dataclass(frozen=True)
+class ReportResult(Result):
+    """A report that was written.
+
+    Attributes:
+        report: the HTML file, the kind of the folder (faces, shards or run), bytes.
+    """
+
+    report: "Report"
+
+    @property
+    def out(self) -> Path:
+        """The HTML file; open it in a browser."""
+        return self.report.path
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("file", "kind", "bytes"), [[self.out, self.report.kind, self.report.size]]
 
 
 def _row(tag: str, cells: Iterable[object]) -> str:

@@ -9,6 +9,8 @@ import click
 
 from manifests.cli.error_handling import TrainingCommand
 from manifests.cli.param_types import CountParam, PathParam, TextParam
+from manifests.cli.terminal import TextTable, echo_parts
+from manifests.report_file import report_hint
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,14 +57,17 @@ def main(
     source = shards or Path(trained.config().shards)
     folder = out or evaluator.default_output(trained, source, split)
     metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
-    click.echo(text_report.report_text(metrics))
+    echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
     if robustness:
         rows = measure_robustness(trained, source, split, folder, batch_size)
-        click.echo(robustness_table(rows))
+        echo_parts(
+            robustness_table(rows), [TextTable(list(rows[0]), [[*row.values()] for row in rows])]
+        )
     if form:
         path, difference = export.export_model(trained, source, form)
         click.echo(f"{path}: scores within {difference:.1g} of model.keras")
     click.echo(f"results written to {folder}")
+    click.echo(report_hint(folder), err=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import click
 
 from manifests.cli.error_handling import TrainingCommand
 from manifests.cli.param_types import SEED, CountParam, FloatParam, PathParam, TextParam
+from manifests.cli.terminal import echo_parts
+from manifests.report_file import report_hint
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.
@@ -64,12 +66,16 @@ def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     Example:
       python -m training.fit shards/ --recipe v1.3
     """
+    from training.evaluation import text_report
     from training.runs import experiment
 
     overrides = {n: value for n in RECIPE_OPTIONS if (value := options.pop(n)) is not None}
     folder = out or Path("runs") / recipe
     fit_options = experiment.FitOptions(shards, recipe, overrides, folder, **options)
-    click.echo(experiment.fit(fit_options, log=click.echo))
+    metrics = experiment.fit(fit_options, log=click.echo)
+    echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+    click.echo(f"run written to {folder}: model.keras, report.txt, README.md")
+    click.echo(report_hint(folder), err=True)
 
 
 if __name__ == "__main__":

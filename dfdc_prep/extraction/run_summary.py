@@ -40,17 +40,27 @@ class RunSummary:
     def text(self) -> str:
         """The final report: a table with one row per label, then the notes."""
         lines = [f"{'':6}{'clips':>9}{'with face':>11}{'without':>9}{'failed':>8}{'crops':>10}"]
+        lines += [
+            f"{label:6}{clips:9,}{with_face:11,}{without:9,}{failed:8,}{crops:10,}"
+            for label, clips, with_face, without, failed, crops in self.rows()
+        ]
+        return "\n".join([*lines, *self.notes()])
+
+    def rows(self) -> list[tuple[str, int, int, int, int, int]]:
+        """For each label: clips, those with a face, those without, those that failed, crops."""
+        rows = []
         for label in LABELS:
             counts = {status: n for (known, status), n in self.clips.items() if known == label}
             failed = sum(counts.get(status, 0) for status in FAILURES)
-            lines.append(
-                f"{label:6}{sum(counts.values()):9,}{counts.get('ok', 0):11,}"
-                f"{counts.get('no_face', 0):9,}{failed:8,}{self.crops[label]:10,}"
-            )
-        if self.detector_note:
-            lines.append(self.detector_note)
+            ok, no_face = counts.get("ok", 0), counts.get("no_face", 0)
+            rows.append((label, sum(counts.values()), ok, no_face, failed, self.crops[label]))
+        return rows
+
+    def notes(self) -> list[str]:
+        """The lines below the table: the detector, and clips that no metadata.json names."""
+        notes = [self.detector_note] if self.detector_note else []
         if self.unnamed:
             more = f" and {len(self.unnamed) - 5:,} more" if len(self.unnamed) > 5 else ""
             names = ", ".join(self.unnamed[:5])
-            lines.append(f"not named by any metadata.json, left out: {names}{more}")
-        return "\n".join(lines)
+            notes.append(f"not named by any metadata.json, left out: {names}{more}")
+        return notes

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,11 @@ from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables.external import normalize_table, read_bare_table
 from manifests.tables.factorize import Mask
 from manifests.tables.parquet import read_manifest
+
+#: Images held in memory at a time, and handed to a thread at a time.
+_BLOCK, _PART = 1024, 32
+
+Image = TypeVar("Image", bytes, bytes | None)
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,33 @@ def _hash_images(table: pa.Table, images: Iterator[bytes | None]) -> AuditInputs
 def _hash_in_blocks(
     pool: ThreadPoolExecutor, images: Iterator[bytes | None]
 ) -> Iterator[tuple[str | None, int | None]]:
-    """Hash images in threads, 1000 at a time, so that memory use stays bounded."""
-    while block := list(islice(images, 1000)):
-        yield from pool.map(_hash_image, block)
+    """Yield the SHA-256 and the perceptual hash of every image; None where there is none.
+
+    Images are hashed in threads, a block at a time, so that memory use stays bounded. Identical
+    files get their perceptual hash once.
+    """
+    known: dict[str, int | None] = {}
+    while block := list(islice(images, _BLOCK)):
+        digests = [digest for part in pool.map(_sha256s, _parts(block)) for digest in part]
+        new = {
+            digest: image
+            for digest, image in zip(digests, block, strict=True)
+            if digest is not None and image is not None and digest not in known
+        }
+        hashed = pool.map(_perceptual_hashes, _parts(list(new.values())))
+        known.update(zip(new, (each for part in hashed for each in part), strict=True))
+        for digest in digests:
+            yield digest, None if digest is None else known[digest]
 
 
-def _hash_image(image: bytes | None) -> tuple[str | None, int | None]:
-    """The SHA-256 and the perceptual hash of an image; the latter None if it does not decode."""
-    if image is None:
-        return None, None
-    return hashlib.sha256(image).hexdigest(), perceptual_hash(image)
+def _parts(images: list[Image]) -> Iterator[list[Image]]:
+    """Split images into the lists that a thread works through."""
+    return (images[start : start + _PART] for start in range(0, len(images), _PART))
+
+
+def _sha256s(images: list[bytes | None]) -> list[str | None]:
+    return [None if image is None else hashlib.sha256(image).hexdigest() for image in images]
+
+
+def _perceptual_hashes(images: list[bytes]) -> list[int | None]:
+    return [perceptual_hash(image) for image in images]

@@ -24,6 +24,7 @@ from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_reco
 from manifests.errors import DfdcPrepError
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
+from manifests.report_file import is_report
 from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
@@ -112,7 +113,9 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
 
 
 def _file_names(shards: Path) -> list[str]:
-    names = sorted(entry.name for entry in shards.iterdir()) if shards.is_dir() else []
+    entries = shards.iterdir() if shards.is_dir() else ()
+    # A report is about the shards, not one of their files.
+    names = sorted(entry.name for entry in entries if not is_report(entry.name))
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "

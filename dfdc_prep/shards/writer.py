@@ -31,6 +31,7 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.locks import clear_folder_lock
 from manifests.labels import LABELS
+from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.split import SplitPlan, assign_splits
@@ -185,8 +186,8 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
 
 
 def _is_own_file(name: str) -> bool:
-    """Whether `write_shards` writes a file of this name."""
-    return name in _INDEX_FILES or is_shard_file(name)
+    """Whether `write_shards` or `report` writes a file of this name."""
+    return name in _INDEX_FILES or is_shard_file(name) or is_report(name)
 
 
 @dataclass(frozen=True)
@@ -252,5 +253,6 @@ def _report(
 ) -> ShardReport:
     splits = sharded.select(["split", "shard"]).to_pylist()
     first = {row["shard"]: row["split"] for row in splits}
-    size = sum(file.stat().st_size for file in shards.iterdir())
+    files = (file for file in shards.iterdir() if not is_report(file.name))
+    size = sum(file.stat().st_size for file in files)
     return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_exists)

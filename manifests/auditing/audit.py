@@ -70,22 +70,32 @@ class Audit:
 
     def text(self) -> str:
         """Describe what was compared, what leaks and the worst families."""
-        lines = [", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items())]
-        lines += [
-            f"{crossing:,} of {total:,} {what} are in more than one split"
-            for what, (crossing, total) in self.crossing.items()
-        ]
+        lines = self.counts()
         lines += _leak_lines(self.families, "families", "")
         lines += _leak_lines(self.files, "files", "no sha256 and no images available")
         lines += _leak_lines(self.images, "near-identical images", "no images available")
+        return "\n".join([*lines, *self.notes()])
+
+    def counts(self) -> list[str]:
+        """The first lines: crops of each split, videos and families in more than one."""
+        return [
+            ", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items()),
+            *(
+                f"{crossing:,} of {total:,} {what} are in more than one split"
+                for what, (crossing, total) in self.crossing.items()
+            ),
+        ]
+
+    def notes(self) -> list[str]:
+        """The last lines: images not compared, the worst families."""
+        lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):
             lines.append(f"only {self.compared:,} images could be read and compared")
-        lines += [
+        return lines + [
             f"worst family {family.name}: "
             + ", ".join(f"{rows:,} in {split}" for split, rows in family.rows.items())
             for family in self.worst
         ]
-        return "\n".join(lines)
 
 
 def audit(

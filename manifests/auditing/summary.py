@@ -70,14 +70,14 @@ class ForgedFaces:
     unknown: int
     clips_untouched: int
 
-    def text(self) -> str:
+    def lines(self) -> list[str]:
         """The counts in two lines."""
-        return (
+        return [
             f"faces of FAKE clips: {self.forged:,} forged, {self.untouched:,} untouched "
-            f"(REAL with --label-by face), {self.unknown:,} unknown\n"
+            f"(REAL with --label-by face), {self.unknown:,} unknown",
             f"FAKE clips without a forged face (audio only, if every face was kept): "
-            f"{self.clips_untouched:,}"
-        )
+            f"{self.clips_untouched:,}",
+        ]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,11 @@ class Summary:
             f"{column.missing:>9,} {column.missing_percent:>9.2f}"
             for column in self.columns
         ]
-        lines += [
+        return "\n".join([*lines, *self.notes()])
+
+    def notes(self) -> list[str]:
+        """The lines below the table of columns: classes, families, yields, oddities."""
+        lines = [
             f"{label}: {rows:,} crops of {self.clips[label]:,} clips"
             for label, rows in self.classes.items()
         ]
@@ -129,8 +133,8 @@ class Summary:
         lines += _distribution_line("fakes per original", self.fakes_per_original)
         lines += _distribution_line("face size, pixels", self.face_sizes)
         lines += [_yield_line(each) for each in self.yields]
-        lines += [self.forged_faces.text()] if self.forged_faces else []
-        return "\n".join([*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())])
+        lines += self.forged_faces.lines() if self.forged_faces else []
+        return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
 
 
 def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:

@@ -13,6 +13,8 @@ MAX_COUNT = 2**31 - 1
 SEED = click.IntRange(0, 2**32 - 1)
 #: File name suffixes of the formats in which tables are written.
 TABLE_SUFFIXES = (".csv", ".parquet")
+#: File name suffixes of a page.
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 class FloatParam(click.FloatRange):
@@ -67,6 +69,21 @@ class PathParam(click.Path):
         if "\0" in name or not _is_utf8(name):
             self.fail(f"expected a path in UTF-8, found {name!a}; rename it.", param, ctx)
         return Path(name)
+
+
+class PageFileParam(PathParam):
+    """The path of an HTML file to write."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        path = super().convert(value, param, ctx)
+        if path.suffix.lower() not in PAGE_SUFFIXES:
+            self.fail(f"expected a file name that ends in .html, found {str(path)!r}.", param, ctx)
+        return path
 
 
 class TableFileParam(PathParam):

@@ -39,6 +39,7 @@ FUNCTIONS = {
     "shard": ("shard", options.SHARD),
     "audit": ("audit", options.AUDIT),
     "verify": ("verify", options.VERIFY),
+    "report": ("report", options.REPORT),
     "summarize": ("summary", options.SUMMARY),
 }
 #: Options that choose how a command prints.

@@ -17,7 +17,18 @@ from cli import main
 from tests.readme import commands
 
 HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "skimage", "av")
-ORDER = ["sample", "extract", "import", "summary", "balance", "split", "shard", "audit", "verify"]
+ORDER = [
+    "sample",
+    "extract",
+    "import",
+    "summary",
+    "balance",
+    "split",
+    "shard",
+    "audit",
+    "verify",
+    "report",
+]
 
 
 def test_commands_are_listed_in_the_order_of_the_pipeline() -> None:
@@ -53,6 +64,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         ["shard", "nowhere"],
         ["audit", "nowhere"],
         ["verify", "nowhere"],
+        ["report", "nowhere"],
     ],
     ids=lambda words: words[0],
 )

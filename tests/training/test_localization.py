@@ -1,5 +1,6 @@
 """Heatmaps beside masks: scores, the evaluation of shards with masks, the picture of predict."""
 
+import csv
 import hashlib
 
 import numpy as np
@@ -15,8 +16,8 @@ from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_predict import Middle
 from training.evaluate import main
+from training.evaluation import gradcam
 from training.evaluation.localization import score_heatmap
-from training.inference import gradcam
 from training.inference.face_crops import FaceCropOptions, find_face_crops
 from training.runs.folder import Run
 
@@ -61,6 +62,11 @@ def test_shards_with_masks_are_evaluated_against_them(finished, tmp_path):
     assert found.area == pytest.approx((96 / 224) ** 2)
     assert 0 <= found.energy <= 1
     assert "pointing game" in result.output
+    mistakes = finished.folder / "evaluations" / "masked-test" / "mistakes"
+    with open(mistakes / "mistakes.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            with Image.open(mistakes / row["image"]) as drawn:
+                assert drawn.width == (672 if row["label"] == "FAKE" else 448)
     assert finished.metrics().localization is None
 
 

@@ -1,6 +1,6 @@
 """Evaluates the model of a run on a split: predictions, metrics, plots, report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from manifests.tables.parquet import read_manifest, write_table
 from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
-from training.evaluation import localization, metrics, model_card, plots, text_report
+from training.evaluation import localization, metrics, mistakes, model_card, plots, text_report
 from training.evaluation.predictions import Predictions
 from training.models.classifier import logit_model
 from training.runs import checkpoints
@@ -110,18 +110,32 @@ def sample_images(
     Returns:
         The sorted positions of the images in the split, and the images, uint8 [H, W, 3].
     """
+    positions = sample_positions(input_pipeline.count_records(shards, split), seed)
+    images = read_images(shards, split, batch_size, positions)
+    return positions, [images[at] for at in positions]
+
+
+def sample_positions(total: int, seed: int) -> list[int]:
+    """Draw the positions of up to `MAX_SAMPLES` random images of `total`, ascending."""
     rng = np.random.default_rng(seed)
-    total = input_pipeline.count_records(shards, split)
-    positions = sorted(rng.choice(total, min(MAX_SAMPLES, total), replace=False).tolist())
-    found, start = [], 0
+    return sorted(rng.choice(total, min(MAX_SAMPLES, total), replace=False).tolist())
+
+
+def read_images(
+    shards: Path, split: str, batch_size: int, positions: Iterable[int]
+) -> dict[int, Images]:
+    """Return images of a split, uint8 [H, W, 3], by their position in it."""
+    wanted, found, start = set(positions), dict[int, Images](), 0
+    if not wanted:
+        return found
     with input_pipeline.report_read_errors(shards):
         for images, _ in input_pipeline.make_dataset(shards, split, batch_size):
             end = start + len(images)
-            found += [np.asarray(images[at - start]) for at in positions if start <= at < end]
+            found |= {at: np.asarray(images[at - start]) for at in wanted if start <= at < end}
             start = end
-            if len(found) == len(positions):
+            if len(found) == len(wanted):
                 break
-    return positions, found
+    return found
 
 
 def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> SplitMetrics:
@@ -131,8 +145,8 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
     shards the temperature recorded in the run is used. It is never fitted on other shards.
 
     Args:
-        out: the folder for metrics.json, report.txt, predictions.parquet and the plots; the
-            run folder also gets the training curves and the model card.
+        out: the folder for metrics.json, report.txt, predictions.parquet, the plots and the
+            worst mistakes; the run folder also gets the training curves and the model card.
 
     Returns:
         The metrics written to metrics.json.
@@ -149,8 +163,17 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
         out.mkdir(parents=True, exist_ok=True)
     write_table(predictions.table(t), out / "predictions.parquet")
     write_text(out / "report.txt", text_report.report_text(report))
-    positions, images = sample_images(shards, split, batch_size, run.config().options.seed)
-    _plot_samples(predictions, positions, images, out)
+    samples = sample_positions(len(predictions.labels), run.config().options.seed)
+    worst = mistakes.worst_mistakes(predictions)
+    images = read_images(shards, split, batch_size, [*samples, *worst])
+    _plot_samples(predictions, samples, [images[at] for at in samples], out)
+    mistakes.write_mistakes(
+        out / mistakes.FOLDER,
+        classifier,
+        predictions,
+        {at: images[at] for at in worst},
+        input_pipeline.read_masks(shards, split, worst if predictions.has_masks else ()),
+    )
     with atomic_file(out / "confusion.png") as partial:
         plots.plot_confusion(report.image.confusion, partial)
     history = run.history()

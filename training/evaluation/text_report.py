@@ -1,7 +1,8 @@
 """The metrics of a run as text: `report.txt`, in the layout of the paper's Fig. 7."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from manifests.cli.terminal import TextTable
 from manifests.labels import LABELS
 from training.schemas import (
     ClassificationMetrics,
@@ -62,13 +63,56 @@ def _row(name: str, values: ClassMetrics) -> str:
     return f"{name:>14}{cells}{values.support:>11}"
 
 
+def _headline(metrics: SplitMetrics) -> str:
+    return (
+        f"{metrics.split} split of {metrics.shards}: {metrics.image.images:,} images of "
+        f"{metrics.clips:,} clips of {metrics.families:,} families"
+    )
+
+
+def report_parts(metrics: SplitMetrics) -> Iterator[TextTable | str]:
+    """The report for a terminal: lines and tables."""
+    yield _headline(metrics)
+    levels = {"image": metrics.image, "clip": metrics.clip}
+    rows = [
+        (
+            f"{name.replace('_', '-').replace('auc', 'ROC-AUC')}, per {level}",
+            format_value(getattr(measured, name)),
+            *map(format_value, getattr(measured.interval, name)),
+        )
+        for level, measured in levels.items()
+        for name in ("accuracy", "log_loss", "auc")
+    ]
+    yield TextTable(("measure", "value", "95 % from", "to"), rows)
+    classes = [
+        (
+            f"{label}, per {level}",
+            *(format_value(getattr(measured.classes[label], name)) for name in _COLUMNS),
+            measured.classes[label].support,
+        )
+        for level, measured in levels.items()
+        for label in LABELS
+    ]
+    yield TextTable(("class", "precision", "recall", "f1-score", "support"), classes)
+    yield from _calibration_lines(metrics)
+
+
+def _calibration_lines(metrics: SplitMetrics) -> list[str]:
+    calibration = metrics.calibration
+    return [
+        f"Calibration: temperature {metrics.temperature:.4f} fitted on validation",
+        f"  log-loss {calibration.log_loss:.4f} -> {calibration.log_loss_calibrated:.4f},"
+        f" expected calibration error {calibration.ece:.4f} -> "
+        f"{calibration.ece_calibrated:.4f}",
+    ]
+
+
 def report_text(metrics: SplitMetrics) -> str:
     """The contents of report.txt."""
-    image, clip, calibration = metrics.image, metrics.clip, metrics.calibration
+    image, clip = metrics.image, metrics.clip
     return "\n".join(
         [
-            f"{metrics.split} split of {metrics.shards}: {image.images:,} images of "
-            f"{metrics.clips:,} clips of {metrics.families:,} families",
+            _headline(metrics),
             "",
             "Per image",
             summary_lines(image),
@@ -80,10 +124,7 @@ def report_text(metrics: SplitMetrics) -> str:
             "",
             class_table(clip),
             "",
-            f"Calibration: temperature {metrics.temperature:.4f} fitted on validation",
-            f"  log-loss {calibration.log_loss:.4f} -> {calibration.log_loss_calibrated:.4f},"
-            f" expected calibration error {calibration.ece:.4f} -> "
-            f"{calibration.ece_calibrated:.4f}",
+            *_calibration_lines(metrics),
             *_localization_lines(metrics.localization),
             "",
         ]

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from manifests.io.atomic import atomic_file
+from training.evaluation import gradcam
 from training.evaluation.evaluator import load_model
-from training.inference import gradcam
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
 from training.runs.folder import Run

@@ -9,11 +9,11 @@ from typing import Any
 from manifests.io.locks import folder_lock
 from training import recipes
 from training.data import shard_info
-from training.evaluation import evaluator, text_report
+from training.evaluation import evaluator
 from training.models import devices, pretrained
 from training.runs import trainer
 from training.runs.folder import Run
-from training.schemas import FitConfig, RunConfig
+from training.schemas import FitConfig, RunConfig, SplitMetrics
 
 #: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
@@ -43,14 +43,14 @@ class FitOptions:
     fresh: bool = False
 
 
-def fit(options: FitOptions, log: Callable[[str], object]) -> str:
+def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
     """Train and evaluate, or resume an interrupted run, and write the run folder.
 
     Args:
         log: called with each progress message.
 
     Returns:
-        The evaluation report as text.
+        The metrics on the test split.
 
     Raises:
         TrainingError: weights, shards, device or run folder cannot be used (checked before
@@ -87,6 +87,4 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> str:
     with folder_lock(run.folder):
         run.prepare(config, fresh=options.fresh)
         trainer.train(plan, run, log)
-        metrics = evaluator.evaluate(run, options.shards, "test", run.folder, plan.batch_size)
-    text = text_report.report_text(metrics)
-    return f"{text}\nrun written to {run.folder}: model.keras, report.txt, README.md"
+        return evaluator.evaluate(run, options.shards, "test", run.folder, plan.batch_size)

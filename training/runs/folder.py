@@ -12,6 +12,7 @@ from typing import TypeVar
 from manifests.io.atomic import atomic_file
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
+from manifests.report_file import REPORT_FILE
 from training.errors import TrainingError
 from training.schemas import RunConfig, SplitMetrics, parse
 
@@ -58,6 +59,15 @@ class Run:
     @property
     def logs(self) -> Path:
         return self.folder / "logs"
+
+    @property
+    def mistakes(self) -> Path:
+        return self.folder / "mistakes"
+
+    @property
+    def report_file(self) -> Path:
+        """The page of `dfdc-prep report`."""
+        return self.folder / REPORT_FILE
 
     def config(self) -> RunConfig:
         """Read config.json.
@@ -161,10 +171,10 @@ class Run:
         """
         if self.folder.exists():
             self._remove_partial_files()
-        for folder in (self.checkpoints, self.logs):
+        for folder in (self.checkpoints, self.logs, self.mistakes):
             if folder.exists():
                 shutil.rmtree(folder)
-        for path in (self.model_file, self.metrics_file, self.history_file):
+        for path in (self.model_file, self.metrics_file, self.history_file, self.report_file):
             path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,92 @@
+"""Builds and writes the report of a folder, whichever kind it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dfdc_prep import __version__
+from dfdc_prep.errors import SourceError
+from dfdc_prep.output_folder import RUN_FILE
+from dfdc_prep.reporting.page import Page, write_page
+from dfdc_prep.shards import tfds_metadata
+from manifests.report_file import REPORT_FILE
+
+#: Files that tell the kind of a folder, in the order in which the kinds are tried.
+_MARKS = {
+    "run": ("config.json", "metrics.json"),
+    "shards": (tfds_metadata.INFO, tfds_metadata.FEATURES),
+    "faces": ("manifest.parquet", "clips.parquet", "journal.jsonl", RUN_FILE),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        path: the HTML file.
+        kind: what it is about: faces, shards or run.
+        size: bytes of the file.
+    """
+
+    path: Path
+    kind: str
+    size: int
+
+    def text(self) -> str:
+        """The line for the terminal."""
+        return f"{self.path} written: {self.size / 1e6:,.1f} MB, a report of the {self.kind} folder"
+
+
+def build_report(folder: Path, out: Path | None = None) -> Report:
+    """Write the report of a faces folder, a shards folder or a run folder.
+
+    Args:
+        folder: the folder.
+        out: the HTML file; None for report.html in the folder.
+
+    Raises:
+        SourceError: `folder` is none of these.
+        TableError, ShardError, OutputError: a file of the folder is missing or invalid.
+    """
+    kind = folder_kind(folder)
+    target = folder / REPORT_FILE if out is None else out
+    page = _page_builder(kind)(folder)
+    footer = (
+        f"Made by dfdc-prep report, version {__version__}. The page loads nothing from elsewhere."
+    )
+    write_page(replace(page, footer=footer), target)
+    return Report(target, kind, target.stat().st_size)
+
+
+def folder_kind(folder: Path) -> str:
+    """Return which kind of folder this is: run, shards or faces.
+
+    Raises:
+        SourceError: it is none of these.
+    """
+    for kind, marks in _MARKS.items():
+        if any((folder / name).is_file() for name in marks):
+            return kind
+    found = (
+        "a file" if folder.is_file() else "none of their files" if folder.is_dir() else "nothing"
+    )
+    raise SourceError(
+        f"expected a faces, shards or run folder at {folder}, found {found}; give the folder that "
+        "dfdc-prep extract, dfdc-prep shard or python -m training.fit wrote"
+    )
+
+
+def _page_builder(kind: str) -> Callable[[Path], Page]:
+    # Imported here, so that the page of a run does not load OpenCV.
+    if kind == "faces":
+        from dfdc_prep.reporting.faces.faces_report import faces_page
+
+        return faces_page
+    if kind == "shards":
+        from dfdc_prep.reporting.shards.shards_report import shards_page
+
+        return shards_page
+    from dfdc_prep.reporting.run.run_report import run_page
+
+    return run_page

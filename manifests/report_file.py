@@ -1,0 +1,19 @@
+"""The page that `dfdc-prep report` writes into a faces, a shards or a run folder."""
+
+import shlex
+from pathlib import Path
+
+REPORT_FILE = "report.html"
+
+
+def is_report(name: str) -> bool:
+    """Whether a file is the page, or what a killed run left of it."""
+    return name == REPORT_FILE or name.startswith(f".{REPORT_FILE}.")
+
+
+def report_hint(folder: Path) -> str:
+    """Return the line that says where the page about a folder is, or which command writes it."""
+    page = folder / REPORT_FILE
+    if page.is_file():
+        return f"report: {page}"
+    return f"for a report to look at: dfdc-prep report {shlex.quote(str(folder))}"

@@ -1,0 +1,69 @@
+"""The reports of real folders in a real browser: no request, no error, no accessibility fault."""
+
+from pathlib import Path
+
+import pytest
+
+import dfdc_prep
+from tests.browser.conftest import NARROW, Visit
+from tests.reporting.folders import HOSTILE, faces_folder, run_folder, shards_folder
+
+KINDS = ("faces", "shards", "run")
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The page of a folder of each kind; the splits of the shards leak."""
+    root = tmp_path_factory.mktemp("reports")
+    folders = {
+        "faces": faces_folder(root / "faces"),
+        "shards": shards_folder(root / "made", group_by="none"),
+        "run": run_folder(root / "run"),
+    }
+    return {kind: dfdc_prep.report(folder).out for kind, folder in folders.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_report_is_accessible(
+    visit: Visit, scheme: str, kind: str, reports: dict[str, Path]
+) -> None:
+    visit.open(reports[kind])
+    assert visit.accessibility_faults() == []
+
+
+@pytest.mark.parametrize("kind", ["faces", "run"])
+def test_a_hostile_name_is_shown_and_not_run(
+    visit: Visit, kind: str, reports: dict[str, Path]
+) -> None:
+    dialogs: list[str] = []
+    visit.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page = visit.open(reports[kind])
+    assert page.get_by_text(HOSTILE).count() > 0
+    assert page.locator("img:not([src^='data:image/jpeg;base64,'])").count() == 0
+    assert dialogs == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_image_is_decoded_and_the_page_fits_a_phone(
+    visit: Visit, kind: str, reports: dict[str, Path]
+) -> None:
+    visit.page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    page = visit.open(reports[kind])
+    assert page.evaluate("document.documentElement.scrollWidth") == NARROW[0]
+    widths = page.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    )
+    assert all(width > 0 for width in widths)
+
+
+def test_the_contents_lead_to_the_sections(visit: Visit, reports: dict[str, Path]) -> None:
+    page = visit.open(reports["run"])
+    for link in page.get_by_role("navigation").get_by_role("link").all():
+        assert page.locator(link.get_attribute("href")).count() == 1
+
+
+def test_the_keyboard_reaches_the_content_first(visit: Visit, reports: dict[str, Path]) -> None:
+    page = visit.open(reports["faces"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"

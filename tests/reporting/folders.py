@@ -1,0 +1,131 @@
+"""Small faces, shards and run folders for the tests of reports."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.labels import STATUSES
+from manifests.rows import ClipRow
+from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.splitting.split import SplitPlan
+from manifests.tables.parquet import read_manifest, write_table
+from tests.crop_sets import make_faces
+
+HOSTILE = "<img src=x onerror=alert(1)>.mp4"
+
+
+def faces_folder(folder: Path, families: int = 12) -> Path:
+    """A faces folder of `families` originals with a fake each, and a failed clip of each kind."""
+    make_faces(folder, families)
+    crops = read_manifest(folder / "balanced.parquet")
+    write_table(crops, folder / "manifest.parquet")
+    clips = [_clip(row["video"], row["label"], "ok") for row in crops.to_pylist()]
+    clips += [_clip(f"{status}.mp4", "FAKE", status) for status in STATUSES[1:]]
+    clips.append(_clip(HOSTILE, None, "unreadable"))
+    write_table(pa.Table.from_pylist(clips, CLIP_LOG_SCHEMA), folder / "clips.parquet")
+    return folder
+
+
+def _clip(video: str, label: str | None, status: str) -> ClipRow:
+    failed = status not in ("ok", "no_face")
+    return ClipRow(
+        video=video,
+        part="part_0",
+        label=label,
+        original=None,
+        family=video,
+        status=status,
+        error=f"found no picture in {HOSTILE}" if failed else None,
+        frames_wanted=1,
+        frames_decoded=0 if failed else 1,
+        faces=int(status == "ok"),
+        seconds=0.1,
+    )
+
+
+def shards_folder(folder: Path, group_by: str = "original") -> Path:
+    """Shards of a small faces folder."""
+    faces = make_faces(folder / "faces")
+    plan = SplitPlan.parse("56/24/20", group_by, 42)
+    write_shards(faces, folder / "shards", ShardOptions(plan))
+    return folder / "shards"
+
+
+def run_folder(folder: Path, images: int = 24) -> Path:
+    """The files of a finished run, as `training.fit` and `training.evaluate` write them."""
+    folder.mkdir(parents=True)
+    (folder / "mistakes").mkdir()
+    columns = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
+    _write_csv(
+        folder / "history.csv",
+        columns,
+        [(1, 0.6, 0.7, 0.5, 0.8, 0.1), (2, 0.7, 0.6, 0.6, 0.5, 0.1)],
+    )
+    rows = [
+        ("none", "clean", 0.75, 0.8),
+        ("blur, sigma px", "1", 0.7, ""),
+        ("blur, sigma px", "2", 0.6, 0.6),
+    ]
+    _write_csv(folder / "robustness.csv", ("disturbance", "level", "accuracy", "auc"), rows)
+    columns = ("video", "part", "label", "family", "frame", "face", "path", "score", "image")
+    row = (HOSTILE, "part_0", "REAL", HOSTILE, 3, 0, "a.png", 0.98, "01.png")
+    _write_csv(folder / "mistakes" / "mistakes.csv", columns, [row])
+    Image.new("RGB", (448, 224), "red").save(folder / "mistakes" / "01.png")
+    (folder / "config.json").write_text(json.dumps(config()))
+    (folder / "metrics.json").write_text(json.dumps(metrics(images)))
+    (folder / "README.md").write_text(
+        "# Model\n\n## Limits\n\n- It knows\n  `DFDC`.\n- Not people.\n"
+    )
+    write_table(predictions(images), folder / "predictions.parquet")
+    return folder
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def predictions(images: int) -> pa.Table:
+    """Predictions of clips of two images each, half of them right."""
+    target = np.arange(images) // 2 % 2
+    logit = np.where(np.arange(images) % 4 < 3, target * 4 - 2.0, 2.0 - target * 4)
+    score = 1 / (1 + np.exp(-logit))
+    video = [f"{HOSTILE}{image // 2}" for image in range(images)]
+    columns = {"video": video, "part": ["part_0"] * images, "family": video, "target": target}
+    return pa.table(columns | {"logit": logit, "score": score, "calibrated": score * 0.9})
+
+
+def metrics(images: int) -> dict[str, Any]:
+    """The content of metrics.json."""
+    scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": images // 2}
+    measured = {
+        "images": images,
+        "accuracy": 0.75,
+        "log_loss": 0.6,
+        "auc": None,
+        "classes": {"REAL": scores, "FAKE": scores},
+        "confusion": [[9, 3], [3, 9]],
+        "interval": {"accuracy": [0.5, 0.9], "log_loss": [0.4, 0.8], "auc": [None, None]},
+    }
+    calibration = {"log_loss": 0.6, "log_loss_calibrated": 0.5, "ece": 0.2, "ece_calibrated": 0.1}
+    return {
+        **{"split": "test", "shards": "shards", "clips": images // 2, "families": images // 2},
+        **{"image": measured, "clip": measured, "temperature": 1.5, "calibration": calibration},
+    }
+
+
+def config() -> dict[str, Any]:
+    """The part of config.json that a report shows."""
+    return {
+        "recipe": {"name": "v1.3", "epochs": 47, "published": {"accuracy": 0.9, "loss": 0.4}},
+        "options": {"weights": HOSTILE, "steps_per_epoch": None},
+        "data": {"counts": {"train": {"REAL": 4, "FAKE": 4}}},
+        "differences": ["epochs is 2; the recipe has 47"],
+        "versions": {"keras": "3"},
+    }

@@ -1,0 +1,272 @@
+"""Reports of whole folders: what they show, the same bytes, damaged and missing input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import dfdc_prep
+from cli import main
+from dfdc_prep.errors import DfdcPrepError, SourceError
+from dfdc_prep.output_folder import start_run
+from manifests.schema import MANIFEST_SCHEMA
+from manifests.tables.parquet import read_manifest, write_table
+from tests.crop_sets import make_faces
+from tests.reporting.folders import HOSTILE, faces_folder, run_folder, shards_folder
+from tests.reporting.test_page import Tags
+from training.runs.folder import Run
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One folder of each kind."""
+    root = tmp_path_factory.mktemp("folders")
+    return {
+        "faces": faces_folder(root / "faces"),
+        "shards": shards_folder(root / "made"),
+        "run": run_folder(root / "run"),
+    }
+
+
+@pytest.fixture
+def copy(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Copies of the folders, to be damaged."""
+    return {
+        kind: Path(shutil.copytree(folder, tmp_path / kind)) for kind, folder in folders.items()
+    }
+
+
+def text_of(folder: Path) -> str:
+    """The text of a report without its script and style; "nan" must be nowhere in it."""
+    html = dfdc_prep.report(folder).out.read_text()
+    text = Tags(re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.DOTALL)).text
+    assert not re.search(r"\b(nan|NaN|None|inf)\b", text)
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("kind", ["faces", "shards", "run"])
+def test_a_folder_gives_the_same_bytes_twice(copy: dict[str, Path], kind: str) -> None:
+    first = dfdc_prep.report(copy[kind])
+    again = dfdc_prep.report(copy[kind], out=copy[kind].parent / "again.html")
+    assert first.report.kind == kind
+    assert first.out == copy[kind] / "report.html"
+    assert first.out.read_bytes() == again.out.read_bytes()
+
+
+def test_the_command_prints_the_result(copy: dict[str, Path]) -> None:
+    done = CliRunner().invoke(main, ["report", str(copy["run"])])
+    assert done.exit_code == 0
+    assert done.stdout == f"{dfdc_prep.report(copy['run'])}\n"
+
+
+def test_faces_show_why_clips_failed_and_every_kind_of_sheet(copy: dict[str, Path]) -> None:
+    text = text_of(copy["faces"])
+    assert "Clips that are not ok: 7" in text
+    assert f"found no picture in {HOSTILE}" in text
+    assert "REAL: 12 of 12 crops" in text
+    assert "Darkest crops" in text
+    assert "An original and one of its fakes: 12 of 12 originals" in text
+
+
+def test_shards_show_the_figures_of_the_audit(tmp_path: Path) -> None:
+    shards = shards_folder(tmp_path, group_by="none")
+    text = text_of(shards)
+    found = dfdc_prep.audit(shards).report
+    assert found.families
+    for leak in [*found.families, *(found.files or []), *(found.images or [])]:
+        crops, rate = sum(leak.touched.values()), f"{100 * leak.rate:.1f} %"
+        assert f"{leak.second} and {leak.first} {leak.shared} {crops} {rate}" in text
+    assert "The splits leak" in text
+
+
+def test_a_run_shows_results_mistakes_and_limits(copy: dict[str, Path]) -> None:
+    text = text_of(copy["run"])
+    assert "accuracy 0.7500 0.5000 to 0.9000" in text
+    assert f"REAL with P(FAKE) 0.9800, frame 3, part_0/{HOSTILE}" in text
+    assert "epochs is 2; the recipe has 47" in text
+    assert "It knows DFDC. Not people." in text
+    assert "blur, sigma px" in text
+
+
+def test_a_run_shows_masks_beside_heatmaps(copy: dict[str, Path]) -> None:
+    Image.new("RGB", (672, 224), "red").save(copy["run"] / "mistakes" / "01.png")
+    found = json.loads((copy["run"] / "metrics.json").read_text())
+    found["localization"] = {"images": 8, "pointing_game": 0.5, "energy": 0.25, "area": 0.125}
+    (copy["run"] / "metrics.json").write_text(json.dumps(found))
+    assert "largest on the mask in 50.0 %; 25.0 % of its energy lies there" in text_of(copy["run"])
+    assert "mask of the REAL crop" in (copy["run"] / "report.html").read_text()
+
+
+def test_a_run_does_not_load_tensorflow(copy: dict[str, Path]) -> None:
+    code = (
+        f"import sys, dfdc_prep\ndfdc_prep.report({str(copy['run'])!r})\n"
+        "print({'tensorflow', 'keras', 'cv2', 'training'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("config.json", "accuracy"),
+        ("history.csv", "There is no history.csv."),
+        ("metrics.json", "The run is not finished"),
+        ("predictions.parquet", "accuracy"),
+        ("robustness.csv", "accuracy"),
+        ("mistakes", "There is no folder of mistakes"),
+        ("mistakes/01.png", "unreadable"),
+        ("README.md", "accuracy"),
+    ],
+)
+def test_a_run_without_one_of_its_files(copy: dict[str, Path], missing: str, said: str) -> None:
+    path = copy["run"] / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert said in text_of(copy["run"])
+
+
+def test_an_interrupted_run_shows_its_curves(copy: dict[str, Path]) -> None:
+    for name in ("metrics.json", "predictions.parquet", "robustness.csv", "README.md"):
+        (copy["run"] / name).unlink()
+    shutil.rmtree(copy["run"] / "mistakes")
+    assert "2 epochs. Kept is epoch 2" in text_of(copy["run"])
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image": {}}', '{"image": null}', "\0"])
+@pytest.mark.parametrize("name", ["metrics.json", "config.json"])
+def test_broken_json_of_a_run_is_an_error_of_one_line(
+    copy: dict[str, Path], name: str, content: str
+) -> None:
+    (copy["run"] / name).write_text(content)
+    with pytest.raises(DfdcPrepError, match=f"expected .*{name} as python -m training"):
+        dfdc_prep.report(copy["run"])
+
+
+@pytest.mark.parametrize("name", ["history.csv", "robustness.csv"])
+@pytest.mark.parametrize("content", ["epoch,disturbance\n1,2\n", "a\nb\n", "\0\n\0\n"])
+def test_broken_tables_of_a_run_are_an_error_of_one_line(
+    copy: dict[str, Path], name: str, content: str
+) -> None:
+    (copy["run"] / name).write_text(content)
+    with pytest.raises(DfdcPrepError, match=f"expected .*{name} as python -m training"):
+        dfdc_prep.report(copy["run"])
+
+
+def test_faces_without_a_clip_log(copy: dict[str, Path]) -> None:
+    (copy["faces"] / "clips.parquet").unlink()
+    assert "There is no clips.parquet" in text_of(copy["faces"])
+
+
+def test_missing_and_broken_crops_are_counted_and_shown_as_unreadable(
+    copy: dict[str, Path],
+) -> None:
+    files = sorted(copy["faces"].glob("crops/**/*.png"))
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:300])
+    files[2].write_bytes(b"no image")
+    text = text_of(copy["faces"])
+    assert "3 images are missing or unreadable." in text
+    assert "unreadable" in text
+
+
+def test_crops_of_one_label_cannot_be_compared(copy: dict[str, Path]) -> None:
+    table = read_manifest(copy["faces"] / "manifest.parquet")
+    table = table.filter(pc.equal(table["label"], "FAKE"))
+    write_table(table, copy["faces"] / "manifest.parquet")
+    text = text_of(copy["faces"])
+    assert "All crops are FAKE" in text
+    assert "No original and fake of one family" in text
+
+
+def test_nulls_of_an_imported_set_are_left_out(copy: dict[str, Path]) -> None:
+    table = read_manifest(copy["faces"] / "manifest.parquet")
+    kept = ("video", "part", "label", "family", "path", "sha256")
+    rows = [{name: row[name] for name in kept} for row in table.to_pylist()]
+    path = copy["faces"] / "manifest.parquet"
+    write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), path)
+    assert "Smallest faces" not in text_of(copy["faces"])
+
+
+def test_a_folder_without_any_crop_still_says_why(copy: dict[str, Path]) -> None:
+    write_table(MANIFEST_SCHEMA.empty_table(), copy["faces"] / "manifest.parquet")
+    text = text_of(copy["faces"])
+    assert "There is no crop in manifest.parquet." in text
+    assert "found no picture" in text
+
+
+def test_a_path_outside_the_folder_is_not_read(copy: dict[str, Path], tmp_path: Path) -> None:
+    path = copy["faces"] / "manifest.parquet"
+    table = read_manifest(path)
+    outside = next(iter(sorted(copy["faces"].glob("crops/**/*.png"))))
+    shutil.copy(outside, tmp_path / "outside.png")
+    paths = ["../outside.png", *table["path"].to_pylist()[1:]]
+    at = table.column_names.index("path")
+    table = table.set_column(at, MANIFEST_SCHEMA.field("path"), pa.array(paths))
+    write_table(table, path)
+    assert "1 image is missing or unreadable." in text_of(copy["faces"])
+
+
+@pytest.mark.parametrize("what", ["nothing", "an empty folder", "a file", "an unfinished run"])
+def test_other_paths_are_an_error_of_one_line(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "path"
+    if what == "a file":
+        path.write_text("text")
+    elif what != "nothing":
+        path.mkdir()
+    if what == "an unfinished run":
+        (path / "run.json").write_text(json.dumps({"options": {}}))
+    with pytest.raises(DfdcPrepError, match=r"^expected [^\n]*; [^\n]*$") as caught:
+        dfdc_prep.report(path)
+    assert isinstance(caught.value, SourceError) == (what != "an unfinished run")
+
+
+def test_a_damaged_shard_is_an_error_of_one_line(copy: dict[str, Path]) -> None:
+    shard = next(copy["shards"].glob("*train*"))
+    shard.write_bytes(shard.read_bytes()[:-5])
+    with pytest.raises(DfdcPrepError, match="found that record"):
+        dfdc_prep.report(copy["shards"])
+
+
+def test_shards_with_a_page_are_verified_found_again_and_replaced(copy: dict[str, Path]) -> None:
+    shards = copy["shards"]
+    dfdc_prep.report(shards)
+    (shards / ".report.html.half.html").write_text("of a killed run")
+    assert dfdc_prep.verify(shards).ok
+    faces = faces_folder(shards.parent / "other")
+    dfdc_prep.shard(faces, shards, seed=1, overwrite=True)
+    assert not (shards / "report.html").exists()
+
+
+def test_a_page_in_a_faces_folder_belongs_to_it(tmp_path: Path) -> None:
+    faces = faces_folder(tmp_path / "faces")
+    (faces / "run.json").write_text(json.dumps({"options": {"frames": 1}}))
+    dfdc_prep.report(faces)
+    start_run(faces, {"options": {"frames": 1}}, overwrite=False)
+    assert (faces / "report.html").exists()
+    start_run(faces, {"options": {"frames": 2}}, overwrite=True)
+    assert os.listdir(faces) == ["run.json"]
+
+
+def test_an_import_replaces_a_faces_folder_with_a_page(tmp_path: Path) -> None:
+    make_faces(tmp_path / "made")
+    images = tmp_path / "made" / "crops" / "dfdc_train_part_0" / "clip000"
+    (tmp_path / "table.csv").write_text("path,video,label\n000000_0.png,a.mp4,REAL\n")
+    for _ in range(2):
+        dfdc_prep.import_crops(images, tmp_path / "table.csv", tmp_path / "faces")
+        assert dfdc_prep.report(tmp_path / "faces").out.is_file()
+
+
+def test_a_run_with_a_page_resumes_and_starts_over(tmp_path: Path) -> None:
+    run = Run(run_folder(tmp_path / "run"))
+    dfdc_prep.report(run.folder)
+    run.clear()
+    assert not {"report.html", "mistakes"} & set(os.listdir(run.folder))

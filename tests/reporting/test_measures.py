@@ -1,0 +1,142 @@
+"""Measures of crops, shortcuts among them, and the nearest pairs of crops."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from dfdc_prep.reporting.faces import measures
+from dfdc_prep.reporting.faces.measures import Measure, evenly_spaced, measure_image, measure_images
+from dfdc_prep.reporting.faces.shortcuts import find_shortcuts
+from dfdc_prep.reporting.images import CropFiles, ShardRecords
+from dfdc_prep.reporting.shards.near_pairs import NearPair, nearest_pairs
+from dfdc_prep.shards.audit_inputs import AuditInputs
+from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.tables.parquet import read_manifest
+from tests.reporting.folders import shards_folder
+
+
+def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+def test_a_flat_image_has_its_grey_level_and_no_sharpness() -> None:
+    brightness, sharpness, size = measure_image(encoded(np.full((50, 50, 3), 77, np.uint8)))
+    assert (brightness, sharpness) == (77, 0)
+    assert size > 0
+
+
+def test_a_blurred_image_is_less_sharp() -> None:
+    image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    blurred = cv2.GaussianBlur(image, (0, 0), 3)
+    assert measure_image(encoded(image))[1] > 50 * measure_image(encoded(blurred))[1]
+
+
+@pytest.mark.parametrize("data", [None, b"", b"GIF89a", encoded(np.zeros((9, 9), np.uint8))[:40]])
+def test_an_unusable_image_has_no_measures(data: bytes | None) -> None:
+    assert np.isnan(measure_image(data)).all()
+
+
+def test_identical_files_are_measured_once_and_missing_ones_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
+    read: list[int] = []
+    one = CropFiles.read_one
+    monkeypatch.setattr(
+        CropFiles, "read_one", lambda files, row: read.append(row) or one(files, row)
+    )
+    files = CropFiles(os.path.realpath(tmp_path), ["a.png", "b.png", "a.png", "gone.png"])
+    found = measure_images(files, ["a", "a", "a", "b"])
+    assert set(read) == {0, 3}
+    assert found.brightness[:3].tolist() == [5, 5, 5]
+    assert (found.tried, found.unreadable) == (4, 1)
+
+
+def test_of_many_images_evenly_spaced_ones_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
+    size = (tmp_path / "a.png").stat().st_size
+    monkeypatch.setattr(measures, "MAX_BYTES", 3 * size)
+    monkeypatch.setattr(measures, "_WEIGHED", 2)
+    files = CropFiles(os.path.realpath(tmp_path), ["a.png"] * 10)
+    found = measure_images(files, ["same", *(str(n) for n in range(8)), "same"])
+    assert found.tried == 4
+    assert np.isfinite(found.brightness).tolist() == [
+        True,
+        *[False] * 3,
+        True,
+        *[False] * 3,
+        True,
+        True,
+    ]
+
+
+@given(st.integers(0, 500), st.integers(1, 40))
+def test_evenly_spaced_rows(rows: int, most: int) -> None:
+    found = evenly_spaced(rows, most).tolist()
+    assert len(found) == min(rows, most)
+    assert found == sorted(set(found))
+    assert all(0 <= row < rows for row in found)
+
+
+def shortcut(
+    values: list[float], label: list[int], clip: list[int] | None = None
+) -> tuple[float, str, bool]:
+    clips = np.array(range(len(label)) if clip is None else clip)
+    measure = Measure("brightness", "grey levels", np.array(values, np.float64))
+    (found,) = find_shortcuts([measure], np.array(label), clips)
+    return found.auc, found.larger, found.separates
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=4))
+def test_the_auc_is_that_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
+    values, label = [float(value) for value, _ in rows], [int(fake) for _, fake in rows]
+    if len(set(label)) == 2:
+        expected = roc_auc_score(label, values)
+        assert shortcut(values, label)[0] == pytest.approx(max(expected, 1 - expected))
+
+
+def test_a_measure_that_separates_the_labels_is_a_shortcut_in_its_direction() -> None:
+    label = [0] * 20 + [1] * 20
+    assert shortcut([*range(20), *range(30, 50)], label) == (1.0, "FAKE", True)
+    assert shortcut([*range(30, 50), *range(20)], label) == (1.0, "REAL", True)
+
+
+def test_few_clips_prove_nothing_however_many_crops_they_have() -> None:
+    label, clip = [0] * 50 + [1] * 50, [0] * 25 + [1] * 25 + [2] * 25 + [3] * 25
+    assert shortcut(list(range(100)), label, clip) == (1.0, "FAKE", False)
+
+
+def test_unknown_values_and_one_label_are_left_out() -> None:
+    unknown = Measure("time", "s", np.array([1.0, np.nan]))
+    assert find_shortcuts([unknown], np.array([0, 1]), np.array([0, 1])) == []
+
+
+def test_the_nearest_pairs_are_of_different_splits() -> None:
+    table = pa.table({"split": ["train", "train", "test", "test", "validation"]})
+    prints = np.array([0b0, 0b1, 0b111, 0b0, 1 << 60], np.uint64)
+    inputs = AuditInputs(table, prints, np.array([True, True, True, True, False]))
+    assert nearest_pairs(inputs, 9) == [
+        NearPair(0, 0, 3),
+        NearPair(1, 1, 3),
+        NearPair(2, 1, 2),
+        NearPair(3, 0, 2),
+    ]
+    assert nearest_pairs(inputs, 1) == [NearPair(0, 0, 3)]
+
+
+def test_images_of_shards_are_those_of_their_rows(tmp_path: Path) -> None:
+    shards = shards_folder(tmp_path)
+    table = read_manifest(shards / "manifest.parquet", schema=SHARD_MANIFEST_SCHEMA)
+    rows = [table.num_rows - 1, 0, 3]
+    found = ShardRecords(shards, table).read(rows)
+    paths = table["path"].to_pylist()
+    assert found == {row: (tmp_path / "faces" / paths[row]).read_bytes() for row in rows}
