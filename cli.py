@@ -46,8 +46,8 @@ def split_options(seed_help: str) -> Decorator:
             "--group-by",
             type=options.SPLIT["group_by"],
             default="original",
-            help="What stays in one split: original (a family), a column, or none (reports the "
-            "leak).",
+            help="What stays in one split: original (a family), identity (an estimated person), a "
+            "column, or none (reports the leak).",
         ),
         click.option("--seed", type=options.SPLIT["seed"], default=42, help=seed_help),
     )
@@ -249,6 +249,56 @@ def import_(ctx: click.Context, /, **given: Any) -> None:
 
 @main.command()
 @faces_argument
+@click.option(
+    "--threshold",
+    type=options.IDENTIFY["threshold"],
+    default=0.5,
+    help="Largest average distance of two groups of faces of one person.",
+)
+@click.option(
+    "--same",
+    type=options.IDENTIFY["same"],
+    multiple=True,
+    help="Two clips of one person; kept for the next call.",
+)
+@click.option(
+    "--different",
+    type=options.IDENTIFY["different"],
+    multiple=True,
+    help="Two clips of different people; kept for the next call.",
+)
+@click.option(
+    "--pairs",
+    type=options.IDENTIFY["pairs"],
+    help="A CSV of such pairs: first, second, relation (same or different).",
+)
+@click.option(
+    "--workers", type=options.IDENTIFY["workers"], help="Worker processes.  [default: cores]"
+)
+@click.option(
+    "--forget", is_flag=True, help="Remove the encodings and pictures; identities.parquet stays."
+)
+@click.pass_context
+def identify(ctx: click.Context, /, **given: Any) -> None:
+    """Estimate who is filmed in the clips of FACES, for splits that keep people apart.
+
+    Encodes faces of the REAL clips and groups them; a fake has the identity of its original.
+    identities.html shows what is uncertain. Face encodings are biometric data: they stay in
+    FACES until --forget. To resume an interrupted run, run the same command again.
+
+    \b
+    Example:
+      dfdc-prep identify
+      dfdc-prep identify faces --same aaa.mp4,bbb.mp4 --different aaa.mp4,ccc.mp4
+      dfdc-prep split --group-by identity
+    """
+    result = api.identify(**given)
+    click.echo(str(result))
+    ctx.exit(DONE_WITH_FAILURES if result.failed else 0)
+
+
+@main.command()
+@faces_argument
 @json_option
 def summary(as_json: bool, **given: Any) -> None:
     """Print what FACES contains: the paper's Table 1, classes, families, yield, face sizes.
@@ -376,10 +426,16 @@ def shard(**given: Any) -> None:
 
 @main.command()
 @click.argument("path", type=options.AUDIT["path"])
+@click.option(
+    "--identities",
+    type=options.AUDIT["identities"],
+    show_default="those in PATH, if any",
+    help="identities.parquet of identify, or its faces folder.",
+)
 @json_option
 @click.pass_context
 def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Measure what the splits of PATH share: families, files, near-identical images.
+    """Measure what the splits of PATH share: families, people, files, near-identical images.
 
     PATH is a shards folder, a faces folder with its split.parquet, a CSV or parquet table
     with the columns split, label, video (or videoname) and original, or a folder of crops
@@ -389,6 +445,7 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     Example:
       dfdc-prep audit shards
       dfdc-prep audit split.csv --json
+      dfdc-prep audit shards --identities faces
     """
     result = api.audit(**given)
     _show(result, as_json)

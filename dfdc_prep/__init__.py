@@ -1,8 +1,8 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
-The functions below are those of the commands `dfdc-prep extract`, `import`, `balance`, `split`,
-`shard`, `audit`, `verify`, `report` and `summary`. They are loaded on first use, so that
-`import dfdc_prep` loads neither NumPy nor PyArrow.
+The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`,
+`balance`, `split`, `shard`, `audit`, `verify`, `report` and `summary`. They are loaded on first
+use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         audit,
         balance,
         extract,
+        identify,
         import_crops,
         report,
         shard,
@@ -25,6 +26,7 @@ __all__ = [
     "audit",
     "balance",
     "extract",
+    "identify",
     "import_crops",
     "report",
     "shard",

@@ -8,6 +8,7 @@ Libraries are imported inside the functions, because the command line imports th
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from dfdc_prep.results import (
     AuditResult,
     BalanceResult,
     ExtractResult,
+    IdentifyResult,
     ImportResult,
     ReportResult,
     ShardResult,
@@ -141,6 +143,57 @@ def import_crops(
     return ImportResult(Path(out), run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite))
 
 
+@checked(options.IDENTIFY)
+def identify(
+    faces: StrPath = "faces",
+    *,
+    threshold: float = 0.5,
+    same: Iterable[str | tuple[str, str]] = (),
+    different: Iterable[str | tuple[str, str]] = (),
+    pairs: StrPath | None = None,
+    workers: int | None = None,
+    forget: bool = False,
+) -> IdentifyResult:
+    """Estimate who is filmed in the clips of a faces folder; continue an earlier run.
+
+    Encodes up to three good crops of every REAL clip and groups them by average linkage. A
+    family takes its original's identity. The encodings stay in the folder.
+
+    Args:
+        faces: a faces folder.
+        threshold: largest average distance at which two groups are one person, 0.1 to 1.
+        same, different: pairs of clips that show one person, and different people: "A,B" or
+            ("A", "B"). They are kept for the next call.
+        pairs: a CSV of such pairs with the columns first, second and relation.
+        workers: processes; None for one per core.
+        forget: remove the encodings and pictures instead; identities.parquet stays.
+
+    Raises:
+        TableError: there is no manifest, or a pair cannot be used or contradicts another.
+        ShardError: a crop is missing or altered.
+        ModelError: dlib or its models are missing.
+        OutputError: the folder cannot be written, or another run is writing it.
+        WorkersError: worker processes cannot be started.
+    """
+    from dfdc_prep.identities.run import IdentifyOptions
+    from dfdc_prep.identities.run import forget as remove
+    from dfdc_prep.identities.run import identify as run
+    from manifests.identities.constraints import DIFFERENT, SAME, SettledPair
+
+    folder = Path(faces)
+    if forget:
+        return IdentifyResult(folder, None, tuple(remove(folder)))
+    # `checked` has turned every "A,B" into a pair.
+    settled = [
+        SettledPair(str(pair[0]), str(pair[1]), relation)
+        for relation, given in ((SAME, same), (DIFFERENT, different))
+        for pair in given
+    ]
+    csv = None if pairs is None else Path(pairs)
+    report = run(folder, IdentifyOptions(threshold, tuple(settled), csv, workers))
+    return IdentifyResult(folder, report)
+
+
 @checked(options.SUMMARY)
 def summarize(faces: StrPath = "faces") -> SummaryResult:
     """Count what a faces folder or a table contains.
@@ -216,16 +269,19 @@ def split(
     Args:
         faces: a faces folder with balanced.parquet, or a table.
         split: train/validation/test, or named as in fit=70/dev=20/test=10.
-        group_by: what stays in one split: original (a family), a column, or none.
+        group_by: what stays in one split: original (a family), identity (an estimated person,
+            see `identify`), a column, or none.
         seed: chooses among families of equal size.
         label_by: as for `balance`.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
     Raises:
-        TableError: `split` or `group_by` cannot be used, or there is no usable table.
+        TableError: `split` or `group_by` cannot be used, there is no usable table, or a group
+            of estimated people is larger than the smallest split.
     """
-    from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
+    from manifests.identities.join import add_identities, read_identities
+    from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
     from manifests.tables.sources import TableSource
@@ -233,6 +289,8 @@ def split(
     plan = SplitPlan.parse(split, group_by, seed)
     found = TableSource.from_path(Path(faces))
     table = label_rows(found.read("balanced.parquet", "balance"), label_by)
+    if group_by == IDENTITY and found.is_folder:
+        table = add_identities(table, read_identities(found.path))
     report = assign_splits(table, plan)
     target = found.output_path("split") if out is None else Path(out)
     write_table(add_split_column(table, report), target)
@@ -283,13 +341,14 @@ def shard(
 
 
 @checked(options.AUDIT)
-def audit(path: StrPath) -> AuditResult:
-    """Measure what splits share: families, files, near-identical images.
+def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
+    """Measure what splits share: families, estimated people, files, near-identical images.
 
     Args:
         path: a shards folder, a faces folder with split.parquet, a CSV or parquet table with
             the columns split, label, video (or videoname) and original, or a folder of crops
             sorted as train/real, train/fake, test/real.
+        identities: identities.parquet or its faces folder; None for the identities in `path`.
 
     Raises:
         TableError: there is no table with splits, or it cannot be used.
@@ -297,7 +356,7 @@ def audit(path: StrPath) -> AuditResult:
     from dfdc_prep.shards.audit_inputs import read_audit_inputs
     from manifests.auditing.audit import audit as compare
 
-    found = read_audit_inputs(Path(path))
+    found = read_audit_inputs(Path(path), None if identities is None else Path(identities))
     return AuditResult(compare(found.table, found.prints, found.printed))
 
 

@@ -16,6 +16,7 @@ from manifests.cli.param_types import (
     SEED,
     CountParam,
     FloatParam,
+    NamePairParam,
     PageFileParam,
     PathParam,
     TableFileParam,
@@ -72,9 +73,20 @@ IMPORT: Types = {
     "out": PathParam(),
     "overwrite": click.BOOL,
 }
+#: Pairs of clips, "A,B".
+PAIR = NamePairParam()
 #: The argument FACES of several commands.
 FACES = PathParam()
 SUMMARY: Types = {"faces": FACES}
+IDENTIFY: Types = {
+    "faces": FACES,
+    "threshold": FloatParam(0.1, 1),
+    "same": PAIR,
+    "different": PAIR,
+    "pairs": PathParam(),
+    "workers": click.IntRange(1, 1024),
+    "forget": click.BOOL,
+}
 LABEL_BY: "click.ParamType[Any]" = click.Choice(["clip", "face"])
 BALANCE: Types = {
     "faces": FACES,
@@ -105,7 +117,7 @@ SHARD: Types = {
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
 }
-AUDIT: Types = {"path": PathParam()}
+AUDIT: Types = {"path": PathParam(), "identities": PathParam()}
 VERIFY: Types = {"shards": PathParam()}
 REPORT: Types = {"path": PathParam(), "out": PageFileParam()}
 

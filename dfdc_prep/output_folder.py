@@ -27,6 +27,12 @@ RUN_OUTPUTS = (
     "balanced.parquet",
     "split.parquet",
     REPORT_FILE,
+    "identities.parquet",
+    "identities.html",
+    "identity_encodings.parquet",
+    "identity_journal.jsonl",
+    "identity_pairs.csv",
+    "identity_settled.csv",
     RUN_FILE,
 )
 _TEMPORARY_PREFIXES = tuple(f".{name}" for name in RUN_OUTPUTS)

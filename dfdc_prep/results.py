@@ -11,6 +11,7 @@ from manifests.cli.terminal import TextTable
 
 if TYPE_CHECKING:
     from dfdc_prep.extraction.run_summary import RunSummary
+    from dfdc_prep.identities.run import IdentifyReport
     from dfdc_prep.importing.run import ImportReport
     from dfdc_prep.reporting.build import Report
     from dfdc_prep.shards.verify import VerifyReport
@@ -121,6 +122,48 @@ class ImportResult(Result):
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         return ("count of", "number"), vars(self.report).items()
+
+
+@dataclass(frozen=True)
+class IdentifyResult(Result):
+    """The estimated identities.
+
+    Attributes:
+        out: the faces folder.
+        report: counts of clips, faces, people and doubts; None after `forget`.
+        forgotten: the files that were removed.
+    """
+
+    out: Path
+    report: "IdentifyReport | None"
+    forgotten: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> Path:
+        """The identities, one row per clip."""
+        return self.out / "identities.parquet"
+
+    @property
+    def failed(self) -> int:
+        """Clips whose worker died or timed out."""
+        return len(self.report.failed) if self.report else 0
+
+    def __str__(self) -> str:
+        if self.report is None:
+            removed = ", ".join(self.forgotten) or "nothing, there was none"
+            return (
+                f"removed from {self.out}: {removed}\n"
+                "kept: the crops, identities.parquet and identity_settled.csv, if any"
+            )
+        page = self.out / "identities.html"
+        return f"{self.report.text()}\nwritten to {self.table}; look at {page}"
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        if self.report is None:
+            return ("removed",), ([name] for name in self.forgotten)
+        found = self.report.identities
+        names = found.families.to_pylist()
+        return ("person", "families"), ([names[at], count] for at, count in found.people)
 
 
 @dataclass(frozen=True)
@@ -261,8 +304,10 @@ class AuditResult(Result):
         return "the splits leak" if self.leaking else "the splits share nothing that was compared"
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        people = self.report.people
         compared = {
             "families": self.report.families,
+            "estimated identities": people.leaks if people else None,
             "files": self.report.files,
             "near-identical images": self.report.images,
         }

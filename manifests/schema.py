@@ -105,5 +105,52 @@ SHARD_MANIFEST_SCHEMA = SPLIT_SCHEMA.append(
     _field("shard", pa.string(), "file name of the shard that holds the crop", True)
 )
 
+#: Numbers in the encoding of a face.
+ENCODING_SIZE = 128
+
+#: Estimated identities: one row per clip that has a crop, sorted by (part, video).
+IDENTITY_SCHEMA = pa.schema(
+    [
+        _field("video", pa.string(), "file name of the clip"),
+        _field("part", pa.string(), "folder the clip came in"),
+        _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _field("label", pa.string(), "REAL or FAKE"),
+        _field("identity", pa.string(), "estimated person filmed: the first family of the group"),
+        _field(
+            "identity_distance",
+            pa.float32(),
+            "distance of the original's face to the mean of its group; null without a face",
+            True,
+        ),
+        _field("identity_source", pa.string(), "real, uncertain or none: what the identity is of"),
+        _field("identity_faces", pa.int32(), "crops of the original that were encoded"),
+        _field(
+            "identity_doubts",
+            pa.string(),
+            "why it is uncertain: dark, profile, small, spread, near; separated by commas",
+            True,
+        ),
+    ]
+)
+
+#: Face encodings, biometric data: one row per encoded crop, sorted by (part, video, rank).
+ENCODING_SCHEMA = pa.schema(
+    [
+        _field("key", pa.string(), "hash of all that determines the encodings of the clip"),
+        _field("part", pa.string(), "folder the clip came in"),
+        _field("video", pa.string(), "file name of the clip"),
+        _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _field("rank", pa.int32(), "0 for the clip's best face"),
+        _field("path", pa.string(), "the crop's file, relative to the manifest's folder"),
+        _field("size", pa.float32(), "longer side of the face box, source pixels", True),
+        _field("asymmetry", pa.float32(), "0 for a frontal face, some 0.5 for a profile"),
+        _field("light", pa.float32(), "mean luma of the face box, 0 to 255"),
+        _field("encoding", pa.list_(pa.float32(), ENCODING_SIZE), "dlib's face descriptor"),
+    ]
+)
+
+#: Columns of the estimated identity in a table of crops.
+IDENTITY_COLUMNS = ("identity", "identity_source")
+
 #: Sort order of a manifest.
 SORT_KEY = ("part", "video", "frame", "face")

@@ -165,6 +165,27 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
         ShardError: the file cannot be read, has another hash, or is not a PNG or JPEG image of
             `CROP_SIZE` x `CROP_SIZE` pixels in RGB or grayscale.
     """
+    data = read_verified(file, path, sha256)
+    found = describe_image(data)
+    if found != f"{CROP_SIZE}x{CROP_SIZE}":
+        raise ShardError(
+            f"expected the crop {path} to be a PNG or JPEG of {CROP_SIZE}x{CROP_SIZE} pixels, "
+            f"RGB or grayscale, found {found}; extract again with --size {CROP_SIZE} and balance"
+        )
+    return data
+
+
+def read_verified(file: str, path: str, sha256: str) -> bytes:
+    """Read a file whole and check its hash.
+
+    Args:
+        file: real path of the file.
+        path: the crop's path in the manifest, for messages.
+        sha256: expected hexadecimal SHA-256 of the file.
+
+    Raises:
+        ShardError: the file cannot be read or has another hash.
+    """
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # reading a named pipe could block
             raise OSError(None, "no regular file")
@@ -176,12 +197,6 @@ def read_crop(file: str, path: str, sha256: str) -> bytes:
         raise ShardError(
             f"expected the crop {path} to have the manifest's SHA-256 {sha256[:12]}…, "
             f"found {digest[:12]}…; extract again and balance"
-        )
-    found = describe_image(data)
-    if found != f"{CROP_SIZE}x{CROP_SIZE}":
-        raise ShardError(
-            f"expected the crop {path} to be a PNG or JPEG of {CROP_SIZE}x{CROP_SIZE} pixels, "
-            f"RGB or grayscale, found {found}; extract again with --size {CROP_SIZE} and balance"
         )
     return data
 

@@ -7,23 +7,18 @@ the partial line and processes that family again.
 
 import hashlib
 import json
-import os
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypedDict
 
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
-from manifests.io.json_files import parse_json
+from manifests.io.journal import Journal, read_lines
 from manifests.labels import LABELS, STATUSES
 from manifests.rows import ClipRow, CropRow
 
-#: Seconds between two calls of fsync. A killed process loses nothing even without it; a power
-#: failure loses the lines written since the last call.
-_SYNC_EVERY = 1.0
+__all__ = ["Journal", "JournalEntry", "family_key", "read_journal"]
 
 
 class JournalEntry(TypedDict):
@@ -47,59 +42,19 @@ def family_key(family: Family) -> str:
     return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
 
 
-class Journal:
-    """The journal of one output folder, open for appending."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        _remove_partial_line(path)
-        self._file = path.open("ab")
-        self._synced = time.monotonic()
-
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def append(self, entry: JournalEntry) -> None:
-        """Write one finished family."""
-        line = json.dumps(entry, separators=(",", ":"))
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        now = time.monotonic()
-        if now - self._synced >= _SYNC_EVERY:
-            os.fsync(self._file.fileno())
-            self._synced = now
-
-
 def read_journal(path: Path) -> Iterator[JournalEntry]:
     """Yield the finished families in the order in which they finished; skip a partial last line.
 
     Raises:
         OutputError: a complete line is not a valid entry.
     """
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                entry = parse_json(line)
-            except ValueError:
-                entry = None
-            if not _is_entry(entry):
-                raise OutputError(
-                    f"expected a finished family in line {number} of {path}, found something "
-                    "else; remove the line to process the family again"
-                )
-            yield entry
+    for number, entry in read_lines(path):
+        if not _is_entry(entry):
+            raise OutputError(
+                f"expected a finished family in line {number} of {path}, found something "
+                "else; remove the line to process the family again"
+            )
+        yield entry
 
 
 @cache
@@ -134,20 +89,3 @@ def _is_entry(entry: Any) -> bool:
         )
     except (TypeError, KeyError, AttributeError):
         return False
-
-
-def _remove_partial_line(path: Path) -> None:
-    """Truncate the file after its last complete line."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)

@@ -25,7 +25,7 @@ from dfdc_prep.crops.folder import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
 from dfdc_prep.importing.matching import Matches, match_images
-from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, is_run_output
+from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
@@ -37,8 +37,8 @@ from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import write_table
 
 MANIFEST = "manifest.parquet"
-#: Tables that other commands derive from the manifest of an import.
-_DERIVED_TABLES = ("balanced.parquet", "split.parquet")
+#: Files that other commands derive from the manifest of an import.
+_DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
 
@@ -84,9 +84,10 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         csv: a bare table (`manifests.tables.external`). Its `path` names the images, relative to
             `source` or to the table's folder; without it, the stem of `video` does.
         out: the faces folder; it is created completely or not at all. An existing
-            balanced.parquet or split.parquet is kept if the manifest is unchanged.
+            balanced.parquet, split.parquet and the files of `identify` are kept if the manifest
+            is unchanged.
         overwrite: replace a faces folder made from another table or by `extract`, including
-            its balanced.parquet and split.parquet.
+            all files derived from its manifest.
 
     Raises:
         TableError, SourceError: the table or the folder is invalid, or a name is unsafe.
@@ -111,7 +112,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         write_table(kaggle_table(crops), folder / "metadata.csv")
         write_json(folder / RUN_FILE, run)
         if not overwrite:
-            _keep_derived_tables(out, folder)
+            _keep_derived(out, folder)
     return ImportReport(
         crops.num_rows,
         log.num_rows,
@@ -204,13 +205,13 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
     check_replaceable(out, is_run_output, "a faces folder's files")
 
 
-def _keep_derived_tables(earlier: Path, folder: Path) -> None:
-    """Copy the derived tables of an earlier import, whose manifest must be the same.
+def _keep_derived(earlier: Path, folder: Path) -> None:
+    """Copy the derived files of an earlier import, whose manifest must be the same.
 
     Raises:
-        OutputError: there are derived tables, but the manifest has changed.
+        OutputError: there are derived files, but the manifest has changed.
     """
-    for name in _DERIVED_TABLES:
+    for name in _DERIVED:
         if not (earlier / name).is_file():
             continue
         try:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.auditing.perceptual_hash import PerceptualHashes, perceptual_hash
+from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables.external import normalize_table, read_bare_table
 from manifests.tables.factorize import Mask
@@ -46,17 +47,29 @@ class AuditInputs:
     printed: Mask | None
 
 
-def read_audit_inputs(path: Path) -> AuditInputs:
+def read_audit_inputs(path: Path, identities: Path | None = None) -> AuditInputs:
     """Read the table and hash the images of a data set.
 
     Args:
         path: a shards folder, a faces folder with a split.parquet, a folder of crops in
             <split>/<real|fake>/, or a CSV or Parquet table. The column `path` of a table
             gives its images, relative to the table's folder.
+        identities: identities.parquet or its faces folder, whose identities replace those of the
+            table; None for those in `path`, if any.
 
     Raises:
         TableError, SourceError, ShardError: `path` is none of these, or is damaged.
     """
+    inputs = _read(path)
+    if identities is None and (path / FILE).is_file():
+        identities = path
+    if identities is None:
+        return inputs
+    table = add_identities(inputs.table, read_identities(identities), strict=False)
+    return replace(inputs, table=table)
+
+
+def _read(path: Path) -> AuditInputs:
     if not path.exists():
         raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
     if path.is_file():

@@ -1,7 +1,8 @@
 """Verifies a shards folder completely and reports every fault.
 
 Checks every file against SHA256SUMS, the checksum, image and features of every record against
-manifest.parquet, every count against dataset_info.json, and that no family is in two splits.
+manifest.parquet, every count against dataset_info.json, and that no family, and no estimated
+person that the split is grouped by, is in two splits.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from manifests.report_file import is_report
 from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
+from manifests.splitting.split import IDENTITY
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
@@ -145,23 +147,26 @@ def _read_rows(
         copied, leaks = options["image_format"] == "as-is", options["group_by"] == "none"
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in iter_shards(table)}
-        families = _families_in_two_splits(table)
+        families = _in_two_splits(table, "family")
+        by_identity = options["group_by"] == IDENTITY
+        people = _in_two_splits(table, IDENTITY) if by_identity else []
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], ""
     if leaks:
         return rows, [], f"made with --group-by none: {len(families):,} families are in two splits"
     return (
         rows,
-        [Fault(tfds_metadata.MANIFEST, f"family {name} is in two splits") for name in families],
+        [Fault(tfds_metadata.MANIFEST, f"family {name} is in two splits") for name in families]
+        + [Fault(tfds_metadata.MANIFEST, f"identity {name} is in two splits") for name in people],
         "",
     )
 
 
-def _families_in_two_splits(table: pa.Table) -> list[str]:
-    """The families that are in more than one split."""
-    pairs = table.group_by(["family", "split"]).aggregate([]).group_by("family")
+def _in_two_splits(table: pa.Table, column: str) -> list[str]:
+    """The values of a column that are in more than one split."""
+    pairs = table.group_by([column, "split"]).aggregate([]).group_by(column)
     found = pairs.aggregate([("split", "count")])
-    return list(found.filter(pc.greater(found["split_count"], 1))["family"].to_pylist())
+    return list(found.filter(pc.greater(found["split_count"], 1))[column].to_pylist())
 
 
 def _check_shard(

@@ -25,6 +25,7 @@ from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
 from dfdc_prep.shards.features import COLUMNS, MASK, features_of
 from dfdc_prep.shards.layout import assign_shards, iter_shards
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
+from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.io.hashing import file_sha256
@@ -34,7 +35,7 @@ from manifests.labels import LABELS
 from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
-from manifests.splitting.split import SplitPlan, assign_splits
+from manifests.splitting.split import IDENTITY, SplitPlan, assign_splits
 from manifests.tables.face_labels import CLIP, label_rows
 from manifests.tables.parquet import read_manifest, write_table
 
@@ -104,8 +105,11 @@ class ShardReport:
 def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardReport:
     """Write the crops of `faces`/balanced.parquet to a shards folder.
 
+    Grouped by identity, manifest.parquet has the columns `identity` and `identity_source`.
+
     Raises:
-        TableError: balanced.parquet is missing or is not a manifest.
+        TableError: balanced.parquet is missing or is not a manifest, or identities.parquet, if
+            it is needed.
         ShardError: a crop is missing, altered, outside `faces`, or not a 224x224 image.
         OptionsDiffer: `shards` has other content, and `overwrite` is not set.
         OutputError: `shards` contains foreign files, cannot be written, or another run is
@@ -114,6 +118,9 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
     source = faces / "balanced.parquet"
     table = label_rows(read_manifest(source, made_by="dfdc-prep balance"), options.label_by)
     metadata = _metadata(source, options)
+    if options.plan.group_by == IDENTITY:
+        table = add_identities(table, read_identities(faces))
+        metadata["identities"] = file_sha256(faces / FILE)
     assignment = assign_splits(table, options.plan)
     if _is_up_to_date(shards, metadata, options.overwrite):
         clear_folder_lock(shards)  # left by a run that was killed just before it finished

@@ -51,6 +51,29 @@ class TextParam(click.types.StringParamType):
         return text
 
 
+class NamePairParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
+    """Two different names separated by a comma; also several such pairs in a sequence."""
+
+    name = "A,B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        if isinstance(value, str):
+            names = tuple(name.strip() for name in value.split(","))
+        else:
+            names = tuple(value)
+            if not all(isinstance(name, str) for name in names) or any("," in n for n in names):
+                return tuple(self.convert(pair, param, ctx) for pair in names)
+            if not names:
+                return ()
+        if len(names) != 2 or not all(names) or not all(map(_is_utf8, names)):
+            self.fail(
+                f"expected two names of clips as in a.mp4,b.mp4, found {value!a}.", param, ctx
+            )
+        return names
+
+
 class PathParam(click.Path):
     """A non-empty path that can be encoded as UTF-8, as tables and JSON require."""
 

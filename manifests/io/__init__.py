@@ -1,1 +1,1 @@
-"""Atomic writing of files and folders, JSON files, and file locks."""
+"""Atomic writing of files and folders, JSON files, journals, and file locks."""

@@ -22,8 +22,9 @@ class SplitPlan:
 
     Attributes:
         fractions: name of each split and its fraction of the rows; the sum is 1.
-        group_by: what must not be in two splits: original (a family), part, another column of
-            the table (its values and the families together), or none.
+        group_by: what must not be in two splits: original (a family), identity (an estimated
+            person), part, another column of the table (its values and the families together),
+            or none.
         seed: seed for choosing among families of the same kind.
     """
 

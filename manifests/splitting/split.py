@@ -8,6 +8,7 @@ of a kind go to which split.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,16 @@ from manifests.tables.factorize import Codes, factorize_sorted, label_codes, tex
 
 __all__ = ["Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 
+#: The grouping by estimated person, `manifests.identities`.
+IDENTITY = "identity"
+
+
+class People(NamedTuple):
+    """The groups of a split by identity: their number, and the rows of the largest."""
+
+    groups: int
+    largest: int
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -35,6 +46,7 @@ class Assignment:
         wanted: int64 [splits, labels], rows each split should have.
         placed: int64 [splits, labels], rows it has.
         leaks: what each pair of splits shares, by family.
+        people: the groups of estimated people, if the split is by identity.
     """
 
     names: pa.Array
@@ -42,6 +54,7 @@ class Assignment:
     wanted: Counts
     placed: Counts
     leaks: tuple[Leak, ...]
+    people: People | None = None
 
     @property
     def shortfall(self) -> Counts:
@@ -60,6 +73,11 @@ class Assignment:
         if self.shortfall.any():
             lines.append(
                 f"no family-safe split matches the counts; {self.shortfall.sum():,} rows off"
+            )
+        if self.people:
+            lines.append(
+                f"{self.people.groups:,} groups of estimated people and families, the largest "
+                f"with {self.people.largest:,} crops; none is in two splits"
             )
         if not self.leaking:
             return "\n".join([*lines, "no family is in two splits"])
@@ -89,16 +107,20 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         of a row does not depend on the order of the rows.
 
     Raises:
-        TableError: the table has no rows, or `group_by` is not a column or has empty cells.
+        TableError: the table has no rows, `group_by` is not a column or has empty cells, or a
+            group of estimated people is larger than the smallest split.
     """
     label = label_codes(table)
     (family,), names = factorize_sorted(families.family_column(table))
+    people = None
     if plan.group_by == "none":
         split = _split_rows(label, plan)
         wanted = _count_rows(split, label, len(plan.names))
     else:
         group = _group_rows(table, plan.group_by, family, len(names))
         wanted = _wanted_rows(label, plan)
+        if plan.group_by == IDENTITY:
+            people = _check_people(table, group, wanted)
         split = _split_groups(group, label, wanted, plan.seed)
     return Assignment(
         pa.array(plan.names).take(pa.array(split)),
@@ -106,6 +128,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         wanted,
         _count_rows(split, label, len(plan.names)),
         tuple(leaks_by_key(family, RowSplits(split, label, plan.names, LABELS))),
+        people,
     )
 
 
@@ -140,6 +163,11 @@ def _group_rows(table: pa.Table, group_by: str, family: Codes, count: int) -> Co
     """
     if group_by in ("original", "family"):
         return family
+    if group_by == IDENTITY and group_by not in table.column_names:
+        raise TableError(
+            "expected the column identity to group by, found none; run dfdc-prep identify on the "
+            "faces folder first"
+        )
     if group_by not in table.column_names:
         raise TableError(
             f"expected original, none or a column to group by, found {group_by!r}; "
@@ -152,6 +180,25 @@ def _group_rows(table: pa.Table, group_by: str, family: Codes, count: int) -> Co
             f"group by another column"
         )
     return families.connected_groups(count + len(values), family, count + value)[family]
+
+
+def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
+    """Count the groups of estimated people.
+
+    Raises:
+        TableError: the largest exceeds the smallest split: groups have run together, or one
+            person fills a split.
+    """
+    rows = np.bincount(group)
+    largest, smallest = int(rows.max()), int(wanted.sum(axis=1).min())
+    if largest > smallest:
+        name = table[IDENTITY][int((group == rows.argmax()).argmax())].as_py()
+        raise TableError(
+            f"expected groups of estimated people of at most {smallest:,} crops, the smallest "
+            f"split, found {largest:,} ({100 * largest / len(group):.1f} % of all) around {name}; "
+            "run dfdc-prep identify with a lower --threshold, or use --group-by part"
+        )
+    return People(int((rows > 0).sum()), largest)
 
 
 def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:

@@ -22,6 +22,7 @@ NULL_SPELLINGS = (
 )  # fmt: skip
 _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
+    "identity", "identity_source",
 )  # fmt: skip
 _INTEGER_COLUMNS = ("frame", "face")
 

@@ -1,5 +1,8 @@
 """The browser harness sees what it is there to see: outside requests, errors, faults."""
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from tests.browser.conftest import Visit
@@ -27,3 +30,12 @@ def test_an_image_without_a_text_is_an_accessibility_fault(visit: Visit, tmp_pat
     page.write_text('<html lang="en"><title>t</title><main><img src="data:,"></main>')
     visit.open(page)
     assert [fault.split(":")[0] for fault in visit.accessibility_faults()] == ["image-alt"]
+
+
+def test_the_script_says_what_is_missing_where_it_cannot_install_it(tmp_path: Path) -> None:
+    for name in ("bash", "env", "id"):
+        os.symlink(str(shutil.which(name)), tmp_path / name)
+    script = Path(__file__).resolve().parents[2] / "scripts" / "browser"
+    done = subprocess.run([script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "chromium is missing; install it with: sudo apt-get install chromium\n"

@@ -21,6 +21,7 @@ ORDER = [
     "sample",
     "extract",
     "import",
+    "identify",
     "summary",
     "balance",
     "split",

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -79,6 +79,7 @@ def test_of_many_images_evenly_spaced_ones_are_measured(
     ]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 40))
 def test_evenly_spaced_rows(rows: int, most: int) -> None:
     found = evenly_spaced(rows, most).tolist()
@@ -96,6 +97,7 @@ def shortcut(
     return found.auc, found.larger, found.separates
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=4))
 def test_the_auc_is_that_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
     values, label = [float(value) for value, _ in rows], [int(fake) for _, fake in rows]

@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -45,6 +45,7 @@ def test_a_hostile_name_is_shown_and_adds_no_element() -> None:
     assert found.text.count(HOSTILE) == 6
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_gives_a_page_of_the_same_elements(text: str) -> None:
     table = Table(text, (text, "n"), [(text, None)])

@@ -22,7 +22,7 @@ from tests.torture.trial import Trial
 #: How a run is ended, and how often of a hundred.
 HOWS = {"tree": 35, "parent": 15, "worker": 15, "term": 20, "int": 15}
 #: The commands, and how often of a hundred.
-COMMANDS = {"extract": 48, "import": 16, "balance": 10, "shard": 20, "fit": 6}
+COMMANDS = {"extract": 42, "import": 14, "identify": 14, "balance": 8, "shard": 16, "fit": 6}
 #: Seconds an orphaned worker is given to notice that its parent is gone.
 _ORPHANED = 20.0
 
@@ -59,6 +59,10 @@ def work(command: str, scene: Scene, folder: Path) -> Work:
         out.mkdir(exist_ok=True)
         shutil.copyfile(scene.imported / "manifest.parquet", out / "manifest.parquet")
         return Work((*MAIN, "balance", str(out)), out, lambda: digest(out))
+    if command == "identify":
+        shutil.copytree(scene.imported, out)
+        words = (*MAIN, "identify", str(out), "--workers", "2")
+        return Work(words, out, lambda: digest(out))
     if command == "shard":
         words = (*MAIN, "shard", str(scene.imported), str(out), "--shards", "4")
         return Work(words, out, lambda: digest(out))

@@ -1,0 +1,111 @@
+"""Chooses the crops of every REAL clip that are worth a look, from the manifest alone."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfdc_prep.identities.encoder import MIDDLE, Box
+from manifests.labels import REAL
+from manifests.tables.parquet import sort_manifest
+
+#: Most crops of a clip that are looked at.
+MAX_CANDIDATES = 5
+#: Most crops of a clip that are encoded.
+MAX_FACES = 3
+_COLUMNS = (
+    *("part", "video", "family", "frame", "face", "path", "sha256", "score"),
+    *("x", "y", "w", "h", "crop_x", "crop_y", "crop_size"),
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A crop that may be encoded.
+
+    Attributes:
+        path, sha256: of the manifest.
+        box: the detector's box in the crop, or the crop's middle if unknown.
+        size: longer side of the box, source pixels; None if unknown.
+        score: the detector's confidence; None if unknown.
+    """
+
+    path: str
+    sha256: str
+    box: Box
+    size: float | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class ClipCandidates:
+    """The candidates of one REAL clip, at most `MAX_CANDIDATES`."""
+
+    part: str
+    video: str
+    family: str
+    crops: tuple[Candidate, ...]
+
+    def key(self, model: str) -> str:
+        """Hash of all that determines the encodings, with the model's hashes; 32 hex digits."""
+        text = json.dumps([asdict(self), MAX_FACES, model])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def choose_candidates(manifest: pa.Table) -> Iterator[ClipCandidates]:
+    """Yield the candidates of every REAL clip, in the order of (part, video).
+
+    In each frame only the largest face counts. Of many frames those with the best score and
+    size are taken, or evenly spaced ones where the manifest has neither.
+    """
+    real = manifest.filter(pc.equal(manifest["label"], REAL)).select(list(_COLUMNS))
+    rows = (row for batch in sort_manifest(real).to_batches(10_000) for row in batch.to_pylist())
+    for (part, video), clip in groupby(rows, key=lambda row: (row["part"], row["video"])):
+        crops = list(clip)
+        chosen = _best(_largest_faces(crops))
+        candidates = tuple(_candidate(row) for row in chosen)
+        yield ClipCandidates(part, video, crops[0]["family"], candidates)
+
+
+def _largest_faces(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row per frame; rows without a frame are frames of their own."""
+    frames: dict[Any, dict[str, Any]] = {}
+    for number, row in enumerate(rows):
+        frame = ("row", number) if row["frame"] is None else row["frame"]
+        if frame not in frames or _side(row) > _side(frames[frame]):
+            frames[frame] = row
+    return list(frames.values())
+
+
+def _best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(rows) <= MAX_CANDIDATES:
+        return rows
+    if all(row["score"] is None and row["w"] is None for row in rows):
+        return [rows[at * len(rows) // MAX_CANDIDATES] for at in range(MAX_CANDIDATES)]
+    worth = [(1.0 if row["score"] is None else row["score"]) * _side(row) for row in rows]
+    best = sorted(range(len(rows)), key=lambda at: (-worth[at], at))[:MAX_CANDIDATES]
+    return [rows[at] for at in sorted(best)]
+
+
+def _side(row: dict[str, Any]) -> float:
+    return float(max(row["w"] or 0, row["h"] or 0))
+
+
+def _candidate(row: dict[str, Any]) -> Candidate:
+    size = _side(row) or None
+    return Candidate(row["path"], row["sha256"], _box(row), size, row["score"])
+
+
+def _box(row: dict[str, Any]) -> Box:
+    """The box in fractions of the crop; the middle if unknown or not inside the crop."""
+    names = ("x", "y", "w", "h", "crop_x", "crop_y", "crop_size")
+    x, y, w, h, left, top, side = (row[name] for name in names)
+    if None in (x, y, w, h, left, top, side) or min(w, h, side) <= 0:
+        return MIDDLE
+    box = ((x - left) / side, (y - top) / side, (x + w - left) / side, (y + h - top) / side)
+    return box if min(box) > -1 and max(box) < 2 else MIDDLE

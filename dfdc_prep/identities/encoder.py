@@ -1,0 +1,121 @@
+"""dlib's face encoder: 128 numbers per face, close for faces of one person.
+
+The network and the five-landmark model are in the package `face_recognition_models`. Its
+68-landmark model is not used: its licence excludes commercial use, and encodings from five
+landmarks are as good. The vectors have a norm of about 1.4 and must not be normalized.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_prep.errors import ModelError
+
+#: RGB, uint8 [height, width, 3].
+Image: TypeAlias = npt.NDArray[np.uint8]
+#: Left, top, right and bottom edge of a box, as fractions of the side of a crop.
+Box: TypeAlias = tuple[float, float, float, float]
+
+#: The box in a crop of unknown geometry: its middle, as if cut with a margin of 0.3.
+MIDDLE: Box = (0.1875, 0.1875, 0.8125, 0.8125)
+_NETWORK = "dlib_face_recognition_resnet_model_v1.dat"
+_LANDMARKS = "shape_predictor_5_face_landmarks.dat"
+#: Border that dlib adds around the aligned face, as a fraction; its own default.
+_PADDING = 0.25
+#: Mean luma up to which a dark face is brightened, 0 to 255. Without it, faces at 0.15 of their
+#: light are far from themselves in daylight, and near those of strangers.
+_BRIGHT = 80.0
+#: ITU-R BT.601 luma.
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def model_files() -> tuple[Path, Path]:
+    """Return the paths of the network and of the landmark model.
+
+    Raises:
+        ModelError: dlib or face_recognition_models is not installed, or lacks a model.
+    """
+    # find_spec does not import the package, which would need pkg_resources and warn of it.
+    package = find_spec("face_recognition_models")
+    folders = list(package.submodule_search_locations or []) if package else []
+    files = [Path(folder) / "models" for folder in folders[:1]]
+    paths = tuple(folder / name for folder in files for name in (_NETWORK, _LANDMARKS))
+    if find_spec("dlib") is None or len(paths) != 2 or not all(path.is_file() for path in paths):
+        raise ModelError(
+            "expected the packages dlib and face_recognition_models for face encodings, found "
+            "that one is missing; run scripts/install"
+        )
+    return paths[0], paths[1]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A face in a crop before it is encoded.
+
+    Attributes:
+        image: the crop, brightened if the face is dark.
+        landmarks: dlib's five landmarks: the corners of both eyes, and the base of the nose.
+        asymmetry: how far the nose is from the middle between the eyes, along the line through
+            them, in units of their distance: 0 for a frontal face, about 0.5 for a profile.
+        light: mean luma of the box in the crop as it was, 0 to 255.
+    """
+
+    image: Image
+    landmarks: Any
+    asymmetry: float
+    light: float
+
+
+class Encoder:
+    """The two models; one per process. Neither is trained or changed by use."""
+
+    @cached_property
+    def _models(self) -> tuple[Any, Any]:
+        import dlib
+
+        network, landmarks = model_files()
+        return dlib.face_recognition_model_v1(str(network)), dlib.shape_predictor(str(landmarks))
+
+    def look(self, image: Image, box: Box) -> Look:
+        """Find the landmarks of the face in a box."""
+        import dlib
+
+        height, width = image.shape[:2]
+        left, right = (round(edge * width) for edge in (box[0], box[2]))
+        top, bottom = (round(edge * height) for edge in (box[1], box[3]))
+        face = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        light = float((face @ _LUMA).mean()) if face.size else 0.0
+        image = brightened(image, light)
+        landmarks = self._models[1](image, dlib.rectangle(left, top, right, bottom))
+        return Look(image, landmarks, _asymmetry(landmarks), light)
+
+    def encode(self, look: Look) -> npt.NDArray[np.float32]:
+        """Return the encoding of a face, float32 [128]."""
+        found = self._models[0].compute_face_descriptor(look.image, look.landmarks, 0, _PADDING)
+        return np.asarray(found, np.float32)
+
+
+def brightened(image: Image, light: float) -> Image:
+    """Brighten an image with a dark face, so that the mean luma of the face is 80.
+
+    Args:
+        light: mean luma of the face, 0 to 255.
+    """
+    if light >= _BRIGHT:
+        return image
+    return (image * (_BRIGHT / max(light, 1.0))).round().clip(0, 255).astype(np.uint8)
+
+
+def _asymmetry(landmarks: Any) -> float:
+    """Return the asymmetry of a face; 1 where the eyes coincide or the nose is far off."""
+    points = np.array([(point.x, point.y) for point in landmarks.parts()], np.float64)
+    one, other, nose = points[:2].mean(axis=0), points[2:4].mean(axis=0), points[4]
+    across = one - other
+    length = float(across @ across)
+    position = float((nose - other) @ across) / length if length else 2.0
+    return min(1.0, abs(position - 0.5))

@@ -1,0 +1,206 @@
+"""Runs `identify`: encodes the REAL clips of a faces folder, groups them, writes the tables."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from dfdc_prep import output_folder
+from dfdc_prep.errors import OutputError
+from dfdc_prep.identities.candidates import ClipCandidates, choose_candidates
+from dfdc_prep.identities.encoder import model_files
+from dfdc_prep.identities.encodings import (
+    JOURNAL,
+    TABLE,
+    JournalEntry,
+    collect_encodings,
+    known_keys,
+    store_encodings,
+)
+from dfdc_prep.identities.page import PAGE, write_identities_page
+from dfdc_prep.identities.worker import EncodedFace, encode_clip, init_worker
+from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.tasks import TaskRun
+from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
+from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
+from manifests.identities.join import FILE
+from manifests.identities.pairs import PAIRS, write_uncertain_pairs
+from manifests.io.hashing import file_sha256
+from manifests.io.journal import Journal
+from manifests.tables.parquet import read_manifest, write_table
+
+#: Pairs that were settled, kept for the next call.
+SETTLED = "identity_settled.csv"
+#: What `--forget` removes: all that shows or encodes a face.
+BIOMETRIC = (TABLE, JOURNAL, PAGE, PAIRS)
+#: What it leaves: names of clips and decisions about them.
+KEPT = (FILE, SETTLED)
+#: Seconds a clip may take.
+_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class IdentifyOptions:
+    """Options of `identify`.
+
+    Attributes:
+        threshold: largest average distance at which two groups are joined.
+        settled: pairs that a person decided, beside those kept in the folder.
+        pairs: a CSV of further pairs.
+        workers: number of processes; None for one per core.
+    """
+
+    threshold: float = THRESHOLD
+    settled: tuple[SettledPair, ...] = ()
+    pairs: Path | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class IdentifyReport:
+    """What `identify` found.
+
+    Attributes:
+        clips: REAL clips with a crop.
+        encoded: crops encoded, of all runs.
+        failed: clips whose worker died or timed out, part/video.
+        identities: the identities.
+    """
+
+    clips: int
+    encoded: int
+    failed: tuple[str, ...]
+    identities: Identities
+
+    def text(self) -> str:
+        """The report for the terminal."""
+        found = self.identities
+        families, people = len(found.families), found.people
+        lines = [
+            f"{self.clips:,} REAL clips, {self.encoded:,} faces encoded",
+            f"{len(found.identified):,} of {families:,} families have a face of their original",
+        ]
+        if people:
+            lines.append(
+                f"{len(people):,} estimated people, at most {people[0][1]:,} families each"
+            )
+        joined = sum(pair.joined for pair in found.pairs)
+        lines.append(
+            f"{len(found.doubts):,} families uncertain, {len(found.pairs) - joined:,} pairs close "
+            f"but kept apart, {joined:,} joined just below the threshold"
+        )
+        lines += [f"not encoded, its worker failed: {name}" for name in self.failed[:5]]
+        if len(self.failed) > 5:
+            lines.append(f"and {len(self.failed) - 5:,} more")
+        return "\n".join(lines)
+
+
+def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
+    """Estimate who is filmed in every clip of a faces folder; continue an earlier run.
+
+    Writes identities.parquet, identity_encodings.parquet, identity_pairs.csv, identities.html
+    and, if pairs are given, identity_settled.csv.
+
+    Raises:
+        TableError: the manifest or a pair cannot be used, or pairs contradict each other.
+        ShardError: a crop is missing, altered or outside the folder.
+        ModelError: dlib or its models are missing.
+        OutputError: the folder cannot be written, or another run is writing it.
+        WorkersError: worker processes cannot be started.
+    """
+    manifest = read_manifest(faces / "manifest.parquet", "dfdc-prep extract")
+    model = _model_hashes()
+    with output_folder.locked(faces):
+        settled = _settled_pairs(faces, options)
+        clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
+        rows = _clip_rows(manifest)
+        # Report pairs that cannot be used before the hours of encoding.
+        assign_identities(rows, collect_encodings(faces, ()), settled, options.threshold)
+        failed = _encode(faces, clips, options.workers)
+        encodings = collect_encodings(faces, clips.items())
+        store_encodings(faces, encodings)
+        found = assign_identities(rows, encodings, settled, options.threshold)
+        write_table(found.table, faces / FILE)
+        write_uncertain_pairs(found, faces / PAIRS)
+        write_identities_page(faces, found, encodings, options.threshold)
+        if settled:
+            write_pairs(settled, faces / SETTLED)
+    return IdentifyReport(len(clips), encodings.num_rows, failed, found)
+
+
+def forget(faces: Path) -> list[str]:
+    """Remove the encodings and pictures of a faces folder; return the names of the files removed.
+
+    identities.parquet and identity_settled.csv stay: they name clips and hold no face.
+
+    Raises:
+        OutputError: there is no such folder, or another run is writing it.
+    """
+    if not faces.is_dir():
+        raise OutputError(f"expected a faces folder at {faces}, found none; give its path")
+    with output_folder.locked(faces):
+        # Also what a killed run left half-written.
+        names = {
+            path.name
+            for path in faces.iterdir()
+            if path.name in BIOMETRIC or path.name.startswith(tuple(f".{n}." for n in BIOMETRIC))
+        }
+        for name in sorted(names):
+            (faces / name).unlink()
+    return sorted(name for name in names if name in BIOMETRIC)
+
+
+def _model_hashes() -> str:
+    """The hashes of the encoder's files, which the keys of the encodings depend on."""
+    return " ".join(file_sha256(path) for path in model_files())
+
+
+def _settled_pairs(faces: Path, options: IdentifyOptions) -> list[SettledPair]:
+    kept = read_pairs(faces / SETTLED) if (faces / SETTLED).exists() else []
+    given = read_pairs(options.pairs) if options.pairs else []
+    return merge_pairs(kept, given, options.settled)
+
+
+def _clip_rows(manifest: pa.Table) -> pa.Table:
+    """One row per clip, sorted by (part, video)."""
+    keys = ["part", "video", "family", "label"]
+    rows = manifest.select(keys).group_by(keys).aggregate([])
+    return rows.sort_by([(key, "ascending") for key in keys])
+
+
+def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) -> tuple[str, ...]:
+    """Encode the clips that are not known; return those that failed, part/video."""
+    known = known_keys(faces)
+    todo = {key: clip for key, clip in clips.items() if key not in known}
+    if not todo:
+        return ()
+    failed = []
+    with (
+        Journal(faces / JOURNAL) as journal,
+        tqdm(total=len(clips), initial=len(clips) - len(todo), unit="clip", disable=None) as bar,
+    ):
+        keys = {(clip.part, clip.video): key for key, clip in todo.items()}
+        count = min(workers or available_cores(), len(todo))
+        for clip, found in _encoded(faces, todo.values(), count):
+            if found is None:
+                failed.append(f"{clip.part}/{clip.video}")
+            else:
+                key = keys[clip.part, clip.video]
+                journal.append(JournalEntry(key=key, faces=found))
+            bar.update()
+            bar.set_postfix(failed=len(failed), refresh=False)
+    return tuple(sorted(failed))
+
+
+def _encoded(
+    faces: Path, clips: Iterable[ClipCandidates], workers: int
+) -> Iterable[tuple[ClipCandidates, list[EncodedFace] | None]]:
+    pool = LocalWorkers(workers, _TIMEOUT, init_worker, (os.path.realpath(faces),))
+    try:
+        yield from TaskRun[ClipCandidates, list[EncodedFace]](pool, encode_clip).results(clips)
+    finally:
+        pool.stop()

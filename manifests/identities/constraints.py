@@ -1,0 +1,133 @@
+"""Pairs of clips that a person settled: same person, or different people."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.errors import TableError
+from manifests.io.atomic import atomic_file
+from manifests.tables.factorize import Codes
+from manifests.tables.families import connected_groups
+
+SAME, DIFFERENT = "same", "different"
+COLUMNS = ("first", "second", "relation")
+
+
+class SettledPair(NamedTuple):
+    """Two clips, by the names of clips or families, and `same` or `different`."""
+
+    first: str
+    second: str
+    relation: str
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """The settled pairs as numbers of families.
+
+    Attributes:
+        same, different: int64 [pairs, 2].
+        closure: int64 [families], equal for families that the pairs say show one person.
+    """
+
+    same: Codes
+    different: Codes
+    closure: Codes
+
+    @property
+    def named(self) -> Codes:
+        """The families that any pair names."""
+        return np.unique(np.concatenate([self.same.ravel(), self.different.ravel()]))
+
+
+def read_pairs(path: Path) -> list[SettledPair]:
+    """Read a CSV with the columns first, second and relation; rows without a relation are skipped.
+
+    Raises:
+        TableError: the file is missing or not such a table, or a relation is unknown.
+    """
+    if not path.is_file():
+        raise TableError(f"expected a CSV of pairs at {path}, found none; give its path")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            columns = reader.fieldnames or []
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise TableError(f"expected a CSV of pairs in {path}, found {error}; fix it") from error
+    if not set(COLUMNS) <= set(columns):
+        raise TableError(
+            f"expected the columns {', '.join(COLUMNS)} in {path}, found "
+            f"{', '.join(columns)[:200] or 'none'}; fix the first line"
+        )
+    return [pair for row in rows if (pair := _parse_row(row, path))]
+
+
+def _parse_row(row: dict[str, str | None], path: Path) -> SettledPair | None:
+    first, second, relation = ((row[name] or "").strip() for name in COLUMNS)
+    if not relation:
+        return None
+    if relation not in (SAME, DIFFERENT) or not first or not second:
+        raise TableError(
+            f"expected two clips and {SAME} or {DIFFERENT} in each row of {path}, found "
+            f"{first!r}, {second!r}, {relation!r}; fix the row"
+        )
+    return SettledPair(first, second, relation)
+
+
+def merge_pairs(*several: Iterable[SettledPair]) -> list[SettledPair]:
+    """Return the distinct pairs in sorted order, the two names of each in sorted order."""
+    pairs = (pair for pairs in several for pair in pairs)
+    return sorted({SettledPair(min(pair[:2]), max(pair[:2]), pair.relation) for pair in pairs})
+
+
+def write_pairs(pairs: Sequence[SettledPair], path: Path) -> None:
+    """Write pairs as `read_pairs` reads them, atomically."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([COLUMNS, *pairs])
+
+
+def resolve_pairs(
+    pairs: Sequence[SettledPair], video: pa.ChunkedArray, family: Codes, names: pa.Array
+) -> Constraints:
+    """Find the families of the clips that the pairs name.
+
+    Args:
+        video: string [clips].
+        family: int64 [clips], index in `names`.
+        names: string [families].
+
+    Raises:
+        TableError: a name is neither a clip nor a family, or the pairs contradict each other.
+    """
+    number: dict[str, int] = {}
+    if pairs:
+        number = dict(zip(video.to_pylist(), family.tolist(), strict=True))
+        number |= {name: at for at, name in enumerate(names.to_pylist())}
+    for name in (name for pair in pairs for name in pair[:2]):
+        if name not in number:
+            raise TableError(
+                f"expected settled pairs of clips in the manifest, found {name!a}; give the "
+                "file names of two clips, or remove the pair"
+            )
+    same, different = (
+        np.array(
+            [(number[one], number[two]) for one, two, how in pairs if how == relation], np.int64
+        ).reshape(-1, 2)
+        for relation in (SAME, DIFFERENT)
+    )
+    closure = connected_groups(len(names), same[:, 0], same[:, 1])
+    clash = np.flatnonzero(closure[different[:, 0]] == closure[different[:, 1]])
+    if len(clash):
+        one, two = (names[int(at)].as_py() for at in different[clash[0]])
+        raise TableError(
+            f"expected settled pairs that agree, found {one} and {two} to be different people, "
+            "and the same person by another pair; remove one of the two"
+        )
+    return Constraints(same, different, closure)

@@ -1,0 +1,60 @@
+"""Adds the estimated identity to a table of crops."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import TableError
+from manifests.schema import IDENTITY_COLUMNS, IDENTITY_SCHEMA
+from manifests.tables.families import family_column
+from manifests.tables.parquet import read_table
+
+FILE = "identities.parquet"
+
+
+def read_identities(path: Path) -> pa.Table:
+    """Read identities.parquet, given by its path or by its faces folder.
+
+    Raises:
+        TableError: the table is missing or invalid.
+    """
+    file = path / FILE if path.is_dir() else path
+    return read_table(file, IDENTITY_SCHEMA, "dfdc-prep identify")
+
+
+def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -> pa.Table:
+    """Return the table with the columns `identity` and `identity_source`, replaced if present.
+
+    Rows are matched by part and video, or by video alone if the table has no part. Rows that
+    match no clip are matched by family.
+
+    Args:
+        identities: with the columns of `IDENTITY_SCHEMA`.
+        strict: whether every row must match; otherwise the identity of the others is null.
+
+    Raises:
+        TableError: a row matches no clip and no family, and `strict` is set.
+    """
+    keys = [name for name in ("part", "video") if name in table.column_names]
+    clip = pc.index_in(_joined(table, keys), _joined(identities, keys))
+    family = pc.index_in(family_column(table), identities["family"])
+    row = pc.coalesce(clip, family)
+    if strict and row.null_count:
+        missing = table["video"].filter(pc.is_null(row))[0].as_py()
+        raise TableError(
+            f"expected an identity for every clip, found {row.null_count:,} crops without, such "
+            f"as those of {missing}; run dfdc-prep identify again"
+        )
+    for name in IDENTITY_COLUMNS:
+        if name in table.column_names:
+            table = table.drop_columns([name])
+        field = IDENTITY_SCHEMA.field(name).with_nullable(not strict)
+        table = table.append_column(field, identities[name].take(row))
+    return table
+
+
+def _joined(table: pa.Table, names: list[str]) -> pa.ChunkedArray:
+    """Return one string per row made of several columns; NUL is in no file name."""
+    columns = [table[name].cast(pa.string()) for name in names]
+    return pc.binary_join_element_wise(*columns, "\0", null_handling="replace", null_replacement="")
