@@ -60,6 +60,16 @@ def split_options(seed_help: str) -> Decorator:
     return decorate
 
 
+def label_by_option(function: Callable[..., None]) -> Callable[..., None]:
+    """The option --label-by of the commands that count labels."""
+    return click.option(
+        "--label-by",
+        type=options.LABEL_BY,
+        default="clip",
+        help="face: a face of a fake that was not changed is REAL.",
+    )(function)
+
+
 @click.group(
     cls=Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
 )
@@ -104,7 +114,19 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @main.command()
 @click.argument("source", type=options.EXTRACT["source"], default="dfdc")
 @click.argument("out", type=options.EXTRACT["out"], default="faces")
-@click.option("--frames", type=options.EXTRACT["frames"], default=1, help="Frames per clip.")
+@click.option(
+    "--preset",
+    type=options.EXTRACT["preset"],
+    default="paper",
+    help="Sets frames, faces, align, margin and size as published work has them; options given "
+    "beside it count.",
+)
+@click.option(
+    "--frames",
+    type=options.EXTRACT["frames"],
+    show_default="1, or the preset's",
+    help="Frames per clip.",
+)
 @click.option(
     "--sampling",
     type=options.EXTRACT["sampling"],
@@ -128,17 +150,27 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @click.option(
     "--faces",
     type=options.EXTRACT["faces"],
-    default="largest",
+    show_default="largest",
     help="The clip's main face, or every face.",
+)
+@click.option(
+    "--align",
+    type=options.EXTRACT["align"],
+    show_default="none, or the preset's",
+    help="Rotate and scale the crop so that the eyes, or five points, lie on a template.",
 )
 @click.option(
     "--margin",
     type=options.EXTRACT["margin"],
-    default=0.3,
-    help="Added on each side of the box, as a fraction of its longer side.",
+    show_default="0.3, or the preset's",
+    help="Added on each side of the box, as a fraction of its longer side; of an aligned crop, "
+    "of the template's side.",
 )
 @click.option(
-    "--size", type=options.EXTRACT["size"], default=224, help="Side of a crop, in pixels."
+    "--size",
+    type=options.EXTRACT["size"],
+    show_default="224, or the preset's",
+    help="Side of a crop, in pixels.",
 )
 @click.option(
     "--format", type=options.EXTRACT["format"], default="png", help="File format of the crops."
@@ -147,6 +179,14 @@ def sample(folder: Path, families: int, seed: int) -> None:
     "--share-boxes/--no-share-boxes",
     default=True,
     help="Crop a fake where its original's face is.",
+)
+@click.option(
+    "--compare/--no-compare",
+    default=True,
+    help="Compare a fake's crops with its original's: which faces were forged.",
+)
+@click.option(
+    "--masks", is_flag=True, help="Write where each crop of a fake was changed; implies --compare."
 )
 @click.option(
     "--workers", type=options.EXTRACT["workers"], help="Worker processes.  [default: cores]"
@@ -168,6 +208,8 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
     \b
     Example:
       dfdc-prep extract dfdc faces --frames 10
+      dfdc-prep extract --faces all --masks
+      dfdc-prep extract --preset deepfakebench
     """
     result = api.extract(**given)
     _show(result)
@@ -298,6 +340,7 @@ def summary(as_json: bool, **given: Any) -> None:
     show_default="all",
     help="Frames taken of each clip, evenly spaced.",
 )
+@label_by_option
 @click.option(
     "--out",
     type=options.BALANCE["out"],
@@ -322,6 +365,7 @@ def balance(**given: Any) -> None:
 @main.command()
 @faces_argument
 @split_options(seed_help="Chooses among families of equal size.")
+@label_by_option
 @click.option(
     "--out",
     type=options.SPLIT["out"],
@@ -348,6 +392,7 @@ def split(**given: Any) -> None:
 @faces_argument
 @click.argument("out", metavar="[SHARDS]", type=options.SHARD["out"], default="shards")
 @split_options(seed_help="Of the split and of the shuffle.")
+@label_by_option
 @click.option(
     "--shards",
     type=options.SHARD["shards"],

@@ -38,15 +38,19 @@ def extract(
     source: StrPath = "dfdc",
     out: StrPath = "faces",
     *,
-    frames: int = 1,
+    preset: str = "paper",
+    frames: int | None = None,
     sampling: str = "even",
     detector: str = AUTO,
     detector_model: StrPath | None = None,
-    faces: str = "largest",
-    margin: float = 0.3,
-    size: int = 224,
+    faces: str | None = None,
+    align: str | None = None,
+    margin: float | None = None,
+    size: int | None = None,
     format: str = "png",
     share_boxes: bool = True,
+    compare: bool = True,
+    masks: bool = False,
     workers: int | None = None,
     timeout: float = 120,
     limit: int | None = None,
@@ -58,16 +62,24 @@ def extract(
     Args:
         source: a folder of DFDC parts, each with clips and a metadata.json.
         out: the faces folder: crops/, manifest.parquet, metadata.csv, clips.parquet, run.json.
-        frames: frames per clip, 1 to 10,000.
+        preset: paper, deepfakebench or selimsef: sets frames, faces, align, margin and size where
+            they are None.
+        frames: frames per clip, 1 to 10,000; 1 with the preset paper.
         sampling: even (frames near even positions that are cheap to decode), exact (even
             positions), first or keyframes.
         detector: auto, yunet, hog, cnn or hog+cnn.
         detector_model: YuNet's ONNX weights; also the variable DFDC_PREP_YUNET.
-        faces: largest for the clip's main face, all for every face.
-        margin: added on each side of the box, as a fraction of its longer side, 0 to 4.
-        size: side of a crop, pixels, 16 to 4096.
+        faces: largest for the clip's main face, all for every face; largest with all presets.
+        align: none; eyes or five-point for crops aligned with the face, which needs yunet. None
+            for that of the preset; paper and selimsef have none, deepfakebench five-point.
+        margin: added on each side of the box, as a fraction of its longer side, 0 to 4; of an
+            aligned crop, as a fraction of the template's side. 0.3 with the preset paper.
+        size: side of a crop, pixels, 16 to 4096; 224 with the preset paper.
         format: png or jpg.
         share_boxes: crop a fake where its original's face is.
+        compare: compare each crop of a fake with its original's: the columns forged, difference
+            and aligned.
+        masks: write where each crop of a fake was changed; turns compare on.
         workers: processes; None for one per core.
         timeout: seconds a clip may take.
         limit: stop after about this many clips, in whole families.
@@ -87,11 +99,24 @@ def extract(
     forkserver_context()  # the fork server preloads the workers' imports while this process goes on
 
     from dfdc_prep.extraction.clip import CropOptions
+    from dfdc_prep.extraction.presets import PRESETS
     from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.run import extract as run
 
-    crop = CropOptions(frames, sampling, faces, margin, size, format, share_boxes)
-    how = RunOptions(workers, timeout, limit, overwrite, retry_failed)
+    chosen = PRESETS[preset]
+    crop = CropOptions(
+        frames=chosen.frames if frames is None else frames,
+        sampling=sampling,
+        faces=chosen.faces if faces is None else faces,
+        margin=chosen.margin if margin is None else margin,
+        size=chosen.size if size is None else size,
+        format=format,
+        share_boxes=share_boxes,
+        align=chosen.align if align is None else align,
+        compare=compare or masks,
+        masks=masks,
+    )
+    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset)
     model = None if detector_model is None else Path(detector_model)
     return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
 
@@ -195,6 +220,7 @@ def balance(
     strategy: "Strategy" = "random",
     seed: int = 42,
     frames_per_clip: int | None = None,
+    label_by: str = "clip",
     out: StrPath | None = None,
 ) -> BalanceResult:
     """Choose as many REAL crops as FAKE crops; clips stay whole.
@@ -206,6 +232,7 @@ def balance(
             with its original).
         seed: 0 to 2**32 - 1; the same seed chooses the same crops.
         frames_per_clip: frames taken of each clip, evenly spaced; None for all.
+        label_by: clip, or face: a face of a fake that was not changed is REAL.
         out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
             or balanced.csv in the working folder for a table.
 
@@ -215,11 +242,12 @@ def balance(
     """
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
+    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
     from manifests.tables.sources import TableSource
 
     found = TableSource.from_path(Path(faces))
-    rows = found.read("manifest.parquet", "extract")
+    rows = label_rows(found.read("manifest.parquet", "extract"), label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     target = found.output_path("balanced") if out is None else Path(out)
     write_table(report.table, target)
@@ -233,6 +261,7 @@ def split(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    label_by: str = "clip",
     out: StrPath | None = None,
 ) -> SplitResult:
     """Give every balanced crop its split, and write only that table.
@@ -243,6 +272,7 @@ def split(
         group_by: what stays in one split: original (a family), identity (an estimated person,
             see `identify`), a column, or none.
         seed: chooses among families of equal size.
+        label_by: as for `balance`.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
@@ -252,12 +282,13 @@ def split(
     """
     from manifests.identities.join import add_identities, read_identities
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
+    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
     from manifests.tables.sources import TableSource
 
     plan = SplitPlan.parse(split, group_by, seed)
     found = TableSource.from_path(Path(faces))
-    table = found.read("balanced.parquet", "balance")
+    table = label_rows(found.read("balanced.parquet", "balance"), label_by)
     if group_by == IDENTITY and found.is_folder:
         table = add_identities(table, read_identities(found.path))
     report = assign_splits(table, plan)
@@ -274,6 +305,7 @@ def shard(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    label_by: str = "clip",
     shards: int | str = AUTO,
     image_format: str = "as-is",
     quality: int = 95,
@@ -286,6 +318,7 @@ def shard(
         out: the shards folder; it appears when it is complete.
         split, group_by: as for `split`.
         seed: of the split and of the shuffle within it.
+        label_by: as for `balance`.
         shards: number of train shards, 1 to 9999; auto for 16 or more of 20 to 200 MB each
             where there is enough data.
         image_format: as-is copies the crops; jpeg encodes them again.
@@ -303,7 +336,7 @@ def shard(
 
     plan = SplitPlan.parse(split, group_by, seed)
     count = None if shards == AUTO else int(shards)
-    how = ShardOptions(plan, count, image_format, quality, overwrite)
+    how = ShardOptions(plan, count, image_format, quality, overwrite, label_by=label_by)
     return ShardResult(Path(out), write_shards(Path(faces), Path(out), how))
 
 

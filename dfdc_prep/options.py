@@ -48,15 +48,19 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 EXTRACT: Types = {
     "source": PathParam(),
     "out": PathParam(),
+    "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
     "detector": click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
     "detector_model": PathParam(),
     "faces": click.Choice(["largest", "all"]),
+    "align": click.Choice(["none", "eyes", "five-point"]),
     "margin": FloatParam(0, 4),
     "size": click.IntRange(16, 4096),
     "format": click.Choice(["png", "jpg"]),
     "share_boxes": click.BOOL,
+    "compare": click.BOOL,
+    "masks": click.BOOL,
     "workers": click.IntRange(1, 1024),
     "timeout": FloatParam(1),
     "limit": CountParam(1),
@@ -83,12 +87,14 @@ IDENTIFY: Types = {
     "workers": click.IntRange(1, 1024),
     "forget": click.BOOL,
 }
+LABEL_BY: "click.ParamType[Any]" = click.Choice(["clip", "face"])
 BALANCE: Types = {
     "faces": FACES,
     "per_class": CountParam(1),
     "strategy": click.Choice(["random", "spread", "pairs"]),
     "seed": SEED,
     "frames_per_clip": CountParam(1),
+    "label_by": LABEL_BY,
     "out": TableFileParam(),
 }
 SPLIT: Types = {
@@ -96,6 +102,7 @@ SPLIT: Types = {
     "split": TextParam(),
     "group_by": TextParam(),
     "seed": SEED,
+    "label_by": LABEL_BY,
     "out": TableFileParam(),
 }
 SHARD: Types = {
@@ -104,6 +111,7 @@ SHARD: Types = {
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,
+    "label_by": LABEL_BY,
     "shards": ShardCount(),
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),

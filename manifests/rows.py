@@ -35,6 +35,29 @@ class CropRow(TypedDict):
     height: int | None
     path: str
     sha256: str
+    left_eye_x: float | None
+    left_eye_y: float | None
+    right_eye_x: float | None
+    right_eye_y: float | None
+    nose_x: float | None
+    nose_y: float | None
+    left_mouth_x: float | None
+    left_mouth_y: float | None
+    right_mouth_x: float | None
+    right_mouth_y: float | None
+    align: str | None
+    margin: float | None
+    affine_xx: float | None
+    affine_xy: float | None
+    affine_x0: float | None
+    affine_yx: float | None
+    affine_yy: float | None
+    affine_y0: float | None
+    forged: bool | None
+    difference: float | None
+    aligned: float | None
+    mask: str | None
+    mask_sha256: str | None
 
 
 class ClipRow(TypedDict):

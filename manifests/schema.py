@@ -13,6 +13,39 @@ def _field(name: str, kind: pa.DataType, meaning: str, nullable: bool = False) -
     return pa.field(name, kind, nullable=nullable, metadata={"description": meaning})
 
 
+#: Landmarks, and where the crop lies. Left and right are those of the picture. Coordinates are
+#: continuous: the center of the first pixel is at (0.5, 0.5).
+_PLACE_FIELDS = [
+    *(
+        _field(f"{point}_{axis}", pa.float64(), f"{axis} of the {name}, source pixels", True)
+        for point, name in {
+            "left_eye": "eye on the left",
+            "right_eye": "eye on the right",
+            "nose": "tip of the nose",
+            "left_mouth": "corner of the mouth on the left",
+            "right_mouth": "corner of the mouth on the right",
+        }.items()
+        for axis in "xy"
+    ),
+    _field("align", pa.string(), "how the crop is aligned: none, eyes or five-point", True),
+    _field("margin", pa.float64(), "margin on each side, share of the box or template", True),
+    _field("affine_xx", pa.float64(), "crop x = affine_xx * x + affine_xy * y + affine_x0", True),
+    _field("affine_xy", pa.float64(), "x, y in source pixels; crop x in crop pixels", True),
+    _field("affine_x0", pa.float64(), "see affine_xx", True),
+    _field("affine_yx", pa.float64(), "crop y = affine_yx * x + affine_yy * y + affine_y0", True),
+    _field("affine_yy", pa.float64(), "see affine_yx", True),
+    _field("affine_y0", pa.float64(), "see affine_yx", True),
+]
+
+#: A fake's crop beside its original's; null for REAL, and where the original is not on disk.
+_FORGERY_FIELDS = [
+    _field("forged", pa.bool_(), "whether this face was changed; null if unknown", True),
+    _field("difference", pa.float64(), "mean 1 - SSIM to the original inside the face", True),
+    _field("aligned", pa.float64(), "shift to the original when compared, source pixels", True),
+    _field("mask", pa.string(), "the mask's file, relative to the manifest's folder", True),
+    _field("mask_sha256", pa.string(), "SHA-256 of the mask's file, hexadecimal", True),
+]
+
 #: Manifest: one row per crop, sorted by (part, video, frame, face). Values that an imported
 #: crop set lacks (frame, box, score ...) are null; `extract` fills every column.
 MANIFEST_SCHEMA = pa.schema(
@@ -39,8 +72,13 @@ MANIFEST_SCHEMA = pa.schema(
         _field("height", pa.int32(), "height of the source frame, pixels", True),
         _field("path", pa.string(), "the crop's file, relative to the manifest's folder"),
         _field("sha256", pa.string(), "SHA-256 of the crop's file, hexadecimal"),
+        *_PLACE_FIELDS,
+        *_FORGERY_FIELDS,
     ]
 )
+
+#: Columns that manifests of earlier versions lack; they are read as null.
+LATER_COLUMNS = tuple(field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS))
 
 #: Clip log: one row for every clip of the catalog, sorted by (part, video).
 CLIP_LOG_SCHEMA = pa.schema(

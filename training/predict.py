@@ -30,7 +30,7 @@ from manifests.cli.param_types import CountParam, PathParam
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 @click.option(
     "--heatmap", type=PathParam(),
-    help="Folder for one image per face with its Grad-CAM beside it.",
+    help="Folder for one image per face with its Grad-CAM beside it, and its mask if there is one.",
 )  # fmt: skip
 @click.pass_context
 def main(
@@ -61,7 +61,9 @@ def main(
 
     scorer = Scorer(run)
     detector, margin = settings_for_run(scorer.crop_settings, detector_model)
-    options = FaceCropOptions(make_detector(detector), margin, frames, faces == "all")
+    options = FaceCropOptions(
+        make_detector(detector), margin, frames, faces == "all", scorer.crop_settings.align
+    )
     failed = False
     for path in files:
         prediction = predict_file(path, options, scorer, heatmap)

@@ -15,10 +15,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CropSettings:
-    """Detector and margin that the crops of a shards folder were cut with; None if unknown."""
+    """Detector, margin and alignment that the crops of a shards folder were cut with.
+
+    Detector and margin are None if unknown. Runs of earlier versions were not aligned.
+    """
 
     detector: str | None
     margin: FiniteFloat | None
+    align: str = "none"
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,22 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Localization:
+    """Heatmaps beside masks; the means are None where no mask shows a forged face.
+
+    Attributes:
+        images: images whose mask shows a forged face.
+        pointing_game, energy: means of `training.evaluation.localization.score_heatmap`.
+        area: mean share of the image that the mask covers: what chance scores.
+    """
+
+    images: int
+    pointing_game: FiniteFloat | None
+    energy: FiniteFloat | None
+    area: FiniteFloat | None
+
+
+@dataclass(frozen=True)
 class SplitMetrics:
     """The contents of metrics.json: the results on one split.
 
@@ -138,6 +158,7 @@ class SplitMetrics:
         image, clip: metrics per image and per clip.
         clips, families: their numbers in the split.
         temperature: the number that logits are divided by to calibrate them.
+        localization: heatmaps beside masks; None if no image has a mask.
     """
 
     split: str
@@ -148,6 +169,7 @@ class SplitMetrics:
     families: int
     temperature: Annotated[FiniteFloat, Field(gt=0)]
     calibration: Calibration
+    localization: Localization | None = None
 
 
 def parse(kind: type[T], value: Any) -> T:

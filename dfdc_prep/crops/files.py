@@ -49,6 +49,36 @@ class CropReader:
         data = read_crop(resolve_inside(self.root, path), path, sha256)
         return to_jpeg(data, path, self.quality) if self.image_format == "jpeg" else data
 
+    def mask(self, path: str, sha256: str) -> bytes:
+        """Return the encoded mask of a crop, a grey PNG.
+
+        Args:
+            path: the mask's path in the manifest.
+            sha256: the file's hexadecimal SHA-256 in the manifest.
+
+        Raises:
+            ShardError: the mask is missing, invalid or differs from the manifest.
+        """
+        data = read_crop(resolve_inside(self.root, path), path, sha256)
+        if fault := mask_fault(data):
+            raise ShardError(
+                f"expected the mask {path} to be a grey PNG of {CROP_SIZE}x{CROP_SIZE} pixels, "
+                f"found {fault}; extract again and balance"
+            )
+        return data
+
+    def mask_sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Return the size of each row's mask in bytes, 0 without a mask, int64 [rows].
+
+        Raises:
+            ShardError: a mask is missing.
+        """
+        paths = table["mask"].to_pylist()
+        return np.array(
+            [file_size(resolve_inside(self.root, path), path) if path else 0 for path in paths],
+            np.int64,
+        )
+
     def sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """Return the size of each row's image in bytes, int64 [rows].
 
@@ -169,6 +199,15 @@ def read_verified(file: str, path: str, sha256: str) -> bytes:
             f"found {digest[:12]}…; extract again and balance"
         )
     return data
+
+
+def mask_fault(data: bytes) -> str:
+    """What is wrong with an encoded mask; "" if nothing is."""
+    found = describe_image(data, decode=True)
+    if found != f"{CROP_SIZE}x{CROP_SIZE}":
+        return found
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return "" if image.mode == "L" and image.format == "PNG" else f"{image.format} {image.mode}"
 
 
 def describe_image(data: bytes, decode: bool = False) -> str:

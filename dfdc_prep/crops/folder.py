@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from dfdc_prep.crops import MASK_SUFFIX
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
 from manifests.tables import families
@@ -14,6 +15,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 def list_images(folder: Path) -> list[str]:
     """Return the images below a folder as sorted relative paths with forward slashes.
+
+    Masks are left out.
 
     Raises:
         SourceError: the folder does not exist, contains no image, or contains an image with a
@@ -25,7 +28,7 @@ def list_images(folder: Path) -> list[str]:
         Path(base, name).relative_to(folder).as_posix()
         for base, _, names in os.walk(folder)
         for name in names
-        if name.lower().endswith(SUFFIXES)
+        if name.lower().endswith(SUFFIXES) and not name.lower().endswith(MASK_SUFFIX)
     ]
     if not found:
         raise SourceError(

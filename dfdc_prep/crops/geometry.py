@@ -108,10 +108,46 @@ def encode(crop: Image, file_format: str) -> bytes:
         DfdcPrepError: OpenCV cannot encode this format.
     """
     suffix, options = _ENCODING[file_format]
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), options)
+    return _encoded(suffix, cv2.cvtColor(crop, cv2.COLOR_RGB2BGR).astype(np.uint8), options)
+
+
+def encode_mask(mask: Image) -> bytes:
+    """Encode a mask, uint8 [H, W], as a grey PNG.
+
+    Raises:
+        DfdcPrepError: OpenCV cannot encode it.
+    """
+    suffix, options = _ENCODING["png"]
+    return _encoded(suffix, mask, options)
+
+
+def as_stored(crop: Image, file_format: str, encoded: bytes | None = None) -> Image:
+    """The crop as its file shows it: what JPEG leaves of it.
+
+    Args:
+        crop: RGB uint8 [H, W, 3].
+        encoded: what `encode` returns for it, if that is known.
+    """
+    return crop if file_format == "png" else decode(encoded or encode(crop, file_format))
+
+
+def decode(encoded: bytes) -> Image:
+    """Decode a crop to RGB uint8 [H, W, 3].
+
+    Raises:
+        ValueError: the bytes are no image.
+    """
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    if image is None:
+        raise ValueError(f"expected an image, found {len(encoded)} bytes of something else")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _encoded(suffix: str, image: Image, options: list[int]) -> bytes:
+    done, encoded = cv2.imencode(suffix, image, options)
     if not done:
         raise DfdcPrepError(
-            f"expected OpenCV to encode {file_format}, found that it failed; "
+            f"expected OpenCV to encode {suffix}, found that it failed; "
             "reinstall opencv-python-headless"
         )
     return encoded.tobytes()

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, Self
 
 import cv2
 import numpy as np
@@ -25,6 +25,22 @@ _WINDOW_ALIGNMENT = 32
 #: Detecting in windows saves no time if they cover more than this fraction of the picture.
 _MAX_WINDOW_COVERAGE = 0.6
 
+Point = tuple[float, float]
+
+
+class Landmarks(NamedTuple):
+    """Five points of a face, each x and y. Left and right are those of the picture."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    left_mouth: Point
+    right_mouth: Point
+
+    def scaled(self, x_scale: float, y_scale: float, left: float = 0, top: float = 0) -> Self:
+        """Return the points shifted by left and top, then scaled."""
+        return type(self)(*(((x + left) * x_scale, (y + top) * y_scale) for x, y in self))
+
 
 @dataclass(frozen=True, order=True)
 class Face:
@@ -35,6 +51,8 @@ class Face:
         w, h: width and height.
         score: the detector's confidence: 0 to 1 for YuNet, dlib's margin for HOG and CNN
             (a face if above 0).
+        landmarks: five points in pixels of the source picture, rounded to a hundredth; None for
+            detectors that find none. The center of the picture's first pixel is at (0.5, 0.5).
     """
 
     x: int
@@ -42,6 +60,7 @@ class Face:
     w: int
     h: int
     score: float
+    landmarks: Landmarks | None = field(default=None, compare=False)
 
     @property
     def area(self) -> int:
@@ -50,11 +69,19 @@ class Face:
 
     def scaled(self, x_scale: float, y_scale: float) -> "Face":
         """Return the box in a picture that is scaled by these factors."""
-        return _to_face((self.x, self.y, self.w, self.h, self.score), x_scale, y_scale)
+        found = RawDetection(self.x, self.y, self.w, self.h, self.score, self.landmarks)
+        return _to_face(found, x_scale, y_scale)
 
 
-#: A face in a scaled copy of a picture: left, top, width, height in the copy's pixels, score.
-RawDetection = tuple[float, float, float, float, float]
+class RawDetection(NamedTuple):
+    """A face in a scaled copy of a picture, in the copy's pixels."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float
+    landmarks: Landmarks | None = None
 
 
 class Detector(Protocol):
@@ -216,8 +243,9 @@ def _detect_in_window(
     """Return the detection in a window that best matches a face, in pixels of the whole copy."""
     left, top, right, bottom = window
     best, best_iou = None, _MIN_IOU
-    for x, y, w, h, score in detect(copy[top:bottom, left:right]):
-        found = x + left, y + top, w, h, score
+    for inside in detect(copy[top:bottom, left:right]):
+        points = inside.landmarks.scaled(1, 1, left, top) if inside.landmarks else None
+        found = inside._replace(x=inside.x + left, y=inside.y + top, landmarks=points)
         if (overlap := iou(face, _to_face(found, 1, 1))) > best_iou:
             best, best_iou = found, overlap
     return best
@@ -225,7 +253,10 @@ def _detect_in_window(
 
 def _to_face(found: RawDetection, x_scale: float, y_scale: float) -> Face:
     """Scale a detection to source pixels and round its edges; sides are at least 1 pixel."""
-    x, y, w, h, score = found
+    x, y, w, h, score, landmarks = found
     left, top = round(x * x_scale), round(y * y_scale)
     right, bottom = round((x + w) * x_scale), round((y + h) * y_scale)
-    return Face(left, top, max(1, right - left), max(1, bottom - top), score)
+    if landmarks:
+        points = landmarks.scaled(x_scale, y_scale)
+        landmarks = Landmarks(*((round(x, 2), round(y, 2)) for x, y in points))
+    return Face(left, top, max(1, right - left), max(1, bottom - top), score, landmarks)

@@ -108,4 +108,4 @@ class HogThenCnn(_NoFastDetection):
 
 
 def _raw_detection(box: Any, score: float) -> RawDetection:
-    return box.left(), box.top(), box.width(), box.height(), float(score)
+    return RawDetection(box.left(), box.top(), box.width(), box.height(), float(score))

@@ -12,6 +12,8 @@ from manifests.io.hashing import file_sha256
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
+#: Those that find landmarks.
+LANDMARK_DETECTORS = ("yunet",)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from dfdc_prep.detectors.base import Face, RawDetection, detect_at_scales, detect_coarse_to_fine
+from dfdc_prep.detectors.base import (
+    Face,
+    Landmarks,
+    RawDetection,
+    detect_at_scales,
+    detect_coarse_to_fine,
+)
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Image, Picture
 
@@ -25,7 +31,7 @@ MIN_SCORE = 0.7
 _NMS_IOU = 0.3
 #: Strides of the network's three grids in pixels. Input sides must be multiples of the largest.
 _STRIDES = (8, 16, 32)
-_OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox")]
+_OUTPUTS = [f"{kind}_{stride}" for stride in _STRIDES for kind in ("cls", "obj", "bbox", "kps")]
 
 
 class YuNet:
@@ -71,7 +77,7 @@ class YuNet:
         outputs = self._session.run(_OUTPUTS, {self._input.name: padded})
         columns = padded.shape[3]
         grids = [
-            _decode_grid(outputs[3 * n : 3 * n + 3], stride, columns // stride)
+            _decode_grid(outputs[4 * n : 4 * n + 4], stride, columns // stride)
             for n, stride in enumerate(_STRIDES)
         ]
         return _non_maximum_suppression(np.concatenate(grids))
@@ -103,22 +109,24 @@ def _check_outputs(names: set[str]) -> None:
 def _decode_grid(
     outputs: Sequence[NDArray[np.float32]], stride: int, columns: int
 ) -> NDArray[np.float32]:
-    """Decode the boxes of one grid whose score is at least `MIN_SCORE`.
+    """Decode the faces of one grid whose score is at least `MIN_SCORE`.
 
-    Each cell predicts the box center as an offset from the cell's corner and the logarithms of
-    the box's sides, in units of the stride. The score is the geometric mean of the class and
-    the objectness score, as in OpenCV's `FaceDetectorYN`.
+    Each cell predicts the box center and five landmarks as offsets from the cell's corner, and
+    the logarithms of the box's sides, in units of the stride. The score is the geometric mean of
+    the class and the objectness score, as in OpenCV's `FaceDetectorYN`.
 
     Args:
-        outputs: class and objectness scores, each [1, cells, 1], and boxes, [1, cells, 4].
+        outputs: class and objectness scores, each [1, cells, 1], boxes, [1, cells, 4], and
+            landmarks, [1, cells, 10].
         stride: pixels between two cells.
         columns: cells per row of the grid.
 
     Returns:
-        Left, top, width, height and score of each box, float32 [N, 5], in pixels.
+        Left, top, width, height and score of each box, then x and y of its landmarks, float32
+        [N, 15], in pixels.
     """
     # Keep the cells with a sufficient score.
-    class_score, objectness, box = (output[0] for output in outputs)
+    class_score, objectness, box, points = (output[0] for output in outputs)
     scores = np.sqrt(class_score[:, 0].clip(0, 1) * objectness[:, 0].clip(0, 1))
     (cells,) = np.nonzero(scores >= MIN_SCORE)
 
@@ -127,12 +135,20 @@ def _decode_grid(
     width, height = np.exp(w) * stride, np.exp(h) * stride
     left = (cells % columns + x) * stride - width / 2
     top = (cells // columns + y) * stride - height / 2
-    return np.stack([left, top, width, height, scores[cells]], axis=1).astype(np.float32)
+    faces = np.stack([left, top, width, height, scores[cells]], axis=1)
+
+    # The landmarks of a cell are x and y in turn.
+    corners = np.stack([cells % columns, cells // columns], axis=1)
+    landmarks = (points[cells] + np.tile(corners, 5)) * stride
+    return np.concatenate([faces, landmarks], axis=1).astype(np.float32)
 
 
-def _non_maximum_suppression(boxes: NDArray[np.float32]) -> list[RawDetection]:
-    """Drop the boxes whose IoU with a box of higher score exceeds `_NMS_IOU`; `boxes` is [N, 5]."""
-    if not len(boxes):
+def _non_maximum_suppression(faces: NDArray[np.float32]) -> list[RawDetection]:
+    """Drop the boxes whose IoU with a box of higher score exceeds `_NMS_IOU`; faces is [N, 15]."""
+    if not len(faces):
         return []
-    kept = cv2.dnn.NMSBoxes(boxes[:, :4].tolist(), boxes[:, 4].tolist(), MIN_SCORE, _NMS_IOU)
-    return [(x, y, w, h, score) for x, y, w, h, score in boxes[np.ravel(kept)].tolist()]
+    kept = cv2.dnn.NMSBoxes(faces[:, :4].tolist(), faces[:, 4].tolist(), MIN_SCORE, _NMS_IOU)
+    return [
+        RawDetection(x, y, w, h, score, Landmarks(*zip(points[::2], points[1::2], strict=True)))
+        for x, y, w, h, score, *points in faces[np.ravel(kept)].tolist()
+    ]

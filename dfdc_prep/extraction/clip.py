@@ -3,19 +3,20 @@
 Frames are streamed: only the crops that may be kept stay in memory.
 """
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import geometry
+from dfdc_prep.crops import alignment, geometry
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.picture import Frame, Image
+from dfdc_prep.extraction.crop_writer import Crop, CroppedFrame, CropWriter
+from dfdc_prep.extraction.originals import Original
+from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.labels import REAL
@@ -23,8 +24,6 @@ from manifests.rows import CROP_SIZE, CropRow
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
-#: Folder of the crops in the output: crops/<part>/<clip>/.
-CROPS = "crops"
 #: Values of `CropOptions.faces`.
 LARGEST, ALL = "largest", "all"
 
@@ -42,10 +41,13 @@ class CropOptions:
         frames: number of frames to sample from each clip.
         sampling: one of `video.sampling.SAMPLINGS`.
         faces: `largest` (the clip's main face) or `all`.
-        margin: see `crops.geometry.square`.
+        align: `none`, `eyes` or `five-point`; see `crops.alignment.place`.
+        margin: see `crops.geometry.square` and `crops.alignment.place`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: crop a fake at the face boxes of its original.
+        compare: compare the crops of a fake with those of its original.
+        masks: also write where they differ; needs `compare`.
     """
 
     frames: int = 1
@@ -55,6 +57,9 @@ class CropOptions:
     size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
+    align: str = alignment.NONE
+    compare: bool = True
+    masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Boxes:
         width, height: frame size, pixels; clips with another frame size cannot use the boxes.
         frames: indices of the sampled frames.
         faces: the kept faces of each frame.
+        origin: the clip in which they were found; None if that is not known.
     """
 
     source: str
@@ -73,6 +79,7 @@ class Boxes:
     height: int
     frames: tuple[int, ...]
     faces: tuple[tuple[Face, ...], ...]
+    origin: Clip | None = None
 
 
 @dataclass(frozen=True)
@@ -89,90 +96,26 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class _Crop:
-    """The crop of one face in one frame."""
-
-    face: Face
-    square: geometry.Square
-    image: Image
-
-
-@dataclass(frozen=True)
-class _CroppedFrame:
-    """One decoded frame, reduced to the crops that may be kept."""
-
-    index: int
-    time_s: float
-    width: int
-    height: int
-    crops: list[_Crop]
-
-
-@dataclass(frozen=True)
-class _CropWriter:
-    """Writes the crops of one clip.
+class Relatives:
+    """What is known of a clip from its family.
 
     Attributes:
-        clip: the clip that the frames come from.
-        out: the output folder.
-        format: `png` or `jpg`.
-        box_source: `own`, `original` or `sibling`.
-        detector: name of the detector that found the boxes.
+        boxes: boxes of another clip of the family, or None to detect.
+        original: the clip that a fake is compared with, None if there is none.
     """
 
-    clip: Clip
-    out: Path
-    format: str
-    box_source: str
-    detector: str
-
-    def write(self, frames: Sequence[_CroppedFrame]) -> tuple[CropRow, ...]:
-        """Write all crops and return their manifest rows, by frame and face."""
-        return tuple(
-            self._write_crop(frame, number, crop)
-            for frame in frames
-            for number, crop in enumerate(frame.crops)
-        )
-
-    def _write_crop(self, frame: _CroppedFrame, number: int, crop: _Crop) -> CropRow:
-        folder = crop_folder(self.out, self.clip)
-        _make_folder(folder)
-        path = folder / f"{frame.index:06d}_{number}.{self.format}"
-        encoded = geometry.encode(crop.image, self.format)
-        path.write_bytes(encoded)
-        return CropRow(
-            video=self.clip.video,
-            part=self.clip.part,
-            label=self.clip.label,
-            original=self.clip.original,
-            family=self.clip.family,
-            frame=frame.index,
-            time_s=frame.time_s,
-            face=number,
-            x=crop.face.x,
-            y=crop.face.y,
-            w=crop.face.w,
-            h=crop.face.h,
-            crop_x=crop.square.x,
-            crop_y=crop.square.y,
-            crop_size=crop.square.size,
-            score=crop.face.score,
-            box_source=self.box_source,
-            detector=self.detector,
-            width=frame.width,
-            height=frame.height,
-            path=path.relative_to(self.out).as_posix(),
-            sha256=hashlib.sha256(encoded).hexdigest(),
-        )
+    boxes: Boxes | None = None
+    original: Clip | None = None
 
 
 def extract_clip(
-    clip: Clip, out: Path, options: CropOptions, detector: Detector, shared: Boxes | None
+    clip: Clip,
+    out: Path,
+    options: CropOptions,
+    detector: Detector,
+    relatives: Relatives = Relatives(),
 ) -> ClipResult:
     """Write the crops of one clip below `out`/crops and return its result.
-
-    Args:
-        shared: boxes of another clip of the family, or None to detect.
 
     Raises:
         OSError: the output cannot be written.
@@ -180,6 +123,7 @@ def extract_clip(
             its result has a failure status.
     """
     started = time.perf_counter()
+    shared = relatives.boxes
     try:
         with open_clip(Path(clip.path)) as video:
             wanted = _choose_frames(video, options, shared)
@@ -187,25 +131,16 @@ def extract_clip(
     except ClipError as error:
         result = ClipResult(error.status, str(error), frames_wanted=options.frames)
     else:
-        rows = _CropWriter(clip, out, options.format, source, detector.name).write(frames)
+        shares_boxes = (
+            source == ORIGINAL and shared is not None and shared.origin == relatives.original
+        )
+        original = Original(relatives.original, out, options.format, shares_boxes)
+        writer = CropWriter(clip, out, options.format, options.masks, source, detector.name)
+        rows = writer.write(original.crops_at(frames))
         status, reason = _clip_status(clip.video, len(wanted), len(frames), len(rows))
         boxes = _boxes_of(clip, frames) if source == OWN else None
         result = ClipResult(status, reason, len(wanted), len(frames), rows=rows, boxes=boxes)
     return replace(result, seconds=round(time.perf_counter() - started, 3))
-
-
-def crop_folder(out: Path, clip: Clip) -> Path:
-    """The folder of a clip's crops."""
-    return out / CROPS / clip.part / clip.folder
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a clip's folder and its part's folder.
-
-    The output folder itself is not created: if it was removed meanwhile, writing must fail.
-    """
-    folder.parent.mkdir(exist_ok=True)
-    folder.mkdir(exist_ok=True)
 
 
 def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
@@ -230,7 +165,7 @@ def _crop_frames(
     options: CropOptions,
     detector: Detector,
     shared: Boxes | None,
-) -> tuple[list[_CroppedFrame], str]:
+) -> tuple[list[CroppedFrame], str]:
     """Decode and crop the wanted frames; also return the `box_source` of the boxes used."""
     if shared and any(shared.faces):
         frames = _crop_at_boxes(shared, video, wanted, options, detector)
@@ -241,7 +176,7 @@ def _crop_frames(
 
 def _crop_detected(
     video: Video, wanted: Sequence[int], options: CropOptions, detector: Detector
-) -> list[_CroppedFrame]:
+) -> list[CroppedFrame]:
     """Detect faces on every frame, then keep those that the tracking across frames selects."""
     frames = []
     found: list[Face] = []
@@ -275,7 +210,7 @@ def _crop_at_boxes(
     wanted: Sequence[int],
     options: CropOptions,
     detector: Detector,
-) -> list[_CroppedFrame] | None:
+) -> list[CroppedFrame] | None:
     """Crop the frames at the shared boxes.
 
     Returns None if the frame size differs or the clip's own detections contradict the boxes.
@@ -307,15 +242,15 @@ def _boxes_confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
     return all(any(iou(box, own) > _MIN_IOU for own in detected) for box in boxes)
 
 
-def _crop_faces(frame: Frame, faces: Sequence[Face], options: CropOptions) -> _CroppedFrame:
+def _crop_faces(frame: Frame, faces: Sequence[Face], options: CropOptions) -> CroppedFrame:
     crops = []
     for face in faces:
-        square = geometry.square(face, options.margin)
-        crops.append(_Crop(face, square, geometry.cut(frame, square, options.size)))
-    return _CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
+        place = alignment.place(face, options.align, options.margin, options.size)
+        crops.append(Crop(face, place, place.cut(frame)))
+    return CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
 
 
-def _boxes_of(clip: Clip, frames: Sequence[_CroppedFrame]) -> Boxes | None:
+def _boxes_of(clip: Clip, frames: Sequence[CroppedFrame]) -> Boxes | None:
     """The boxes that the clip shares with its family, None if no frame decoded."""
     if not frames:
         return None
@@ -325,4 +260,5 @@ def _boxes_of(clip: Clip, frames: Sequence[_CroppedFrame]) -> Boxes | None:
         frames[0].height,
         tuple(frame.index for frame in frames),
         tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
+        clip,
     )

@@ -81,7 +81,9 @@ def _is_entry(entry: Any) -> bool:
                 for clip in entry["clips"]
             )
             and all(
-                crop.keys() == crop_columns and isinstance(crop["path"], str)
+                crop.keys() == crop_columns
+                and isinstance(crop["path"], str)
+                and isinstance(crop["mask"], str | None)
                 for crop in entry["crops"]
             )
         )

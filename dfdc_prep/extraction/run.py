@@ -1,6 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,18 @@ from tqdm import tqdm
 from dfdc_prep import output_folder
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.crops import alignment
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
-from dfdc_prep.extraction.clip import CROPS, ClipResult, CropOptions
+from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
+from dfdc_prep.errors import ModelError
+from dfdc_prep.extraction.clip import ClipResult, CropOptions
+from dfdc_prep.extraction.crop_writer import CROPS
 from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.labels import FAILURES
-from manifests.rows import ClipRow
+from manifests.rows import ClipRow, CropRow
 
 JOURNAL = "journal.jsonl"
 
@@ -32,6 +36,7 @@ class RunOptions:
         limit: stop after about this many clips; families are never divided.
         overwrite: remove the files of an earlier run first.
         retry_failed: process families with a failed clip again.
+        preset: name of the preset that the options come from; recorded only.
     """
 
     workers: int | None = None
@@ -39,6 +44,7 @@ class RunOptions:
     limit: int | None = None
     overwrite: bool = False
     retry_failed: bool = False
+    preset: str = "paper"
 
 
 def extract(
@@ -61,15 +67,16 @@ def extract(
 
     Raises:
         SourceError: the source is not a DFDC tree.
-        ModelError: the detector cannot be loaded.
+        ModelError: the detector cannot be loaded, or finds no landmarks to align by.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
     """
     catalog = read_catalog(source, run.limit)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
+    _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
     with output_folder.locked(out):
-        output_folder.start_run(out, _run_metadata(source, options, choice), run.overwrite)
+        output_folder.start_run(out, _run_metadata(source, options, run, choice), run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished_families(out, families.keys(), run.retry_failed)
@@ -94,12 +101,24 @@ def _resolve_detector(out: Path, asked: str, model: Path | None, overwrite: bool
     return choose_detector(asked, model)
 
 
-def _run_metadata(source: Path, options: CropOptions, choice: DetectorChoice) -> dict[str, Any]:
+def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
+    """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
+    if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
+        raise ModelError(
+            f"expected a detector that finds landmarks for --align {options.align}, found "
+            f"{choice.name}; use --detector yunet, or --align none"
+        )
+
+
+def _run_metadata(
+    source: Path, options: CropOptions, run: RunOptions, choice: DetectorChoice
+) -> dict[str, Any]:
     """The content of run.json."""
     named = {**asdict(options), "detector": choice.name, "model_sha256": choice.model_sha256}
     return {
         "command": "extract",
         "source": str(source),
+        "preset": run.preset,
         "options": named,
         "versions": output_folder.package_versions(),
     }
@@ -110,7 +129,7 @@ def _finished_families(
 ) -> dict[str, list[ClipRow]]:
     """Clip log rows of the finished families, by key.
 
-    A family with a missing or empty crop file does not count as finished.
+    A family with a missing or empty crop or mask file does not count as finished.
     """
     wanted = set(keys)
     finished: dict[str, list[ClipRow]] = {}
@@ -119,14 +138,22 @@ def _finished_families(
             continue
         finished.pop(entry["key"], None)
         failed = any(clip["status"] in FAILURES for clip in entry["clips"])
-        complete = all(_has_content(out / crop["path"]) for crop in entry["crops"])
+        complete = all(_has_content(out / path) for path in _files(entry["crops"]))
         if complete and not (failed and retry_failed):
             finished[entry["key"]] = entry["clips"]
     return finished
 
 
+def _files(crops: Iterable[CropRow]) -> Iterator[str]:
+    """Yield the paths of the crops and of their masks."""
+    for crop in crops:
+        yield crop["path"]
+        if crop["mask"] is not None:
+            yield crop["mask"]
+
+
 def _has_content(crop: Path) -> bool:
-    """Whether a crop file exists and is not empty."""
+    """Whether a file exists and is not empty."""
     try:
         return crop.stat().st_size > 0
     except OSError:

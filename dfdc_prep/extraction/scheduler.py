@@ -13,7 +13,8 @@ from pathlib import Path
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors import DetectorChoice
 from dfdc_prep.errors import OutputError, SourceUnreachable
-from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, crop_folder
+from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
+from dfdc_prep.extraction.crop_writer import crop_folder
 from dfdc_prep.extraction.family_queue import FamilyQueue
 from dfdc_prep.extraction.worker import extract_in_worker, init_worker
 from dfdc_prep.parallel.process_pool import (
@@ -37,7 +38,7 @@ class _Task:
 
     queue: FamilyQueue
     clip: Clip
-    boxes: Boxes | None
+    relatives: Relatives
     attempt: int
 
 
@@ -102,24 +103,24 @@ class _Scheduler:
         family = next(families, None)
         if family is None:
             return False
-        self._open.append(FamilyQueue(family, self._options.share_boxes))
+        self._open.append(FamilyQueue(family, self._options.share_boxes, self._options.compare))
         return True
 
     def _start_next_clip(self) -> bool:
         """Submit the next clip that can run, or record it as missing; False if there is none."""
         for queue in self._open:
             if ready := queue.next_clip():
-                clip, boxes = ready
+                clip, relatives = ready
                 if clip.size is None:
                     reason = f"expected {clip.video} in {clip.part}, found no such file"
                     queue.record_result(clip, ClipResult("missing", reason, self._options.frames))
                 else:
-                    self._submit(_Task(queue, clip, boxes, 1))
+                    self._submit(_Task(queue, clip, relatives, 1))
                 return True
         return False
 
     def _submit(self, task: _Task) -> None:
-        future = self._workers.submit(extract_in_worker, task.clip, task.boxes)
+        future = self._workers.submit(extract_in_worker, task.clip, task.relatives)
         self._tasks[future] = task
 
     def _handle_result(self, future: Future[ClipResult]) -> None:

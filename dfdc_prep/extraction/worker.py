@@ -7,7 +7,7 @@ import cv2
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
-from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, extract_clip
+from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives, extract_clip
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def init_worker(out: Path, options: CropOptions, choice: DetectorChoice) -> None
     _state = WorkerState(out, options, make_detector(choice))
 
 
-def extract_in_worker(clip: Clip, boxes: Boxes | None) -> ClipResult:
+def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
     """Extract one clip with this worker's detector; see `extract_clip`."""
     assert _state is not None, "init_worker was not called"
-    return extract_clip(clip, _state.out, _state.options, _state.detector, boxes)
+    return extract_clip(clip, _state.out, _state.options, _state.detector, relatives)

@@ -58,6 +58,9 @@ def build_manifest(table: pa.Table, crops: list[ImportedCrop]) -> pa.Table:
         "crop_size": _square_sizes(rows),
         "path": pa.array([crop.path for crop in crops]),
         "sha256": pa.array([crop.sha256 for crop in crops]),
+        # Masks are not imported.
+        "mask": pa.nulls(len(crops), pa.string()),
+        "mask_sha256": pa.nulls(len(crops), pa.string()),
     }
     columns = [derived.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
     typed = [_cast(column, field) for column, field in zip(columns, MANIFEST_SCHEMA, strict=True)]

@@ -158,17 +158,12 @@ def swap_face(body: Portrait, face: Portrait, swap: Swap) -> Image:
     Returns:
         uint8 [height, width, 3], RGB, of `body`'s size; pixels outside the face are unchanged.
     """
-    # The region of the old face, and a mask of its convex hull.
-    hull = cv2.convexHull(body.points.astype(np.int32))
-    x, y, width, height = cv2.boundingRect(hull)
-    pad = 8
-    region = np.s_[y - pad : y + height + pad, x - pad : x + width + pad]
+    (x, y), mask = _face_mask(body)
+    height, width = mask.shape
+    region = np.s_[y : y + height, x : x + width]
     old = body.image[region]
-    mask = np.zeros(old.shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, hull - (x - pad, y - pad), 255)
-    mask = _as_image(cv2.erode(mask, _disc(7)))
     # The new face, warped and colour-matched, then blended in.
-    warped = _warp_face(body, face, swap.fit, (x - pad, y - pad), mask.shape)
+    warped = _warp_face(body, face, swap.fit, (x, y), mask.shape)
     new = _match_colours(warped, old, mask)
     left, top, wide, high = cv2.boundingRect(mask)
     middle = left + wide // 2, top + high // 2
@@ -178,11 +173,37 @@ def swap_face(body: Portrait, face: Portrait, swap: Swap) -> Image:
     )
     # Imitate the artefacts of a generator, and mix with a soft edge.
     toned = cv2.GaussianBlur(new, (0, 0), swap.blur) + np.array(swap.tone, np.float32)
-    soft = cv2.GaussianBlur(cv2.erode(mask, _disc(9)), (0, 0), 4)[..., None] / np.float32(255)
+    soft = _soft_edge(mask)[..., None]
     swapped = body.image.copy()
     mixed = old + swap.strength * soft * (toned - old)
     swapped[region] = np.where(soft > 0, mixed.round().clip(0, 255), old)
     return swapped
+
+
+def swapped_region(body: Portrait) -> npt.NDArray[np.float32]:
+    """How much `swap_face` replaces each pixel of `body` at full strength.
+
+    Returns:
+        float32 [height, width], 0 where the pixel is kept to 1 where it is replaced.
+    """
+    (x, y), mask = _face_mask(body)
+    weight = np.zeros(body.image.shape[:2], np.float32)
+    weight[y : y + mask.shape[0], x : x + mask.shape[1]] = _soft_edge(mask)
+    return weight
+
+
+def _face_mask(body: Portrait) -> tuple[tuple[int, int], Image]:
+    """The part of the photograph around the face: its corner, x and y, and the face in it, 255."""
+    hull = cv2.convexHull(body.points.astype(np.int32))
+    x, y, width, height = cv2.boundingRect(hull)
+    pad = 8
+    mask = np.zeros((height + 2 * pad, width + 2 * pad), np.uint8)
+    cv2.fillConvexPoly(mask, hull - (x - pad, y - pad), 255)
+    return (x - pad, y - pad), _as_image(cv2.erode(mask, _disc(7)))
+
+
+def _soft_edge(mask: Image) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(cv2.erode(mask, _disc(9)), (0, 0), 4) / np.float32(255))
 
 
 def _warp_face(

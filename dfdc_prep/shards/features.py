@@ -8,7 +8,10 @@ from manifests.labels import LABELS
 TEXTS = ("video", "part", "family", "path")
 NUMBERS = ("frame", "face")
 #: Columns needed to write or check a record.
-COLUMNS = [*TEXTS, *NUMBERS, "label", "sha256"]
+COLUMNS = [*TEXTS, *NUMBERS, "label", "sha256", "mask", "mask_sha256"]
+#: Feature of the records that have a mask: a grey PNG of the crop's size. `features.json` does not
+#: list it, so that readers who do not ask for it never see it.
+MASK = "mask"
 
 
 class RecordRow(TypedDict):
@@ -22,6 +25,8 @@ class RecordRow(TypedDict):
     face: int | None
     label: str
     sha256: NotRequired[str]
+    mask: str | None
+    mask_sha256: str | None
 
 
 def features_of(row: RecordRow) -> dict[str, bytes | int]:

@@ -13,15 +13,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops.files import describe_image
+from dfdc_prep.crops.files import describe_image, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
-from dfdc_prep.shards.features import COLUMNS, RecordRow, features_of
+from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
 from dfdc_prep.shards.layout import iter_shards
-from dfdc_prep.shards.tfrecord import FRAMING, parse_example, scan_records
+from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.errors import DfdcPrepError
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
@@ -208,6 +208,9 @@ def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
     what = describe_image(image[0], decode=True)
     if what != f"{CROP_SIZE}x{CROP_SIZE}":
         return f"its image is {what}, not {CROP_SIZE}x{CROP_SIZE}"
+    mask = found.pop(MASK, [])
+    if what := _mask_fault(mask, row if compare else None):
+        return what
     if not compare:
         return ""
     if row is None:
@@ -217,6 +220,23 @@ def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
     wanted = {name: [value] for name, value in features_of(row).items()}
     wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     return f"differs from the manifest in {' and '.join(wrong)}" if wrong else ""
+
+
+def _mask_fault(mask: Feature, row: RecordRow | None) -> str:
+    """The fault of a record's mask, "" if it has none; compare it with the row, if given."""
+    data = mask[0] if len(mask) == 1 else None
+    if mask:
+        if not isinstance(data, bytes):
+            return "has a mask that is no image"
+        if what := mask_fault(data):
+            return f"its mask is {what}, not a grey PNG of {CROP_SIZE}x{CROP_SIZE}"
+    if row is None:
+        return ""
+    if bool(mask) != (row["mask"] is not None):
+        return "has a mask and no row says so" if mask else f"lacks the mask {row['mask']}"
+    if isinstance(data, bytes) and hashlib.sha256(data).hexdigest() != row["mask_sha256"]:
+        return f"its mask is not {row['mask']} of the manifest"
+    return ""
 
 
 def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:

@@ -22,7 +22,7 @@ from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
-from dfdc_prep.shards.features import COLUMNS, features_of
+from dfdc_prep.shards.features import COLUMNS, MASK, features_of
 from dfdc_prep.shards.layout import assign_shards, iter_shards
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
 from manifests.identities.join import FILE, add_identities, read_identities
@@ -36,6 +36,7 @@ from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.split import IDENTITY, SplitPlan, assign_splits
+from manifests.tables.face_labels import CLIP, label_rows
 from manifests.tables.parquet import read_manifest, write_table
 
 #: Approximate bytes of the other features in a record.
@@ -64,6 +65,7 @@ class ShardOptions:
         quality: JPEG quality, 1 to 100.
         overwrite: replace a shards folder with other content.
         workers: number of threads, None for one per core; does not change the output.
+        label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
     """
 
     plan: SplitPlan
@@ -72,6 +74,7 @@ class ShardOptions:
     quality: int = 95
     overwrite: bool = False
     workers: int | None = None
+    label_by: str = CLIP
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
             writing it.
     """
     source = faces / "balanced.parquet"
-    table = read_manifest(source, made_by="dfdc-prep balance")
+    table = label_rows(read_manifest(source, made_by="dfdc-prep balance"), options.label_by)
     metadata = _metadata(source, options)
     if options.plan.group_by == IDENTITY:
         table = add_identities(table, read_identities(faces))
@@ -126,7 +129,7 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
         )
         return _report(shards, sharded, assignment.text(), already_exists=True)
     crops = CropReader(os.path.realpath(faces), options.image_format, options.quality)
-    sizes = crops.sizes(table) + FRAMING + _OTHER_FEATURES
+    sizes = crops.sizes(table) + crops.mask_sizes(table) + FRAMING + _OTHER_FEATURES
     order = tuple(name for name, _ in options.plan.fractions)
     sharded = assign_shards(
         table, assignment.names, order, sizes, options.plan.seed, options.shards
@@ -141,6 +144,8 @@ def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardRepor
 
 def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
     """The content of metadata.json; equal metadata implies equal bytes of all files."""
+    # Shards labelled by clip have the metadata of earlier versions, which knew no other labels.
+    label_by = {} if options.label_by == CLIP else {"label_by": options.label_by}
     return {
         "tool": f"{TOOL} {__version__}",
         "source": {"file": source.name, "sha256": file_sha256(source)},
@@ -150,6 +155,7 @@ def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
         "shards": options.shards or "auto",
         "image_format": options.image_format,
         "quality": options.quality if options.image_format == "jpeg" else None,
+        **label_by,
     }
 
 
@@ -178,7 +184,8 @@ def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> b
     if overwrite:
         check_replaceable(shards, _is_own_file, "shards")
         return False
-    differs = sorted(key for key in metadata if found.get(key) != metadata[key])
+    keys = metadata.keys() | found.keys()
+    differs = sorted(key for key in keys if found.get(key) != metadata.get(key))
     raise OptionsDiffer(
         f"expected shards of the same manifest and options in {shards}, found another "
         f"{' and '.join(differs)}; use --overwrite to replace it"
@@ -211,8 +218,10 @@ def _write_records(
         with (folder / name).open("wb") as file:
             for row in rows.select(COLUMNS).to_pylist():
                 pool.check_cancelled()
-                image = crops.image(row["path"], row["sha256"])
-                record = encode_example(features_of(row) | {"image": image})
+                features = features_of(row) | {"image": crops.image(row["path"], row["sha256"])}
+                if row["mask"] is not None:
+                    features[MASK] = crops.mask(row["mask"], row["mask_sha256"] or "")
+                record = encode_example(features)
                 framed = frame_record(record)
                 digest.update(framed)
                 file.write(framed)

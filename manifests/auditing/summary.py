@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.labels import FAKE, LABELS
-from manifests.tables import families
+from manifests.tables import face_labels, families
 from manifests.tables.factorize import Codes, factorize, label_codes, pair_codes
 from manifests.tables.kaggle_csv import kaggle_table
 
@@ -56,6 +56,31 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class ForgedFaces:
+    """Crops of fakes, by whether their face was changed.
+
+    Attributes:
+        forged, untouched, unknown: crops whose face was changed, was not, or was not compared.
+        clips_untouched: fake clips all of whose crops are untouched: if every face was kept, only
+            their sound is fake.
+    """
+
+    forged: int
+    untouched: int
+    unknown: int
+    clips_untouched: int
+
+    def lines(self) -> list[str]:
+        """The counts in two lines."""
+        return [
+            f"faces of FAKE clips: {self.forged:,} forged, {self.untouched:,} untouched "
+            f"(REAL with --label-by face), {self.unknown:,} unknown",
+            f"FAKE clips without a forged face (audio only, if every face was kept): "
+            f"{self.clips_untouched:,}",
+        ]
+
+
+@dataclass(frozen=True)
 class Summary:
     """Statistics of a table.
 
@@ -69,6 +94,7 @@ class Summary:
         yields: clips and crops of each part and label.
         face_sizes: longer side of the crop before scaling, in source pixels.
         oddities: number of rows for each kind of inconsistency that occurs.
+        forged_faces: crops of fakes that were compared; None if none was.
     """
 
     columns: list[ColumnStats]
@@ -80,6 +106,7 @@ class Summary:
     yields: list[ClipYield]
     face_sizes: Distribution | None
     oddities: dict[str, int]
+    forged_faces: ForgedFaces | None
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
@@ -106,6 +133,7 @@ class Summary:
         lines += _distribution_line("fakes per original", self.fakes_per_original)
         lines += _distribution_line("face size, pixels", self.face_sizes)
         lines += [_yield_line(each) for each in self.yields]
+        lines += self.forged_faces.lines() if self.forged_faces else []
         return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
 
 
@@ -133,6 +161,21 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
         _yields(table, clip_log),
         _face_sizes(kaggle_table(table)),
         _oddities(table, len(clip) - len(np.unique(video))),
+        _forged_faces(table),
+    )
+
+
+def _forged_faces(table: pa.Table) -> ForgedFaces | None:
+    if not face_labels.is_known(table):
+        return None
+    fakes = table.filter(pc.equal(table["label"], FAKE))
+    untouched = int(pc.sum(face_labels.untouched_faces(fakes)).as_py() or 0)
+    unknown = fakes["forged"].null_count
+    return ForgedFaces(
+        fakes.num_rows - untouched - unknown,
+        untouched,
+        unknown,
+        face_labels.count_untouched_clips(fakes),
     )
 
 

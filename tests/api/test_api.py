@@ -15,15 +15,18 @@ from click.testing import CliRunner
 import dfdc_prep
 from cli import main
 from dfdc_prep import options
+from dfdc_prep.crops.alignment import ALIGNMENTS
 from dfdc_prep.crops.geometry import FORMATS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
+from dfdc_prep.extraction.presets import PRESETS
 from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.sampling import SAMPLINGS
 from manifests.balancing.balance import BalanceOptions, Strategy
+from manifests.tables.face_labels import CLIP, FACE
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
 
@@ -120,6 +123,9 @@ def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> No
         (options.EXTRACT, "detector", (AUTO, *DETECTORS)),
         (options.EXTRACT, "faces", (LARGEST, ALL)),
         (options.EXTRACT, "format", FORMATS),
+        (options.EXTRACT, "align", ALIGNMENTS),
+        (options.EXTRACT, "preset", tuple(PRESETS)),
+        (options.BALANCE, "label_by", (CLIP, FACE)),
         (options.BALANCE, "strategy", get_args(Strategy)),
     ],
 )
@@ -137,10 +143,13 @@ def test_choices_are_those_of_the_library(
 )
 def test_defaults_are_those_of_the_library(function: str, library: Callable[..., Any]) -> None:
     parameters = inspect.signature(getattr(dfdc_prep, function)).parameters
+    preset = vars(PRESETS["paper"]) if function == "extract" else {}
     compared = 0
     for name, field in inspect.signature(library).parameters.items():
         if name in parameters and name != "shards" and field.default is not field.empty:
-            assert parameters[name].default == field.default, name
+            # None stands for the value of the preset, `paper` by default.
+            default = parameters[name].default
+            assert (preset[name] if default is None and preset else default) == field.default, name
             compared += 1
     assert compared >= 3
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import dfdc_prep
 from cli import main
@@ -94,6 +95,15 @@ def test_a_run_shows_results_mistakes_and_limits(copy: dict[str, Path]) -> None:
     assert "epochs is 2; the recipe has 47" in text
     assert "It knows DFDC. Not people." in text
     assert "blur, sigma px" in text
+
+
+def test_a_run_shows_masks_beside_heatmaps(copy: dict[str, Path]) -> None:
+    Image.new("RGB", (672, 224), "red").save(copy["run"] / "mistakes" / "01.png")
+    found = json.loads((copy["run"] / "metrics.json").read_text())
+    found["localization"] = {"images": 8, "pointing_game": 0.5, "energy": 0.25, "area": 0.125}
+    (copy["run"] / "metrics.json").write_text(json.dumps(found))
+    assert "largest on the mask in 50.0 %; 25.0 % of its energy lies there" in text_of(copy["run"])
+    assert "mask of the REAL crop" in (copy["run"] / "report.html").read_text()
 
 
 def test_a_run_does_not_load_tensorflow(copy: dict[str, Path]) -> None:

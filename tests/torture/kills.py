@@ -40,7 +40,16 @@ def work(command: str, scene: Scene, folder: Path) -> Work:
     """The command in its own folder."""
     out = folder / "out"
     if command == "extract":
-        words = (*MAIN, "extract", str(scene.source), str(out), "--frames", "5", *DETECTOR)
+        words = (
+            *MAIN,
+            "extract",
+            str(scene.source),
+            str(out),
+            "--frames",
+            "5",
+            "--masks",
+            *DETECTOR,
+        )
         return Work((*words, "--workers", "2"), out, lambda: digest(out, TIMED))
     if command == "import":
         crops = scene.crops

@@ -38,7 +38,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
         change = draw.choice(clips.MUTATIONS)
         path.write_bytes(whole if number % 2 else change(draw.choice(known), draw))
         clip = Clip("part", path.name, "REAL", None, path.name, path.stem, str(path), 1)
-        extract_clip(clip, folder / "out", CropOptions(), detector, None)
+        extract_clip(clip, folder / "out", CropOptions(), detector)
         path.unlink()
     files_after, memory_after = _held(process)
     grown = f"{memory >> 20} MB, then {memory_after >> 20} MB"

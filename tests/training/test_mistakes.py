@@ -26,7 +26,7 @@ def test_the_most_confident_mistake_of_each_clip_comes_first():
 def test_a_perfect_model_has_an_empty_table(tmp_path):
     perfect = predictions([0, 1], [-3.0, 3.0], ["a", "b"])
     assert mistakes.worst_mistakes(perfect) == []
-    mistakes.write_mistakes(tmp_path / "mistakes", None, perfect, {})
+    mistakes.write_mistakes(tmp_path / "mistakes", None, perfect, {}, {})
     with open(tmp_path / "mistakes" / "mistakes.csv", newline="") as file:
         assert list(csv.DictReader(file)) == []
 
@@ -50,5 +50,5 @@ def test_a_users_file_in_the_folder_is_not_deleted(tmp_path):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"found notes\.txt"):
-        mistakes.write_mistakes(folder, None, predictions([0], [-1.0], ["a"]), {})
+        mistakes.write_mistakes(folder, None, predictions([0], [-1.0], ["a"]), {}, {})
     assert (folder / "notes.txt").read_text() == "mine"

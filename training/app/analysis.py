@@ -67,6 +67,7 @@ class Analyzer:
             margin=self._margin,
             frames=upload.frames,
             every_face=upload.every_face,
+            align=self._scorer.crop_settings.align,
             max_pixels=self._limits.pixels,
             max_seconds=self._limits.clip_seconds,
         )

@@ -32,6 +32,7 @@ class ReadOptions:
     margin: float
     frames: int
     every_face: bool
+    align: str
     max_pixels: int
     max_seconds: float
 

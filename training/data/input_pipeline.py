@@ -5,7 +5,7 @@ Records are batched before they are parsed and decoded in parallel. Images stay 
 model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +170,53 @@ _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
 }
+
+
+def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Dataset:
+    """Batches of the crops of a split that have a mask: images and masks.
+
+    Yields:
+        Images, uint8 [B, 224, 224, 3], RGB; masks, uint8 [B, 224, 224], 0 untouched to 255.
+
+    Raises:
+        TrainingError: the folder or the split cannot be used.
+    """
+    files = [str(file) for file in read_shards_info(shards).split(split)]
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
+    }
+    records = tf.data.TFRecordDataset(files, buffer_size=_READ_AHEAD)
+    examples = records.map(lambda record: tf.io.parse_single_example(record, features))
+    masked = examples.filter(lambda example: tf.strings.length(example["mask"]) > 0)
+
+    def decode(example: Any) -> tuple[Any, Any]:
+        mask = tf.io.decode_png(example["mask"], channels=1)[..., 0]
+        return _decode_image(example["image"]), tf.ensure_shape(mask, [CROP_SIZE, CROP_SIZE])
+
+    return masked.map(decode).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def read_masks(shards: Path, split: str, positions: Iterable[int]) -> dict[int, Any]:
+    """Return the masks of some crops of a split by their position in it.
+
+    Returns:
+        uint8 [224, 224], 0 untouched to 255; crops without a mask are left out.
+
+    Raises:
+        TrainingError: the shards cannot be read.
+    """
+    wanted = set(positions)
+    files = [str(file) for file in read_shards_info(shards).split(split)]
+    features = {"mask": tf.io.FixedLenFeature([], tf.string, default_value="")}
+    found: dict[int, Any] = {}
+    with report_read_errors(shards):
+        for position, record in enumerate(tf.data.TFRecordDataset(files)):
+            if position in wanted:
+                encoded = tf.io.parse_single_example(record, features)["mask"].numpy()
+                if encoded:
+                    found[position] = tf.io.decode_png(encoded, channels=1).numpy()[..., 0]
+    return found
 
 
 def _decode_batch(records: Any) -> tuple[Any, Any]:

@@ -47,18 +47,22 @@ def describe_shards(shards: Path) -> ShardsConfig:
 
 
 def _crop_settings(table: pa.Table) -> CropSettings:
-    """The most frequent detector and the median margin of the crops.
+    """The most frequent detector and alignment, and the median margin of the crops.
 
-    Both are None for an imported crop set, which does not record them. The margin follows from
-    crop_size = longer side of the box * (1 + 2 * margin).
+    Detector and margin are None for an imported crop set, which does not record them. In
+    manifests without the margin, it follows from crop_size = longer side of the box *
+    (1 + 2 * margin).
     """
-    rows = table.select(["detector", "w", "h", "crop_size"]).to_pandas().dropna()
+    columns = ["detector", "w", "h", "crop_size", "margin", "align"]
+    rows = table.select(columns).to_pandas().dropna(subset=columns[:4])
     if rows.empty:
-        return CropSettings(detector=None, margin=None)
+        return CropSettings(detector=None, margin=None, align="none")
     margins = (rows["crop_size"] / rows[["w", "h"]].max(axis=1) - 1) / 2
+    margins = rows["margin"].astype(float).fillna(margins)
     return CropSettings(
         detector=str(rows["detector"].mode()[0]),
         margin=round(float(margins.median()), 2),
+        align=str(rows["align"].fillna("none").mode()[0]),
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluates the model of a run on a split: predictions, metrics, plots, report."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from manifests.tables.parquet import read_manifest, write_table
 from training.data import input_pipeline
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
-from training.evaluation import metrics, mistakes, model_card, plots, text_report
+from training.evaluation import localization, metrics, mistakes, model_card, plots, text_report
 from training.evaluation.predictions import Predictions
 from training.models.classifier import logit_model
 from training.runs import checkpoints
@@ -156,6 +156,9 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
     predictions = predict(model, shards, split, batch_size)
     t = _temperature(run, model, shards, batch_size)
     report = metrics.split_metrics(split, str(shards), predictions, t)
+    if predictions.has_masks:
+        found = localization.measure(classifier, shards, split, batch_size)
+        report = replace(report, localization=found)
     if out != run.folder:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
     write_table(predictions.table(t), out / "predictions.parquet")
@@ -165,7 +168,11 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
     images = read_images(shards, split, batch_size, [*samples, *worst])
     _plot_samples(predictions, samples, [images[at] for at in samples], out)
     mistakes.write_mistakes(
-        out / mistakes.FOLDER, classifier, predictions, {at: images[at] for at in worst}
+        out / mistakes.FOLDER,
+        classifier,
+        predictions,
+        {at: images[at] for at in worst},
+        input_pipeline.read_masks(shards, split, worst if predictions.has_masks else ()),
     )
     with atomic_file(out / "confusion.png") as partial:
         plots.plot_confusion(report.image.confusion, partial)

@@ -40,7 +40,17 @@ def draw_overlay(
 
 
 def draw_side_by_side(
-    crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
+    crop: npt.NDArray[np.uint8],
+    activation: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Draw a crop and, to its right, its `draw_overlay`: RGB uint8 [H, 2 W, 3]."""
-    return np.concatenate([crop, draw_overlay(crop, activation)], axis=1)
+    """Draw a crop and, to its right, its `draw_overlay`, then its mask.
+
+    Args:
+        mask: where the crop was changed, RGB uint8 [H, W, 3], if that is known.
+
+    Returns:
+        RGB uint8 [H, 2 W, 3], with a mask [H, 3 W, 3].
+    """
+    images = [crop, draw_overlay(crop, activation)]
+    return np.concatenate([*images, mask] if mask is not None else images, axis=1)

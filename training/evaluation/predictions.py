@@ -24,14 +24,22 @@ class Predictions:
 
     @property
     def clips(self) -> list[str]:
-        """The clip of each image as part/name, since names repeat across parts."""
-        parts, videos = self.rows["part"].to_pylist(), self.rows["video"].to_pylist()
-        return [f"{part}/{video}" for part, video in zip(parts, videos, strict=True)]
+        """The clip of each image as part/name/label.
+
+        Names repeat across parts, and faces of one clip may have both labels.
+        """
+        columns = (self.rows[name].to_pylist() for name in ("part", "video", "label"))
+        return ["/".join(names) for names in zip(*columns, strict=True)]
 
     @property
     def families(self) -> list[str]:
         """The family of each image."""
         return list(self.rows["family"].to_pylist())
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask."""
+        return bool(self.rows["mask"].null_count < self.rows.num_rows)
 
     def table(self, temperature: float) -> pa.Table:
         """The table written to predictions.parquet, one row per image.

@@ -9,6 +9,7 @@ from training.schemas import (
     ClassMetrics,
     Interval,
     IntervalMetrics,
+    Localization,
     SplitMetrics,
 )
 
@@ -124,6 +125,19 @@ def report_text(metrics: SplitMetrics) -> str:
             class_table(clip),
             "",
             *_calibration_lines(metrics),
+            *_localization_lines(metrics.localization),
             "",
         ]
     )
+
+
+def _localization_lines(found: Localization | None) -> list[str]:
+    """How much of the heatmaps lies on the masks, if there are any."""
+    if not found:
+        return []
+    return [
+        "",
+        f"Heatmap on the mask, {found.images:,} images with a forged face",
+        f"  pointing game {format_value(found.pointing_game)}, share of energy "
+        f"{format_value(found.energy)}; the masks cover {format_value(found.area)}",
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dfdc_prep.crops import geometry
+from dfdc_prep.crops import MASK_SUFFIX, alignment
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
@@ -20,6 +20,7 @@ from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
 from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.rows import CROP_SIZE
 
 #: Image formats that are accepted. Pillow decodes all of them in-process; for EPS it would
 #: start Ghostscript.
@@ -35,6 +36,7 @@ class FaceCropOptions:
             `dfdc_prep.crops.geometry.square`.
         frames: number of frames sampled from a clip, evenly spaced.
         every_face: keep all faces instead of the main one.
+        align: `none`, `eyes` or `five-point`, as the training data.
         max_pixels: images and clips with more pixels are refused.
         max_seconds: longer clips are refused; None accepts any.
     """
@@ -43,6 +45,7 @@ class FaceCropOptions:
     margin: float
     frames: int
     every_face: bool
+    align: str = alignment.NONE
     max_pixels: int = MAX_PIXELS
     max_seconds: float | None = None
 
@@ -70,12 +73,15 @@ class FaceCrop:
         time_s: time of the frame in seconds, 0 for an image.
         box: detected box, in pixels of the source image or frame.
         crop: RGB uint8 [224, 224, 3].
+        mask: where the crop was changed, RGB uint8 [224, 224, 3], if the image has a mask beside
+            it, as `dfdc-prep extract --masks` writes it.
     """
 
     frame: int
     time_s: float
     box: Face
     crop: Any
+    mask: Any = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,8 @@ def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) ->
     image = _read_image(path, options.max_pixels)
     if image is not None:
         pictures = [SampledPicture(0, 0.0, image)]
-        return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=False)
+        mask = _read_mask(path, image, options.max_pixels)
+        return FoundFaces(pictures, _crop_faces(pictures, options, mask), is_clip=False)
     name = path.name if name is None else name
     with open_clip(path, name) as clip:
         _check_limits(clip, options, name)
@@ -155,14 +162,27 @@ def _read_image(path: Path, max_pixels: int) -> Still | None:
         raise ClipError(f"expected a readable image or clip, found: {reason}") from error
 
 
-def _crop_faces(pictures: Sequence[SampledPicture], options: FaceCropOptions) -> list[FaceCrop]:
-    """Crop the faces of an image or of the frames of a clip."""
+def _read_mask(path: Path, image: Still, max_pixels: int) -> Still | None:
+    """Read the mask beside an image; None if there is none of the image's size."""
+    beside = path.with_suffix(MASK_SUFFIX)
+    if beside == path or not beside.is_file():
+        return None
+    mask = _read_image(beside, max_pixels)
+    same = mask is not None and (mask.width, mask.height) == (image.width, image.height)
+    return mask if same else None
+
+
+def _crop_faces(
+    pictures: Sequence[SampledPicture], options: FaceCropOptions, mask: Still | None = None
+) -> list[FaceCrop]:
+    """Crop the faces of an image or of the frames of a clip, and of the mask."""
     boxes = [options.detector.detect(each.picture) for each in pictures]
     kept = select_detections(boxes, options.every_face)
     crops = []
     for each, faces, chosen in zip(pictures, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
-            square = geometry.square(face, options.margin)
-            crop = geometry.cut(each.picture, square)
-            crops.append(FaceCrop(each.frame, each.time_s, face, crop))
+            place = alignment.place(face, options.align, options.margin, CROP_SIZE)
+            changed = place.cut(mask) if mask else None
+            crop = place.cut(each.picture)
+            crops.append(FaceCrop(each.frame, each.time_s, face, crop, changed))
     return crops

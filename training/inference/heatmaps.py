@@ -18,7 +18,7 @@ def write_heatmaps(
     faces: Sequence[FaceCrop],
     activations: npt.NDArray[np.float32],
 ) -> list[str | None]:
-    """Write one image for each face of a file: the crop and its Grad-CAM side by side.
+    """Write one image for each face of a file: the crop, its Grad-CAM and its mask, if any.
 
     Args:
         path: the image or clip the faces come from; names the images.
@@ -31,7 +31,8 @@ def write_heatmaps(
     written: list[str | None] = []
     for number, (face, activation) in enumerate(zip(faces, activations, strict=True)):
         name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
+        drawn = draw_side_by_side(face.crop, activation, face.mask)
         with atomic_file(folder / name) as partial:
-            Image.fromarray(draw_side_by_side(face.crop, activation)).save(partial)
+            Image.fromarray(drawn).save(partial)
         written.append(str(folder / name))
     return written

@@ -21,7 +21,7 @@ class Scorer:
         folder: the run.
 
     Attributes:
-        crop_settings: detector and margin recorded for the run's training data.
+        crop_settings: detector, margin and alignment recorded for the run's training data.
         temperature: the number logits are divided by to calibrate them.
 
     Raises:

@@ -1,0 +1,164 @@
+"""Writes the crops and masks of a clip, and makes their rows of the manifest."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfdc_prep.catalog.clips import Clip
+from dfdc_prep.crops import MASK_SUFFIX, geometry
+from dfdc_prep.crops.alignment import Placement
+from dfdc_prep.detectors import Face
+from dfdc_prep.forgery.compare import Comparison, compare
+from dfdc_prep.forgery.regions import regions_of
+from dfdc_prep.video.picture import Image
+from manifests.rows import CropRow
+
+#: Folder of the crops in the output: crops/<part>/<clip>/.
+CROPS = "crops"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The crop of one face in one frame."""
+
+    face: Face
+    place: Placement
+    image: Image
+
+
+@dataclass(frozen=True)
+class CroppedFrame:
+    """One decoded frame, reduced to the crops that may be kept."""
+
+    index: int
+    time_s: float
+    width: int
+    height: int
+    crops: list[Crop]
+
+
+#: The columns of a face whose detector finds no landmarks.
+_NO_LANDMARKS = ((None, None),) * 5
+
+#: What the original shows at the crops of a frame; None where it is unknown.
+OriginalCrops = list[Image | None]
+
+
+@dataclass(frozen=True)
+class CropWriter:
+    """Writes the crops of one clip.
+
+    Attributes:
+        clip: the clip that the frames come from.
+        out: the output folder.
+        format: `png` or `jpg`.
+        masks: also write a mask beside each crop that is compared.
+        box_source: `own`, `original` or `sibling`.
+        detector: name of the detector that found the boxes.
+    """
+
+    clip: Clip
+    out: Path
+    format: str
+    masks: bool
+    box_source: str
+    detector: str
+
+    def write(self, frames: Iterable[tuple[CroppedFrame, OriginalCrops]]) -> tuple[CropRow, ...]:
+        """Write all crops and return their manifest rows, by frame and face."""
+        return tuple(
+            self._write_crop(frame, number, original)
+            for frame, originals in frames
+            for number, original in enumerate(originals)
+        )
+
+    def _write_crop(self, frame: CroppedFrame, number: int, original: Image | None) -> CropRow:
+        crop = frame.crops[number]
+        path = crop_path(self.out, self.clip, frame.index, number, self.format)
+        _make_folder(path.parent)
+        encoded = geometry.encode(crop.image, self.format)
+        path.write_bytes(encoded)
+        mask = compared = None
+        if original is not None:
+            # Compared as stored, so that JPEG changes both.
+            stored = geometry.as_stored(crop.image, self.format, encoded)
+            regions = regions_of(crop.face, crop.place, frame.width, frame.height)
+            compared = compare(stored, original, regions, self.masks)
+            mask = self._write_mask(path, compared)
+        place, points = crop.place, crop.face.landmarks or _NO_LANDMARKS
+        return CropRow(
+            video=self.clip.video,
+            part=self.clip.part,
+            label=self.clip.label,
+            original=self.clip.original,
+            family=self.clip.family,
+            frame=frame.index,
+            time_s=frame.time_s,
+            face=number,
+            x=crop.face.x,
+            y=crop.face.y,
+            w=crop.face.w,
+            h=crop.face.h,
+            crop_x=place.square.x,
+            crop_y=place.square.y,
+            crop_size=place.square.size,
+            score=crop.face.score,
+            box_source=self.box_source,
+            detector=self.detector,
+            width=frame.width,
+            height=frame.height,
+            path=path.relative_to(self.out).as_posix(),
+            sha256=hashlib.sha256(encoded).hexdigest(),
+            left_eye_x=points[0][0],
+            left_eye_y=points[0][1],
+            right_eye_x=points[1][0],
+            right_eye_y=points[1][1],
+            nose_x=points[2][0],
+            nose_y=points[2][1],
+            left_mouth_x=points[3][0],
+            left_mouth_y=points[3][1],
+            right_mouth_x=points[4][0],
+            right_mouth_y=points[4][1],
+            align=place.align,
+            margin=place.margin,
+            affine_xx=place.affine.xx,
+            affine_xy=place.affine.xy,
+            affine_x0=place.affine.x0,
+            affine_yx=place.affine.yx,
+            affine_yy=place.affine.yy,
+            affine_y0=place.affine.y0,
+            forged=compared.forged if compared else None,
+            difference=compared.difference if compared else None,
+            aligned=compared.shift if compared else None,
+            mask=mask[0] if mask else None,
+            mask_sha256=mask[1] if mask else None,
+        )
+
+    def _write_mask(self, crop: Path, compared: Comparison) -> tuple[str, str] | None:
+        """Write the mask beside its crop; return its path below `out` and its hash."""
+        if compared.mask is None:
+            return None
+        path = crop.with_suffix(MASK_SUFFIX)
+        encoded = geometry.encode_mask(compared.mask)
+        path.write_bytes(encoded)
+        return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
+
+
+def crop_folder(out: Path, clip: Clip) -> Path:
+    """The folder of a clip's crops."""
+    return out / CROPS / clip.part / clip.folder
+
+
+def crop_path(out: Path, clip: Clip, frame: int, face: int, file_format: str) -> Path:
+    """The file of a crop."""
+    return crop_folder(out, clip) / f"{frame:06d}_{face}.{file_format}"
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a clip's folder and its part's folder.
+
+    The output folder itself is not created: if it was removed meanwhile, writing must fail.
+    """
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
