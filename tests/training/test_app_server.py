@@ -23,11 +23,11 @@ from tests.torture import uploads
 from training import predict
 from training.app import command
 from training.app.access import Access
-from training.app.analysis import Analyzer
-from training.app.decoding import init_worker, nameless_file
 from training.app.jobs import Jobs
 from training.app.limits import Limits, Refused
 from training.app.model_facts import read_facts
+from training.app.processing.analysis import Analyzer
+from training.app.processing.decoding import init_worker, nameless_file
 from training.app.server import App
 from training.inference.predictor import settings_for_run
 from training.inference.scorer import Scorer

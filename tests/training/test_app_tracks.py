@@ -8,10 +8,10 @@ import pytest
 
 from dfdc_prep.detectors import Face
 from dfdc_prep.video.reader import open_clip
-from training.app import curve
-from training.app.annotate import COLOURS, annotate_clip
+from training.app.processing import curve
+from training.app.processing.annotate import COLOURS, annotate_clip
+from training.app.processing.tracks import make_tracks, number_persons
 from training.app.result import FaceResult, PersonResult
-from training.app.tracks import make_tracks, number_persons
 from training.inference.face_crops import FaceCrop
 
 BLANK = np.zeros((224, 224, 3), np.uint8)

@@ -11,11 +11,11 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from training.app import curve
 from training.app.access import Access, is_cross_site
 from training.app.jobs import DONE, FAILED, Job, Jobs
 from training.app.limits import MEGA, Limits, Refused
 from training.app.model_facts import ModelFacts
+from training.app.processing import curve
 from training.app.result import Result
 from training.app.uploads import read_upload
 from training.inference.prediction import NO_FACE

@@ -78,8 +78,8 @@ def _work(
 ) -> None:
     """Load the model and the detector, then analyze uploads until interrupted."""
     from dfdc_prep.parallel.process_pool import LocalWorkers
-    from training.app.analysis import Analyzer
-    from training.app.decoding import init_worker
+    from training.app.processing.analysis import Analyzer
+    from training.app.processing.decoding import init_worker
     from training.inference.predictor import settings_for_run
     from training.inference.scorer import Scorer
 

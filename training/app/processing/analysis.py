@@ -12,15 +12,15 @@ from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Face
 from dfdc_prep.parallel.process_pool import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
 from manifests.rows import CROP_SIZE
-from training.app.decoding import (
+from training.app.limits import Limits, Refused
+from training.app.processing.decoding import (
     DecodedFile,
     ReadOptions,
     annotate_in_worker,
     find_in_worker,
 )
-from training.app.limits import Limits, Refused
+from training.app.processing.tracks import make_tracks, number_persons
 from training.app.result import FaceResult, PersonResult, Result
-from training.app.tracks import make_tracks, number_persons
 from training.app.uploads import Upload
 from training.evaluation import gradcam
 from training.inference.face_crops import FaceCrop

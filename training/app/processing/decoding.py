@@ -10,9 +10,9 @@ import cv2
 
 from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
-from training.app.annotate import annotate_clip
+from training.app.processing.annotate import annotate_clip
+from training.app.processing.tracks import FaceTrack
 from training.app.result import PICTURE_SIZE, View
-from training.app.tracks import FaceTrack
 from training.inference.face_crops import FaceCrop, FaceCropOptions, SampledPicture, find_faces
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
-from training.app.tracks import Box, FaceTrack
+from training.app.processing.tracks import Box, FaceTrack
 
 #: Longer side of the annotated clip, pixels.
 CLIP_SIZE = 960

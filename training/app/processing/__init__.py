@@ -1,0 +1,1 @@
+"""What the app does with an upload: read, crop, score, track, annotate."""
