@@ -4,6 +4,7 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from manifests.labels import LABELS
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions
 
@@ -83,6 +84,7 @@ def test_the_weighted_auc_is_scikit_learns(drawn):
 def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
     columns = {"part": ["p"] * 400, "video": clips.astype(str), "family": families.astype(str)}
+    columns["label"] = [LABELS[label] for label in labels]
     predictions = Predictions(pa.table(columns), labels, logits)
     found = metrics.split_metrics("test", "shards", predictions, 2.0)
     for level in (found.image, found.clip):
