@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from benchmarks.extract import adopt, timed
-from tests.forged_clips import encode_anew, make_two_people
+from tests.forged_clips import make_two_people, reencode
 
 FRAMES = 10
-#: Clips of this many frames are encoded anew: encoding is slow.
+#: Clips of this many frames are re-encoded, since encoding is slow.
 ENCODED_FRAMES = 60
 CRFS = (23, 30, 40)
 
@@ -115,11 +115,11 @@ def of_encoded(folder: Path, model: Path, source: Path, **_) -> None:
     for crf in CRFS:
         part = folder / f"crf{crf}" / "dfdc_train_part_0"
         for clip in sorted(source.glob("*/*.mp4")):
-            encode_anew(clip, part, crf, ENCODED_FRAMES)
+            reencode(clip, part, crf, ENCODED_FRAMES)
         words = ("--frames", "5")
         rows = extracted(part.parent, folder / f"faces{crf}", model, *words)
         fakes = rows[rows["label"] == "FAKE"]
-        print(f"encoded anew at CRF {crf}, no forgery: {called(fakes)}", flush=True)
+        print(f"re-encoded at CRF {crf}, no forgery: {called(fakes)}", flush=True)
 
 
 def of_people(folder: Path, model: Path, **_) -> None:

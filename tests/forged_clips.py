@@ -1,4 +1,4 @@
-"""Makes clips whose forgeries are known: two people of whom one is swapped; copies encoded anew."""
+"""Makes clips whose forgeries are known: two people of whom one is swapped; re-encoded copies."""
 
 import json
 from collections.abc import Iterator
@@ -69,8 +69,8 @@ def _side_by_side(left: Image, right: Image) -> Image:
     return np.vstack(planes)
 
 
-def encode_anew(source: Path, part: Path, crf: int, frames: int) -> str:
-    """Write the first frames of a clip as an original, and encoded anew as its fake.
+def reencode(source: Path, part: Path, crf: int, frames: int) -> str:
+    """Write the first frames of a clip as an original, and re-encoded as its fake.
 
     Returns:
         The fake's file name.

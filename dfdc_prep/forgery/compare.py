@@ -1,6 +1,6 @@
 """Decides whether a crop of a fake was forged, by its original's crop of the same place.
 
-A fake is encoded anew, so both the face and its surroundings differ from the original; a forgery
+A fake is re-encoded, so both the face and its surroundings differ from the original; a forgery
 changes the face alone. What the surroundings differ by is therefore subtracted from what the face
 differs by. docs/forgery.md reports how the thresholds were chosen.
 """

@@ -8,8 +8,7 @@ safe because it has started no threads; forking the main process would not be.
 
 import multiprocessing
 import signal
-import sys
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
 #: Modules the fork server imports for its workers. `cli` is the usual main module, which
@@ -21,12 +20,8 @@ def forkserver_context() -> BaseContext:
     """Start the fork server if necessary and return its multiprocessing context.
 
     Call it early: the server imports in the background while the caller continues. Repeated
-    calls are cheap. Windows cannot fork, so there the context starts each worker from scratch.
+    calls are cheap. The project runs on systems that can fork; its file locks need one too.
     """
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
-
     # Ctrl-C sends SIGINT to every process of the terminal, but only the main process should
     # handle it and stop the workers. The server inherits the blocked signal mask. Start the
     # resource tracker first, since starting it would unblock the signal.

@@ -25,7 +25,7 @@ def shortcuts_section(
 
     Args:
         measures: of every crop.
-        images: what the images were measured to be.
+        images: brightness and sharpness of the images, and how many were read.
         label: index in LABELS of each row, int64 [rows].
         clip: number of each row's clip, int64 [rows].
     """

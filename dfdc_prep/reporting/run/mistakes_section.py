@@ -24,7 +24,7 @@ def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None
         said = (
             "There is no folder of mistakes; python -m training.evaluate writes it."
             if wrong
-            else "Every image was predicted rightly."
+            else "Every image was predicted correctly."
         )
         return [Section(title, [Text(said)])]
     groups = []

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +51,8 @@ def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
                 if pair := _pair_across(first[a], first[b]):
                     yield NearPair(distance, *pair)
 
-    key = lambda pair: (pair.distance, pair.first, pair.second)  # noqa: E731
-    return heapq.nsmallest(most, set(found()), key=key)
+    order = attrgetter("distance", "first", "second")
+    return heapq.nsmallest(most, set(found()), key=order)
 
 
 def _pair_across(first: dict[str, int], second: dict[str, int]) -> tuple[int, int] | None:
