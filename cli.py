@@ -181,8 +181,8 @@ def sample(folder: Path, families: int, seed: int) -> None:
     help="Crop a fake where its original's face is.",
 )
 @click.option(
-    "--compare/--no-compare",
-    default=True,
+    "--compare",
+    is_flag=True,
     help="Compare a fake's crops with its original's: which faces were forged.",
 )
 @click.option(

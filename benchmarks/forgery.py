@@ -116,7 +116,7 @@ def of_encoded(folder: Path, model: Path, source: Path, **_) -> None:
         part = folder / f"crf{crf}" / "dfdc_train_part_0"
         for clip in sorted(source.glob("*/*.mp4")):
             reencode(clip, part, crf, ENCODED_FRAMES)
-        words = ("--frames", "5")
+        words = ("--frames", "5", "--compare")
         rows = extracted(part.parent, folder / f"faces{crf}", model, *words)
         fakes = rows[rows["label"] == "FAKE"]
         print(f"re-encoded at CRF {crf}, no forgery: {called(fakes)}", flush=True)
@@ -126,7 +126,7 @@ def of_people(folder: Path, model: Path, **_) -> None:
     swapped: dict[str, int] = {}
     for seed in range(6):
         swapped |= make_two_people(folder / "two" / "dfdc_train_part_0", seed)[1]
-    words = ("--frames", "4", "--faces", "all")
+    words = ("--frames", "4", "--faces", "all", "--compare")
     rows = extracted(folder / "two", folder / "faces", model, *words)
     fakes = rows[rows["label"] == "FAKE"]
     who = (fakes["x"] + fakes["w"] / 2 > fakes["width"] / 2).astype(int)
@@ -168,7 +168,7 @@ def near(eyes: list[np.ndarray], template: np.ndarray) -> str:
 
 
 def of_cost(folder: Path, model: Path, source: Path, rounds: int = 5, **_) -> None:
-    kinds = {"off": ("--no-compare",), "compare": (), "masks": ("--masks",)}
+    kinds = {"off": (), "compare": ("--compare",), "masks": ("--masks",)}
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(rounds):
         for kind, words in kinds.items():

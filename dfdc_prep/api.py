@@ -49,7 +49,7 @@ def extract(
     size: int | None = None,
     format: str = "png",
     share_boxes: bool = True,
-    compare: bool = True,
+    compare: bool = False,
     masks: bool = False,
     workers: int | None = None,
     timeout: float = 120,

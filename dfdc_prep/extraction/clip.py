@@ -58,7 +58,7 @@ class CropOptions:
     format: str = "png"
     share_boxes: bool = True
     align: str = alignment.NONE
-    compare: bool = True
+    compare: bool = False
     masks: bool = False
 
 

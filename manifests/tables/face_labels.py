@@ -25,8 +25,8 @@ def label_rows(table: pa.Table, label_by: str) -> pa.Table:
         return table
     if not is_known(table):
         raise TableError(
-            "expected the column forged to label by face, found no value in it; extract again "
-            "from clips whose originals are on disk, or use --label-by clip"
+            "expected the column forged to label by face, found no value in it; extract "
+            "with --compare, from clips whose originals are on disk, or use --label-by clip"
         )
     labels = pc.if_else(untouched_faces(table), REAL, table["label"])
     index = table.column_names.index("label")

@@ -65,10 +65,10 @@ def test_fakes_are_compared_and_masked(run: Extract, families: Path, tmp_path: P
 def test_masks_change_no_crop_and_are_off_by_default(
     run: Extract, families: Path, tmp_path: Path
 ) -> None:
-    plain, masked = run(families, "plain", compare=False), run(families, "masked", masks=True)
+    plain, masked = run(families, "plain"), run(families, "masked", masks=True)
     assert plain["sha256"].tolist() == masked["sha256"].tolist()
     assert plain["forged"].isna().all()
-    assert run(families)["mask"].isna().all()
+    assert run(families, compare=True)["mask"].isna().all()
     assert not list((tmp_path / "faces").rglob("*.mask.png"))
 
 
@@ -118,7 +118,7 @@ def extract_here(source: Path, out: Path, form: str) -> pd.DataFrame:
     model = SHARED / "models" / "face_detection_yunet_2026may.onnx"
     detector = make_detector(choose_detector("yunet", model))
     (out / "crops").mkdir(parents=True)
-    options = CropOptions(frames=2, masks=True, format=form)
+    options = CropOptions(frames=2, compare=True, masks=True, format=form)
     rows: list[object] = []
     for family in read_catalog(source, None).families():
         queue = FamilyQueue(family, options.share_boxes, options.compare)
@@ -130,7 +130,7 @@ def extract_here(source: Path, out: Path, form: str) -> pd.DataFrame:
 
 
 def test_a_fake_with_boxes_of_its_own_is_compared_there(run: Extract, families: Path) -> None:
-    rows = run(families, share_boxes=False)
+    rows = run(families, share_boxes=False, compare=True)
     fakes = rows[rows["label"] == "FAKE"]
     assert set(fakes["box_source"]) == {"own"}
     assert fakes["forged"].tolist() == [True] * 4
@@ -146,7 +146,7 @@ def test_without_its_original_nothing_is_known(run: Extract, families: Path) -> 
 
 def test_of_two_people_the_swapped_one_is_forged(run: Extract, tmp_path: Path) -> None:
     original, swapped = make_two_people(tmp_path / "two" / "part_0", seed=1, frames=4)
-    rows = run(tmp_path / "two", faces="all", frames=1)
+    rows = run(tmp_path / "two", faces="all", frames=1, compare=True)
     for video, who in swapped.items():
         faces = rows[rows["video"] == video].sort_values("x")
         assert faces["forged"].tolist() == [who == 0, who == 1]
@@ -154,7 +154,7 @@ def test_of_two_people_the_swapped_one_is_forged(run: Extract, tmp_path: Path) -
 
 
 def test_original_and_fake_share_an_aligned_crop(run: Extract, families: Path) -> None:
-    rows = run(families, preset="deepfakebench", frames=2, size=128)
+    rows = run(families, preset="deepfakebench", frames=2, size=128, compare=True)
     assert set(rows["align"]) == {"five-point"}
     assert set(rows["margin"]) == {0.15}
     place = ["frame", *(name for name in rows if name.startswith("affine_"))]
