@@ -138,7 +138,7 @@ def test_an_interrupted_run_shows_its_curves(copy: dict[str, Path]) -> None:
     for name in ("metrics.json", "predictions.parquet", "robustness.csv", "README.md"):
         (copy["run"] / name).unlink()
     shutil.rmtree(copy["run"] / "mistakes")
-    assert "2 epochs. Kept is epoch 2" in text_of(copy["run"])
+    assert "Epochs trained: 2. Epoch 2 had the lowest" in text_of(copy["run"])
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"image": {}}', '{"image": null}', "\0"])

@@ -87,8 +87,8 @@ def _training_section(files: RunFiles) -> list[Section]:
             alt = f"Line chart of {name} by epoch. Last epoch: {last}"
             drawn.append(Chart(name.capitalize(), svg, alt))
     kept = (
-        f"{len(epochs)} epochs. Kept is epoch {int(epochs[best])}, of the lowest validation loss, "
-        f"{history['val_loss'][best]:.4f}; the dashed line marks it."
+        f"Epochs trained: {len(epochs)}. Epoch {int(epochs[best])} had the lowest validation loss, "
+        f"{history['val_loss'][best]:.4f}, and its model was kept; the dashed line marks it."
     )
     return [Section("Training", [Charts(drawn), Text(kept)])]
 
