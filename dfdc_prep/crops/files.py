@@ -4,8 +4,10 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +25,48 @@ _JPEG_SAMPLE = 64
 
 
 @dataclass(frozen=True)
-class CropReader:
-    """Reads the crops of a faces folder in the form in which shards store them.
+class CropFolders:
+    """The folders that the paths of a table are relative to.
 
     Attributes:
-        root: real path (`os.path.realpath`) of the folder that manifest paths are relative to.
-        image_format: `as-is`, or `jpeg` to convert crops in other formats to JPEG.
-        quality: JPEG quality, 1 to 100.
+        roots: real path (`os.path.realpath`) of each folder, by the first component of the paths
+            in it; a single folder has the key "".
     """
 
-    root: str
-    image_format: str
-    quality: int
+    roots: Mapping[str, str]
+
+    @classmethod
+    def single(cls, folder: Path) -> Self:
+        """The paths are relative to one folder."""
+        return cls({"": os.path.realpath(folder)})
+
+    def resolve(self, path: str) -> str:
+        """Return the real path of a table's `path`, following symbolic links.
+
+        Raises:
+            ShardError: the path leads outside its folder; see `resolve_inside`.
+        """
+        if "" in self.roots:
+            return resolve_inside(self.roots[""], path)
+        name, _, inside = path.partition("/")
+        return resolve_inside(self.roots[name], inside)
+
+
+@dataclass(frozen=True)
+class CropReader:
+    """Reads the crops of faces folders in the form in which shards store them.
+
+    Attributes:
+        folders: what manifest paths are relative to.
+        image_format: `as-is`, or `jpeg` to convert crops in other formats to JPEG.
+        quality: JPEG quality, 1 to 100.
+        size: required side of a crop, pixels; None for crops of any size.
+    """
+
+    folders: CropFolders
+    image_format: str = "as-is"
+    quality: int = 95
+    size: int | None = CROP_SIZE
 
     def image(self, path: str, sha256: str) -> bytes:
         """Return the encoded image of a crop.
@@ -46,7 +78,7 @@ class CropReader:
         Raises:
             ShardError: the crop is missing, invalid or differs from the manifest.
         """
-        data = read_crop(resolve_inside(self.root, path), path, sha256)
+        data = read_crop(self.folders.resolve(path), path, sha256, self.size)
         return to_jpeg(data, path, self.quality) if self.image_format == "jpeg" else data
 
     def mask(self, path: str, sha256: str) -> bytes:
@@ -59,10 +91,10 @@ class CropReader:
         Raises:
             ShardError: the mask is missing, invalid or differs from the manifest.
         """
-        data = read_crop(resolve_inside(self.root, path), path, sha256)
-        if fault := mask_fault(data):
+        data = read_crop(self.folders.resolve(path), path, sha256, self.size)
+        if fault := mask_fault(data, self.size):
             raise ShardError(
-                f"expected the mask {path} to be a grey PNG of {CROP_SIZE}x{CROP_SIZE} pixels, "
+                f"expected the mask {path} to be a grey PNG of {_pixels(self.size)}, "
                 f"found {fault}; extract again and balance"
             )
         return data
@@ -75,7 +107,7 @@ class CropReader:
         """
         paths = table["mask"].to_pylist()
         return np.array(
-            [file_size(resolve_inside(self.root, path), path) if path else 0 for path in paths],
+            [file_size(self.folders.resolve(path), path) if path else 0 for path in paths],
             np.int64,
         )
 
@@ -88,7 +120,7 @@ class CropReader:
             ShardError: a crop is missing; also as `image` for the crops of the sample.
         """
         paths = table["path"].to_pylist()
-        sizes = np.array([file_size(resolve_inside(self.root, path), path) for path in paths])
+        sizes = np.array([file_size(self.folders.resolve(path), path) for path in paths])
         if self.image_format == "jpeg":
             # Scale the sizes on disk by the compression ratio of evenly spaced crops.
             sample = np.arange(0, len(paths), max(1, len(paths) // _JPEG_SAMPLE))
@@ -150,29 +182,43 @@ def _read_error(path: str, error: OSError) -> ShardError:
     )
 
 
-def read_crop(file: str, path: str, sha256: str) -> bytes:
+def read_crop(file: str, path: str, sha256: str, size: int | None = CROP_SIZE) -> bytes:
     """Read a crop and check its hash, format and size.
 
     Args:
         file: real path of the file.
         path: the crop's path in the manifest, for messages.
         sha256: expected hexadecimal SHA-256 of the file.
+        size: required side, pixels; None for a crop of any size.
 
     Returns:
         The bytes of the file.
 
     Raises:
         ShardError: the file cannot be read, has another hash, or is not a PNG or JPEG image of
-            `CROP_SIZE` x `CROP_SIZE` pixels in RGB or grayscale.
+            `size` x `size` pixels in RGB or grayscale.
     """
     data = read_verified(file, path, sha256)
     found = describe_image(data)
-    if found != f"{CROP_SIZE}x{CROP_SIZE}":
+    if not _has_size(found, size):
+        again = "extract again" if size is None else f"extract again with --size {size}"
         raise ShardError(
-            f"expected the crop {path} to be a PNG or JPEG of {CROP_SIZE}x{CROP_SIZE} pixels, "
-            f"RGB or grayscale, found {found}; extract again with --size {CROP_SIZE} and balance"
+            f"expected the crop {path} to be a PNG or JPEG of {_pixels(size)}, "
+            f"RGB or grayscale, found {found}; {again} and balance"
         )
     return data
+
+
+def _has_size(found: str, size: int | None) -> bool:
+    """Whether what `describe_image` found is an image of the size; None for any square."""
+    width, _, height = found.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        return False
+    return width == height if size is None else found == f"{size}x{size}"
+
+
+def _pixels(size: int | None) -> str:
+    return "equal sides" if size is None else f"{size}x{size} pixels"
 
 
 def read_verified(file: str, path: str, sha256: str) -> bytes:
@@ -201,29 +247,30 @@ def read_verified(file: str, path: str, sha256: str) -> bytes:
     return data
 
 
-def mask_fault(data: bytes) -> str:
-    """What is wrong with an encoded mask; "" if nothing is."""
-    found = describe_image(data, decode=True)
-    if found != f"{CROP_SIZE}x{CROP_SIZE}":
+def mask_fault(data: bytes, size: int | None = CROP_SIZE) -> str:
+    """What is wrong with an encoded mask of `size` x `size` pixels; "" if nothing is."""
+    found = describe_image(data, decode=True, size=size)
+    if not _has_size(found, size):
         return found
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return "" if image.mode == "L" and image.format == "PNG" else f"{image.format} {image.mode}"
 
 
-def describe_image(data: bytes, decode: bool = False) -> str:
+def describe_image(data: bytes, decode: bool = False, size: int | None = CROP_SIZE) -> str:
     """Return the size of an encoded image such as "224x224", or the reason why it is unusable.
 
     Args:
         data: a PNG or JPEG file.
         decode: also decode the pixels of an image of the expected size, to detect damage.
             Otherwise only the header is read.
+        size: the expected side, pixels; None for any.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            size = f"{image.width}x{image.height}"
-            if decode and size == f"{CROP_SIZE}x{CROP_SIZE}":
+            found = f"{image.width}x{image.height}"
+            if decode and _has_size(found, size):
                 image.load()
-            return size if image.mode in MODES else f"an image of mode {image.mode}"
+            return found if image.mode in MODES else f"an image of mode {image.mode}"
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         return f"no image ({type(error).__name__})"
     except DECOMPRESSION_BOMBS:

@@ -47,10 +47,13 @@ class HashedFile:
 
 
 def write_sums(folder: Path, known: dict[str, str]) -> None:
-    """Write SHA256SUMS of a folder; hash the files that are not in `known`, {name: hash}."""
+    """Write SHA256SUMS of a folder and its subfolders.
+
+    Args:
+        known: hashes by name, relative to the folder; files that are not in it are hashed.
+    """
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     hashes = {
-        file.name: known.get(file.name) or file_sha256(file)
-        for file in folder.iterdir()
-        if file.name != SUMS
+        name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS
     }
     (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 
 import numpy as np
@@ -31,6 +31,7 @@ def assign_shards(
     sizes: npt.NDArray[np.int64],
     seed: int,
     train_shards: int | None = None,
+    file_name: Callable[[str, int, int], str] = shard_file,
 ) -> pa.Table:
     """Add the columns `split` and `shard`, and sort the rows into the order of the records.
 
@@ -42,6 +43,7 @@ def assign_shards(
         sizes: bytes of every row's record, int64 [rows].
         seed: seed of the shuffle within a split.
         train_shards: number of shards of the first split; None to choose it by size.
+        file_name: the name of a shard file, of its split, its index and the number of shards.
     """
     names = np.asarray(splits.to_pylist(), dtype=object)
     shuffled = _shuffled_rows(table["path"].to_pylist(), seed)
@@ -59,7 +61,7 @@ def assign_shards(
         count = max(1, round(shards_per_byte * size))
         taken.append(rows)
         split_column += [split] * len(rows)
-        shard_column += _shard_names(split, sizes[rows], count)
+        shard_column += _shard_names(split, sizes[rows], count, file_name)
     sharded = table.take(pa.array(np.concatenate(taken)))
     for name, values in (("split", split_column), ("shard", shard_column)):
         if name in sharded.column_names:
@@ -79,7 +81,12 @@ def _shuffled_rows(paths: list[str], seed: int) -> npt.NDArray[np.int64]:
     return np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), dtype=np.int64)
 
 
-def _shard_names(split: str, sizes: npt.NDArray[np.int64], count: int) -> Iterator[str]:
+def _shard_names(
+    split: str,
+    sizes: npt.NDArray[np.int64],
+    count: int,
+    file_name: Callable[[str, int, int], str],
+) -> Iterator[str]:
     """Yield the shard of every record; shards are contiguous and about equal in bytes."""
     count = min(count, len(sizes))
     ends = np.cumsum(sizes)
@@ -89,7 +96,7 @@ def _shard_names(split: str, sizes: npt.NDArray[np.int64], count: int) -> Iterat
         nearest = int(np.abs(ends - wanted).argmin()) + 1
         # Leave at least one record for this shard and for each of the following ones.
         until = min(max(nearest, cut + 1), len(sizes) - (count - 1 - index))
-        yield from [shard_file(split, index, count)] * (until - cut)
+        yield from [file_name(split, index, count)] * (until - cut)
         cut = until
 
 

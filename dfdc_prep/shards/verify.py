@@ -21,6 +21,7 @@ from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
 from dfdc_prep.shards.layout import iter_shards
+from dfdc_prep.shards.sources import GIVEN
 from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.errors import DfdcPrepError
 from manifests.io.hashing import file_sha256
@@ -34,6 +35,8 @@ from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
 _MAX_SHOWN = 20
+#: Values of `group_by` with which families may be in two splits, and what the report says.
+_LEAKING = {"none": "made with --group-by none", GIVEN: "made with --crops split"}
 #: Files whose hashes must be correct before records are compared with the manifest.
 _MANIFEST_FILES = (tfds_metadata.MANIFEST, tfds_metadata.METADATA)
 
@@ -144,16 +147,16 @@ def _read_rows(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
         options = parse_json((shards / tfds_metadata.METADATA).read_bytes())
-        copied, leaks = options["image_format"] == "as-is", options["group_by"] == "none"
+        copied, group_by = options["image_format"] == "as-is", options["group_by"]
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in iter_shards(table)}
         families = _in_two_splits(table, "family")
-        by_identity = options["group_by"] == IDENTITY
+        by_identity = group_by == IDENTITY
         people = _in_two_splits(table, IDENTITY) if by_identity else []
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], ""
-    if leaks:
-        return rows, [], f"made with --group-by none: {len(families):,} families are in two splits"
+    if group_by in _LEAKING:
+        return rows, [], f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
     return (
         rows,
         [Fault(tfds_metadata.MANIFEST, f"family {name} is in two splits") for name in families]

@@ -8,15 +8,14 @@ The same manifest and options give the same bytes for any number of threads.
 import hashlib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from dfdc_prep import __version__
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards import tfds_metadata
@@ -24,24 +23,23 @@ from dfdc_prep.shards.checksums import SUMS, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
 from dfdc_prep.shards.features import COLUMNS, MASK, features_of
 from dfdc_prep.shards.layout import assign_shards, iter_shards
+from dfdc_prep.shards.output import TOOL, OutputFolder
+from dfdc_prep.shards.sources import BALANCED, CropChoice, SplitCrops, read_crops
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
-from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.io.hashing import file_sha256
-from manifests.io.json_files import parse_json, write_json
-from manifests.io.locks import clear_folder_lock
+from manifests.io.json_files import write_json
 from manifests.labels import LABELS
 from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
-from manifests.splitting.split import IDENTITY, SplitPlan, assign_splits
-from manifests.tables.face_labels import CLIP, label_rows
+from manifests.splitting.spec import SplitPlan
+from manifests.tables.face_labels import CLIP
 from manifests.tables.parquet import read_manifest, write_table
 
 #: Approximate bytes of the other features in a record.
 _OTHER_FEATURES = 250
-TOOL = "dfdc-prep"
 _INDEX_FILES = {
     tfds_metadata.MANIFEST,
     tfds_metadata.METADATA,
@@ -66,6 +64,7 @@ class ShardOptions:
         overwrite: replace a shards folder with other content.
         workers: number of threads, None for one per core; does not change the output.
         label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
+        crops: which crops are taken, see `CropChoice`.
     """
 
     plan: SplitPlan
@@ -75,6 +74,12 @@ class ShardOptions:
     overwrite: bool = False
     workers: int | None = None
     label_by: str = CLIP
+    crops: str = BALANCED
+
+    @property
+    def choice(self) -> CropChoice:
+        """Which crops are taken, and how they are split."""
+        return CropChoice(self.plan, self.crops, self.label_by)
 
 
 @dataclass(frozen=True)
@@ -102,94 +107,65 @@ class ShardReport:
         return f"{self.assignment}\n{self.path} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
 
 
-def write_shards(faces: Path, shards: Path, options: ShardOptions) -> ShardReport:
-    """Write the crops of `faces`/balanced.parquet to a shards folder.
+def write_shards(
+    faces: Path | Sequence[Path], shards: Path, options: ShardOptions
+) -> ShardReport:
+    """Write the crops of one or several faces folders to a shards folder.
 
     Grouped by identity, manifest.parquet has the columns `identity` and `identity_source`.
 
     Raises:
         TableError: balanced.parquet is missing or is not a manifest, or identities.parquet, if
             it is needed.
-        ShardError: a crop is missing, altered, outside `faces`, or not a 224x224 image.
+        ShardError: a crop is missing, altered, outside its folder, or not a 224x224 image.
         OptionsDiffer: `shards` has other content, and `overwrite` is not set.
         OutputError: `shards` contains foreign files, cannot be written, or another run is
             writing it.
     """
-    source = faces / "balanced.parquet"
-    table = label_rows(read_manifest(source, made_by="dfdc-prep balance"), options.label_by)
+    source = read_crops([faces] if isinstance(faces, Path) else faces, options.choice)
     metadata = _metadata(source, options)
-    if options.plan.group_by == IDENTITY:
-        table = add_identities(table, read_identities(faces))
-        metadata["identities"] = file_sha256(faces / FILE)
-    assignment = assign_splits(table, options.plan)
-    if _is_up_to_date(shards, metadata, options.overwrite):
-        clear_folder_lock(shards)  # left by a run that was killed just before it finished
+    output = OutputFolder(shards, "shards", "a shards folder", _is_shards, _check_replaceable)
+    if output.is_complete(metadata, options.overwrite):
         sharded = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
-        return _report(shards, sharded, assignment.text(), already_exists=True)
-    crops = CropReader(os.path.realpath(faces), options.image_format, options.quality)
-    sizes = crops.sizes(table) + crops.mask_sizes(table) + FRAMING + _OTHER_FEATURES
-    order = tuple(name for name, _ in options.plan.fractions)
+        return _report(shards, sharded, source.text, already_exists=True)
+    crops = CropReader(source.folders, options.image_format, options.quality)
+    sizes = crops.sizes(source.table) + crops.mask_sizes(source.table) + FRAMING + _OTHER_FEATURES
     sharded = assign_shards(
-        table, assignment.names, order, sizes, options.plan.seed, options.shards
+        source.table,
+        source.splits.names,
+        source.splits.order,
+        sizes,
+        options.plan.seed,
+        options.shards,
     )
     with atomic_folder(shards) as folder:
-        # Check again: another run may have written the folder before this one had the lock.
-        _is_up_to_date(shards, metadata, options.overwrite)
+        output.check_again(metadata, options.overwrite)
         written = _write_records(sharded, crops, folder, options.workers)
         _write_index(sharded, written, metadata, folder)
-    return _report(shards, sharded, assignment.text())
+    return _report(shards, sharded, source.text)
 
 
-def _metadata(source: Path, options: ShardOptions) -> dict[str, Any]:
+def _metadata(source: SplitCrops, options: ShardOptions) -> dict[str, Any]:
     """The content of metadata.json; equal metadata implies equal bytes of all files."""
-    # Shards labelled by clip have the metadata of earlier versions, which knew no other labels.
-    label_by = {} if options.label_by == CLIP else {"label_by": options.label_by}
+    found = {name: source.metadata[name] for name in ("source", "split", "group_by", "seed")}
     return {
-        "tool": f"{TOOL} {__version__}",
-        "source": {"file": source.name, "sha256": file_sha256(source)},
-        "split": {name: round(share, 6) for name, share in options.plan.fractions},
-        "group_by": options.plan.group_by,
-        "seed": options.plan.seed,
+        "tool": TOOL,
+        **found,
         "shards": options.shards or "auto",
         "image_format": options.image_format,
         "quality": options.quality if options.image_format == "jpeg" else None,
-        **label_by,
+        **{name: value for name, value in source.metadata.items() if name not in found},
     }
 
 
-def _is_up_to_date(shards: Path, metadata: dict[str, Any], overwrite: bool) -> bool:
-    """Whether the folder already contains these shards.
+def _is_shards(shards: Path, _metadata: dict[str, Any]) -> bool:
+    return (shards / tfds_metadata.INFO).is_file()
 
-    Raises:
-        OptionsDiffer: the folder contains other shards and `overwrite` is not set, or is not a
-            shards folder.
-        OutputError: `overwrite` is set, and the folder contains foreign files.
-    """
-    if not shards.exists() or (shards.is_dir() and not any(shards.iterdir())):
-        return False
-    try:
-        found = parse_json((shards / tfds_metadata.METADATA).read_bytes())
-        known = str(found["tool"]).startswith(TOOL) and (shards / tfds_metadata.INFO).is_file()
-    except (OSError, ValueError, KeyError, TypeError):
-        known = False
-    if not known:
-        raise OptionsDiffer(
-            f"expected {shards} to be empty or a shards folder, found something else; "
-            "choose another folder, or remove this one"
-        )
-    if found == metadata and not overwrite:
-        return True
-    if overwrite:
-        check_replaceable(shards, _is_own_file, "shards")
-        return False
-    keys = metadata.keys() | found.keys()
-    differs = sorted(key for key in keys if found.get(key) != metadata.get(key))
-    raise OptionsDiffer(
-        f"expected shards of the same manifest and options in {shards}, found another "
-        f"{' and '.join(differs)}; use --overwrite to replace it"
-    )
+
+def _check_replaceable(shards: Path) -> None:
+    check_replaceable(shards, _is_own_file, "shards")
 
 
 def _is_own_file(name: str) -> bool:

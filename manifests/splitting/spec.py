@@ -62,14 +62,19 @@ class SplitPlan:
             )
         names = tuple(name.strip() for name, _, _ in named) or DEFAULT_NAMES[len(parts)]
         for name in names:
-            if not _NAME.fullmatch(name) or names.count(name) > 1:
-                raise TableError(
-                    f"expected unique lower-case names for the splits, other than 'all', "
-                    f"found {name!r} in {text!r}; rename it"
-                )
+            check_split_name(name, repr(text), names)
         numbers = [_parse_number(part.rpartition("=")[2], text) for part in parts]
         fractions = [float(number / sum(numbers)) for number in numbers]
         return cls(tuple(zip(names, fractions, strict=True)), group_by, seed)
+
+
+def check_split_name(name: str, where: str, names: tuple[str, ...] = ()) -> None:
+    """Raise TableError if a name cannot be that of a split, or is twice in `names`."""
+    if not _NAME.fullmatch(name) or names.count(name) > 1:
+        raise TableError(
+            f"expected unique lower-case names for the splits, other than 'all', "
+            f"found {name!r} in {where}; rename it"
+        )
 
 
 def _parse_number(part: str, text: str) -> Fraction:

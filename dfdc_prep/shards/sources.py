@@ -1,0 +1,180 @@
+"""Reads the crops of one or several faces folders, with the split of each."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfdc_prep.crops.files import CropFolders
+from manifests.balancing.sets import balance_sets
+from manifests.errors import TableError
+from manifests.identities.join import FILE, add_identities, read_identities
+from manifests.io.hashing import file_sha256
+from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.splitting.sets import RowsInSplits, given_splits, split_each_set, split_rows
+from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import IDENTITY
+from manifests.tables.face_labels import CLIP, label_rows
+from manifests.tables.parquet import read_manifest
+from manifests.tables.sets import CropSet, dataset_column, join_sets
+
+#: Values of `--crops`: the table of a faces folder that is read.
+BALANCED, ALL, SPLIT = "balanced", "all", "split"
+_TABLES = {BALANCED: "balanced.parquet", ALL: "manifest.parquet", SPLIT: "split.parquet"}
+_MADE_BY = {
+    BALANCED: "dfdc-prep balance",
+    ALL: "dfdc-prep extract",
+    SPLIT: "dfdc-prep split",
+}
+#: What metadata.json has as `group_by` where the splits were taken from a table.
+GIVEN = "given"
+
+
+@dataclass(frozen=True)
+class CropChoice:
+    """Which crops of a faces folder are taken, and how they are split.
+
+    Attributes:
+        plan: the splits, the grouping, and the seed.
+        crops: `balanced`, `all`, or `split`: the crops of split.parquet, whose splits are taken
+            instead of those of the plan.
+        label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
+    """
+
+    plan: SplitPlan
+    crops: str = BALANCED
+    label_by: str = CLIP
+
+
+@dataclass(frozen=True)
+class SplitCrops:
+    """The chosen crops.
+
+    Attributes:
+        table: the rows of the manifest.
+        splits: the split of each row.
+        folders: what the paths of the rows are relative to.
+        metadata: what determines the rows and their splits, for metadata.json.
+        text: a description for the terminal.
+    """
+
+    table: pa.Table
+    splits: RowsInSplits
+    folders: CropFolders
+    metadata: dict[str, Any]
+    text: str
+
+
+def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
+    """Read the crops of one or several faces folders and split them.
+
+    Several folders are joined by `join_sets` and, unless all crops or a split are asked for,
+    reduced to equal numbers by `balance_sets`; each data set is split by itself.
+
+    Raises:
+        TableError: a table is missing or invalid, or the crops cannot be balanced or split.
+    """
+    tables = [_read_table(folder, choice) for folder in faces]
+    metadata = _metadata(faces, choice)
+    if len(faces) == 1:
+        (table,), folders, text = tables, CropFolders.single(faces[0]), ""
+    else:
+        table, folders = _join(faces, tables, choice)
+        text = ""
+        if choice.crops == BALANCED:
+            balanced = balance_sets(table, choice.plan.seed)
+            table, text = balanced.table, balanced.text() + "\n"
+    if choice.crops == SPLIT:
+        splits = given_splits(table)
+    else:
+        splits = (split_rows if len(faces) == 1 else split_each_set)(table, choice.plan)
+    return SplitCrops(table, splits, folders, metadata, text + splits.text)
+
+
+def _read_table(folder: Path, choice: CropChoice) -> pa.Table:
+    schema = SPLIT_SCHEMA if choice.crops == SPLIT else MANIFEST_SCHEMA
+    source = folder / _TABLES[choice.crops]
+    table = label_rows(read_manifest(source, _MADE_BY[choice.crops], schema), choice.label_by)
+    if choice.plan.group_by == IDENTITY and choice.crops != SPLIT:
+        table = add_identities(table, read_identities(folder))
+    return table
+
+
+def _join(
+    faces: Sequence[Path], tables: Sequence[pa.Table], choice: CropChoice
+) -> tuple[pa.Table, CropFolders]:
+    """Join the tables of several folders, in an order that does not depend on the arguments."""
+    hashes = [file_sha256(folder / _TABLES[choice.crops]) for folder in faces]
+    names = [_data_set(folder, table) for folder, table in zip(faces, tables, strict=True)]
+    _check_names(faces, names)
+    order = sorted(range(len(faces)), key=lambda at: (names[at][0], hashes[at]))
+    sets, roots, seen = [], {}, Counter[str]()
+    for at in order:
+        name, _ = names[at]
+        seen[name] += 1
+        prefix = name if seen[name] == 1 else f"{name}.{seen[name]}"
+        sets.append(CropSet(prefix, name, tables[at]))
+        roots[prefix] = os.path.realpath(faces[at])
+    return join_sets(sets), CropFolders(roots)
+
+
+def _data_set(folder: Path, table: pa.Table) -> tuple[str, bool]:
+    """The data set of a folder's crops, and whether the table says so.
+
+    If the table names none, or several, it is the folder's own name.
+    """
+    found = pc.unique(dataset_column(table)).to_pylist()
+    if len(found) == 1 and found[0] is not None:
+        return str(found[0]), True
+    return Path(os.path.realpath(folder)).name, False
+
+
+def _check_names(faces: Sequence[Path], names: Sequence[tuple[str, bool]]) -> None:
+    """Raise TableError if two folders cannot be told apart, or a name cannot begin a path."""
+    paths = [os.path.realpath(folder) for folder in faces]
+    for at, (name, known) in enumerate(names):
+        if paths[at] in paths[:at]:
+            raise TableError(
+                f"expected different faces folders, found {faces[at]} twice; name it once"
+            )
+        if "/" in name or not name:
+            raise TableError(
+                f"expected a data set's name without a slash in {faces[at]}, found {name!r}; "
+                "extract or import again with another --dataset"
+            )
+        same = [other for other in range(at) if names[other][0] == name]
+        if same and not (known and all(names[other][1] for other in same)):
+            raise TableError(
+                f"expected the name of a data set for each folder, found none for {faces[same[0]]} "
+                f"or {faces[at]}, which are both called {name}; rename one of the folders, or "
+                "extract or import again with --dataset"
+            )
+
+
+def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
+    """What determines the rows and their splits.
+
+    The metadata of a single folder is that of earlier versions, which knew no other choice.
+    """
+    name = _TABLES[choice.crops]
+    sources = [{"file": name, "sha256": file_sha256(folder / name)} for folder in faces]
+    by_identity = choice.plan.group_by == IDENTITY and choice.crops != SPLIT
+    identities = [file_sha256(folder / FILE) for folder in faces] if by_identity else []
+    if len(faces) > 1:
+        sources.sort(key=lambda source: source["sha256"])
+        identities.sort()
+    given = choice.crops == SPLIT
+    fractions = {split: round(share, 6) for split, share in choice.plan.fractions}
+    return {
+        "source": sources[0] if len(faces) == 1 else sources,
+        "split": name if given else fractions,
+        "group_by": GIVEN if given else choice.plan.group_by,
+        "seed": choice.plan.seed,
+        **({} if choice.label_by == CLIP else {"label_by": choice.label_by}),
+        **({} if not by_identity else {"identities": identities[0] if len(faces) == 1 else identities}),
+    }

@@ -1,0 +1,147 @@
+"""Balances data sets: as many crops of each label from each set, and of each method of a set.
+
+Every data set gives the same number of REAL and of FAKE crops, in whole clips: as many as the
+set with the fewest has. Within the FAKE crops of a set, the method with the fewest crops so far
+gives the next clip, so that the methods are equal as far as there are clips.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.balancing.subset_sum import choose_clips, largest_common_sum
+from manifests.errors import TableError
+from manifests.labels import FAKE, LABELS
+from manifests.tables.factorize import Codes, factorize_sorted, label_codes, text_column
+from manifests.tables.rows_by_clip import ClipRows, sort_by_clip
+from manifests.tables.sets import DATASET, METHOD
+
+
+@dataclass(frozen=True)
+class SetBalance:
+    """The chosen rows of several data sets.
+
+    Attributes:
+        table: the chosen rows, with all columns, in the order of a manifest.
+        per_class: rows of each label from each data set.
+        smallest: the data set and the label with the fewest crops, which set the limit.
+        methods: for each data set, the FAKE crops of each method; "" where it is unknown.
+    """
+
+    table: pa.Table
+    per_class: int
+    smallest: tuple[str, str]
+    methods: dict[str, dict[str, int]]
+
+    def text(self) -> str:
+        """Describe the rows and methods of each data set, and what limits them."""
+        dataset, label = self.smallest
+        lines = [
+            f"{self.per_class:,} REAL and {self.per_class:,} FAKE crops of each of "
+            f"{len(self.methods)} data sets, as many as {dataset} has {label} crops in whole clips"
+        ]
+        for name, methods in self.methods.items():
+            if set(methods) - {""}:
+                counts = (f"{rows:,} {of or 'unknown'}" for of, rows in methods.items())
+                lines.append(f"{name}, FAKE by method: {', '.join(counts)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Clips:
+    """The clips of a table, int64 [clips] each: rows, label, data set, method (-1 unknown)."""
+
+    size: Codes
+    label: Codes
+    dataset: Codes
+    method: Codes
+
+
+def balance_sets(table: pa.Table, seed: int) -> SetBalance:
+    """Choose equal numbers of REAL and FAKE rows of every data set.
+
+    Args:
+        table: a manifest with the column dataset in every row, and method if known. The result
+            does not depend on the order of the rows.
+        seed: seed for choosing clips.
+
+    Raises:
+        TableError: a data set lacks crops of a label, or whole clips give no common number.
+    """
+    rows = sort_by_clip(table, label_codes(table))
+    (dataset,), datasets = factorize_sorted(text_column(table, DATASET))
+    clips, methods = _clips(table, rows, dataset)
+    groups = {
+        (at, label): _in_order(clips, at, label, seed)
+        for at in range(len(datasets))
+        for label in range(len(LABELS))
+    }
+    available = {key: int(clips.size[each].sum()) for key, each in groups.items()}
+    fewest = min(available, key=lambda key: available[key])
+    smallest = (datasets[fewest[0]].as_py(), LABELS[fewest[1]])
+    per_class = largest_common_sum(
+        tuple(clips.size[each] for each in groups.values()), available[fewest]
+    )
+    if not per_class:
+        raise TableError(
+            f"expected the same number of crops of both labels in every data set, found "
+            f"{available[fewest]:,} {smallest[1]} crops in {smallest[0]} and no number that whole "
+            "clips of all sets give; balance with --frames-per-clip 1, or use --crops all"
+        )
+    chosen = np.zeros(len(clips.size), bool)
+    for each in groups.values():
+        chosen[each[choose_clips(clips.size[each], per_class)]] = True
+    return SetBalance(
+        table.take(pa.array(rows.index[chosen[rows.clip]])),
+        per_class,
+        smallest,
+        _count_methods(clips, chosen, datasets.to_pylist(), methods),
+    )
+
+
+def _clips(table: pa.Table, rows: ClipRows, dataset: Codes) -> tuple[_Clips, list[str]]:
+    """The clips of the sorted rows, and the names of the methods."""
+    first = np.flatnonzero(np.diff(rows.clip, prepend=-1))
+    size = np.diff(first, append=len(rows.clip))
+    row = rows.index[first]
+    method, names = np.full(table.num_rows, -1), []
+    if METHOD in table.column_names:
+        (method,), found = factorize_sorted(text_column(table, METHOD))
+        names = found.to_pylist()
+    return _Clips(size, rows.label[first], dataset[row], method[row]), names
+
+
+def _in_order(clips: _Clips, dataset: int, label: int, seed: int) -> Codes:
+    """The clips of one label of a data set in order of preference, int64 [clips].
+
+    In random order; of FAKE clips the one whose method has the fewest crops before it comes
+    first.
+    """
+    of_label = np.flatnonzero((clips.dataset == dataset) & (clips.label == label))
+    order = of_label[np.random.RandomState(seed).permutation(len(of_label))]
+    if LABELS[label] != FAKE:
+        return order
+    before = np.zeros(len(order), np.int64)
+    for method in np.unique(clips.method[order]):
+        of_method = clips.method[order] == method
+        size = clips.size[order[of_method]]
+        before[of_method] = np.cumsum(size) - size
+    return order[np.argsort(before, kind="stable")]
+
+
+def _count_methods(
+    clips: _Clips, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]], datasets: list[str],
+    methods: list[str],
+) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    fakes = chosen & (clips.label == LABELS.index(FAKE))
+    for at, name in enumerate(datasets):
+        of_set = fakes & (clips.dataset == at)
+        counts[name] = {
+            methods[method] if method >= 0 else "": int(
+                clips.size[of_set & (clips.method == method)].sum()
+            )
+            for method in np.unique(clips.method[of_set]).tolist()
+        }
+    return counts

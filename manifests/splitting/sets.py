@@ -1,0 +1,104 @@
+"""Splits that are not made of one data set: several sets, one split alone, and given splits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.auditing.leakage import RowSplits, leaks_by_key
+from manifests.errors import TableError
+from manifests.labels import LABELS
+from manifests.splitting.spec import SplitPlan, check_split_name
+from manifests.splitting.split import assign_splits
+from manifests.tables import families
+from manifests.tables.factorize import factorize_sorted, label_codes
+from manifests.tables.sets import DATASET
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+@dataclass(frozen=True)
+class RowsInSplits:
+    """The split of every row.
+
+    Attributes:
+        names: string [rows], the split of each row.
+        order: names of the splits, in output order.
+        text: a description for the terminal.
+    """
+
+    names: pa.Array
+    order: tuple[str, ...]
+    text: str
+
+
+def test_only(group_by: str = "original", seed: int = 42) -> SplitPlan:
+    """The plan that puts every row into the split test."""
+    return SplitPlan(((TEST, 1.0),), group_by, seed)
+
+
+def split_rows(table: pa.Table, plan: SplitPlan) -> RowsInSplits:
+    """Split the rows of one data set; see `assign_splits`."""
+    assignment = assign_splits(table, plan)
+    return RowsInSplits(assignment.names, plan.names, assignment.text())
+
+
+def split_each_set(table: pa.Table, plan: SplitPlan) -> RowsInSplits:
+    """Split each data set by itself, so that every split has the same share of each.
+
+    Args:
+        table: joined by `join_sets`, so that no family is in two data sets.
+
+    Raises:
+        TableError: as `assign_splits`, for one of the sets.
+    """
+    names = np.empty(table.num_rows, object)
+    lines = []
+    for dataset in sorted(pc.unique(table[DATASET]).to_pylist()):
+        rows = np.flatnonzero(pc.equal(table[DATASET], dataset).to_numpy())
+        found = split_rows(table.take(pa.array(rows)), plan)
+        names[rows] = found.names.to_pylist()
+        lines += [f"{dataset}:", *(f"  {line}" for line in found.text.splitlines())]
+    return RowsInSplits(pa.array(names, pa.string()), plan.names, "\n".join(lines))
+
+
+def given_splits(table: pa.Table) -> RowsInSplits:
+    """Take the splits of the column `split`.
+
+    Raises:
+        TableError: a name cannot be the name of a split.
+    """
+    found = pc.unique(table["split"]).to_pylist()
+    for name in found:
+        check_split_name(name, "the column split")
+    usual = (TRAIN, VALIDATION, TEST)
+    order = tuple(sorted(found, key=lambda name: (_rank(name, usual), name)))
+    (family,), _ = factorize_sorted(families.family_column(table))
+    label = label_codes(table)
+    split = pc.index_in(table["split"], pa.array(order)).to_numpy().astype(np.int64)
+    lines = [_count_text(table, name) for name in order]
+    leaks = leaks_by_key(family, RowSplits(split, label, order, LABELS))
+    lines += [leak.text("families") for leak in leaks if leak.shared] or [
+        "no family is in two splits"
+    ]
+    return RowsInSplits(table["split"].combine_chunks(), order, "\n".join(lines))
+
+
+def check_every_split(rows: RowsInSplits) -> None:
+    """Raise TableError if a split of the plan has no rows."""
+    found = set(pc.unique(rows.names).to_pylist())
+    if empty := [name for name in rows.order if name not in found]:
+        raise TableError(
+            f"expected crops in every split, found none in {' and '.join(empty)}; give fewer "
+            "splits, or more crops"
+        )
+
+
+def _rank(name: str, usual: tuple[str, ...]) -> int:
+    return usual.index(name) if name in usual else len(usual)
+
+
+def _count_text(table: pa.Table, split: str) -> str:
+    labels = table["label"].filter(pc.equal(table["split"], split)).to_pylist()
+    return f"{split}: " + ", ".join(f"{labels.count(label):,} {label}" for label in LABELS)
