@@ -31,6 +31,7 @@ from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
+from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
 from manifests.tables.external import read_bare_table
 from manifests.tables.kaggle_csv import kaggle_table
@@ -156,10 +157,7 @@ def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
             row, path, "", f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(os.path.realpath(file), target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(file, target)
+    link_or_copy(file, target)
     return ImportedCrop(row, path, hashlib.sha256(data).hexdigest(), None)
 
 

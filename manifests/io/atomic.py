@@ -27,7 +27,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         try:
             yield temporary
-            _fsync(temporary)
+            sync_file(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        _fsync(temporary)
+        sync_file(temporary)
         _replace_folder(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -77,16 +77,17 @@ def _replace_folder(temporary: Path, target: Path) -> None:
     """Rename the folder to `target`; remove the previous target only after the rename."""
     if not target.exists():
         os.rename(temporary, target)
-        _fsync(target.parent)
+        sync_file(target.parent)
         return
     old = target.with_name(f".{target.name}.old")
     os.rename(target, old)
     os.rename(temporary, target)
-    _fsync(target.parent)
+    sync_file(target.parent)
     shutil.rmtree(old)
 
 
-def _fsync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Have the disk store the content of a file, or the entries of a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,1 @@
+"""Exports of the split crops in the formats of other tools."""

@@ -1,0 +1,149 @@
+"""Writes an export: reads and splits the crops, and has a format write them into a folder.
+
+All files are written into a temporary folder, which is renamed when complete: an export that
+exists is complete. The same crops and options give the same bytes for any number of threads.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from dfdc_prep.shards.checksums import SUMS, parse_sums, write_sums
+from dfdc_prep.shards.output import METADATA, TOOL, OutputFolder
+from dfdc_prep.shards.sources import CropChoice, SplitCrops, read_crops
+from manifests.errors import OutputError
+from manifests.io.atomic import atomic_folder
+from manifests.io.json_files import write_json
+from manifests.schema import SPLIT_SCHEMA
+from manifests.splitting.sets import check_every_split
+from manifests.tables.parquet import read_manifest, write_table
+
+MANIFEST = "manifest.parquet"
+#: The key of metadata.json that names the format.
+_FORMAT = "export"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a format wrote.
+
+    Attributes:
+        manifest: the rows of the exported crops, with their split.
+        hashes: SHA-256 of files by name, relative to the folder; the others are hashed.
+        notes: what the user should know, one line each.
+    """
+
+    manifest: pa.Table
+    hashes: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class Format(Protocol):
+    """A format of exports, with its options.
+
+    Attributes:
+        name: its name in metadata.json and in messages.
+    """
+
+    name: str
+
+    def options(self) -> dict[str, Any]:
+        """The options that determine the bytes, for metadata.json."""
+        ...
+
+    def write(self, crops: SplitCrops, folder: Path) -> Written:
+        """Write the crops into an empty folder."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """Summary of an export.
+
+    Attributes:
+        path: the folder.
+        format: deepfakebench, webdataset or huggingface.
+        crops: number of crops by split.
+        size: bytes of all files.
+        assignment: description of the split for the terminal.
+        notes: what the user should know, one line each.
+        already_exists: whether the folder was complete before, so that nothing was written.
+    """
+
+    path: Path
+    format: str
+    crops: dict[str, int]
+    size: int
+    assignment: str
+    notes: tuple[str, ...] = ()
+    already_exists: bool = False
+
+    def text(self) -> str:
+        """The report as lines for the terminal."""
+        state = "already exists" if self.already_exists else "written"
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.crops.items())
+        last = f"{self.path} {state}: {self.format}, crops {counts}; {self.size / 1e6:,.1f} MB"
+        return "\n".join([self.assignment, *self.notes, last])
+
+
+def write_export(
+    faces: Sequence[Path], out: Path, choice: CropChoice, form: Format, overwrite: bool = False
+) -> ExportReport:
+    """Write the crops of one or several faces folders in the format of another tool.
+
+    Args:
+        overwrite: replace an export of other crops or options.
+
+    Raises:
+        TableError: a table is missing or invalid, or a split has no crops.
+        ShardError: a crop is missing, altered or outside its folder.
+        OptionsDiffer: `out` has other content, and `overwrite` is not set.
+        OutputError: `out` contains foreign files, cannot be written, or another run is writing
+            it.
+    """
+    crops = read_crops(faces, choice)
+    check_every_split(crops.splits)
+    metadata = {"tool": TOOL, _FORMAT: form.name, **crops.metadata, **form.options()}
+    output = OutputFolder(out, "an export", "an export", _is_export, check_only_listed)
+    if output.is_complete(metadata, overwrite):
+        manifest = read_manifest(out / MANIFEST, "dfdc-prep export --overwrite", SPLIT_SCHEMA)
+        return _report(out, form.name, manifest, crops.text, already_exists=True)
+    with atomic_folder(out) as folder:
+        output.check_again(metadata, overwrite)
+        written = form.write(crops, folder)
+        write_table(written.manifest, folder / MANIFEST)
+        write_json(folder / METADATA, metadata, ensure_ascii=False)
+        write_sums(folder, written.hashes)
+    return _report(out, form.name, written.manifest, crops.text, written.notes)
+
+
+def _is_export(_folder: Path, metadata: dict[str, Any]) -> bool:
+    return _FORMAT in metadata
+
+
+def check_only_listed(folder: Path) -> None:
+    """Raise OutputError if replacing an export would delete a file that SHA256SUMS does not list."""
+    own = {*parse_sums(folder / SUMS), SUMS}
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    if foreign := sorted(name for name in names if name not in own):
+        raise OutputError(
+            f"expected only an export's files in {folder}, which is replaced as a whole, found "
+            f"{foreign[0]}; move it or choose another folder"
+        )
+
+
+def _report(
+    out: Path,
+    name: str,
+    manifest: pa.Table,
+    assignment: str,
+    notes: tuple[str, ...] = (),
+    already_exists: bool = False,
+) -> ExportReport:
+    counts = dict(Counter(manifest["split"].to_pylist()))
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    return ExportReport(out, name, counts, size, assignment, notes, already_exists)
