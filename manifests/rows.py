@@ -58,6 +58,11 @@ class CropRow(TypedDict):
     aligned: float | None
     mask: str | None
     mask_sha256: str | None
+    dataset: str | None
+    method: str | None
+    identity: str | None
+    face_identity: str | None
+    official_split: str | None
 
 
 class ClipRow(TypedDict):
@@ -74,3 +79,8 @@ class ClipRow(TypedDict):
     frames_decoded: int
     faces: int
     seconds: float
+    dataset: str | None
+    method: str | None
+    identity: str | None
+    face_identity: str | None
+    official_split: str | None

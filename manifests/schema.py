@@ -46,6 +46,15 @@ _FORGERY_FIELDS = [
     _field("mask_sha256", pa.string(), "SHA-256 of the mask's file, hexadecimal", True),
 ]
 
+#: What the data set itself says of a clip, beside its label and its original.
+_PROVENANCE_FIELDS = [
+    _field("dataset", pa.string(), "the data set: dfdc, faceforensics++ ...", True),
+    _field("method", pa.string(), "how a fake was made, Deepfakes; null if unknown", True),
+    _field("identity", pa.string(), "person filmed, as the data set names them", True),
+    _field("face_identity", pa.string(), "person whose face a fake shows", True),
+    _field("official_split", pa.string(), "the data set's: train, validation or test", True),
+]
+
 #: Manifest: one row per crop, sorted by (part, video, frame, face). Values that an imported
 #: crop set lacks (frame, box, score ...) are null; `extract` fills every column.
 MANIFEST_SCHEMA = pa.schema(
@@ -74,11 +83,17 @@ MANIFEST_SCHEMA = pa.schema(
         _field("sha256", pa.string(), "SHA-256 of the crop's file, hexadecimal"),
         *_PLACE_FIELDS,
         *_FORGERY_FIELDS,
+        *_PROVENANCE_FIELDS,
     ]
 )
 
-#: Columns that manifests of earlier versions lack; they are read as null.
-LATER_COLUMNS = tuple(field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS))
+#: Names of those columns.
+PROVENANCE_COLUMNS = tuple(field.name for field in _PROVENANCE_FIELDS)
+
+#: Columns that tables of earlier versions lack; they are read as null.
+LATER_COLUMNS = tuple(
+    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS)
+)
 
 #: Clip log: one row for every clip of the catalog, sorted by (part, video).
 CLIP_LOG_SCHEMA = pa.schema(
@@ -94,6 +109,7 @@ CLIP_LOG_SCHEMA = pa.schema(
         _field("frames_decoded", pa.int32(), "frames that decoded"),
         _field("faces", pa.int32(), "crops written"),
         _field("seconds", pa.float64(), "time spent on the clip"),
+        *_PROVENANCE_FIELDS,
     ]
 )
 

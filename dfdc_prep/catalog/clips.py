@@ -1,13 +1,32 @@
 """Data classes for the clips of a source and the families they form."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from manifests.labels import FAKE
 
 
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a data set says of a clip beside its label and its original; None if it does not.
+
+    Attributes:
+        dataset: name of the data set.
+        method: how a FAKE was made.
+        identity: the person filmed.
+        face_identity: the person whose face a FAKE shows.
+        official_split: train, validation or test.
+    """
+
+    dataset: str | None = None
+    method: str | None = None
+    identity: str | None = None
+    face_identity: str | None = None
+    official_split: str | None = None
+
+
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One clip listed in a metadata.json. Clips sort by part, then video.
+    """One clip of a data set. Clips sort by part, then video.
 
     Attributes:
         part: name of the folder that contains the clip.
@@ -19,6 +38,7 @@ class Clip:
             two clips of a part share a stem.
         path: path of the clip; the file may be missing.
         size: bytes on disk, None if the file is missing.
+        provenance: what else the data set says; clips share equal values.
     """
 
     part: str
@@ -29,6 +49,7 @@ class Clip:
     folder: str
     path: str
     size: int | None
+    provenance: Provenance = field(default=Provenance(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.clips import Catalog, Clip
+from dfdc_prep.catalog.clips import Catalog, Clip, Provenance
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import unreachable_error
 from manifests.labels import FAKE, LABELS, REAL
 
 METADATA = "metadata.json"
+DATASET = "dfdc"
+#: Values of a clip's "split", and what its columns say with them; None for any other.
+_PROVENANCES = {
+    name: Provenance(DATASET, official_split=split)
+    for name, split in {
+        None: None,
+        "train": "train",
+        "validation": "validation",
+        "test": "test",
+    }.items()
+}
 #: Levels of folders below the source that are searched for parts: unpacking the archives
 #: often adds one or two.
 _MAX_DEPTH = 3
@@ -36,6 +47,7 @@ class _MetadataEntry:
     video: str
     label: str
     original: str | None
+    provenance: Provenance = _PROVENANCES[None]
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,7 @@ def read_catalog(source: Path, limit: int | None = None) -> Catalog:
             # Join strings: creating a hundred thousand Path objects takes seconds.
             f"{part.folder}{os.sep}{entry.video}",
             part.sizes.get(entry.video),
+            entry.provenance,
         )
         for (part, entry), family in zip(rows, families, strict=True)
     )
@@ -245,18 +258,20 @@ def _parse_entry(metadata: Path, name: str, fields: Any) -> _MetadataEntry:
             f"expected a label REAL or FAKE for {_abbreviated(name)} in {metadata}, found "
             f"{_abbreviated(fields)}; correct the entry"
         )
+    split = fields.get("split")
+    provenance = _PROVENANCES.get(split if isinstance(split, str) else None, _PROVENANCES[None])
     original = fields.get("original")
     if isinstance(original, str) and original.lower() in _NO_ORIGINAL:
         original = None
     if label == REAL or original is None:
-        return _MetadataEntry(name, label, None)
+        return _MetadataEntry(name, label, None, provenance)
     if not isinstance(original, str):
         raise SourceError(
             f"expected a file name as original of {_abbreviated(name)} in {metadata}, found "
             f"{_abbreviated(original)}; correct the entry"
         )
     _check_file_name(metadata, original)
-    return _MetadataEntry(name, label, original)
+    return _MetadataEntry(name, label, original, provenance)
 
 
 def _check_file_name(metadata: Path, name: str) -> None:

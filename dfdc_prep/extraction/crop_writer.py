@@ -133,6 +133,11 @@ class CropWriter:
             aligned=compared.shift if compared else None,
             mask=mask[0] if mask else None,
             mask_sha256=mask[1] if mask else None,
+            dataset=self.clip.provenance.dataset,
+            method=self.clip.provenance.method,
+            identity=self.clip.provenance.identity,
+            face_identity=self.clip.provenance.face_identity,
+            official_split=self.clip.provenance.official_split,
         )
 
     def _write_mask(self, crop: Path, compared: Comparison) -> tuple[str, str] | None:

@@ -45,6 +45,8 @@ def family_key(family: Family) -> str:
 def read_journal(path: Path) -> Iterator[JournalEntry]:
     """Yield the finished families in the order in which they finished; skip a partial last line.
 
+    Rows of earlier versions lack the provenance columns; `tables.write_tables` adds them.
+
     Raises:
         OutputError: a complete line is not a valid entry.
     """
@@ -58,30 +60,30 @@ def read_journal(path: Path) -> Iterator[JournalEntry]:
 
 
 @cache
-def _columns() -> tuple[set[str], set[str]]:
-    """The column names of the clip log, and of the manifest."""
+def _columns() -> tuple[set[str], set[str], set[str]]:
+    """The column names of the clip log and of the manifest, and those a row may lack."""
     # Imported here because pyarrow loads slowly: a new run has no journal to read, and its
     # workers must not wait.
-    from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+    from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
 
-    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names)
+    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names), set(PROVENANCE_COLUMNS)
 
 
 def _is_entry(entry: Any) -> bool:
     """Whether a parsed line has the structure of an entry; not every value is checked."""
-    clip_columns, crop_columns = _columns()
+    clip_columns, crop_columns, optional = _columns()
     try:
         return (
             isinstance(entry["key"], str)
             and all(
-                clip.keys() == clip_columns
+                clip_columns - optional <= clip.keys() <= clip_columns
                 and clip["label"] in (*LABELS, None)
                 and clip["status"] in STATUSES
                 and isinstance(clip["faces"], int)
                 for clip in entry["clips"]
             )
             and all(
-                crop.keys() == crop_columns
+                crop_columns - optional <= crop.keys() <= crop_columns
                 and isinstance(crop["path"], str)
                 and isinstance(crop["mask"], str | None)
                 for crop in entry["crops"]

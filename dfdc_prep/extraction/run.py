@@ -89,7 +89,7 @@ def extract(
         # Imported here because pyarrow loads slowly: the workers must not wait for it.
         from dfdc_prep.extraction.tables import write_tables
 
-        write_tables(out, out / JOURNAL, families.keys())
+        write_tables(out, out / JOURNAL, families)
     return summary
 
 
@@ -209,4 +209,9 @@ def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
         frames_decoded=result.frames_decoded,
         faces=len(result.rows),
         seconds=result.seconds,
+        dataset=clip.provenance.dataset,
+        method=clip.provenance.method,
+        identity=clip.provenance.identity,
+        face_identity=clip.provenance.face_identity,
+        official_split=clip.provenance.official_split,
     )

@@ -1,6 +1,6 @@
 """Writes the tables of a run from its journal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from itertools import islice
 from json import dumps
@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 from pyarrow import json
 
+from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.journal import read_journal
 from manifests.rows import ClipRow, CropRow
@@ -21,30 +22,35 @@ from manifests.tables.parquet import sort_manifest, write_table
 _BATCH = 20_000
 
 
-def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
+def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> None:
     """Write manifest.parquet, metadata.csv and clips.parquet of the families with these keys.
+
+    The provenance columns are those of the families' clips, so that a run continued with other
+    lists of splits, or one begun by an earlier version, has them too.
 
     Raises:
         OutputError: the journal lacks a family or contains an invalid row.
     """
     newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}
-    missing = [key for key in keys if key not in newest]
+    missing = [key for key in families if key not in newest]
     if missing:
         raise OutputError(
             f"expected every finished family in {journal}, found {len(missing):,} missing: another "
             "process changed the folder; run the same command again"
         )
-    chosen = {newest[key] for key in keys}
+    chosen = {newest[key] for key in families}
 
     def rows(kind: Literal["clips", "crops"]) -> Iterator[ClipRow | CropRow]:
         for number, entry in enumerate(read_journal(journal)):
             if number in chosen:
-                yield from entry[kind]
+                clips = {(clip.part, clip.video): clip for clip in families[entry["key"]].clips}
+                for row in entry[kind]:
+                    yield _with_provenance(row, clips)
 
     try:
         manifest = sort_manifest(_table(rows("crops"), MANIFEST_SCHEMA))
         clips = _table(rows("clips"), CLIP_LOG_SCHEMA)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
         raise OutputError(
             f"expected the rows of clips and crops in {journal}, found invalid values ({error}); "
             "use --overwrite"
@@ -53,6 +59,19 @@ def write_tables(out: Path, journal: Path, keys: Iterable[str]) -> None:
     write_table(clips, out / "clips.parquet")
     write_table(kaggle_table(manifest), out / "metadata.csv")
     write_table(manifest, out / "manifest.parquet")
+
+
+def _with_provenance(
+    row: ClipRow | CropRow, clips: Mapping[tuple[str, str], Clip]
+) -> ClipRow | CropRow:
+    """Set the provenance columns of a row to those of its clip."""
+    found = clips[row["part"], row["video"]].provenance
+    row["dataset"] = found.dataset
+    row["method"] = found.method
+    row["identity"] = found.identity
+    row["face_identity"] = found.face_identity
+    row["official_split"] = found.official_split
+    return row
 
 
 def _table(rows: Iterable[ClipRow | CropRow], schema: pa.Schema) -> pa.Table:

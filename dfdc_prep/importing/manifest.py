@@ -12,7 +12,7 @@ from dfdc_prep.importing.matching import Matches
 from manifests.errors import TableError
 from manifests.labels import FAKE
 from manifests.rows import ClipRow
-from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
 from manifests.tables.parquet import sort_manifest
 
 #: Part of the crops whose table has no `part`.
@@ -117,13 +117,18 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _ClipId:
-    """The columns of a clip log row that identify the clip."""
+    """The columns of a clip log row that the table gives."""
 
     video: str
     part: str
     label: str | None
     original: str | None
     family: str
+    dataset: str | None = None
+    method: str | None = None
+    identity: str | None = None
+    face_identity: str | None = None
+    official_split: str | None = None
 
 
 def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop]) -> pa.Table:
@@ -137,9 +142,11 @@ def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop
     names = list(zip(_parts(table).to_pylist(), table["video"].to_pylist(), strict=True))
     for row, outcome in _outcomes(matches, checked):
         outcomes[names[row]].append(outcome)
-    # The first row of each clip gives its label, original and family.
+    # The first row of each clip gives what is the same in all of them.
     first = {name: row for row, name in reversed(list(enumerate(names)))}
-    columns = table.select(["label", "original", "family"]).take(pa.array(list(first.values())))
+    given = [name for name in PROVENANCE_COLUMNS if name in table.column_names]
+    columns = table.select(["label", "original", "family", *given])
+    columns = columns.take(pa.array(list(first.values())))
     columns = columns.set_column(1, "original", _originals(columns))
     rows = [
         _clip_row(_ClipId(video, part, **values), outcomes[part, video])
@@ -186,4 +193,9 @@ def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
         frames_decoded=kinds["ok"],
         faces=kinds["ok"],
         seconds=0.0,
+        dataset=clip.dataset,
+        method=clip.method,
+        identity=clip.identity,
+        face_identity=clip.face_identity,
+        official_split=clip.official_split,
     )

@@ -47,10 +47,12 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
             f"as those of {missing}; run dfdc-prep identify again"
         )
     for name in IDENTITY_COLUMNS:
-        if name in table.column_names:
-            table = table.drop_columns([name])
         field = IDENTITY_SCHEMA.field(name).with_nullable(not strict)
-        table = table.append_column(field, identities[name].take(row))
+        column = identities[name].take(row)
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), field, column)
+        else:
+            table = table.append_column(field, column)
     return table
 
 

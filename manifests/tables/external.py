@@ -22,7 +22,7 @@ NULL_SPELLINGS = (
 )  # fmt: skip
 _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
-    "identity", "identity_source",
+    "identity", "identity_source", "dataset", "method", "face_identity", "official_split",
 )  # fmt: skip
 _INTEGER_COLUMNS = ("frame", "face")
 

@@ -8,7 +8,7 @@ import pytest
 
 from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from manifests.rows import ClipRow, CropRow
-from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,11 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         frames_decoded=1,
         faces=0,
         seconds=0.5,
+        dataset="dfdc",
+        method=None,
+        identity=None,
+        face_identity=None,
+        official_split="train",
     )
     entry = JournalEntry(key="k", clips=[clip], crops=[])
     with Journal(tmp_path / "journal.jsonl") as journal:
@@ -47,3 +52,12 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
     assert list(json.loads(line)) == list(JournalEntry.__annotations__)
     assert list(json.loads(line)["clips"][0]) == CLIP_LOG_SCHEMA.names
     assert list(read_journal(tmp_path / "journal.jsonl")) == [entry]
+
+
+def test_rows_of_an_earlier_version_lack_what_the_catalog_gives(tmp_path: Path) -> None:
+    row = dict.fromkeys(CLIP_LOG_SCHEMA.names) | {"status": "ok", "faces": 0, "label": "REAL"}
+    earlier = {name: row[name] for name in row if name not in PROVENANCE_COLUMNS}
+    (tmp_path / "journal.jsonl").write_text(
+        json.dumps({"key": "k", "clips": [earlier], "crops": []}) + "\n"
+    )
+    assert next(read_journal(tmp_path / "journal.jsonl"))["clips"] == [earlier]

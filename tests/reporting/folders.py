@@ -46,6 +46,11 @@ def _clip(video: str, label: str | None, status: str) -> ClipRow:
         frames_decoded=0 if failed else 1,
         faces=int(status == "ok"),
         seconds=0.1,
+        dataset=None,
+        method=None,
+        identity=None,
+        face_identity=None,
+        official_split=None,
     )
 
 
