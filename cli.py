@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from dfdc_prep import __version__, api, options
 from dfdc_prep.results import AuditResult, Result, SummaryResult
@@ -19,6 +20,7 @@ from manifests.cli.terminal import echo_parts
 from manifests.report_file import report_hint
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+_OVERWRITE_EXPORT = "Replace an export of other crops or options."
 
 
 def faces_argument(function: Callable[..., None]) -> Callable[..., None]:
@@ -68,6 +70,77 @@ def label_by_option(function: Callable[..., None]) -> Callable[..., None]:
         default="clip",
         help="face: a face of a fake that was not changed is REAL.",
     )(function)
+
+
+class FoldersCommand(click.Command):
+    """A command with the arguments [FACES]... [OUT]; a single one is FACES."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        faces = [path for paths in ctx.params["faces"] for path in paths]
+        named = ctx.get_parameter_source("out") is ParameterSource.COMMANDLINE
+        if not faces and named:
+            default = next(each for each in self.params if each.name == "out").get_default(ctx)
+            faces, ctx.params["out"] = [ctx.params["out"]], Path(str(default))
+        ctx.params["faces"] = tuple(faces) or Path("faces")
+        return rest
+
+
+def folders_arguments(metavar: str, out: str) -> Decorator:
+    """The arguments FACES, one or several, and the folder to write; for `FoldersCommand`."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        function = click.argument(
+            "out", metavar=f"[{metavar}]", type=options.SHARD["out"], default=out
+        )(function)
+        return click.argument(
+            "faces", metavar="[FACES]...", type=options.SHARD["faces"], nargs=-1
+        )(function)
+
+    return decorate
+
+
+def crop_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that choose crops and their splits."""
+    for decorator in (
+        click.option(
+            "--test-only", is_flag=True, help="Put all crops into the split test, for --split."
+        ),
+        click.option(
+            "--crops",
+            type=options.SHARD["crops"],
+            default="balanced",
+            help="Those of balanced.parquet; all of manifest.parquet; or those of split.parquet, "
+            "with the splits it gives for --split.",
+        ),
+        label_by_option,
+        split_options(seed_help="Of the split and of the shuffle."),
+    ):
+        function = decorator(function)
+    return function
+
+
+def shard_file_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of formats that store the crops in shards."""
+    for decorator in (
+        click.option(
+            "--quality", type=options.SHARD["quality"], default=95, help="Of the JPEGs."
+        ),
+        click.option(
+            "--image-format",
+            type=options.SHARD["image_format"],
+            default="as-is",
+            help="Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
+        ),
+        click.option(
+            "--shards",
+            type=options.SHARD["shards"],
+            default="auto",
+            help="Train shards; auto: 16 or more of 20 to 200 MB, given enough data.",
+        ),
+    ):
+        function = decorator(function)
+    return function
 
 
 @click.group(
@@ -388,40 +461,105 @@ def split(**given: Any) -> None:
     _show(api.split(**given))
 
 
-@main.command()
-@faces_argument
-@click.argument("out", metavar="[SHARDS]", type=options.SHARD["out"], default="shards")
-@split_options(seed_help="Of the split and of the shuffle.")
-@label_by_option
-@click.option(
-    "--shards",
-    type=options.SHARD["shards"],
-    default="auto",
-    help="Train shards; auto: 16 or more of 20 to 200 MB, given enough data.",
-)
-@click.option(
-    "--image-format",
-    type=options.SHARD["image_format"],
-    default="as-is",
-    help="Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
-)
-@click.option("--quality", type=options.SHARD["quality"], default=95, help="Of the JPEGs.")
+@main.command(cls=FoldersCommand)
+@folders_arguments("SHARDS", "shards")
+@crop_options
+@shard_file_options
 @click.option("--overwrite", is_flag=True, help="Replace shards of another manifest or options.")
 def shard(**given: Any) -> None:
     """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
 
     No family is in two splits. The folder appears when it is complete, and the same crops and
     options give the same bytes. TensorFlow Datasets, Croissant, pandas and DuckDB read it
-    without this project.
+    without this project. Several FACES, of different data sets, give equal numbers of crops of
+    each set, and SHARDS must then be named.
 
     \b
     Example:
       dfdc-prep shard
       dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
+      dfdc-prep shard faces_dfdc faces_ff faces_celeb shards-mixed
+      dfdc-prep shard faces_celeb shards-celeb --crops all --test-only
     """
     result = api.shard(**given)
     _show(result)
     click.echo(report_hint(result.out), err=True)
+
+
+@main.group(cls=Group)
+def export() -> None:
+    """Write the split crops in the format of another tool.
+
+    Crops and splits are chosen as by shard. The folder appears when it is complete, and the same
+    crops and options give the same bytes.
+
+    \b
+    Example:
+      dfdc-prep export webdataset faces webdataset
+    """
+
+
+@export.command(cls=FoldersCommand)
+@folders_arguments("OUT", "deepfakebench")
+@crop_options
+@click.option(
+    "--name",
+    type=options.EXPORT_DEEPFAKEBENCH["name"],
+    default="dfdc_faces",
+    help="Name of the data set: letters, digits, - and _.",
+)
+@click.option(
+    "--crops-per-clip",
+    type=options.EXPORT_DEEPFAKEBENCH["crops_per_clip"],
+    default=32,
+    help="Most crops of a clip, evenly spaced; the benchmark reads the first 32.",
+)
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_EXPORT)
+def deepfakebench(**given: Any) -> None:
+    """Write the crops of FACES to OUT as a data set of DeepfakeBench.
+
+    Copy the content of OUT into the benchmark's checkout. The validation split is the test split
+    of the second data set NAME_val, because the benchmark never reads a data set's own.
+
+    \b
+    Example:
+      dfdc-prep export deepfakebench faces deepfakebench --name my_faces
+      cp -r deepfakebench/datasets deepfakebench/preprocessing DeepfakeBench/
+    """
+    _show(api.export_deepfakebench(**given))
+
+
+@export.command(cls=FoldersCommand)
+@folders_arguments("OUT", "webdataset")
+@crop_options
+@shard_file_options
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_EXPORT)
+def webdataset(**given: Any) -> None:
+    """Write the crops of FACES to OUT as tar files, for webdataset and PyTorch.
+
+    A sample has the files png or jpg, cls (0 REAL, 1 FAKE), json and, where there is one,
+    mask.png.
+
+    \b
+    Example:
+      dfdc-prep export webdataset faces webdataset
+    """
+    _show(api.export_webdataset(**given))
+
+
+@export.command(cls=FoldersCommand)
+@folders_arguments("OUT", "huggingface")
+@crop_options
+@shard_file_options
+@click.option("--overwrite", is_flag=True, help=_OVERWRITE_EXPORT)
+def huggingface(**given: Any) -> None:
+    """Write the crops of FACES to OUT as parquet files that datasets.load_dataset opens.
+
+    \b
+    Example:
+      dfdc-prep export huggingface faces huggingface
+    """
+    _show(api.export_huggingface(**given))
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
 The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`,
-`balance`, `split`, `shard`, `audit`, `verify`, `report` and `summary`. They are loaded on first
-use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
+`balance`, `split`, `shard`, `export`, `audit`, `verify`, `report` and `summary`. They are loaded
+on first use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from dfdc_prep.api import (
         audit,
         balance,
+        export_deepfakebench,
+        export_huggingface,
+        export_webdataset,
         extract,
         identify,
         import_crops,
@@ -25,6 +28,9 @@ __version__ = "0.1.0"
 __all__ = [
     "audit",
     "balance",
+    "export_deepfakebench",
+    "export_huggingface",
+    "export_webdataset",
     "extract",
     "identify",
     "import_crops",

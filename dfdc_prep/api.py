@@ -17,6 +17,7 @@ from dfdc_prep.options import AUTO, checked
 from dfdc_prep.results import (
     AuditResult,
     BalanceResult,
+    ExportResult,
     ExtractResult,
     IdentifyResult,
     ImportResult,
@@ -29,8 +30,11 @@ from dfdc_prep.results import (
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy
+    from manifests.splitting.spec import SplitPlan
 
 StrPath = str | os.PathLike[str]
+#: One folder, or several.
+Folders = StrPath | Iterable[StrPath]
 
 
 @checked(options.EXTRACT)
@@ -299,13 +303,15 @@ def split(
 
 @checked(options.SHARD)
 def shard(
-    faces: StrPath = "faces",
+    faces: Folders = "faces",
     out: StrPath = "shards",
     *,
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
     label_by: str = "clip",
+    crops: str = "balanced",
+    test_only: bool = False,
     shards: int | str = AUTO,
     image_format: str = "as-is",
     quality: int = 95,
@@ -313,12 +319,19 @@ def shard(
 ) -> ShardResult:
     """Split the balanced crops and write them as TFRecord shards.
 
+    Several folders are joined: each data set gives as many crops of each label as the smallest
+    has, of each method of its fakes the same number where there are enough clips, and each data
+    set is split by itself.
+
     Args:
-        faces: a faces folder with balanced.parquet.
+        faces: a faces folder with balanced.parquet, or several, of different data sets.
         out: the shards folder; it appears when it is complete.
-        split, group_by: as for `split`.
+        split, group_by: as for the function `split`.
         seed: of the split and of the shuffle within it.
         label_by: as for `balance`.
+        crops: balanced; all, those of manifest.parquet; or split, those of split.parquet with
+            the splits it gives, instead of `split` and `group_by`.
+        test_only: put all crops into the split test, instead of `split`.
         shards: number of train shards, 1 to 9999; auto for 16 or more of 20 to 200 MB each
             where there is enough data.
         image_format: as-is copies the crops; jpeg encodes them again.
@@ -326,18 +339,163 @@ def shard(
         overwrite: replace shards of another manifest or of other options.
 
     Raises:
-        TableError: there is no balanced.parquet, or `split` or `group_by` cannot be used.
+        TableError: there is no balanced.parquet, `split` or `group_by` cannot be used, or two
+            folders cannot be told apart.
         ShardError: a crop is missing, altered or not 224x224.
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.shards.writer import ShardOptions, write_shards
-    from manifests.splitting.split import SplitPlan
 
-    plan = SplitPlan.parse(split, group_by, seed)
+    plan = _plan(split, group_by, seed, test_only)
     count = None if shards == AUTO else int(shards)
-    how = ShardOptions(plan, count, image_format, quality, overwrite, label_by=label_by)
-    return ShardResult(Path(out), write_shards(Path(faces), Path(out), how))
+    how = ShardOptions(
+        plan, count, image_format, quality, overwrite, label_by=label_by, crops=crops
+    )
+    return ShardResult(Path(out), write_shards(_folders(faces), Path(out), how))
+
+
+@checked(options.EXPORT_DEEPFAKEBENCH)
+def export_deepfakebench(
+    faces: Folders = "faces",
+    out: StrPath = "deepfakebench",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    label_by: str = "clip",
+    crops: str = "balanced",
+    test_only: bool = False,
+    name: str = "dfdc_faces",
+    crops_per_clip: int = 32,
+    overwrite: bool = False,
+) -> ExportResult:
+    """Write the crops as a data set of DeepfakeBench, to copy into its checkout.
+
+    The validation split is also the test split of a second data set, whose name ends in _val,
+    because the benchmark never reads a data set's own.
+
+    Args:
+        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        out: the folder to write; it appears when it is complete.
+        name: of the data set in the benchmark: letters, digits, - and _.
+        crops_per_clip: most crops of a clip, evenly spaced; the benchmark reads the first 32.
+        overwrite: replace an export of other crops or options.
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.exporting.deepfakebench import DeepfakeBench
+    from dfdc_prep.exporting.run import write_export
+    from dfdc_prep.shards.sources import CropChoice
+
+    form = DeepfakeBench(name, crops_per_clip)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by)
+    return ExportResult(
+        Path(out), write_export(_folders(faces), Path(out), choice, form, overwrite)
+    )
+
+
+@checked(options.EXPORT_SHARDS)
+def export_webdataset(
+    faces: Folders = "faces",
+    out: StrPath = "webdataset",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    label_by: str = "clip",
+    crops: str = "balanced",
+    test_only: bool = False,
+    shards: int | str = AUTO,
+    image_format: str = "as-is",
+    quality: int = 95,
+    overwrite: bool = False,
+) -> ExportResult:
+    """Write the crops as tar files, for `webdataset` and PyTorch.
+
+    Args:
+        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        out: the folder to write; it appears when it is complete.
+        shards, image_format, quality: as for `shard`.
+        overwrite: replace an export of other crops or options.
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.exporting.webdataset import WebDataset
+    from dfdc_prep.exporting.records import ShardSettings
+    from dfdc_prep.exporting.run import write_export
+    from dfdc_prep.shards.sources import CropChoice
+
+    count = None if shards == AUTO else int(shards)
+    form = WebDataset(ShardSettings(count, image_format, quality))
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by)
+    return ExportResult(
+        Path(out), write_export(_folders(faces), Path(out), choice, form, overwrite)
+    )
+
+
+@checked(options.EXPORT_SHARDS)
+def export_huggingface(
+    faces: Folders = "faces",
+    out: StrPath = "huggingface",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    label_by: str = "clip",
+    crops: str = "balanced",
+    test_only: bool = False,
+    shards: int | str = AUTO,
+    image_format: str = "as-is",
+    quality: int = 95,
+    overwrite: bool = False,
+) -> ExportResult:
+    """Write the crops as parquet files that `datasets.load_dataset` opens.
+
+    Args:
+        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        out: the folder to write; it appears when it is complete.
+        shards, image_format, quality: as for `shard`.
+        overwrite: replace an export of other crops or options.
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.exporting.huggingface import HuggingFace
+    from dfdc_prep.exporting.records import ShardSettings
+    from dfdc_prep.exporting.run import write_export
+    from dfdc_prep.shards.sources import CropChoice
+
+    count = None if shards == AUTO else int(shards)
+    form = HuggingFace(ShardSettings(count, image_format, quality))
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by)
+    return ExportResult(
+        Path(out), write_export(_folders(faces), Path(out), choice, form, overwrite)
+    )
+
+
+def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
+    from manifests.splitting.sets import test_only as all_in_test
+    from manifests.splitting.spec import SplitPlan
+
+    return all_in_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
+
+
+def _folders(faces: Folders) -> tuple[Path, ...]:
+    """The folders that `checked` made of one path or several."""
+    given = [faces] if isinstance(faces, str | os.PathLike) else faces
+    return tuple(Path(folder) for folder in given)
 
 
 @checked(options.AUDIT)

@@ -4,9 +4,11 @@ Importing this module must stay cheap, because `dfdc-prep --help` waits for it. 
 constants live in modules that import NumPy or PyArrow are repeated here; a test compares them.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -45,6 +47,25 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
         return int(click.IntRange(1, 9999).convert(value, param, ctx))
 
 
+class FacesFolders(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
+    """One faces folder or several, as a tuple of paths."""
+
+    name = "path or paths"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Path, ...]:
+        given = [value] if isinstance(value, str | os.PathLike) else list(value)
+        if not given:
+            self.fail("expected a faces folder, found none.", param, ctx)
+        return tuple(FACES.convert(each, param, ctx) for each in given)
+
+
+#: The argument FACES of several commands.
+FACES = PathParam()
+#: The same of the commands that take several folders.
+FACES_FOLDERS = FacesFolders()
+
 EXTRACT: Types = {
     "source": PathParam(),
     "out": PathParam(),
@@ -75,8 +96,6 @@ IMPORT: Types = {
 }
 #: Pairs of clips, "A,B".
 PAIR = NamePairParam()
-#: The argument FACES of several commands.
-FACES = PathParam()
 SUMMARY: Types = {"faces": FACES}
 IDENTIFY: Types = {
     "faces": FACES,
@@ -105,16 +124,29 @@ SPLIT: Types = {
     "label_by": LABEL_BY,
     "out": TableFileParam(),
 }
-SHARD: Types = {
-    "faces": FACES,
+#: Options of the commands that put the crops of faces folders into splits.
+CROPS: Types = {
+    "faces": FACES_FOLDERS,
     "out": PathParam(),
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,
     "label_by": LABEL_BY,
+    "crops": click.Choice(["balanced", "all", "split"]),
+    "test_only": click.BOOL,
+}
+SHARD: Types = {
+    **CROPS,
     "shards": ShardCount(),
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),
+    "overwrite": click.BOOL,
+}
+EXPORT_SHARDS = SHARD
+EXPORT_DEEPFAKEBENCH: Types = {
+    **CROPS,
+    "name": TextParam(),
+    "crops_per_clip": CountParam(1),
     "overwrite": click.BOOL,
 }
 AUDIT: Types = {"path": PathParam(), "identities": PathParam()}

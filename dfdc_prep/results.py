@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.cli.terminal import TextTable
 
 if TYPE_CHECKING:
+    from dfdc_prep.exporting.run import ExportReport
     from dfdc_prep.extraction.run_summary import RunSummary
     from dfdc_prep.identities.run import IdentifyReport
     from dfdc_prep.importing.run import ImportReport
@@ -270,6 +271,25 @@ class ShardResult(Result):
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         return ("split", "shards"), self.report.shards.items()
+
+
+@dataclass(frozen=True)
+class ExportResult(Result):
+    """The export written, or found already written.
+
+    Attributes:
+        out: the folder.
+        report: crops per split, and bytes.
+    """
+
+    out: Path
+    report: "ExportReport"
+
+    def __str__(self) -> str:
+        return self.report.text()
+
+    def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
+        return ("split", "crops"), self.report.crops.items()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ COLUMNS = (
     "method",
     "identity",
     "face_identity",
+    "official_split",
     "frame",
     "time_s",
     "face",
