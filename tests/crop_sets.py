@@ -1,7 +1,9 @@
 """Makes a small faces folder with image files for tests."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,3 +64,49 @@ def _crop(folder: Path, video: str, original: str | None, family: str, suffix: s
         path=path,
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
     )
+
+
+def make_crops(folder: Path, crops: Sequence[Mapping[str, Any]], suffix: str = "png") -> Path:
+    """Make a faces folder of the given rows, each with an image of its own.
+
+    The tables manifest.parquet and balanced.parquet have all rows; columns that a row lacks have
+    the values that `extract` gives to a REAL clip of its own family.
+    """
+    rows = []
+    for number, given in enumerate(crops):
+        video = given["video"]
+        path = f"crops/{number:04d}.{suffix}"
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        seed = np.random.default_rng(len(video) + 1000 * number)
+        noise = seed.integers(0, 256, (given.get("pixels", 8),) * 2 + (3,), np.uint8)
+        side = given.get("side", 224)
+        Image.fromarray(noise).resize((side, side), Image.Resampling.NEAREST).save(file)
+        row = {"part": PART, "label": "REAL", "family": video, "frame": 0, "face": 0}
+        row |= {name: value for name, value in given.items() if name in MANIFEST_SCHEMA.names}
+        row |= {"path": path, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        rows.append(row)
+    table = sort_manifest(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+    for name in ("manifest.parquet", "balanced.parquet"):
+        write_table(table, folder / name)
+    return folder
+
+
+def make_set(folder: Path, dataset: str | None, families: int, methods: Sequence[str]) -> Path:
+    """Make a faces folder of clips called 000.mp4 ... with a fake of each by each method."""
+    crops: list[dict[str, Any]] = []
+    for family in range(families):
+        original = f"{family:03d}.mp4"
+        crops.append({"video": original, "dataset": dataset})
+        crops += [
+            {
+                "video": f"{family:03d}_{method}.mp4",
+                "label": "FAKE",
+                "original": original,
+                "family": original,
+                "dataset": dataset,
+                "method": method,
+            }
+            for method in methods
+        ]
+    return make_crops(folder, crops)

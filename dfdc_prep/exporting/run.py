@@ -111,14 +111,14 @@ def write_export(
     output = OutputFolder(out, "an export", "an export", _is_export, check_only_listed)
     if output.is_complete(metadata, overwrite):
         manifest = read_manifest(out / MANIFEST, "dfdc-prep export --overwrite", SPLIT_SCHEMA)
-        return _report(out, form.name, manifest, crops.text, already_exists=True)
+        return _report(out, form.name, manifest, crops, already_exists=True)
     with atomic_folder(out) as folder:
         output.check_again(metadata, overwrite)
         written = form.write(crops, folder)
         write_table(written.manifest, folder / MANIFEST)
         write_json(folder / METADATA, metadata, ensure_ascii=False)
         write_sums(folder, written.hashes)
-    return _report(out, form.name, written.manifest, crops.text, written.notes)
+    return _report(out, form.name, written.manifest, crops, written.notes)
 
 
 def _is_export(_folder: Path, metadata: dict[str, Any]) -> bool:
@@ -140,10 +140,11 @@ def _report(
     out: Path,
     name: str,
     manifest: pa.Table,
-    assignment: str,
+    crops: SplitCrops,
     notes: tuple[str, ...] = (),
     already_exists: bool = False,
 ) -> ExportReport:
-    counts = dict(Counter(manifest["split"].to_pylist()))
+    found = Counter(manifest["split"].to_pylist())
+    counts = {split: found[split] for split in crops.splits.order}
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return ExportReport(out, name, counts, size, assignment, notes, already_exists)
+    return ExportReport(out, name, counts, size, crops.text, notes, already_exists)

@@ -1,0 +1,174 @@
+"""Exports are written whole or not at all, the same bytes every time, and never over other files."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import dfdc_prep
+from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
+from dfdc_prep.exporting.deepfakebench import DeepfakeBench
+from dfdc_prep.exporting.huggingface import HuggingFace
+from dfdc_prep.exporting.records import ShardSettings
+from dfdc_prep.exporting.run import Format, write_export
+from dfdc_prep.exporting.webdataset import WebDataset
+from dfdc_prep.results import ExportResult
+from dfdc_prep.shards.sources import CropChoice
+from manifests.splitting.spec import SplitPlan
+from tests.crop_sets import make_faces
+
+FUNCTIONS = [
+    dfdc_prep.export_deepfakebench,
+    dfdc_prep.export_huggingface,
+    dfdc_prep.export_webdataset,
+]
+each_format = pytest.mark.parametrize("export", FUNCTIONS, ids=lambda each: each.__name__[7:])
+Export = Callable[..., ExportResult]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_faces(tmp_path_factory.mktemp("exports") / "faces", families=20)
+
+
+def sums(out: Path) -> str:
+    return (out / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda workers: DeepfakeBench(workers=workers),
+        lambda workers: HuggingFace(ShardSettings(3, workers=workers)),
+        lambda workers: WebDataset(ShardSettings(3, workers=workers)),
+    ],
+    ids=["deepfakebench", "huggingface", "webdataset"],
+)
+def test_one_worker_and_three_leave_the_same_bytes(
+    form: Callable[[int], Format], faces: Path, tmp_path: Path
+) -> None:
+    choice = CropChoice(SplitPlan.parse("56/24/20"))
+    for workers in (1, 3):
+        write_export([faces], tmp_path / str(workers), choice, form(workers))
+    assert sums(tmp_path / "1") == sums(tmp_path / "3")
+    done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
+    assert done.returncode == 0
+    files = [path for path in (tmp_path / "1").rglob("*") if path.is_file()]
+    assert len(sums(tmp_path / "1").splitlines()) == len(files) - 1
+
+
+@each_format
+def test_the_manifest_has_the_splits_of_the_shards(
+    export: Export, faces: Path, tmp_path: Path
+) -> None:
+    dfdc_prep.shard(faces, tmp_path / "shards")
+    export(faces, tmp_path / "out")
+    found = [
+        dict(zip(table["path"].to_pylist(), table["split"].to_pylist(), strict=True))
+        for table in (
+            pq.read_table(tmp_path / name / "manifest.parquet") for name in ("shards", "out")
+        )
+    ]
+    assert found[0] == found[1]
+    assert not dfdc_prep.audit(tmp_path / "out").leaking
+
+
+@each_format
+def test_the_same_again_other_options_and_overwrite(
+    export: Export, faces: Path, tmp_path: Path
+) -> None:
+    first = export(faces, tmp_path / "out")
+    again = export(faces, tmp_path / "out")
+    assert again.report.already_exists
+    assert again.report.crops == first.report.crops == {"train": 22, "validation": 10, "test": 8}
+    with pytest.raises(OptionsDiffer, match=r"found another seed; use --overwrite"):
+        export(faces, tmp_path / "out", seed=1)
+    before = sums(tmp_path / "out")
+    export(faces, tmp_path / "out", seed=1, overwrite=True)
+    assert sums(tmp_path / "out") != before
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@each_format
+def test_foreign_files_are_never_removed(export: Export, faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(faces, out)
+    thesis = next(path for path in [*out.rglob("*"), out] if path.is_dir()) / "thesis.txt"
+    thesis.write_text("years of work")
+    with pytest.raises(OutputError, match=r"thesis\.txt; move it"):
+        export(faces, out, overwrite=True)
+    assert thesis.read_text() == "years of work"
+    dfdc_prep.shard(faces, tmp_path / "shards")
+    with pytest.raises(OptionsDiffer, match="to be empty or an export, found something else"):
+        export(faces, tmp_path / "shards", overwrite=True)
+    with pytest.raises(OptionsDiffer, match="to be empty or a shards folder"):
+        dfdc_prep.shard(faces, out, overwrite=True)
+
+
+@each_format
+def test_a_full_disk_leaves_nothing(export: Export, tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=20, suffix="jpg")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+    try:
+        with pytest.raises(OutputError, match=os.strerror(errno.EFBIG)):
+            export(faces, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == ["faces"]
+
+
+KILLED = """
+import os, signal, sys
+import dfdc_prep
+from dfdc_prep.exporting import deepfakebench, records
+from dfdc_prep.parallel.progress import RecordBar
+
+class Deadly(RecordBar):
+    def add(self, size):
+        super().add(size)
+        if self._bytes > 500_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+records.RecordBar = deepfakebench.RecordBar = Deadly
+getattr(dfdc_prep, sys.argv[1])(sys.argv[2], sys.argv[3])
+"""
+
+
+@each_format
+def test_a_killed_run_leaves_no_export_and_the_next_one_the_same_bytes(
+    export: Export, faces: Path, tmp_path: Path
+) -> None:
+    arguments = [sys.executable, "-c", KILLED, export.__name__, str(faces), str(tmp_path / "out")]
+    assert subprocess.run(arguments).returncode == -signal.SIGKILL
+    assert sorted(os.listdir(tmp_path)) == [".out.lock", ".out.partial"]
+    export(faces, tmp_path / "out")
+    export(faces, tmp_path / "other")
+    assert sums(tmp_path / "out") == sums(tmp_path / "other")
+    assert sorted(n for n in os.listdir(tmp_path) if n[0] != ".") == ["other", "out"]
+    assert not (tmp_path / ".out.partial").exists()
+
+
+@each_format
+def test_a_split_without_crops_is_an_error(export: Export, tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=2)
+    with pytest.raises(TableError, match="expected crops in every split, found none in "):
+        export(faces, tmp_path / "out")
+    assert os.listdir(tmp_path) == ["faces"]
+
+
+@each_format
+def test_an_altered_crop_is_named(export: Export, tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=20)
+    crop = next(faces.rglob("*.png"))
+    crop.write_bytes(crop.read_bytes()[:-9])
+    with pytest.raises(ShardError, match=crop.parent.name):
+        export(faces, tmp_path / "out")
+    assert os.listdir(tmp_path) == ["faces"]
