@@ -22,6 +22,8 @@ from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
 from dfdc_prep.extraction.presets import PRESETS
 from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
+from dfdc_prep.shards.sources import ALL as EVERY_CROP
+from dfdc_prep.shards.sources import BALANCED, SPLIT
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.sampling import SAMPLINGS
@@ -38,6 +40,9 @@ FUNCTIONS = {
     "balance": ("balance", options.BALANCE),
     "split": ("split", options.SPLIT),
     "shard": ("shard", options.SHARD),
+    "export_deepfakebench": ("export deepfakebench", options.EXPORT_DEEPFAKEBENCH),
+    "export_huggingface": ("export huggingface", options.EXPORT_SHARDS),
+    "export_webdataset": ("export webdataset", options.EXPORT_SHARDS),
     "audit": ("audit", options.AUDIT),
     "verify": ("verify", options.VERIFY),
     "report": ("report", options.REPORT),
@@ -90,7 +95,10 @@ def test_names() -> None:
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> None:
     command_name, types = FUNCTIONS[name]
-    command = main.commands[command_name]
+    command: click.Command = main
+    for word in command_name.split():
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
     required = [each.name for each in command.params if each.required]
     context = command.make_context(command_name, [str(each) for each in required])
     of_command = {
@@ -126,6 +134,7 @@ def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> No
         (options.EXTRACT, "align", ALIGNMENTS),
         (options.EXTRACT, "preset", tuple(PRESETS)),
         (options.BALANCE, "label_by", (CLIP, FACE)),
+        (options.SHARD, "crops", (BALANCED, EVERY_CROP, SPLIT)),
         (options.BALANCE, "strategy", get_args(Strategy)),
     ],
 )
@@ -202,6 +211,10 @@ def test_results_print_as_the_commands(faces: Path, tmp_path: Path) -> None:
         (lambda: dfdc_prep.balance(faces, per_class=8), ["balance", faces, "--per-class", 8]),
         (lambda: dfdc_prep.split(faces), ["split", faces]),
         (lambda: dfdc_prep.shard(faces, shards, shards=2), ["shard", faces, again, "--shards", 2]),
+        (
+            lambda: dfdc_prep.export_webdataset([faces], shards.with_name("tar")),
+            ["export", "webdataset", faces, shards.with_name("tar2")],
+        ),
         (lambda: dfdc_prep.audit(shards), ["audit", shards]),
         (lambda: dfdc_prep.verify(shards), ["verify", shards]),
     ]
@@ -209,7 +222,7 @@ def test_results_print_as_the_commands(faces: Path, tmp_path: Path) -> None:
         result = function()
         assert f"{result}\n".replace(str(shards), str(again)) == printed(*words).replace(
             str(shards), str(again)
-        )
+        ).replace("tar2", "tar")
         html = result._repr_html_()
         if isinstance(result, VerifyResult):
             assert html == f"<p>{result}</p>"  # no faults, no table

@@ -26,6 +26,7 @@ ORDER = [
     "balance",
     "split",
     "shard",
+    "export",
     "audit",
     "verify",
     "report",

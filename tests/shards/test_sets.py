@@ -1,0 +1,177 @@
+"""Shards of several data sets, of all crops, of given splits, and for tests alone."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import dfdc_prep
+from cli import main
+from dfdc_prep.errors import TableError
+from dfdc_prep.shards.tfrecord import parse_example, read_records
+from tests.crop_sets import make_crops, make_faces, make_set
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three faces folders whose clips have the same names."""
+    folder = tmp_path_factory.mktemp("sets")
+    make_set(folder / "ff", "faceforensics++", 20, ["Deepfakes", "FaceSwap"])
+    make_set(folder / "celeb", "celeb-df-v2", 12, ["synthesis"])
+    make_set(folder / "unnamed", None, 16, ["x"])
+    return folder
+
+
+def rows(shards: Path) -> list[dict[str, Any]]:
+    return list(pq.read_table(shards / "manifest.parquet").to_pylist())
+
+
+def test_sets_give_equal_shares_and_share_nothing(sets: Path, tmp_path: Path) -> None:
+    names = ("ff", "celeb", "unnamed")
+    result = dfdc_prep.shard([sets / name for name in names], tmp_path / "shards")
+    found = rows(tmp_path / "shards")
+    counts = Counter((row["dataset"], row["label"]) for row in found)
+    assert counts == {
+        (name, label): 12
+        for name in ("faceforensics++", "celeb-df-v2", "unnamed")
+        for label in ("REAL", "FAKE")
+    }
+    methods = Counter(row["method"] for row in found if row["dataset"] == "faceforensics++")
+    assert methods == {None: 12, "Deepfakes": 6, "FaceSwap": 6}
+    assert "faceforensics++, FAKE by method: 6 Deepfakes, 6 FaceSwap" in str(result)
+    families: dict[str, set[str]] = {}
+    for row in found:
+        families.setdefault(row["family"], set()).add(row["split"])
+        assert row["family"].startswith(f"{row['dataset']}/")
+    assert all(len(splits) == 1 for splits in families.values())
+    assert dfdc_prep.verify(tmp_path / "shards").ok
+    assert not dfdc_prep.audit(tmp_path / "shards").report.crossing["videos"][0]
+    tests = Counter(row["dataset"] for row in found if row["split"] == "test")
+    assert max(tests.values()) - min(tests.values()) <= 2
+
+
+def test_records_hold_the_crops_of_their_folder(sets: Path, tmp_path: Path) -> None:
+    dfdc_prep.shard([sets / "ff", sets / "celeb"], tmp_path / "shards")
+    folders = {"faceforensics++": sets / "ff", "celeb-df-v2": sets / "celeb"}
+    for path in (tmp_path / "shards").glob("*.tfrecord-*"):
+        for record in read_records(path):
+            found = parse_example(record)
+            (name,), (image,) = found["path"], found["image"]
+            dataset, _, inside = name.decode().partition("/")  # type: ignore[union-attr]
+            assert image == (folders[dataset] / inside).read_bytes()
+
+
+def test_the_order_of_the_folders_changes_no_byte(sets: Path, tmp_path: Path) -> None:
+    names = ["ff", "celeb", "unnamed"]
+    dfdc_prep.shard([sets / name for name in names], tmp_path / "a")
+    dfdc_prep.shard([sets / name for name in names[::-1]], tmp_path / "b")
+    assert (tmp_path / "a/SHA256SUMS").read_bytes() == (tmp_path / "b/SHA256SUMS").read_bytes()
+
+
+def test_a_file_that_is_in_two_sets_is_found(sets: Path, tmp_path: Path) -> None:
+    """The same crops under another data set's name, and in other families."""
+    shutil.copytree(sets / "celeb", tmp_path / "copy")
+    table = pq.read_table(tmp_path / "copy/balanced.parquet")
+    for name, values in (
+        ("dataset", ["other"] * table.num_rows),
+        ("path", table["path"].to_pylist()[::-1]),
+        ("sha256", table["sha256"].to_pylist()[::-1]),
+    ):
+        index = table.column_names.index(name)
+        table = table.set_column(index, table.schema.field(index), pa.array(values))
+    pq.write_table(table, tmp_path / "copy/balanced.parquet")
+    dfdc_prep.shard([sets / "celeb", tmp_path / "copy"], tmp_path / "shards")
+    found = dfdc_prep.audit(tmp_path / "shards")
+    assert found.leaking
+    splits: dict[str, set[str]] = {}
+    for row in rows(tmp_path / "shards"):
+        splits.setdefault(row["sha256"], set()).add(row["split"])
+    shared = sum({"train", "test"} <= each for each in splits.values())
+    leaks = {(leak.first, leak.second): leak.shared for leak in found.report.files or []}
+    assert leaks["train", "test"] == shared > 0
+    assert not any(leak.shared for leak in found.report.families)
+
+
+def test_folders_that_cannot_be_told_apart(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "unnamed", tmp_path / "unnamed")
+    with pytest.raises(TableError, match=r"both called unnamed; rename one .* with --dataset"):
+        dfdc_prep.shard([sets / "unnamed", tmp_path / "unnamed"], tmp_path / "shards")
+    with pytest.raises(TableError, match="twice; name it once"):
+        dfdc_prep.shard([sets / "ff", sets / "celeb" / ".." / "ff"], tmp_path / "shards")
+    shutil.copytree(sets / "ff", tmp_path / "ff")
+    with pytest.raises(TableError, match="expected every clip in one folder"):
+        dfdc_prep.shard([sets / "ff", tmp_path / "ff"], tmp_path / "shards")
+    make_set(tmp_path / "slash", "a/b", 5, ["x"])
+    with pytest.raises(TableError, match="without a slash"):
+        dfdc_prep.shard([sets / "ff", tmp_path / "slash"], tmp_path / "shards")
+
+
+def test_all_crops_of_several_sets(sets: Path, tmp_path: Path) -> None:
+    dfdc_prep.shard([sets / "ff", sets / "celeb"], tmp_path / "shards", crops="all")
+    found = Counter(row["dataset"] for row in rows(tmp_path / "shards"))
+    assert found == {"faceforensics++": 60, "celeb-df-v2": 24}
+
+
+def test_only_a_test_split(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=6)
+    result = dfdc_prep.shard(faces, tmp_path / "shards", test_only=True)
+    assert result.report.shards == {"test": 1}
+    assert {row["split"] for row in rows(tmp_path / "shards")} == {"test"}
+    assert dfdc_prep.verify(tmp_path / "shards").ok
+    metadata = json.loads((tmp_path / "shards/metadata.json").read_text())
+    assert metadata["split"] == {"test": 1.0}
+    dfdc_prep.report(tmp_path / "shards")
+
+
+def test_the_splits_of_a_table(tmp_path: Path) -> None:
+    crops = [{"video": f"{at}.mp4", "label": ("REAL", "FAKE")[at % 2]} for at in range(6)]
+    faces = make_crops(tmp_path / "faces", crops)
+    table = pq.read_table(faces / "balanced.parquet")
+    splits = ["test", "train", "train", "test", "train", "train"]
+    pq.write_table(table.append_column("split", pa.array(splits)), faces / "split.parquet")
+    dfdc_prep.shard(faces, tmp_path / "shards", crops="split")
+    found = {row["path"]: row["split"] for row in rows(tmp_path / "shards")}
+    assert found == dict(zip(table["path"].to_pylist(), splits, strict=True))
+    assert dfdc_prep.verify(tmp_path / "shards").ok
+    splits[0] = "../x"
+    pq.write_table(table.append_column("split", pa.array(splits)), faces / "split.parquet")
+    with pytest.raises(TableError, match=r"found '\.\./x' in the column split"):
+        dfdc_prep.shard(faces, tmp_path / "other", crops="split")
+
+
+def test_given_splits_that_leak_are_a_note(tmp_path: Path) -> None:
+    crops = [{"video": f"{at}.mp4", "label": "REAL", "family": "0.mp4"} for at in range(4)]
+    faces = make_crops(tmp_path / "faces", crops)
+    table = pq.read_table(faces / "balanced.parquet")
+    splits = pa.array(["train", "test"] * 2)
+    pq.write_table(table.append_column("split", splits), faces / "split.parquet")
+    result = dfdc_prep.shard(faces, tmp_path / "shards", crops="split")
+    assert "test and train share 1 families" in str(result)
+    report = dfdc_prep.verify(tmp_path / "shards")
+    assert report.ok
+    assert "made with --crops split: 1 families are in two splits" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("words", "faces", "out"),
+    [
+        ([], ["faces"], "shards"),
+        (["a"], ["a"], "shards"),
+        (["a", "b"], ["a"], "b"),
+        (["a", "b", "c"], ["a", "b"], "c"),
+    ],
+)
+def test_arguments(words: list[str], faces: list[str], out: str) -> None:
+    context = main.commands["shard"].make_context("shard", words)
+    given = context.params["faces"]
+    assert [given] if isinstance(given, Path) else list(given) == [Path(each) for each in faces]
+    assert context.params["out"] == Path(out)
+    done = CliRunner().invoke(main, ["shard", *words])
+    assert done.exit_code == 1
+    assert "run dfdc-prep balance first" in done.stderr
