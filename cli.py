@@ -93,9 +93,9 @@ def folders_arguments(metavar: str, out: str) -> Decorator:
         function = click.argument(
             "out", metavar=f"[{metavar}]", type=options.SHARD["out"], default=out
         )(function)
-        return click.argument(
-            "faces", metavar="[FACES]...", type=options.SHARD["faces"], nargs=-1
-        )(function)
+        return click.argument("faces", metavar="[FACES]...", type=options.SHARD["faces"], nargs=-1)(
+            function
+        )
 
     return decorate
 
@@ -123,9 +123,7 @@ def crop_options(function: Callable[..., None]) -> Callable[..., None]:
 def shard_file_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options of formats that store the crops in shards."""
     for decorator in (
-        click.option(
-            "--quality", type=options.SHARD["quality"], default=95, help="Of the JPEGs."
-        ),
+        click.option("--quality", type=options.SHARD["quality"], default=95, help="Of the JPEGs."),
         click.option(
             "--image-format",
             type=options.SHARD["image_format"],

@@ -486,10 +486,10 @@ def export_huggingface(
 
 
 def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
-    from manifests.splitting.sets import test_only as all_in_test
+    from manifests.splitting.sets import only_test
     from manifests.splitting.spec import SplitPlan
 
-    return all_in_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
+    return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
 
 
 def _folders(faces: Folders) -> tuple[Path, ...]:

@@ -25,7 +25,8 @@ def _commands_of(group: click.Group, parent: click.Context, typed: str) -> dict[
     found: dict[str, click.Context] = {}
     for name, command in group.commands.items():
         context = click.Context(command, parent=parent, info_name=name)
-        found[f"{typed} {name}"] = context
         if isinstance(command, click.Group):
             found |= _commands_of(command, context, f"{typed} {name}")
+        else:
+            found[f"{typed} {name}"] = context
     return found

@@ -145,9 +145,7 @@ def choose_evenly(frames: Sequence[int | None], most: int) -> list[int]:
         Positions in `frames`, ascending. Of a frame with more than `most` crops the first ones.
     """
     starts = [
-        at
-        for at, frame in enumerate(frames)
-        if at == 0 or frame is None or frame != frames[at - 1]
+        at for at, frame in enumerate(frames) if at == 0 or frame is None or frame != frames[at - 1]
     ]
     ends = [*starts[1:], len(frames)]
     largest = max(end - start for start, end in zip(starts, ends, strict=True))

@@ -43,13 +43,12 @@ class Written:
 
 
 class Format(Protocol):
-    """A format of exports, with its options.
+    """A format of exports, with its options."""
 
-    Attributes:
-        name: its name in metadata.json and in messages.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in metadata.json and in messages."""
+        ...
 
     def options(self) -> dict[str, Any]:
         """The options that determine the bytes, for metadata.json."""

@@ -53,7 +53,5 @@ def write_sums(folder: Path, known: dict[str, str]) -> None:
         known: hashes by name, relative to the folder; files that are not in it are hashed.
     """
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    hashes = {
-        name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS
-    }
+    hashes = {name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS}
     (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")

@@ -161,20 +161,22 @@ def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
 
     The metadata of a single folder is that of earlier versions, which knew no other choice.
     """
-    name = _TABLES[choice.crops]
+    name, given = _TABLES[choice.crops], choice.crops == SPLIT
     sources = [{"file": name, "sha256": file_sha256(folder / name)} for folder in faces]
-    by_identity = choice.plan.group_by == IDENTITY and choice.crops != SPLIT
-    identities = [file_sha256(folder / FILE) for folder in faces] if by_identity else []
-    if len(faces) > 1:
-        sources.sort(key=lambda source: source["sha256"])
-        identities.sort()
-    given = choice.crops == SPLIT
     fractions = {split: round(share, 6) for split, share in choice.plan.fractions}
-    return {
-        "source": sources[0] if len(faces) == 1 else sources,
+    found = {
+        "source": _one_or_sorted(sources),
         "split": name if given else fractions,
         "group_by": GIVEN if given else choice.plan.group_by,
         "seed": choice.plan.seed,
-        **({} if choice.label_by == CLIP else {"label_by": choice.label_by}),
-        **({} if not by_identity else {"identities": identities[0] if len(faces) == 1 else identities}),
     }
+    if choice.label_by != CLIP:
+        found["label_by"] = choice.label_by
+    if choice.plan.group_by == IDENTITY and not given:
+        found["identities"] = _one_or_sorted([file_sha256(folder / FILE) for folder in faces])
+    return found
+
+
+def _one_or_sorted(values: list[Any]) -> Any:
+    """A single value itself; several in an order that does not depend on the arguments."""
+    return values[0] if len(values) == 1 else sorted(values, key=str)

@@ -107,9 +107,7 @@ class ShardReport:
         return f"{self.assignment}\n{self.path} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
 
 
-def write_shards(
-    faces: Path | Sequence[Path], shards: Path, options: ShardOptions
-) -> ShardReport:
+def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptions) -> ShardReport:
     """Write the crops of one or several faces folders to a shards folder.
 
     Grouped by identity, manifest.parquet has the columns `identity` and `identity_source`.

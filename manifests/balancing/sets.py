@@ -13,7 +13,7 @@ import pyarrow as pa
 from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
-from manifests.tables.factorize import Codes, factorize_sorted, label_codes, text_column
+from manifests.tables.factorize import Codes, Mask, factorize_sorted, label_codes, text_column
 from manifests.tables.rows_by_clip import ClipRows, sort_by_clip
 from manifests.tables.sets import DATASET, METHOD
 
@@ -131,7 +131,9 @@ def _in_order(clips: _Clips, dataset: int, label: int, seed: int) -> Codes:
 
 
 def _count_methods(
-    clips: _Clips, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]], datasets: list[str],
+    clips: _Clips,
+    chosen: Mask,
+    datasets: list[str],
     methods: list[str],
 ) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}

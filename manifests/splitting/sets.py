@@ -33,7 +33,7 @@ class RowsInSplits:
     text: str
 
 
-def test_only(group_by: str = "original", seed: int = 42) -> SplitPlan:
+def only_test(group_by: str = "original", seed: int = 42) -> SplitPlan:
     """The plan that puts every row into the split test."""
     return SplitPlan(((TEST, 1.0),), group_by, seed)
 

@@ -1,5 +1,6 @@
 """DeepfakeBench's layout, read back by the rules of its loader."""
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -9,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ import dfdc_prep
 from dfdc_prep.errors import TableError
 from dfdc_prep.exporting.bench_names import ClipKey, clip_folders, frame_names
 from dfdc_prep.exporting.deepfakebench import choose_evenly
+from manifests.schema import MANIFEST_SCHEMA
 from tests.crop_sets import make_crops, make_faces
 
 LABELS = {"DFDC_Real": 0, "DFDC_Fake": 1}
@@ -30,7 +33,9 @@ def read(out: Path, name: str, mode: str) -> Iterator[tuple[str, int, Path]]:
     groups = json.loads(file.read_text())[name]
     for group in groups.values():
         for entry in group[mode].values():
-            frames = sorted(entry["frames"], key=lambda path: int(path.split("/")[-1].split(".")[0]))
+            frames = sorted(
+                entry["frames"], key=lambda path: int(path.split("/")[-1].split(".")[0])
+            )
             assert frames == entry["frames"]
             for frame in frames:
                 assert frame.startswith("./")
@@ -163,12 +168,6 @@ def test_frames_of_a_clip_with_two_faces(tmp_path: Path) -> None:
 
 
 def test_masks_lie_beside_the_frames(tmp_path: Path) -> None:
-    import hashlib
-
-    import pyarrow as pa
-
-    from manifests.schema import MANIFEST_SCHEMA
-
     faces = make_faces(tmp_path / "faces", families=5)
     rows = pq.read_table(faces / "balanced.parquet").to_pylist()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Exports are written whole or not at all, the same bytes every time, and never over other files."""
+"""Exports are written whole or not at all, the same bytes each time, never over other files."""
 
 import errno
 import os
