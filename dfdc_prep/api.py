@@ -429,9 +429,9 @@ def export_webdataset(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.exporting.webdataset import WebDataset
     from dfdc_prep.exporting.records import ShardSettings
     from dfdc_prep.exporting.run import write_export
+    from dfdc_prep.exporting.webdataset import WebDataset
     from dfdc_prep.shards.sources import CropChoice
 
     count = None if shards == AUTO else int(shards)

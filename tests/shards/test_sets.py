@@ -175,3 +175,21 @@ def test_arguments(words: list[str], faces: list[str], out: str) -> None:
     done = CliRunner().invoke(main, ["shard", *words])
     assert done.exit_code == 1
     assert "run dfdc-prep balance first" in done.stderr
+
+
+def test_one_data_set_in_two_folders(tmp_path: Path) -> None:
+    """A fake keeps its original's split; the order of the folders changes no byte."""
+    clips = [f"{at:02d}.mp4" for at in range(12)]
+    make_crops(tmp_path / "real", [{"video": clip, "dataset": "dfdc"} for clip in clips])
+    fakes = [
+        {"video": f"fake{clip}", "label": "FAKE", "original": clip, "family": clip}
+        for clip in clips
+    ]
+    make_crops(tmp_path / "fake", [each | {"dataset": "dfdc"} for each in fakes])
+    folders = [tmp_path / "real", tmp_path / "fake"]
+    dfdc_prep.shard(folders, tmp_path / "a")
+    dfdc_prep.shard(folders[::-1], tmp_path / "b")
+    assert (tmp_path / "a/SHA256SUMS").read_bytes() == (tmp_path / "b/SHA256SUMS").read_bytes()
+    assert len(rows(tmp_path / "a")) == 24
+    assert len({(row["family"], row["split"]) for row in rows(tmp_path / "a")}) == 12
+    assert not dfdc_prep.audit(tmp_path / "a").leaking
