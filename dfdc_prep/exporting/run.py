@@ -125,7 +125,7 @@ def _is_export(_folder: Path, metadata: dict[str, Any]) -> bool:
 
 
 def check_only_listed(folder: Path) -> None:
-    """Raise OutputError if replacing an export would delete a file that SHA256SUMS does not list."""
+    """Raise OutputError if replacing an export would delete a file not in its SHA256SUMS."""
     own = {*parse_sums(folder / SUMS), SUMS}
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
     if foreign := sorted(name for name in names if name not in own):
