@@ -115,6 +115,32 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @click.argument("source", type=options.EXTRACT["source"], default="dfdc")
 @click.argument("out", type=options.EXTRACT["out"], default="faces")
 @click.option(
+    "--layout",
+    type=options.EXTRACT["layout"],
+    default="auto",
+    help="How SOURCE is laid out; auto looks.",
+)
+@click.option(
+    "--dataset",
+    type=options.EXTRACT["dataset"],
+    metavar="NAME",
+    show_default="that of the layout",
+    help="Name of the data set in the tables.",
+)
+@click.option(
+    "--compression",
+    type=options.EXTRACT["compression"],
+    show_default="the only one there is",
+    help="Which videos of FaceForensics++.",
+)
+@click.option(
+    "--table",
+    type=options.EXTRACT["table"],
+    metavar="CSV",
+    help="Clips of any other layout: columns path (relative to SOURCE) and label, and, if known, "
+    "original, identity, face_identity, method, split, dataset.",
+)
+@click.option(
     "--preset",
     type=options.EXTRACT["preset"],
     default="paper",
@@ -203,13 +229,16 @@ def sample(folder: Path, families: int, seed: int) -> None:
 def extract(ctx: click.Context, /, **given: Any) -> None:
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
-    SOURCE is a folder of DFDC parts. To resume an interrupted run, run the same command again.
+    SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++ or of Celeb-DF,
+    or any folder with --table. To resume an interrupted run, run the same command again.
 
     \b
     Example:
       dfdc-prep extract dfdc faces --frames 10
       dfdc-prep extract --faces all --masks
       dfdc-prep extract --preset deepfakebench
+      dfdc-prep extract FaceForensics faces_ff --compression c23
+      dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
     """
     result = api.extract(**given)
     _show(result)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 

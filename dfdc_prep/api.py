@@ -38,6 +38,10 @@ def extract(
     source: StrPath = "dfdc",
     out: StrPath = "faces",
     *,
+    layout: str = AUTO,
+    dataset: str | None = None,
+    compression: str | None = None,
+    table: StrPath | None = None,
     preset: str = "paper",
     frames: int | None = None,
     sampling: str = "even",
@@ -60,8 +64,13 @@ def extract(
     """Crop the faces out of the clips below `source`; an interrupted run resumes.
 
     Args:
-        source: a folder of DFDC parts, each with clips and a metadata.json.
+        source: the folder of a data set: DFDC's parts, or one of the other layouts.
         out: the faces folder: crops/, manifest.parquet, metadata.csv, clips.parquet, run.json.
+        layout: dfdc, dfdc-flat, dfdc-preview, faceforensics, celeb-df, or auto to find out.
+        dataset: name of the data set in the tables; None for that of the layout.
+        compression: raw, c23 or c40, of FaceForensics++; None if there is only one.
+        table: a CSV with the columns path (relative to `source`) and label, and, if known,
+            original, identity, face_identity, method, split and dataset, for any other layout.
         preset: paper, deepfakebench or selimsef: sets frames, faces, align, margin and size where
             they are None.
         frames: frames per clip, 1 to 10,000; 1 with the preset paper.
@@ -88,7 +97,7 @@ def extract(
 
     Raises:
         ValueError: a value is not allowed.
-        SourceError: `source` is not a DFDC tree.
+        SourceError: `source` has no known layout, or another than `layout`.
         ModelError: the detector's weights cannot be loaded.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` was begun with other options.
@@ -98,6 +107,7 @@ def extract(
 
     forkserver_context()  # the fork server preloads the workers' imports while this process goes on
 
+    from dfdc_prep.catalog.layouts.base import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.presets import PRESETS
     from dfdc_prep.extraction.run import RunOptions
@@ -116,7 +126,9 @@ def extract(
         compare=compare or masks,
         masks=masks,
     )
-    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset)
+    csv = None if table is None else Path(table)
+    reading = SourceOptions(layout, dataset, compression, csv)
+    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset, reading)
     model = None if detector_model is None else Path(detector_model)
     return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
 

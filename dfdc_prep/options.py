@@ -30,6 +30,8 @@ R = TypeVar("R")
 Types = Mapping[str, "click.ParamType[Any]"]
 
 AUTO = "auto"
+#: The layouts of `catalog.reader`.
+LAYOUTS = ("dfdc", "dfdc-flat", "dfdc-preview", "faceforensics", "celeb-df", "table")
 
 
 class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[int]
@@ -48,6 +50,10 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 EXTRACT: Types = {
     "source": PathParam(),
     "out": PathParam(),
+    "layout": click.Choice([AUTO, *LAYOUTS]),
+    "dataset": TextParam(),
+    "compression": click.Choice(["raw", "c23", "c40"]),
+    "table": PathParam(),
     "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
@@ -103,6 +109,7 @@ SPLIT: Types = {
     "group_by": TextParam(),
     "seed": SEED,
     "label_by": LABEL_BY,
+    "official": click.BOOL,
     "out": TableFileParam(),
 }
 SHARD: Types = {
@@ -113,6 +120,7 @@ SHARD: Types = {
     "seed": SEED,
     "label_by": LABEL_BY,
     "shards": ShardCount(),
+    "official": click.BOOL,
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
