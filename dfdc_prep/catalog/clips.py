@@ -66,6 +66,10 @@ class Family:
         return sum(clip.size or 0 for clip in self.clips)
 
 
+def _originals_first(clip: Clip) -> tuple[bool, str, str]:
+    return clip.label == FAKE, clip.part, clip.video
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All clips of a source.
@@ -89,7 +93,7 @@ class Catalog:
         for clip in self.clips:
             grouped.setdefault(clip.family, []).append(clip)
         return [
-            Family(name, tuple(sorted(clips, key=lambda clip: (clip.label == FAKE, clip))))
+            Family(name, tuple(sorted(clips, key=_originals_first)))
             for name, clips in grouped.items()
         ]
 

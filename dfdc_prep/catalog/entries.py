@@ -52,38 +52,40 @@ def check_unique(entries: list[Entry], where: Path) -> None:
 
 def build_catalog(listing: Listing, layout: str, dataset: str | None) -> Catalog:
     """Find the families and the crop folders of the listed clips, and sort the clips."""
-    families = family_names(listing.entries)
-    counts = Counter(
-        (entry.part, name)
-        for entry in listing.entries
-        for name in {_crop_stem(entry.video), entry.video}
-    )
-    clips = sorted(
+    entries = listing.entries
+    rows = zip(entries, family_names(entries), _crop_folders(entries), strict=True)
+    clips = tuple(
         Clip(
             entry.part,
             entry.video,
             entry.label,
             entry.original,
             family,
-            _crop_folder(entry.part, entry.video, counts),
+            folder,
             entry.path,
             entry.size,
             entry.provenance,
         )
-        for entry, family in zip(listing.entries, families, strict=True)
+        # Part and video differ, so that nothing else is compared.
+        for entry, family, folder in sorted(rows)
     )
     options = {"layout": layout, "dataset": dataset, "compression": listing.compression}
-    return Catalog(tuple(clips), listing.unnamed, listing.notes, options)
+    return Catalog(clips, listing.unnamed, listing.notes, options)
 
 
-def _crop_folder(part: str, video: str, counts: Counter[tuple[str, str]]) -> str:
-    """Return the stem of a clip, or its file name if another clip has that stem or name.
-
-    Args:
-        counts: occurrences of each stem and file name, by part and name.
-    """
-    name = _crop_stem(video)
-    return name if counts[part, name] == 1 else video
+def _crop_folders(entries: list[Entry]) -> list[str]:
+    """Return the stem of each clip, or its file name if another clip has that stem or name."""
+    stems = [_crop_stem(entry.video) for entry in entries]
+    counts = Counter((entry.part, name) for entry, name in zip(entries, stems, strict=True))
+    counts.update(
+        (entry.part, entry.video)
+        for entry, name in zip(entries, stems, strict=True)
+        if name != entry.video
+    )
+    return [
+        name if counts[entry.part, name] == 1 else entry.video
+        for entry, name in zip(entries, stems, strict=True)
+    ]
 
 
 def _crop_stem(video: str) -> str:

@@ -19,7 +19,7 @@ def check_file_name(where: Path, name: str) -> None:
         SourceError: the name contains a path separator, a drive, or unprintable characters,
             or is longer than 255 bytes in UTF-8.
     """
-    plain = name not in ("", ".", "..") and not any(c in name for c in "/\\\0")
+    plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
     drive = len(name) > 1 and name[1] == ":"
     if not plain or drive or not _fits(name) or not name.isprintable():
         raise SourceError(
@@ -71,6 +71,8 @@ def shortened(names: list[str], most: int = 5) -> str:
 
 
 def _fits(name: str) -> bool:
+    if name.isascii():
+        return len(name) <= _MAX_BYTES
     try:
         return len(name.encode()) <= _MAX_BYTES
     except UnicodeEncodeError:
