@@ -396,6 +396,11 @@ def balance(**given: Any) -> None:
 @split_options(seed_help="Chooses among families of equal size.")
 @label_by_option
 @click.option(
+    "--official",
+    is_flag=True,
+    help="Take the data set's own split; --split, --group-by and --seed have no effect.",
+)
+@click.option(
     "--out",
     type=options.SPLIT["out"],
     show_default="FACES/split.parquet; for a bare table, split.csv here",
@@ -413,6 +418,7 @@ def split(**given: Any) -> None:
       dfdc-prep split
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
+      dfdc-prep split faces_ff --official
     """
     _show(api.split(**given))
 

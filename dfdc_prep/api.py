@@ -274,6 +274,7 @@ def split(
     group_by: str = "original",
     seed: int = 42,
     label_by: str = "clip",
+    official: bool = False,
     out: StrPath | None = None,
 ) -> SplitResult:
     """Give every balanced crop its split, and write only that table.
@@ -285,14 +286,17 @@ def split(
             see `identify`), a column, or none.
         seed: chooses among families of equal size.
         label_by: as for `balance`.
+        official: take the split that the data set's own lists give; `split`, `group_by` and
+            `seed` then have no effect.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
     Raises:
-        TableError: `split` or `group_by` cannot be used, there is no usable table, or a group
-            of estimated people is larger than the smallest split.
+        TableError: `split` or `group_by` cannot be used, there is no usable table, a group of
+            people is larger than the smallest split, or a crop has no official split.
     """
-    from manifests.identities.join import add_identities, read_identities
+    from manifests.identities.join import join_people
+    from manifests.splitting.official import official_splits
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
@@ -301,9 +305,9 @@ def split(
     plan = SplitPlan.parse(split, group_by, seed)
     found = TableSource.from_path(Path(faces))
     table = label_rows(found.read("balanced.parquet", "balance"), label_by)
-    if group_by == IDENTITY and found.is_folder:
-        table = add_identities(table, read_identities(found.path))
-    report = assign_splits(table, plan)
+    if group_by == IDENTITY and found.is_folder and not official:
+        table = join_people(table, found.path)
+    report = official_splits(table) if official else assign_splits(table, plan)
     target = found.output_path("split") if out is None else Path(out)
     write_table(add_split_column(table, report), target)
     return SplitResult(target, report)

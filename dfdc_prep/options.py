@@ -120,7 +120,6 @@ SHARD: Types = {
     "seed": SEED,
     "label_by": LABEL_BY,
     "shards": ShardCount(),
-    "official": click.BOOL,
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
