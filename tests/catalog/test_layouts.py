@@ -77,6 +77,21 @@ def test_dfdc_preview(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("listed", ["1_A_001", "2_A_001", None])
+def test_the_person_filmed_in_the_preview_is_the_one_whose_clip_is_listed(
+    tmp_path: Path, listed: str | None
+) -> None:
+    entries = {"method_A/2/2_A/1_2_A_001.mp4": {"label": "fake", "set": "train"}}
+    if listed:
+        entries[f"original_videos/{listed[0]}/{listed}.mp4"] = {"label": "real", "set": "train"}
+    (tmp_path / "dataset.json").write_text(json.dumps(entries))
+    fake = read_catalog(tmp_path).clips[0]
+    target = listed[0] if listed else "2"  # else the one whose folder it is
+    other = "1" if target == "2" else "2"
+    assert (fake.family, fake.provenance.identity) == (f"{target}_A_001.mp4", target)
+    assert fake.provenance.face_identity == other
+
+
 def test_dfdc_flat_names_the_clips_that_are_missing(tmp_path: Path) -> None:
     catalog = read_catalog(trees.make_flat(tmp_path / "test"))
     assert rows(catalog) == [

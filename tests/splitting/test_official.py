@@ -52,6 +52,14 @@ def test_columns_that_give_no_split(splits: list[str | None], message: str) -> N
         official_splits(crops().drop_columns(["official_split"]))
 
 
+def test_one_shared_person_of_two_is_enough() -> None:
+    table = crops(identity=["x", "y", "z", "x"], face_identity=[None, "z", None, "w"])
+    people = audit(add_split_column(table, official_splits(table))).people
+    assert people is not None
+    assert people.faces is not None
+    assert [(leak.shared, sum(leak.touched.values())) for leak in people.faces] == [(2, 2)]
+
+
 def test_the_audit_compares_people_filmed_and_swapped_in() -> None:
     table = crops(identity=["x", "y", "z", None], face_identity=[None, "z", None, "x"])
     table = add_split_column(table, official_splits(table))
