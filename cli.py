@@ -263,9 +263,10 @@ def import_(ctx: click.Context, /, **given: Any) -> None:
     """Make a faces folder OUT of crops that are already cut, such as Kaggle's deepfake_faces.
 
     CROPS_DIR contains 224x224 images. METADATA_CSV has the columns label (REAL/FAKE, real/fake,
-    0/1) and path, or videoname to find images by their stem; video, original, part, frame and
-    face are used where they are present. The images are linked or copied, never re-encoded. The
-    exit code is 3 if a row or an image was left out; clips.parquet names each.
+    0/1) and path, or videoname to find images by their stem; video, original, part, frame,
+    face, dataset, method, identity, face_identity and official_split are used where they are
+    present. The images are linked or copied, never re-encoded. The exit code is 3 if a row or an
+    image was left out; clips.parquet names each.
 
     \b
     Example:

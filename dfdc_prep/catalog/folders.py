@@ -64,7 +64,7 @@ def subfolders(folder: Path) -> list[str]:
     Raises:
         SourceError: the folder cannot be read.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     with _scanned(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())

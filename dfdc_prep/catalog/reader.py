@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Catalog
@@ -47,13 +48,14 @@ def read_catalog(
         raise SourceError(
             f"expected {_named(options).shape}, found no folder {source}; give its path"
         )
-    layout, folder = _find_layout(source, options)
+    layout, folder, notes = _find_layout(source, options)
     if options.compression and layout.name != FaceForensics.name:
         raise SourceError(
             f"expected --compression only with the layout {FaceForensics.name}, found the layout "
             f"{layout.name} in {folder}; leave it out"
         )
     listing = layout.read(folder, options)
+    listing = replace(listing, notes=(*notes, *listing.notes))
     return build_catalog(listing, layout.name, layout.dataset(folder, options)).limited(limit)
 
 
@@ -74,26 +76,28 @@ def _named(options: SourceOptions) -> Layout:
     return LAYOUTS[Dfdc.name if options.layout == AUTO else options.layout]
 
 
-def _find_layout(source: Path, options: SourceOptions) -> tuple[Layout, Path]:
-    """Return the layout of a source, and the folder that has it.
+def _find_layout(source: Path, options: SourceOptions) -> tuple[Layout, Path, tuple[str, ...]]:
+    """Return the layout of a source, the folder that has it, and notes on what is left out.
 
     Raises:
         SourceError: there is none, or there are several.
     """
     named = _named(options)
     if named.name == Table.name:
-        return named, source
+        return named, source, ()
     wanted = [*LAYOUTS.values()] if options.layout == AUTO else [named]
     found = list(_recognized(source, wanted, _MAX_DEPTH))
-    if all(layout.name == Dfdc.name for layout, _ in found):
+    others = [(layout, folder) for layout, folder in found if layout.name != Dfdc.name]
+    if len(others) < len(found) or not found:
         # The parts of DFDC are many folders; its reader finds them, also further down.
-        return named, source
+        notes = (f"left out, give its own folder: {each.name} in {at}" for each, at in others)
+        return named, source, tuple(notes)
     if len(found) > 1:
         places = ", ".join(f"{layout.name} in {folder}" for layout, folder in found[:3])
         raise SourceError(
             f"expected one data set below {source}, found {places}; pass the folder of one"
         )
-    return found[0]
+    return (*found[0], ())
 
 
 def _recognized(folder: Path, wanted: list[Layout], depth: int) -> Iterator[tuple[Layout, Path]]:

@@ -153,6 +153,15 @@ def test_two_data_sets_below_a_source_are_an_error(tmp_path: Path) -> None:
         read_catalog(tmp_path)
 
 
+def test_a_test_set_beside_the_parts_of_dfdc_is_left_out_with_a_note(tmp_path: Path) -> None:
+    trees.make_flat(tmp_path / "test")
+    trees.make_tree(tmp_path / "part", {"a.mp4": False}, None, None)
+    (tmp_path / "part" / "metadata.json").write_text('{"a.mp4": {"label": "REAL"}}')
+    catalog = read_catalog(tmp_path)
+    assert [clip.part for clip in catalog.clips] == ["part"]
+    assert catalog.notes == (f"left out, give its own folder: dfdc-flat in {tmp_path / 'test'}",)
+
+
 def test_a_compression_must_be_chosen_where_there_are_several(tmp_path: Path) -> None:
     trees.make_faceforensics(tmp_path)
     trees.make_tree(tmp_path, {"original_sequences/youtube/c40/videos/000.mp4": False}, None, None)
