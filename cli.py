@@ -186,6 +186,32 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @click.argument("source", type=options.EXTRACT["source"], default="dfdc")
 @click.argument("out", type=options.EXTRACT["out"], default="faces")
 @click.option(
+    "--layout",
+    type=options.EXTRACT["layout"],
+    default="auto",
+    help="How SOURCE is laid out; auto looks.",
+)
+@click.option(
+    "--dataset",
+    type=options.EXTRACT["dataset"],
+    metavar="NAME",
+    show_default="that of the layout",
+    help="Name of the data set in the tables.",
+)
+@click.option(
+    "--compression",
+    type=options.EXTRACT["compression"],
+    show_default="the only one there is",
+    help="Which videos of FaceForensics++.",
+)
+@click.option(
+    "--table",
+    type=options.EXTRACT["table"],
+    metavar="CSV",
+    help="Clips of any other layout: columns path (relative to SOURCE) and label, and, if known, "
+    "original, identity, face_identity, method, split, dataset.",
+)
+@click.option(
     "--preset",
     type=options.EXTRACT["preset"],
     default="paper",
@@ -274,13 +300,16 @@ def sample(folder: Path, families: int, seed: int) -> None:
 def extract(ctx: click.Context, /, **given: Any) -> None:
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
-    SOURCE is a folder of DFDC parts. To resume an interrupted run, run the same command again.
+    SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++ or of Celeb-DF,
+    or any folder with --table. To resume an interrupted run, run the same command again.
 
     \b
     Example:
       dfdc-prep extract dfdc faces --frames 10
       dfdc-prep extract --faces all --masks
       dfdc-prep extract --preset deepfakebench
+      dfdc-prep extract FaceForensics faces_ff --compression c23
+      dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
     """
     result = api.extract(**given)
     _show(result)
@@ -305,9 +334,10 @@ def import_(ctx: click.Context, /, **given: Any) -> None:
     """Make a faces folder OUT of crops that are already cut, such as Kaggle's deepfake_faces.
 
     CROPS_DIR contains 224x224 images. METADATA_CSV has the columns label (REAL/FAKE, real/fake,
-    0/1) and path, or videoname to find images by their stem; video, original, part, frame and
-    face are used where they are present. The images are linked or copied, never re-encoded. The
-    exit code is 3 if a row or an image was left out; clips.parquet names each.
+    0/1) and path, or videoname to find images by their stem; video, original, part, frame,
+    face, dataset, method, identity, face_identity and official_split are used where they are
+    present. The images are linked or copied, never re-encoded. The exit code is 3 if a row or an
+    image was left out; clips.parquet names each.
 
     \b
     Example:
@@ -438,6 +468,11 @@ def balance(**given: Any) -> None:
 @split_options(seed_help="Chooses among families of equal size.")
 @label_by_option
 @click.option(
+    "--official",
+    is_flag=True,
+    help="Take the data set's own split; --split, --group-by and --seed have no effect.",
+)
+@click.option(
     "--out",
     type=options.SPLIT["out"],
     show_default="FACES/split.parquet; for a bare table, split.csv here",
@@ -455,6 +490,7 @@ def split(**given: Any) -> None:
       dfdc-prep split
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
+      dfdc-prep split faces_ff --official
     """
     _show(api.split(**given))
 

@@ -1,4 +1,4 @@
-"""Overhead of a run: reading the catalog, and scheduling, rows and journal per clip.
+"""Overhead of a run: reading the catalog of each layout; scheduling, rows and journal per clip.
 
     python -m benchmarks.catalog
 
@@ -6,14 +6,17 @@ The clips are empty files, so that a worker gives each back at once as unreadabl
 left is the run's own work, and opening a file that is no clip.
 """
 
+import itertools
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 
@@ -33,16 +36,117 @@ def make_tree(root: Path, clips: int, parts: int = 50) -> Path:
     return root
 
 
+def _make_files(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def make_flat(root: Path, clips: int) -> None:
+    """Make DFDC's test set."""
+    names = [f"{number:010}.mp4" for number in range(clips)]
+    _make_files(root, names)
+    rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
+    (root / "labels.csv").write_text("\n".join(["filename,label", *rows]))
+
+
+def make_preview(root: Path, clips: int) -> None:
+    """Make DFDC's preview: one original in five clips."""
+    entries = {}
+    for number in range(clips // 5):
+        person, clip = f"{number // 10:07}", f"A_{number % 10:03}"
+        paths = [f"original_videos/{person}/{person}_{clip}.mp4"]
+        paths += [
+            f"method_{method}/{person}/{person}_A/{face:07}_{person}_{clip}.mp4"
+            for method in "AB"
+            for face in (9_000_001, 9_000_002)
+        ]
+        for path in paths:
+            entries[path] = {"label": "fake" if path[0] == "m" else "real", "set": "train"}
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).touch()
+    (root / "dataset.json").write_text(json.dumps(entries))
+
+
+def make_faceforensics(root: Path, clips: int) -> None:
+    """Make FaceForensics++ with as many methods as it takes."""
+    sequences = [f"{number:03}" for number in range(1000)]
+    youtube = root / "original_sequences" / "youtube" / "c23" / "videos"
+    _make_files(youtube, [f"{name}.mp4" for name in sequences])
+    for method in range(clips // 1000 - 1):
+        fakes = [f"{name}_{sequences[-1 - int(name)]}.mp4" for name in sequences]
+        _make_files(root / "manipulated_sequences" / f"M{method}" / "c23" / "videos", fakes)
+    for number, name in enumerate(("train", "val", "test")):
+        pairs = [[a, sequences[-1 - int(a)]] for a in sequences[number:500:3]]
+        (root / f"{name}.json").write_text(json.dumps(pairs))
+
+
+def make_celeb_df(root: Path, clips: int) -> None:
+    """Make Celeb-DF of 100 people, with twenty fakes of every original."""
+    originals = [f"id{n % 100}_{n // 100:04}" for n in range(clips // 21)]
+    fakes = [
+        f"{person}_id{face}_{number}.mp4"
+        for person, number in (name.split("_") for name in originals)
+        for face in range(100, 120)
+    ]
+    _make_files(root / "Celeb-real", [f"{name}.mp4" for name in originals])
+    _make_files(root / "Celeb-synthesis", fakes)
+    tests = [f"0 Celeb-synthesis/{name}" for name in fakes[::10]]
+    (root / "List_of_testing_videos.txt").write_text("\n".join(tests))
+
+
+def make_table(root: Path, clips: int) -> None:
+    """Make a table of clips in a thousand folders."""
+    rows = ["path,label,original,identity,method,split"]
+    for folder in range(1000):
+        names = [f"{folder:03}_{number:05}.mp4" for number in range(clips // 1000)]
+        _make_files(root / f"{folder:03}", names)
+        rows.append(f"{folder:03}/{names[0]},REAL,,p{folder},,train")
+        rows += [f"{folder:03}/{n},FAKE,{names[0]},p{folder},swap,train" for n in names[1:]]
+    (root / "clips.csv").write_text("\n".join(rows))
+
+
+LAYOUTS: dict[str, Callable[[Path, int], None]] = {
+    "dfdc-flat": make_flat,
+    "dfdc-preview": make_preview,
+    "faceforensics": make_faceforensics,
+    "celeb-df": make_celeb_df,
+    "table": make_table,
+}
+
+
+def measure_layouts(root: Path, clips: int) -> None:
+    """Print how long the catalog of each layout takes to read, the best of three."""
+    for name, make in LAYOUTS.items():
+        make(root / name, clips)
+        csv = root / name / "clips.csv"
+        options = SourceOptions(table=csv if csv.exists() else None)
+        walls, cpus = [], []
+        for _ in itertools.repeat(None, 3):
+            started, cpu = time.perf_counter(), time.process_time()
+            catalog = read_catalog(root / name, options=options)
+            families = len(catalog.families())
+            walls.append(time.perf_counter() - started)
+            cpus.append(time.process_time() - cpu)
+        assert catalog.options["layout"] == name
+        print(
+            f"{name} of {len(catalog.clips):,} clips, {families:,} families: {min(walls):.2f} s, "
+            f"CPU {min(cpus):.2f} s"
+        )
+
+
 @click.command()
 @click.option("--clips", type=int, multiple=True, default=[1_000, 10_000, 100_000])
 @click.option("--catalog-clips", type=int, default=120_000)
-def main(clips: list[int], catalog_clips: int) -> None:
+@click.option("--layout-clips", type=int, default=100_000)
+def main(clips: list[int], catalog_clips: int, layout_clips: int) -> None:
     """Measure the overhead and print it."""
     with tempfile.TemporaryDirectory() as folder:
         tree = make_tree(Path(folder) / "catalog", catalog_clips)
         started = time.perf_counter()
         families = len(read_catalog(tree).families())
         taken = time.perf_counter() - started
+        measure_layouts(Path(folder) / "layouts", layout_clips)
         print(f"catalog of {catalog_clips:,} clips, {families:,} families: {taken:.2f} s")
         per_clip = []
         for count in clips:

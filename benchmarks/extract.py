@@ -78,7 +78,7 @@ def adopt() -> None:
 
 
 def clips_of(source: Path) -> list[str]:
-    from dfdc_prep.catalog.dfdc import read_catalog
+    from dfdc_prep.catalog.reader import read_catalog
 
     return [clip.path for clip in read_catalog(source).clips if clip.size]
 

@@ -42,6 +42,10 @@ def extract(
     source: StrPath = "dfdc",
     out: StrPath = "faces",
     *,
+    layout: str = AUTO,
+    dataset: str | None = None,
+    compression: str | None = None,
+    table: StrPath | None = None,
     preset: str = "paper",
     frames: int | None = None,
     sampling: str = "even",
@@ -64,8 +68,13 @@ def extract(
     """Crop the faces out of the clips below `source`; an interrupted run resumes.
 
     Args:
-        source: a folder of DFDC parts, each with clips and a metadata.json.
+        source: the folder of a data set: DFDC's parts, or one of the other layouts.
         out: the faces folder: crops/, manifest.parquet, metadata.csv, clips.parquet, run.json.
+        layout: dfdc, dfdc-flat, dfdc-preview, faceforensics, celeb-df, or auto to find out.
+        dataset: name of the data set in the tables; None for that of the layout.
+        compression: raw, c23 or c40, of FaceForensics++; None if there is only one.
+        table: a CSV with the columns path (relative to `source`) and label, and, if known,
+            original, identity, face_identity, method, split and dataset, for any other layout.
         preset: paper, deepfakebench or selimsef: sets frames, faces, align, margin and size where
             they are None.
         frames: frames per clip, 1 to 10,000; 1 with the preset paper.
@@ -92,7 +101,7 @@ def extract(
 
     Raises:
         ValueError: a value is not allowed.
-        SourceError: `source` is not a DFDC tree.
+        SourceError: `source` has no known layout, or another than `layout`.
         ModelError: the detector's weights cannot be loaded.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` was begun with other options.
@@ -102,6 +111,7 @@ def extract(
 
     forkserver_context()  # the fork server preloads the workers' imports while this process goes on
 
+    from dfdc_prep.catalog.layouts.base import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.presets import PRESETS
     from dfdc_prep.extraction.run import RunOptions
@@ -120,7 +130,9 @@ def extract(
         compare=compare or masks,
         masks=masks,
     )
-    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset)
+    csv = None if table is None else Path(table)
+    reading = SourceOptions(layout, dataset, compression, csv)
+    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset, reading)
     model = None if detector_model is None else Path(detector_model)
     return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
 
@@ -266,6 +278,7 @@ def split(
     group_by: str = "original",
     seed: int = 42,
     label_by: str = "clip",
+    official: bool = False,
     out: StrPath | None = None,
 ) -> SplitResult:
     """Give every balanced crop its split, and write only that table.
@@ -277,14 +290,17 @@ def split(
             see `identify`), a column, or none.
         seed: chooses among families of equal size.
         label_by: as for `balance`.
+        official: take the split that the data set's own lists give; `split`, `group_by` and
+            `seed` then have no effect.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
     Raises:
-        TableError: `split` or `group_by` cannot be used, there is no usable table, or a group
-            of estimated people is larger than the smallest split.
+        TableError: `split` or `group_by` cannot be used, there is no usable table, a group of
+            people is larger than the smallest split, or a crop has no official split.
     """
-    from manifests.identities.join import add_identities, read_identities
+    from manifests.identities.join import join_people
+    from manifests.splitting.official import official_splits
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
@@ -293,9 +309,9 @@ def split(
     plan = SplitPlan.parse(split, group_by, seed)
     found = TableSource.from_path(Path(faces))
     table = label_rows(found.read("balanced.parquet", "balance"), label_by)
-    if group_by == IDENTITY and found.is_folder:
-        table = add_identities(table, read_identities(found.path))
-    report = assign_splits(table, plan)
+    if group_by == IDENTITY and found.is_folder and not official:
+        table = join_people(table, found.path)
+    report = official_splits(table) if official else assign_splits(table, plan)
     target = found.output_path("split") if out is None else Path(out)
     write_table(add_split_column(table, report), target)
     return SplitResult(target, report)

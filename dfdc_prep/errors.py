@@ -3,7 +3,7 @@
     DfdcPrepError                 any error that the user can fix (manifests.errors)
     ├── TableError                a manifest, clip log or CSV is invalid (manifests.errors)
     │   └── NotEnoughRows         a class has fewer rows than requested
-    ├── SourceError               not a DFDC tree, an invalid metadata.json, an unsafe file name
+    ├── SourceError               no known data set, an invalid list of its clips, an unsafe name
     │   └── SourceUnreachable     a clip cannot be read because of an I/O error
     ├── OutputError               the output cannot be written or is in use (manifests.errors)
     │   └── OptionsDiffer         the output was started with other options
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class SourceError(DfdcPrepError):
-    """The source is not a DFDC tree, or a metadata.json is invalid or contains an unsafe name."""
+    """The source is no known data set, or a list of its clips is invalid or has an unsafe name."""
 
 
 class SourceUnreachable(SourceError):

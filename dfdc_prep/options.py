@@ -32,6 +32,8 @@ R = TypeVar("R")
 Types = Mapping[str, "click.ParamType[Any]"]
 
 AUTO = "auto"
+#: The layouts of `catalog.reader`.
+LAYOUTS = ("dfdc", "dfdc-flat", "dfdc-preview", "faceforensics", "celeb-df", "table")
 
 
 class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[int]
@@ -69,6 +71,10 @@ FACES_FOLDERS = FacesFolders()
 EXTRACT: Types = {
     "source": PathParam(),
     "out": PathParam(),
+    "layout": click.Choice([AUTO, *LAYOUTS]),
+    "dataset": TextParam(),
+    "compression": click.Choice(["raw", "c23", "c40"]),
+    "table": PathParam(),
     "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
@@ -122,6 +128,7 @@ SPLIT: Types = {
     "group_by": TextParam(),
     "seed": SEED,
     "label_by": LABEL_BY,
+    "official": click.BOOL,
     "out": TableFileParam(),
 }
 #: Options of the commands that put the crops of faces folders into splits.

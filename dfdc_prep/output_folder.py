@@ -35,6 +35,7 @@ RUN_OUTPUTS = (
     "identity_settled.csv",
     RUN_FILE,
 )
+_EARLIER_LAYOUT = {"layout": "dfdc", "dataset": "dfdc", "compression": None}
 _TEMPORARY_PREFIXES = tuple(f".{name}" for name in RUN_OUTPUTS)
 _RECORDED_PACKAGES = (
     "av",
@@ -131,6 +132,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise OutputError(f"expected the options of a run in {path}, found none; use --overwrite")
     if run["options"].pop("exact_frames", False):  # how earlier runs recorded `sampling exact`
         run["options"]["sampling"] = "exact"
+    if run.get("command") == "extract":  # earlier runs knew one layout and did not record it
+        run["options"] = _EARLIER_LAYOUT | run["options"]
     return run
 
 

@@ -327,7 +327,8 @@ class AuditResult(Result):
         people = self.report.people
         compared = {
             "families": self.report.families,
-            "estimated identities": people.leaks if people else None,
+            people.what if people else "estimated identities": people.leaks if people else None,
+            **({"people, filmed or swapped in": people.faces} if people and people.faces else {}),
             "files": self.report.files,
             "near-identical images": self.report.images,
         }

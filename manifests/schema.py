@@ -138,7 +138,11 @@ IDENTITY_SCHEMA = pa.schema(
             "distance of the original's face to the mean of its group; null without a face",
             True,
         ),
-        _field("identity_source", pa.string(), "real, uncertain or none: what the identity is of"),
+        _field(
+            "identity_source",
+            pa.string(),
+            "named, real, uncertain or none: its source",
+        ),
         _field("identity_faces", pa.int32(), "crops of the original that were encoded"),
         _field(
             "identity_doubts",

@@ -1,6 +1,7 @@
 """Data classes for the clips of a source and the families they form."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from manifests.labels import FAKE
 
@@ -65,17 +66,26 @@ class Family:
         return sum(clip.size or 0 for clip in self.clips)
 
 
+def _originals_first(clip: Clip) -> tuple[bool, str, str]:
+    return clip.label == FAKE, clip.part, clip.video
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All clips of a source.
 
     Attributes:
         clips: sorted by part and video.
-        unnamed: clips on disk that no metadata.json lists, as part/file.
+        unnamed: clips on disk that the data set does not name, as part/file.
+        notes: sentences about what is missing or left out.
+        options: how the source was read: layout, dataset and compression. They are recorded
+            with the run.
     """
 
     clips: tuple[Clip, ...]
     unnamed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    options: Mapping[str, str | None] = field(default_factory=dict)
 
     def families(self) -> list[Family]:
         """Return the families, sorted by part and video of their first clip in the catalog."""
@@ -83,7 +93,7 @@ class Catalog:
         for clip in self.clips:
             grouped.setdefault(clip.family, []).append(clip)
         return [
-            Family(name, tuple(sorted(clips, key=lambda clip: (clip.label == FAKE, clip))))
+            Family(name, tuple(sorted(clips, key=_originals_first)))
             for name, clips in grouped.items()
         ]
 
@@ -96,4 +106,4 @@ class Catalog:
             if len(kept) >= limit:
                 break
             kept.extend(family.clips)
-        return Catalog(tuple(sorted(kept)), self.unnamed)
+        return replace(self, clips=tuple(sorted(kept)))

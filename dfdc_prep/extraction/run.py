@@ -1,15 +1,16 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.clips import Clip, Family
-from dfdc_prep.catalog.dfdc import read_catalog
+from dfdc_prep.catalog.clips import Catalog, Clip, Family
+from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import alignment
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
@@ -28,9 +29,10 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options that do not change the crops of the clips processed.
+    """Options beside those that determine the bytes of a crop.
 
     Attributes:
+        reading: how the source is read.
         workers: number of processes; None for one per core.
         timeout: maximum time per clip, seconds.
         limit: stop after about this many clips; families are never divided.
@@ -45,6 +47,7 @@ class RunOptions:
     overwrite: bool = False
     retry_failed: bool = False
     preset: str = "paper"
+    reading: SourceOptions = field(default_factory=SourceOptions)
 
 
 def extract(
@@ -60,27 +63,28 @@ def extract(
     Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`.
 
     Args:
-        source: a DFDC tree: parts with a metadata.json each.
+        source: a folder with one of the layouts of `catalog.reader`.
         out: the output folder; if it holds an unfinished run, that run is continued.
         detector: name of the detector, or `auto`.
         detector_model: weights file of the detector; None for the default weights.
 
     Raises:
-        SourceError: the source is not a DFDC tree.
+        SourceError: the source has no known layout, or another than asked for.
         ModelError: the detector cannot be loaded, or finds no landmarks to align by.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
     """
-    catalog = read_catalog(source, run.limit)
+    catalog = read_catalog(source, run.limit, run.reading)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
     with output_folder.locked(out):
-        output_folder.start_run(out, _run_metadata(source, options, run, choice), run.overwrite)
+        metadata = _run_metadata(source, catalog, options, run, choice)
+        output_folder.start_run(out, metadata, run.overwrite)
         (out / CROPS).mkdir(exist_ok=True)
         families = {family_key(family): family for family in catalog.families()}
         finished = _finished_families(out, families.keys(), run.retry_failed)
-        summary = RunSummary(catalog.unnamed, choice.why)
+        summary = RunSummary(catalog.notes, choice.why)
         for clips in finished.values():
             summary.add(clips)
         todo = {key: family for key, family in families.items() if key not in finished}
@@ -111,10 +115,15 @@ def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
 
 
 def _run_metadata(
-    source: Path, options: CropOptions, run: RunOptions, choice: DetectorChoice
+    source: Path,
+    catalog: Catalog,
+    options: CropOptions,
+    run: RunOptions,
+    choice: DetectorChoice,
 ) -> dict[str, Any]:
     """The content of run.json."""
-    named = {**asdict(options), "detector": choice.name, "model_sha256": choice.model_sha256}
+    detector = {"detector": choice.name, "model_sha256": choice.model_sha256}
+    named = {**catalog.options, **asdict(options), **detector}
     return {
         "command": "extract",
         "source": str(source),

@@ -3,29 +3,37 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from dfdc_prep.catalog.names import shortened
 from manifests.labels import FAILURES, LABELS
 from manifests.rows import ClipRow
+
+MISSING = "missing"
 
 
 class RunSummary:
     """Counts of clips by label and status, and of crops by label.
 
     Args:
-        unnamed: clips on disk that no metadata.json names, as part/file.
+        about_source: sentences about what the source lacks or was left out.
         detector_note: a line about the detector, if it was chosen automatically.
     """
 
-    def __init__(self, unnamed: tuple[str, ...] = (), detector_note: str | None = None) -> None:
-        self.unnamed = unnamed
+    def __init__(
+        self, about_source: tuple[str, ...] = (), detector_note: str | None = None
+    ) -> None:
+        self.about_source = about_source
         self.detector_note = detector_note
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
+        self.missing: list[str] = []
 
     def add(self, clips: Iterable[ClipRow]) -> None:
         """Count rows of the clip log."""
         for clip in clips:
             self.clips[clip["label"], clip["status"]] += 1
             self.crops[clip["label"]] += clip["faces"]
+            if clip["status"] == MISSING:
+                self.missing.append(clip["video"])
 
     @property
     def failed(self) -> int:
@@ -57,10 +65,12 @@ class RunSummary:
         return rows
 
     def notes(self) -> list[str]:
-        """The lines below the table: the detector, and clips that no metadata.json names."""
+        """The lines below the table: the detector, what the source lacks, missing clips."""
         notes = [self.detector_note] if self.detector_note else []
-        if self.unnamed:
-            more = f" and {len(self.unnamed) - 5:,} more" if len(self.unnamed) > 5 else ""
-            names = ", ".join(self.unnamed[:5])
-            notes.append(f"not named by any metadata.json, left out: {names}{more}")
+        notes += self.about_source
+        if self.missing:
+            notes.append(
+                f"not on disk, {len(self.missing):,} of {self.clips.total():,} clips: "
+                f"{shortened(sorted(self.missing))}"
+            )
         return notes

@@ -28,6 +28,7 @@ from dfdc_prep.parallel.tasks import TaskRun
 from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
 from manifests.identities.join import FILE
+from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
 from manifests.io.hashing import file_sha256
 from manifests.io.journal import Journal
@@ -118,13 +119,14 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         settled = _settled_pairs(faces, options)
         clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
         rows = _clip_rows(manifest)
+        rules = [*settled, *named_pairs(rows)]
         # Report pairs that cannot be used before the hours of encoding.
-        assign_identities(rows, collect_encodings(faces, ()), settled, options.threshold)
+        assign_identities(rows, collect_encodings(faces, ()), rules, options.threshold)
         failed = _encode(faces, clips, options.workers)
         encodings = collect_encodings(faces, clips.items())
         store_encodings(faces, encodings)
-        found = assign_identities(rows, encodings, settled, options.threshold)
-        write_table(found.table, faces / FILE)
+        found = assign_identities(rows, encodings, rules, options.threshold)
+        write_table(add_names(found.table, rows), faces / FILE)
         write_uncertain_pairs(found, faces / PAIRS)
         write_identities_page(faces, found, encodings, options.threshold)
         if settled:
@@ -167,7 +169,7 @@ def _settled_pairs(faces: Path, options: IdentifyOptions) -> list[SettledPair]:
 
 def _clip_rows(manifest: pa.Table) -> pa.Table:
     """One row per clip, sorted by (part, video)."""
-    keys = ["part", "video", "family", "label"]
+    keys = ["part", "video", "family", "label", "identity"]
     rows = manifest.select(keys).group_by(keys).aggregate([])
     return rows.sort_by([(key, "ascending") for key in keys])
 

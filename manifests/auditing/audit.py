@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
+from manifests.auditing.people import NO_IDENTITIES, People, people_in_splits
 from manifests.auditing.perceptual_hash import PerceptualHashes, near_identical_presence
 from manifests.errors import TableError
-from manifests.identities.accuracy import MEASURED
 from manifests.labels import LABELS
 from manifests.tables import families
 from manifests.tables.factorize import (
@@ -25,10 +25,6 @@ from manifests.tables.factorize import (
 
 #: Usual names of splits, in the order in which they are compared and printed.
 _USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
-_NO_IDENTITIES = (
-    "estimated identities: not compared; run dfdc-prep identify on the faces folder, then audit "
-    "again with --identities FACES"
-)
 #: Number of worst families reported.
 MAX_WORST_FAMILIES = 5
 
@@ -39,41 +35,6 @@ class SharedFamily:
 
     name: str
     rows: dict[str, int]
-
-
-@dataclass(frozen=True)
-class People:
-    """Estimated people shared between splits.
-
-    Attributes:
-        leaks: between each pair of splits, by identity.
-        uncertain, unknown: for each split, the rows whose identity rests on uncertain evidence
-            and on none; None if the table does not say.
-    """
-
-    leaks: list[Leak]
-    uncertain: dict[str, int] | None
-    unknown: dict[str, int] | None
-
-    def lines(self, rows: dict[str, int]) -> list[str]:
-        """Describe the leaks, and how far the estimate can be trusted."""
-        first, *_, last = rows
-        rate = next(leak.rate for leak in self.leaks if (leak.first, leak.second) == (first, last))
-        lines = [leak.text("estimated identities") for leak in self.leaks if leak.shared]
-        lines.append(
-            f"estimated identities, the data set names none; {100 * rate:.1f} % of the {last} "
-            f"crops share an estimated actor with {first}; on known people the grouping had pair "
-            f"precision {MEASURED.precision:.2f} and recall {MEASURED.recall:.2f}; swapped-in "
-            "faces are not checked"
-        )
-        if self.uncertain is not None and self.unknown is not None:
-            shares = (100 * each[last] / rows[last] for each in (self.uncertain, self.unknown))
-            lines.append(
-                "{:.1f} % of the {last} crops have an uncertain identity, and {:.1f} % none".format(
-                    *shares, last=last
-                )
-            )
-        return lines
 
 
 @dataclass(frozen=True)
@@ -88,7 +49,7 @@ class Audit:
             and by near-identical image; None if the table lacks the data.
         compared: number of images compared.
         worst: the families with the most rows outside their largest split.
-        people: the estimated people; None if the table has no identities.
+        people: the people, estimated or named; None if the table has no identities.
     """
 
     rows: dict[str, int]
@@ -104,7 +65,7 @@ class Audit:
     def leaking(self) -> bool:
         """Whether any two splits share anything."""
         found = [*self.families, *(self.files or []), *(self.images or [])]
-        found += self.people.leaks if self.people else []
+        found += [*self.people.leaks, *(self.people.faces or [])] if self.people else []
         return any(leak.shared for leak in found)
 
     def as_json(self) -> dict[str, Any]:
@@ -134,7 +95,7 @@ class Audit:
         lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):
             lines.append(f"only {self.compared:,} images could be read and compared")
-        lines += self.people.lines(self.rows) if self.people else [_NO_IDENTITIES]
+        lines += self.people.lines(self.rows) if self.people else [NO_IDENTITIES]
         return lines + [
             f"worst family {family.name}: "
             + ", ".join(f"{rows:,} in {split}" for split, rows in family.rows.items())
@@ -150,7 +111,7 @@ def audit(
     Args:
         table: with the columns split, label, video and original. A family column can merge
             families but not separate them. Files are compared if there is a column sha256, and
-            estimated people if there is a column identity.
+            people if there is a column identity.
         hashes: uint64 [rows], the perceptual hash of each row's image.
         hashed: bool [rows], whether the hash is known; None if all are.
 
@@ -173,7 +134,7 @@ def audit(
         None if hashes is None else _image_leaks(hashes, known, rows),
         0 if hashes is None else int(known.sum()),
         _worst_families(family, family_presence, names, rows),
-        _people(table, rows),
+        people_in_splits(table, rows),
     )
 
 
@@ -204,25 +165,6 @@ def _file_leaks(table: pa.Table, rows: RowSplits) -> list[Leak] | None:
         return None
     (file,), _ = factorize(table["sha256"])
     return leaks_by_key(file, rows)
-
-
-def _people(table: pa.Table, rows: RowSplits) -> People | None:
-    if "identity" not in table.column_names or not pc.any(pc.is_valid(table["identity"])).as_py():
-        return None
-    (identity,), _ = factorize(text_column(table, "identity"))
-    leaks = leaks_by_key(identity, rows)
-    if "identity_source" not in table.column_names:
-        return People(leaks, None, None)
-    source = text_column(table, "identity_source")
-    unknown = pc.or_(pc.is_null(table["identity"]), pc.equal(source, "none").fill_null(True))
-    uncertain = pc.and_(pc.equal(source, "uncertain").fill_null(False), pc.invert(unknown))
-    counts = [_count_by_split(each, rows) for each in (uncertain, unknown)]
-    return People(leaks, *counts)
-
-
-def _count_by_split(marked: pa.ChunkedArray, rows: RowSplits) -> dict[str, int]:
-    counts = np.bincount(rows.split[marked.to_numpy()], minlength=len(rows.split_names))
-    return dict(zip(rows.split_names, counts.tolist(), strict=True))
 
 
 def _image_leaks(hashes: PerceptualHashes, known: Mask, rows: RowSplits) -> list[Leak]:

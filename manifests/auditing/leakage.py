@@ -1,5 +1,6 @@
 """Leakage: how many rows of a split share a family, a file or an image with another split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -80,8 +81,23 @@ def leaks_by_key(key: Codes, rows: RowSplits) -> list[Leak]:
         key: int64 [rows], such as the family; -1 if unknown.
         rows: the split and the label of the same rows.
     """
-    present = rows.presence(key)
-    return leaks_by_similarity(key, present, present, rows)
+    return leaks_by_any_key([key], rows)
+
+
+def leaks_by_any_key(keys: Sequence[Codes], rows: RowSplits) -> list[Leak]:
+    """Return the leak between each pair of splits through rows with a key in common.
+
+    Args:
+        keys: int64 [rows] each, such as the person filmed and the person whose face is shown,
+            with equal codes for equal people; -1 if unknown.
+        rows: the split and the label of the same rows.
+    """
+    size = max(int(key.max(initial=-1)) + 1 for key in keys)
+    present = np.zeros((size, len(rows.split_names)), bool)
+    for key in keys:
+        each = rows.presence(key)
+        present[: len(each)] |= each
+    return _leaks(keys, present, present, rows)
 
 
 def leaks_by_similarity(key: Codes, present: Mask, reached: Mask, rows: RowSplits) -> list[Leak]:
@@ -93,15 +109,23 @@ def leaks_by_similarity(key: Codes, present: Mask, reached: Mask, rows: RowSplit
         reached: bool [keys, splits], which splits contain the key or a similar one.
         rows: the split and the label of the same rows.
     """
+    return _leaks([key], present, reached, rows)
+
+
+def _leaks(keys: Sequence[Codes], present: Mask, reached: Mask, rows: RowSplits) -> list[Leak]:
     pairs = combinations(range(len(rows.split_names)), 2)
-    return [_leak(key, present, reached, pair, rows) for pair in pairs]
+    return [_leak(keys, present, reached, pair, rows) for pair in pairs]
 
 
-def _leak(key: Codes, present: Mask, reached: Mask, pair: tuple[int, int], rows: RowSplits) -> Leak:
+def _leak(
+    keys: Sequence[Codes], present: Mask, reached: Mask, pair: tuple[int, int], rows: RowSplits
+) -> Leak:
     first, second = pair
     inside = rows.split == second
-    touched = inside & (key >= 0)
-    touched[touched] = reached[key[touched], first]
+    touched = np.zeros(len(inside), bool)
+    for key in keys:
+        known = inside & (key >= 0)
+        touched[known] |= reached[key[known], first]
     return Leak(
         rows.split_names[first],
         rows.split_names[second],

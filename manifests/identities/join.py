@@ -40,6 +40,7 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
     clip = pc.index_in(_joined(table, keys), _joined(identities, keys))
     family = pc.index_in(family_column(table), identities["family"])
     row = pc.coalesce(clip, family)
+    named = table["identity"] if "identity" in table.column_names else None
     if strict and row.null_count:
         missing = table["video"].filter(pc.is_null(row))[0].as_py()
         raise TableError(
@@ -53,7 +54,44 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
             table = table.set_column(table.column_names.index(name), field, column)
         else:
             table = table.append_column(field, column)
-    return table
+    return table if named is None else _rename_faces(table, named)
+
+
+def join_people(table: pa.Table, faces: Path) -> pa.Table:
+    """Return the table with the people of a faces folder: estimated, or as the set names them.
+
+    Without identities.parquet, `identity` is the named person, or the family where none is named.
+
+    Raises:
+        TableError: there is neither an identities.parquet nor a named identity.
+    """
+    if (faces / FILE).is_file() or not _names_people(table):
+        return add_identities(table, read_identities(faces))
+    named = table["identity"]
+    source = pc.if_else(pc.is_valid(named), pa.scalar("named"), pa.scalar("none"))
+    people = pc.coalesce(named, family_column(table))
+    table = table.set_column(table.column_names.index("identity"), "identity", people)
+    if "identity_source" in table.column_names:
+        table = table.drop_columns(["identity_source"])
+    return table.append_column("identity_source", source)
+
+
+def _names_people(table: pa.Table) -> bool:
+    return "identity" in table.column_names and table["identity"].null_count < table.num_rows
+
+
+def _rename_faces(table: pa.Table, named: pa.ChunkedArray) -> pa.Table:
+    """Rename the people whose faces fakes show as those filmed were renamed.
+
+    Args:
+        named: the column `identity` before it was replaced.
+    """
+    if "face_identity" not in table.column_names:
+        return table
+    face = table["face_identity"]
+    renamed = table["identity"].take(pc.index_in(face, named, skip_nulls=True))
+    column = pc.coalesce(renamed, face)
+    return table.set_column(table.column_names.index("face_identity"), "face_identity", column)
 
 
 def _joined(table: pa.Table, names: list[str]) -> pa.ChunkedArray:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
@@ -30,10 +31,19 @@ IDENTITY = "identity"
 
 
 class People(NamedTuple):
-    """The groups of a split by identity: their number, and the rows of the largest."""
+    """The groups of a split by identity: their number, and the rows of the largest.
+
+    `estimated` is False if the data set names all people.
+    """
 
     groups: int
     largest: int
+    estimated: bool
+
+    @property
+    def what(self) -> str:
+        """What the groups are of, for messages."""
+        return "estimated people" if self.estimated else "people"
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Assignment:
         wanted: int64 [splits, labels], rows each split should have.
         placed: int64 [splits, labels], rows it has.
         leaks: what each pair of splits shares, by family.
-        people: the groups of estimated people, if the split is by identity.
+        people: the groups of people, if the split is by identity.
+        shared_people: what each pair of splits shares, by the person filmed, if it is official.
     """
 
     names: pa.Array
@@ -55,6 +66,7 @@ class Assignment:
     placed: Counts
     leaks: tuple[Leak, ...]
     people: People | None = None
+    shared_people: tuple[Leak, ...] = ()
 
     @property
     def shortfall(self) -> Counts:
@@ -76,9 +88,10 @@ class Assignment:
             )
         if self.people:
             lines.append(
-                f"{self.people.groups:,} groups of estimated people and families, the largest "
+                f"{self.people.groups:,} groups of {self.people.what} and families, the largest "
                 f"with {self.people.largest:,} crops; none is in two splits"
             )
+        lines += [leak.text("identities") for leak in self.shared_people if leak.shared]
         if not self.leaking:
             return "\n".join([*lines, "no family is in two splits"])
         lines += [leak.text("families") for leak in self.leaks if leak.shared]
@@ -115,7 +128,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
     people = None
     if plan.group_by == "none":
         split = _split_rows(label, plan)
-        wanted = _count_rows(split, label, len(plan.names))
+        wanted = count_rows(split, label, len(plan.names))
     else:
         group = _group_rows(table, plan.group_by, family, len(names))
         wanted = _wanted_rows(label, plan)
@@ -126,7 +139,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         pa.array(plan.names).take(pa.array(split)),
         plan,
         wanted,
-        _count_rows(split, label, len(plan.names)),
+        count_rows(split, label, len(plan.names)),
         tuple(leaks_by_key(family, RowSplits(split, label, plan.names, LABELS))),
         people,
     )
@@ -139,7 +152,7 @@ def add_split_column(table: pa.Table, assignment: Assignment) -> pa.Table:
     return table.append_column(SPLIT_SCHEMA.field("split"), assignment.names)
 
 
-def _count_rows(group: Codes, label: Codes, groups: int) -> Counts:
+def count_rows(group: Codes, label: Codes, groups: int) -> Counts:
     """Count the rows of each label in each group (or split), int64 [groups, labels]."""
     cells = np.bincount(group * len(LABELS) + label, minlength=groups * len(LABELS))
     return cells.reshape(groups, len(LABELS))
@@ -191,20 +204,28 @@ def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
     """
     rows = np.bincount(group)
     largest, smallest = int(rows.max()), int(wanted.sum(axis=1).min())
+    people = People(int((rows > 0).sum()), largest, _is_estimated(table))
     if largest > smallest:
+        lower = "run dfdc-prep identify with a lower --threshold, or " if people.estimated else ""
         name = table[IDENTITY][int((group == rows.argmax()).argmax())].as_py()
         raise TableError(
-            f"expected groups of estimated people of at most {smallest:,} crops, the smallest "
+            f"expected groups of {people.what} of at most {smallest:,} crops, the smallest "
             f"split, found {largest:,} ({100 * largest / len(group):.1f} % of all) around {name}; "
-            "run dfdc-prep identify with a lower --threshold, or use --group-by part"
+            f"{lower}use --group-by part"
         )
-    return People(int((rows > 0).sum()), largest)
+    return people
+
+
+def _is_estimated(table: pa.Table) -> bool:
+    if "identity_source" not in table.column_names:
+        return True
+    return bool(pc.any(pc.is_in(table["identity_source"], pa.array(["real", "uncertain"]))).as_py())
 
 
 def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:
     """Assign every group to one split; return the split of each row, int64 [rows]."""
     # Kinds: the distinct pairs of REAL and FAKE rows that a group has.
-    sizes = _count_rows(group, label, int(group.max()) + 1)
+    sizes = count_rows(group, label, int(group.max()) + 1)
     base = int(sizes.max()) + 1
     code, kind, counts = np.unique(
         sizes[:, 0] * base + sizes[:, 1], return_inverse=True, return_counts=True

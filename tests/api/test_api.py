@@ -15,6 +15,8 @@ from click.testing import CliRunner
 import dfdc_prep
 from cli import main
 from dfdc_prep import options
+from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
+from dfdc_prep.catalog.reader import LAYOUTS
 from dfdc_prep.crops.alignment import ALIGNMENTS
 from dfdc_prep.crops.geometry import FORMATS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
@@ -133,6 +135,8 @@ def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> No
         (options.EXTRACT, "format", FORMATS),
         (options.EXTRACT, "align", ALIGNMENTS),
         (options.EXTRACT, "preset", tuple(PRESETS)),
+        (options.EXTRACT, "layout", (AUTO, *LAYOUTS)),
+        (options.EXTRACT, "compression", COMPRESSIONS),
         (options.BALANCE, "label_by", (CLIP, FACE)),
         (options.SHARD, "crops", (BALANCED, EVERY_CROP, SPLIT)),
         (options.BALANCE, "strategy", get_args(Strategy)),

@@ -5,12 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.dfdc import (
-    _family_names,
-    _MetadataEntry,
-    _resolve_family_names,
-    read_catalog,
-)
+from dfdc_prep.catalog.clips import Provenance
+from dfdc_prep.catalog.entries import Entry, family_names, resolve_family_names
+from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import SourceError
 
 
@@ -137,6 +134,7 @@ def test_the_fast_path_yields_the_same_families_as_the_general_one(
     rows: list[tuple[str, str | None]],
 ) -> None:
     entries = [
-        _MetadataEntry(video, "FAKE" if original else "REAL", original) for video, original in rows
+        Entry("p", video, "FAKE" if original else "REAL", original, "", None, Provenance())
+        for video, original in rows
     ]
-    assert _family_names(entries) == _resolve_family_names(entries)
+    assert family_names(entries) == resolve_family_names(entries)

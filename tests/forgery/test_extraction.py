@@ -109,7 +109,7 @@ def test_decoding_the_original_gives_what_its_crops_give(
 
 def extract_here(source: Path, out: Path, form: str) -> pd.DataFrame:
     """The rows of the fakes, extracted in this process, family by family."""
-    from dfdc_prep.catalog.dfdc import read_catalog
+    from dfdc_prep.catalog.reader import read_catalog
     from dfdc_prep.detectors.registry import choose_detector, make_detector
     from dfdc_prep.extraction.clip import CropOptions, extract_clip
     from dfdc_prep.extraction.family_queue import FamilyQueue

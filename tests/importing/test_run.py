@@ -70,6 +70,18 @@ def test_kaggle_layout_becomes_a_faces_folder(kaggle: Path) -> None:
     assert json.loads((faces / "run.json").read_text())["command"] == "import"
 
 
+def test_what_the_table_says_of_data_set_people_and_split_is_kept(kaggle: Path) -> None:
+    given = {"dataset": "mine", "method": "roop", "identity": "ann", "face_identity": "bob"}
+    given["official_split"] = "test"
+    header, *lines = (kaggle / "table.csv").read_text().splitlines()
+    extra = [f"{line},{','.join(given.values())}" for line in lines]
+    (kaggle / "table.csv").write_text("\n".join([f"{header},{','.join(given)}", *extra]) + "\n")
+    _, faces = run(kaggle)
+    log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "import").to_pylist()
+    for row in [*read_manifest(faces / "manifest.parquet").to_pylist(), *log]:
+        assert {name: row[name] for name in given} == given
+
+
 def test_it_is_balanced_like_any_other(kaggle: Path) -> None:
     _, faces = run(kaggle)
     found = balance(read_manifest(faces / "manifest.parquet"), BalanceOptions())

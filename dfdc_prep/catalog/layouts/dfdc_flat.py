@@ -1,0 +1,110 @@
+"""DFDC's test set and folders like it: clips beside a labels.csv, or a metadata.json."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from dfdc_prep.catalog.clips import Provenance
+from dfdc_prep.catalog.entries import Entry, Listing, check_unique
+from dfdc_prep.catalog.folders import file_sizes, is_video
+from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.layouts.dfdc import DATASET, METADATA, load_metadata
+from dfdc_prep.catalog.names import abbreviated, check_file_name, shortened
+from dfdc_prep.catalog.text_files import read_csv
+from dfdc_prep.errors import SourceError
+from manifests.labels import FAKE, parse_label
+
+LABELS_CSV = "labels.csv"
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+#: Bytes of a metadata.json that show how it gives its labels.
+_START = 4096
+#: Columns of labels.csv beside filename and label, and keys of metadata.json.
+_OPTIONAL = ("original", "split")
+
+
+class DfdcFlat:
+    """One folder of clips; every clip is its own family unless an original is named."""
+
+    name = "dfdc-flat"
+    shape = (
+        "clips beside a labels.csv with the columns filename and label (0 REAL, 1 FAKE), or a "
+        'metadata.json of the form {"clip.mp4": {"is_fake": 1}}'
+    )
+    marks: tuple[str, ...] = (LABELS_CSV,)
+
+    def dataset(self, source: Path, options: SourceOptions) -> str:
+        return options.dataset or DATASET
+
+    def read(self, source: Path, options: SourceOptions) -> Listing:
+        table = source / LABELS_CSV
+        rows = list(_labels(table) if table.is_file() else _metadata(source / METADATA, self.shape))
+        if not rows:
+            raise SourceError(f"expected {self.shape}, found no clip in {source}; give its folder")
+        part = source.resolve().name
+        check_file_name(source, part)
+        sizes = file_sizes(source, {row[0] for row in rows})
+        provenance = cache(
+            lambda split: Provenance(self.dataset(source, options), official_split=split)
+        )
+        entries = [
+            Entry(
+                part,
+                video,
+                label,
+                (original or None) if label == FAKE else None,
+                f"{source}{os.sep}{video}",
+                sizes.get(video),
+                provenance(_SPLITS.get(split.lower())),
+            )
+            for video, label, original, split in rows
+        ]
+        check_unique(entries, table if table.is_file() else source / METADATA)
+        unnamed = sorted(n for n in sizes.keys() - {row[0] for row in rows} if is_video(n))
+        notes = (f"not named in {part}, left out: {shortened(unnamed)}",) if unnamed else ()
+        return Listing(entries, tuple(f"{part}/{name}" for name in unnamed), notes)
+
+
+def has_flags(folder: Path) -> bool:
+    """Whether a metadata.json gives its labels as `is_fake`, not as `label`."""
+    try:
+        with open(folder / METADATA, "rb") as file:
+            start = file.read(_START)
+    except OSError:
+        return False
+    return b'"is_fake"' in start and b'"label"' not in start
+
+
+def _labels(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the video, label, original and split of every row of a labels.csv."""
+    for row in read_csv(path, ("filename", "label"), _OPTIONAL):
+        yield _checked(path, row["filename"], row["label"], row["original"], row["split"])
+
+
+def _metadata(path: Path, shape: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the same of every entry of a metadata.json."""
+    if not path.is_file():
+        raise SourceError(
+            f"expected {shape}, found neither in {path.parent}; give the folder of the clips"
+        )
+    for video, fields in load_metadata(path).items():
+        given = fields if isinstance(fields, dict) else {}
+        label = given.get("label", given.get("is_fake"))
+        label = int(label) if isinstance(label, bool) else label
+        original, split = (str(given.get(name) or "") for name in _OPTIONAL)
+        yield _checked(path, video, "" if label is None else str(label), original, split)
+
+
+def _checked(
+    path: Path, video: str, text: str, original: str, split: str
+) -> tuple[str, str, str, str]:
+    check_file_name(path, video)
+    label = parse_label(text)
+    if label is None:
+        raise SourceError(
+            f"expected a label 0 (REAL) or 1 (FAKE) for {abbreviated(video)} in {path}, found "
+            f"{abbreviated(text)}; correct the entry"
+        )
+    if original:
+        check_file_name(path, original)
+    return video, label, original, split

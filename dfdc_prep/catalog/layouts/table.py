@@ -1,0 +1,106 @@
+"""Any other data set: a CSV that names the clips, their labels and what else is known."""
+
+import os
+from pathlib import Path
+
+from dfdc_prep.catalog.clips import Provenance
+from dfdc_prep.catalog.entries import Entry, Listing, check_unique
+from dfdc_prep.catalog.folders import file_sizes
+from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.names import abbreviated, check_text, split_path
+from dfdc_prep.catalog.text_files import read_csv
+from dfdc_prep.errors import SourceError
+from manifests.labels import FAKE, parse_label
+
+_REQUIRED = ("path", "label")
+_OPTIONAL = ("original", "method", "identity", "face_identity", "split", "dataset")
+_SPLITS = {
+    "": None, "train": "train", "training": "train", "val": "validation", "valid": "validation",
+    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+class Table:
+    """The clips that a CSV names, with paths relative to the source."""
+
+    name = "table"
+    shape = "a CSV with the columns path and label, given with --table"
+    #: Only --table selects this layout.
+    marks: tuple[str, ...] = ()
+
+    def dataset(self, source: Path, options: SourceOptions) -> str | None:
+        return options.dataset
+
+    def read(self, source: Path, options: SourceOptions) -> Listing:
+        if options.table is None:
+            raise SourceError(f"expected {self.shape}, found no --table; give one")
+        top = source.resolve().name
+        files = _Files(source)
+        entries = [
+            _entry(options.table, row, top, files, options.dataset)
+            for row in read_csv(options.table, _REQUIRED, _OPTIONAL)
+        ]
+        if not entries:
+            raise SourceError(f"expected rows in {options.table}, found none; add the clips")
+        check_unique(entries, options.table)
+        if all(entry.size is None for entry in entries):
+            raise SourceError(
+                f"expected the clips of {options.table} below {source}, found none of them, such "
+                f"as {entries[0].path}; give the folder that the paths are relative to"
+            )
+        return Listing(entries)
+
+
+class _Files:
+    """Sizes of files; each folder is listed once."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = str(source)
+        self._sizes: dict[str, dict[str, int]] = {}
+
+    def size(self, folder: str, name: str) -> int | None:
+        """The size of a file in bytes, None if it does not exist."""
+        if folder not in self._sizes:
+            path = Path(self.source, folder)
+            self._sizes[folder] = file_sizes(path) if path.is_dir() else {}
+        return self._sizes[folder].get(name)
+
+
+def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: str | None) -> Entry:
+    names = split_path(table, row["path"])
+    *folders, video = names
+    folder = "/".join(folders)
+    label = parse_label(row["label"])
+    if label is None:
+        raise SourceError(
+            f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in {table}, "
+            f"found {abbreviated(row['label'])}; correct the row"
+        )
+    if row["split"].lower() not in _SPLITS:
+        raise SourceError(
+            f"expected train, validation or test as split of {abbreviated(row['path'])} in "
+            f"{table}, found {abbreviated(row['split'])}; correct the row"
+        )
+    for column in ("method", "identity", "face_identity", "dataset"):
+        check_text(table, column, row[column])
+    # Crops are stored by part: one folder name for the folders of the path.
+    part = "_".join(folders) or top
+    check_text(table, "folder", part)
+    original = split_path(table, row["original"])[-1] if row["original"] else None
+    provenance = Provenance(
+        dataset or row["dataset"] or None,
+        row["method"] or None if label == FAKE else None,
+        row["identity"] or None,
+        row["face_identity"] or None if label == FAKE else None,
+        _SPLITS[row["split"].lower()],
+    )
+    path = os.sep.join((files.source, *names))
+    return Entry(
+        part,
+        video,
+        label,
+        original if label == FAKE else None,
+        path,
+        files.size(folder, video),
+        provenance,
+    )

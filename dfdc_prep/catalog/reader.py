@@ -1,0 +1,112 @@
+"""Finds the layout of a source and reads its clips into a `Catalog`."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dfdc_prep.catalog.clips import Catalog
+from dfdc_prep.catalog.entries import build_catalog
+from dfdc_prep.catalog.folders import subfolders
+from dfdc_prep.catalog.layouts.base import Layout, SourceOptions
+from dfdc_prep.catalog.layouts.celeb_df import CelebDf
+from dfdc_prep.catalog.layouts.dfdc import Dfdc
+from dfdc_prep.catalog.layouts.dfdc_flat import DfdcFlat, has_flags
+from dfdc_prep.catalog.layouts.dfdc_preview import DfdcPreview
+from dfdc_prep.catalog.layouts.faceforensics import FaceForensics
+from dfdc_prep.catalog.layouts.table import Table
+from dfdc_prep.catalog.names import check_text
+from dfdc_prep.errors import SourceError
+
+AUTO = "auto"
+DEFAULT = SourceOptions()
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (Dfdc(), DfdcFlat(), DfdcPreview(), FaceForensics(), CelebDf(), Table())
+}
+#: Levels of folders that are searched for a layout: unpacking often adds one.
+_MAX_DEPTH = 1
+
+
+def read_catalog(
+    source: Path, limit: int | None = None, options: SourceOptions = DEFAULT
+) -> Catalog:
+    """Read the clips of a data set on disk; no video is opened.
+
+    Args:
+        source: the folder of the data set; a folder around it will do.
+        limit: keep only the first families that together have at least this many clips.
+        options: how to read it.
+
+    Raises:
+        SourceError: the folder does not exist or has no known layout, or a file of the data
+            set is invalid.
+        SourceUnreachable: the size of a clip cannot be read.
+    """
+    _check_options(options)
+    if not source.is_dir():
+        raise SourceError(
+            f"expected {_named(options).shape}, found no folder {source}; give its path"
+        )
+    layout, folder, notes = _find_layout(source, options)
+    if options.compression and layout.name != FaceForensics.name:
+        raise SourceError(
+            f"expected --compression only with the layout {FaceForensics.name}, found the layout "
+            f"{layout.name} in {folder}; leave it out"
+        )
+    listing = layout.read(folder, options)
+    listing = replace(listing, notes=(*notes, *listing.notes))
+    return build_catalog(listing, layout.name, layout.dataset(folder, options)).limited(limit)
+
+
+def _check_options(options: SourceOptions) -> None:
+    if options.table is not None and options.layout not in (AUTO, Table.name):
+        raise SourceError(
+            f"expected --table only with --layout {Table.name}, found --layout {options.layout}; "
+            "leave one of them out"
+        )
+    if options.dataset is not None:
+        check_text(Path("--dataset"), "name", options.dataset)
+
+
+def _named(options: SourceOptions) -> Layout:
+    """The layout that was asked for, DFDC's for `auto`."""
+    if options.table is not None:
+        return LAYOUTS[Table.name]
+    return LAYOUTS[Dfdc.name if options.layout == AUTO else options.layout]
+
+
+def _find_layout(source: Path, options: SourceOptions) -> tuple[Layout, Path, tuple[str, ...]]:
+    """Return the layout of a source, the folder that has it, and notes on what is left out.
+
+    Raises:
+        SourceError: there is none, or there are several.
+    """
+    named = _named(options)
+    if named.name == Table.name:
+        return named, source, ()
+    wanted = [*LAYOUTS.values()] if options.layout == AUTO else [named]
+    found = list(_recognized(source, wanted, _MAX_DEPTH))
+    others = [(layout, folder) for layout, folder in found if layout.name != Dfdc.name]
+    if len(others) < len(found) or not found:
+        # The parts of DFDC are many folders; its reader finds them, also further down.
+        notes = (f"left out, give its own folder: {each.name} in {at}" for each, at in others)
+        return named, source, tuple(notes)
+    if len(found) > 1:
+        places = ", ".join(f"{layout.name} in {folder}" for layout, folder in found[:3])
+        raise SourceError(
+            f"expected one data set below {source}, found {places}; pass the folder of one"
+        )
+    return (*found[0], ())
+
+
+def _recognized(folder: Path, wanted: list[Layout], depth: int) -> Iterator[tuple[Layout, Path]]:
+    """Yield the layouts of a folder, or else of the folders in it."""
+    for layout in wanted:
+        if any(os.path.exists(f"{folder}{os.sep}{mark}") for mark in layout.marks):
+            if layout.name == Dfdc.name and has_flags(folder) and LAYOUTS[DfdcFlat.name] in wanted:
+                layout = LAYOUTS[DfdcFlat.name]
+            yield layout, folder
+            return
+    for name in subfolders(folder) if depth else ():
+        yield from _recognized(folder / name, wanted, depth - 1)

@@ -1,0 +1,134 @@
+"""Complete extractions of the data sets beside DFDC, from a tree to an audited official split."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from dfdc_prep.sample.builder import build_sample
+from manifests.schema import CLIP_LOG_SCHEMA, PROVENANCE_COLUMNS
+from manifests.tables.parquet import read_manifest, read_table
+from tests.catalog import trees
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A real clip and a fake of it, from the sample."""
+    folder = tmp_path_factory.mktemp("sample") / "dfdc"
+    build_sample(folder, 2)
+    for metadata in folder.glob("*/metadata.json"):
+        for name, entry in json.loads(metadata.read_text()).items():
+            original = metadata.parent / (entry.get("original") or "")
+            if original.is_file():
+                return original, metadata.parent / name
+    pytest.fail("the sample has no fake whose original is there")
+
+
+def extracted(source: Path, out: Path, *options: str | Path) -> pd.DataFrame:
+    """Extract with HOG, which needs no weights; return the manifest."""
+    result = call("extract", source, out, "--detector", "hog", *options)
+    assert result.exit_code == 0, result.output
+    return read_manifest(out / "manifest.parquet").to_pandas()
+
+
+def tree_of_real_clips(real_clips: Path, root: Path) -> Path:
+    """The six real clips of FaceForensics++ in its own tree."""
+    names = {
+        "original_sequences/youtube": ("004", "519", "634"),
+        "manipulated_sequences/Deepfakes": ("004_982", "519_515", "634_660"),
+    }
+    for folder, stems in names.items():
+        videos = root / folder / "c23" / "videos"
+        videos.mkdir(parents=True)
+        for stem in stems:
+            (videos / f"{stem}.mp4").symlink_to(real_clips / "dfdc_train_part_1" / f"{stem}.mp4")
+    return root
+
+
+def test_real_clips_of_faceforensics_give_the_crops_of_a_dfdc_tree(
+    real_clips: Path, tmp_path: Path
+) -> None:
+    source = tree_of_real_clips(real_clips, tmp_path / "ff")
+    found = extracted(source, tmp_path / "a", "--compression", "c23")
+    same = extracted(real_clips / "dfdc_train_part_1", tmp_path / "b")
+    key = ["video", "frame", "face"]
+    found, same = (each.sort_values(key, ignore_index=True) for each in (found, same))
+    own = ["part", "path", *PROVENANCE_COLUMNS]
+    pd.testing.assert_frame_equal(found.drop(columns=own), same.drop(columns=own))
+    fakes = found[found["label"] == "FAKE"]
+    people = fakes["identity"] + "_" + fakes["face_identity"] + ".mp4"
+    assert fakes["video"].tolist() == people.tolist()
+    assert set(fakes["method"]) == {"Deepfakes"}
+
+
+def test_celeb_df_from_its_tree_to_an_audited_official_split(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    faces = tmp_path / "faces"
+    source = trees.make_celeb_df(tmp_path / "Celeb-DF-v2", *pair)
+    found = extracted(source, faces)
+    assert found["dataset"].unique().tolist() == ["celeb-df-v2"]
+    assert len(found) == len(trees.CELEB_DF)
+    assert call("balance", faces).exit_code == 0
+    output = call("split", faces, "--official").output
+    assert "test: " in output
+    split = read_manifest(faces / "split.parquet").to_pandas()
+    assert (split["split"] == split["official_split"]).all()
+    audit = call("audit", faces)
+    assert audit.exit_code == 3
+    assert "test and train share" in audit.output
+    assert "people, filmed or swapped in" in audit.output
+
+
+def test_the_preview_has_the_columns_of_every_clip(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    found = extracted(trees.make_preview(tmp_path / "preview", *pair), tmp_path / "faces")
+    clips = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
+    keys = ["part", "video", "family", *PROVENANCE_COLUMNS]
+    pd.testing.assert_frame_equal(found[keys], clips[keys])
+    assert found["path"].is_unique
+
+
+def test_the_clips_that_labels_csv_names_and_that_are_missing_are_told(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source = trees.make_flat(tmp_path / "test", *pair)
+    result = call("extract", source, tmp_path / "faces", "--detector", "hog")
+    assert result.exit_code == 3
+    assert "not on disk, 1 of 3 clips: ccc.mp4" in result.output
+
+
+def test_a_table_and_another_layout_in_the_same_folder(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, faces = trees.make_table(tmp_path / "clips", *pair), tmp_path / "faces"
+    found = extracted(source, faces, "--table", source / "clips.csv")
+    assert found["identity"].tolist() == ["ann", "ann"]
+    other = trees.make_flat(tmp_path / "flat", *pair)
+    result = call("extract", other, faces, "--detector", "hog")
+    assert result.exit_code == 1
+    assert "expected layout dfdc-flat in" in result.output
+    assert "found layout table of an earlier run" in result.output
+
+
+def test_a_run_begun_before_layouts_were_recorded_is_continued(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, faces = pair[0].parent, tmp_path / "faces"
+    before = extracted(source, faces)
+    run = json.loads((faces / "run.json").read_text())
+    for name in ("layout", "dataset", "compression"):
+        del run["options"][name]
+    (faces / "run.json").write_text(json.dumps(run))
+    lines = [json.loads(line) for line in (faces / "journal.jsonl").read_text().splitlines()]
+    for row in (row for line in lines for kind in ("clips", "crops") for row in line[kind]):
+        for name in PROVENANCE_COLUMNS:
+            del row[name]
+    (faces / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    pd.testing.assert_frame_equal(extracted(source, faces), before)
