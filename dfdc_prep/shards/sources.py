@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.files import CropFolders
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
-from manifests.identities.join import FILE, add_identities, read_identities
+from manifests.identities.join import FILE, join_people
 from manifests.io.hashing import file_sha256
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.splitting.sets import RowsInSplits, given_splits, split_each_set, split_rows
@@ -101,7 +101,7 @@ def _read_table(folder: Path, choice: CropChoice) -> pa.Table:
     source = folder / _TABLES[choice.crops]
     table = label_rows(read_manifest(source, _MADE_BY[choice.crops], schema), choice.label_by)
     if choice.plan.group_by == IDENTITY and choice.crops != SPLIT:
-        table = add_identities(table, read_identities(folder))
+        table = join_people(table, folder)
     return table
 
 
@@ -173,7 +173,9 @@ def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
     if choice.label_by != CLIP:
         found["label_by"] = choice.label_by
     if choice.plan.group_by == IDENTITY and not given:
-        found["identities"] = _one_or_sorted([file_sha256(folder / FILE) for folder in faces])
+        files = [folder / FILE for folder in faces if (folder / FILE).is_file()]
+        if files:  # otherwise the data set names its people
+            found["identities"] = _one_or_sorted([file_sha256(file) for file in files])
     return found
 
 

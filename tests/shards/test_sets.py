@@ -193,3 +193,29 @@ def test_one_data_set_in_two_folders(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "a")) == 24
     assert len({(row["family"], row["split"]) for row in rows(tmp_path / "a")}) == 12
     assert not dfdc_prep.audit(tmp_path / "a").leaking
+
+
+def test_people_of_different_sets_are_different_people(tmp_path: Path) -> None:
+    """Each set calls its people 0 to 9; every person has two clips, in one split."""
+    for name in ("x", "y"):
+        clips = [
+            {
+                "video": f"{at:02d}.mp4",
+                "label": ("REAL", "FAKE")[at // 20],
+                "dataset": name,
+                "identity": f"{at % 20 % 10}",
+            }
+            for at in range(40)
+        ]
+        make_crops(tmp_path / name, clips)
+    folders = [tmp_path / "x", tmp_path / "y"]
+    dfdc_prep.shard(folders, tmp_path / "shards", group_by="identity")
+    found = rows(tmp_path / "shards")
+    people: dict[str, set[str]] = {}
+    for row in found:
+        people.setdefault(row["identity"], set()).add(row["split"])
+        assert row["identity"].startswith(f"{row['dataset']}/")
+    assert len(people) == 20
+    assert all(len(splits) == 1 for splits in people.values())
+    assert dfdc_prep.verify(tmp_path / "shards").ok
+    assert not dfdc_prep.audit(tmp_path / "shards").leaking
