@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dfdc_prep.shards.tfds_metadata import CITATION, DESCRIPTION
 from manifests.labels import LABELS
 
 CARD = "README.md"
@@ -17,17 +16,20 @@ class SplitSize(NamedTuple):
     size: int
 
 
-def dataset_card(features: Mapping[str, str], sizes: Sequence[SplitSize]) -> str:
+def dataset_card(
+    features: Mapping[str, str], sizes: Sequence[SplitSize], datasets: Sequence[str]
+) -> str:
     """The text of README.md.
 
     Args:
         features: for each column, `image`, `label`, or the name of its type.
         sizes: the splits, whose names are checked, in output order.
+        datasets: names of the data sets that the crops are from, where they are known.
     """
     total = sum(each.size for each in sizes)
     lines = [
         "---",
-        "pretty_name: DFDC face crops",
+        "pretty_name: Face crops",
         "license: other",
         "task_categories:",
         "- image-classification",
@@ -50,17 +52,21 @@ def dataset_card(features: Mapping[str, str], sizes: Sequence[SplitSize]) -> str
         "",
         "# Face crops",
         "",
-        f"{DESCRIPTION} No family is in two splits unless metadata.json says so.",
+        "Square face crops, with the label of their clip and the family it belongs to. "
+        "metadata.json says how they were split.",
+        *_origin(datasets),
         "",
         "| split | crops |",
         "|---|---|",
         *(f"| {each.split} | {each.crops:,} |" for each in sizes),
-        "",
-        "```bibtex",
-        CITATION,
-        "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _origin(datasets: Sequence[str]) -> list[str]:
+    """The sentence that names the data sets; their names are text from elsewhere."""
+    names = (" ".join(name.replace("`", " ").split()) for name in datasets)
+    return ["", f"Data sets: {', '.join(f'`{name}`' for name in names)}."] if datasets else []
 
 
 def _feature(name: str, kind: str) -> list[str]:

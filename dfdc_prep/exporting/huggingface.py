@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfdc_prep.crops.files import CropReader
@@ -30,6 +31,7 @@ from dfdc_prep.shards.sources import SplitCrops
 from manifests.io.atomic import sync_file
 from manifests.io.hashing import file_sha256
 from manifests.labels import LABELS
+from manifests.tables.sets import dataset_column
 
 #: Rows of a row group: enough to read fast, few enough to seek and stream.
 _ROW_GROUP = 100
@@ -58,7 +60,9 @@ class HuggingFace:
         write = partial(_write_parquet, folder, schema)
         hashes = write_shard_files(sharded, reader, settings, write)
         sizes = _split_sizes(sharded, folder)
-        (folder / CARD).write_text(dataset_card(_features(schema), sizes), encoding="utf-8")
+        datasets = sorted(pc.unique(dataset_column(sharded).drop_null()).to_pylist())
+        card = dataset_card(_features(schema), sizes, datasets)
+        (folder / CARD).write_text(card, encoding="utf-8")
         return Written(sharded, hashes)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import dfdc_prep
 from manifests.schema import MANIFEST_SCHEMA
-from tests.crop_sets import make_faces
+from tests.crop_sets import make_crops, make_faces
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,11 @@ def test_masks_are_images_where_there_are_any(faces: Path, tmp_path: Path) -> No
     out = dfdc_prep.export_huggingface(faces, tmp_path / "out").out
     for sample in datasets.load_dataset(str(out), split="train"):
         assert (sample["mask"] is not None) == bool(sample["label"])
+
+
+def test_names_in_the_card_are_harmless(tmp_path: Path) -> None:
+    crops = [{"video": f"{at}.mp4", "dataset": "a`\n---\nb: [<script>"} for at in range(2)]
+    faces = make_crops(tmp_path / "faces", crops)
+    out = dfdc_prep.export_huggingface(faces, tmp_path / "out", test_only=True).out
+    assert "Data sets: `a --- b: [<script>`." in (out / "README.md").read_text()
+    assert len(datasets.load_dataset(str(out), split="test")) == 2
