@@ -6,6 +6,18 @@ from typing import Protocol
 
 from dfdc_prep.catalog.entries import Listing
 
+#: Spellings of the official splits, in lower case.
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
 
 @dataclass(frozen=True)
 class SourceOptions:

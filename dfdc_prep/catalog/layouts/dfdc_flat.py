@@ -8,7 +8,7 @@ from pathlib import Path
 from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import file_sizes, is_video
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
 from dfdc_prep.catalog.layouts.dfdc import DATASET, METADATA, load_metadata
 from dfdc_prep.catalog.names import abbreviated, check_file_name, shortened
 from dfdc_prep.catalog.text_files import read_csv
@@ -16,7 +16,6 @@ from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
 
 LABELS_CSV = "labels.csv"
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 #: Bytes of a metadata.json that show how it gives its labels.
 _START = 4096
 #: Columns of labels.csv beside filename and label, and keys of metadata.json.
@@ -55,7 +54,7 @@ class DfdcFlat:
                 (original or None) if label == FAKE else None,
                 f"{source}{os.sep}{video}",
                 sizes.get(video),
-                provenance(_SPLITS.get(split.lower())),
+                provenance(SPLITS.get(split.lower())),
             )
             for video, label, original, split in rows
         ]

@@ -8,7 +8,7 @@ from typing import Any
 from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import is_video, sizes_below, stem, subfolders
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
 from dfdc_prep.catalog.names import abbreviated, shortened, split_path
 from dfdc_prep.catalog.text_files import load_json
 from dfdc_prep.errors import SourceError
@@ -18,7 +18,6 @@ DATASET_JSON = "dataset.json"
 ORIGINALS = "original_videos"
 #: Folders between a method and its clips: person, recording.
 _MAX_DEPTH = 4
-_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 #: A fake: two people, the recording of one of them, the number of the clip.
 _FAKE = re.compile(r"(\d+)_(\d+)_(\w+)")
 _ORIGINAL = re.compile(r"(\d+)_(\w+)")
@@ -87,7 +86,7 @@ def _parse_entry(index: Path, path: str, fields: Any) -> tuple[str, str | None]:
             f"expected real clips in {ORIGINALS} and fakes elsewhere in {index}, found the label "
             f"{text} for {abbreviated(path)}; correct the entry"
         )
-    return label, _SPLITS.get(split.lower()) if isinstance(split, str) else None
+    return label, SPLITS.get(split.lower()) if isinstance(split, str) else None
 
 
 def _original_of(names: list[str], originals: dict[str, str]) -> str | None:

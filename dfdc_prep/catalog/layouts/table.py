@@ -6,7 +6,7 @@ from pathlib import Path
 from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import file_sizes
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
 from dfdc_prep.catalog.names import abbreviated, check_text, split_path
 from dfdc_prep.catalog.text_files import read_csv
 from dfdc_prep.errors import SourceError
@@ -14,10 +14,6 @@ from manifests.labels import FAKE, parse_label
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("original", "method", "identity", "face_identity", "split", "dataset")
-_SPLITS = {
-    "": None, "train": "train", "training": "train", "val": "validation", "valid": "validation",
-    "validation": "validation", "dev": "validation", "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 class Table:
@@ -34,7 +30,7 @@ class Table:
     def read(self, source: Path, options: SourceOptions) -> Listing:
         if options.table is None:
             raise SourceError(f"expected {self.shape}, found no --table; give one")
-        top = source.resolve().name
+        top = source.resolve().name or "clips"
         files = _Files(source)
         entries = [
             _entry(options.table, row, top, files, options.dataset)
@@ -70,19 +66,7 @@ def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: s
     names = split_path(table, row["path"])
     *folders, video = names
     folder = "/".join(folders)
-    label = parse_label(row["label"])
-    if label is None:
-        raise SourceError(
-            f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in {table}, "
-            f"found {abbreviated(row['label'])}; correct the row"
-        )
-    if row["split"].lower() not in _SPLITS:
-        raise SourceError(
-            f"expected train, validation or test as split of {abbreviated(row['path'])} in "
-            f"{table}, found {abbreviated(row['split'])}; correct the row"
-        )
-    for column in ("method", "identity", "face_identity", "dataset"):
-        check_text(table, column, row[column])
+    label = _check_row(table, row)
     # Crops are stored by part: one folder name for the folders of the path.
     part = "_".join(folders) or top
     check_text(table, "folder", part)
@@ -92,7 +76,7 @@ def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: s
         row["method"] or None if label == FAKE else None,
         row["identity"] or None,
         row["face_identity"] or None if label == FAKE else None,
-        _SPLITS[row["split"].lower()],
+        SPLITS.get(row["split"].lower()),
     )
     path = os.sep.join((files.source, *names))
     return Entry(
@@ -104,3 +88,21 @@ def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: s
         files.size(folder, video),
         provenance,
     )
+
+
+def _check_row(table: Path, row: dict[str, str]) -> str:
+    """Check the values of a row other than its paths; return its label."""
+    label = parse_label(row["label"])
+    if label is None:
+        raise SourceError(
+            f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in {table}, "
+            f"found {abbreviated(row['label'])}; correct the row"
+        )
+    if row["split"] and row["split"].lower() not in SPLITS:
+        raise SourceError(
+            f"expected train, validation or test as split of {abbreviated(row['path'])} in "
+            f"{table}, found {abbreviated(row['split'])}; correct the row"
+        )
+    for column in ("method", "identity", "face_identity", "dataset"):
+        check_text(table, column, row[column])
+    return label
