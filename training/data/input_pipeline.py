@@ -5,7 +5,7 @@ Records are batched before they are parsed and decoded in parallel. Images stay 
 model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +164,15 @@ def make_dataset(
     options = tf.data.Options()
     options.deterministic = True
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def in_same_order(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+    """The dataset that `build` returns, in the order of its first pass at every pass.
+
+    A shuffled dataset comes in another order each time it is iterated. Under a distribution
+    strategy, Keras takes a batch to build the model before it trains, which is one pass.
+    """
+    return tf.data.Dataset.range(1).flat_map(lambda _: build()).prefetch(tf.data.AUTOTUNE)
 
 
 _FEATURES = {
