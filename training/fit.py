@@ -57,6 +57,10 @@ RECIPE_OPTIONS = (
 )  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Fail if no GPU is found.")
 @click.option(
+    "--cache", type=click.Choice(["none", "memory", "disk"]), default="none", show_default=True,
+    help="Where to keep decoded crops after the first pass: 150 kB each.",
+)  # fmt: skip
+@click.option(
     "--profile", type=PathParam(), metavar="DIR",
     help="Write a trace of ten steps, for TensorBoard's profiler.",
 )  # fmt: skip

@@ -35,7 +35,9 @@ for name, used in (("one", ()), ("all", names)):
     for epochs in (1, 2):
         recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs, "batch_size": int(batch)})
         shared = devices.Devices(used, backend)
-        plan = trainer.TrainingPlan(Path(shards), recipe, None, "float32", 42, 2, shared)
+        plan = trainer.TrainingPlan(
+            Path(shards), recipe, None, "float32", 42, 2, shared, cache="disk" if used else "none"
+        )
         rows = trainer.train(plan, run, print)
     losses.append([row[key] for row in rows for key in ("loss", "val_loss")])
 print(json.dumps(losses))

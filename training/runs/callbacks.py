@@ -5,6 +5,7 @@ threads, which read the metrics of a batch while the next ones are computed.
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,9 @@ class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes a trace of a few steps, for TensorBoard's profiler.
 
     If the epoch has fewer steps than `PROFILED_STEPS.stop`, all of it is profiled.
+
+    Raises:
+        TrainingError: Keras's backend has no profiler.
     """
 
     def __init__(self, folder: Path, steps: int) -> None:
@@ -73,52 +77,31 @@ class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
         self._folder = folder
         self._first = PROFILED_STEPS.start if steps >= PROFILED_STEPS.stop else 0
         self._last = min(steps, PROFILED_STEPS.stop) - 1
-        self._profiler = _backend_profiler()
+        self._profiler = _profiler()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if batch == self._first:
-            self._profiler.start(self._folder)
+            start, _ = self._profiler
+            start(str(self._folder))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == self._last:
-            self._profiler.stop()
+            _, stop = self._profiler
+            stop()
 
 
-class _TensorFlowProfiler:
-    def start(self, folder: Path) -> None:
-        import tensorflow as tf
-
-        tf.profiler.experimental.start(str(folder))
-
-    def stop(self) -> None:
-        import tensorflow as tf
-
-        tf.profiler.experimental.stop()
-
-
-class _JaxProfiler:
-    def start(self, folder: Path) -> None:
-        import jax
-
-        jax.profiler.start_trace(folder)
-
-    def stop(self) -> None:
-        import jax
-
-        jax.profiler.stop_trace()
-
-
-def _backend_profiler() -> _TensorFlowProfiler | _JaxProfiler:
-    """The profiler of Keras's backend.
-
-    Raises:
-        TrainingError: the backend has none.
-    """
+def _profiler() -> tuple[Callable[[str], Any], Callable[[], Any]]:
+    """The functions of Keras's backend that start and stop a trace."""
     backend = keras.backend.backend()
-    profilers = {"tensorflow": _TensorFlowProfiler, "jax": _JaxProfiler}
-    if backend not in profilers:
-        raise TrainingError(
-            f"expected Keras on {' or '.join(profilers)} for --profile, found {backend}; set "
-            "KERAS_BACKEND, or omit --profile"
-        )
-    return profilers[backend]()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.profiler.experimental.start, tf.profiler.experimental.stop
+    if backend == "jax":
+        import jax
+
+        return jax.profiler.start_trace, jax.profiler.stop_trace
+    raise TrainingError(
+        f"expected Keras on tensorflow or jax for --profile, found {backend}; set KERAS_BACKEND, "
+        "or omit --profile"
+    )

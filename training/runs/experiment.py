@@ -29,6 +29,7 @@ class FitOptions:
         weights: `imagenet`, `none`, or the path of a weights file.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
         fresh: delete an existing run in `out` first.
+        cache: where decoded crops are kept: none, memory or disk.
         profile: folder for a trace of a few steps; None for none.
     """
 
@@ -43,6 +44,7 @@ class FitOptions:
     require_gpu: bool = False
     fresh: bool = False
     profile: Path | None = None
+    cache: str = "none"
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
@@ -86,6 +88,7 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         options.steps_per_epoch,
         used_devices,
         options.profile,
+        options.cache,
     )
     used_devices.check_batch_size(plan.batch_size)
     with folder_lock(run.folder):

@@ -12,9 +12,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from manifests.io.atomic import atomic_file
-from training.data import augmentation, input_pipeline
+from training.data import augmentation, decoded_cache, input_pipeline
 from training.errors import TrainingError
 from training.models import classifier
 from training.models.devices import Devices
@@ -22,6 +23,9 @@ from training.recipes import Recipe
 from training.runs import checkpoints
 from training.runs.callbacks import EpochMetrics, Profiler, ProgressBar
 from training.runs.folder import Run
+
+#: The decoded crops of a split, None to read its shards.
+Decoded = npt.NDArray[np.void] | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class TrainingPlan:
         weights_file: path from `training.models.pretrained.resolve_weights`.
         precision: one of `training.recipes.PRECISIONS`.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
+        cache: where decoded crops are kept: none, memory or disk.
         profile: folder for a trace of a few steps of the first epoch trained; None for none.
     """
 
@@ -43,6 +48,7 @@ class TrainingPlan:
     steps_per_epoch: int | None
     devices: Devices
     profile: Path | None = None
+    cache: str = decoded_cache.NONE
 
     @property
     def batch_size(self) -> int:
@@ -57,8 +63,12 @@ class TrainingPlan:
             or input_pipeline.count_records(self.shards, "train") // self.batch_size
         )
 
-    def epoch_data(self, epoch: int) -> Any:
-        """The augmented batches of one epoch; epochs count from 1."""
+    def epoch_data(self, epoch: int, decoded: Decoded = None) -> Any:
+        """The augmented batches of one epoch; epochs count from 1.
+
+        Args:
+            decoded: the decoded crops of the training split, None to read the shards.
+        """
         # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
 
@@ -71,6 +81,7 @@ class TrainingPlan:
                     training=True,
                     seed=seed,
                     repeat=self.steps_per_epoch is not None,
+                    decoded=decoded,
                 ),
                 self.recipe.augmentation,
                 seed,
@@ -103,15 +114,19 @@ def train(
         run.write_history(rows)
         if model is None:
             model = classifier.build_model(plan.recipe, plan.weights_file, plan.precision)
+        decoded = {
+            split: decoded_cache.decode_split(plan.shards, split, plan.cache, run.folder)
+            for split in ("train", "validation")
+        }
         first = len(rows) + 1
         for epoch in range(first, plan.recipe.epochs + 1):
             if checkpoints.should_stop(rows, plan.recipe.patience):
                 break
             _compile_phase(model, plan, epoch)
-            profile = (
-                [Profiler(plan.profile, plan.steps)] if plan.profile and epoch == first else []
-            )
-            logs = _fit_epoch(model, plan, epoch, [EpochMetrics(run.logs), *profile])
+            callbacks = [EpochMetrics(run.logs)]
+            if plan.profile and epoch == first:
+                callbacks.append(Profiler(plan.profile, plan.steps))
+            logs = _fit_epoch(model, plan, decoded, epoch, callbacks)
             rows.append(_history_row(model, logs, epoch))
             # The TensorBoard callback recreates a removed run folder, so check for its config.
             run.check_exists()
@@ -121,7 +136,11 @@ def train(
 
 
 def _fit_epoch(
-    model: Any, plan: TrainingPlan, epoch: int, callbacks: list[keras.callbacks.Callback]
+    model: Any,
+    plan: TrainingPlan,
+    decoded: Mapping[str, Decoded],
+    epoch: int,
+    callbacks: list[keras.callbacks.Callback],
 ) -> dict[str, list[float]]:
     """Train and validate one epoch; return Keras's history of it."""
     bar = ProgressBar(
@@ -134,12 +153,12 @@ def _fit_epoch(
         plan.devices.whole_batch_statistics(model),
     ):
         history: dict[str, list[float]] = model.fit(
-            plan.epoch_data(epoch),
+            plan.epoch_data(epoch, decoded["train"]),
             initial_epoch=epoch - 1,
             epochs=epoch,
             steps_per_epoch=plan.steps,
             validation_data=input_pipeline.make_dataset(
-                plan.shards, "validation", validation_batch
+                plan.shards, "validation", validation_batch, decoded=decoded["validation"]
             ),
             validation_steps=-(-images // validation_batch),
             shuffle=False,
