@@ -56,6 +56,14 @@ RECIPE_OPTIONS = (
     help="Compute precision; input scaling and output stay float32.",
 )  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Fail if no GPU is found.")
+@click.option(
+    "--cache", type=click.Choice(["none", "memory", "disk"]), default="none", show_default=True,
+    help="Where to keep decoded crops after the first pass: 150 kB each.",
+)  # fmt: skip
+@click.option(
+    "--profile", type=PathParam(), metavar="DIR",
+    help="Write a trace of ten steps, for TensorBoard's profiler.",
+)  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Delete the run in the run folder and start over.")
 def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     """Train a recipe on a shards folder, evaluate it on the test split, write the run folder.

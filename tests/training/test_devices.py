@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 
@@ -6,31 +8,39 @@ import pytest
 from training.errors import TrainingError
 from training.models import devices
 
-#: Trains and resumes with two logical CPU devices in place of two GPUs.
-MIRRORED = """
-import sys
+#: Trains and resumes on one CPU device, then on several in place of GPUs; prints the losses.
+SHARED = """
+import json, sys
 from pathlib import Path
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
+shards, folder, backend, count, batch = sys.argv[1:]
+if backend == "tensorflow":
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * int(count),
+    )
 import keras
 from tests.training.conftest import SMALL, new_config, smallest
 from training.models import devices
 from training.runs import trainer
 from training.recipes import choose_recipe
 from training.runs.folder import Run
-keras.applications.EfficientNetB7 = smallest
-mirrored = tf.distribute.MirroredStrategy
-tf.distribute.MirroredStrategy = lambda: mirrored(["CPU:0", "CPU:1"])
-run = Run(Path(sys.argv[2]))
-run.prepare(new_config(), fresh=False)
-for epochs in (1, 2):
-    recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs})
-    two = devices.Devices(("gpu:0", "gpu:1"), "tensorflow")
-    plan = trainer.TrainingPlan(Path(sys.argv[1]), recipe, None, "float32", 42, 2, two)
-    rows = trainer.train(plan, run, print)
-    assert len(rows) == epochs, rows
+# MirroredStrategy draws other layers to drop on each device.
+keras.applications.EfficientNetB7 = lambda **o: smallest(drop_connect_rate=0.0, **o)
+names = tuple(f"cpu:{n}" for n in range(int(count)))
+losses = []
+for name, used in (("one", ()), ("all", names)):
+    run = Run(Path(folder) / name)
+    run.prepare(new_config(), fresh=False)
+    for epochs in (1, 2):
+        recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs, "batch_size": int(batch)})
+        shared = devices.Devices(used, backend)
+        plan = trainer.TrainingPlan(
+            Path(shards), recipe, None, "float32", 42, 2, shared, cache="disk" if used else "none"
+        )
+        rows = trainer.train(plan, run, print)
+    losses.append([row[key] for row in rows for key in ("loss", "val_loss")])
+print(json.dumps(losses))
 """
 
 
@@ -51,7 +61,35 @@ def test_a_required_gpu_that_is_missing():
             devices.find_devices(require_gpu=True)
 
 
+def test_a_batch_that_cannot_be_shared_evenly():
+    three = devices.Devices(("gpu:0", "gpu:1", "gpu:2"), "jax")
+    three.check_batch_size(9)
+    with pytest.raises(TrainingError, match="pass a multiple of 3 as --batch-size"):
+        three.check_batch_size(16)
+    devices.Devices(("gpu:0",), "jax").check_batch_size(17)
+
+
+def test_validation_batches_are_alike():
+    """The last of Keras's batches on JAX is laid out like the first one."""
+    three = devices.Devices(("gpu:0", "gpu:1", "gpu:2"), "jax")
+    assert three.validation_batch_size(9, 21) == 9
+    assert three.validation_batch_size(9, 20) == 10
+
+
 @pytest.mark.slow
-def test_a_batch_shared_between_two_devices(tiny_shards, tmp_path):
-    command = [sys.executable, "-c", MIRRORED, str(tiny_shards), str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True)
+@pytest.mark.parametrize(("backend", "count", "batch"), [("tensorflow", 2, 8), ("jax", 3, 9)])
+def test_several_devices_give_the_losses_of_one(tiny_shards, tmp_path, backend, count, batch):
+    environment = os.environ | {
+        "KERAS_BACKEND": backend,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+    }
+    command = [sys.executable, "-c", SHARED, str(tiny_shards), str(tmp_path), backend]
+    done = subprocess.run(
+        [*command, str(count), str(batch)],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    one, several = json.loads(done.stdout.splitlines()[-1])
+    assert several == pytest.approx(one, abs=1e-4)

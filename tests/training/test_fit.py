@@ -174,6 +174,11 @@ def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path
     assert run.model_file.read_bytes() == checkpoints.checkpoint_path(run, 2).read_bytes()
 
 
+def test_a_profile_of_the_first_epoch(fit, tmp_path):
+    fit("profiled", overrides=SMALL | {"epochs": 1}, profile=tmp_path / "trace")
+    assert [path.suffix for path in (tmp_path / "trace").rglob("*.pb")] == [".pb"]
+
+
 def test_a_diverging_training_is_an_error_message(fit):
     with pytest.raises(TrainingError, match="smaller --learning-rate"):
         fit("diverges", overrides=SMALL | {"learning_rate": 1e30})

@@ -13,6 +13,8 @@ from PIL import Image
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
+from training.data import decoded_cache
+from training.data.decoded_cache import decode_split
 from training.data.input_pipeline import (
     count_records,
     make_dataset,
@@ -126,3 +128,27 @@ def test_a_damaged_record_is_an_error_message(shards: Path, tmp_path: Path) -> N
     file.write_bytes(data)
     with pytest.raises(TrainingError, match="dfdc-prep verify"), report_read_errors(copy):
         list(make_dataset(copy, "test", 4))
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+def test_decoded_crops_come_in_the_same_order(shards: Path, tmp_path: Path, where: str) -> None:
+    decoded = decode_split(shards, "train", where, tmp_path)
+    for options in ({}, {"training": True}, {"training": True, "repeat": True, "seed": 5}):
+        read = make_dataset(shards, "train", 8, **options).take(9)
+        kept = make_dataset(shards, "train", 8, decoded=decoded, **options).take(9)
+        assert kept.element_spec == read.element_spec
+        for of_kept, of_read in zip(kept, read, strict=True):
+            assert (of_kept[0].numpy() == of_read[0].numpy()).all()
+            assert of_kept[1].numpy().tolist() == of_read[1].numpy().tolist()
+    assert not list(tmp_path.iterdir()), "the file has no name"
+
+
+def test_no_room_for_decoded_crops(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert decode_split(shards, "train", "none", tmp_path) is None
+    monkeypatch.setattr(decoded_cache, "_available_memory", lambda: 1_000_000)
+    with pytest.raises(TrainingError, match="use --cache disk"):
+        decode_split(shards, "train", "memory", tmp_path)
+    with pytest.raises(TrainingError, match="free disk space, or omit --cache"):
+        decode_split(shards, "train", "disk", tmp_path / "missing")

@@ -5,12 +5,14 @@ Records are batched before they are parsed and decoded in parallel. Images stay 
 model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from manifests.io.json_files import parse_json
@@ -131,6 +133,7 @@ def make_dataset(
     training: bool = False,
     seed: int = 42,
     repeat: bool = False,
+    decoded: npt.NDArray[np.void] | None = None,
 ) -> tf.data.Dataset:
     """Build the dataset of a split: RGB images uint8 [B, 224, 224, 3], labels float32 [B].
 
@@ -140,30 +143,68 @@ def make_dataset(
         training: shuffle, in a different order each epoch, and drop the last incomplete
             batch. Otherwise every record comes once, in the order of the manifest.
         repeat: repeat indefinitely.
+        decoded: the crops of the split from `decoded_cache.decode_split`, read in place of the
+            shards; the order is the same.
 
     Raises:
         TrainingError: the folder or the split cannot be used.
     """
-    files = [str(file) for file in read_shards_info(shards).split(split)]
-    names = tf.data.Dataset.from_tensor_slices(files)
+    info = read_shards_info(shards)
+    files, lengths = info.split(split), info.lengths[split]
+    if decoded is None:
+        names = [str(file) for file in files]
+        sources = tf.data.Dataset.from_tensor_slices(names)
+        records = _read_records(sources)
+        read: Any = _read_records
+        parse: Any = _decode_batch
+    else:
+        ends = np.cumsum(lengths)
+        sources = tf.data.Dataset.from_tensor_slices((ends - lengths, ends))
+        records = tf.data.Dataset.range(len(decoded))
+        read, parse = tf.data.Dataset.range, _take_from(decoded)
     if training:
-        names = names.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
-        records = names.interleave(
-            lambda name: tf.data.TFRecordDataset(name, buffer_size=_READ_AHEAD),
+        sources = sources.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
+        records = sources.interleave(
+            read,
             cycle_length=_PARALLEL_FILES,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         records = records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
-    else:
-        records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
     if repeat:
         records = records.repeat()
     batches = records.batch(batch_size, drop_remainder=training)
-    batches = batches.map(_decode_batch, num_parallel_calls=tf.data.AUTOTUNE)
+    batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _read_records(names: Any) -> tf.data.Dataset:
+    """The serialized Examples of a shard file, or of each file of a dataset of names."""
+    return tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
+
+
+def _take_from(decoded: npt.NDArray[np.void]) -> Callable[[Any], tuple[Any, Any]]:
+    """A function that takes crops by number, int64 [B], from an array of decoded crops."""
+    images, labels = decoded["image"], decoded["label"].astype(np.float32)
+
+    def take(numbers: Any) -> tuple[Any, Any]:
+        # A NumPy function, because a tensor would copy the array into memory.
+        taken = tf.numpy_function(images.__getitem__, [numbers], tf.uint8, stateful=False)
+        taken = tf.ensure_shape(taken, [*numbers.shape, CROP_SIZE, CROP_SIZE, 3])
+        return taken, tf.gather(labels, numbers)
+
+    return take
+
+
+def in_same_order(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
+    """The dataset that `build` returns, in the order of its first pass at every pass.
+
+    A shuffled dataset comes in another order each time it is iterated. Under a distribution
+    strategy, Keras takes a batch to build the model before it trains, which is one pass.
+    """
+    return tf.data.Dataset.range(1).flat_map(lambda _: build()).prefetch(tf.data.AUTOTUNE)
 
 
 _FEATURES = {

@@ -1,11 +1,13 @@
 """The devices a training runs on: all GPUs of the machine, or the CPU.
 
-With several GPUs on the TensorFlow backend, batches are split by
-`tf.distribute.MirroredStrategy`, which has no counterpart in Keras's own interface.
+With several GPUs, each batch is divided among them: on the TensorFlow backend by
+`tf.distribute.MirroredStrategy`, on JAX by `keras.distribution.DataParallel`. Batch statistics
+are those of the whole batch, so the result is that of one GPU up to rounding.
 """
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 import keras
 
 from training.errors import TrainingError
+
+#: Backends on which a batch can be divided among several GPUs.
+_SHARING_BACKENDS = ("tensorflow", "jax")
 
 
 @dataclass(frozen=True)
@@ -26,27 +31,93 @@ class Devices:
         """One line on the devices and the backend, also recorded in config.json."""
         if not self.gpus:
             return f"device: CPU ({os.cpu_count()} cores), Keras on {self.backend}; found no GPU"
-        shared = ", each batch shared among them" if self.mirrored else ""
+        shared = ", each batch shared among them" if self.shares_batches else ""
         return f"device: {', '.join(self.gpus)}, Keras on {self.backend}{shared}"
 
     @property
+    def shares_batches(self) -> bool:
+        """Whether each batch is divided among several GPUs."""
+        return len(self.gpus) > 1 and self.backend in _SHARING_BACKENDS
+
+    @property
     def mirrored(self) -> bool:
-        """Whether each batch is split across several GPUs."""
-        return len(self.gpus) > 1 and self.backend == "tensorflow"
+        """Whether TensorFlow's `MirroredStrategy` divides the batches."""
+        return self.shares_batches and self.backend == "tensorflow"
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Check that a training batch can be divided evenly.
+
+        Raises:
+            TrainingError: it cannot.
+        """
+        if self.shares_batches and batch_size % len(self.gpus):
+            raise TrainingError(
+                f"expected a batch size that {len(self.gpus)} GPUs can share evenly, found "
+                f"{batch_size}; pass a multiple of {len(self.gpus)} as --batch-size, or hide GPUs "
+                "with CUDA_VISIBLE_DEVICES"
+            )
+
+    def validation_batch_size(self, batch_size: int, images: int) -> int:
+        """The batch size for validation: `batch_size`, or one that no GPU has to share.
+
+        Keras on JAX lays out all batches like the first one, so if the last batch cannot be
+        divided evenly, no batch may be; then each GPU computes every batch.
+
+        Args:
+            batch_size: that of training, a multiple of the number of GPUs.
+            images: number of images of the validation split.
+        """
+        if self.backend != "jax" or not self.shares_batches or images % len(self.gpus) == 0:
+            return batch_size
+        return batch_size + 1
 
     @cached_property
-    def _strategy(self) -> Any:
+    def _distribution(self) -> Any:
         """Cached for the whole run: Keras rejects a model built in the scope of another one."""
+        if self.backend == "jax":
+            return _EvenDataParallel(devices=list(self.gpus), auto_shard_dataset=False)
         import tensorflow as tf
 
-        return tf.distribute.MirroredStrategy()
+        # Not collective operations: those of synchronized layers and of the gradients can meet
+        # in a different order on each device, which aborts the step.
+        return tf.distribute.MirroredStrategy(
+            list(self.gpus), cross_device_ops=tf.distribute.HierarchicalCopyAllReduce()
+        )
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Context in which a model must be built, loaded and compiled."""
-        if not self.mirrored:
+        """Context in which a model must be built, loaded, compiled and trained."""
+        if not self.shares_batches:
             return nullcontext()
-        scope: AbstractContextManager[Any] = self._strategy.scope()
+        scope: AbstractContextManager[Any] = self._distribution.scope()
         return scope
+
+    @contextmanager
+    def whole_batch_statistics(self, model: Any) -> Iterator[None]:
+        """Make BatchNormalization use the statistics of the whole batch while training.
+
+        JAX does so by itself; MirroredStrategy would use those of each GPU's share. Layers are
+        changed only within this context, because Keras on other backends cannot load a model
+        with synchronized layers.
+        """
+        layers = [
+            layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        for layer in layers:
+            layer.synchronized = self.mirrored
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.synchronized = False
+
+
+class _EvenDataParallel(keras.distribution.DataParallel):  # type: ignore[misc]
+    """Divides the batches that can be divided evenly; each device gets all of the others."""
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> Any:
+        if data_shape[0] % self.num_model_replicas == 0:
+            return super().get_data_layout(data_shape)
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
 
 
 def find_devices(*, require_gpu: bool = False) -> Devices:

@@ -29,6 +29,8 @@ class FitOptions:
         weights: `imagenet`, `none`, or the path of a weights file.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
         fresh: delete an existing run in `out` first.
+        cache: where decoded crops are kept: none, memory or disk.
+        profile: folder for a trace of a few steps; None for none.
     """
 
     shards: Path
@@ -41,6 +43,8 @@ class FitOptions:
     precision: str = "float32"
     require_gpu: bool = False
     fresh: bool = False
+    profile: Path | None = None
+    cache: str = "none"
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
@@ -83,7 +87,10 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         options.seed,
         options.steps_per_epoch,
         used_devices,
+        options.profile,
+        options.cache,
     )
+    used_devices.check_batch_size(plan.batch_size)
     with folder_lock(run.folder):
         run.prepare(config, fresh=options.fresh)
         trainer.train(plan, run, log)

@@ -12,16 +12,20 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
+import numpy.typing as npt
 
 from manifests.io.atomic import atomic_file
-from training.data import augmentation, input_pipeline
+from training.data import augmentation, decoded_cache, input_pipeline
 from training.errors import TrainingError
 from training.models import classifier
 from training.models.devices import Devices
 from training.recipes import Recipe
 from training.runs import checkpoints
+from training.runs.callbacks import EpochMetrics, Profiler, ProgressBar
 from training.runs.folder import Run
+
+#: The decoded crops of a split, None to read its shards.
+Decoded = npt.NDArray[np.void] | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class TrainingPlan:
         weights_file: path from `training.models.pretrained.resolve_weights`.
         precision: one of `training.recipes.PRECISIONS`.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
+        cache: where decoded crops are kept: none, memory or disk.
+        profile: folder for a trace of a few steps of the first epoch trained; None for none.
     """
 
     shards: Path
@@ -41,6 +47,8 @@ class TrainingPlan:
     seed: int
     steps_per_epoch: int | None
     devices: Devices
+    profile: Path | None = None
+    cache: str = decoded_cache.NONE
 
     @property
     def batch_size(self) -> int:
@@ -55,44 +63,31 @@ class TrainingPlan:
             or input_pipeline.count_records(self.shards, "train") // self.batch_size
         )
 
-    def epoch_data(self, epoch: int) -> Any:
-        """The augmented batches of one epoch; epochs count from 1."""
+    def epoch_data(self, epoch: int, decoded: Decoded = None) -> Any:
+        """The augmented batches of one epoch; epochs count from 1.
+
+        Args:
+            decoded: the decoded crops of the training split, None to read the shards.
+        """
         # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        batches = input_pipeline.make_dataset(
-            self.shards,
-            "train",
-            self.batch_size,
-            training=True,
-            seed=seed,
-            repeat=self.steps_per_epoch is not None,
-        )
-        return augmentation.augment(batches, self.recipe.augmentation, seed)
 
+        def batches() -> Any:
+            return augmentation.augment(
+                input_pipeline.make_dataset(
+                    self.shards,
+                    "train",
+                    self.batch_size,
+                    training=True,
+                    seed=seed,
+                    repeat=self.steps_per_epoch is not None,
+                    decoded=decoded,
+                ),
+                self.recipe.augmentation,
+                seed,
+            )
 
-class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
-    """A tqdm progress bar for one epoch, with images per second, loss and accuracy."""
-
-    def __init__(self, epoch: int, plan: TrainingPlan) -> None:
-        super().__init__()
-        self._description, self._plan = f"epoch {epoch}/{plan.recipe.epochs}", plan
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self._bar = tqdm(
-            total=self._plan.steps * self._plan.batch_size,
-            desc=self._description,
-            unit="img",
-            disable=None,
-        )
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._bar.set_postfix(
-            {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}, refresh=False
-        )
-        self._bar.update(self._plan.batch_size)
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self._bar.close()
+        return input_pipeline.in_same_order(batches) if self.devices.mirrored else batches()
 
 
 def train(
@@ -119,39 +114,70 @@ def train(
         run.write_history(rows)
         if model is None:
             model = classifier.build_model(plan.recipe, plan.weights_file, plan.precision)
-    validation_steps = -(
-        -input_pipeline.count_records(plan.shards, "validation") // plan.batch_size
-    )
-    for epoch in range(len(rows) + 1, plan.recipe.epochs + 1):
-        if checkpoints.should_stop(rows, plan.recipe.patience):
-            break
-        _compile_phase(model, plan, epoch)
-        with input_pipeline.report_read_errors(plan.shards):
-            logs = model.fit(
-                plan.epoch_data(epoch),
-                initial_epoch=epoch - 1,
-                epochs=epoch,
-                steps_per_epoch=plan.steps,
-                validation_data=input_pipeline.make_dataset(
-                    plan.shards, "validation", plan.batch_size
-                ),
-                validation_steps=validation_steps,
-                shuffle=False,
-                verbose=0,
-                callbacks=[
-                    ProgressBar(epoch, plan),
-                    keras.callbacks.TensorBoard(run.logs, write_graph=False),
-                ],
-            ).history
-        rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        row = {name: float(values[-1]) for name, values in logs.items()}
-        _check_finite(row, epoch)
-        rows.append({"epoch": epoch, **row, "learning_rate": rate})
-        # The TensorBoard callback recreates a removed run folder, so check for its config.
-        run.check_exists()
-        checkpoints.save(run, model, rows)
+        decoded = {
+            split: decoded_cache.decode_split(plan.shards, split, plan.cache, run.folder)
+            for split in ("train", "validation")
+        }
+        first = len(rows) + 1
+        for epoch in range(first, plan.recipe.epochs + 1):
+            if checkpoints.should_stop(rows, plan.recipe.patience):
+                break
+            _compile_phase(model, plan, epoch)
+            callbacks = [EpochMetrics(run.logs)]
+            if plan.profile and epoch == first:
+                callbacks.append(Profiler(plan.profile, plan.steps))
+            logs = _fit_epoch(model, plan, decoded, epoch, callbacks)
+            rows.append(_history_row(model, logs, epoch))
+            # The TensorBoard callback recreates a removed run folder, so check for its config.
+            run.check_exists()
+            checkpoints.save(run, model, rows)
     _write_best_model(run, rows)
     return rows
+
+
+def _fit_epoch(
+    model: Any,
+    plan: TrainingPlan,
+    decoded: Mapping[str, Decoded],
+    epoch: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> dict[str, list[float]]:
+    """Train and validate one epoch; return Keras's history of it."""
+    bar = ProgressBar(
+        f"epoch {epoch}/{plan.recipe.epochs}", plan.steps * plan.batch_size, plan.batch_size
+    )
+    images = input_pipeline.count_records(plan.shards, "validation")
+    validation_batch = plan.devices.validation_batch_size(plan.batch_size, images)
+    with (
+        input_pipeline.report_read_errors(plan.shards),
+        plan.devices.whole_batch_statistics(model),
+    ):
+        history: dict[str, list[float]] = model.fit(
+            plan.epoch_data(epoch, decoded["train"]),
+            initial_epoch=epoch - 1,
+            epochs=epoch,
+            steps_per_epoch=plan.steps,
+            validation_data=input_pipeline.make_dataset(
+                plan.shards, "validation", validation_batch, decoded=decoded["validation"]
+            ),
+            validation_steps=-(-images // validation_batch),
+            shuffle=False,
+            verbose=0,
+            callbacks=[bar, *callbacks],
+        ).history
+    return history
+
+
+def _history_row(model: Any, logs: Mapping[str, list[float]], epoch: int) -> checkpoints.HistoryRow:
+    """The row of history.csv of an epoch.
+
+    Raises:
+        TrainingError: a value is not finite.
+    """
+    row = {name: float(values[-1]) for name, values in logs.items()}
+    _check_finite(row, epoch)
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return {"epoch": epoch, **row, "learning_rate": rate}
 
 
 def _check_finite(row: Mapping[str, float], epoch: int) -> None:
@@ -168,12 +194,10 @@ def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
     recipe = plan.recipe
     if epoch == 1 and recipe.head_epochs:
         head_steps = recipe.head_epochs * plan.steps
-        with plan.devices.scope():
-            classifier.compile_model(model, recipe, head_only=True, steps=head_steps)
+        classifier.compile_model(model, recipe, head_only=True, steps=head_steps)
     elif epoch == recipe.head_epochs + 1:
         steps = (recipe.epochs - recipe.head_epochs) * plan.steps
-        with plan.devices.scope():
-            classifier.compile_model(model, recipe, head_only=False, steps=steps)
+        classifier.compile_model(model, recipe, head_only=False, steps=steps)
 
 
 def _write_best_model(run: Run, rows: list[checkpoints.HistoryRow]) -> None:
