@@ -16,6 +16,7 @@ from manifests.cli.param_types import (
     SEED,
     CountParam,
     FloatParam,
+    LocationParam,
     NamePairParam,
     PageFileParam,
     PathParam,
@@ -46,8 +47,8 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 
 
 EXTRACT: Types = {
-    "source": PathParam(),
-    "out": PathParam(),
+    "source": LocationParam(),
+    "out": LocationParam(),
     "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
@@ -68,22 +69,22 @@ EXTRACT: Types = {
     "overwrite": click.BOOL,
 }
 IMPORT: Types = {
-    "crops_dir": PathParam(),
-    "metadata_csv": PathParam(),
-    "out": PathParam(),
+    "crops_dir": LocationParam(),
+    "metadata_csv": LocationParam(),
+    "out": LocationParam(),
     "overwrite": click.BOOL,
 }
 #: Pairs of clips, "A,B".
 PAIR = NamePairParam()
 #: The argument FACES of several commands.
-FACES = PathParam()
+FACES = LocationParam()
 SUMMARY: Types = {"faces": FACES}
 IDENTIFY: Types = {
     "faces": FACES,
     "threshold": FloatParam(0.1, 1),
     "same": PAIR,
     "different": PAIR,
-    "pairs": PathParam(),
+    "pairs": LocationParam(),
     "workers": click.IntRange(1, 1024),
     "forget": click.BOOL,
 }
@@ -107,7 +108,7 @@ SPLIT: Types = {
 }
 SHARD: Types = {
     "faces": FACES,
-    "out": PathParam(),
+    "out": LocationParam(),
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,
@@ -117,9 +118,9 @@ SHARD: Types = {
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
 }
-AUDIT: Types = {"path": PathParam(), "identities": PathParam()}
-VERIFY: Types = {"shards": PathParam()}
-REPORT: Types = {"path": PathParam(), "out": PageFileParam()}
+AUDIT: Types = {"path": LocationParam(), "identities": LocationParam()}
+VERIFY: Types = {"shards": LocationParam()}
+REPORT: Types = {"path": LocationParam(), "out": PageFileParam()}
 
 
 def checked(types: Types) -> Callable[[Callable[P, R]], Callable[P, R]]:
