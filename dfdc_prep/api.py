@@ -26,10 +26,24 @@ from dfdc_prep.results import (
     SummaryResult,
     VerifyResult,
 )
+from dfdc_prep.staging import (
+    Staged,
+    all_but,
+    compared_by_audit,
+    crops_of,
+    everything,
+    faces_to_encode,
+    nothing,
+    shown_in_report,
+    staged,
+    tables,
+)
+from manifests.storage.urls import as_location
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy
 
+#: A path, or the URL of a bucket as text: "s3://bucket/faces".
 StrPath = str | os.PathLike[str]
 
 
@@ -118,10 +132,16 @@ def extract(
     )
     how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset)
     model = None if detector_model is None else Path(detector_model)
-    return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
+    target = as_location(out)
+    return ExtractResult(target, run(as_location(source), target, crop, how, detector, model))
 
 
 @checked(options.IMPORT)
+@staged(
+    crops_dir=Staged(everything),
+    metadata_csv=Staged(everything),
+    out=Staged(all_but("crops/"), writes=True, alone=True),
+)
 def import_crops(
     crops_dir: StrPath, metadata_csv: StrPath, out: StrPath = "faces", *, overwrite: bool = False
 ) -> ImportResult:
@@ -144,6 +164,7 @@ def import_crops(
 
 
 @checked(options.IDENTIFY)
+@staged(faces=Staged(faces_to_encode, writes=True, alone=True), pairs=Staged(everything))
 def identify(
     faces: StrPath = "faces",
     *,
@@ -195,6 +216,7 @@ def identify(
 
 
 @checked(options.SUMMARY)
+@staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
 def summarize(faces: StrPath = "faces") -> SummaryResult:
     """Count what a faces folder or a table contains.
 
@@ -213,6 +235,7 @@ def summarize(faces: StrPath = "faces") -> SummaryResult:
 
 
 @checked(options.BALANCE)
+@staged(faces=Staged(tables("manifest.parquet"), writes=True), out=Staged(nothing, writes=True))
 def balance(
     faces: StrPath = "faces",
     *,
@@ -255,6 +278,10 @@ def balance(
 
 
 @checked(options.SPLIT)
+@staged(
+    faces=Staged(tables("balanced.parquet", "identities.parquet"), writes=True),
+    out=Staged(nothing, writes=True),
+)
 def split(
     faces: StrPath = "faces",
     *,
@@ -298,6 +325,10 @@ def split(
 
 
 @checked(options.SHARD)
+@staged(
+    faces=Staged(crops_of("balanced.parquet", "identities.parquet")),
+    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=("SHA256SUMS",)),
+)
 def shard(
     faces: StrPath = "faces",
     out: StrPath = "shards",
@@ -341,6 +372,7 @@ def shard(
 
 
 @checked(options.AUDIT)
+@staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
 def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
     """Measure what splits share: families, estimated people, files, near-identical images.
 
@@ -361,6 +393,7 @@ def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
 
 
 @checked(options.VERIFY)
+@staged(shards=Staged(everything))
 def verify(shards: StrPath = "shards") -> VerifyResult:
     """Read shards back completely: checksums, counts, images, labels and families.
 
@@ -379,6 +412,7 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
 
 
 @checked(options.REPORT)
+@staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
 def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
     """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
 

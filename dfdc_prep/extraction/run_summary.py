@@ -1,7 +1,7 @@
 """Counts of the clips and crops of a run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from manifests.labels import FAILURES, LABELS
 from manifests.rows import ClipRow
@@ -13,10 +13,17 @@ class RunSummary:
     Args:
         unnamed: clips on disk that no metadata.json names, as part/file.
         detector_note: a line about the detector, if it was chosen automatically.
+        output_notes: lines about the output folder.
     """
 
-    def __init__(self, unnamed: tuple[str, ...] = (), detector_note: str | None = None) -> None:
+    def __init__(
+        self,
+        unnamed: tuple[str, ...] = (),
+        detector_note: str | None = None,
+        output_notes: Sequence[str] = (),
+    ) -> None:
         self.unnamed = unnamed
+        self.output_notes = output_notes
         self.detector_note = detector_note
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
@@ -59,6 +66,7 @@ class RunSummary:
     def notes(self) -> list[str]:
         """The lines below the table: the detector, and clips that no metadata.json names."""
         notes = [self.detector_note] if self.detector_note else []
+        notes += self.output_notes
         if self.unnamed:
             more = f" and {len(self.unnamed) - 5:,} more" if len(self.unnamed) > 5 else ""
             names = ", ".join(self.unnamed[:5])

@@ -7,14 +7,12 @@ from typing import Any
 
 import click
 
-from manifests.storage.urls import Location, Url, is_url, parse_url
+from manifests.storage.urls import TABLE_SUFFIXES, Location, Url, is_url, parse_url
 
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1
 #: Range of seeds that NumPy, Keras and scikit-learn all accept.
 SEED = click.IntRange(0, 2**32 - 1)
-#: File name suffixes of the formats in which tables are written.
-TABLE_SUFFIXES = (".csv", ".parquet")
 #: File name suffixes of a page.
 PAGE_SUFFIXES = (".html", ".htm")
 

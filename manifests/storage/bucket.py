@@ -92,6 +92,8 @@ class Bucket:
                 found = self._files.find(self._path(below), detail=True)
             except FileNotFoundError:
                 found = {}
+        if not found:
+            self.check()
         start = len(self._path("")) + 1
         return {
             path[start:]: int(info["size"])
@@ -101,9 +103,8 @@ class Bucket:
 
     def remove(self, names: Iterable[str]) -> None:
         for some in _batches(names):
-            with self._reporting("remove", some[0]):
-                with suppress(FileNotFoundError):
-                    self._files.rm([self._path(name) for name in some])
+            with self._reporting("remove", some[0]), suppress(FileNotFoundError):
+                self._files.rm([self._path(name) for name in some])
 
     def check(self) -> None:
         """Check that the bucket exists and can be listed.

@@ -27,6 +27,8 @@ FOLDER = ".lease"
 #: Seconds between two renewals, and until a lease that is not renewed can be taken over. The
 #: clocks of the machines must agree better than that.
 _RENEWED_EVERY, _LASTS = 20.0, 120.0
+#: Tokens of the leases that this process holds.
+_held: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """Whether the process has ended, or has not renewed its lease for long."""
-        if self.machine == _machine() and not Path(f"/proc/{self.process}").exists():
-            return True
+        if self.machine == _machine():
+            if self.process == os.getpid():
+                return self.token not in _held
+            if not Path(f"/proc/{self.process}").exists():
+                return True
         return time.time() - self.renewed > _LASTS
 
 
@@ -94,6 +99,7 @@ def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease
         yield held
     finally:
         ended.set()
+        _held.discard(holder.token)
         thread.join()
         with suppress(StorageError):  # it can be taken over
             place.remove(_object(name, each) for each in range(1, number + 1))
@@ -115,12 +121,11 @@ def _acquire(place: Place, guarded: Location, name: str) -> tuple[int, Holder]:
             uuid.uuid4().hex, os.getpid(), socket.gethostname(), _machine(), time.time()
         )
         if place.put_if_absent(_object(name, number + 1), _text(holder)):
+            _held.add(holder.token)
             return number + 1, holder
 
 
-def _renew(
-    place: Place, name: str, number: int, holder: Holder, held: Lease, ended: Event
-) -> None:
+def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, ended: Event) -> None:
     while not ended.wait(_RENEWED_EVERY):
         with suppress(StorageError):  # the next request of the run reports it
             if max(_numbers(place, name), default=0) != number:

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,14 +39,46 @@ class Mirror:
             found = pool.map(self._pull_one, [check_name(self.url, name) for name in names])
             return [name for name in found if name is not None]
 
+    def lay_out(self, is_read: Callable[[str, int], bool]) -> None:
+        """List the place once and lay it out: fetch some files, and stand in for the others.
+
+        A file that is not fetched has its name and size, and takes no space.
+
+        Args:
+            is_read: whether to fetch the file of a name and size.
+
+        Raises:
+            StorageError: as `pull`, or two names cannot be in one folder.
+        """
+        wanted = []
+        for name, size in self.place.list().items():
+            path = self.folder / check_name(self.url, name)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    os.truncate(file.fileno(), size)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise StorageError(
+                    f"expected each name below {self.url} to be a file or a folder, found "
+                    f"{name!a} to be both; rename the object"
+                ) from error
+            self._known[name] = _state(path)
+            if is_read(name, size):
+                wanted.append(name)
+        self.pull(wanted)
+
     def push(self, last: Iterable[str] = ()) -> None:
         """Put new and changed files, then those in `last` in their order, then remove others.
+
+        If anything is to change, the earlier objects in `last` are removed first.
 
         Raises:
             StorageError: the place cannot be reached or written.
         """
         found = dict(self._files())
         changed = [name for name, state in found.items() if self._known.get(name) != state]
+        if changed and (stale := [name for name in last if name in self._known]):
+            self.place.remove(stale)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(self._push_one, [name for name in changed if name not in set(last)]))
         for name in last:

@@ -17,8 +17,11 @@ _BACKENDS = {
     "az": ("adlfs", "azure"),
     "hf": ("huggingface_hub", "hf"),
 }
-#: "s3://bucket/key"; also "s3:/bucket/key", which `pathlib.Path` makes of it. One letter is a drive.
+#: "s3://bucket/key"; also "s3:/bucket/key", which `pathlib.Path` makes of it.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.*)", re.DOTALL)
+
+#: File name suffixes of the formats in which tables are written.
+TABLE_SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,25 @@ class Url:
 
 #: What a command accepts where data can be on a disk or in a bucket.
 Location = Path | Url
+
+
+def as_location(value: "str | os.PathLike[str] | Url") -> Location:
+    """Return the path or the URL that was given.
+
+    Raises:
+        ValueError: as `parse_url`.
+    """
+    if isinstance(value, Url):
+        return value
+    text = os.fspath(value)
+    return parse_url(text) if is_url(text) else Path(text)
+
+
+def is_folder(location: Location) -> bool:
+    """Whether a path is a folder; of a URL, whether its name is not that of a table."""
+    if isinstance(location, Path):
+        return location.is_dir()
+    return location.suffix not in TABLE_SUFFIXES
 
 
 def is_url(text: str) -> bool:

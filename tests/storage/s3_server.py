@@ -2,8 +2,8 @@
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
 /__faults?share=0.05&kinds=503,500,late,cut&seed=1; `readonly=1` refuses every write and
-`only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such call,
-by method, and the bytes in and out.
+`only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such
+call, by method, and the bytes in and out.
 """
 
 import json
@@ -53,7 +53,7 @@ class Faults:
             self.counts[method] += 1
             if self._read_only and method in _WRITES:
                 return "403"
-            if self._only and method != self._only or self._random.random() >= self._share:
+            if (self._only and method != self._only) or self._random.random() >= self._share:
                 return ""
             kind = self._random.choice(self._kinds)
             self.counts[f"fault {kind}"] += 1
@@ -119,7 +119,8 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
     server = make_server("127.0.0.1", 0, App(), threaded=True, request_handler=_Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.port, flush=True)
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
     sys.stdin.read()
 
 

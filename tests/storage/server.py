@@ -84,7 +84,8 @@ def running_server() -> Iterator[S3Server]:
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ
     )
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     with process:
         try:
             yield S3Server(f"http://127.0.0.1:{int(process.stdout.readline())}")
