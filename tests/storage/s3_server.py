@@ -1,7 +1,7 @@
 """An S3 server on 127.0.0.1 that can answer badly: `python -m tests.storage.s3_server`.
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
-/__faults?share=0.05&kinds=503,500,late,cut&seed=1; `readonly=1` refuses every write and
+/__faults?share=0.05&kinds=503,500,late,cut&seed=1; `readonly=5` refuses every write after five, and
 `only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such
 call, by method, and the bytes in and out.
 """
@@ -45,14 +45,16 @@ class Faults:
         self._share = float(asked.get("share", 0))
         self._kinds = asked.get("kinds", "503,500,late,cut").split(",")
         self._only = asked.get("only", "")
-        self._read_only = "readonly" in asked
+        self._writes_left = int(asked["readonly"]) if "readonly" in asked else None
 
     def next(self, method: str) -> str:
         """Return the kind of fault of a request, "" for none."""
         with self._lock:
             self.counts[method] += 1
-            if self._read_only and method in _WRITES:
-                return "403"
+            if self._writes_left is not None and method in _WRITES:
+                self._writes_left -= 1
+                if self._writes_left < 0:
+                    return "403"
             if (self._only and method != self._only) or self._random.random() >= self._share:
                 return ""
             kind = self._random.choice(self._kinds)
