@@ -55,7 +55,7 @@ def crops_of(table: str, *others: str) -> "Callable[[Mirror], object]":
 
 def everything(mirror: "Mirror") -> None:
     """Fetch every file."""
-    mirror.pull(mirror.place.list())
+    mirror.pull(mirror.names())
 
 
 def nothing(mirror: "Mirror") -> None:
@@ -94,7 +94,7 @@ def shown_in_report(mirror: "Mirror") -> None:
     """Fetch what `report` reads of a run, a shards folder or a faces folder."""
     found = mirror.pull(["config.json", "metrics.json", _SHARDS_INFO, _MANIFEST])
     if "config.json" in found or "metrics.json" in found:
-        names = mirror.place.list()
+        names = mirror.names()
         unread = ("checkpoints/", "logs/", "model.keras")
         mirror.pull(name for name in names if not name.startswith(unread))
     elif _SHARDS_INFO in found:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from manifests.errors import StorageError
+from manifests.storage.lease import FOLDER as LEASE
 from manifests.storage.place import Place, open_place
 from manifests.storage.urls import Url
 
@@ -28,6 +29,11 @@ class Mirror:
         self.folder = folder
         self.place: Place = open_place(url)
         self._known: dict[str, tuple[int, int]] = {}
+
+    def names(self) -> dict[str, int]:
+        """List the place: {name: size in bytes}, without what a lease needs."""
+        found = self.place.list()
+        return {name: size for name, size in found.items() if not name.startswith(f"{LEASE}/")}
 
     def pull(self, names: Iterable[str]) -> list[str]:
         """Fetch files; return the names of those that exist.
@@ -51,7 +57,7 @@ class Mirror:
             StorageError: as `pull`, or two names cannot be in one folder.
         """
         wanted = []
-        for name, size in self.place.list().items():
+        for name, size in self.names().items():
             path = self.folder / check_name(self.url, name)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
