@@ -10,7 +10,7 @@ from pathlib import Path
 from manifests.errors import StorageError
 from manifests.storage.lease import FOLDER as LEASE
 from manifests.storage.place import Place, open_place
-from manifests.storage.urls import Url
+from manifests.storage.urls import Location, Url
 
 #: Files fetched or put at the same time.
 _AT_ONCE = 16
@@ -121,6 +121,20 @@ def mirrored(url: Url) -> Iterator[Mirror]:
         folder = Path(scratch, url.name)
         folder.mkdir()
         yield Mirror(url, folder)
+
+
+@contextmanager
+def local_file(location: Location) -> Iterator[Path]:
+    """Yield the path of a file, which is fetched from a bucket and removed at the end.
+
+    If the object does not exist, neither does the path.
+    """
+    if isinstance(location, Path):
+        yield location
+        return
+    with mirrored(location.parent) as mirror:
+        mirror.pull([location.name])
+        yield mirror.folder / location.name
 
 
 def check_name(url: Url, name: str) -> str:

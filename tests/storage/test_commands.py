@@ -113,7 +113,7 @@ def test_a_foreign_file_is_never_removed(faces: Path, url: str, s3: S3Server, bu
         dfdc_prep.shard(url, f"s3://{bucket}/shards", overwrite=True)
     s3.client().put_object(Bucket=bucket, Key="other/notes.txt", Body=b"mine")
     (faces.parent / "metadata.json").write_text('{"a.mp4": {"label": "REAL"}}')
-    with pytest.raises(OutputError, match="found notes.txt"):
+    with pytest.raises(OutputError, match=r"found notes\.txt"):
         dfdc_prep.extract(str(faces.parent), f"s3://{bucket}/other", overwrite=True)
     assert s3.files(bucket, "shards")["notes.txt"] == b"mine"
 
