@@ -134,6 +134,7 @@ class _Scheduler:
 
     def _handle_result(self, future: Future[ClipResult]) -> None:
         task = self._tasks.pop(future)
+        self._prefetcher.discard(task.clip)
         try:
             result = future.result()
         except PoolBroken:
@@ -161,7 +162,6 @@ class _Scheduler:
 
     def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
         """Remove the clip's crops and return its failure; raise if its file is unreachable."""
-        self._prefetcher.discard(task.clip)
         self._transfer.check_reachable(task.clip)
         self._transfer.remove_crops(task.clip)
         text = f"{task.clip.video}: {reason}".splitlines()[0]
