@@ -56,11 +56,13 @@ class Mirror:
         Raises:
             StorageError: as `pull`, or two names cannot be in one folder.
         """
-        wanted = []
+        wanted, made = [], set[Path]()
         for name, size in self.names().items():
             path = self.folder / check_name(self.url, name)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in made:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    made.add(path.parent)
                 with path.open("xb") as file:
                     os.truncate(file.fileno(), size)
             except (FileExistsError, NotADirectoryError) as error:

@@ -62,15 +62,15 @@ def test_all_ways_write_the_same_bytes(
     extract: Extract, real_clips: Path, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     s3.upload(real_clips, bucket, "dfdc")
-    extract(real_clips, tmp_path / "faces")
+    extract(real_clips, tmp_path / "faces", frames=1)
     wanted = sums(on_disk(tmp_path / "faces"))
-    assert len(wanted) > 20
-    result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces")
+    assert len(wanted) >= 14
+    result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces", frames=1)
     assert str(result.out) == f"s3://{bucket}/faces"
     assert sums(s3.files(bucket, "faces")) == wanted
-    extract(f"s3://{bucket}/dfdc", tmp_path / "from")
+    extract(f"s3://{bucket}/dfdc", tmp_path / "from", frames=1)
     assert sums(on_disk(tmp_path / "from")) == wanted
-    extract(real_clips, f"s3://{bucket}/to")
+    extract(real_clips, f"s3://{bucket}/to", frames=1)
     assert sums(s3.files(bucket, "to")) == wanted
 
 
@@ -167,7 +167,7 @@ def test_credentials_are_written_nowhere(
     assert not [data for data in written if SECRET_KEY.encode() in data]
 
 
-def test_one_clip_in_twenty_bad_answers(
+def test_bad_answers_change_no_byte(
     extract: Extract, family: Path, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     s3.upload(family, bucket, "dfdc")
