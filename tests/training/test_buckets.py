@@ -13,6 +13,7 @@ from tests.training.conftest import SMALL
 from training.data import input_pipeline, shard_cache
 from training.data.shard_cache import open_shards
 from training.evaluate import main as evaluate
+from training.predict import main as predict
 from training.runs import experiment, trainer
 from training.runs.folder import Run
 
@@ -82,6 +83,7 @@ def test_a_run_in_a_bucket_is_that_of_the_disk_and_resumes(
     s3: S3Server,
     bucket: str,
     tmp_path: Path,
+    yunet_model: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = SMALL | {"epochs": 2}
@@ -113,3 +115,10 @@ def test_a_run_in_a_bucket_is_that_of_the_disk_and_resumes(
     done = CliRunner().invoke(evaluate, [str(out)])
     assert done.exit_code == 0, done.output
     assert f"results written to {out}" in done.output
+    s3.client().put_object(Bucket=bucket, Key="note.png", Body=b"no image")
+    done = CliRunner().invoke(
+        predict, [str(out), f"s3://{bucket}/note.png", "--detector-model", str(yunet_model)]
+    )
+    assert done.exit_code == 3, done.output
+    assert done.output.startswith(f"s3://{bucket}/note.png: ")
+    assert "dfdc-prep-" not in done.output
