@@ -18,6 +18,7 @@ from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
 from manifests.cli.param_types import SEED, CountParam, PathParam
 from manifests.cli.terminal import echo_parts
 from manifests.report_file import report_hint
+from manifests.storage.urls import Location, is_folder
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _OVERWRITE_EXPORT = "Replace an export of other crops or options."
@@ -414,7 +415,7 @@ def summary(as_json: bool, **given: Any) -> None:
     """
     result = api.summarize(**given)
     _show(result, as_json)
-    if not as_json and given["faces"].is_dir():
+    if not as_json and is_folder(given["faces"]):
         click.echo(report_hint(given["faces"]), err=True)
 
 
@@ -621,7 +622,7 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """
     result = api.audit(**given)
     _show(result, as_json)
-    if not as_json and (given["path"] / "manifest.parquet").is_file():
+    if not as_json and _has_report(given["path"]):
         click.echo(report_hint(given["path"]), err=True)
     ctx.exit(DONE_WITH_FAILURES if result.leaking else 0)
 
@@ -664,6 +665,10 @@ def report(**given: Any) -> None:
       dfdc-prep report runs/v1.3 --out v1.3.html
     """
     _show(api.report(**given))
+
+
+def _has_report(path: Location) -> bool:
+    return not isinstance(path, Path) or (path / "manifest.parquet").is_file()
 
 
 def _show(result: Result, as_json: bool = False) -> None:

@@ -27,11 +27,25 @@ from dfdc_prep.results import (
     SummaryResult,
     VerifyResult,
 )
+from dfdc_prep.staging import (
+    Staged,
+    all_but,
+    compared_by_audit,
+    crops_to_split,
+    everything,
+    faces_to_encode,
+    nothing,
+    shown_in_report,
+    staged,
+    tables,
+)
+from manifests.storage.urls import as_location
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy
     from manifests.splitting.spec import SplitPlan
 
+#: A path, or the URL of a bucket as text: "s3://bucket/faces".
 StrPath = str | os.PathLike[str]
 #: One folder, or several.
 Folders = StrPath | Iterable[StrPath]
@@ -134,10 +148,16 @@ def extract(
     reading = SourceOptions(layout, dataset, compression, csv)
     how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset, reading)
     model = None if detector_model is None else Path(detector_model)
-    return ExtractResult(Path(out), run(Path(source), Path(out), crop, how, detector, model))
+    target = as_location(out)
+    return ExtractResult(target, run(as_location(source), target, crop, how, detector, model))
 
 
 @checked(options.IMPORT)
+@staged(
+    crops_dir=Staged(everything),
+    metadata_csv=Staged(everything),
+    out=Staged(all_but("crops/"), writes=True, alone=True),
+)
 def import_crops(
     crops_dir: StrPath, metadata_csv: StrPath, out: StrPath = "faces", *, overwrite: bool = False
 ) -> ImportResult:
@@ -160,6 +180,9 @@ def import_crops(
 
 
 @checked(options.IDENTIFY)
+@staged(
+    faces=Staged(faces_to_encode, writes=True, alone=True, resumes=True), pairs=Staged(everything)
+)
 def identify(
     faces: StrPath = "faces",
     *,
@@ -211,6 +234,7 @@ def identify(
 
 
 @checked(options.SUMMARY)
+@staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
 def summarize(faces: StrPath = "faces") -> SummaryResult:
     """Count what a faces folder or a table contains.
 
@@ -229,6 +253,7 @@ def summarize(faces: StrPath = "faces") -> SummaryResult:
 
 
 @checked(options.BALANCE)
+@staged(faces=Staged(tables("manifest.parquet"), writes=True), out=Staged(nothing, writes=True))
 def balance(
     faces: StrPath = "faces",
     *,
@@ -271,6 +296,10 @@ def balance(
 
 
 @checked(options.SPLIT)
+@staged(
+    faces=Staged(tables("balanced.parquet", "identities.parquet"), writes=True),
+    out=Staged(nothing, writes=True),
+)
 def split(
     faces: StrPath = "faces",
     *,
@@ -318,6 +347,10 @@ def split(
 
 
 @checked(options.SHARD)
+@staged(
+    faces=crops_to_split,
+    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=("SHA256SUMS",)),
+)
 def shard(
     faces: Folders = "faces",
     out: StrPath = "shards",
@@ -372,6 +405,7 @@ def shard(
 
 
 @checked(options.EXPORT_DEEPFAKEBENCH)
+@staged(faces=crops_to_split)
 def export_deepfakebench(
     faces: Folders = "faces",
     out: StrPath = "deepfakebench",
@@ -416,6 +450,7 @@ def export_deepfakebench(
 
 
 @checked(options.EXPORT_SHARDS)
+@staged(faces=crops_to_split)
 def export_webdataset(
     faces: Folders = "faces",
     out: StrPath = "webdataset",
@@ -459,6 +494,7 @@ def export_webdataset(
 
 
 @checked(options.EXPORT_SHARDS)
+@staged(faces=crops_to_split)
 def export_huggingface(
     faces: Folders = "faces",
     out: StrPath = "huggingface",
@@ -515,6 +551,7 @@ def _folders(faces: Folders) -> tuple[Path, ...]:
 
 
 @checked(options.AUDIT)
+@staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
 def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
     """Measure what splits share: families, estimated people, files, near-identical images.
 
@@ -535,6 +572,7 @@ def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
 
 
 @checked(options.VERIFY)
+@staged(shards=Staged(everything))
 def verify(shards: StrPath = "shards") -> VerifyResult:
     """Read shards back completely: checksums, counts, images, labels and families.
 
@@ -553,6 +591,7 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
 
 
 @checked(options.REPORT)
+@staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
 def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
     """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
 

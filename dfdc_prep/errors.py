@@ -7,6 +7,7 @@
     │   └── SourceUnreachable     a clip cannot be read because of an I/O error
     ├── OutputError               the output cannot be written or is in use (manifests.errors)
     │   └── OptionsDiffer         the output was started with other options
+    ├── StorageError              a bucket cannot be reached (manifests.errors)
     ├── ModelError                a detector's weights are missing, unavailable or altered
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
@@ -16,7 +17,7 @@
 The command line prints the message of these errors on one line and exits with status 1.
 """
 
-from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, TableError
+from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, StorageError, TableError
 
 __all__ = [
     "ClipError",
@@ -28,6 +29,7 @@ __all__ = [
     "ShardError",
     "SourceError",
     "SourceUnreachable",
+    "StorageError",
     "TableError",
     "WorkersError",
 ]

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -18,12 +17,14 @@ from manifests.cli.param_types import (
     SEED,
     CountParam,
     FloatParam,
+    LocationParam,
     NamePairParam,
     PageFileParam,
     PathParam,
     TableFileParam,
     TextParam,
 )
+from manifests.storage.urls import Location, Url
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,27 +51,27 @@ class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 
 
 class FacesFolders(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
-    """One faces folder or several, as a tuple of paths."""
+    """One faces folder or several, as a tuple of paths or URLs."""
 
     name = "path or paths"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Path, ...]:
-        given = [value] if isinstance(value, str | os.PathLike) else list(value)
+    ) -> tuple[Location, ...]:
+        given = [value] if isinstance(value, str | os.PathLike | Url) else list(value)
         if not given:
             self.fail("expected a faces folder, found none.", param, ctx)
         return tuple(FACES.convert(each, param, ctx) for each in given)
 
 
 #: The argument FACES of several commands.
-FACES = PathParam()
+FACES = LocationParam()
 #: The same of the commands that take several folders.
 FACES_FOLDERS = FacesFolders()
 
 EXTRACT: Types = {
-    "source": PathParam(),
-    "out": PathParam(),
+    "source": LocationParam(),
+    "out": LocationParam(),
     "layout": click.Choice([AUTO, *LAYOUTS]),
     "dataset": TextParam(),
     "compression": click.Choice(["raw", "c23", "c40"]),
@@ -95,9 +96,9 @@ EXTRACT: Types = {
     "overwrite": click.BOOL,
 }
 IMPORT: Types = {
-    "crops_dir": PathParam(),
-    "metadata_csv": PathParam(),
-    "out": PathParam(),
+    "crops_dir": LocationParam(),
+    "metadata_csv": LocationParam(),
+    "out": LocationParam(),
     "overwrite": click.BOOL,
 }
 #: Pairs of clips, "A,B".
@@ -108,7 +109,7 @@ IDENTIFY: Types = {
     "threshold": FloatParam(0.1, 1),
     "same": PAIR,
     "different": PAIR,
-    "pairs": PathParam(),
+    "pairs": LocationParam(),
     "workers": click.IntRange(1, 1024),
     "forget": click.BOOL,
 }
@@ -144,21 +145,22 @@ CROPS: Types = {
 }
 SHARD: Types = {
     **CROPS,
+    "out": LocationParam(),
     "shards": ShardCount(),
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
 }
-EXPORT_SHARDS = SHARD
+EXPORT_SHARDS: Types = {**SHARD, "out": PathParam()}
 EXPORT_DEEPFAKEBENCH: Types = {
     **CROPS,
     "name": TextParam(),
     "crops_per_clip": CountParam(1),
     "overwrite": click.BOOL,
 }
-AUDIT: Types = {"path": PathParam(), "identities": PathParam()}
-VERIFY: Types = {"shards": PathParam()}
-REPORT: Types = {"path": PathParam(), "out": PageFileParam()}
+AUDIT: Types = {"path": LocationParam(), "identities": LocationParam()}
+VERIFY: Types = {"shards": LocationParam()}
+REPORT: Types = {"path": LocationParam(), "out": PageFileParam()}
 
 
 def checked(types: Types) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.cli.terminal import TextTable
+from manifests.storage.urls import Location
 
 if TYPE_CHECKING:
     from dfdc_prep.exporting.run import ExportReport
@@ -69,11 +69,11 @@ class ExtractResult(Result):
         report: clips by label and status, crops by label.
     """
 
-    out: Path
+    out: Location
     report: "RunSummary"
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Location:
         """The manifest, one row per crop."""
         return self.out / "manifest.parquet"
 
@@ -105,11 +105,11 @@ class ImportResult(Result):
         report: counts of crops, clips and of what was left out.
     """
 
-    out: Path
+    out: Location
     report: "ImportReport"
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Location:
         """The manifest, one row per crop."""
         return self.out / "manifest.parquet"
 
@@ -135,12 +135,12 @@ class IdentifyResult(Result):
         forgotten: the files that were removed.
     """
 
-    out: Path
+    out: Location
     report: "IdentifyReport | None"
     forgotten: tuple[str, ...] = ()
 
     @property
-    def table(self) -> Path:
+    def table(self) -> Location:
         """The identities, one row per clip."""
         return self.out / "identities.parquet"
 
@@ -210,7 +210,7 @@ class BalanceResult(Result):
         report: its rows, and counts of crops, clips and originals.
     """
 
-    out: Path
+    out: Location
     report: "Balance"
 
     def __str__(self) -> str:
@@ -230,7 +230,7 @@ class SplitResult(Result):
         report: the split of each row, counts wanted and placed, leaks.
     """
 
-    out: Path
+    out: Location
     report: "Assignment"
 
     @property
@@ -263,7 +263,7 @@ class ShardResult(Result):
         report: shard files per split, and bytes.
     """
 
-    out: Path
+    out: Location
     report: "ShardReport"
 
     def __str__(self) -> str:
@@ -282,7 +282,7 @@ class ExportResult(Result):
         report: crops per split, and bytes.
     """
 
-    out: Path
+    out: Location
     report: "ExportReport"
 
     def __str__(self) -> str:
@@ -382,7 +382,7 @@ class ReportResult(Result):
     report: "Report"
 
     @property
-    def out(self) -> Path:
+    def out(self) -> Location:
         """The HTML file; open it in a browser."""
         return self.report.path
 

@@ -18,6 +18,10 @@ class OutputError(DfdcPrepError):
     """The output cannot be written, or another run is writing it."""
 
 
+class StorageError(DfdcPrepError):
+    """A bucket cannot be reached, or refuses to be read or written."""
+
+
 class TableError(DfdcPrepError):
     """A manifest, clip log or CSV is missing, empty, or has the wrong columns or values."""
 

@@ -3,6 +3,8 @@
 import shlex
 from pathlib import Path
 
+from manifests.storage.urls import Location
+
 REPORT_FILE = "report.html"
 
 
@@ -11,9 +13,9 @@ def is_report(name: str) -> bool:
     return name == REPORT_FILE or name.startswith(f".{REPORT_FILE}.")
 
 
-def report_hint(folder: Path) -> str:
+def report_hint(folder: Location) -> str:
     """Return the line that says where the page about a folder is, or which command writes it."""
     page = folder / REPORT_FILE
-    if page.is_file():
+    if isinstance(page, Path) and page.is_file():
         return f"report: {page}"
     return f"for a report to look at: dfdc-prep report {shlex.quote(str(folder))}"

@@ -1,7 +1,7 @@
 """Writes the crops and masks of a clip, and makes their rows of the manifest."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,6 +153,14 @@ class CropWriter:
 def crop_folder(out: Path, clip: Clip) -> Path:
     """The folder of a clip's crops."""
     return out / CROPS / clip.part / clip.folder
+
+
+def crop_files(crops: Iterable[CropRow]) -> Iterator[str]:
+    """Yield the paths of crops and of their masks, relative to the output folder."""
+    for crop in crops:
+        yield crop["path"]
+        if crop["mask"] is not None:
+            yield crop["mask"]
 
 
 def crop_path(out: Path, clip: Clip, frame: int, face: int, file_format: str) -> Path:

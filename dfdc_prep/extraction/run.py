@@ -1,6 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,18 @@ from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
 from dfdc_prep.errors import ModelError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions
-from dfdc_prep.extraction.crop_writer import CROPS
-from dfdc_prep.extraction.journal import Journal, JournalEntry, family_key, read_journal
+from dfdc_prep.extraction.crop_writer import crop_files
+from dfdc_prep.extraction.journal import JournalEntry, family_key, read_journal
+from dfdc_prep.extraction.outputs import JOURNAL, Output, open_output, read_earlier_run
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.labels import FAILURES
-from manifests.rows import ClipRow, CropRow
+from manifests.rows import ClipRow
+from manifests.storage.urls import Location, Url
 
-JOURNAL = "journal.jsonl"
+#: The tables, in the order in which they appear.
+_TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class RunOptions:
 
 
 def extract(
-    source: Path,
-    out: Path,
+    source: Location,
+    out: Location,
     options: CropOptions,
     run: RunOptions,
     detector: str = "auto",
@@ -73,33 +76,45 @@ def extract(
         ModelError: the detector cannot be loaded, or finds no landmarks to align by.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
+        StorageError: a bucket cannot be reached or written.
     """
-    catalog = read_catalog(source, run.limit, run.reading)
+    catalog = _read_catalog(source, run)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
-    with output_folder.locked(out):
-        metadata = _run_metadata(source, catalog, options, run, choice)
-        output_folder.start_run(out, metadata, run.overwrite)
-        (out / CROPS).mkdir(exist_ok=True)
+    with open_output(out, source) as output:
+        output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
         families = {family_key(family): family for family in catalog.families()}
-        finished = _finished_families(out, families.keys(), run.retry_failed)
-        summary = RunSummary(catalog.notes, choice.why)
+        finished = _finished_families(output, families.keys(), run.retry_failed)
+        summary = RunSummary(catalog.notes, choice.why, output.notes)
         for clips in finished.values():
             summary.add(clips)
         todo = {key: family for key, family in families.items() if key not in finished}
-        extraction = _Extraction(out, options, run, choice, summary)
+        extraction = _Extraction(output, options, run, choice, summary)
         extraction.process(todo, total=len(catalog.clips))
         # Imported here because pyarrow loads slowly: the workers must not wait for it.
         from dfdc_prep.extraction.tables import write_tables
 
-        write_tables(out, out / JOURNAL, families)
+        write_tables(output.folder, output.folder / JOURNAL, families)
+        output.publish(_TABLES)
     return summary
 
 
-def _resolve_detector(out: Path, asked: str, model: Path | None, overwrite: bool) -> DetectorChoice:
+def _read_catalog(source: Location, run: RunOptions) -> Catalog:
+    if isinstance(source, Url):
+        from dfdc_prep.catalog.bucket import read_bucket_catalog
+
+        return read_bucket_catalog(
+            source, lambda folder: read_catalog(folder, run.limit, run.reading)
+        )
+    return read_catalog(source, run.limit, run.reading)
+
+
+def _resolve_detector(
+    out: Location, asked: str, model: Path | None, overwrite: bool
+) -> DetectorChoice:
     """Choose the detector; for `auto`, a continued run keeps the detector of the earlier run."""
-    earlier = None if overwrite else output_folder.read_run(out)
+    earlier = None if overwrite else read_earlier_run(out)
     if earlier and asked == "auto":
         asked = str(earlier["options"].get("detector", asked))
     return choose_detector(asked, model)
@@ -115,7 +130,7 @@ def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
 
 
 def _run_metadata(
-    source: Path,
+    source: Location,
     catalog: Catalog,
     options: CropOptions,
     run: RunOptions,
@@ -134,7 +149,7 @@ def _run_metadata(
 
 
 def _finished_families(
-    out: Path, keys: Iterable[str], retry_failed: bool
+    output: Output, keys: Iterable[str], retry_failed: bool
 ) -> dict[str, list[ClipRow]]:
     """Clip log rows of the finished families, by key.
 
@@ -142,38 +157,22 @@ def _finished_families(
     """
     wanted = set(keys)
     finished: dict[str, list[ClipRow]] = {}
-    for entry in read_journal(out / JOURNAL):
+    for entry in read_journal(output.folder / JOURNAL):
         if entry["key"] not in wanted:
             continue
         finished.pop(entry["key"], None)
         failed = any(clip["status"] in FAILURES for clip in entry["clips"])
-        complete = all(_has_content(out / path) for path in _files(entry["crops"]))
+        complete = all(map(output.has_content, crop_files(entry["crops"])))
         if complete and not (failed and retry_failed):
             finished[entry["key"]] = entry["clips"]
     return finished
-
-
-def _files(crops: Iterable[CropRow]) -> Iterator[str]:
-    """Yield the paths of the crops and of their masks."""
-    for crop in crops:
-        yield crop["path"]
-        if crop["mask"] is not None:
-            yield crop["mask"]
-
-
-def _has_content(crop: Path) -> bool:
-    """Whether a file exists and is not empty."""
-    try:
-        return crop.stat().st_size > 0
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)
 class _Extraction:
     """The settings of an extraction, and the summary that it updates."""
 
-    out: Path
+    output: Output
     options: CropOptions
     run: RunOptions
     choice: DetectorChoice
@@ -190,10 +189,15 @@ class _Extraction:
         workers = min(self.run.workers or available_cores(), max(1, clips))
         keys = {family.name: key for key, family in todo.items()}
         families = extract_families(
-            todo.values(), self.out, self.options, self.choice, workers, self.run.timeout
+            todo.values(),
+            self.output.transfer,
+            self.options,
+            self.choice,
+            workers,
+            self.run.timeout,
         )
         with (
-            Journal(self.out / JOURNAL) as journal,
+            self.output.journal() as journal,
             tqdm(total=total, initial=total - clips, unit="clip", disable=None) as bar,
         ):
             for done in families:

@@ -1,7 +1,7 @@
 """Counts of the clips and crops of a run."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dfdc_prep.catalog.names import shortened
 from manifests.labels import FAILURES, LABELS
@@ -16,12 +16,17 @@ class RunSummary:
     Args:
         about_source: sentences about what the source lacks or was left out.
         detector_note: a line about the detector, if it was chosen automatically.
+        output_notes: lines about the output folder.
     """
 
     def __init__(
-        self, about_source: tuple[str, ...] = (), detector_note: str | None = None
+        self,
+        about_source: tuple[str, ...] = (),
+        detector_note: str | None = None,
+        output_notes: Sequence[str] = (),
     ) -> None:
         self.about_source = about_source
+        self.output_notes = output_notes
         self.detector_note = detector_note
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
@@ -67,6 +72,7 @@ class RunSummary:
     def notes(self) -> list[str]:
         """The lines below the table: the detector, what the source lacks, missing clips."""
         notes = [self.detector_note] if self.detector_note else []
+        notes += self.output_notes
         notes += self.about_source
         if self.missing:
             notes.append(

@@ -4,18 +4,16 @@ A clip that times out, kills its worker or raises an unexpected exception fails 
 row in the clip log records the failure, and the other clips are not affected.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors import DetectorChoice
-from dfdc_prep.errors import OutputError, SourceUnreachable
+from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
-from dfdc_prep.extraction.crop_writer import crop_folder
 from dfdc_prep.extraction.family_queue import FamilyQueue
+from dfdc_prep.extraction.transfer import Prefetcher, Transfer, missing
 from dfdc_prep.extraction.worker import extract_in_worker, init_worker
 from dfdc_prep.parallel.process_pool import (
     LocalWorkers,
@@ -24,7 +22,6 @@ from dfdc_prep.parallel.process_pool import (
     Workers,
     WorkerTimeout,
 )
-from dfdc_prep.video.source_file import check_reachable
 
 #: Number of attempts at a clip whose worker dies.
 MAX_ATTEMPTS = 2
@@ -44,7 +41,7 @@ class _Task:
 
 def extract_families(
     families: Iterable[Family],
-    out: Path,
+    transfer: Transfer,
     options: CropOptions,
     choice: DetectorChoice,
     workers: int,
@@ -55,28 +52,40 @@ def extract_families(
     The largest families run first, so that the workers finish at about the same time.
 
     Args:
+        transfer: where the crops go.
         workers: number of processes.
         timeout: maximum time per clip, seconds.
 
     Raises:
         OutputError: a worker cannot write below `out`.
         SourceUnreachable: the system cannot read a clip file.
+        StorageError: a bucket cannot be reached or written.
         WorkersError: workers cannot be started, or keep dying before they begin a clip.
     """
-    pool = LocalWorkers(workers, timeout, init_worker, (out, options, choice))
+    pool = LocalWorkers(workers, timeout, init_worker, (transfer, options, choice))
+    prefetcher = Prefetcher(transfer, workers)
     try:
         largest_first = sorted(families, key=lambda family: (-family.size, family.name))
-        yield from _Scheduler(pool, out, options, timeout).run(iter(largest_first))
+        yield from _Scheduler(pool, transfer, prefetcher, options, timeout).run(iter(largest_first))
     finally:
+        prefetcher.close()
         pool.stop()
 
 
 class _Scheduler:
     """Keeps the workers supplied with tasks and collects the results per family."""
 
-    def __init__(self, workers: Workers, out: Path, options: CropOptions, timeout: float) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        transfer: Transfer,
+        prefetcher: Prefetcher,
+        options: CropOptions,
+        timeout: float,
+    ) -> None:
         self._workers = workers
-        self._out = out
+        self._transfer = transfer
+        self._prefetcher = prefetcher
         self._options = options
         self._timeout = timeout
         self._open: list[FamilyQueue] = []
@@ -112,19 +121,20 @@ class _Scheduler:
             if ready := queue.next_clip():
                 clip, relatives = ready
                 if clip.size is None:
-                    reason = f"expected {clip.video} in {clip.part}, found no such file"
-                    queue.record_result(clip, ClipResult("missing", reason, self._options.frames))
+                    queue.record_result(clip, missing(clip, self._options))
                 else:
                     self._submit(_Task(queue, clip, relatives, 1))
                 return True
         return False
 
     def _submit(self, task: _Task) -> None:
+        self._prefetcher.start(task.clip)
         future = self._workers.submit(extract_in_worker, task.clip, task.relatives)
         self._tasks[future] = task
 
     def _handle_result(self, future: Future[ClipResult]) -> None:
         task = self._tasks.pop(future)
+        self._prefetcher.discard(task.clip)
         try:
             result = future.result()
         except PoolBroken:
@@ -139,12 +149,12 @@ class _Scheduler:
             result = self._failure(
                 task, "timeout", f"not finished within {self._timeout:g} s; raise --timeout"
             )
-        except SourceUnreachable:
+        except (SourceUnreachable, StorageError):
             raise
         except OSError as error:
             raise OutputError(
-                f"expected to write crops below {self._out}, found {error.strerror or error}; "
-                "free disk space and run the same command again"
+                f"expected to write crops below {self._transfer.out}, found "
+                f"{error.strerror or error}; free disk space and run the same command again"
             ) from error
         except Exception as error:  # a fault of this code costs its clip, not the run
             result = self._failure(task, "crashed", f"{type(error).__name__}: {error}")
@@ -152,8 +162,8 @@ class _Scheduler:
 
     def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
         """Remove the clip's crops and return its failure; raise if its file is unreachable."""
-        check_reachable(Path(task.clip.path))
-        shutil.rmtree(crop_folder(self._out, task.clip), ignore_errors=True)
+        self._transfer.check_reachable(task.clip)
+        self._transfer.remove_crops(task.clip)
         text = f"{task.clip.video}: {reason}".splitlines()[0]
         return ClipResult(status, text, self._options.frames)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from manifests.storage.urls import TABLE_SUFFIXES, Location, Url, is_url, parse_url
+
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1
 #: Range of seeds that NumPy, Keras and scikit-learn all accept.
 SEED = click.IntRange(0, 2**32 - 1)
-#: File name suffixes of the formats in which tables are written.
-TABLE_SUFFIXES = (".csv", ".parquet")
 #: File name suffixes of a page.
 PAGE_SUFFIXES = (".html", ".htm")
 
@@ -75,7 +75,7 @@ class NamePairParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has
 
 
 class PathParam(click.Path):
-    """A non-empty path that can be encoded as UTF-8, as tables and JSON require."""
+    """A non-empty local path that can be encoded as UTF-8, as tables and JSON require."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -91,38 +91,63 @@ class PathParam(click.Path):
             self.fail("expected a path, found an empty string.", param, ctx)
         if "\0" in name or not _is_utf8(name):
             self.fail(f"expected a path in UTF-8, found {name!a}; rename it.", param, ctx)
+        if is_url(name):
+            self.fail("expected a path on this machine, found a URL.", param, ctx)
         return Path(name)
 
 
-class PageFileParam(PathParam):
-    """The path of an HTML file to write."""
+class LocationParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
+    """A path as for `PathParam`, or the URL of a folder or object in a bucket."""
+
+    name = "path or url"
 
     def convert(
         self,
-        value: str | os.PathLike[str],
+        value: "str | os.PathLike[str] | Location",
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Path:
+    ) -> Location:
+        text = str(value)
+        if not is_url(text):
+            return PathParam().convert(text if isinstance(value, Url) else value, param, ctx)
+        if "\0" in text or not _is_utf8(text):
+            self.fail(f"expected a URL in UTF-8, found {text!a}; rename it.", param, ctx)
+        try:
+            return parse_url(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class PageFileParam(LocationParam):
+    """The path or URL of an HTML file to write."""
+
+    def convert(
+        self,
+        value: "str | os.PathLike[str] | Location",
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Location:
         path = super().convert(value, param, ctx)
         if path.suffix.lower() not in PAGE_SUFFIXES:
             self.fail(f"expected a file name that ends in .html, found {str(path)!r}.", param, ctx)
         return path
 
 
-class TableFileParam(PathParam):
-    """The path of a CSV or parquet file to write."""
+class TableFileParam(LocationParam):
+    """The path or URL of a CSV or parquet file to write."""
 
     def convert(
         self,
-        value: str | os.PathLike[str],
+        value: "str | os.PathLike[str] | Location",
         param: click.Parameter | None,
         ctx: click.Context | None,
-    ) -> Path:
+    ) -> Location:
         path = super().convert(value, param, ctx)
-        if path.suffix not in TABLE_SUFFIXES or path.is_dir():
+        is_folder = isinstance(path, Path) and path.is_dir()
+        if path.suffix not in TABLE_SUFFIXES or is_folder:
             self.fail(
                 f"expected a file name ending in {' or '.join(TABLE_SUFFIXES)}, "
-                f"found {os.fspath(value)!a}.",
+                f"found {str(value)!a}.",
                 param,
                 ctx,
             )

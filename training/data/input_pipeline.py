@@ -5,6 +5,7 @@ Records are batched before they are parsed and decoded in parallel. Images stay 
 model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ import tensorflow as tf
 from manifests.io.json_files import parse_json
 from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
+from training.data.shard_cache import cache_of
 from training.errors import TrainingError
 
 #: Shard files read in parallel.
 _PARALLEL_FILES = 4
+#: Shard files fetched at the same time from a bucket, and fetched ahead.
+_FETCHED_AT_ONCE = 2
 #: Read buffer of each shard file, in bytes.
 _READ_AHEAD = 1 << 20
 #: Encoded records in the shuffle buffer; about 90 MB of PNG.
@@ -82,8 +86,9 @@ def read_shards_info(path: Path) -> ShardsInfo:
         )
         for split, counts in lengths.items()
     }
+    cache = cache_of(path)
     for file in (file for each in files.values() for file in each):
-        if not file.is_file():
+        if not (file.name in cache if cache else file.is_file()):
             raise TrainingError(
                 f"expected the shard {file.name} in {path}, found none; "
                 "run dfdc-prep shard --overwrite"
@@ -111,6 +116,9 @@ def report_read_errors(shards: Path) -> Iterator[None]:
             f"with dfdc-prep verify {shards}, then write the shards again"
         ) from error
     except tf.errors.OpError as error:
+        cache = cache_of(shards)
+        if cache and cache.error:
+            raise cache.error from error
         raise TrainingError(
             f"expected TensorFlow to process a batch, found {type(error).__name__} "
             f"({str(error.message)[:200]}); give the process more memory or use a smaller "
@@ -152,18 +160,18 @@ def make_dataset(
     info = read_shards_info(shards)
     files, lengths = info.split(split), info.lengths[split]
     if decoded is None:
-        names = [str(file) for file in files]
-        sources = tf.data.Dataset.from_tensor_slices(names)
-        records = _read_records(sources)
+        sources = tf.data.Dataset.from_tensor_slices([str(file) for file in files])
         read: Any = _read_records
         parse: Any = _decode_batch
     else:
         ends = np.cumsum(lengths)
         sources = tf.data.Dataset.from_tensor_slices((ends - lengths, ends))
-        records = tf.data.Dataset.range(len(decoded))
         read, parse = tf.data.Dataset.range, _take_from(decoded)
     if training:
         sources = sources.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
+    if decoded is None:
+        sources = _on_disk(sources, shards)
+    if training:
         records = sources.interleave(
             read,
             cycle_length=_PARALLEL_FILES,
@@ -171,6 +179,8 @@ def make_dataset(
             deterministic=True,
         )
         records = records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
+    else:
+        records = _read_records(sources) if decoded is None else tf.data.Dataset.range(len(decoded))
     if repeat:
         records = records.repeat()
     batches = records.batch(batch_size, drop_remainder=training)
@@ -207,6 +217,21 @@ def in_same_order(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
     return tf.data.Dataset.range(1).flat_map(lambda _: build()).prefetch(tf.data.AUTOTUNE)
 
 
+def _on_disk(names: tf.data.Dataset, shards: Path) -> tf.data.Dataset:
+    """Fetch the files of a bucket, some ahead of the one that is read; local files are there."""
+    cache = cache_of(shards)
+    if cache is None:
+        return names
+
+    def fetch(name: bytes) -> bytes:
+        return os.fsencode(cache.fetch(os.path.basename(os.fsdecode(name))))
+
+    def fetched(name: Any) -> Any:
+        return tf.ensure_shape(tf.numpy_function(fetch, [name], tf.string, stateful=False), [])
+
+    return names.map(fetched, _FETCHED_AT_ONCE, deterministic=True).prefetch(_FETCHED_AT_ONCE)
+
+
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
@@ -227,7 +252,8 @@ def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Da
         "image": tf.io.FixedLenFeature([], tf.string),
         "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
     }
-    records = tf.data.TFRecordDataset(files, buffer_size=_READ_AHEAD)
+    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
+    records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
     examples = records.map(lambda record: tf.io.parse_single_example(record, features))
     masked = examples.filter(lambda example: tf.strings.length(example["mask"]) > 0)
 
@@ -251,8 +277,9 @@ def read_masks(shards: Path, split: str, positions: Iterable[int]) -> dict[int, 
     files = [str(file) for file in read_shards_info(shards).split(split)]
     features = {"mask": tf.io.FixedLenFeature([], tf.string, default_value="")}
     found: dict[int, Any] = {}
+    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
     with report_read_errors(shards):
-        for position, record in enumerate(tf.data.TFRecordDataset(files)):
+        for position, record in enumerate(tf.data.TFRecordDataset(names)):
             if position in wanted:
                 encoded = tf.io.parse_single_example(record, features)["mask"].numpy()
                 if encoded:

@@ -1,0 +1,259 @@
+"""The output folder of an extraction: on a disk, or in a bucket with a copy of its tables here.
+
+In a bucket, the journal is one object per family, `journal/<key>.json`, put after the family's
+crops. The run works on a scratch folder, whose journal.jsonl holds the same entries; the tables
+are made there and put at the end.
+"""
+
+import json
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from dfdc_prep import output_folder
+from dfdc_prep.errors import StorageError
+from dfdc_prep.extraction.crop_writer import CROPS
+from dfdc_prep.extraction.journal import Journal, JournalEntry
+from dfdc_prep.extraction.transfer import Transfer
+from dfdc_prep.output_folder import RUN_FILE
+from manifests.storage.lease import FOLDER as LEASE
+from manifests.storage.lease import Lease, lease
+from manifests.storage.mirror import check_name
+from manifests.storage.place import Place, open_place
+from manifests.storage.urls import Location, Url
+
+JOURNAL = "journal.jsonl"
+#: Folder of the journal in a bucket.
+_ENTRIES = "journal"
+#: Entries that may be under way to the bucket.
+_ENTRIES_AT_ONCE = 16
+
+
+class Appendable(Protocol):
+    """A journal, open for appending."""
+
+    def append(self, entry: JournalEntry) -> None:
+        """Write one entry."""
+        ...
+
+
+class Output(Protocol):
+    """Where a run writes."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine with run.json, the journal and the tables."""
+        ...
+
+    @property
+    def transfer(self) -> Transfer:
+        """Tells the workers where the crops go."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for the report."""
+        ...
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Write run.json, or check the earlier one; see `output_folder.start_run`."""
+        ...
+
+    def has_content(self, path: str) -> bool:
+        """Whether a crop or mask exists and is not empty."""
+        ...
+
+    def journal(self) -> AbstractContextManager[Appendable]:
+        """Open the journal."""
+        ...
+
+    def publish(self, tables: Iterable[str]) -> None:
+        """Make the tables visible, in this order."""
+        ...
+
+
+@contextmanager
+def open_output(out: Location, source: Location) -> Iterator[Output]:
+    """Hold the lock or the lease of an output folder.
+
+    Raises:
+        OutputError: another run writes it, or it cannot be created.
+        StorageError: the bucket cannot be reached or written.
+    """
+    if isinstance(out, Url):
+        with lease(open_place(out), out) as held, _scratch() as scratch:
+            yield BucketOutput(out, scratch, held)
+        return
+    with output_folder.locked(out):
+        if isinstance(source, Url):
+            with _scratch() as scratch:
+                yield LocalOutput(out, Transfer(out, scratch))
+        else:
+            yield LocalOutput(out, Transfer(out))
+
+
+def read_earlier_run(out: Location) -> dict[str, Any] | None:
+    """Return the content of the run.json of an output folder, None if there is none."""
+    if isinstance(out, Path):
+        return output_folder.read_run(out)
+    with _scratch() as scratch:
+        return output_folder.read_run(_fetch_run(open_place(out), scratch))
+
+
+@dataclass(frozen=True)
+class LocalOutput:
+    """A folder on a disk."""
+
+    folder: Path
+    transfer: Transfer
+    notes: Sequence[str] = ()
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        output_folder.start_run(self.folder, run, overwrite)
+        (self.folder / CROPS).mkdir(exist_ok=True)
+
+    def has_content(self, path: str) -> bool:
+        try:
+            return (self.folder / path).stat().st_size > 0
+        except OSError:
+            return False
+
+    def journal(self) -> Journal:
+        return Journal(self.folder / JOURNAL)
+
+    def publish(self, tables: Iterable[str]) -> None:
+        pass
+
+
+class BucketOutput:
+    """A folder in a bucket, listed once at the start."""
+
+    def __init__(self, out: Url, scratch: Path, held: Lease) -> None:
+        self._url = out
+        self._place = open_place(out)
+        self._lease = held
+        self._listed = {
+            name: size
+            for name, size in self._place.list().items()
+            if not name.startswith(f"{LEASE}/")
+        }
+        self.folder = scratch / "tables"
+        self.transfer = Transfer(out, scratch)
+        self.notes: Sequence[str] = () if held.is_exclusive else (_NOT_EXCLUSIVE.format(out=out),)
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Decide in the scratch folder, which has a file for each name in the bucket."""
+        self.folder.mkdir()
+        is_new = not (_fetch_run(self._place, self.folder) / RUN_FILE).exists()
+        tops = {name: name.partition("/")[0] for name in self._listed}
+        here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
+        for name, top in tops.items():
+            check_name(self._url, name)
+            if name != top and top != _ENTRIES:
+                here[top].mkdir(exist_ok=True)
+            elif top != RUN_FILE:
+                here[top].touch()
+        try:
+            output_folder.start_run(self.folder, run, overwrite)
+        except Exception as error:
+            error.args = (str(error).replace(str(self.folder), str(self._url)),)
+            raise
+        gone = [name for name, top in tops.items() if not here[top].exists()]
+        self._place.remove(gone)
+        for name in gone:
+            del self._listed[name]
+        if is_new or gone:
+            self._place.put_file(RUN_FILE, self.folder / RUN_FILE)
+        self._fetch_journal()
+
+    def has_content(self, path: str) -> bool:
+        return self._listed.get(path, 0) > 0
+
+    @contextmanager
+    def journal(self) -> "Iterator[Appendable]":
+        with (
+            Journal(self.folder / JOURNAL) as here,
+            _BucketJournal(here, self._place, self._lease) as journal,
+        ):
+            yield journal
+
+    def publish(self, tables: Iterable[str]) -> None:
+        self._lease.check()
+        for name in tables:
+            self._place.put_file(name, self.folder / name)
+
+    def _fetch_journal(self) -> None:
+        entries = sorted(name for name in self._listed if name.startswith(f"{_ENTRIES}/"))
+        with (self.folder / JOURNAL).open("wb") as file:
+            for start in range(0, len(entries), 1000):
+                found = self._place.read_many(entries[start : start + 1000])
+                file.writelines(found[name] for name in sorted(found))
+
+
+@dataclass
+class _BucketJournal:
+    """Puts each entry, a few at a time, and appends it to the journal in scratch."""
+
+    here: Journal
+    place: Place
+    lease: Lease
+    _puts: deque[Future[None]] = field(default_factory=deque)
+
+    def __enter__(self) -> "_BucketJournal":
+        self._threads = ThreadPoolExecutor(_ENTRIES_AT_ONCE)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._threads.shutdown(wait=True)
+        if error is None:
+            self._finish(0)
+
+    def append(self, entry: JournalEntry) -> None:
+        self.lease.check()
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        self._puts.append(
+            self._threads.submit(self.place.put, {f"{_ENTRIES}/{entry['key']}.json": line})
+        )
+        self.here.append(entry)
+        self._finish(_ENTRIES_AT_ONCE)
+
+    def _finish(self, left: int) -> None:
+        """Wait until at most `left` entries are under way; raise what failed."""
+        while len(self._puts) > left:
+            self._puts.popleft().result()
+
+
+_NOT_EXCLUSIVE = (
+    "the store of {out} does not refuse a second writer: make sure that one run at a time writes it"
+)
+
+
+def _fetch_run(place: Place, folder: Path) -> Path:
+    with suppress(FileNotFoundError):
+        place.fetch(RUN_FILE, folder / RUN_FILE)
+    return folder
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="dfdc-prep-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.filename and str(error.filename).startswith(tempfile.gettempdir()):
+            raise StorageError(
+                f"expected room for the clips under way in {tempfile.gettempdir()}, found "
+                f"{error.strerror}; free some, or name another folder in TMPDIR"
+            ) from error
+        raise

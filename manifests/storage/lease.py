@@ -1,0 +1,174 @@
+"""One writer at a time in a bucket: a lease, since there is no lock that ends with its process.
+
+The lease is an object `.lease/<n>.json`, created only if it does not exist, and written again
+while the run lasts. A lease that is no longer renewed, or whose process is gone from this
+machine, is taken over by creating the next number: of two runs that try, one succeeds. The
+holder of a lower number stops when it sees the higher one. Two writers would do no harm to the
+data, because both write the same bytes to the same names.
+"""
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from manifests.errors import OutputError, StorageError
+from manifests.storage.place import Place
+from manifests.storage.urls import Location
+
+FOLDER = ".lease"
+#: Seconds between two renewals, and until a lease that is not renewed can be taken over. The
+#: clocks of the machines must agree better than that.
+_RENEWED_EVERY, _LASTS = 20.0, 120.0
+#: Tokens of the leases that this process holds.
+_held: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lease.
+
+    Attributes:
+        machine: the boot and the process namespace, in which `process` is unique.
+        renewed: seconds since 1970.
+    """
+
+    token: str
+    process: int
+    host: str
+    machine: str
+    renewed: float
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended, or has not renewed its lease for long."""
+        if self.machine == _machine():
+            if self.process == os.getpid():
+                return self.token not in _held
+            if not Path(f"/proc/{self.process}").exists():
+                return True
+        return time.time() - self.renewed > _LASTS
+
+
+@dataclass
+class Lease:
+    """A lease that is held.
+
+    Attributes:
+        is_exclusive: whether the store refuses a second writer; if not, nothing can.
+    """
+
+    is_exclusive: bool
+    _lost: Event
+
+    def check(self) -> None:
+        """Raise OutputError if another run has taken the lease over."""
+        if self._lost.is_set():
+            raise OutputError(
+                "expected to be the only run that writes this place, found that another one took "
+                "over; wait for it to end, then run the same command again"
+            )
+
+
+@contextmanager
+def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease]:
+    """Hold the lease of a place.
+
+    Args:
+        guarded: the place, for the error message.
+        name: the folder of the lease's objects.
+
+    Raises:
+        OutputError: another run holds it; the message names its process.
+        StorageError: the place cannot be reached or written.
+    """
+    number, holder = _acquire(place, guarded, name)
+    # A store that does not know the condition lets the same object be created twice.
+    exclusive = not place.put_if_absent(_object(name, number), _text(holder))
+    held, ended = Lease(exclusive, Event()), Event()
+    thread = Thread(target=_renew, args=(place, name, number, holder, held, ended), daemon=True)
+    thread.start()
+    try:
+        yield held
+    finally:
+        ended.set()
+        _held.discard(holder.token)
+        thread.join()
+        with suppress(StorageError):  # it can be taken over
+            place.remove(_object(name, each) for each in range(1, number + 1))
+
+
+def _acquire(place: Place, guarded: Location, name: str) -> tuple[int, Holder]:
+    while True:
+        number = max(_numbers(place, name), default=0)
+        if number:
+            try:
+                earlier = _read(place, _object(name, number))
+            except FileNotFoundError:  # it has just ended
+                continue
+            if earlier and not earlier.is_gone:
+                ago = max(0.0, time.time() - earlier.renewed)
+                raise OutputError(
+                    f"expected exclusive access to {guarded}, found process {earlier.process} on "
+                    f"{earlier.host} writing it, last seen {ago:.0f} s ago; wait for it to end, "
+                    f"or {_LASTS:.0f} s if it was killed, or give another place"
+                )
+        holder = Holder(
+            uuid.uuid4().hex, os.getpid(), socket.gethostname(), _machine(), time.time()
+        )
+        if place.put_if_absent(_object(name, number + 1), _text(holder)):
+            _held.add(holder.token)
+            return number + 1, holder
+
+
+def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, ended: Event) -> None:
+    while not ended.wait(_RENEWED_EVERY):
+        with suppress(StorageError):  # the next request of the run reports it
+            if max(_numbers(place, name), default=0) != number:
+                held._lost.set()
+                return
+            now = Holder(**{**asdict(holder), "renewed": time.time()})
+            place.put({_object(name, number): _text(now)})
+
+
+def _numbers(place: Place, name: str) -> list[int]:
+    stems = (path.rpartition("/")[2].removesuffix(".json") for path in place.list(name))
+    return [int(stem) for stem in stems if stem.isdecimal()]
+
+
+def _read(place: Place, name: str) -> Holder | None:
+    """Return the holder of a lease, None if it is invalid.
+
+    Raises:
+        FileNotFoundError: the lease has ended.
+    """
+    data = place.read(name)
+    try:
+        found: Any = json.loads(data)
+        return Holder(**{**found, "process": int(found["process"])})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _object(name: str, number: int) -> str:
+    return f"{name}/{number:06d}.json"
+
+
+def _text(holder: Holder) -> bytes:
+    return json.dumps(asdict(holder)).encode()
+
+
+def _machine() -> str:
+    """Identify this boot of this machine and its process namespace; "" if that is unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
