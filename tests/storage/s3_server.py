@@ -2,8 +2,8 @@
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
 /__faults?share=0.05&kinds=503,500,late,cut&seconds=3&seed=1; `readonly=5` refuses every write
-after five, and `only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such
-call, by method, and the bytes in and out.
+after five, and `only=PUT` limits the faults to a method. GET /__counts returns the requests
+since the last such call, by method, and the bytes in and out.
 """
 
 import json
