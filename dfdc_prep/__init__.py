@@ -1,6 +1,6 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
-The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`,
+The functions below are those of the commands `dfdc-prep extract`, `gather`, `import`, `identify`,
 `balance`, `split`, `shard`, `audit`, `verify`, `report` and `summary`. They are loaded on first
 use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         audit,
         balance,
         extract,
+        gather,
         identify,
         import_crops,
         report,
@@ -26,6 +27,7 @@ __all__ = [
     "audit",
     "balance",
     "extract",
+    "gather",
     "identify",
     "import_crops",
     "report",

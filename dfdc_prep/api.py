@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfdc_prep import options
+from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.options import AUTO, checked
+from dfdc_prep.parallel.engine import LOCAL, Engine
 from dfdc_prep.results import (
     AuditResult,
     BalanceResult,
@@ -68,6 +70,10 @@ def extract(
     workers: int | None = None,
     timeout: float = 120,
     limit: int | None = None,
+    slice: Slice | str | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    insecure_cluster: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
 ) -> ExtractResult:
@@ -97,6 +103,12 @@ def extract(
         workers: processes; None for one per core.
         timeout: seconds a clip may take.
         limit: stop after about this many clips, in whole families.
+        slice: "I/N" for slice I of N of the families; any machines may run the slices into the
+            same `out`, in any order; `gather` then writes the tables.
+        engine: local for worker processes on this machine, ray for those of a Ray cluster that
+            this machine is a node of.
+        address: of the Ray cluster's head, host:port; None or auto for the cluster of this machine.
+        insecure_cluster: use a Ray cluster although it lets everybody in who can reach it.
         retry_failed: process the clips again that failed before.
         overwrite: remove an earlier run's files first.
 
@@ -108,9 +120,11 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
     """
-    from dfdc_prep.parallel.forkserver import forkserver_context
+    if engine == LOCAL:
+        from dfdc_prep.parallel.forkserver import forkserver_context
 
-    forkserver_context()  # the fork server preloads the workers' imports while this process goes on
+        # The fork server preloads the workers' imports while this process goes on.
+        forkserver_context()
 
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.presets import PRESETS
@@ -130,10 +144,30 @@ def extract(
         compare=compare or masks,
         masks=masks,
     )
-    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset)
+    part = Slice.parse(slice) if isinstance(slice, str) else slice
+    where = Engine(engine, address, insecure_cluster)
+    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset, part, where)
     model = None if detector_model is None else Path(detector_model)
     target = as_location(out)
     return ExtractResult(target, run(as_location(source), target, crop, how, detector, model))
+
+
+@checked(options.GATHER)
+def gather(out: StrPath = "faces", source: StrPath | None = None) -> ExtractResult:
+    """Write the tables of a run whose families were divided into slices.
+
+    Args:
+        out: the faces folder that the slices wrote.
+        source: the folder of DFDC parts, if this machine has it elsewhere than the slices.
+
+    Raises:
+        OutputError: families are missing, or a slice is running.
+        SourceError: `source` is not a DFDC tree.
+    """
+    from dfdc_prep.extraction.run import gather as run
+
+    target = as_location(out)
+    return ExtractResult(target, run(target, None if source is None else as_location(source)))
 
 
 @checked(options.IMPORT)

@@ -51,6 +51,11 @@ class Workers(Protocol):
         """Number of calls that run at the same time."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers run on this machine, and see its scratch folder."""
+        ...
+
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Schedule a picklable call and return its future.
 
@@ -79,6 +84,8 @@ class LocalWorkers:
         timeout: maximum duration of a call, seconds.
         prepare: called with `args` in every new worker.
     """
+
+    is_local = True
 
     def __init__(
         self, count: int, timeout: float, prepare: Callable[..., None], args: tuple[Any, ...]
