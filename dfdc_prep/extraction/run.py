@@ -1,6 +1,7 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.slices import Slice, describe_missing
 from dfdc_prep.extraction.worker import init_worker
-from dfdc_prep.parallel.engine import Engine, start_workers
+from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, start_workers
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
 from manifests.storage.urls import Location, Url, as_location
@@ -82,6 +83,8 @@ def extract(
         OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
     """
+    if run.engine.name != LOCAL:  # a relative path is another folder on another machine
+        source, out = _absolute(source), _absolute(out)
     catalog = read_source(source, run.limit)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
@@ -168,6 +171,10 @@ def _slice_notes(
     return []
 
 
+def _absolute(location: Location) -> Location:
+    return location.absolute() if isinstance(location, Path) else location
+
+
 def read_source(source: Location, limit: int | None) -> Catalog:
     """Read the catalog of a source on a disk or in a bucket; see `read_catalog`."""
     if isinstance(source, Url):
@@ -202,7 +209,7 @@ def _run_metadata(
     """The content of run.json."""
     named = {**asdict(options), "detector": choice.name, "model_sha256": choice.model_sha256}
     # A slice records what `gather` needs, wherever it runs.
-    where = source.absolute() if run.part and isinstance(source, Path) else source
+    where = _absolute(source) if run.part else source
     return {
         "command": "extract",
         "source": str(where),
@@ -251,30 +258,37 @@ class _Extraction:
             total: number of clips in the catalog, for the progress bar.
         """
         clips = sum(len(family.clips) for family in todo.values())
-        setup = (self.output.transfer, self.options, self.choice)
-        start = partial(
-            start_workers,
-            self.run.engine,
-            self.run.workers,
-            clips,
-            self.run.timeout,
-            (init_worker, setup),
-        )
         keys = {family.name: key for key, family in todo.items()}
-        families = extract_families(
-            todo.values(), start, self.output.transfer, self.options, self.run.timeout
-        )
         with (
+            self._setup(todo) as setup,
             self.output.journal() as journal,
             tqdm(total=total, initial=total - clips, unit="clip", disable=None) as bar,
         ):
-            for done in families:
+            start = partial(
+                start_workers, self.run.engine, self.run.workers, clips, self.run.timeout, setup
+            )
+            for done in extract_families(
+                todo.values(), start, self.output.transfer, self.options, self.run.timeout
+            ):
                 rows = [_clip_row(clip, result) for clip, result in done.results.items()]
                 crops = [row for result in done.results.values() for row in result.rows]
                 journal.append(JournalEntry(key=keys[done.family.name], clips=rows, crops=crops))
                 self.summary.add(rows)
                 bar.update(len(rows))
                 bar.set_postfix(faces=self.summary.faces, failed=self.summary.failed, refresh=False)
+
+    @contextmanager
+    def _setup(self, todo: Mapping[str, Family]) -> Iterator[Setup]:
+        """Yield the function that prepares a worker, and its arguments."""
+        args = (self.output.transfer, self.options, self.choice)
+        if self.run.engine.name == LOCAL:
+            yield init_worker, args
+            return
+        from dfdc_prep.extraction.preflight import expectation, init_remote_worker
+
+        clips = (clip for family in todo.values() for clip in family.clips)
+        with expectation(self.output.transfer, clips) as expected:
+            yield init_remote_worker, (expected, *args)
 
 
 def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:

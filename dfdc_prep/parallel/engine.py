@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LOCAL, RAY = "local", "ray"
 ENGINES = (LOCAL, RAY)
+#: A function that prepares a worker, and its arguments.
+Setup = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def start_workers(
     count: int | None,
     calls: int,
     timeout: float,
-    setup: tuple[Callable[..., None], tuple[Any, ...]],
+    setup: Setup,
 ) -> "Workers":
     """Start the workers of an engine.
 

@@ -166,10 +166,16 @@ class LocalWorkers:
 def _initialize_worker(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
     """Restore the default SIGTERM action, limit the memory, and call `prepare`."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_memory()
+    prepare(*args)
+
+
+def limit_memory(used: int = 0) -> None:
+    """Limit the memory of this process to MEMORY_LIMIT and what it has `used` already, bytes."""
     if sys.platform == "linux":
         import resource
 
+        limit = MEMORY_LIMIT + used
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    prepare(*args)
