@@ -46,6 +46,8 @@ def connect(engine: Engine) -> Any:
             asks for no token.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray prints what happens on the nodes to stdout; the run reports it itself.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
     try:
         import ray
     except ImportError:
