@@ -257,12 +257,11 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
 def gather(ctx: click.Context, /, **given: Any) -> None:
     """Write the tables of OUT once all slices of extract are done.
 
-    If families are missing, they and their slices are named, and nothing is changed.
+    Each machine has run extract with its --slice before. If families are missing, they and
+    their slices are named, and nothing is changed.
 
     \b
     Example:
-      dfdc-prep extract --slice 1/2
-      dfdc-prep extract --slice 2/2
       dfdc-prep gather faces
     """
     result = api.gather(**given)

@@ -15,10 +15,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared" / "data" / "dfdc"
@@ -96,16 +98,33 @@ def _extraction(cluster: Any, folder: Path, clips: int, frames: int, pairs: int)
         "ray": cluster.extract_words(*common),
     }
     taken: dict[str, list[float]] = {"local": [], "ray": []}
+    cpu: dict[str, list[float]] = {"local": [], "ray": []}
     for number in range(pairs):
         for name in sorted(words, reverse=bool(number % 2)):
             shutil.rmtree(folder / "out", ignore_errors=True)
-            began = time.perf_counter()
+            began, used = time.perf_counter(), _cpu(cluster)
             done = cluster.run(*words[name])
             assert done.returncode == 0, done.stderr
             taken[name].append(time.perf_counter() - began)
-            click.echo(f"{name} {taken[name][-1]:.1f} s")
-    ratios = [ray / local for local, ray in zip(taken["local"], taken["ray"], strict=True)]
-    click.echo(f"ray / local of each pair: {', '.join(f'{ratio:.3f}' for ratio in ratios)}")
+            time.sleep(3.0)  # the nodes end the workers of the run
+            cpu[name].append(_cpu(cluster) - used)
+            click.echo(f"{name} {taken[name][-1]:.1f} s, CPU {cpu[name][-1]:.1f} s")
+    for what, values in (("wall", taken), ("CPU", cpu)):
+        ratios = [ray / local for local, ray in zip(values["local"], values["ray"], strict=True)]
+        said = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        click.echo(f"ray / local of each pair, {what}: {said}")
+
+
+def _cpu(cluster: Any) -> float:
+    """CPU seconds of the cluster's processes and of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = used.ru_utime + used.ru_stime
+    for node in cluster.nodes.values():
+        top = psutil.Process(node.pid)
+        for each in (top, *top.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += sum(each.cpu_times()[:4])
+    return total
 
 
 @click.command()

@@ -153,7 +153,7 @@ def extract(
 
 
 @checked(options.GATHER)
-def gather(out: StrPath = "faces", source: StrPath | None = None) -> ExtractResult:
+def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> ExtractResult:
     """Write the tables of a run whose families were divided into slices.
 
     Args:

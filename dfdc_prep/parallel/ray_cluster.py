@@ -4,9 +4,11 @@ Ray runs what anybody sends who reaches its ports, unless the cluster asks for a
 cluster is tried without one first, and refused if it answers.
 """
 
+import atexit
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +22,8 @@ from dfdc_prep.parallel.engine import Engine
 NODE_IP_VARIABLE = "DFDC_PREP_RAY_NODE_IP"
 #: Seconds until a cluster that does not answer counts as none.
 _PATIENCE = 60.0
+#: Seconds that the head may take to accept a connection.
+_HEAD_SECONDS = 5.0
 _AUTO = "auto"
 
 
@@ -81,6 +85,24 @@ def nodes(ray: Any) -> list[Node]:
         for each in ray.nodes()
         if each["Alive"] and each["Resources"].get("CPU", 0) >= 1
     ]
+
+
+def head_answers(ray: Any) -> bool:
+    """Whether the head accepts connections; Ray ends this process when it has not for a minute."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def leave(ray: Any, head_lost: bool) -> None:
+    """Disconnect from the cluster."""
+    if head_lost:  # to disconnect would be to wait for it, also when Python exits
+        atexit.unregister(ray.shutdown)
+    else:
+        ray.shutdown()
 
 
 def _join(ray: Any, engine: Engine) -> None:

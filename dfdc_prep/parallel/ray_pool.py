@@ -20,11 +20,14 @@ from tqdm import tqdm
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
 from dfdc_prep.parallel.engine import Engine, Setup
 from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
-from dfdc_prep.parallel.ray_cluster import Node, connect, nodes
+from dfdc_prep.parallel.ray_cluster import Node, connect, head_answers, leave, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
 
 #: Seconds between two looks at the timeouts, and at the nodes.
 _POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
+#: Seconds after which a head that does not answer counts as lost. Ray waits for a minute, and then
+#: ends the process.
+_HEAD_LOST_SECONDS = 20.0
 #: Seconds that the check of a node may take, its start included.
 _CHECK_SECONDS = 120.0
 #: Attempts at a call that is lost with its node, or that cannot read or write a file.
@@ -85,6 +88,7 @@ class RayWorkers:
         self._running: dict[Any, _Call] = {}
         self._waiting: list[_Call] = []
         self._left_out: list[str] = []
+        self._head_seen, self._head_lost = time.monotonic(), False
         try:
             setup = self._ray.cloudpickle.dumps((prepare, args))
             self._check, self._perform = _remote_functions(self._ray, uuid.uuid4().hex, setup)
@@ -97,8 +101,6 @@ class RayWorkers:
 
     @property
     def count(self) -> int:
-        if time.monotonic() > self._nodes_due:
-            self._look_at_nodes()
         return max(1, min(self._most, sum(node.cores for node in self._nodes)))
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
@@ -111,16 +113,18 @@ class RayWorkers:
             done = {future for future in futures if future.done()}
             if done:
                 return done
+            if time.monotonic() > self._nodes_due:
+                self._look_at_nodes()
             self._start_due()
             for task in self._ready():
                 self._read(task)
             self._cancel_late()
 
     def stop(self) -> None:
-        for task in self._running:
+        for task in self._running if not self._head_lost else ():
             with suppress(Exception):
                 self._ray.cancel(task, force=True)
-        self._ray.shutdown()
+        leave(self._ray, self._head_lost)
 
     def _start(self, call: _Call) -> None:
         call.started, call.cancelled = None, False
@@ -182,6 +186,9 @@ class RayWorkers:
         elif call.cancelled:
             call.future.set_exception(WorkerTimeout())
             return
+        elif isinstance(error, known.RayTaskError):  # such as a result that cannot be pickled
+            call.future.set_exception(error)
+            return
         elif not isinstance(error, known.WorkerCrashedError | StopIteration):
             text = " ".join(str(error).split())[:400]
             raise WorkersError(
@@ -200,9 +207,18 @@ class RayWorkers:
                 self._ray.cancel(task, force=True)
 
     def _look_at_nodes(self) -> None:
+        self._nodes_due = time.monotonic() + _NODES_SECONDS
+        if not head_answers(self._ray):
+            if time.monotonic() - self._head_seen > _HEAD_LOST_SECONDS:
+                self._head_lost = True
+                raise WorkersError(
+                    "expected the head of the Ray cluster to answer, found that it is lost; start "
+                    "the cluster again, then run the same command again to resume"
+                )
+            return
+        self._head_seen = time.monotonic()
         found = nodes(self._ray)
         self._nodes = [node for node in found if node.id not in self._left_out]
-        self._nodes_due = time.monotonic() + _NODES_SECONDS
         if not self._nodes:
             raise WorkersError(
                 "expected a node of the Ray cluster with a free core, found none; run the same "
@@ -211,23 +227,36 @@ class RayWorkers:
 
     def _check_nodes(self) -> None:
         """Check all nodes at once; raise WorkersError for the first that is not fit."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        checks = [
-            self._check.options(scheduling_strategy=NodeAffinitySchedulingStrategy(each.id, False))
-            for each in self._nodes
-        ]
-        answers = [check.remote() for check in checks]
-        for node, answer in zip(self._nodes, answers, strict=True):
-            try:
-                problem = self._ray.get(answer, timeout=_CHECK_SECONDS)
-            except self._ray.exceptions.RayError as error:
-                problem = f"no answer ({type(error).__name__})"
-            if problem:
+        answers = [(node, self._check_on(node)) for node in self._nodes]
+        for node, answer in answers:
+            if problem := self._problem(node, answer):
                 raise WorkersError(
                     f"expected every node of the Ray cluster to be fit for this run, found node "
                     f"{node.address}: {problem}; correct it, or stop that node"
                 )
+        self._look_at_nodes()
+
+    def _check_on(self, node: Node) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(node.id, False)
+        return self._check.options(scheduling_strategy=here).remote()
+
+    def _problem(self, node: Node, answer: Any) -> str | None:
+        """Why a node is not fit, None if it is, or is found to have ended."""
+        until = time.monotonic() + _CHECK_SECONDS
+        while True:
+            try:
+                problem: str | None = self._ray.get(answer, timeout=_CHECK_SECONDS)
+                return problem
+            except self._ray.exceptions.RayError as error:
+                # A node that ended a moment ago still counts as alive for some time.
+                if node not in nodes(self._ray):
+                    return None
+                if time.monotonic() > until:
+                    return f"no answer ({type(error).__name__})"
+            time.sleep(1.0)
+            answer = self._check_on(node)
 
     def _leave_out(self, node: str, problem: str) -> None:
         """Send no more calls to a node that is not fit."""

@@ -24,9 +24,9 @@ from tests.torture.trial import Trial
 #: How often each fault is provoked, in full and in short.
 _FULL = {"worker": 24, "driver": 12, "raylet": 10, "gcs": 2, "stopped": 2, "twice": 2, "unready": 2}
 _SHORT = {"worker": 1, "driver": 1}
-_OPTIONS = ("--frames", "5", *DETECTOR)
-#: Seconds a run takes, its connection to the cluster included; longer on a busy machine.
-_BEFORE, _AFTER = 4.0, 12.0
+_OPTIONS = ("--frames", "32", *DETECTOR)
+#: Seconds after the start, or after the first crop, within which harm is done.
+_AFTER_START, _AFTER_CROP = 5.0, 2.0
 Act = Callable[[RayCluster, "subprocess.Popen[str]"], None]
 
 
@@ -63,11 +63,14 @@ def _harmed(
 ) -> tuple[str, str]:
     """Do harm at a random moment, and see how the run ends."""
     acts = {"worker": worker, "driver": driver, "raylet": raylet, "gcs": gcs, "stopped": stopped}
-    moment = draw.uniform(_BEFORE, _AFTER)
+    at_work = draw.random() < 0.75
+    wait = draw.uniform(0, _AFTER_CROP if at_work else _AFTER_START)
+    began, out = time.monotonic(), Path(words[4])
     with cluster.started(words) as process:
-        until = time.monotonic() + moment
-        while process.poll() is None and time.monotonic() < until:
+        while at_work and process.poll() is None and not any(out.glob("crops/*/*/*")):
             time.sleep(0.02)
+        time.sleep(wait)
+        moment = time.monotonic() - began
         acts[fault](cluster, process)
         return _judged(process, (0, -signal.SIGKILL) if fault == "driver" else (0, 1), moment)
 
