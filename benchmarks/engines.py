@@ -145,7 +145,7 @@ def main(only: str | None, calls: int, clips: int, frames: int, pairs: int) -> N
         drive_words = ("-c", "import sys; from benchmarks.engines import drive; drive(sys.argv[1], "
                        "sys.argv[2], int(sys.argv[3]))")  # fmt: skip
         for engine in ("ray", "local") if only != "extract" else ():
-            done = cluster.run(*drive_words, engine, cluster.address, str(calls), patience=600.0)
+            done = cluster.run(*drive_words, engine, cluster.address, str(calls), patience=3600.0)
             click.echo(f"{engine}: {done.stdout or done.stderr}")
         if only in (None, "extract"):
             _extraction(cluster, Path(folder), clips, frames, pairs)

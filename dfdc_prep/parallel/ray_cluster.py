@@ -4,7 +4,6 @@ Ray runs what anybody sends who reaches its ports, unless the cluster asks for a
 cluster is tried without one first, and refused if it answers.
 """
 
-import atexit
 import logging
 import os
 import signal
@@ -95,14 +94,6 @@ def head_answers(ray: Any) -> bool:
             return True
     except OSError:
         return False
-
-
-def leave(ray: Any, head_lost: bool) -> None:
-    """Disconnect from the cluster."""
-    if head_lost:  # to disconnect would be to wait for it, also when Python exits
-        atexit.unregister(ray.shutdown)
-    else:
-        ray.shutdown()
 
 
 def _join(ray: Any, engine: Engine) -> None:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
 from dfdc_prep.parallel.engine import Engine, Setup
 from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
-from dfdc_prep.parallel.ray_cluster import Node, connect, head_answers, leave, nodes
+from dfdc_prep.parallel.ray_cluster import Node, connect, head_answers, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
 
 #: Seconds between two looks at the timeouts, and at the nodes.
@@ -124,7 +124,7 @@ class RayWorkers:
         for task in self._running if not self._head_lost else ():
             with suppress(Exception):
                 self._ray.cancel(task, force=True)
-        leave(self._ray, self._head_lost)
+        self._ray.shutdown()
 
     def _start(self, call: _Call) -> None:
         call.started, call.cancelled = None, False
@@ -247,14 +247,17 @@ class RayWorkers:
         until = time.monotonic() + _CHECK_SECONDS
         while True:
             try:
-                problem: str | None = self._ray.get(answer, timeout=_CHECK_SECONDS)
+                problem: str | None = self._ray.get(answer, timeout=_NODES_SECONDS)
                 return problem
             except self._ray.exceptions.RayError as error:
+                self._look_at_nodes()
                 # A node that ended a moment ago still counts as alive for some time.
-                if node not in nodes(self._ray):
+                if node not in self._nodes:
                     return None
                 if time.monotonic() > until:
                     return f"no answer ({type(error).__name__})"
+                if isinstance(error, self._ray.exceptions.GetTimeoutError):
+                    continue
             time.sleep(1.0)
             answer = self._check_on(node)
 
