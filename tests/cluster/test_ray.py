@@ -60,7 +60,7 @@ def test_a_killed_driver_and_a_killed_worker_cost_nothing(
     cluster: RayCluster, real_clips: Path, yunet_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "ray"
-    words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "5")
+    words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "3")
     with cluster.started(cluster.extract_words(*words)) as driver:
         _wait_for(out / "journal.jsonl")
         for worker in cluster.processes(2, "ray::perform"):
@@ -70,7 +70,7 @@ def test_a_killed_driver_and_a_killed_worker_cost_nothing(
     assert not (out / "manifest.parquet").exists()
     done = cluster.extract(*words)
     assert done.returncode == 0, done.stderr
-    dfdc_prep.extract(real_clips, tmp_path / "local", frames=5, detector_model=yunet_model)
+    dfdc_prep.extract(real_clips, tmp_path / "local", frames=3, detector_model=yunet_model)
     assert digest(out) == digest(tmp_path / "local")
 
 
@@ -90,7 +90,7 @@ def test_calls_that_die_hang_or_fail_are_their_own_fault_only(
     }
 
 
-def test_a_node_without_the_package_or_with_other_versions_is_named(
+def test_a_node_without_the_package_is_named(
     cluster: RayCluster, short_folder: Path, real_clips: Path, yunet_model: Path, tmp_path: Path
 ) -> None:
     words = (str(real_clips), str(tmp_path / "ray"), "--detector-model", str(yunet_model))

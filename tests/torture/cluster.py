@@ -22,8 +22,11 @@ from tests.torture.scene import DETECTOR, MODEL, Scene
 from tests.torture.trial import Trial
 
 #: How often each fault is provoked, in full and in short.
-_FULL = {"worker": 24, "driver": 12, "raylet": 10, "gcs": 2, "stopped": 2, "twice": 2, "unready": 2}
+_FULL = {"worker": 6, "driver": 4, "raylet": 6, "gcs": 2, "stopped": 2, "twice": 2, "unready": 3}
+_FULL |= {"storm": 4}
 _SHORT = {"worker": 1, "driver": 1}
+#: Most drivers that a storm kills, each after a worker of its own.
+_STORM = 8
 _OPTIONS = ("--frames", "32", *DETECTOR)
 #: Seconds after the start, or after the first crop, within which harm is done.
 _AFTER_START, _AFTER_CROP = 5.0, 2.0
@@ -47,6 +50,8 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
             words = cluster.extract_words(str(scene.source), str(out), *_OPTIONS)
             if fault == "twice":
                 end = _twice(cluster, words)
+            elif fault == "storm":
+                end = _storm(cluster, words, out)
             elif fault == "unready":
                 hidden = draw.choice((scene.source, out.parent, MODEL.parent))
                 end = _unready(cluster, words, hidden)
@@ -118,6 +123,31 @@ def _twice(cluster: RayCluster, words: tuple[str, ...]) -> tuple[str, str]:
         if second.returncode != 1 or "writing it" not in second.stderr:
             return "lost", f"the second driver: {second.returncode}, {tail(second.stderr)}"
         return _judged(first, (0,), 0)
+
+
+def _storm(cluster: RayCluster, words: tuple[str, ...], out: Path) -> tuple[str, str]:
+    """Kill a worker, then the driver, of one run after another, as soon as each has begun."""
+    kills = 0
+    for _ in range(_STORM):
+        with cluster.started(words) as process:
+            for kill in (worker, driver):
+                known = _crops(out)
+                while process.poll() is None and _crops(out) == known:
+                    time.sleep(0.02)
+                if process.poll() is not None:
+                    break
+                kill(cluster, process)
+                kills += 1
+            done = _judged(process, (0, -signal.SIGKILL), 0)
+        if done[0] != "survived":
+            return done
+        if process.returncode == 0:
+            break
+    return "survived", f"{kills} kills"
+
+
+def _crops(out: Path) -> int:
+    return sum(1 for _ in out.glob("crops/*/*/*"))
 
 
 def _unready(cluster: RayCluster, words: tuple[str, ...], hidden: Path) -> tuple[str, str]:
