@@ -1,9 +1,9 @@
 """An S3 server on 127.0.0.1 that can answer badly: `python -m tests.storage.s3_server`.
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
-/__faults?share=0.05&kinds=503,500,late,cut&seconds=3&seed=1; `readonly=5` refuses every write after five, and
-`only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such
-call, by method, and the bytes in and out.
+/__faults?share=0.05&kinds=503,500,late,cut&seconds=3&seed=1; `readonly=5` refuses every write
+after five, and `only=PUT` limits the faults to a method. GET /__counts returns the requests since
+the last such call, by method, and the bytes in and out.
 """
 
 import json
