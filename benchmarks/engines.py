@@ -15,12 +15,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared" / "data" / "dfdc"
@@ -116,15 +114,9 @@ def _extraction(cluster: Any, folder: Path, clips: int, frames: int, pairs: int)
 
 
 def _cpu(cluster: Any) -> float:
-    """CPU seconds of the cluster's processes and of the commands that have ended."""
+    """CPU seconds of the cluster and of the commands that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    total = used.ru_utime + used.ru_stime
-    for node in cluster.nodes.values():
-        top = psutil.Process(node.pid)
-        for each in (top, *top.children(recursive=True)):
-            with suppress(psutil.Error):
-                total += sum(each.cpu_times()[:4])
-    return total
+    return float(used.ru_utime + used.ru_stime + cluster.cpu_seconds())
 
 
 @click.command()

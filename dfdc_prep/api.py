@@ -198,7 +198,9 @@ def import_crops(
 
 
 @checked(options.IDENTIFY)
-@staged(faces=Staged(faces_to_encode, writes=True, alone=True), pairs=Staged(everything))
+@staged(
+    faces=Staged(faces_to_encode, writes=True, alone=True, resumes=True), pairs=Staged(everything)
+)
 def identify(
     faces: StrPath = "faces",
     *,

@@ -29,12 +29,14 @@ class Staged:
         pull: fetches what the command reads into the mirror.
         writes: whether the command writes there.
         alone: whether no other command may write there at the same time.
+        resumes: whether what an interrupted command leaves lets the next one go on.
         last: files that are put last, because their presence means that the rest is there.
     """
 
     pull: "Callable[[Mirror], object]"
     writes: bool = False
     alone: bool = False
+    resumes: bool = False
     last: tuple[str, ...] = ()
 
 
@@ -55,7 +57,7 @@ def crops_of(table: str, *others: str) -> "Callable[[Mirror], object]":
 
 def everything(mirror: "Mirror") -> None:
     """Fetch every file."""
-    mirror.pull(mirror.place.list())
+    mirror.pull(mirror.names())
 
 
 def nothing(mirror: "Mirror") -> None:
@@ -94,7 +96,7 @@ def shown_in_report(mirror: "Mirror") -> None:
     """Fetch what `report` reads of a run, a shards folder or a faces folder."""
     found = mirror.pull(["config.json", "metrics.json", _SHARDS_INFO, _MANIFEST])
     if "config.json" in found or "metrics.json" in found:
-        names = mirror.place.list()
+        names = mirror.names()
         unread = ("checkpoints/", "logs/", "model.keras")
         mirror.pull(name for name in names if not name.startswith(unread))
     elif _SHARDS_INFO in found:
@@ -165,9 +167,11 @@ class _StagedCall:
         """Call the function, put what it wrote, and return its result with URLs."""
         try:
             returned = function()
-        except DfdcPrepError as error:
-            self._push()  # what an interrupted command keeps on a disk, it keeps here
-            error.args = (self._text(str(error)), *error.args[1:])
+        except (DfdcPrepError, KeyboardInterrupt) as error:
+            for mirror, needs in self._mirrors:
+                if needs.resumes:
+                    mirror.push()
+            error.args = tuple(self._text(str(each)) for each in error.args)
             raise
         self._push()
         shown: R = self._with_urls(returned)

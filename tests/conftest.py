@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.storage.fixtures"]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # A shell's background job ignores interrupts, and so would every command the tests start.

@@ -3,25 +3,28 @@
 TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
 
-from pathlib import Path
-
 import click
 
 from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import CountParam, PathParam, TextParam
+from manifests.cli.param_types import CountParam, FloatParam, LocationParam, TextParam
 from manifests.cli.terminal import TextTable, echo_parts
 from manifests.report_file import report_hint
+from manifests.storage.urls import Location, as_location
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=PathParam())
-@click.argument("shards", type=PathParam(), required=False)
+@click.argument("run", type=LocationParam())
+@click.argument("shards", type=LocationParam(), required=False)
 @click.option(
     "--split", type=TextParam(), default="test", show_default=True, help="The split to evaluate."
 )
 @click.option(
-    "--out", type=PathParam(),
+    "--out", type=LocationParam(),
     help="Output folder. [default: RUN, for other shards RUN/evaluations/NAME]",
+)  # fmt: skip
+@click.option(
+    "--cache-gb", type=FloatParam(0), default=50, show_default=True,
+    help="Size of the local cache of SHARDS in a bucket.",
 )  # fmt: skip
 @click.option("--batch-size", type=CountParam(1), default=32, show_default=True)
 @click.option(
@@ -33,10 +36,11 @@ from manifests.report_file import report_hint
     help="Also export the model, and check that the export gives the same scores.",
 )  # fmt: skip
 def main(
-    run: Path,
-    shards: Path | None,
+    run: Location,
+    shards: Location | None,
     split: str,
-    out: Path | None,
+    out: Location | None,
+    cache_gb: float,
     batch_size: int,
     robustness: bool,
     form: str | None,
@@ -49,25 +53,36 @@ def main(
     Example:
       python -m training.evaluate runs/v1.3 --robustness
     """
+    from contextlib import ExitStack
+
+    from training.data.shard_cache import open_shards
     from training.evaluation import evaluator, export, text_report
     from training.evaluation.robustness import measure_robustness, robustness_table
     from training.runs.folder import Run
+    from training.runs.remote import MODEL_FILES, open_run
 
-    trained = Run(run)
-    source = shards or Path(trained.config().shards)
-    folder = out or evaluator.default_output(trained, source, split)
-    metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
-    echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
-    if robustness:
-        rows = measure_robustness(trained, source, split, folder, batch_size)
-        echo_parts(
-            robustness_table(rows), [TextTable(list(rows[0]), [[*row.values()] for row in rows])]
+    with ExitStack() as stack:
+        place = stack.enter_context(open_run(run, names=MODEL_FILES, writes=True))
+        trained = Run(place.folder)
+        source = stack.enter_context(
+            open_shards(shards or as_location(trained.config().shards), cache_gb)
         )
-    if form:
-        path, difference = export.export_model(trained, source, form)
-        click.echo(f"{path}: scores within {difference:.1g} of model.keras")
-    click.echo(f"results written to {folder}")
-    click.echo(report_hint(folder), err=True)
+        if out is None:
+            folder = evaluator.default_output(trained, source, split)
+        else:
+            folder = stack.enter_context(open_run(out, names=(), writes=True)).folder
+        metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
+        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+        if robustness:
+            rows = measure_robustness(trained, source, split, folder, batch_size)
+            table = TextTable(list(rows[0]), [[*row.values()] for row in rows])
+            echo_parts(robustness_table(rows), [table])
+        if form:
+            path, difference = export.export_model(trained, source, form)
+            click.echo(f"{place.shown(path)}: scores within {difference:.1g} of model.keras")
+    written = out or place.shown(folder)
+    click.echo(f"results written to {written}")
+    click.echo(report_hint(written), err=True)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import SEED, CountParam, FloatParam, PathParam, TextParam
+from manifests.cli.param_types import SEED, CountParam, FloatParam, LocationParam, TextParam
 from manifests.cli.terminal import echo_parts
 from manifests.report_file import report_hint
+from manifests.storage.urls import Location
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.
@@ -27,7 +28,7 @@ RECIPE_OPTIONS = (
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("shards", type=PathParam())
+@click.argument("shards", type=LocationParam())
 @click.option(
     "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,
     help="Preset of epochs, batch size, optimizer and augmentation: five of the paper, one ours.",
@@ -49,15 +50,19 @@ RECIPE_OPTIONS = (
     "--steps-per-epoch", type=CountParam(1),
     help="Batches per epoch. [default: one pass over the training split]",
 )  # fmt: skip
-@click.option("--out", type=PathParam(), help="Run folder. [default: runs/RECIPE]")
+@click.option("--out", type=LocationParam(), help="Run folder. [default: runs/RECIPE]")
 @click.option("--seed", type=SEED, default=42, show_default=True)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
     help="Compute precision; input scaling and output stay float32.",
 )  # fmt: skip
 @click.option("--require-gpu", is_flag=True, help="Fail if no GPU is found.")
+@click.option(
+    "--cache-gb", type=FloatParam(0), default=50, show_default=True,
+    help="Size of the local cache of SHARDS in a bucket.",
+)  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Delete the run in the run folder and start over.")
-def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
+def main(shards: Location, recipe: str, out: Location | None, **options: Any) -> None:
     """Train a recipe on a shards folder, evaluate it on the test split, write the run folder.
 
     After an interruption, the same command resumes from the last intact checkpoint.
@@ -65,6 +70,7 @@ def main(shards: Path, recipe: str, out: Path | None, **options: Any) -> None:
     \b
     Example:
       python -m training.fit shards/ --recipe v1.3
+      python -m training.fit s3://bucket/shards --out s3://bucket/runs/v1.3
     """
     from training.evaluation import text_report
     from training.runs import experiment

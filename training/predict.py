@@ -4,17 +4,20 @@ The command alone; `training.inference` does the work. TensorFlow is imported af
 options are parsed, so that --help and usage errors are fast.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
-from manifests.cli.param_types import CountParam, PathParam
+from manifests.cli.param_types import CountParam, LocationParam, PathParam
+from manifests.storage.mirror import local_file
+from manifests.storage.urls import Location
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=PathParam())
-@click.argument("files", type=PathParam(), nargs=-1, required=True)
+@click.argument("run", type=LocationParam())
+@click.argument("files", type=LocationParam(), nargs=-1, required=True)
 @click.option(
     "--frames", type=CountParam(1), default=10, show_default=True,
     help="Frames sampled per clip, evenly spaced.",
@@ -35,8 +38,8 @@ from manifests.cli.param_types import CountParam, PathParam
 @click.pass_context
 def main(
     ctx: click.Context,
-    run: Path,
-    files: tuple[Path, ...],
+    run: Location,
+    files: tuple[Location, ...],
     frames: int,
     faces: str,
     detector_model: Path | None,
@@ -58,15 +61,20 @@ def main(
     from training.inference.prediction import UNREADABLE
     from training.inference.predictor import predict_file, settings_for_run
     from training.inference.scorer import Scorer
+    from training.runs.remote import MODEL_FILES, open_run
 
-    scorer = Scorer(run)
+    with open_run(run, names=MODEL_FILES) as place:
+        scorer = Scorer(place.folder)
     detector, margin = settings_for_run(scorer.crop_settings, detector_model)
     options = FaceCropOptions(
         make_detector(detector), margin, frames, faces == "all", scorer.crop_settings.align
     )
     failed = False
     for path in files:
-        prediction = predict_file(path, options, scorer, heatmap)
+        with local_file(path) as here:
+            prediction = predict_file(here, options, scorer, heatmap)
+        error = prediction.error and prediction.error.replace(str(here), str(path))
+        prediction = replace(prediction, file=str(path), error=error)
         failed |= prediction.status == UNREADABLE
         click.echo(prediction.as_json() if as_json else prediction.as_text())
     if failed:

@@ -15,7 +15,7 @@ from manifests.storage.mirror import mirrored
 from manifests.storage.urls import Url
 
 #: Extensions of the files that a reader may read, and the largest of them, bytes.
-_TEXT, _MAX_TEXT = (".json", ".csv", ".txt"), 256 << 20
+_TEXT, _MAX_TEXT = (".json", ".csv", ".txt"), 1_000_000_000
 
 
 def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
@@ -20,7 +21,7 @@ from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.output_folder import package_versions
-from manifests.storage.place import open_place
+from manifests.storage.urls import is_url
 
 #: Prefix of the files that a check writes into the output folder.
 _PREFIX = ".preflight"
@@ -75,10 +76,7 @@ def init_remote_worker(
         if found.get(name, "none") != wanted:
             raise WorkersError(f"expected {name} {wanted}, found {found.get(name, 'none')}")
     local = find_model(choice)
-    if expected.clip is not None:
-        clip = expected.clip
-        _retrying(lambda: _check_readable(transfer, clip))
-    _retrying(lambda: _check_writable(transfer, expected.token))
+    _retrying(partial(_check_folders, transfer, expected))
     init_worker(transfer, options, local)
 
 
@@ -86,27 +84,21 @@ def _versions() -> dict[str, str]:
     return {"Python": platform.python_version(), **package_versions()}
 
 
-def _check_readable(transfer: Transfer, clip: Clip) -> None:
-    transfer.check_reachable(clip)
-    path = Path(clip.path)
-    if path.exists() and path.stat().st_size != clip.size:
-        raise WorkersError(
-            f"expected {clip.size:,} bytes in {path}, found {path.stat().st_size:,}: another folder"
-        )
-
-
-def _check_writable(transfer: Transfer, token: str | None) -> None:
-    name = f"{_PREFIX}-{uuid.uuid4().hex}"
-    if not isinstance(transfer.out, Path):
-        place = open_place(transfer.out)
-        place.put({name: b""})
-        place.remove([name])
+def _check_folders(transfer: Transfer, expected: Expected) -> None:
+    """Check that this machine has the same source and output folder as the one of the command."""
+    clip = expected.clip
+    transfer.check_access(clip)
+    if clip is not None and not is_url(clip.path):
+        found = os.stat(clip.path).st_size
+        if found != clip.size:
+            raise WorkersError(f"expected {clip.size:,} bytes in {clip.path}, found {found:,}")
+    if not isinstance(transfer.out, Path) or expected.token is None:
         return
-    if token is not None and not (transfer.out / token).exists():
+    if not (transfer.out / expected.token).exists():
         raise WorkersError(f"expected the same folder at {transfer.out}, found another or none")
-    probe = transfer.out / name
+    probe = transfer.out / f"{_PREFIX}-{uuid.uuid4().hex}"
     probe.touch()
-    os.unlink(probe)
+    probe.unlink()
 
 
 def _retrying(check: Callable[[], None]) -> None:

@@ -60,7 +60,7 @@ def extract_families(
         WorkersError: workers cannot be started, or keep dying before they begin a clip.
     """
     pool = start()
-    prefetcher = Prefetcher(transfer, pool.count)
+    prefetcher = Prefetcher(transfer, pool.count if pool.is_local else 0)
     try:
         largest_first = sorted(families, key=lambda family: (-family.size, family.name))
         yield from _Scheduler(pool, transfer, prefetcher, options, timeout).run(iter(largest_first))
@@ -125,13 +125,13 @@ class _Scheduler:
         return False
 
     def _submit(self, task: _Task) -> None:
-        if self._workers.is_local:
-            self._prefetcher.start(task.clip)
+        self._prefetcher.start(task.clip)
         future = self._workers.submit(extract_in_worker, task.clip, task.relatives)
         self._tasks[future] = task
 
     def _handle_result(self, future: Future[ClipResult]) -> None:
         task = self._tasks.pop(future)
+        self._prefetcher.discard(task.clip)
         try:
             result = future.result()
         except PoolBroken:
@@ -159,7 +159,6 @@ class _Scheduler:
 
     def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
         """Remove the clip's crops and return its failure; raise if its file is unreachable."""
-        self._prefetcher.discard(task.clip)
         self._transfer.check_reachable(task.clip)
         self._transfer.remove_crops(task.clip)
         text = f"{task.clip.video}: {reason}".splitlines()[0]

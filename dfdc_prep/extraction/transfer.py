@@ -8,9 +8,10 @@ its own. A worker writes the crops of a clip into scratch and puts them when the
 import hashlib
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +63,22 @@ class Transfer:
         if result.boxes:
             result = replace(result, boxes=replace(result.boxes, origin=clip))
         return result
+
+    def check_access(self, clip: Clip | None) -> None:
+        """Read a clip and write an object as the work will; for a check before it starts.
+
+        Raises:
+            FileNotFoundError: the clip is not there.
+            SourceUnreachable, StorageError: a place cannot be reached or written.
+        """
+        if clip is not None:
+            with self._staged(clip) as here:
+                check_reachable(Path(here.path))
+        if isinstance(self.out, Url):
+            name = f".check-{_process()}"
+            place = open_place(self.out)
+            place.put({name: b""})
+            place.remove([name])
 
     def check_reachable(self, clip: Clip) -> None:
         """Check that the file of a clip that failed exists.
@@ -115,7 +132,7 @@ class Transfer:
         if original is None or not is_url(original.path):
             return relatives
         path = self.staged_path(original)
-        path = path.parents[2] / f"original-{os.getpid()}" / path.parent.name / path.name
+        path = path.parents[2] / f"original-{_process()}" / path.parent.name / path.name
         if not path.exists():
             shutil.rmtree(path.parents[1], ignore_errors=True)
             path.parent.mkdir(parents=True)
@@ -132,7 +149,7 @@ class Transfer:
             yield self.out
             return
         assert self.scratch is not None
-        folder = self.scratch / f"crops-{os.getpid()}"
+        folder = self.scratch / f"crops-{_process()}"
         (folder / CROPS).mkdir(parents=True, exist_ok=True)
         try:
             yield folder
@@ -145,30 +162,38 @@ class Prefetcher:
 
     Args:
         transfer: knows where their copies go.
-        count: clips fetched at the same time.
+        count: clips fetched at the same time; 0 if the workers are on other machines.
     """
 
     def __init__(self, transfer: Transfer, count: int) -> None:
         self._transfer = transfer
-        self._threads = ThreadPoolExecutor(count)
+        self._threads = ThreadPoolExecutor(count) if count else None
+        self._fetches: dict[str, Future[None]] = {}
 
     def start(self, clip: Clip) -> None:
         """Begin to fetch a clip; returns at once. A failure is left to the worker to report."""
-        if not is_url(clip.path):
+        if self._threads is None or not is_url(clip.path):
             return
         path = self._transfer.staged_path(clip)
         path.parent.mkdir(parents=True, exist_ok=True)
         fetching_mark(path).touch()
-        self._threads.submit(self._fetch, clip, path)
+        self._fetches[clip.path] = self._threads.submit(self._fetch, clip, path)
 
     def discard(self, clip: Clip) -> None:
-        """Remove the copy of a clip whose worker did not."""
-        if is_url(clip.path):
-            self._transfer.staged_path(clip).unlink(missing_ok=True)
+        """Remove what is left here of a clip that is done."""
+        fetch = self._fetches.pop(clip.path, None)
+        if fetch is None:
+            return
+        path = self._transfer.staged_path(clip)
+        if fetch.cancel():
+            fetching_mark(path).unlink(missing_ok=True)
+        else:
+            fetch.add_done_callback(lambda _: path.unlink(missing_ok=True))
 
     def close(self) -> None:
         """Fetch nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._threads:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, clip: Clip, path: Path) -> None:
         try:
@@ -176,6 +201,11 @@ class Prefetcher:
                 fetch(clip, path)
         finally:
             fetching_mark(path).unlink(missing_ok=True)
+
+
+def _process() -> str:
+    """Identify this process among those that may share the scratch folder, on any machine."""
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 def missing(clip: Clip, options: CropOptions) -> ClipResult:

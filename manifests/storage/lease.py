@@ -109,7 +109,10 @@ def _acquire(place: Place, guarded: Location, name: str) -> tuple[int, Holder]:
     while True:
         number = max(_numbers(place, name), default=0)
         if number:
-            earlier = _read(place, _object(name, number))
+            try:
+                earlier = _read(place, _object(name, number))
+            except FileNotFoundError:  # it has just ended
+                continue
             if earlier and not earlier.is_gone:
                 ago = max(0.0, time.time() - earlier.renewed)
                 raise OutputError(
@@ -141,11 +144,16 @@ def _numbers(place: Place, name: str) -> list[int]:
 
 
 def _read(place: Place, name: str) -> Holder | None:
-    """Return the holder of a lease; None if it has just ended, or is invalid."""
+    """Return the holder of a lease, None if it is invalid.
+
+    Raises:
+        FileNotFoundError: the lease has ended.
+    """
+    data = place.read(name)
     try:
-        found: Any = json.loads(place.read(name))
+        found: Any = json.loads(data)
         return Holder(**{**found, "process": int(found["process"])})
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 

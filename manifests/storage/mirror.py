@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from manifests.errors import StorageError
+from manifests.storage.lease import FOLDER as LEASE
 from manifests.storage.place import Place, open_place
-from manifests.storage.urls import Url
+from manifests.storage.urls import Location, Url
 
 #: Files fetched or put at the same time.
 _AT_ONCE = 16
@@ -28,6 +29,11 @@ class Mirror:
         self.folder = folder
         self.place: Place = open_place(url)
         self._known: dict[str, tuple[int, int]] = {}
+
+    def names(self) -> dict[str, int]:
+        """List the place: {name: size in bytes}, without what a lease needs."""
+        found = self.place.list()
+        return {name: size for name, size in found.items() if not name.startswith(f"{LEASE}/")}
 
     def pull(self, names: Iterable[str]) -> list[str]:
         """Fetch files; return the names of those that exist.
@@ -50,11 +56,13 @@ class Mirror:
         Raises:
             StorageError: as `pull`, or two names cannot be in one folder.
         """
-        wanted = []
-        for name, size in self.place.list().items():
+        wanted, made = [], set[Path]()
+        for name, size in self.names().items():
             path = self.folder / check_name(self.url, name)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in made:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    made.add(path.parent)
                 with path.open("xb") as file:
                     os.truncate(file.fileno(), size)
             except (FileExistsError, NotADirectoryError) as error:
@@ -115,6 +123,20 @@ def mirrored(url: Url) -> Iterator[Mirror]:
         folder = Path(scratch, url.name)
         folder.mkdir()
         yield Mirror(url, folder)
+
+
+@contextmanager
+def local_file(location: Location) -> Iterator[Path]:
+    """Yield the path of a file, which is fetched from a bucket and removed at the end.
+
+    If the object does not exist, neither does the path.
+    """
+    if isinstance(location, Path):
+        yield location
+        return
+    with mirrored(location.parent) as mirror:
+        mirror.pull([location.name])
+        yield mirror.folder / location.name
 
 
 def check_name(url: Url, name: str) -> str:

@@ -7,6 +7,7 @@ FileNotFoundError; a place that cannot be reached, or refuses, raises `StorageEr
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
@@ -98,11 +99,12 @@ class LocalFolder:
         return True
 
     def list(self, below: str = "") -> dict[str, int]:
-        return {
-            path.relative_to(self.folder).as_posix(): path.stat().st_size
-            for path in (self.folder / below).rglob("*")
-            if path.is_file()
-        }
+        found = {}
+        for path in (self.folder / below).rglob("*"):
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if path.is_file() and not _is_partial(path):
+                    found[path.relative_to(self.folder).as_posix()] = path.stat().st_size
+        return found
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -117,3 +119,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.half")
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".half")

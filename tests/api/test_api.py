@@ -79,6 +79,21 @@ def test_import_is_fast_and_loads_no_numpy_and_no_pyarrow() -> None:
     assert min(float(lines[0]) for lines in outputs) < 0.05
 
 
+def test_a_local_command_loads_no_library_of_a_bucket(tmp_path: Path) -> None:
+    folder = make_faces(tmp_path / "faces", families=4)
+    code = (
+        "import sys, dfdc_prep\n"
+        f"dfdc_prep.split({str(folder)!r})\n"
+        f"dfdc_prep.shard({str(folder)!r}, {str(tmp_path / 'shards')!r})\n"
+        "import dfdc_prep.extraction.run, training.runs.remote, training.data.shard_cache\n"
+        "print([name for name in ('fsspec', 's3fs', 'botocore') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_names() -> None:
     assert set(dfdc_prep.__all__) == set(FUNCTIONS)
     assert set(FUNCTIONS) < set(dir(dfdc_prep))

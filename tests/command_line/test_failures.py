@@ -146,6 +146,17 @@ def test_workers_error(extract: Callable[..., Result]) -> None:
     assert extract().exit_code == 0
 
 
+def test_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "hidden-in-the-environment"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{secret}@127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    done = call("balance", "s3://bucket/faces")
+    failed(done, errors.StorageError, "expected to read s3://bucket/faces/manifest.parquet")
+    assert secret not in done.stderr
+
+
 def test_training_error(tmp_path: Path) -> None:
     from training.fit import main as fit
 

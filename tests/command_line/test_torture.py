@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.torture import (
+    buckets,
     clips,
     code,
     disk,
@@ -48,7 +49,7 @@ def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", [names, twice, code, leaks, each])
+@pytest.mark.parametrize("kind", [names, twice, code, leaks, each, buckets])
 def test_what_is_done_once(scene: Scene, kind: object) -> None:
     held(kind.trials(scene, random.Random(2), True))  # type: ignore[attr-defined]
 

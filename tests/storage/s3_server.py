@@ -1,9 +1,9 @@
 """An S3 server on 127.0.0.1 that can answer badly: `python -m tests.storage.s3_server`.
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
-/__faults?share=0.05&kinds=503,500,late,cut&seed=1; `readonly=1` refuses every write and
-`only=PUT` limits the faults to a method. GET /__counts returns the requests since the last such
-call, by method, and the bytes in and out.
+/__faults?share=0.05&kinds=503,500,late,cut&seconds=3&seed=1; `readonly=5` refuses every write
+after five, and `only=PUT` limits the faults to a method. GET /__counts returns the requests since
+the last such call, by method, and the bytes in and out.
 """
 
 import json
@@ -26,7 +26,7 @@ _ANSWERS = {
     "500": ("500 Internal Server Error", "InternalError"),
     "403": ("403 Forbidden", "AccessDenied"),
 }
-#: Seconds by which a late answer is late: longer than the read timeout that tests set.
+#: Seconds by which a late answer is late, unless `seconds` says otherwise.
 _LATE = 3.0
 _WRITES = ("PUT", "POST", "DELETE")
 
@@ -44,15 +44,18 @@ class Faults:
         self._random = random.Random(asked.get("seed", "1"))
         self._share = float(asked.get("share", 0))
         self._kinds = asked.get("kinds", "503,500,late,cut").split(",")
+        self.late = float(asked.get("seconds", _LATE))
         self._only = asked.get("only", "")
-        self._read_only = "readonly" in asked
+        self._writes_left = int(asked["readonly"]) if "readonly" in asked else None
 
     def next(self, method: str) -> str:
         """Return the kind of fault of a request, "" for none."""
         with self._lock:
             self.counts[method] += 1
-            if self._read_only and method in _WRITES:
-                return "403"
+            if self._writes_left is not None and method in _WRITES:
+                self._writes_left -= 1
+                if self._writes_left < 0:
+                    return "403"
             if (self._only and method != self._only) or self._random.random() >= self._share:
                 return ""
             kind = self._random.choice(self._kinds)
@@ -89,7 +92,7 @@ class App:
             body = f"<Error><Code>{code}</Code><Message>asked for</Message></Error>"
             return _reply(start_response, status, body.encode())
         if kind == "late":
-            time.sleep(_LATE)
+            time.sleep(self._faults.late)
         self._faults.counts["bytes in"] += int(environ.get("CONTENT_LENGTH") or 0)
         found = b"".join(self._s3(environ, start_response))
         self._faults.counts["bytes out"] += len(found)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,15 +62,15 @@ def test_all_ways_write_the_same_bytes(
     extract: Extract, real_clips: Path, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     s3.upload(real_clips, bucket, "dfdc")
-    extract(real_clips, tmp_path / "faces")
+    extract(real_clips, tmp_path / "faces", frames=1)
     wanted = sums(on_disk(tmp_path / "faces"))
-    assert len(wanted) > 20
-    result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces")
+    assert len(wanted) >= 14
+    result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces", frames=1)
     assert str(result.out) == f"s3://{bucket}/faces"
     assert sums(s3.files(bucket, "faces")) == wanted
-    extract(f"s3://{bucket}/dfdc", tmp_path / "from")
+    extract(f"s3://{bucket}/dfdc", tmp_path / "from", frames=1)
     assert sums(on_disk(tmp_path / "from")) == wanted
-    extract(real_clips, f"s3://{bucket}/to")
+    extract(real_clips, f"s3://{bucket}/to", frames=1)
     assert sums(s3.files(bucket, "to")) == wanted
 
 
@@ -134,14 +133,12 @@ def test_a_bucket_that_turns_read_only_ends_the_run_and_the_next_goes_on(
     extract: Extract, family: Path, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     out = f"s3://{bucket}/faces"
-    timer = threading.Timer(0.3, s3.faults, ["readonly=1"])
-    timer.start()
+    s3.faults("readonly=5")  # the lease twice, run.json, and some crops
     with pytest.raises(StorageError, match=r"expected to \w+ s3://.*PermissionError"):
-        extract(family, out, frames=200)
-    timer.join()
+        extract(family, out, frames=5)
     s3.faults()
-    extract(family, out, frames=200)
-    extract(family, tmp_path / "faces", frames=200)
+    extract(family, out, frames=5)
+    extract(family, tmp_path / "faces", frames=5)
     assert sums(s3.files(bucket, "faces")) == sums(on_disk(tmp_path / "faces"))
 
 
@@ -170,7 +167,7 @@ def test_credentials_are_written_nowhere(
     assert not [data for data in written if SECRET_KEY.encode() in data]
 
 
-def test_one_clip_in_twenty_bad_answers(
+def test_bad_answers_change_no_byte(
     extract: Extract, family: Path, s3: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     s3.upload(family, bucket, "dfdc")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import StorageError
+from manifests.storage.bucket import redacted
 from manifests.storage.place import Place, open_place
 from manifests.storage.urls import Url
 from tests.storage.server import S3Server
@@ -67,3 +68,13 @@ def test_bad_answers_are_retried(s3: S3Server, bucket: str, kind: str, tmp_path:
     place.fetch("7.txt", tmp_path / "7")
     assert (tmp_path / "7").read_bytes() == files["7.txt"]
     assert s3.counts()[f"fault {kind}"]
+
+
+def test_a_library_s_message_shows_no_credential() -> None:
+    text = (
+        'Could not connect to "http://user:hidden@host/b?X-Amz-Signature=hidden" '
+        "aws_secret_access_key=hidden, token: hidden\nhidden"
+    )
+    found = redacted(OSError(text))
+    assert "hidden" not in found
+    assert found.startswith("OSError (Could not connect to")

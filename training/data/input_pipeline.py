@@ -5,6 +5,7 @@ Records are batched before they are parsed and decoded in parallel. Images stay 
 model casts them on its device. Memory use does not depend on the size of the shards.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ import tensorflow as tf
 from manifests.io.json_files import parse_json
 from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
+from training.data.shard_cache import cache_of
 from training.errors import TrainingError
 
 #: Shard files read in parallel.
 _PARALLEL_FILES = 4
+#: Shard files fetched at the same time from a bucket, and fetched ahead.
+_FETCHED_AT_ONCE = 2
 #: Read buffer of each shard file, in bytes.
 _READ_AHEAD = 1 << 20
 #: Encoded records in the shuffle buffer; about 90 MB of PNG.
@@ -80,8 +84,9 @@ def read_shards_info(path: Path) -> ShardsInfo:
         )
         for split, counts in lengths.items()
     }
+    cache = cache_of(path)
     for file in (file for each in files.values() for file in each):
-        if not file.is_file():
+        if not (file.name in cache if cache else file.is_file()):
             raise TrainingError(
                 f"expected the shard {file.name} in {path}, found none; "
                 "run dfdc-prep shard --overwrite"
@@ -109,6 +114,9 @@ def report_read_errors(shards: Path) -> Iterator[None]:
             f"with dfdc-prep verify {shards}, then write the shards again"
         ) from error
     except tf.errors.OpError as error:
+        cache = cache_of(shards)
+        if cache and cache.error:
+            raise cache.error from error
         raise TrainingError(
             f"expected TensorFlow to process a batch, found {type(error).__name__} "
             f"({str(error.message)[:200]}); give the process more memory or use a smaller "
@@ -148,7 +156,7 @@ def make_dataset(
     names = tf.data.Dataset.from_tensor_slices(files)
     if training:
         names = names.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
-        records = names.interleave(
+        records = _on_disk(names, shards).interleave(
             lambda name: tf.data.TFRecordDataset(name, buffer_size=_READ_AHEAD),
             cycle_length=_PARALLEL_FILES,
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -156,7 +164,7 @@ def make_dataset(
         )
         records = records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
     else:
-        records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
+        records = tf.data.TFRecordDataset(_on_disk(names, shards), buffer_size=_READ_AHEAD)
     if repeat:
         records = records.repeat()
     batches = records.batch(batch_size, drop_remainder=training)
@@ -164,6 +172,21 @@ def make_dataset(
     options = tf.data.Options()
     options.deterministic = True
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _on_disk(names: tf.data.Dataset, shards: Path) -> tf.data.Dataset:
+    """Fetch the files of a bucket, some ahead of the one that is read; local files are there."""
+    cache = cache_of(shards)
+    if cache is None:
+        return names
+
+    def fetch(name: bytes) -> bytes:
+        return os.fsencode(cache.fetch(os.path.basename(os.fsdecode(name))))
+
+    def fetched(name: Any) -> Any:
+        return tf.ensure_shape(tf.numpy_function(fetch, [name], tf.string, stateful=False), [])
+
+    return names.map(fetched, _FETCHED_AT_ONCE, deterministic=True).prefetch(_FETCHED_AT_ONCE)
 
 
 _FEATURES = {
@@ -186,7 +209,8 @@ def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Da
         "image": tf.io.FixedLenFeature([], tf.string),
         "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
     }
-    records = tf.data.TFRecordDataset(files, buffer_size=_READ_AHEAD)
+    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
+    records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
     examples = records.map(lambda record: tf.io.parse_single_example(record, features))
     masked = examples.filter(lambda example: tf.strings.length(example["mask"]) > 0)
 
@@ -210,8 +234,9 @@ def read_masks(shards: Path, split: str, positions: Iterable[int]) -> dict[int, 
     files = [str(file) for file in read_shards_info(shards).split(split)]
     features = {"mask": tf.io.FixedLenFeature([], tf.string, default_value="")}
     found: dict[int, Any] = {}
+    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
     with report_read_errors(shards):
-        for position, record in enumerate(tf.data.TFRecordDataset(files)):
+        for position, record in enumerate(tf.data.TFRecordDataset(names)):
             if position in wanted:
                 encoded = tf.io.parse_single_example(record, features)["mask"].numpy()
                 if encoded:

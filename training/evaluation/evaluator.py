@@ -18,6 +18,7 @@ from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, write_table
 from training.data import input_pipeline
+from training.data.shard_cache import shown
 from training.data.shard_info import manifest_hash
 from training.errors import TrainingError
 from training.evaluation import localization, metrics, mistakes, model_card, plots, text_report
@@ -155,7 +156,7 @@ def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> 
     model = logit_model(classifier)
     predictions = predict(model, shards, split, batch_size)
     t = _temperature(run, model, shards, batch_size)
-    report = metrics.split_metrics(split, str(shards), predictions, t)
+    report = metrics.split_metrics(split, shown(shards), predictions, t)
     if predictions.has_masks:
         found = localization.measure(classifier, shards, split, batch_size)
         report = replace(report, localization=found)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from manifests.io.locks import folder_lock
+from manifests.storage.urls import Location
 from training import recipes
-from training.data import shard_info
+from training.data import shard_cache, shard_info
 from training.evaluation import evaluator
 from training.models import devices, pretrained
-from training.runs import trainer
+from training.runs import remote, trainer
 from training.runs.folder import Run
 from training.schemas import FitConfig, RunConfig, SplitMetrics
 
@@ -29,18 +30,20 @@ class FitOptions:
         weights: `imagenet`, `none`, or the path of a weights file.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
         fresh: delete an existing run in `out` first.
+        cache_gb: size of the cache of shards in a bucket, 10**9 bytes.
     """
 
-    shards: Path
+    shards: Location
     recipe: str
     overrides: Mapping[str, Any]
-    out: Path
+    out: Location
     weights: str = "imagenet"
     steps_per_epoch: int | None = None
     seed: int = 42
     precision: str = "float32"
     require_gpu: bool = False
     fresh: bool = False
+    cache_gb: float = shard_cache.DEFAULT_GB
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
@@ -55,28 +58,36 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
     Raises:
         TrainingError: weights, shards, device or run folder cannot be used (checked before
             training starts), or training fails.
+        StorageError: a bucket cannot be reached or written.
     """
+    with (
+        shard_cache.open_shards(options.shards, options.cache_gb) as shards,
+        remote.open_run(options.out, writes=True) as place,
+    ):
+        return _fit(options, shards, Run(place.folder, place.publish), log)
+
+
+def _fit(options: FitOptions, shards: Path, run: Run, log: Callable[[str], object]) -> SplitMetrics:
     used_devices = devices.find_devices(require_gpu=options.require_gpu)
     log(used_devices.description())
-    data = shard_info.describe_shards(options.shards)
+    data = shard_info.describe_shards(shards)
     recipe = recipes.choose_recipe(options.recipe, options.overrides)
     weights_file = pretrained.resolve_weights(options.weights, recipe.backbone)
     totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
     differences = recipes.describe_differences(recipe, totals)
     for line in differences:
         log(f"differs from the published recipe: {line}")
-    run = Run(options.out)
     config = RunConfig(
         recipe,
         FitConfig(options.weights, options.steps_per_epoch, options.precision, options.seed),
         data,
-        str(options.shards.resolve()),
+        shard_cache.shown(shards if shard_cache.cache_of(shards) else shards.resolve()),
         differences,
         used_devices.description(),
         {name: version(name) for name in LIBRARIES},
     )
     plan = trainer.TrainingPlan(
-        options.shards,
+        shards,
         recipe,
         weights_file,
         options.precision,
@@ -87,4 +98,4 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
     with folder_lock(run.folder):
         run.prepare(config, fresh=options.fresh)
         trainer.train(plan, run, log)
-        return evaluator.evaluate(run, options.shards, "test", run.folder, plan.batch_size)
+        return evaluator.evaluate(run, shards, "test", run.folder, plan.batch_size)

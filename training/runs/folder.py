@@ -4,7 +4,7 @@ import csv
 import math
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -32,9 +32,14 @@ _PARTIAL_FILE = re.compile(
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training, for example `runs/v1.3`."""
+    """The folder of one training, for example `runs/v1.3`.
+
+    Attributes:
+        publish: called when a checkpoint has been written, for a run in a bucket.
+    """
 
     folder: Path
+    publish: Callable[[], None] = lambda: None
 
     @property
     def config_file(self) -> Path:

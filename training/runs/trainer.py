@@ -150,6 +150,7 @@ def train(
         # The TensorBoard callback recreates a removed run folder, so check for its config.
         run.check_exists()
         checkpoints.save(run, model, rows)
+        run.publish()
     _write_best_model(run, rows)
     return rows
 

@@ -1,4 +1,4 @@
-"""The S3 server that the tests of buckets share."""
+"""The S3 server of the tests of buckets."""
 
 import uuid
 from collections.abc import Iterator

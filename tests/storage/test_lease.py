@@ -1,0 +1,135 @@
+"""The lease: one holder, taken over when it is gone, on a disk and in a bucket."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import OutputError
+from manifests.storage import lease as leases
+from manifests.storage.lease import Holder, lease
+from manifests.storage.mirror import Mirror
+from manifests.storage.place import LocalFolder, Place, open_place
+from manifests.storage.urls import Url
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "disk":
+        return open_place(tmp_path)
+    return open_place(Url(f"s3://{request.getfixturevalue('bucket')}/folder"))
+
+
+def put_holder(place: Place, **changed: object) -> None:
+    holder = {
+        "token": "t",
+        "process": 1,
+        "host": "elsewhere",
+        "machine": "m",
+        "renewed": time.time(),
+    }
+    place.put({".lease/000001.json": json.dumps({**holder, **changed}).encode()})
+
+
+def test_one_of_many_gets_it(place: Place, tmp_path: Path) -> None:
+    ends: list[str] = []
+    all_tried = threading.Barrier(4, timeout=30)
+
+    def attempt() -> None:
+        try:
+            with lease(place, tmp_path):
+                ends.append("held")
+                all_tried.wait()
+        except OutputError:
+            ends.append("refused")
+            all_tried.wait()
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ends) == ["held", "refused", "refused", "refused"]
+    assert not place.list()
+
+
+def test_a_live_holder_elsewhere_is_named(place: Place, tmp_path: Path) -> None:
+    put_holder(place)
+    with pytest.raises(OutputError, match="found process 1 on elsewhere"), lease(place, tmp_path):
+        pass
+
+
+def test_an_old_lease_is_taken_over(place: Place, tmp_path: Path) -> None:
+    put_holder(place, renewed=time.time() - 1000)
+    with lease(place, tmp_path) as held:
+        assert held.is_exclusive
+        assert ".lease/000002.json" in place.list()
+    assert not place.list()
+
+
+def test_a_dead_process_of_this_machine_is_taken_over(place: Place, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    put_holder(place, process=ended.pid, machine=leases._machine())
+    with lease(place, tmp_path) as held:
+        held.check()
+
+
+def test_a_lease_that_was_taken_over_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_RENEWED_EVERY", 0.02)
+    place = open_place(tmp_path)
+    with lease(place, tmp_path) as held:
+        place.put({".lease/000002.json": b"{}"})
+        assert held._lost.wait(10)
+        with pytest.raises(OutputError, match="another one took over"):
+            held.check()
+
+
+def test_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_RENEWED_EVERY", 0.02)
+    place = open_place(tmp_path)
+    with lease(place, tmp_path):
+        first = Holder(**json.loads(place.read(".lease/000001.json")))
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if Holder(**json.loads(place.read(".lease/000001.json"))).renewed > first.renewed:
+                return
+            time.sleep(0.01)
+    pytest.fail("not renewed")
+
+
+def test_a_store_without_conditions_is_noticed(tmp_path: Path) -> None:
+    class Unconditional(LocalFolder):
+        def put_if_absent(self, name: str, data: bytes) -> bool:
+            self.put({name: data})
+            return True
+
+    with lease(Unconditional(tmp_path), tmp_path) as held:
+        assert not held.is_exclusive
+
+
+def test_a_mirror_puts_the_last_file_last(tmp_path: Path, bucket: str) -> None:
+    mirror = Mirror(Url(f"s3://{bucket}/x"), tmp_path)
+    order: list[str] = []
+    (tmp_path / "SUMS").write_text("1")
+    (tmp_path / "z").write_text("2")
+
+    class Watched:
+        def put_file(self, name: str, source: Path) -> None:
+            order.append(name)
+
+        def remove(self, names: list[str]) -> None:
+            order.extend(f"-{name}" for name in names)
+
+    mirror.place = Watched()  # type: ignore[assignment]
+    mirror.push(last=("SUMS",))
+    (tmp_path / "z").write_text("other")
+    (tmp_path / "SUMS").write_text("other")
+    mirror.push(last=("SUMS",))
+    assert order == ["z", "SUMS", "-SUMS", "z", "SUMS"]

@@ -1,0 +1,124 @@
+"""Training from shards in a bucket, into a run folder in a bucket."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from manifests.errors import StorageError
+from manifests.storage.urls import Url
+from tests.storage.server import S3Server
+from tests.training.conftest import SMALL
+from training.data import input_pipeline, shard_cache
+from training.data.shard_cache import open_shards
+from training.evaluate import main as evaluate
+from training.predict import main as predict
+from training.runs import experiment, trainer
+from training.runs.folder import Run
+
+pytestmark = pytest.mark.usefixtures("small_backbone")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def shards(tiny_shards: Path, s3: S3Server, bucket: str) -> Url:
+    s3.upload(tiny_shards, bucket, "shards")
+    s3.counts()
+    return Url(f"s3://{bucket}/shards")
+
+
+def labels(folder: Path) -> list[float]:
+    data = input_pipeline.make_dataset(folder, "train", 8, training=True, seed=3)
+    return [float(label) for _, batch in data for label in np.asarray(batch)]
+
+
+def test_the_batches_are_the_same_and_the_second_epoch_asks_nothing(
+    tiny_shards: Path,
+    shards: Url,
+    s3: S3Server,
+) -> None:
+    wanted = labels(tiny_shards)
+    with open_shards(shards) as folder:
+        assert labels(folder) == wanted
+        s3.counts()
+        assert labels(folder) == wanted
+    assert "GET" not in s3.counts()
+    with open_shards(shards) as folder:  # what is left in the cache is checked and used again
+        s3.counts()
+        assert labels(folder) == wanted
+        assert "GET" not in s3.counts()
+
+
+def test_the_cache_does_not_grow(shards: Url, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_cache, "_KEPT", 2)
+    with open_shards(shards, cache_gb=0) as folder:
+        first = labels(folder)
+        assert len(list(folder.glob("*.tfrecord-*"))) <= 2
+        assert labels(folder) == first
+
+
+def test_a_damaged_or_lost_shard_is_reported_by_its_url(
+    shards: Url,
+    s3: S3Server,
+    bucket: str,
+) -> None:
+    names = [name for name in s3.files(bucket, "shards") if "-train." in name]
+    s3.client().put_object(Bucket=bucket, Key=f"shards/{names[0]}", Body=b"damaged")
+    with (
+        pytest.raises(StorageError, match=rf"hash of SHA256SUMS in {shards}/"),
+        open_shards(shards) as folder,
+        input_pipeline.report_read_errors(folder),
+    ):
+        labels(folder)
+
+
+def test_a_run_in_a_bucket_is_that_of_the_disk_and_resumes(
+    tiny_shards: Path,
+    shards: Url,
+    s3: S3Server,
+    bucket: str,
+    tmp_path: Path,
+    yunet_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = SMALL | {"epochs": 2}
+    local = experiment.FitOptions(
+        tiny_shards, "v1.3", recipe, tmp_path / "run", "none", steps_per_epoch=2
+    )
+    experiment.fit(local, log=str)
+    out = Url(f"s3://{bucket}/run")
+    remote = experiment.FitOptions(shards, "v1.3", recipe, out, "none", steps_per_epoch=2)
+    save = trainer.checkpoints.save
+
+    def interrupted(run: Run, model: object, rows: list[dict[str, float]]) -> None:
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        save(run, model, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.checkpoints, "save", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            experiment.fit(remote, log=str)
+    assert "checkpoints/epoch-0001.keras" in s3.files(bucket, "run")
+    experiment.fit(remote, log=str)
+    files = s3.files(bucket, "run")
+    assert files["history.csv"].count(b"\n") == 3
+    rows = Run(tmp_path / "run").history()
+    assert abs(rows[0]["loss"] - float(files["history.csv"].split(b",")[7])) < 1e-3
+    assert str(shards).encode() in files["config.json"]
+    assert b"cache" not in files["config.json"] + files["report.txt"]
+    done = CliRunner().invoke(evaluate, [str(out)])
+    assert done.exit_code == 0, done.output
+    assert f"results written to {out}" in done.output
+    s3.client().put_object(Bucket=bucket, Key="note.png", Body=b"no image")
+    done = CliRunner().invoke(
+        predict, [str(out), f"s3://{bucket}/note.png", "--detector-model", str(yunet_model)]
+    )
+    assert done.exit_code == 3, done.output
+    assert done.output.startswith(f"s3://{bucket}/note.png: ")
+    assert "dfdc-prep-" not in done.output
