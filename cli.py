@@ -295,6 +295,28 @@ def sample(folder: Path, families: int, seed: int) -> None:
 @click.option(
     "--limit", type=options.EXTRACT["limit"], help="Only the first clips, in whole families."
 )
+@click.option(
+    "--slice",
+    type=options.EXTRACT["slice"],
+    help="Only slice I of N, on one of several machines; gather then writes the tables.",
+)
+@click.option(
+    "--engine",
+    type=options.EXTRACT["engine"],
+    default="local",
+    help="Where workers run: on this machine, or on the nodes of a Ray cluster.",
+)
+@click.option(
+    "--address",
+    type=options.EXTRACT["address"],
+    show_default="auto: the cluster of this machine",
+    help="Of the Ray cluster's head, host:port.",
+)
+@click.option(
+    "--insecure-cluster",
+    is_flag=True,
+    help="Use a Ray cluster that does not ask for a token: who can reach it can run code on it.",
+)
 @click.option("--retry-failed", is_flag=True, help="Process clips again that failed before.")
 @click.option("--overwrite", is_flag=True, help="Remove an earlier run's files from OUT first.")
 @click.pass_context
@@ -311,13 +333,41 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
       dfdc-prep extract --preset deepfakebench
       dfdc-prep extract FaceForensics faces_ff --compression c23
       dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
+      dfdc-prep extract --slice 3/8
     """
     result = api.extract(**given)
     _show(result)
+    if not given["slice"]:
+        click.echo(report_hint(result.out), err=True)
+    if result.failed:
+        named = "" if given["slice"] else f"; {result.out / 'clips.parquet'} names them"
+        click.echo(f"{result.failed:,} clips failed{named}", err=True)
+        ctx.exit(DONE_WITH_FAILURES)
+
+
+@main.command()
+@click.argument("out", type=options.GATHER["out"], default="faces")
+@click.option(
+    "--source",
+    type=options.GATHER["source"],
+    show_default="the one of the slices",
+    help="The folder of DFDC parts, where this machine has it elsewhere.",
+)
+@click.pass_context
+def gather(ctx: click.Context, /, **given: Any) -> None:
+    """Write the tables of OUT once all slices of extract are done.
+
+    Each machine has run extract with its --slice before. If families are missing, they and
+    their slices are named, and nothing is changed.
+
+    \b
+    Example:
+      dfdc-prep gather faces
+    """
+    result = api.gather(**given)
+    _show(result)
     click.echo(report_hint(result.out), err=True)
     if result.failed:
-        log = result.out / "clips.parquet"
-        click.echo(f"{result.failed:,} clips failed; {log} names them", err=True)
         ctx.exit(DONE_WITH_FAILURES)
 
 

@@ -1,6 +1,6 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
-The functions below are those of the commands `dfdc-prep extract`, `import`, `identify`,
+The functions below are those of the commands `dfdc-prep extract`, `gather`, `import`, `identify`,
 `balance`, `split`, `shard`, `export`, `audit`, `verify`, `report` and `summary`. They are loaded
 on first use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         export_huggingface,
         export_webdataset,
         extract,
+        gather,
         identify,
         import_crops,
         report,
@@ -32,6 +33,7 @@ __all__ = [
     "export_huggingface",
     "export_webdataset",
     "extract",
+    "gather",
     "identify",
     "import_crops",
     "report",

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfdc_prep import options
+from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.options import AUTO, checked
+from dfdc_prep.parallel.engine import LOCAL, Engine
 from dfdc_prep.results import (
     AuditResult,
     BalanceResult,
@@ -76,6 +78,10 @@ def extract(
     workers: int | None = None,
     timeout: float = 120,
     limit: int | None = None,
+    slice: Slice | str | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    insecure_cluster: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
 ) -> ExtractResult:
@@ -110,6 +116,12 @@ def extract(
         workers: processes; None for one per core.
         timeout: seconds a clip may take.
         limit: stop after about this many clips, in whole families.
+        slice: "I/N" for slice I of N of the families; any machines may run the slices into the
+            same `out`, in any order; `gather` then writes the tables.
+        engine: local for worker processes on this machine, ray for those of a Ray cluster that
+            this machine is a node of.
+        address: of the Ray cluster's head, host:port; None or auto for the cluster of this machine.
+        insecure_cluster: use a Ray cluster although it lets everybody in who can reach it.
         retry_failed: process the clips again that failed before.
         overwrite: remove an earlier run's files first.
 
@@ -121,9 +133,11 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
     """
-    from dfdc_prep.parallel.forkserver import forkserver_context
+    if engine == LOCAL:
+        from dfdc_prep.parallel.forkserver import forkserver_context
 
-    forkserver_context()  # the fork server preloads the workers' imports while this process goes on
+        # The fork server preloads the workers' imports while this process goes on.
+        forkserver_context()
 
     from dfdc_prep.catalog.layouts.base import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
@@ -145,11 +159,39 @@ def extract(
         masks=masks,
     )
     csv = None if table is None else Path(table)
-    reading = SourceOptions(layout, dataset, compression, csv)
-    how = RunOptions(workers, timeout, limit, overwrite, retry_failed, preset, reading)
+    part = Slice.parse(slice) if isinstance(slice, str) else slice
+    how = RunOptions(
+        workers,
+        timeout,
+        limit,
+        overwrite,
+        retry_failed,
+        preset,
+        reading=SourceOptions(layout, dataset, compression, csv),
+        part=part,
+        engine=Engine(engine, address, insecure_cluster),
+    )
     model = None if detector_model is None else Path(detector_model)
     target = as_location(out)
     return ExtractResult(target, run(as_location(source), target, crop, how, detector, model))
+
+
+@checked(options.GATHER)
+def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> ExtractResult:
+    """Write the tables of a run whose families were divided into slices.
+
+    Args:
+        out: the faces folder that the slices wrote.
+        source: the folder of DFDC parts, if this machine has it elsewhere than the slices.
+
+    Raises:
+        OutputError: families are missing, or a slice is running.
+        SourceError: `source` is not a DFDC tree.
+    """
+    from dfdc_prep.extraction.run import gather as run
+
+    target = as_location(out)
+    return ExtractResult(target, run(target, None if source is None else as_location(source)))
 
 
 @checked(options.IMPORT)

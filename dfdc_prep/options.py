@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from dfdc_prep.extraction.slices import Slice
+from dfdc_prep.parallel.engine import ENGINES
 from dfdc_prep.video.sampling import SAMPLINGS
 from manifests.cli.param_types import (
     SEED,
@@ -69,6 +71,23 @@ FACES = LocationParam()
 #: The same of the commands that take several folders.
 FACES_FOLDERS = FacesFolders()
 
+
+class SliceParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[Slice]
+    """One of N slices, as 3/8."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Slice:
+        if isinstance(value, Slice):
+            return value
+        try:
+            return Slice.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
 EXTRACT: Types = {
     "source": LocationParam(),
     "out": LocationParam(),
@@ -92,9 +111,14 @@ EXTRACT: Types = {
     "workers": click.IntRange(1, 1024),
     "timeout": FloatParam(1),
     "limit": CountParam(1),
+    "slice": SliceParam(),
+    "engine": click.Choice(ENGINES),
+    "address": TextParam(),
+    "insecure_cluster": click.BOOL,
     "retry_failed": click.BOOL,
     "overwrite": click.BOOL,
 }
+GATHER: Types = {"out": LocationParam(), "source": LocationParam()}
 IMPORT: Types = {
     "crops_dir": LocationParam(),
     "metadata_csv": LocationParam(),

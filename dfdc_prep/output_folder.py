@@ -36,7 +36,9 @@ RUN_OUTPUTS = (
     RUN_FILE,
 )
 _EARLIER_LAYOUT = {"layout": "dfdc", "dataset": "dfdc", "compression": None}
-_TEMPORARY_PREFIXES = tuple(f".{name}" for name in RUN_OUTPUTS)
+_TEMPORARY_PREFIXES = (*(f".{name}" for name in RUN_OUTPUTS), ".preflight")
+#: Journals of slices, and their locks.
+_SLICE_JOURNALS, _SLICE_LOCKS = "journal-", f"{LOCK_FILE}-"
 _RECORDED_PACKAGES = (
     "av",
     "dlib-bin",
@@ -60,11 +62,14 @@ def package_versions() -> dict[str, str]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, shared: bool = False) -> Iterator[None]:
     """Create the folder if necessary and hold its locks, so that only one run writes it.
 
     There are two locks: one beside the folder, as for every output folder, and one inside it,
     for other machines or containers that mount the folder below another parent.
+
+    Args:
+        shared: slices hold the locks together, and exclude other runs.
 
     Raises:
         OutputError: the folder cannot be created or written, or another run holds a lock.
@@ -74,8 +79,8 @@ def locked(folder: Path) -> Iterator[None]:
         # If the parent is not writable, no other command can replace the folder, so the lock
         # beside it is not needed.
         replaceable = os.access(os.path.dirname(os.path.realpath(folder)), os.W_OK)
-        beside = folder_lock(folder) if replaceable else nullcontext()
-        with beside, lock(folder / LOCK_FILE, folder):
+        beside = folder_lock(folder, shared) if replaceable else nullcontext()
+        with beside, lock(folder / LOCK_FILE, folder, shared):
             yield
     except OSError as error:
         raise OutputError(
@@ -115,6 +120,35 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
             )
 
 
+def join_run(folder: Path, run: dict[str, Any]) -> None:
+    """Write run.json for the first slice of a run; check it against the options of the others.
+
+    The slices must also agree in the limit, and in the versions of the packages, which may
+    change the crops. The caller holds the lock for joining.
+
+    Raises:
+        OptionsDiffer: the other slices used another option or version.
+        OutputError: as for `start_run`.
+    """
+    earlier = read_run(folder)
+    if earlier is None:
+        check_unused(folder, _is_lock_or_temporary, "an earlier run")
+        write_json(folder / RUN_FILE, run)
+        return
+    ours, theirs = _compared(run), _compared(earlier)
+    for name in sorted(ours.keys() | theirs):
+        if ours.get(name) != theirs.get(name):
+            raise OptionsDiffer(
+                f"expected {name} {theirs.get(name)} as in the other slices in {folder}, found "
+                f"{ours.get(name)}; use the same in every slice, or choose another folder"
+            )
+
+
+def _compared(run: dict[str, Any]) -> dict[str, Any]:
+    """What all slices of a run have in common, by name."""
+    return {**run["options"], **run.get("versions", {}), "limit": run.get("limit")}
+
+
 def read_run(folder: Path) -> dict[str, Any] | None:
     """Return the content of run.json, None if it does not exist.
 
@@ -139,7 +173,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 def clear(folder: Path) -> None:
     """Remove the files of an earlier run and nothing else."""
-    for path in [*_temporary_files(folder), *(folder / name for name in RUN_OUTPUTS)]:
+    journals = [path for path in folder.iterdir() if is_slice_journal(path.name)]
+    for path in [*_temporary_files(folder), *journals, *(folder / name for name in RUN_OUTPUTS)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -148,11 +183,16 @@ def clear(folder: Path) -> None:
 
 def is_run_output(name: str) -> bool:
     """Whether a command writes a file or folder of this name into a faces folder."""
-    return name in RUN_OUTPUTS or _is_lock_or_temporary(name)
+    return name in RUN_OUTPUTS or is_slice_journal(name) or _is_lock_or_temporary(name)
+
+
+def is_slice_journal(name: str) -> bool:
+    """Whether a file of this name is the journal of a slice."""
+    return name.startswith(_SLICE_JOURNALS) and name.endswith(".jsonl")
 
 
 def _is_lock_or_temporary(name: str) -> bool:
-    return name == LOCK_FILE or name.startswith(_TEMPORARY_PREFIXES)
+    return name == LOCK_FILE or name.startswith((*_TEMPORARY_PREFIXES, _SLICE_LOCKS))
 
 
 def _temporary_files(folder: Path) -> list[Path]:

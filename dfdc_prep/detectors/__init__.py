@@ -6,7 +6,13 @@ nothing. To add a detector, write a class that implements `Detector` and registe
 """
 
 from dfdc_prep.detectors.base import Detector, Face
-from dfdc_prep.detectors.registry import DETECTORS, DetectorChoice, choose_detector, make_detector
+from dfdc_prep.detectors.registry import (
+    DETECTORS,
+    DetectorChoice,
+    choose_detector,
+    find_model,
+    make_detector,
+)
 
 __all__ = [
     "DETECTORS",
@@ -14,5 +20,6 @@ __all__ = [
     "DetectorChoice",
     "Face",
     "choose_detector",
+    "find_model",
     "make_detector",
 ]

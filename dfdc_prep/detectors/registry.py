@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.detectors import weights
@@ -61,6 +61,25 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
         return DetectorChoice("hog", why=f"detector hog, since yunet cannot be used: {error}")
     why = f"detector yunet, weights {path}" if requested == AUTO else None
     return DetectorChoice("yunet", str(path.resolve()), file_sha256(path), why)
+
+
+def find_model(choice: DetectorChoice) -> DetectorChoice:
+    """Return the choice of another machine with the path of the same weights on this one.
+
+    Raises:
+        ModelError: the weights are neither at the same path, nor named by DFDC_PREP_YUNET, nor in
+            the cache; nothing is downloaded.
+    """
+    if choice.model is None:
+        return choice
+    places = [choice.model, os.environ.get(weights.PATH_VARIABLE), str(weights.cache_path())]
+    for path in places:
+        if path and os.path.isfile(path) and file_sha256(Path(path)) == choice.model_sha256:
+            return replace(choice, model=path)
+    raise ModelError(
+        f"expected the weights with SHA-256 {choice.model_sha256}, found none at {choice.model}, "
+        f"in {weights.PATH_VARIABLE} or in the cache; copy them there"
+    )
 
 
 def make_detector(choice: DetectorChoice) -> Detector:

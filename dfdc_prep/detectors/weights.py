@@ -29,6 +29,13 @@ def given_weights(path: Path) -> Path:
     return path
 
 
+def cache_path() -> Path:
+    """Where the cache keeps the weights, whether or not they are there."""
+    import pooch
+
+    return Path(pooch.os_cache("dfdc-prep")) / FILE_NAME
+
+
 def cached_weights() -> Path:
     """Return the path of the cached weights, downloading them at first use.
 

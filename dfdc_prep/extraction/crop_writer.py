@@ -78,7 +78,7 @@ class CropWriter:
         path = crop_path(self.out, self.clip, frame.index, number, self.format)
         _make_folder(path.parent)
         encoded = geometry.encode(crop.image, self.format)
-        path.write_bytes(encoded)
+        _write(path, encoded)
         mask = compared = None
         if original is not None:
             # Compared as stored, so that JPEG changes both.
@@ -146,8 +146,18 @@ class CropWriter:
             return None
         path = crop.with_suffix(MASK_SUFFIX)
         encoded = geometry.encode_mask(compared.mask)
-        path.write_bytes(encoded)
+        _write(path, encoded)
         return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file unless it has this content already.
+
+    On a cluster, a worker that was given up may still be at work. It must not truncate a file that
+    another worker has finished.
+    """
+    if not (path.exists() and path.read_bytes() == data):
+        path.write_bytes(data)
 
 
 def crop_folder(out: Path, clip: Clip) -> Path:

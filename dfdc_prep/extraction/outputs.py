@@ -7,21 +7,24 @@ are made there and put at the end.
 
 import json
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from dfdc_prep import output_folder
-from dfdc_prep.errors import StorageError
+from dfdc_prep.errors import OutputError, StorageError
 from dfdc_prep.extraction.crop_writer import CROPS
-from dfdc_prep.extraction.journal import Journal, JournalEntry
+from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
+from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.output_folder import RUN_FILE
+from manifests.io.locks import lock
 from manifests.storage.lease import FOLDER as LEASE
 from manifests.storage.lease import Lease, lease
 from manifests.storage.mirror import check_name
@@ -31,6 +34,8 @@ from manifests.storage.urls import Location, Url
 JOURNAL = "journal.jsonl"
 #: Folder of the journal in a bucket.
 _ENTRIES = "journal"
+#: Lock held while a slice joins a run, and seconds that another slice waits for it.
+_JOIN_LOCK, _JOIN_SECONDS = ".lock-join", 60.0
 #: Entries that may be under way to the bucket.
 _ENTRIES_AT_ONCE = 16
 
@@ -69,6 +74,19 @@ class Output(Protocol):
         """Whether a crop or mask exists and is not empty."""
         ...
 
+    @property
+    def slice_journals(self) -> Sequence[str]:
+        """File names of the journals of slices, the newest last."""
+        ...
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Yield the finished families, those of slices included; the last entry of a key counts."""
+        ...
+
+    def merge_slices(self) -> None:
+        """Move the entries of slices into the one journal of the run."""
+        ...
+
     def journal(self) -> AbstractContextManager[Appendable]:
         """Open the journal."""
         ...
@@ -79,23 +97,31 @@ class Output(Protocol):
 
 
 @contextmanager
-def open_output(out: Location, source: Location) -> Iterator[Output]:
+def open_output(out: Location, source: Location, part: Slice | None = None) -> Iterator[Output]:
     """Hold the lock or the lease of an output folder.
+
+    Args:
+        part: the slice of this machine; slices write one folder together.
 
     Raises:
         OutputError: another run writes it, or it cannot be created.
         StorageError: the bucket cannot be reached or written.
     """
     if isinstance(out, Url):
+        if part is not None:
+            raise OutputError(
+                f"expected a folder on a disk for --slice, found {out}; use --engine ray, or a "
+                "folder that the machines share"
+            )
         with lease(open_place(out), out) as held, _scratch() as scratch:
             yield BucketOutput(out, scratch, held)
         return
-    with output_folder.locked(out):
-        if isinstance(source, Url):
-            with _scratch() as scratch:
-                yield LocalOutput(out, Transfer(out, scratch))
-        else:
-            yield LocalOutput(out, Transfer(out))
+    with output_folder.locked(out, shared=part is not None), _scratch_for(source) as scratch:
+        if part is None:
+            yield LocalOutput(out, Transfer(out, scratch))
+            return
+        with lock(out / part.lock, out / part.journal):
+            yield SliceOutput(out, Transfer(out, scratch), part=part)
 
 
 def read_earlier_run(out: Location) -> dict[str, Any] | None:
@@ -124,11 +150,64 @@ class LocalOutput:
         except OSError:
             return False
 
+    @property
+    def slice_journals(self) -> Sequence[str]:
+        return [path.name for path in slice_journals(self.folder)]
+
+    def entries(self) -> Iterator[JournalEntry]:
+        for name in (JOURNAL, *self.slice_journals):
+            yield from read_journal(self.folder / name)
+
+    def merge_slices(self) -> None:
+        # If this is interrupted, some entries are in two journals, which does no harm.
+        with self.journal() as journal:
+            for name in self.slice_journals:
+                for entry in read_journal(self.folder / name):
+                    journal.append(entry)
+                journal.sync()
+                (self.folder / name).unlink()
+
     def journal(self) -> Journal:
         return Journal(self.folder / JOURNAL)
 
     def publish(self, tables: Iterable[str]) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class SliceOutput(LocalOutput):
+    """A folder on a disk that the machines of several slices share."""
+
+    part: Slice = field(kw_only=True)
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        if overwrite:
+            raise OutputError(
+                "expected --slice without --overwrite, which would remove the work of other "
+                f"slices; remove {self.folder} first, or choose another folder"
+            )
+        with _join_lock(self.folder):
+            output_folder.join_run(self.folder, run)
+            (self.folder / CROPS).mkdir(exist_ok=True)
+
+    def journal(self) -> Journal:
+        return Journal(self.folder / self.part.journal)
+
+
+@contextmanager
+def _join_lock(folder: Path) -> Iterator[None]:
+    """Wait for other slices that join the run at this moment."""
+    until = time.monotonic() + _JOIN_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock(folder / _JOIN_LOCK, folder))
+                break
+            except OutputError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+        yield
 
 
 class BucketOutput:
@@ -174,6 +253,16 @@ class BucketOutput:
 
     def has_content(self, path: str) -> bool:
         return self._listed.get(path, 0) > 0
+
+    @property
+    def slice_journals(self) -> Sequence[str]:
+        return ()
+
+    def entries(self) -> Iterator[JournalEntry]:
+        return read_journal(self.folder / JOURNAL)
+
+    def merge_slices(self) -> None:
+        pass
 
     @contextmanager
     def journal(self) -> "Iterator[Appendable]":
@@ -243,6 +332,10 @@ def _fetch_run(place: Place, folder: Path) -> Path:
     with suppress(FileNotFoundError):
         place.fetch(RUN_FILE, folder / RUN_FILE)
     return folder
+
+
+def _scratch_for(source: Location) -> AbstractContextManager[Path | None]:
+    return _scratch() if isinstance(source, Url) else nullcontext()
 
 
 @contextmanager

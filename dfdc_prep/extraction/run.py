@@ -1,7 +1,9 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,19 @@ from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import alignment
 from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
-from dfdc_prep.errors import ModelError
+from dfdc_prep.errors import ModelError, OutputError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions
 from dfdc_prep.extraction.crop_writer import crop_files
-from dfdc_prep.extraction.journal import JournalEntry, family_key, read_journal
+from dfdc_prep.extraction.journal import JournalEntry, family_key
 from dfdc_prep.extraction.outputs import JOURNAL, Output, open_output, read_earlier_run
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.extraction.slices import Slice, describe_missing
+from dfdc_prep.extraction.worker import init_worker
+from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, start_workers
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
-from manifests.storage.urls import Location, Url
+from manifests.storage.urls import Location, Url, as_location
 
 #: The tables, in the order in which they appear.
 _TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
@@ -42,6 +46,8 @@ class RunOptions:
         overwrite: remove the files of an earlier run first.
         retry_failed: process families with a failed clip again.
         preset: name of the preset that the options come from; recorded only.
+        part: process only this slice of the families, and write no tables.
+        engine: where the worker processes run.
     """
 
     workers: int | None = None
@@ -51,6 +57,8 @@ class RunOptions:
     retry_failed: bool = False
     preset: str = "paper"
     reading: SourceOptions = field(default_factory=SourceOptions)
+    part: Slice | None = None
+    engine: Engine = field(default_factory=Engine)
 
 
 def extract(
@@ -78,36 +86,105 @@ def extract(
         OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
     """
-    catalog = _read_catalog(source, run)
+    if run.engine.name != LOCAL:  # a relative path is another folder on another machine
+        source, out = _absolute(source), _absolute(out)
+    catalog = read_source(source, run.limit, run.reading)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
-    with open_output(out, source) as output:
+    with open_output(out, source, run.part) as output:
         output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
-        families = {family_key(family): family for family in catalog.families()}
+        families = _families(catalog, run.part)
         finished = _finished_families(output, families.keys(), run.retry_failed)
-        summary = RunSummary(catalog.notes, choice.why, output.notes)
+        todo = {key: family for key, family in families.items() if key not in finished}
+        notes = [*output.notes, *_slice_notes(out, output, run, todo)]
+        summary = RunSummary(catalog.notes, choice.why, notes)
         for clips in finished.values():
             summary.add(clips)
-        todo = {key: family for key, family in families.items() if key not in finished}
+        if run.part is None:
+            output.merge_slices()
         extraction = _Extraction(output, options, run, choice, summary)
-        extraction.process(todo, total=len(catalog.clips))
-        # Imported here because pyarrow loads slowly: the workers must not wait for it.
-        from dfdc_prep.extraction.tables import write_tables
-
-        write_tables(output.folder, output.folder / JOURNAL, families)
-        output.publish(_TABLES)
+        extraction.process(todo, total=sum(len(family.clips) for family in families.values()))
+        if run.part is None:
+            _write_tables(output, families)
     return summary
 
 
-def _read_catalog(source: Location, run: RunOptions) -> Catalog:
+def gather(out: Location, source: Location | None = None) -> RunSummary:
+    """Write the tables of a run that was divided into slices.
+
+    Args:
+        out: the output folder of the slices.
+        source: the source of the clips, None for the one recorded in run.json.
+
+    Raises:
+        OutputError: `out` holds no run, a slice is still running, or families are missing; the
+            message names them and their slices.
+        SourceError: the source is not a DFDC tree.
+    """
+    earlier = read_earlier_run(out)
+    if earlier is None or "source" not in earlier:
+        raise OutputError(
+            f"expected the run.json of dfdc-prep extract in {out}, found none; run the slices first"
+        )
+    source = source or as_location(str(earlier["source"]))
+    catalog = read_source(source, earlier.get("limit"), _recorded_reading(earlier))
+    with open_output(out, source) as output:
+        output.start(earlier, overwrite=False)
+        families = _families(catalog, None)
+        finished = _finished_families(output, families.keys(), retry_failed=False)
+        if missing := [family for key, family in families.items() if key not in finished]:
+            raise OutputError(
+                f"expected all {len(families):,} families in {out}, found {len(missing):,} "
+                f"missing: {describe_missing(output.slice_journals, missing)}; run these slices "
+                "again, or extract without --slice"
+            )
+        summary = RunSummary(catalog.notes, None, output.notes)
+        for clips in finished.values():
+            summary.add(clips)
+        output.merge_slices()
+        _write_tables(output, families)
+    return summary
+
+
+def _write_tables(output: Output, families: Mapping[str, Family]) -> None:
+    # Imported here because pyarrow loads slowly: the workers must not wait for it.
+    from dfdc_prep.extraction.tables import write_tables
+
+    write_tables(output.folder, output.folder / JOURNAL, families)
+    output.publish(_TABLES)
+
+
+def _families(catalog: Catalog, part: Slice | None) -> dict[str, Family]:
+    """The families of a slice, or all, by key."""
+    families = catalog.families()
+    if part is not None:
+        families = [family for family in families if part.contains(family)]
+    return {family_key(family): family for family in families}
+
+
+def _slice_notes(
+    out: Location, output: Output, run: RunOptions, todo: Mapping[str, Family]
+) -> list[str]:
+    """Lines for the report about the slices of this run."""
+    if run.part is not None:
+        return [f"slice {run.part}; when all are done, run: dfdc-prep gather {out}"]
+    if todo and (journals := output.slice_journals):
+        return [f"missing in the slices, done here: {describe_missing(journals, todo.values())}"]
+    return []
+
+
+def _absolute(location: Location) -> Location:
+    return location.absolute() if isinstance(location, Path) else location
+
+
+def read_source(source: Location, limit: int | None, reading: SourceOptions) -> Catalog:
+    """Read the catalog of a source on a disk or in a bucket; see `read_catalog`."""
     if isinstance(source, Url):
         from dfdc_prep.catalog.bucket import read_bucket_catalog
 
-        return read_bucket_catalog(
-            source, lambda folder: read_catalog(folder, run.limit, run.reading)
-        )
-    return read_catalog(source, run.limit, run.reading)
+        return read_bucket_catalog(source, lambda folder: read_catalog(folder, limit, reading))
+    return read_catalog(source, limit, reading)
 
 
 def _resolve_detector(
@@ -142,10 +219,32 @@ def _run_metadata(
     return {
         "command": "extract",
         "source": str(source),
+        **(_needed_by_gather(source, run) if run.part else {}),
         "preset": run.preset,
         "options": named,
         "versions": output_folder.package_versions(),
     }
+
+
+def _needed_by_gather(source: Location, run: RunOptions) -> dict[str, Any]:
+    """What a slice also records, for `gather` to read the catalog wherever it runs."""
+    table = run.reading.table
+    return {
+        "source": str(_absolute(source)),
+        "limit": run.limit,
+        "table": None if table is None else str(_absolute(table)),
+    }
+
+
+def _recorded_reading(run: Mapping[str, Any]) -> SourceOptions:
+    """How the source of a run was read, from its run.json."""
+    options, table = run["options"], run.get("table")
+    return SourceOptions(
+        options["layout"],
+        options["dataset"],
+        options["compression"],
+        None if table is None else Path(table),
+    )
 
 
 def _finished_families(
@@ -157,7 +256,7 @@ def _finished_families(
     """
     wanted = set(keys)
     finished: dict[str, list[ClipRow]] = {}
-    for entry in read_journal(output.folder / JOURNAL):
+    for entry in output.entries():
         if entry["key"] not in wanted:
             continue
         finished.pop(entry["key"], None)
@@ -186,27 +285,37 @@ class _Extraction:
             total: number of clips in the catalog, for the progress bar.
         """
         clips = sum(len(family.clips) for family in todo.values())
-        workers = min(self.run.workers or available_cores(), max(1, clips))
         keys = {family.name: key for key, family in todo.items()}
-        families = extract_families(
-            todo.values(),
-            self.output.transfer,
-            self.options,
-            self.choice,
-            workers,
-            self.run.timeout,
-        )
         with (
+            self._setup(todo) as setup,
             self.output.journal() as journal,
             tqdm(total=total, initial=total - clips, unit="clip", disable=None) as bar,
         ):
-            for done in families:
+            start = partial(
+                start_workers, self.run.engine, self.run.workers, clips, self.run.timeout, setup
+            )
+            for done in extract_families(
+                todo.values(), start, self.output.transfer, self.options, self.run.timeout
+            ):
                 rows = [_clip_row(clip, result) for clip, result in done.results.items()]
                 crops = [row for result in done.results.values() for row in result.rows]
                 journal.append(JournalEntry(key=keys[done.family.name], clips=rows, crops=crops))
                 self.summary.add(rows)
                 bar.update(len(rows))
                 bar.set_postfix(faces=self.summary.faces, failed=self.summary.failed, refresh=False)
+
+    @contextmanager
+    def _setup(self, todo: Mapping[str, Family]) -> Iterator[Setup]:
+        """Yield the function that prepares a worker, and its arguments."""
+        args = (self.output.transfer, self.options, self.choice)
+        if self.run.engine.name == LOCAL:
+            yield init_worker, args
+            return
+        from dfdc_prep.extraction.preflight import expectation, init_remote_worker
+
+        clips = (clip for family in todo.values() for clip in family.clips)
+        with expectation(self.output.transfer, clips) as expected:
+            yield init_remote_worker, (expected, *args)
 
 
 def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:

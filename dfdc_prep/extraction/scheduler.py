@@ -4,19 +4,17 @@ A clip that times out, kills its worker or raises an unexpected exception fails 
 row in the clip log records the failure, and the other clips are not affected.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from dfdc_prep.catalog.clips import Clip, Family
-from dfdc_prep.detectors import DetectorChoice
 from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.family_queue import FamilyQueue
 from dfdc_prep.extraction.transfer import Prefetcher, Transfer, missing
-from dfdc_prep.extraction.worker import extract_in_worker, init_worker
+from dfdc_prep.extraction.worker import extract_in_worker
 from dfdc_prep.parallel.process_pool import (
-    LocalWorkers,
     PoolBroken,
     WorkerDied,
     Workers,
@@ -41,10 +39,9 @@ class _Task:
 
 def extract_families(
     families: Iterable[Family],
+    start: Callable[[], Workers],
     transfer: Transfer,
     options: CropOptions,
-    choice: DetectorChoice,
-    workers: int,
     timeout: float,
 ) -> Iterator[FamilyQueue]:
     """Process families in worker processes; yield each when all its clips are done.
@@ -52,8 +49,8 @@ def extract_families(
     The largest families run first, so that the workers finish at about the same time.
 
     Args:
+        start: starts the workers; `init_worker` prepares them.
         transfer: where the crops go.
-        workers: number of processes.
         timeout: maximum time per clip, seconds.
 
     Raises:
@@ -62,8 +59,8 @@ def extract_families(
         StorageError: a bucket cannot be reached or written.
         WorkersError: workers cannot be started, or keep dying before they begin a clip.
     """
-    pool = LocalWorkers(workers, timeout, init_worker, (transfer, options, choice))
-    prefetcher = Prefetcher(transfer, workers)
+    pool = start()
+    prefetcher = Prefetcher(transfer, pool.count if pool.is_local else 0)
     try:
         largest_first = sorted(families, key=lambda family: (-family.size, family.name))
         yield from _Scheduler(pool, transfer, prefetcher, options, timeout).run(iter(largest_first))

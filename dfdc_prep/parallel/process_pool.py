@@ -51,6 +51,11 @@ class Workers(Protocol):
         """Number of calls that run at the same time."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers run on this machine, and see its scratch folder."""
+        ...
+
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
         """Schedule a picklable call and return its future.
 
@@ -79,6 +84,8 @@ class LocalWorkers:
         timeout: maximum duration of a call, seconds.
         prepare: called with `args` in every new worker.
     """
+
+    is_local = True
 
     def __init__(
         self, count: int, timeout: float, prepare: Callable[..., None], args: tuple[Any, ...]
@@ -159,10 +166,16 @@ class LocalWorkers:
 def _initialize_worker(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
     """Restore the default SIGTERM action, limit the memory, and call `prepare`."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_memory()
+    prepare(*args)
+
+
+def limit_memory(used: int = 0) -> None:
+    """Limit the memory of this process to MEMORY_LIMIT and what it has `used` already, bytes."""
     if sys.platform == "linux":
         import resource
 
+        limit = MEMORY_LIMIT + used
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = MEMORY_LIMIT if hard == resource.RLIM_INFINITY else min(MEMORY_LIMIT, hard)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    prepare(*args)

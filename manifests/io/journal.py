@@ -43,10 +43,13 @@ class Journal:
         line = json.dumps(entry, separators=(",", ":"))
         self._file.write(line.encode() + b"\n")
         self._file.flush()
-        now = time.monotonic()
-        if now - self._synced >= _SYNC_EVERY:
-            os.fsync(self._file.fileno())
-            self._synced = now
+        if time.monotonic() - self._synced >= _SYNC_EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Write what was appended to the disk."""
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Any]]:

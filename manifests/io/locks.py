@@ -15,11 +15,11 @@ from manifests.errors import OutputError
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, shared: bool = False) -> Iterator[None]:
     """Hold the lock file beside a folder, so that the folder itself can be replaced or removed.
 
     Every run that creates or replaces a folder holds this lock. Parent folders are created if
-    needed.
+    needed. For `shared`, see `lock`.
 
     Raises:
         OutputError: another run is writing the folder; the message names its process.
@@ -27,7 +27,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """
     path = _lock_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with lock(path, folder):
+    with lock(path, folder, shared):
         yield
 
 
@@ -46,18 +46,19 @@ def _lock_path(folder: Path) -> Path:
 
 
 @contextmanager
-def lock(path: Path, guarded: Path) -> Iterator[None]:
+def lock(path: Path, guarded: Path, shared: bool = False) -> Iterator[None]:
     """Hold an exclusive lock on a lock file, which is created if needed and removed at the end.
 
     Args:
         path: the lock file.
         guarded: the file or folder the lock protects, for the error message.
+        shared: hold a lock that other runs can share; it excludes exclusive locks only.
 
     Raises:
         OutputError: another run holds the lock; the message names its process.
         OSError: the lock file cannot be created or opened.
     """
-    descriptor = _acquire(path, guarded)
+    descriptor = _acquire(path, guarded, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         os.ftruncate(descriptor, 0)
         with suppress(OSError):  # on a full disk, the lock works without naming its holder
@@ -75,17 +76,19 @@ def lock(path: Path, guarded: Path) -> Iterator[None]:
 
 def _remove(path: Path, descriptor: int) -> None:
     with suppress(OSError):  # the disk became read-only: the next run removes the file
+        # A shared lock that others still hold cannot become exclusive: the last one removes it.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # If the lock file was deleted meanwhile, `path` may be the lock file of another run.
         if _is_same_file(descriptor, path):
             path.unlink()
 
 
-def _acquire(path: Path, guarded: Path) -> int:
+def _acquire(path: Path, guarded: Path, kind: int) -> int:
     """Open and lock the lock file; return its file descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             # Another run may have removed the file after we opened it and before we locked it.
             if _is_same_file(descriptor, path):
                 return descriptor

@@ -37,6 +37,7 @@ from tests.crop_sets import make_faces
 #: Each function, its command, and the types that both check values with.
 FUNCTIONS = {
     "extract": ("extract", options.EXTRACT),
+    "gather": ("gather", options.GATHER),
     "identify": ("identify", options.IDENTIFY),
     "import_crops": ("import", options.IMPORT),
     "balance": ("balance", options.BALANCE),

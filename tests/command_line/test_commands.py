@@ -16,10 +16,22 @@ from click.testing import CliRunner
 from cli import main
 from tests.readme import commands
 
-HEAVY = ("tensorflow", "keras", "cv2", "dlib", "pyarrow", "pandas", "sklearn", "skimage", "av")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "cv2",
+    "dlib",
+    "pyarrow",
+    "pandas",
+    "sklearn",
+    "skimage",
+    "av",
+    "ray",
+)
 ORDER = [
     "sample",
     "extract",
+    "gather",
     "import",
     "identify",
     "summary",

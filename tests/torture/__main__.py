@@ -13,6 +13,7 @@ import click
 from tests.torture import (
     buckets,
     clips,
+    cluster,
     code,
     disk,
     each,
@@ -36,7 +37,7 @@ MUTANTS = {clips: 100, tables: 96, models: 4, uploads: 20}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
 #: Kinds that are done where --only names them: no lot is drawn, so once is enough.
-ASKED = (each, buckets)
+ASKED = (each, buckets, cluster)
 
 
 def harm(

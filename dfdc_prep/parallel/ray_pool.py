@@ -1,0 +1,308 @@
+"""Workers on the nodes of a Ray cluster: one Ray task per call.
+
+Ray restarts nothing by itself. A call whose worker dies raises `WorkerDied`, as locally; a call
+that was lost with its node, or whose node could not read or write a file, runs again elsewhere.
+Each new worker process is checked before its first call. A node that fails the check when the run
+starts is an error; one that joins later is left out.
+"""
+
+import sys
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
+from dfdc_prep.parallel.engine import Engine, Setup
+from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
+from dfdc_prep.parallel.ray_cluster import Node, connect, head_answers, nodes
+from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
+
+#: Seconds between two looks at the timeouts, and at the nodes.
+_POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
+#: Seconds after which a head that does not answer counts as lost. Ray waits for a minute, and then
+#: ends the process.
+_HEAD_LOST_SECONDS = 20.0
+#: Seconds that the check of a node may take, its start included.
+_CHECK_SECONDS = 120.0
+#: Attempts at a call that is lost with its node, or that cannot read or write a file.
+_ATTEMPTS = 4
+#: Seconds until the second attempt at a call; twice as long for each further one.
+_BACKOFF = 1.0
+#: Exceptions that are a fault of a node or a disk rather than of the call.
+_RETRIED = (SourceUnreachable, StorageError, OSError)
+
+
+@dataclass(eq=False)
+class _Call:
+    """A call that was submitted.
+
+    Attributes:
+        payload: the pickled function and arguments.
+        attempt: from 1; raised when the call runs again for no fault of its own.
+        due: time at which it is to be started, seconds.
+        started: time at which a worker began it, None if none has.
+        cancelled: whether it took too long.
+    """
+
+    payload: bytes
+    future: "Future[Any]" = field(default_factory=Future)
+    attempt: int = 1
+    due: float = 0.0
+    started: float | None = None
+    cancelled: bool = False
+
+
+class RayWorkers:
+    """Worker processes on the nodes of a Ray cluster.
+
+    Args:
+        engine: which cluster.
+        most: maximum number of workers.
+        timeout: maximum duration of a call, seconds.
+        prepare: called with `args` in every new worker; an exception means that its node is not
+            fit for the run.
+
+    Raises:
+        WorkersError: there is no such cluster, or a node is not fit.
+    """
+
+    is_local = False
+
+    def __init__(
+        self,
+        engine: Engine,
+        most: int,
+        timeout: float,
+        prepare: Callable[..., None],
+        args: tuple[Any, ...],
+    ) -> None:
+        self._most = most
+        self._timeout = timeout
+        self._ray = connect(engine)
+        self._running: dict[Any, _Call] = {}
+        self._waiting: list[_Call] = []
+        self._left_out: list[str] = []
+        self._head_seen, self._head_lost = time.monotonic(), False
+        try:
+            setup = self._ray.cloudpickle.dumps((prepare, args))
+            self._check, self._perform = _remote_functions(self._ray, uuid.uuid4().hex, setup)
+            self._nodes: list[Node] = []
+            self._look_at_nodes()
+            self._check_nodes()
+        except BaseException:
+            self._ray.shutdown()
+            raise
+
+    @property
+    def count(self) -> int:
+        return max(1, min(self._most, sum(node.cores for node in self._nodes)))
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
+        submitted = _Call(self._ray.cloudpickle.dumps((call, args)))
+        self._start(submitted)
+        return submitted.future
+
+    def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
+        while True:
+            done = {future for future in futures if future.done()}
+            if done:
+                return done
+            if time.monotonic() > self._nodes_due:
+                self._look_at_nodes()
+            self._start_due()
+            for task in self._ready():
+                self._read(task)
+            self._cancel_late()
+
+    def stop(self) -> None:
+        for task in self._running if not self._head_lost else ():
+            with suppress(Exception):
+                self._ray.cancel(task, force=True)
+        self._ray.shutdown()
+
+    def _start(self, call: _Call) -> None:
+        call.started, call.cancelled = None, False
+        self._running[self._perform.remote(call.payload)] = call
+
+    def _start_again(self, call: _Call) -> None:
+        call.due = time.monotonic() + _BACKOFF * 2 ** (call.attempt - 1)
+        call.attempt += 1
+        self._waiting.append(call)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        due = [call for call in self._waiting if call.due <= now]
+        self._waiting = [call for call in self._waiting if call.due > now]
+        for call in due:
+            self._start(call)
+
+    def _ready(self) -> list[Any]:
+        """The tasks that have something to say; waits for one a short time."""
+        tasks = list(self._running)
+        if not tasks:
+            time.sleep(_POLL_SECONDS / 10)
+            return []
+        ready, _ = self._ray.wait(tasks, num_returns=1, timeout=_POLL_SECONDS)
+        if ready and len(tasks) > 1:
+            ready, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
+        return list(ready)
+
+    def _read(self, task: Any) -> None:
+        """Take the next message of a task."""
+        call = self._running[task]
+        try:
+            kind, value = self._ray.get(next(task))
+        except (self._ray.exceptions.RayError, StopIteration) as error:
+            del self._running[task]
+            self._lost(call, error)
+            return
+        if kind == STARTED:
+            call.started = time.monotonic()
+            return
+        del self._running[task]
+        if kind == UNFIT:
+            self._leave_out(*value)
+            self._start(call)
+        elif kind == RAISED and isinstance(value, _RETRIED) and call.attempt < _ATTEMPTS:
+            self._start_again(call)
+        elif kind == RAISED:
+            call.future.set_exception(value)
+        else:
+            call.future.set_result(value)
+
+    def _lost(self, call: _Call, error: Exception) -> None:
+        """Handle a call that ended without a result."""
+        known = self._ray.exceptions
+        if isinstance(error, known.NodeDiedError | known.OutOfMemoryError):
+            if call.attempt < _ATTEMPTS:
+                self._start_again(call)
+                return
+        elif call.cancelled:
+            call.future.set_exception(WorkerTimeout())
+            return
+        elif isinstance(error, known.RayTaskError):  # such as a result that cannot be pickled
+            call.future.set_exception(error)
+            return
+        elif not isinstance(error, known.WorkerCrashedError | StopIteration):
+            text = " ".join(str(error).split())[:400]
+            raise WorkersError(
+                f"expected the Ray cluster to run a task, found {type(error).__name__}: {text}; "
+                "run the same command again to resume"
+            ) from error
+        call.future.set_exception(WorkerDied(type(error).__name__))  # type: ignore[no-untyped-call]
+
+    def _cancel_late(self) -> None:
+        now = time.monotonic()
+        for task, call in self._running.items():
+            late = call.started is not None and now - call.started > self._timeout
+            if late and not call.cancelled:
+                # A plain cancel first would keep a later one with force from ending a call in C.
+                call.cancelled = True
+                self._ray.cancel(task, force=True)
+
+    def _look_at_nodes(self) -> None:
+        self._nodes_due = time.monotonic() + _NODES_SECONDS
+        if not head_answers(self._ray):
+            if time.monotonic() - self._head_seen > _HEAD_LOST_SECONDS:
+                self._head_lost = True
+                raise WorkersError(
+                    "expected the head of the Ray cluster to answer, found that it is lost; start "
+                    "the cluster again, then run the same command again to resume"
+                )
+            return
+        self._head_seen = time.monotonic()
+        found = nodes(self._ray)
+        self._nodes = [node for node in found if node.id not in self._left_out]
+        if not self._nodes:
+            raise WorkersError(
+                "expected a node of the Ray cluster with a free core, found none; run the same "
+                "command again when there is one"
+            )
+
+    def _check_nodes(self) -> None:
+        """Check all nodes at once; raise WorkersError for the first that is not fit."""
+        answers = [(node, self._check_on(node)) for node in self._nodes]
+        for node, answer in answers:
+            if problem := self._problem(node, answer):
+                raise WorkersError(
+                    f"expected every node of the Ray cluster to be fit for this run, found node "
+                    f"{node.address}: {problem}; correct it, or stop that node"
+                )
+        self._look_at_nodes()
+
+    def _check_on(self, node: Node) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        here = NodeAffinitySchedulingStrategy(node.id, False)
+        return self._check.options(scheduling_strategy=here).remote()
+
+    def _problem(self, node: Node, answer: Any) -> str | None:
+        """Why a node is not fit, None if it is, or is found to have ended."""
+        until = time.monotonic() + _CHECK_SECONDS
+        while True:
+            try:
+                problem: str | None = self._ray.get(answer, timeout=_NODES_SECONDS)
+                return problem
+            except self._ray.exceptions.RayError as error:
+                self._look_at_nodes()
+                # A node that ended a moment ago still counts as alive for some time.
+                if node not in self._nodes:
+                    return None
+                if time.monotonic() > until:
+                    return f"no answer ({type(error).__name__})"
+                if isinstance(error, self._ray.exceptions.GetTimeoutError):
+                    continue
+            time.sleep(1.0)
+            answer = self._check_on(node)
+
+    def _leave_out(self, node: str, problem: str) -> None:
+        """Send no more calls to a node that is not fit."""
+        if node in self._left_out:
+            return
+        self._left_out.append(node)
+        address = next((each.address for each in nodes(self._ray) if each.id == node), node)
+        tqdm.write(f"node {address} is left out: {problem}", file=sys.stderr)
+        self._look_at_nodes()
+        others = f"!in({','.join(self._left_out)})"
+        self._perform = self._perform.options(label_selector={"ray.io/node-id": others})
+
+
+def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any]:
+    """The remote functions that check a node, and that perform a call.
+
+    They are pickled by value, because they are local functions, so that they start even on a
+    node without this package and can say so.
+    """
+
+    def load() -> Setup:
+        from ray import cloudpickle
+
+        loaded: Setup = cloudpickle.loads(setup)
+        return loaded
+
+    def check() -> str | None:
+        try:
+            from dfdc_prep.parallel.ray_worker import prepare_once
+        except Exception as error:
+            return f"dfdc-prep cannot be imported there ({type(error).__name__}: {error})"
+        return prepare_once(run, load)
+
+    def perform(payload: bytes) -> Iterator[tuple[str, Any]]:
+        from ray import cloudpickle, get_runtime_context
+
+        if problem := check():
+            yield "unfit", (get_runtime_context().get_node_id(), problem)
+            return
+        from dfdc_prep.parallel.ray_worker import perform
+
+        yield from perform(*cloudpickle.loads(payload))
+
+    once = {"max_retries": 0, "retry_exceptions": False}
+    checking = ray.remote(num_cpus=0, **once)(check)
+    return checking, ray.remote(num_cpus=1, num_returns="streaming", **once)(perform)
