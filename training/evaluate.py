@@ -1,7 +1,13 @@
-"""`python -m training.evaluate RUN [SHARDS]`: evaluate a trained model on any shards.
+"""`python -m training.evaluate MODEL [SHARDS...]`: evaluate a trained model on any shards.
 
 TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,24 +15,42 @@ from manifests.cli.error_handling import TrainingCommand
 from manifests.cli.param_types import CountParam, FloatParam, LocationParam, TextParam
 from manifests.cli.terminal import TextTable, echo_parts
 from manifests.report_file import report_hint
-from manifests.storage.urls import Location, as_location
+from manifests.storage.urls import Location, Url, as_location
+
+if TYPE_CHECKING:
+    from training.evaluation.tested_model import TestedModel
+    from training.runs.folder import Run
+
+#: The same as in `training.models.external.input_settings`, which loads Keras; a test compares.
+CHANNELS = ("rgb", "bgr")
+SCALES = ("0..255", "0..1", "-1..1", "imagenet")
+OUTPUTS = ("probability", "logit")
+PRESETS = ("redeepfake",)
+#: Extensions of model files.
+MODEL_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx")
+#: Options for a model file.
+FILE_OPTIONS = ("channels", "scale", "size", "margin", "fake_is", "output")
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=LocationParam())
-@click.argument("shards", type=LocationParam(), required=False)
+@click.argument("model", type=LocationParam())
+@click.argument("shards", type=LocationParam(), nargs=-1)
 @click.option(
     "--split", type=TextParam(), default="test", show_default=True, help="The split to evaluate."
 )
 @click.option(
     "--out", type=LocationParam(),
-    help="Output folder. [default: RUN, for other shards RUN/evaluations/NAME]",
+    help="Output folder. [default: in the run's folder; for a model file evaluations/NAME]",
 )  # fmt: skip
 @click.option(
     "--cache-gb", type=FloatParam(0), default=50, show_default=True,
     help="Size of the local cache of SHARDS in a bucket.",
 )  # fmt: skip
 @click.option("--batch-size", type=CountParam(1), default=32, show_default=True)
+@click.option(
+    "--beside", type=LocationParam(), multiple=True,
+    help="Run to evaluate on the same shards and put into the same table; repeatable.",
+)  # fmt: skip
 @click.option(
     "--robustness", is_flag=True,
     help="Also evaluate under JPEG, blur, noise, low resolution, dark and bright: 19 passes.",
@@ -35,54 +59,166 @@ from manifests.storage.urls import Location, as_location
     "--export", "form", type=click.Choice(["savedmodel", "onnx"]),
     help="Also export the model, and check that the export gives the same scores.",
 )  # fmt: skip
+@click.option(
+    "--as", "preset", type=click.Choice(PRESETS),
+    help="Settings of a published model file; the options below override them.",
+)  # fmt: skip
+@click.option(
+    "--channels", type=click.Choice(CHANNELS),
+    help="Model file: order of the color channels. [default: rgb]",
+)  # fmt: skip
+@click.option(
+    "--scale", type=click.Choice(SCALES),
+    help="Model file: range of the pixel values; imagenet is (0..1 - mean) / deviation. "
+    "[default: 0..255]",
+)  # fmt: skip
+@click.option(
+    "--size", type=CountParam(1),
+    help="Model file: height and width of its input. [default: the model's, else 224]",
+)  # fmt: skip
+@click.option(
+    "--margin", type=FloatParam(0),
+    help="Model file: cut crops with a larger margin down to this one. [default: as they are]",
+)  # fmt: skip
+@click.option(
+    "--fake-is", type=click.Choice(["0", "1"]),
+    help="Model file: the class that is FAKE. [default: 1]",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(OUTPUTS),
+    help="Model file: what its output is. [default: what the file or the values tell]",
+)  # fmt: skip
 def main(
-    run: Location,
-    shards: Location | None,
+    model: Location,
+    shards: tuple[Location, ...],
     split: str,
     out: Location | None,
     cache_gb: float,
     batch_size: int,
+    beside: tuple[Location, ...],
     robustness: bool,
     form: str | None,
+    **file_options: Any,
 ) -> None:
-    """Evaluate the model of RUN on a split of SHARDS (default: its training shards).
+    """Evaluate MODEL on a split of SHARDS.
 
-    Scores every image once and writes report.txt, metrics.json, predictions.parquet and plots.
+    MODEL is the folder of a run, or a model file: Keras (.keras, .h5), SavedModel or ONNX. SHARDS
+    are any number of shards folders; for a run, the default is its training shards.
+
+    Scores every image once and writes report.txt, metrics.json, predictions.parquet and plots for
+    each of SHARDS, and cross.csv: every set and method of forgery, per image and per clip.
 
     \b
-    Example:
+    Examples:
       python -m training.evaluate runs/v1.3 --robustness
+      python -m training.evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
+      python -m training.evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
     """
-    from contextlib import ExitStack
-
+    given = {**file_options, "robustness": robustness, "export": form}
+    several = len(shards) > 1 or bool(beside) or not _is_run(model)
+    _check_usage(model, shards, given, several)
     from training.data.shard_cache import open_shards
-    from training.evaluation import evaluator, export, text_report
-    from training.evaluation.robustness import measure_robustness, robustness_table
+    from training.evaluation import evaluator, text_report
+    from training.evaluation.cross.compare import compare
+    from training.evaluation.cross.outputs import plan_for_file, plan_for_run
+    from training.evaluation.cross.text import cross_parts, cross_text
     from training.runs.folder import Run
     from training.runs.remote import MODEL_FILES, open_run
 
     with ExitStack() as stack:
-        place = stack.enter_context(open_run(run, names=MODEL_FILES, writes=True))
-        trained = Run(place.folder)
-        source = stack.enter_context(
-            open_shards(shards or as_location(trained.config().shards), cache_gb)
+
+        def local_run(location: Location) -> Path:
+            return stack.enter_context(open_run(location, names=MODEL_FILES)).folder
+
+        place = stack.enter_context(open_run(model, names=MODEL_FILES, writes=True))
+        run = Run(place.folder) if _is_run(model) else None
+        if run and not shards:
+            shards = (as_location(run.config().shards),)
+        sets = [stack.enter_context(open_shards(each, cache_gb)) for each in shards]
+        target = out and stack.enter_context(open_run(out, names=(), writes=True)).folder
+        plan = (
+            plan_for_run(run, sets, split, target)
+            if run
+            else plan_for_file(place.folder, sets, split, target)
         )
-        if out is None:
-            folder = evaluator.default_output(trained, source, split)
+        source = plan.shards[0]
+        if run and plan.base == run.folder and not several:
+            metrics = evaluator.evaluate(run, source, split, plan.base, batch_size)
+            echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
         else:
-            folder = stack.enter_context(open_run(out, names=(), writes=True)).folder
-        metrics = evaluator.evaluate(trained, source, split, folder, batch_size)
-        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
-        if robustness:
-            rows = measure_robustness(trained, source, split, folder, batch_size)
-            table = TextTable(list(rows[0]), [[*row.values()] for row in rows])
-            echo_parts(robustness_table(rows), [table])
-        if form:
-            path, difference = export.export_model(trained, source, form)
+            others = [local_run(each) for each in beside]
+            models = [
+                _open_model(each, plan.shards, batch_size, file_options)
+                for each in (place.folder, *others)
+            ]
+            found = compare(models, plan, split, batch_size)
+            echo_parts(cross_text(found.rows, found.notes), cross_parts(found.rows, found.notes))
+        if run and robustness:
+            _measure_robustness(run, source, split, plan.base, batch_size)
+        if run and form:
+            from training.evaluation.export import export_model
+
+            path, difference = export_model(run, source, form)
             click.echo(f"{place.shown(path)}: scores within {difference:.1g} of model.keras")
-    written = out or place.shown(folder)
+        written = out or place.shown(plan.base)
     click.echo(f"results written to {written}")
     click.echo(report_hint(written), err=True)
+
+
+def _is_run(model: Location) -> bool:
+    """Whether MODEL is meant as a run: a folder that is no SavedModel, or a URL."""
+    if isinstance(model, Url):
+        return True
+    return model.is_dir() and not (model / "saved_model.pb").is_file()
+
+
+def _check_usage(
+    model: Location, shards: tuple[Location, ...], options: dict[str, Any], several: bool
+) -> None:
+    """Refuse options that do not fit what MODEL is."""
+    if isinstance(model, Url) and model.suffix in MODEL_SUFFIXES:
+        raise click.UsageError(f"expected a model file on this machine, found {model}; fetch it.")
+    if several and (options.pop("robustness") or options.pop("export")):
+        raise click.UsageError("--robustness and --export take one run and at most one SHARDS.")
+    given = [name for name in ("preset", *FILE_OPTIONS) if options.get(name) is not None]
+    if given and _is_run(model):
+        name = "as" if given[0] == "preset" else given[0].replace("_", "-")
+        raise click.UsageError(f"--{name} is for a model file; {model} is a folder of a run.")
+    if not shards and not _is_run(model):
+        raise click.UsageError(
+            "Missing argument 'SHARDS...': a model file has no shards of its own."
+        )
+
+
+def _open_model(
+    path: Path, shards: Sequence[Path], batch_size: int, options: dict[str, Any]
+) -> "TestedModel":
+    from training.evaluation.tested_model import open_file, open_run
+    from training.runs.folder import Run
+
+    if _is_run(path):
+        return open_run(Run(path), batch_size)
+    from training.models.external.input_settings import PRESETS, InputSettings, Preset
+
+    preset = PRESETS[options["preset"]] if options["preset"] else Preset(InputSettings(), ())
+    given = {name: options[name] for name in FILE_OPTIONS if options[name] is not None}
+    if "fake_is" in given:
+        given["fake_is"] = int(given["fake_is"])
+    tested = open_file(path, replace(preset.settings, **given), shards, batch_size)
+    return replace(tested, notes=[*tested.notes, *preset.notes])
+
+
+def _measure_robustness(
+    run: "Run", shards: Path, split: str, folder: Path, batch_size: int
+) -> None:
+    from training.evaluation.robustness import measure_robustness, robustness_table
+
+    rows = measure_robustness(run, shards, split, folder, batch_size)
+    table = TextTable(list(rows[0]), [[*row.values()] for row in rows])
+    echo_parts(robustness_table(rows), [table])
+    from training.runs.folder import Run
+    from training.runs.remote import MODEL_FILES, open_run
+
 
 
 if __name__ == "__main__":

@@ -150,6 +150,19 @@ class Localization:
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """What a validation split tells about the use of a model; see `training.evaluation.metrics`.
+
+    Attributes:
+        temperature: the number that logits are divided by to calibrate them; 1 if unknown.
+        threshold: P(FAKE) from which an image is called FAKE; None if unknown.
+    """
+
+    temperature: float = 1.0
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class SplitMetrics:
     """The contents of metrics.json: the results on one split.
 
@@ -159,6 +172,7 @@ class SplitMetrics:
         clips, families: their numbers in the split.
         temperature: the number that logits are divided by to calibrate them.
         localization: heatmaps beside masks; None if no image has a mask.
+        threshold: the best threshold of P(FAKE) on the validation split; None if unknown.
     """
 
     split: str
@@ -170,6 +184,7 @@ class SplitMetrics:
     temperature: Annotated[FiniteFloat, Field(gt=0)]
     calibration: Calibration
     localization: Localization | None = None
+    threshold: FiniteFloat | None = None
 
 
 def parse(kind: type[T], value: Any) -> T:

@@ -12,7 +12,9 @@ from tests.torture.folders import listing
 from tests.training.conftest import make_faces
 from training.errors import TrainingError
 from training.evaluate import main
-from training.evaluation import evaluator, export
+from training.evaluation import export, predictions
+from training.evaluation.tested_model import load_model
+from training.models.classifier import logit_model
 from training.runs.folder import Run
 
 
@@ -30,7 +32,7 @@ def test_other_shards_go_beside_with_the_runs_own_temperature(finished, tmp_path
 
 def test_every_image_once_in_the_order_of_the_shards(finished, tiny_shards):
     table = pq.read_table(finished.folder / "predictions.parquet")
-    rows = evaluator.split_rows(tiny_shards, "test")
+    rows = predictions.split_rows(tiny_shards, "test")
     assert table["path"].to_pylist() == rows["path"].to_pylist()
     assert [["REAL", "FAKE"][t] for t in table["target"].to_pylist()] == rows["label"].to_pylist()
 
@@ -39,9 +41,9 @@ def test_shards_in_another_order_than_their_manifest_are_noticed(finished, tiny_
     shutil.copytree(tiny_shards, tmp_path / "mixed")
     table = pq.read_table(tiny_shards / "manifest.parquet")
     pq.write_table(table.take(np.arange(table.num_rows)[::-1]), tmp_path / "mixed/manifest.parquet")
-    model = evaluator.logit_model(evaluator.load_model(finished))
+    model = logit_model(load_model(finished))
     with pytest.raises(TrainingError, match="in the order of its manifest"):
-        evaluator.predict(model, tmp_path / "mixed", "test", 8)
+        predictions.predict(model, tmp_path / "mixed", "test", 8)
 
 
 def test_an_unfinished_run_is_refused(tmp_path, finished):
@@ -50,7 +52,7 @@ def test_an_unfinished_run_is_refused(tmp_path, finished):
     shutil.copy(finished.config_file, run.config_file)
     run.model_file.write_bytes(finished.model_file.read_bytes()[:1000])
     with pytest.raises(TrainingError, match="found a broken one"):
-        evaluator.load_model(run)
+        load_model(run)
 
 
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])

@@ -7,6 +7,7 @@ from sklearn import metrics as sk
 from manifests.labels import LABELS
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions
+from training.schemas import OperatingPoint
 
 
 @pytest.fixture
@@ -73,20 +74,12 @@ def test_the_bootstrap_draws_families(drawn):
     assert one.accuracy.high - one.accuracy.low > 0.1
 
 
-def test_the_weighted_auc_is_scikit_learns(drawn):
-    labels, logits, _, _ = drawn
-    scores = np.round(expit(logits), 1)
-    weights = np.random.default_rng(1).integers(0, 4, 400).astype(float)
-    expected = sk.roc_auc_score(labels, scores, sample_weight=weights)
-    assert metrics._weighted_auc(labels, scores)(weights) == pytest.approx(expected)
-
-
 def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
     columns = {"part": ["p"] * 400, "video": clips.astype(str), "family": families.astype(str)}
     columns["label"] = [LABELS[label] for label in labels]
     predictions = Predictions(pa.table(columns), labels, logits)
-    found = metrics.split_metrics("test", "shards", predictions, 2.0)
+    found = metrics.split_metrics("test", "shards", predictions, OperatingPoint(2.0, 0.5))
     for level in (found.image, found.clip):
         for name in ("accuracy", "log_loss", "auc"):
             low, high = getattr(level.interval, name)

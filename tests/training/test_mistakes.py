@@ -9,7 +9,7 @@ from PIL import Image
 
 from manifests.errors import OutputError
 from training.evaluation import evaluator, mistakes
-from training.evaluation.predictions import Predictions
+from training.evaluation.predictions import Predictions, split_rows
 
 
 def predictions(labels, logits, clips):
@@ -37,7 +37,7 @@ def test_fit_writes_the_crops_of_the_shards_and_their_heatmaps(finished, tiny_sh
         rows = list(csv.DictReader(file))
     assert rows
     assert all((row["label"] == "FAKE") != (float(row["score"]) >= 0.5) for row in rows)
-    paths = evaluator.split_rows(tiny_shards, "test")["path"].to_pylist()
+    paths = split_rows(tiny_shards, "test")["path"].to_pylist()
     position = paths.index(rows[0]["path"])
     (crop,) = evaluator.read_images(tiny_shards, "test", 4, [position]).values()
     drawn = np.asarray(Image.open(folder / rows[0]["image"]))

@@ -58,16 +58,17 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     finished, tmp_path
 ):
     """The same pixels give the same score here as in predictions.parquet."""
-    from training.evaluation import evaluator
+    from pathlib import Path
+
+    from training.evaluation import evaluator, predictions
+    from training.evaluation.tested_model import load_model
     from training.inference import scorer
     from training.models import classifier
 
-    shards = evaluator.Path(finished.config().shards)
+    shards = Path(finished.config().shards)
     _, images = evaluator.sample_images(shards, "test", 8, seed=1)
     loaded = scorer.Scorer(finished.folder)
-    own = evaluator.predict(
-        classifier.logit_model(evaluator.load_model(finished)), shards, "test", 8
-    )
+    own = predictions.predict(classifier.logit_model(load_model(finished)), shards, "test", 8)
     places, _ = evaluator.sample_images(shards, "test", 8, seed=1)
     assert loaded.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
 

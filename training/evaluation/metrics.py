@@ -4,7 +4,6 @@ Labels are int64 [N], 0 for REAL and 1 for FAKE; logits and scores are float64 [
 P(FAKE). The predicted class is FAKE for scores of at least 0.5.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,15 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from manifests.labels import LABELS
+from training.evaluation.bootstrap import FamilyBootstrap, interval
 from training.evaluation.predictions import Predictions
 from training.schemas import (
     Calibration,
     ClassificationMetrics,
     ClassMetrics,
-    Interval,
     IntervalMetrics,
     Intervals,
+    OperatingPoint,
     SplitMetrics,
 )
 
@@ -30,8 +30,6 @@ Ints = npt.NDArray[np.int64]
 
 #: Number of bins of the expected calibration error.
 CALIBRATION_BINS = 15
-#: Number of bootstrap resamples.
-BOOTSTRAP_SAMPLES = 1000
 
 
 def group_means(values: Floats, groups: Any) -> tuple[Any, Floats]:
@@ -83,6 +81,27 @@ def fit_temperature(labels: Ints, logits: Floats) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
 
 
+def best_threshold(labels: Ints, scores: Floats) -> float | None:
+    """The threshold of P(FAKE) with the highest balanced accuracy (Youden's J).
+
+    It lies halfway between two scores, the highest such threshold if there are several; None if a
+    class is missing.
+    """
+    if len(np.unique(labels)) < 2:
+        return None
+    false, true, thresholds = sk.roc_curve(labels, scores, drop_intermediate=False)
+    best = int(np.argmax(true - false))
+    if not best:  # no threshold separates better than calling everything REAL
+        return float((scores.max() + 1) / 2)
+    lower = scores[scores < thresholds[best]]
+    return float((thresholds[best] + (lower.max() if len(lower) else 0)) / 2)
+
+
+def operating_point(labels: Ints, logits: Floats) -> OperatingPoint:
+    """Temperature and threshold from data that the model was not trained on."""
+    return OperatingPoint(fit_temperature(labels, logits), best_threshold(labels, expit(logits)))
+
+
 def calibration_error(labels: Ints, scores: Floats) -> float:
     """Expected calibration error of P(FAKE) over 15 equal bins (Guo et al., 2017)."""
     bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
@@ -92,64 +111,36 @@ def calibration_error(labels: Ints, scores: Floats) -> float:
 
 
 def bootstrap_intervals(labels: Ints, scores: Floats, families: Any, seed: int = 42) -> Intervals:
-    """95 % percentile intervals of accuracy, log-loss and AUC by cluster bootstrap.
+    """95 % percentile intervals of accuracy, log-loss and AUC by bootstrap over families.
 
-    The images of a family are not independent, so families are resampled with replacement,
-    1,000 times, instead of images (Field and Welsh, 2007). Resamples without one of the classes
-    are left out for the AUC.
+    See `training.evaluation.bootstrap`. Resamples without one of the classes are left out for the
+    AUC.
     """
-    # How often each family occurs in each resample, [BOOTSTRAP_SAMPLES, families].
-    names, index = np.unique(np.asarray(families), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=BOOTSTRAP_SAMPLES)
-    # Per-image terms of the metrics; clipped like scikit-learn's log_loss.
-    correct = (scores >= 0.5) == labels
+    resamples = FamilyBootstrap(families, seed)
+    return Intervals(
+        interval(resamples.means((scores >= 0.5) == labels)),
+        interval(resamples.means(log_losses(labels, scores))),
+        interval(resamples.rankings(labels, scores).auc),
+    )
+
+
+def log_losses(labels: Ints, scores: Floats) -> Floats:
+    """The log-loss of each image, clipped as scikit-learn's `log_loss` clips."""
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    losses = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
-    auc = _weighted_auc(labels, scores)
-    # An image weighs as much as its family occurs.
-    found: dict[str, list[float]] = {"accuracy": [], "log_loss": [], "auc": []}
-    for draw in draws:
-        weights = draw[index].astype(np.float64)
-        found["accuracy"].append(float(np.average(correct, weights=weights)))
-        found["log_loss"].append(float(np.average(losses, weights=weights)))
-        found["auc"].append(auc(weights))
-    return Intervals(**{name: _interval(np.array(values)) for name, values in found.items()})
+    losses: Floats = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped))
+    return losses
 
 
-def _interval(values: Floats) -> Interval:
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return Interval(None, None)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Interval(float(low), float(high))
-
-
-def _weighted_auc(labels: Ints, scores: Floats) -> Callable[[Floats], float]:
-    """A function from image weights to the weighted AUC; the scores are sorted only once.
-
-    The AUC is the probability that a FAKE scores higher than a REAL; ties count half.
-    """
-    levels, level = np.unique(scores, return_inverse=True)
-
-    def auc(weights: Floats) -> float:
-        fake = np.bincount(level, weights * labels, minlength=len(levels))
-        real = np.bincount(level, weights * (1 - labels), minlength=len(levels))
-        pairs = fake.sum() * real.sum()
-        # Weight of REAL images with a lower score, for each distinct score.
-        below = np.cumsum(real) - real
-        return float((fake * (below + real / 2)).sum() / pairs) if pairs else float("nan")
-
-    return auc
-
-
-def split_metrics(split: str, shards: str, predictions: Predictions, t: float) -> SplitMetrics:
+def split_metrics(
+    split: str, shards: str, predictions: Predictions, point: OperatingPoint
+) -> SplitMetrics:
     """The metrics of one split: per image, per clip, calibration.
 
     The logit of a clip is the mean over its images; each clip belongs to one family.
 
     Args:
-        t: the temperature; affects the calibrated log-loss and calibration error only.
+        point: its temperature affects the calibrated log-loss and calibration error only; its
+            threshold is recorded.
     """
     labels, logits = predictions.labels, predictions.logits
     clips, families = predictions.clips, predictions.families
@@ -157,7 +148,7 @@ def split_metrics(split: str, shards: str, predictions: Predictions, t: float) -
     _, first = np.unique(np.asarray(clips), return_index=True)
     clip_labels, clip_families = labels[first], np.asarray(families)[first]
     scores, clip_scores = expit(logits), expit(clip_logits)
-    calibrated = expit(logits / t)
+    calibrated = expit(logits / point.temperature)
     return SplitMetrics(
         split,
         shards,
@@ -165,13 +156,14 @@ def split_metrics(split: str, shards: str, predictions: Predictions, t: float) -
         _with_intervals(clip_labels, clip_scores, clip_families),
         len(names),
         len(np.unique(np.asarray(families))),
-        t,
+        point.temperature,
         Calibration(
             log_loss=float(sk.log_loss(labels, scores, labels=[0, 1])),
             log_loss_calibrated=float(sk.log_loss(labels, calibrated, labels=[0, 1])),
             ece=calibration_error(labels, scores),
             ece_calibrated=calibration_error(labels, calibrated),
         ),
+        threshold=point.threshold,
     )
 
 

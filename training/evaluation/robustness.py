@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image, ImageFilter
 from scipy.special import expit
 
 from manifests.io.atomic import atomic_file
-from training.evaluation import evaluator, metrics, model_card, plots
-from training.evaluation.evaluator import Images, Transform
+from training.evaluation import metrics, model_card, plots
+from training.evaluation.predictions import Images, Transform, predict
+from training.evaluation.tested_model import load_model
 from training.models.classifier import logit_model
 from training.runs.folder import Run
 
@@ -109,10 +111,10 @@ def measure_robustness(
     Returns:
         One row per level, clean images first; the AUC is None if a class is missing.
     """
-    model = logit_model(evaluator.load_model(run))
+    model = logit_model(load_model(run))
     rows: list[RobustnessRow] = []
     for kind, level, transform in (("none", "clean", None), *disturbances()):
-        predictions = evaluator.predict(model, shards, split, batch_size, transform)
+        predictions = predict(model, shards, split, batch_size, _always(transform))
         scores = expit(predictions.logits)
         measured = metrics.classification_metrics(predictions.labels, scores)
         rows.append(
@@ -132,6 +134,11 @@ def measure_robustness(
     if out == run.folder:
         model_card.write_card(run)
     return rows
+
+
+def _always(transform: Transform | None) -> Callable[[pa.Table], Transform | None]:
+    """The same change, whatever the rows."""
+    return lambda rows: transform
 
 
 def robustness_table(rows: list[RobustnessRow]) -> str:

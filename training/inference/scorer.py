@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.evaluator import load_model
+from training.evaluation.tested_model import load_model
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
 from training.runs.folder import Run

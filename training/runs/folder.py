@@ -26,7 +26,7 @@ RESUME_SECTIONS = ("recipe", "options", "data")
 
 #: Temporary files of interrupted writes.
 _PARTIAL_FILE = re.compile(
-    r"\.(config|history|model|metrics|report|predictions|curves|confusion|samples|README)\..+"
+    r"\.(config|history|model|metrics|cross|report|predictions|curves|confusion|samples|README)\..+"
 )
 
 
@@ -73,6 +73,11 @@ class Run:
     def report_file(self) -> Path:
         """The page of `dfdc-prep report`."""
         return self.folder / REPORT_FILE
+
+    @property
+    def cross_file(self) -> Path:
+        """The table of an evaluation on several data sets."""
+        return self.folder / "cross.csv"
 
     def config(self) -> RunConfig:
         """Read config.json.
@@ -166,6 +171,11 @@ class Run:
             if _PARTIAL_FILE.fullmatch(path.name):
                 path.unlink()
 
+    def _results(self) -> tuple[Path, ...]:
+        """What a new training makes invalid."""
+        tables = (self.metrics_file, self.history_file, self.cross_file)
+        return (self.model_file, *tables, self.report_file)
+
     def clear(self) -> None:
         """Delete the files of the run and nothing else.
 
@@ -179,7 +189,7 @@ class Run:
         for folder in (self.checkpoints, self.logs, self.mistakes):
             if folder.exists():
                 shutil.rmtree(folder)
-        for path in (self.model_file, self.metrics_file, self.history_file, self.report_file):
+        for path in self._results():
             path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,1 @@
+"""One table of several models on several data sets, by set and by method of forgery."""

@@ -1,0 +1,87 @@
+"""Measures of one model on one group of images, with intervals by bootstrap over families."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
+from sklearn import metrics as sk
+
+from training.evaluation.bootstrap import FamilyBootstrap, Floats, Ints, interval
+from training.evaluation.metrics import log_losses
+from training.schemas import Interval, OperatingPoint
+
+#: Measures in the order of the table, and their titles.
+MEASURES = {
+    "accuracy": "accuracy",
+    "accuracy_at_threshold": "at threshold",
+    "log_loss": "log-loss",
+    "log_loss_calibrated": "calibrated",
+    "auc": "ROC-AUC",
+    "average_precision": "AP",
+    "eer": "EER",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measure and its 95 % interval; None where undefined."""
+
+    value: float | None
+    interval: Interval
+
+
+def equal_error_rate(labels: Ints, scores: Floats) -> float:
+    """The error rate at the threshold where as many REAL as FAKE are called wrongly, by share.
+
+    Between two thresholds the ROC curve is taken for a straight line.
+    """
+    false, true, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
+    return float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1))
+
+
+def measure(
+    labels: Ints, logits: Floats, families: Any, point: OperatingPoint
+) -> dict[str, Measured]:
+    """Every measure of MEASURES.
+
+    A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
+    missing, the accuracy at the threshold where there is no threshold, and every interval where
+    all images are of one family.
+
+    Args:
+        labels, logits, families: of the images or clips, [N].
+        point: of the model's own validation split.
+    """
+    scores, calibrated = expit(logits), expit(logits / point.temperature)
+    means = {
+        "accuracy": (scores >= 0.5) == labels,
+        "log_loss": log_losses(labels, scores),
+        "log_loss_calibrated": log_losses(labels, calibrated),
+    }
+    if point.threshold is not None:
+        means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
+    resamples = FamilyBootstrap(families)
+    several = len(np.unique(np.asarray(families))) > 1
+    found = {
+        name: Measured(float(np.mean(values)), interval(resamples.means(values)))
+        for name, values in means.items()
+    }
+    if len(np.unique(labels)) == 2:
+        # Of logits, which rank confident images that the sigmoid rounds to 1.
+        resampled = resamples.rankings(labels, logits)
+        whole = {
+            "auc": float(sk.roc_auc_score(labels, logits)),
+            "average_precision": float(sk.average_precision_score(labels, logits)),
+            "eer": equal_error_rate(labels, logits),
+        }
+        found |= {
+            name: Measured(value, interval(getattr(resampled, name)))
+            for name, value in whole.items()
+        }
+    undefined = Measured(None, Interval(None, None))
+    found = {name: found.get(name, undefined) for name in MEASURES}
+    return (
+        found if several else {n: Measured(m.value, undefined.interval) for n, m in found.items()}
+    )

@@ -1,0 +1,1 @@
+"""Models that other people trained, read from their files without running code from them."""
