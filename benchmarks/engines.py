@@ -15,10 +15,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import click
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIPS = ROOT.parent / "shared" / "data" / "dfdc"
@@ -100,12 +103,12 @@ def _extraction(cluster: Any, folder: Path, clips: int, frames: int, pairs: int)
     for number in range(pairs):
         for name in sorted(words, reverse=bool(number % 2)):
             shutil.rmtree(folder / "out", ignore_errors=True)
-            began, used = time.perf_counter(), _cpu(cluster)
-            done = cluster.run(*words[name])
+            began = time.perf_counter()
+            with _CpuSeconds() as used:
+                done = cluster.run(*words[name])
             assert done.returncode == 0, done.stderr
             taken[name].append(time.perf_counter() - began)
-            time.sleep(3.0)  # the nodes end the workers of the run
-            cpu[name].append(_cpu(cluster) - used)
+            cpu[name].append(used.total)
             click.echo(f"{name} {taken[name][-1]:.1f} s, CPU {cpu[name][-1]:.1f} s")
     for what, values in (("wall", taken), ("CPU", cpu)):
         ratios = [ray / local for local, ray in zip(values["local"], values["ray"], strict=True)]
@@ -113,10 +116,31 @@ def _extraction(cluster: Any, folder: Path, clips: int, frames: int, pairs: int)
         click.echo(f"ray / local of each pair, {what}: {said}")
 
 
-def _cpu(cluster: Any) -> float:
-    """CPU seconds of the cluster and of the commands that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return float(used.ru_utime + used.ru_stime + cluster.cpu_seconds())
+class _CpuSeconds:
+    """CPU seconds of all processes below this one while a block runs, looked at often."""
+
+    def __enter__(self) -> "_CpuSeconds":
+        self._used: dict[psutil.Process, float] = {}
+        self._look()
+        self._before = sum(self._used.values())
+        self._ended = Event()
+        self._thread = Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self.total = sum(self._used.values()) - self._before
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self._look()
+
+    def _look(self) -> None:
+        for each in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                self._used[each] = sum(each.cpu_times()[:2])
 
 
 @click.command()

@@ -114,20 +114,6 @@ class RayCluster:
                         found.append(each)
         return found
 
-    def cpu_seconds(self) -> float:
-        """CPU seconds of all processes that ran in the cluster's namespace; 0 without one.
-
-        Its first process collects no children, so that they stay there with their times.
-        """
-        total = 0.0
-        top = psutil.Process(self._init.pid) if self._init else None
-        nodes = [psutil.Process(node.pid) for node in self.nodes.values()]
-        for root in [top, *nodes] if top else []:
-            for each in (root, *root.children(recursive=True)):
-                with suppress(psutil.Error):
-                    total += sum(each.cpu_times()[:4])
-        return total
-
     def end_node(self, number: int) -> None:
         """Kill a node with all its processes."""
         node = self.nodes.pop(number)

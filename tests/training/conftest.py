@@ -35,9 +35,9 @@ def crop(rng: np.random.Generator, fake: bool) -> npt.NDArray[np.uint8]:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def make_faces(folder: Path, families: int, frames: int = 1) -> Path:
+def make_faces(folder: Path, families: int, frames: int = 1, seed: int = 7) -> Path:
     """A faces folder with one REAL and one FAKE clip per family, and balanced.parquet."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     rows = []
     for number in range(families):
         real, fake = f"r{number:03d}.mp4", f"f{number:03d}.mp4"

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.errors import StorageError
+from manifests.splitting.split import SplitPlan
 from manifests.storage.urls import Url
 from tests.storage.server import S3Server
 from tests.training.conftest import SMALL
 from training.data import input_pipeline, shard_cache
-from training.data.shard_cache import open_shards
+from training.data.shard_cache import cache_of, open_shards
 from training.evaluate import main as evaluate
 from training.predict import main as predict
 from training.runs import experiment, trainer
@@ -54,12 +56,21 @@ def test_the_batches_are_the_same_and_the_second_epoch_asks_nothing(
         assert "GET" not in s3.counts()
 
 
-def test_the_cache_does_not_grow(shards: Url, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_cache, "_KEPT", 2)
-    with open_shards(shards, cache_gb=0) as folder:
-        first = labels(folder)
-        assert len(list(folder.glob("*.tfrecord-*"))) <= 2
-        assert labels(folder) == first
+def test_the_cache_does_not_grow(
+    tiny_shards: Path, s3: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = SplitPlan.parse("56/24/20", "original", 42)
+    write_shards(tiny_shards.parent / "faces", tmp_path / "shards", ShardOptions(plan, 6))
+    s3.upload(tmp_path / "shards", bucket, "many")
+    monkeypatch.setattr(shard_cache, "_KEPT", 4)
+    with open_shards(Url(f"s3://{bucket}/many"), cache_gb=0) as folder:
+        cache = cache_of(folder)
+        assert cache
+        names = sorted(path.name for path in (tmp_path / "shards").glob("*-train.tfrecord-*"))
+        assert len(names) == 6
+        for name in names:
+            assert cache.fetch(name).is_file()
+        assert sorted(path.name for path in folder.glob("*.tfrecord-*")) == names[2:]
 
 
 def test_a_damaged_or_lost_shard_is_reported_by_its_url(
