@@ -447,7 +447,10 @@ def shard(
 
 
 @checked(options.EXPORT_DEEPFAKEBENCH)
-@staged(faces=crops_to_split)
+@staged(
+    faces=crops_to_split,
+    out=Staged(all_but(".tar", "/"), writes=True, alone=True, last=("SHA256SUMS",)),
+)
 def export_deepfakebench(
     faces: Folders = "faces",
     out: StrPath = "deepfakebench",
@@ -492,7 +495,10 @@ def export_deepfakebench(
 
 
 @checked(options.EXPORT_SHARDS)
-@staged(faces=crops_to_split)
+@staged(
+    faces=crops_to_split,
+    out=Staged(all_but(".tar", "/"), writes=True, alone=True, last=("SHA256SUMS",)),
+)
 def export_webdataset(
     faces: Folders = "faces",
     out: StrPath = "webdataset",
@@ -536,7 +542,10 @@ def export_webdataset(
 
 
 @checked(options.EXPORT_SHARDS)
-@staged(faces=crops_to_split)
+@staged(
+    faces=crops_to_split,
+    out=Staged(all_but(".tar", "/"), writes=True, alone=True, last=("SHA256SUMS",)),
+)
 def export_huggingface(
     faces: Folders = "faces",
     out: StrPath = "huggingface",

@@ -159,7 +159,7 @@ SPLIT: Types = {
 #: Options of the commands that put the crops of faces folders into splits.
 CROPS: Types = {
     "faces": FACES_FOLDERS,
-    "out": PathParam(),
+    "out": LocationParam(),
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,
@@ -169,13 +169,12 @@ CROPS: Types = {
 }
 SHARD: Types = {
     **CROPS,
-    "out": LocationParam(),
     "shards": ShardCount(),
     "image_format": click.Choice(["as-is", "jpeg"]),
     "quality": click.IntRange(1, 100),
     "overwrite": click.BOOL,
 }
-EXPORT_SHARDS: Types = {**SHARD, "out": PathParam()}
+EXPORT_SHARDS = SHARD
 EXPORT_DEEPFAKEBENCH: Types = {
     **CROPS,
     "name": TextParam(),

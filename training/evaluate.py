@@ -135,7 +135,7 @@ def main(
         if run and not shards:
             shards = (as_location(run.config().shards),)
         sets = [stack.enter_context(open_shards(each, cache_gb)) for each in shards]
-        target = out and stack.enter_context(open_run(out, names=(), writes=True)).folder
+        target = stack.enter_context(open_run(out, names=(), writes=True)).folder if out else None
         plan = (
             plan_for_run(run, sets, split, target)
             if run
@@ -216,9 +216,6 @@ def _measure_robustness(
     rows = measure_robustness(run, shards, split, folder, batch_size)
     table = TextTable(list(rows[0]), [[*row.values()] for row in rows])
     echo_parts(robustness_table(rows), [table])
-    from training.runs.folder import Run
-    from training.runs.remote import MODEL_FILES, open_run
-
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The commands on tables, shards and reports do in a bucket what they do on a disk."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_shards_are_the_same_and_whole(
     dfdc_prep.shard(url, f"s3://{bucket}/shards", shards=1, overwrite=True)
     assert dfdc_prep.verify(f"s3://{bucket}/shards").ok
     assert len([name for name in s3.files(bucket, "shards") if ".tfrecord-" in name]) == 3
+
+
+@pytest.mark.parametrize("export", [dfdc_prep.export_webdataset, dfdc_prep.export_deepfakebench])
+def test_an_export_is_the_same(
+    faces: Path, url: str, s3: S3Server, bucket: str, tmp_path: Path, export: Callable[..., object]
+) -> None:
+    for where, out in ((str(faces), str(tmp_path / "out")), (url, f"s3://{bucket}/out")):
+        dfdc_prep.balance(where, per_class=12)
+        export(where, out)
+    assert s3.files(bucket, "out") == on_disk(tmp_path / "out")
+    assert "already" in str(export(url, f"s3://{bucket}/out"))
+
+
+def test_crops_that_are_not_balanced_are_fetched(
+    faces: Path, url: str, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    for where, out in ((str(faces), str(tmp_path / "all")), (url, f"s3://{bucket}/all")):
+        dfdc_prep.shard(where, out, crops="all", test_only=True)
+    assert s3.files(bucket, "all") == on_disk(tmp_path / "all")
 
 
 def test_a_damaged_shard_is_found(faces: Path, url: str, s3: S3Server, bucket: str) -> None:

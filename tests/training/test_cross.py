@@ -104,7 +104,8 @@ def test_sets_methods_and_the_runs_own_validation(finished, compared):
     assert {row.temperature for row in rows} == {finished.metrics().temperature}
     assert "celeb  Deepfakes  clip" in output
     report = (finished.folder / "report.txt").read_text()
-    assert report.startswith("test split of") and output.split("results written")[0] in report
+    assert report.startswith("test split of")
+    assert output.split("results written")[0] in report
 
 
 def test_overlap_with_training_is_found(finished, compared):
