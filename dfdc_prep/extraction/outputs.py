@@ -108,13 +108,9 @@ def open_output(out: Location, source: Location, part: Slice | None = None) -> I
         StorageError: the bucket cannot be reached or written.
     """
     if isinstance(out, Url):
-        if part is not None:
-            raise OutputError(
-                f"expected a folder on a disk for --slice, found {out}; use --engine ray, or a "
-                "folder that the machines share"
-            )
-        with lease(open_place(out), out) as held, _scratch() as scratch:
-            yield BucketOutput(out, scratch, held)
+        name = LEASE if part is None else f"{LEASE}/{part.index}-of-{part.count}"
+        with lease(open_place(out), out, name) as held, _scratch() as scratch:
+            yield BucketOutput(out, scratch, held, part)
         return
     with output_folder.locked(out, shared=part is not None), _scratch_for(source) as scratch:
         if part is None:
@@ -181,17 +177,22 @@ class SliceOutput(LocalOutput):
     part: Slice = field(kw_only=True)
 
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
-        if overwrite:
-            raise OutputError(
-                "expected --slice without --overwrite, which would remove the work of other "
-                f"slices; remove {self.folder} first, or choose another folder"
-            )
+        _check_overwrite(self.folder, overwrite)
         with _join_lock(self.folder):
             output_folder.join_run(self.folder, run)
             (self.folder / CROPS).mkdir(exist_ok=True)
 
     def journal(self) -> Journal:
         return Journal(self.folder / self.part.journal)
+
+
+def _check_overwrite(out: Location, overwrite: bool) -> None:
+    """Raise OutputError if a slice is to overwrite an earlier run."""
+    if overwrite:
+        raise OutputError(
+            "expected --slice without --overwrite, which would remove the work of other "
+            f"slices; remove {out} first, or choose another folder"
+        )
 
 
 @contextmanager
@@ -211,12 +212,16 @@ def _join_lock(folder: Path) -> Iterator[None]:
 
 
 class BucketOutput:
-    """A folder in a bucket, listed once at the start."""
+    """A folder in a bucket, listed once at the start.
 
-    def __init__(self, out: Url, scratch: Path, held: Lease) -> None:
+    A slice leaves an empty object with the name of its journal, so that `gather` can name it.
+    """
+
+    def __init__(self, out: Url, scratch: Path, held: Lease, part: Slice | None = None) -> None:
         self._url = out
         self._place = open_place(out)
         self._lease = held
+        self._part = part
         self._listed = {
             name: size
             for name, size in self._place.list().items()
@@ -239,7 +244,7 @@ class BucketOutput:
             elif top != RUN_FILE:
                 here[top].touch()
         try:
-            output_folder.start_run(self.folder, run, overwrite)
+            self._start_here(run, overwrite)
         except Exception as error:
             error.args = (str(error).replace(str(self.folder), str(self._url)),)
             raise
@@ -247,22 +252,33 @@ class BucketOutput:
         self._place.remove(gone)
         for name in gone:
             del self._listed[name]
-        if is_new or gone:
+        if self._part is None and (is_new or gone):
             self._place.put_file(RUN_FILE, self.folder / RUN_FILE)
         self._fetch_journal()
+
+    def _start_here(self, run: dict[str, Any], overwrite: bool) -> None:
+        if self._part is None:
+            output_folder.start_run(self.folder, run, overwrite)
+            return
+        _check_overwrite(self._url, overwrite)
+        output_folder.join_run(self.folder, run)
+        if not self._place.put_if_absent(RUN_FILE, (self.folder / RUN_FILE).read_bytes()):
+            # Another slice was first, perhaps at this moment: check against what it wrote.
+            output_folder.join_run(_fetch_run(self._place, self.folder), run)
+        self._place.put({self._part.journal: b""})
 
     def has_content(self, path: str) -> bool:
         return self._listed.get(path, 0) > 0
 
     @property
     def slice_journals(self) -> Sequence[str]:
-        return ()
+        return [path.name for path in slice_journals(self.folder)]
 
     def entries(self) -> Iterator[JournalEntry]:
         return read_journal(self.folder / JOURNAL)
 
     def merge_slices(self) -> None:
-        pass
+        self._place.remove(self.slice_journals)
 
     @contextmanager
     def journal(self) -> "Iterator[Appendable]":

@@ -81,15 +81,25 @@ class Lease:
 def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease]:
     """Hold the lease of a place.
 
+    The lease of a part, a name below `FOLDER`, can be held beside those of other parts, but not
+    beside the lease of the whole place.
+
     Args:
         guarded: the place, for the error message.
-        name: the folder of the lease's objects.
+        name: the folder of the lease's objects: `FOLDER`, or the name of a part in it.
 
     Raises:
         OutputError: another run holds it; the message names its process.
         StorageError: the place cannot be reached or written.
     """
     number, holder = _acquire(place, guarded, name)
+    # Each creates its own lease first and then looks for others, so that never both go on.
+    try:
+        _check_others(place, guarded, name)
+    except BaseException:
+        _held.discard(holder.token)
+        place.remove([_object(name, number)])
+        raise
     # A store that does not know the condition lets the same object be created twice.
     exclusive = not place.put_if_absent(_object(name, number), _text(holder))
     held, ended = Lease(exclusive, Event()), Event()
@@ -110,22 +120,36 @@ def _acquire(place: Place, guarded: Location, name: str) -> tuple[int, Holder]:
         number = max(_numbers(place, name), default=0)
         if number:
             try:
-                earlier = _read(place, _object(name, number))
+                _check_gone(place, guarded, _object(name, number))
             except FileNotFoundError:  # it has just ended
                 continue
-            if earlier and not earlier.is_gone:
-                ago = max(0.0, time.time() - earlier.renewed)
-                raise OutputError(
-                    f"expected exclusive access to {guarded}, found process {earlier.process} on "
-                    f"{earlier.host} writing it, last seen {ago:.0f} s ago; wait for it to end, "
-                    f"or {_LASTS:.0f} s if it was killed, or give another place"
-                )
         holder = Holder(
             uuid.uuid4().hex, os.getpid(), socket.gethostname(), _machine(), time.time()
         )
         if place.put_if_absent(_object(name, number + 1), _text(holder)):
             _held.add(holder.token)
             return number + 1, holder
+
+
+def _check_others(place: Place, guarded: Location, name: str) -> None:
+    """Raise OutputError if the whole place is leased beside a part, or a part beside the whole."""
+    folders = {path.rpartition("/")[0] for path in place.list(FOLDER)}
+    others = {FOLDER} & folders if name != FOLDER else folders - {FOLDER}
+    for other in sorted(others):
+        with suppress(FileNotFoundError):  # it has just ended
+            _check_gone(place, guarded, _object(other, max(_numbers(place, other), default=0)))
+
+
+def _check_gone(place: Place, guarded: Location, name: str) -> None:
+    """Raise OutputError if the holder of a lease is at work; FileNotFoundError without a lease."""
+    earlier = _read(place, name)
+    if earlier and not earlier.is_gone:
+        ago = max(0.0, time.time() - earlier.renewed)
+        raise OutputError(
+            f"expected exclusive access to {guarded}, found process {earlier.process} on "
+            f"{earlier.host} writing it, last seen {ago:.0f} s ago; wait for it to end, "
+            f"or {_LASTS:.0f} s if it was killed, or give another place"
+        )
 
 
 def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, ended: Event) -> None:
@@ -139,7 +163,8 @@ def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, en
 
 
 def _numbers(place: Place, name: str) -> list[int]:
-    stems = (path.rpartition("/")[2].removesuffix(".json") for path in place.list(name))
+    files = (path.rpartition("/") for path in place.list(name))
+    stems = (file.removesuffix(".json") for folder, _, file in files if folder == name)
     return [int(stem) for stem in stems if stem.isdecimal()]
 
 

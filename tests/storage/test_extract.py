@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import dfdc_prep
-from dfdc_prep.errors import OutputError, StorageError
+from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.results import ExtractResult
 from manifests.storage.lease import lease
 from manifests.storage.place import open_place
@@ -176,3 +176,39 @@ def test_bad_answers_change_no_byte(
     extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces")
     s3.faults()
     assert sums(s3.files(bucket, "faces")) == sums(on_disk(tmp_path / "faces"))
+
+
+def test_slices_into_a_bucket_are_gathered(
+    extract: Extract, real_clips: Path, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    url, source = f"s3://{bucket}/faces", real_clips / "dfdc_train_part_1"
+    extract(source, tmp_path / "faces", frames=1)
+    extract(source, url, frames=1, slice="1/2")
+    with pytest.raises(OutputError, match=r"missing: slice 2/2 \("):
+        dfdc_prep.gather(url)
+    with pytest.raises(OptionsDiffer, match="expected frames 1 as in the other slices in s3://"):
+        extract(source, url, slice="2/2")
+    with pytest.raises(OutputError, match="without --overwrite"):
+        extract(source, url, frames=1, slice="2/2", overwrite=True)
+    extract(source, url, frames=1, slice="2/2")
+    dfdc_prep.gather(url)
+    written = s3.files(bucket, "faces")
+    assert sums(written) == sums(on_disk(tmp_path / "faces"))
+    assert not [name for name in written if name.startswith(("journal-", ".lease"))]
+
+
+def test_slices_run_beside_each_other_but_not_beside_a_run(s3: S3Server, bucket: str) -> None:
+    url = Url(f"s3://{bucket}/faces")
+    place = open_place(url)
+
+    def refused(name: str) -> bool:
+        with pytest.raises(OutputError, match="expected exclusive access"):
+            lease(place, url, name).__enter__()
+        return True
+
+    with lease(place, url, ".lease/1-of-2"), lease(place, url, ".lease/2-of-2"):
+        assert refused(".lease")
+        assert refused(".lease/1-of-2")
+    with lease(place, url):
+        assert refused(".lease/1-of-2")
+    assert not place.list(".lease")
