@@ -1,4 +1,4 @@
-"""Writes files of legacy Keras (tf_keras) into a folder: `python -m tests.training.legacy_models DIR`.
+"""`python -m tests.training.legacy_models DIR`: write model files of legacy Keras (tf_keras).
 
 Each NAME.h5 has its library's own outputs for images.npy in NAME.npy. A process of its own, since
 both Keras in one take each other's defaults.
@@ -35,7 +35,7 @@ def backbone(keras: Any, folder: Path) -> Any:
     normalization.set_weights([MEAN, STD, np.array(0)])  # the deviation as variance, as in the file
     stock.save_weights(folder / "notop.h5")
     where = "tf_keras.src.utils.data_utils.get_file"
-    with mock.patch(where, lambda *_, **__: str(folder / "notop.h5")):
+    with mock.patch(where, return_value=str(folder / "notop.h5")):
         return keras.applications.EfficientNetB0(weights="imagenet", **options)
 
 

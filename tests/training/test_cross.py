@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from dfdc_prep.reporting.build import build_report
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
@@ -104,7 +105,8 @@ def test_sets_methods_and_the_runs_own_validation(finished, compared):
     assert {row.temperature for row in rows} == {finished.metrics().temperature}
     assert "celeb  Deepfakes  clip" in output
     report = (finished.folder / "report.txt").read_text()
-    assert report.startswith("test split of") and output.split("results written")[0] in report
+    assert report.startswith("test split of")
+    assert output.split("results written")[0] in report
 
 
 def test_overlap_with_training_is_found(finished, compared):
@@ -122,6 +124,14 @@ def test_the_report_of_a_run_that_is_tested_again_keeps_the_table(finished, comp
     assert (finished.folder / "report.txt").read_bytes() == before
 
 
+def test_the_page_of_the_run_shows_the_table(finished, compared):
+    page = build_report(finished.folder).path.read_text()
+    (row,) = (r for r in compared[1] if (r.set, r.method, r.level) == ("celeb", "FaceSwap", "clip")
+              and r.measure == "auc")  # fmt: skip
+    assert f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})" in page
+    assert "images of other are of families or files that finished was trained on" in page
+
+
 def test_a_run_beside_a_model_file(finished, tmp_path):
     shards = make_shards(tmp_path / "a", elsewhere)
     file, out = str(finished.model_file), tmp_path / "out"
@@ -137,6 +147,9 @@ def test_a_run_beside_a_model_file(finished, tmp_path):
     assert values["model.keras"] == values["finished"] != []
     assert {row.trained_on for row in rows if row.model == "model.keras"} == {None}
     assert "threshold and temperature are from the validation split of" in result.output
+    page = build_report(out).path.read_text()
+    assert "Whether model.keras was trained on clips of these sets is not known" in page
+    assert "is not finished" not in page
     assert (out / "beside" / "finished" / "other-test" / "metrics.json").is_file()
     assert sorted(finished.folder.rglob("*")) == before
 
