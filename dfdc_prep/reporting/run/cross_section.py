@@ -7,21 +7,22 @@ from dfdc_prep.reporting.page import Block, Section, Table, Text
 #: Measures of the table: the column of cross.csv's `measure`, and the title.
 _MEASURES = {
     "accuracy": "accuracy",
-    "accuracy_at_threshold": "accuracy at threshold",
+    "accuracy_at_threshold": "at threshold",
     "log_loss": "log-loss",
     "auc": "ROC-AUC",
-    "average_precision": "average precision",
+    "average_precision": "AP",
     "eer": "EER",
 }
 _NOTE = (
-    "The fakes of each method are measured against every REAL of their set. Intervals are 95 %, by "
-    "bootstrap over families, because the crops of a family are not independent. Threshold and "
-    "temperature are from a validation split, never from the set that is tested."
+    "At threshold is the accuracy at the threshold; AP the average precision, EER the equal error "
+    "rate. The fakes of each method are measured against every REAL of their set. Intervals are "
+    "95 %, by bootstrap over families, because the crops of a family are not independent. "
+    "Threshold and temperature are from a validation split, never from the set that is tested."
 )
 
 
 def cross_section(rows: Sequence[dict[str, str]]) -> list[Section]:
-    """A table for each model and level; empty without rows.
+    """Tables of values and of intervals for each model and level; empty without rows.
 
     Args:
         rows: those of cross.csv.
@@ -31,40 +32,37 @@ def cross_section(rows: Sequence[dict[str, str]]) -> list[Section]:
     blocks: list[Block] = [Text(_NOTE)]
     for model in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == model]
-        blocks += [
-            *_overlaps(model, own),
-            *(_table(model, own, each) for each in ("image", "clip")),
-        ]
+        blocks += _overlaps(model, own)
+        for level in ("image", "clip"):
+            blocks += _tables(model, [row for row in own if row["level"] == level], level)
     return [Section("By data set and method", blocks)]
 
 
-def _table(model: str, rows: Sequence[dict[str, str]], level: str) -> Table:
-    groups: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+def _tables(model: str, rows: Sequence[dict[str, str]], level: str) -> list[Table]:
+    groups: dict[str, dict[str, dict[str, str]]] = {}
     for row in rows:
-        if row["level"] == level:
-            groups.setdefault((row["set"], row["method"]), {})[row["measure"]] = row
-    cells = [
-        (
-            *names,
-            int(group["accuracy"]["real"]),
-            int(group["accuracy"]["fake"]),
-            *(_cell(group[name]) for name in _MEASURES),
-        )
-        for names, group in groups.items()
+        groups.setdefault(f"{row['set']}, {row['method']}", {})[row["measure"]] = row
+    values, intervals = [], []
+    for name, group in groups.items():
+        counts = (int(group["accuracy"][each]) for each in ("real", "fake", "families"))
+        values.append((name, *counts, *(_number(group[each]["value"]) for each in _MEASURES)))
+        intervals.append((name, *(_interval(group[each]) for each in _MEASURES)))
+    threshold = _number(rows[0]["threshold"]) if rows else None
+    at = "" if threshold is None else f", threshold {threshold:.4f}"
+    header = ("set, method", "REAL", "FAKE", "families", *_MEASURES.values())
+    return [
+        Table(f"{model}, per {level}{at}", header, values),
+        Table(f"{model}, per {level}: 95 % intervals", (header[0], *header[4:]), intervals),
     ]
-    header = ("set", "method", "REAL", "FAKE", *_MEASURES.values())
-    threshold = rows[0]["threshold"]
-    at = f", threshold {float(threshold):.4f}" if threshold else ""
-    return Table(f"{model}, per {level}{at}", header, cells)
 
 
-def _cell(row: dict[str, str]) -> str | None:
-    """The value and its interval; None where undefined."""
-    if not row["value"]:
-        return None
-    if not row["low"] or not row["high"]:
-        return f"{float(row['value']):.3f}"
-    return f"{float(row['value']):.3f} ({float(row['low']):.3f} to {float(row['high']):.3f})"
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _interval(row: dict[str, str]) -> str | None:
+    low, high = _number(row["low"]), _number(row["high"])
+    return None if low is None or high is None else f"{low:.3f}–{high:.3f}"
 
 
 def _overlaps(model: str, rows: Sequence[dict[str, str]]) -> list[Text]:
