@@ -13,7 +13,7 @@ from manifests.report_file import REPORT_FILE
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {
-    "run": ("config.json", "metrics.json"),
+    "run": ("config.json", "metrics.json", "cross.csv"),
     "shards": (tfds_metadata.INFO, tfds_metadata.FEATURES),
     "faces": ("manifest.parquet", "clips.parquet", "journal.jsonl", RUN_FILE),
 }

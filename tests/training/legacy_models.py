@@ -1,4 +1,4 @@
-"""Writes files of legacy Keras (tf_keras): `python -m tests.training.legacy_models DIR`.
+"""`python -m tests.training.legacy_models DIR`: write model files of legacy Keras (tf_keras).
 
 Each NAME.h5 has its library's own outputs for images.npy in NAME.npy. A process of its own, since
 both Keras in one take each other's defaults.

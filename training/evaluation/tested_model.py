@@ -114,7 +114,7 @@ def open_file(
         model,
         OperatingPoint(),
         transform_for=model.margin_cutter,
-        notes=[f"read as {model.network.format}, {model.described()}", *model.notes],
+        notes=[f"read as {model.described()}", *model.notes],
     )
     for source in shards:
         if sum(read_shards_info(source).lengths.get("validation", ())):

@@ -104,6 +104,10 @@ class RunFiles:
         """The rows of robustness.csv, empty if there is none."""
         return self._csv("robustness.csv")
 
+    def cross(self) -> list[dict[str, str]]:
+        """The rows of cross.csv, empty if there is none."""
+        return self._csv("cross.csv")
+
     def mistakes(self) -> list[Mistake]:
         """The worst mistakes, empty if there are none."""
         folder = self.folder / "mistakes"

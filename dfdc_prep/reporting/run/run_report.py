@@ -18,6 +18,7 @@ from dfdc_prep.reporting.page import (
     TextList,
     settings_table,
 )
+from dfdc_prep.reporting.run.cross_section import cross_section
 from dfdc_prep.reporting.run.mistakes_section import mistakes_section
 from dfdc_prep.reporting.run.prediction_sections import prediction_sections, roc_chart
 from dfdc_prep.reporting.run.predictions import Predictions
@@ -37,10 +38,15 @@ def run_page(path: Path) -> Page:
     """
     files = RunFiles(path)
     config, metrics, predictions = files.config(), files.metrics(), files.predictions()
+    with invalid_as_table_error(path / "cross.csv"):
+        cross = cross_section(files.cross())
     with invalid_as_table_error(path / "metrics.json"):
-        sections = [*_state_section(config, metrics), *_training_section(files)]
+        sections: list[Section] = []
+        if config is not None or metrics is not None:
+            sections += [*_state_section(config, metrics), *_training_section(files)]
         if metrics is not None:
             sections.append(_results_section(metrics, predictions))
+        sections += cross
         if predictions is not None and len(predictions.label):
             sections += prediction_sections(metrics, predictions)
         sections += [*_robustness_section(files), *mistakes_section(files.mistakes(), metrics)]

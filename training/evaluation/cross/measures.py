@@ -47,8 +47,9 @@ def measure(
     """Every measure of MEASURES.
 
     A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
-    missing, the accuracy at the threshold where there is no threshold, and every interval where
-    all images are of one family.
+    missing, the accuracy at the threshold where there is no threshold. An interval is undefined
+    where all images, or for a measure that compares the labels all images of a label, are of one
+    family: resamples would then repeat each other.
 
     Args:
         labels, logits, families: of the images or clips, [N].
@@ -63,25 +64,30 @@ def measure(
     if point.threshold is not None:
         means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
     resamples = FamilyBootstrap(families)
-    several = len(np.unique(np.asarray(families))) > 1
+    undefined = Interval(None, None)
+    several = _families(families) > 1
     found = {
-        name: Measured(float(np.mean(values)), interval(resamples.means(values)))
+        name: Measured(
+            float(np.mean(values)), interval(resamples.means(values)) if several else undefined
+        )
         for name, values in means.items()
     }
     if len(np.unique(labels)) == 2:
         # Of logits, which rank confident images that the sigmoid rounds to 1.
-        resampled = resamples.rankings(labels, logits)
         whole = {
             "auc": float(sk.roc_auc_score(labels, logits)),
             "average_precision": float(sk.average_precision_score(labels, logits)),
             "eer": equal_error_rate(labels, logits),
         }
+        of = np.asarray(families)
+        several = min(_families(of[labels == 0]), _families(of[labels == 1])) > 1
+        resampled = resamples.rankings(labels, logits)
         found |= {
-            name: Measured(value, interval(getattr(resampled, name)))
+            name: Measured(value, interval(getattr(resampled, name)) if several else undefined)
             for name, value in whole.items()
         }
-    undefined = Measured(None, Interval(None, None))
-    found = {name: found.get(name, undefined) for name in MEASURES}
-    return (
-        found if several else {n: Measured(m.value, undefined.interval) for n, m in found.items()}
-    )
+    return {name: found.get(name, Measured(None, undefined)) for name in MEASURES}
+
+
+def _families(families: Any) -> int:
+    return len(np.unique(np.asarray(families)))

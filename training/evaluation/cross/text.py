@@ -9,7 +9,8 @@ from training.evaluation.cross.table import ALL, CrossRow
 
 #: Measures in the text; the others are in cross.csv.
 _SHOWN = [name for name in MEASURES if name != "log_loss_calibrated"]
-_HEADER = ("set", "method", "level", "REAL", "FAKE", *(MEASURES[name] for name in _SHOWN))
+_COUNTS = ("REAL", "FAKE", "families")
+_HEADER = ("set", "method", "level", *_COUNTS, *(MEASURES[name] for name in _SHOWN))
 
 
 def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator[TextTable | str]:
@@ -75,6 +76,7 @@ def _table(rows: Sequence[CrossRow]) -> TextTable:
             *names,
             str(group["accuracy"].real),
             str(group["accuracy"].fake),
+            str(group["accuracy"].families),
             *(_cell(group[name]) for name in _SHOWN),
         )
         for names, group in groups.items()

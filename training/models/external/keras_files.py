@@ -139,7 +139,8 @@ def _network(model: Any, form: str, path: Path, output: str | None) -> Network:
     def run(images: Inputs) -> Any:
         return np.asarray(model.predict_on_batch(images))
 
-    return Network(form, run, shape[1:3], output or known.get(activation))
+    described = f"{form} with {activation or 'another'} output"
+    return Network(described, run, shape[1:3], output or known.get(activation))
 
 
 def _final_layer(model: Any) -> Any:

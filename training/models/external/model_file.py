@@ -70,9 +70,9 @@ class ModelFile:
         return logits if self.settings.fake_is == 1 else -logits
 
     def described(self) -> str:
-        """One line for people: what the model is given, and what it gives."""
+        """One line for people: what the file is, and what the model is given."""
         height, width = self.size
-        return f"{width}x{height}, {self.settings.described()}, output {self.settings.output}"
+        return f"{self.network.format}, input {width}x{height}, {self.settings.described()}"
 
     def margin_cutter(self, rows: pa.Table) -> Callable[[Images], Images] | None:
         """A function that cuts the margins of batches of crops, in the order of their rows."""
@@ -106,6 +106,8 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
         TrainingError: it is none of these, or cannot be used.
     """
     network, notes = _open_network(path, settings)
+    if settings.output:
+        notes = [*notes, f"the output was given as a {settings.output}"]
     size = input_size(settings, network.size)
     if network.output or settings.output:
         known = replace(settings, output=network.output or settings.output)

@@ -56,10 +56,10 @@ def savedmodel_network(path: Path) -> Network:
 
     def run(images: Inputs) -> Any:
         given = tf.cast(_ordered(images, first), inputs[name].dtype)
-        return serve(**{name: given})[result].numpy()
+        # By way of the model: a signature alone does not keep its variables.
+        return loaded.signatures["serving_default"](**{name: given})[result].numpy()
 
-    keep_loaded = (loaded, run)  # signatures hold their variables weakly
-    return Network("SavedModel", _in_batches(keep_loaded[1], batch), (height, width))
+    return Network("SavedModel", _in_batches(run, batch), (height, width))
 
 
 def onnx_network(path: Path) -> Network:
