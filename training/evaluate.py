@@ -24,6 +24,8 @@ CHANNELS = ("rgb", "bgr")
 SCALES = ("0..255", "0..1", "-1..1", "imagenet")
 OUTPUTS = ("probability", "logit")
 PRESETS = ("redeepfake",)
+#: Suffixes of model files, to tell a missing one from a missing run.
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
 #: Options for a model file.
 FILE_OPTIONS = ("channels", "scale", "size", "margin", "fake_is", "output")
 
@@ -100,13 +102,14 @@ def main(
     each of SHARDS, and cross.csv: every set and method of forgery, per image and per clip.
 
     \b
-    Examples:
+    Example:
       python -m training.evaluate runs/v1.3 --robustness
       python -m training.evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
       python -m training.evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
     """
-    several = len(shards) > 1 or bool(beside) or not _is_run(model)
-    _check_usage(model, shards, {**file_options, "robustness": robustness, "export": form}, several)
+    alone = _is_run(model) and len(shards) < 2 and not beside
+    given = {**file_options, "robustness": robustness, "export": form}
+    _check_usage(model, shards, beside, given)
     from training.evaluation import evaluator, text_report
     from training.evaluation.cross.compare import compare
     from training.evaluation.cross.outputs import plan_for_file, plan_for_run
@@ -118,16 +121,20 @@ def main(
         plan_for_run(run, shards, split, out) if run else plan_for_file(model, shards, split, out)
     )
     source = plan.shards[0]
-    if run and plan.base == run.folder and not several:
-        metrics = evaluator.evaluate(run, source, split, plan.base, batch_size)
-        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+    if run and plan.base == run.folder and alone:
+        evaluator.evaluate(run, source, split, plan.base, batch_size)
+        found = None
     else:
         models = [
             _open_model(each, plan.shards, batch_size, file_options) for each in (model, *beside)
         ]
         found = compare(models, plan, split, batch_size)
-        given = found.rows, found.notes
-        echo_parts(cross_text(*given), cross_parts(*given))
+    if alone:
+        metrics = Run(plan.base).metrics()
+        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+    if found:
+        result = found.rows, found.notes
+        echo_parts(cross_text(*result), cross_parts(*result))
     if run and robustness:
         _measure_robustness(run, source, split, plan.base, batch_size)
     if run and form:
@@ -140,15 +147,21 @@ def main(
 
 
 def _is_run(path: Path) -> bool:
-    """Whether MODEL is meant as a run: a folder that is no SavedModel."""
-    return path.is_dir() and not (path / "saved_model.pb").is_file()
+    """Whether MODEL is meant as a run: a folder that is no SavedModel, or the name of none."""
+    if path.exists():
+        return path.is_dir() and not (path / "saved_model.pb").is_file()
+    return path.suffix.lower() not in FILE_SUFFIXES
 
 
 def _check_usage(
-    model: Path, shards: tuple[Path, ...], options: dict[str, Any], several: bool
+    model: Path, shards: tuple[Path, ...], beside: tuple[Path, ...], options: dict[str, Any]
 ) -> None:
     """Refuse options that do not fit what MODEL is."""
-    if several and (options.pop("robustness") or options.pop("export")):
+    files = [str(each) for each in beside if not _is_run(each)]
+    if files:
+        raise click.UsageError(f"--beside takes the folder of a run; {files[0]} is a model file.")
+    alone = _is_run(model) and len(shards) < 2 and not beside
+    if not alone and (options["robustness"] or options["export"]):
         raise click.UsageError("--robustness and --export take one run and at most one SHARDS.")
     given = [name for name in ("preset", *FILE_OPTIONS) if options.get(name) is not None]
     if given and _is_run(model):
