@@ -26,8 +26,8 @@ CHANNELS = ("rgb", "bgr")
 SCALES = ("0..255", "0..1", "-1..1", "imagenet")
 OUTPUTS = ("probability", "logit")
 PRESETS = ("redeepfake",)
-#: Extensions of model files.
-MODEL_SUFFIXES = (".h5", ".hdf5", ".keras", ".onnx")
+#: Suffixes of model files, to tell a missing one from a missing run.
+FILE_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")
 #: Options for a model file.
 FILE_OPTIONS = ("channels", "scale", "size", "margin", "fake_is", "output")
 
@@ -109,14 +109,14 @@ def main(
     each of SHARDS, and cross.csv: every set and method of forgery, per image and per clip.
 
     \b
-    Examples:
+    Example:
       python -m training.evaluate runs/v1.3 --robustness
       python -m training.evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
       python -m training.evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
     """
+    alone = _is_run(model) and len(shards) < 2 and not beside
     given = {**file_options, "robustness": robustness, "export": form}
-    several = len(shards) > 1 or bool(beside) or not _is_run(model)
-    _check_usage(model, shards, given, several)
+    _check_usage(model, shards, beside, given)
     from training.data.shard_cache import open_shards
     from training.evaluation import evaluator, text_report
     from training.evaluation.cross.compare import compare
@@ -142,9 +142,9 @@ def main(
             else plan_for_file(place.folder, sets, split, target)
         )
         source = plan.shards[0]
-        if run and plan.base == run.folder and not several:
-            metrics = evaluator.evaluate(run, source, split, plan.base, batch_size)
-            echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+        found = None
+        if run and plan.base == run.folder and alone:
+            evaluator.evaluate(run, source, split, plan.base, batch_size)
         else:
             others = [local_run(each) for each in beside]
             models = [
@@ -152,6 +152,10 @@ def main(
                 for each in (place.folder, *others)
             ]
             found = compare(models, plan, split, batch_size)
+        if alone:
+            metrics = Run(plan.base).metrics()
+            echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+        if found:
             echo_parts(cross_text(found.rows, found.notes), cross_parts(found.rows, found.notes))
         if run and robustness:
             _measure_robustness(run, source, split, plan.base, batch_size)
@@ -166,19 +170,26 @@ def main(
 
 
 def _is_run(model: Location) -> bool:
-    """Whether MODEL is meant as a run: a folder that is no SavedModel, or a URL."""
-    if isinstance(model, Url):
-        return True
-    return model.is_dir() and not (model / "saved_model.pb").is_file()
+    """Whether MODEL is meant as a run: a folder that is no SavedModel, or the name of none."""
+    if isinstance(model, Path) and model.exists():
+        return model.is_dir() and not (model / "saved_model.pb").is_file()
+    return model.suffix.lower() not in FILE_SUFFIXES
 
 
 def _check_usage(
-    model: Location, shards: tuple[Location, ...], options: dict[str, Any], several: bool
+    model: Location,
+    shards: tuple[Location, ...],
+    beside: tuple[Location, ...],
+    options: dict[str, Any],
 ) -> None:
     """Refuse options that do not fit what MODEL is."""
-    if isinstance(model, Url) and model.suffix in MODEL_SUFFIXES:
+    if isinstance(model, Url) and not _is_run(model):
         raise click.UsageError(f"expected a model file on this machine, found {model}; fetch it.")
-    if several and (options.pop("robustness") or options.pop("export")):
+    files = [str(each) for each in beside if not _is_run(each)]
+    if files:
+        raise click.UsageError(f"--beside takes the folder of a run; {files[0]} is a model file.")
+    alone = _is_run(model) and len(shards) < 2 and not beside
+    if not alone and (options["robustness"] or options["export"]):
         raise click.UsageError("--robustness and --export take one run and at most one SHARDS.")
     given = [name for name in ("preset", *FILE_OPTIONS) if options.get(name) is not None]
     if given and _is_run(model):

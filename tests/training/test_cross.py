@@ -212,6 +212,7 @@ def test_the_table_is_tidy(finished, compared):
     [
         (["RUN", "--channels", "bgr"], "--channels is for a model file"),
         (["RUN", "a", "b", "--robustness"], "take one run and at most one SHARDS"),
+        (["RUN", "a", "--beside", "model.h5"], "--beside takes the folder of a run"),
         (["model.onnx"], "a model file has no shards of its own"),
     ],
 )
