@@ -6,6 +6,7 @@ timeout is ended together with its worker.
 """
 
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Collection
@@ -92,7 +93,7 @@ class LocalWorkers:
     ) -> None:
         self.count = count
         self._timeout = timeout
-        self._initializer_args = (prepare, args)
+        self._initializer_args = (prepare, args, dict(os.environ))
         self._broken_pools = 0
         self._pending: set[Future[Any]] = set()
         self._start()
@@ -163,8 +164,16 @@ class LocalWorkers:
         return future
 
 
-def _initialize_worker(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Restore the default SIGTERM action, limit the memory, and call `prepare`."""
+def _initialize_worker(
+    prepare: Callable[..., None], args: tuple[Any, ...], environment: dict[str, str]
+) -> None:
+    """Restore the default SIGTERM action, limit the memory, and call `prepare`.
+
+    Args:
+        environment: the variables of the main process. The fork server has those of the moment
+            when it started, so credentials that were set later would be missing.
+    """
+    os.environ.update(environment)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_memory()
     prepare(*args)

@@ -10,6 +10,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from dfdc_prep.parallel.forkserver import forkserver_context
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from tests.processes import forkserver_of, workers_of
 
@@ -34,9 +35,24 @@ def test_a_death_between_two_calls_loses_no_call(kill_forkserver: bool) -> None:
         workers.stop()
 
 
+def test_workers_see_variables_set_after_the_fork_server_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forkserver_context()
+    monkeypatch.setenv("SET_LATER", "yes")
+    workers = LocalWorkers(1, 60.0, nothing, ())
+    try:
+        call = workers.submit(os.getenv, "SET_LATER")
+        workers.wait([call])
+        assert call.result() == "yes"
+    finally:
+        workers.stop()
+
+
 def test_workers_stopped_during_start_up_print_nothing() -> None:
     stopping = """
 import os
+from dfdc_prep.parallel.forkserver import forkserver_context
 from dfdc_prep.parallel.process_pool import LocalWorkers
 if __name__ == "__main__":
     for _ in range(20):
