@@ -5,14 +5,22 @@ answers at once.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from dfdc_prep import __version__, api, options
+from dfdc_prep.command_options import (
+    FoldersCommand,
+    crop_options,
+    faces_argument,
+    folders_arguments,
+    json_option,
+    label_by_option,
+    shard_file_options,
+    split_options,
+)
 from dfdc_prep.results import AuditResult, Result, SummaryResult
 from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
 from manifests.cli.param_types import SEED, CountParam, PathParam
@@ -20,126 +28,7 @@ from manifests.cli.terminal import echo_parts
 from manifests.report_file import report_hint
 from manifests.storage.urls import Location, is_folder
 
-Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _OVERWRITE_EXPORT = "Replace an export of other crops or options."
-
-
-def faces_argument(function: Callable[..., None]) -> Callable[..., None]:
-    """The argument FACES of the commands that read a faces folder."""
-    return click.argument("faces", type=options.FACES, default="faces")(function)
-
-
-def json_option(function: Callable[..., None]) -> Callable[..., None]:
-    """The option --json of the commands that report numbers."""
-    return click.option("--json", "as_json", is_flag=True, help="Print the same numbers as JSON.")(
-        function
-    )
-
-
-def split_options(seed_help: str) -> Decorator:
-    """The options --split, --group-by and --seed."""
-    decorators = (
-        click.option(
-            "--split",
-            type=options.SPLIT["split"],
-            default="56/24/20",
-            help="Train/validation/test, or named as in fit=70/dev=20/test=10.",
-        ),
-        click.option(
-            "--group-by",
-            type=options.SPLIT["group_by"],
-            default="original",
-            help="What stays in one split: original (a family), identity (an estimated person), a "
-            "column, or none (reports the leak).",
-        ),
-        click.option("--seed", type=options.SPLIT["seed"], default=42, help=seed_help),
-    )
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-def label_by_option(function: Callable[..., None]) -> Callable[..., None]:
-    """The option --label-by of the commands that count labels."""
-    return click.option(
-        "--label-by",
-        type=options.LABEL_BY,
-        default="clip",
-        help="face: a face of a fake that was not changed is REAL.",
-    )(function)
-
-
-class FoldersCommand(click.Command):
-    """A command with the arguments [FACES]... [OUT]; a single one is FACES."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
-        faces = [path for paths in ctx.params["faces"] for path in paths]
-        named = ctx.get_parameter_source("out") is ParameterSource.COMMANDLINE
-        if not faces and named:
-            default = next(each for each in self.params if each.name == "out").get_default(ctx)
-            faces, ctx.params["out"] = [ctx.params["out"]], Path(str(default))
-        ctx.params["faces"] = tuple(faces) or Path("faces")
-        return rest
-
-
-def folders_arguments(metavar: str, out: str) -> Decorator:
-    """The arguments FACES, one or several, and the folder to write; for `FoldersCommand`."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        function = click.argument(
-            "out", metavar=f"[{metavar}]", type=options.SHARD["out"], default=out
-        )(function)
-        return click.argument("faces", metavar="[FACES]...", type=options.SHARD["faces"], nargs=-1)(
-            function
-        )
-
-    return decorate
-
-
-def crop_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that choose crops and their splits."""
-    for decorator in (
-        click.option(
-            "--test-only", is_flag=True, help="Put all crops into the split test, for --split."
-        ),
-        click.option(
-            "--crops",
-            type=options.SHARD["crops"],
-            default="balanced",
-            help="Those of balanced.parquet; all of manifest.parquet; or those of split.parquet, "
-            "with the splits it gives for --split.",
-        ),
-        label_by_option,
-        split_options(seed_help="Of the split and of the shuffle."),
-    ):
-        function = decorator(function)
-    return function
-
-
-def shard_file_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of formats that store the crops in shards."""
-    for decorator in (
-        click.option("--quality", type=options.SHARD["quality"], default=95, help="Of the JPEGs."),
-        click.option(
-            "--image-format",
-            type=options.SHARD["image_format"],
-            default="as-is",
-            help="Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
-        ),
-        click.option(
-            "--shards",
-            type=options.SHARD["shards"],
-            default="auto",
-            help="Train shards; auto: 16 or more of 20 to 200 MB, given enough data.",
-        ),
-    ):
-        function = decorator(function)
-    return function
 
 
 @click.group(
@@ -718,7 +607,11 @@ def report(**given: Any) -> None:
 
 
 def _has_report(path: Location) -> bool:
-    return not isinstance(path, Path) or (path / "manifest.parquet").is_file()
+    """Whether `report` knows a folder that was audited: faces or shards, but no export."""
+    if not isinstance(path, Path):
+        return True
+    exported = (path / "metadata.json").is_file() and not (path / "dataset_info.json").is_file()
+    return (path / "manifest.parquet").is_file() and not exported
 
 
 def _show(result: Result, as_json: bool = False) -> None:

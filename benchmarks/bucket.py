@@ -1,11 +1,11 @@
 """Compare extraction and training from a bucket with the same from a disk.
 
-usage: python -m benchmarks.bucket extract [--clips 200] [--rounds 3]
-       python -m benchmarks.bucket train [--rounds 3]
-       python -m benchmarks.bucket faults [--runs 20]
+    python -m benchmarks.bucket extract dfdc [--clips 200] [--rounds 3]
+    python -m benchmarks.bucket train [--rounds 3]
+    python -m benchmarks.bucket faults dfdc [--runs 20]
 
 The bucket is moto's S3 server on 127.0.0.1, which uses the same cores; what it takes of them is
-printed. Needs the real clips in ../shared and YuNet's weights (DFDC_PREP_YUNET).
+printed. `dfdc` is a DFDC tree of real clips; YuNet's weights are those of DFDC_PREP_YUNET.
 """
 
 import json
@@ -25,13 +25,13 @@ from dfdc_prep.errors import DfdcPrepError
 from tests.storage.server import S3Server, running_server
 from tests.storage.test_extract import on_disk, sums
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIPS = ROOT.parent / "shared" / "data" / "dfdc"
+#: The argument with the real clips.
+SOURCE = click.argument("real", type=click.Path(path_type=Path, exists=True))
 
 
-def source_of(clips: int, folder: Path) -> Path:
-    """A source with copies of the real clips, each of its own family."""
-    found = sorted(CLIPS.glob("*/*.mp4"))
+def source_of(real: Path, clips: int, folder: Path) -> Path:
+    """A source with copies of real clips, each of its own family."""
+    found = sorted(real.rglob("*.mp4"))
     part = folder / "dfdc" / "part"
     part.mkdir(parents=True)
     listed = {}
@@ -70,14 +70,15 @@ def in_bucket(work: Callable[[S3Server, psutil.Process, Path], None]) -> None:
 
 
 @main.command("extract")
+@SOURCE
 @click.option("--clips", default=200, show_default=True)
 @click.option("--frames", default=1, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-def compare_extraction(clips: int, frames: int, rounds: int) -> None:
+def compare_extraction(real: Path, clips: int, frames: int, rounds: int) -> None:
     """Wall time from a bucket and to it, by that of the disk; requests and bytes a clip."""
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
-        source = source_of(clips, scratch)
+        source = source_of(real, clips, scratch)
         s3.upload(source, "clips", "dfdc")
         ways = {
             "disk": (source, scratch / "disk"),
@@ -151,14 +152,15 @@ def compare_training(rounds: int, families: int) -> None:
 
 
 @main.command("faults")
+@SOURCE
 @click.option("--runs", default=20, show_default=True)
 @click.option("--share", default=0.05, show_default=True)
-def run_with_faults(runs: int, share: float) -> None:
+def run_with_faults(real: Path, runs: int, share: float) -> None:
     """Extract the 14 real clips again and again with bad answers; compare every byte."""
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
-        s3.upload(CLIPS, "clips", "dfdc")
-        extract(CLIPS, scratch / "disk", 2)
+        s3.upload(real, "clips", "dfdc")
+        extract(real, scratch / "disk", 2)
         wanted = sums(on_disk(scratch / "disk"))
         for number in range(runs):
             s3.counts()

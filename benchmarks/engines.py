@@ -1,9 +1,10 @@
 """Measures the engines: overhead of a call, memory of the driver, Ray against local workers.
 
-    python -m benchmarks.engines                  starts a cluster of two cores, and ends it
-    python -m benchmarks.engines --only memory --calls 120000
+    python -m benchmarks.engines dfdc --model face_detection_yunet_2026may.onnx
+    python -m benchmarks.engines dfdc --model ... --only calls --calls 120000
 
-The cluster runs as that of the tests: in a network namespace where that is permitted.
+It starts a cluster of two nodes of one core, and ends it. The cluster runs as that of the tests:
+in a network namespace where that is permitted. `dfdc` is any folder with clips below it.
 """
 
 import json
@@ -24,8 +25,6 @@ import click
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-CLIPS = ROOT.parent / "shared" / "data" / "dfdc"
-MODEL = ROOT.parent / "shared" / "models" / "face_detection_yunet_2026may.onnx"
 _ROWS = 10
 
 
@@ -79,11 +78,10 @@ def _resident() -> float:
         return round(int(file.read().split()[1]) * resource.getpagesize() / 1e6, 1)
 
 
-def _source(folder: Path, clips: int) -> Path:
+def _linked(folder: Path, clips: int, real: list[Path]) -> Path:
     """A part of that many links to real clips, each its own family."""
     part = folder / "dfdc" / "part_0"
     part.mkdir(parents=True)
-    real = sorted(CLIPS.glob("*/*.mp4"))
     names = [f"clip{n:06d}.mp4" for n in range(clips)]
     for n, name in enumerate(names):
         (part / name).symlink_to(real[n % len(real)])
@@ -91,8 +89,7 @@ def _source(folder: Path, clips: int) -> Path:
     return part.parent
 
 
-def _extraction(cluster: Any, folder: Path, clips: int, frames: int, pairs: int) -> None:
-    source = _source(folder, clips)
+def _extraction(cluster: Any, folder: Path, source: Path, frames: int, pairs: int) -> None:
     common = (str(source), str(folder / "out"), "--frames", str(frames))
     words = {
         "local": ("-m", "cli", "extract", *common, "--workers", "2"),
@@ -144,16 +141,20 @@ class _CpuSeconds:
 
 
 @click.command()
-@click.option("--only", type=click.Choice(["calls", "memory", "extract"]))
+@click.argument("source", type=click.Path(path_type=Path, exists=True))
+@click.option("--model", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--only", type=click.Choice(["calls", "extract"]))
 @click.option("--calls", default=10_000, show_default=True)
 @click.option("--clips", default=200, show_default=True)
 @click.option("--frames", default=10, show_default=True)
 @click.option("--pairs", default=3, show_default=True)
-def main(only: str | None, calls: int, clips: int, frames: int, pairs: int) -> None:
+def main(
+    source: Path, model: Path, only: str | None, calls: int, clips: int, frames: int, pairs: int
+) -> None:
     """Measure the engines on a cluster of two nodes of one core."""
     from tests.cluster.ray_cluster import ray_cluster
 
-    os.environ["DFDC_PREP_YUNET"] = str(MODEL)
+    os.environ["DFDC_PREP_YUNET"] = str(model.resolve())
     with (
         tempfile.TemporaryDirectory(prefix="ray-") as folder,
         ray_cluster(Path(folder)) as cluster,
@@ -164,7 +165,9 @@ def main(only: str | None, calls: int, clips: int, frames: int, pairs: int) -> N
             done = cluster.run(*drive_words, engine, cluster.address, str(calls), patience=3600.0)
             click.echo(f"{engine}: {done.stdout or done.stderr}")
         if only in (None, "extract"):
-            _extraction(cluster, Path(folder), clips, frames, pairs)
+            real = [path.resolve() for path in sorted(source.rglob("*.mp4"))]
+            linked = _linked(Path(folder), clips, real)
+            _extraction(cluster, Path(folder), linked, frames, pairs)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from dfdc_prep.extraction.slices import Slice
+from dfdc_prep.extraction.output.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES
 from dfdc_prep.video.sampling import SAMPLINGS
 from manifests.cli.param_types import (

@@ -5,7 +5,7 @@ TensorFlow is imported after the options are parsed, so that --help and usage er
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ from manifests.report_file import report_hint
 from manifests.storage.urls import Location, Url, as_location
 
 if TYPE_CHECKING:
+    from training.evaluation.cross.outputs import OutputPlan
     from training.evaluation.tested_model import TestedModel
     from training.runs.folder import Run
+    from training.runs.remote import RunPlace
 
 #: The same as in `training.models.external.input_settings`, which loads Keras; a test compares.
 CHANNELS = ("rgb", "bgr")
@@ -117,56 +119,113 @@ def main(
     alone = _is_run(model) and len(shards) < 2 and not beside
     given = {**file_options, "robustness": robustness, "export": form}
     _check_usage(model, shards, beside, given)
+    with ExitStack() as stack:
+        places = _open_places(stack, (model, *beside), shards, out, cache_gb)
+        plan = places.plan(split)
+        _evaluate(places, plan, split, batch_size, alone, file_options)
+        if places.run and robustness:
+            _measure_robustness(places.run, plan.shards[0], split, plan.base, batch_size)
+        if places.run and form:
+            from training.evaluation.export import export_model
+
+            path, difference = export_model(places.run, plan.shards[0], form)
+            shown = places.model.shown(path)
+            click.echo(f"{shown}: scores within {difference:.1g} of model.keras")
+        written = out or places.model.shown(plan.base)
+    click.echo(f"results written to {written}")
+    click.echo(report_hint(written), err=True)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What is evaluated and where, on this machine: in a bucket, copies.
+
+    Attributes:
+        model: the folder of a run, or a model file.
+        beside: the folders of runs to compare it with.
+        out: the output folder; None for the default one.
+    """
+
+    model: "RunPlace"
+    beside: list[Path]
+    shards: list[Path]
+    out: Path | None
+
+    @property
+    def run(self) -> "Run | None":
+        """The run; None for a model file."""
+        from training.runs.folder import Run
+
+        return Run(self.model.folder) if _is_run(self.model.folder) else None
+
+    def plan(self, split: str) -> "OutputPlan":
+        """Where the results go."""
+        from training.evaluation.cross.outputs import plan_for_file, plan_for_run
+
+        if self.run:
+            return plan_for_run(self.run, self.shards, split, self.out)
+        return plan_for_file(self.model.folder, self.shards, split, self.out)
+
+
+def _open_places(
+    stack: ExitStack,
+    models: Sequence[Location],
+    shards: Sequence[Location],
+    out: Location | None,
+    cache_gb: float,
+) -> _Places:
+    """Open all places until the stack ends.
+
+    Args:
+        models: MODEL, and the runs beside it.
+    """
     from training.data.shard_cache import open_shards
-    from training.evaluation import evaluator, text_report
-    from training.evaluation.cross.compare import compare
-    from training.evaluation.cross.outputs import plan_for_file, plan_for_run
-    from training.evaluation.cross.text import cross_parts, cross_text
     from training.runs.folder import Run
     from training.runs.remote import MODEL_FILES, open_run
 
-    with ExitStack() as stack:
+    model = stack.enter_context(open_run(models[0], names=MODEL_FILES, writes=True))
+    if not shards:
+        shards = (as_location(Run(model.folder).config().shards),)
+    return _Places(
+        model,
+        [stack.enter_context(open_run(each, names=MODEL_FILES)).folder for each in models[1:]],
+        [stack.enter_context(open_shards(each, cache_gb)) for each in shards],
+        stack.enter_context(open_run(out, names=(), writes=True)).folder if out else None,
+    )
 
-        def local_run(location: Location) -> Path:
-            return stack.enter_context(open_run(location, names=MODEL_FILES)).folder
 
-        place = stack.enter_context(open_run(model, names=MODEL_FILES, writes=True))
-        run = Run(place.folder) if _is_run(model) else None
-        if run and not shards:
-            shards = (as_location(run.config().shards),)
-        sets = [stack.enter_context(open_shards(each, cache_gb)) for each in shards]
-        target = stack.enter_context(open_run(out, names=(), writes=True)).folder if out else None
-        plan = (
-            plan_for_run(run, sets, split, target)
-            if run
-            else plan_for_file(place.folder, sets, split, target)
-        )
-        source = plan.shards[0]
-        found = None
-        if run and plan.base == run.folder and alone:
-            evaluator.evaluate(run, source, split, plan.base, batch_size)
-        else:
-            others = [local_run(each) for each in beside]
-            models = [
-                _open_model(each, plan.shards, batch_size, file_options)
-                for each in (place.folder, *others)
-            ]
-            found = compare(models, plan, split, batch_size)
-        if alone:
-            metrics = Run(plan.base).metrics()
-            echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
-        if found:
-            echo_parts(cross_text(found.rows, found.notes), cross_parts(found.rows, found.notes))
-        if run and robustness:
-            _measure_robustness(run, source, split, plan.base, batch_size)
-        if run and form:
-            from training.evaluation.export import export_model
+def _evaluate(
+    places: _Places,
+    plan: "OutputPlan",
+    split: str,
+    batch_size: int,
+    alone: bool,
+    file_options: dict[str, Any],
+) -> None:
+    """Evaluate the model, or compare it with others, and print the results.
 
-            path, difference = export_model(run, source, form)
-            click.echo(f"{place.shown(path)}: scores within {difference:.1g} of model.keras")
-        written = out or place.shown(plan.base)
-    click.echo(f"results written to {written}")
-    click.echo(report_hint(written), err=True)
+    Args:
+        alone: whether it is one run on one shards folder.
+    """
+    from training.evaluation import evaluator, text_report
+    from training.evaluation.cross.compare import compare
+    from training.evaluation.cross.text import cross_parts, cross_text
+    from training.runs.folder import Run
+
+    found = None
+    if places.run and plan.base == places.run.folder and alone:
+        evaluator.evaluate(places.run, plan.shards[0], split, plan.base, batch_size)
+    else:
+        models = [
+            _open_model(each, plan.shards, batch_size, file_options)
+            for each in (places.model.folder, *places.beside)
+        ]
+        found = compare(models, plan, split, batch_size)
+    if alone:
+        metrics = Run(plan.base).metrics()
+        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+    if found:
+        echo_parts(cross_text(found.rows, found.notes), cross_parts(found.rows, found.notes))
 
 
 def _is_run(model: Location) -> bool:

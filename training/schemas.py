@@ -139,7 +139,7 @@ class Localization:
 
     Attributes:
         images: images whose mask shows a forged face.
-        pointing_game, energy: means of `training.evaluation.localization.score_heatmap`.
+        pointing_game, energy: means of `explanation.localization.score_heatmap`.
         area: mean share of the image that the mask covers: what chance scores.
     """
 

@@ -80,7 +80,7 @@ def _find_layout(source: Path, options: SourceOptions) -> tuple[Layout, Path, tu
     """Return the layout of a source, the folder that has it, and notes on what is left out.
 
     Raises:
-        SourceError: there is none, or there are several.
+        SourceError: no layout is recognized, or more than one is.
     """
     named = _named(options)
     if named.name == Table.name:

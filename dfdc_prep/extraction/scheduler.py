@@ -12,7 +12,7 @@ from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.family_queue import FamilyQueue
-from dfdc_prep.extraction.transfer import Prefetcher, Transfer, missing
+from dfdc_prep.extraction.output.transfer import Prefetcher, Transfer, missing
 from dfdc_prep.extraction.worker import extract_in_worker
 from dfdc_prep.parallel.process_pool import (
     PoolBroken,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dfdc_prep.shards.tfds_metadata import CITATION, DESCRIPTION, MANIFEST, VERSION
+from dfdc_prep.shards.tfds_metadata import MANIFEST, VERSION, about
 from manifests.shard_names import DATASET
 
 CROISSANT = "croissant.json"
@@ -63,15 +63,16 @@ def croissant_metadata(manifest: pa.Table, hashes: dict[str, str]) -> dict[str, 
         hashes: SHA-256 of manifest.parquet and of every shard file, {name: hash}.
     """
     splits = list(dict.fromkeys(manifest["split"].to_pylist()))
+    crops = about(manifest)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": DATASET,
-        "description": DESCRIPTION,
+        "description": crops.description,
         "version": VERSION,
         "license": LICENSE,
-        "citeAs": CITATION,
+        "citeAs": crops.citation,
         "distribution": [_file(name, hashes[name]) for name in sorted(hashes)],
         "recordSet": [_split_names(splits), _faces(manifest.schema)],
     }

@@ -4,19 +4,24 @@ The required keys were found by experiment with tensorflow-datasets 4.9.10: unkn
 missing splits silently load as an empty data set, an image feature without a shape fails.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfdc_prep.shards.features import NUMBERS, TEXTS
 from manifests.labels import LABELS
 from manifests.rows import CROP_SIZE
 from manifests.shard_names import DATASET
+from manifests.tables.sets import dataset_column
 
 VERSION = "1.0.0"
-DESCRIPTION = (
-    "Square face crops, 224x224 RGB, cut from Deepfake Detection Challenge clips, with the "
-    "label of their clip and the family it belongs to."
+_DESCRIPTION = (
+    "Square face crops, 224x224 RGB, cut from {clips}, with the label of their clip and the "
+    "family it belongs to."
 )
-CITATION = """\
+_DFDC = "dfdc"
+_DFDC_CITATION = """\
 @article{dolhansky2020dfdc,
   title={The DeepFake Detection Challenge (DFDC) Dataset},
   author={Dolhansky, Brian and Bitton, Joanna and Pflaum, Ben and Lu, Jikuo and
@@ -30,17 +35,37 @@ INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.label
 _MODULE = "tensorflow_datasets.core.features"
 
 
-def dataset_info(splits: dict[str, tuple[list[int], int]]) -> dict[str, Any]:
+class About(NamedTuple):
+    """What is said about the crops of a shards folder."""
+
+    description: str
+    citation: str
+
+
+def about(manifest: pa.Table) -> About:
+    """Describe the crops of a manifest by the data sets they are from; DFDC where none is named."""
+    named = pc.unique(dataset_column(manifest, default=_DFDC)).to_pylist()
+    if set(named) <= {_DFDC}:
+        return About(
+            _DESCRIPTION.format(clips="Deepfake Detection Challenge clips"), _DFDC_CITATION
+        )
+    names = ", ".join(" ".join(name.split()) for name in sorted(named))
+    cited = _DFDC_CITATION if _DFDC in named else ""
+    return About(_DESCRIPTION.format(clips=f"clips of {names}"), cited)
+
+
+def dataset_info(splits: dict[str, tuple[list[int], int]], about: About) -> dict[str, Any]:
     """The content of dataset_info.json.
 
     Args:
         splits: by split name, the number of records of each shard and the split's bytes.
+        about: from the function `about`.
     """
     return {
         "name": DATASET,
         "version": VERSION,
-        "description": DESCRIPTION,
-        "citation": CITATION,
+        "description": about.description,
+        "citation": about.citation,
         "fileFormat": "tfrecord",
         "splits": [
             {

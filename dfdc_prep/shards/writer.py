@@ -225,7 +225,8 @@ def _write_index(
     (folder / tfds_metadata.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
     write_json(folder / tfds_metadata.METADATA, metadata, ensure_ascii=False)
     write_json(folder / tfds_metadata.FEATURES, tfds_metadata.feature_spec(), ensure_ascii=False)
-    write_json(folder / tfds_metadata.INFO, tfds_metadata.dataset_info(splits), ensure_ascii=False)
+    info = tfds_metadata.dataset_info(splits, tfds_metadata.about(sharded))
+    write_json(folder / tfds_metadata.INFO, info, ensure_ascii=False)
     write_sums(folder, hashes)
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import dfdc_prep
+from cli import main
 from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
 from dfdc_prep.exporting.deepfakebench import DeepfakeBench
 from dfdc_prep.exporting.huggingface import HuggingFace
@@ -94,6 +96,15 @@ def test_the_same_again_other_options_and_overwrite(
     export(faces, tmp_path / "out", seed=1, overwrite=True)
     assert sums(tmp_path / "out") != before
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_an_audit_of_an_export_names_no_report(faces: Path, tmp_path: Path) -> None:
+    dfdc_prep.export_webdataset(faces, tmp_path / "out")
+    dfdc_prep.shard(faces, tmp_path / "shards")
+    for folder, hinted in (("out", False), ("shards", True)):
+        done = CliRunner().invoke(main, ["audit", str(tmp_path / folder)])
+        assert "in more than one split" in done.output
+        assert ("dfdc-prep report" in done.output) is hinted
 
 
 @each_format

@@ -219,3 +219,39 @@ def test_people_of_different_sets_are_different_people(tmp_path: Path) -> None:
     assert all(len(splits) == 1 for splits in people.values())
     assert dfdc_prep.verify(tmp_path / "shards").ok
     assert not dfdc_prep.audit(tmp_path / "shards").leaking
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--test-only", "--split", "50/50"], "--split has no effect with --test-only"),
+        (["--crops", "split", "--split", "50/50"], "--split has no effect with --crops split"),
+        (["--crops", "split", "--group-by", "none"], "--group-by has no effect with --crops split"),
+        (["--crops", "split", "--test-only"], "--test-only has no effect with --crops split"),
+    ],
+)
+def test_an_option_without_effect_is_refused(words: list[str], said: str) -> None:
+    for command in (["shard"], ["export", "webdataset"]):
+        done = CliRunner().invoke(main, [*command, *words])
+        assert done.exit_code == 2
+        assert said in done.output
+
+
+def test_shards_say_which_data_sets_they_are_from(sets: Path, tmp_path: Path) -> None:
+    make_set(tmp_path / "dfdc", "dfdc", 8, ["x"])
+
+    def about(*folders: Path) -> tuple[str, str]:
+        out = tmp_path / f"shards{len(list(tmp_path.iterdir()))}"
+        dfdc_prep.shard(folders, out, test_only=True)
+        found = json.loads((out / "dataset_info.json").read_text())
+        croissant = json.loads((out / "croissant.json").read_text())
+        assert croissant["description"] == found["description"]
+        assert croissant["citeAs"] == found["citation"]
+        return found["description"], found["citation"]
+
+    description, citation = about(tmp_path / "dfdc")
+    assert "cut from Deepfake Detection Challenge clips" in description
+    mixed, cited = about(tmp_path / "dfdc", sets / "celeb")
+    assert "cut from clips of celeb-df-v2, dfdc" in mixed
+    assert cited == citation != ""
+    assert about(sets / "celeb")[1] == ""

@@ -4,12 +4,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import dfdc_prep
+from dfdc_prep.catalog.clips import Clip
+from dfdc_prep.detectors import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
+from dfdc_prep.extraction.clip import CropOptions, Relatives
+from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.results import ExtractResult
 from manifests.storage.lease import lease
 from manifests.storage.place import open_place
@@ -116,6 +121,24 @@ def test_a_clip_that_is_not_there_is_missing(
     s3.client().delete_object(Bucket=bucket, Key="dfdc/dfdc_train_part_1/004.mp4")
     result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces")
     assert result.report.clips["REAL", "missing"] == 1
+
+
+def test_a_lost_output_is_no_fault_of_the_clip(
+    family: Path, s3: S3Server, bucket: str, yunet_model: Path, tmp_path: Path
+) -> None:
+    s3.upload(family, bucket, "dfdc")
+    name = "dfdc_train_part_1/004.mp4"
+    size = (family / name).stat().st_size
+    clip = Clip(
+        "dfdc_train_part_1", "004.mp4", "REAL", None, "004.mp4", "004",
+        f"s3://{bucket}/dfdc/{name}", size,
+    )  # fmt: skip
+    detector = make_detector(choose_detector("yunet", yunet_model))
+    lost = Transfer(Path("/proc/lost"), tmp_path)
+    with pytest.raises(FileNotFoundError):
+        lost.extract(clip, CropOptions(), detector, Relatives())
+    gone = replace(clip, path=f"s3://{bucket}/dfdc/gone.mp4")
+    assert lost.extract(gone, CropOptions(), detector, Relatives()).status == "missing"
 
 
 def test_an_unreachable_source_ends_the_run_with_a_sentence(

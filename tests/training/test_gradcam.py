@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.evaluation import gradcam
+from training.evaluation.explanation import gradcam
 
 GREY = np.full((224, 224, 3), 100, np.uint8)
 

@@ -16,8 +16,8 @@ from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_predict import Middle
 from training.evaluate import main
-from training.evaluation import gradcam
-from training.evaluation.localization import score_heatmap
+from training.evaluation.explanation import gradcam
+from training.evaluation.explanation.localization import score_heatmap
 from training.inference.face_crops import FaceCropOptions, find_faces
 from training.runs.folder import Run
 

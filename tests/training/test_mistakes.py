@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from manifests.errors import OutputError
-from training.evaluation import evaluator, mistakes
+from training.evaluation import evaluator
+from training.evaluation.explanation import mistakes
 from training.evaluation.predictions import Predictions, split_rows
 
 

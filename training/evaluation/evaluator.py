@@ -13,9 +13,10 @@ from manifests.io.json_files import write_json, write_text
 from manifests.tables.parquet import write_table
 from training.data import input_pipeline
 from training.data.shard_cache import shown
-from training.evaluation import localization, metrics, mistakes, model_card, plots, text_report
+from training.evaluation import metrics, model_card, plots, text_report
 from training.evaluation.cross.table import read_rows
 from training.evaluation.cross.text import cross_text
+from training.evaluation.explanation import localization, mistakes
 from training.evaluation.predictions import Images, Predictions
 from training.evaluation.tested_model import TestedModel, is_trained_on, open_run
 from training.runs import checkpoints

@@ -48,7 +48,7 @@ class Scorer:
         return self.score(np.stack([face.crop for face in faces])) / self.temperature
 
     def activations(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float32]:
-        """Return each face's Grad-CAM, float32 [N, h, w]; see `training.evaluation.gradcam`."""
+        """Return each face's Grad-CAM, float32 [N, h, w]; see `explanation.gradcam`."""
         crops = np.stack([face.crop for face in faces])
         features = self._features.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         return classifier.class_activation(self._model, features)

@@ -97,7 +97,8 @@ def _choose_compression(
     """The compression level to read: the one asked for, or the only one there is.
 
     Raises:
-        SourceError: there is none, or several and none was asked for, or not the one asked for.
+        SourceError: the level asked for does not exist; or none was asked for, and there are
+            several or none.
     """
     there = [level for level in COMPRESSIONS if any(level in g.compressions() for g in groups)]
     if not there:

@@ -105,7 +105,7 @@ class RunFiles:
         return self._csv("robustness.csv")
 
     def cross(self) -> list[dict[str, str]]:
-        """The rows of cross.csv, empty if there is none."""
+        """The rows of cross.csv; empty if the file does not exist."""
         return self._csv("cross.csv")
 
     def mistakes(self) -> list[Mistake]:

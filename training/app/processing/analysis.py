@@ -22,7 +22,7 @@ from training.app.processing.decoding import (
 from training.app.processing.tracks import make_tracks, number_persons
 from training.app.result import FaceResult, PersonResult, Result
 from training.app.uploads import Upload
-from training.evaluation import gradcam
+from training.evaluation.explanation import gradcam
 from training.inference.face_crops import FaceCrop
 from training.inference.predictor import predict_faces, sigmoid
 from training.inference.scorer import Scorer

@@ -135,7 +135,7 @@ def write_rows(rows: Sequence[CrossRow], path: Path) -> None:
 
 
 def read_rows(path: Path) -> list[CrossRow]:
-    """Read cross.csv; no rows if there is none.
+    """Read cross.csv; empty if the file does not exist.
 
     Raises:
         TrainingError: it is invalid.

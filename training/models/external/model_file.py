@@ -103,7 +103,7 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
     """Open a `.keras` or `.h5` file, an ONNX file or a SavedModel folder.
 
     Raises:
-        TrainingError: it is none of these, or cannot be used.
+        TrainingError: the path is in none of these formats, or the model cannot be used.
     """
     network, notes = _open_network(path, settings)
     if settings.output:

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,15 +51,17 @@ class Transfer:
         """
         if isinstance(self.out, Path) and self.scratch is None:
             return extract_clip(clip, self.out, options, detector, relatives)
-        try:
-            with self._staged(clip) as here, self._crops_folder(clip) as folder:
-                staged = self._staged_relatives(relatives)
-                result = extract_clip(here, folder, options, detector, staged)
-                if isinstance(self.out, Url):
-                    names = crop_files(result.rows)
-                    open_place(self.out).put({n: (folder / n).read_bytes() for n in names})
-        except FileNotFoundError:
-            return missing(clip, options)
+        with ExitStack() as stack:
+            try:
+                here = stack.enter_context(self._staged(clip))
+            except FileNotFoundError:  # only of the clip: a lost output is no fault of the clip's
+                return missing(clip, options)
+            folder = stack.enter_context(self._crops_folder(clip))
+            staged = self._staged_relatives(relatives)
+            result = extract_clip(here, folder, options, detector, staged)
+            if isinstance(self.out, Url):
+                names = crop_files(result.rows)
+                open_place(self.out).put({n: (folder / n).read_bytes() for n in names})
         if result.boxes:
             result = replace(result, boxes=replace(result.boxes, origin=clip))
         return result
@@ -136,7 +138,13 @@ class Transfer:
         if not path.exists():
             shutil.rmtree(path.parents[1], ignore_errors=True)
             path.parent.mkdir(parents=True)
-            fetch(original, path)
+            try:
+                fetch(original, path)
+            except FileNotFoundError as error:
+                raise SourceUnreachable(
+                    f"expected to read {original.path} once more, found that it was removed; run "
+                    "the same command again"
+                ) from error
         here = replace(original, path=str(path))
         if boxes and boxes.origin == original:
             boxes = replace(boxes, origin=here)

@@ -13,7 +13,7 @@ from PIL import Image
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.tables.parquet import write_table
-from training.evaluation import gradcam
+from training.evaluation.explanation import gradcam
 from training.evaluation.predictions import Predictions
 from training.models.classifier import class_activation, feature_model
 

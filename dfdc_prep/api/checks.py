@@ -1,0 +1,76 @@
+"""Check what was made: audit its splits, verify its shards, report on a folder."""
+
+from pathlib import Path
+
+from dfdc_prep import options
+from dfdc_prep.api.arguments import StrPath
+from dfdc_prep.options import checked
+from dfdc_prep.results import AuditResult, ReportResult, VerifyResult
+from dfdc_prep.staging import (
+    Staged,
+    compared_by_audit,
+    everything,
+    nothing,
+    shown_in_report,
+    staged,
+    tables,
+)
+
+
+@checked(options.AUDIT)
+@staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
+def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
+    """Measure what splits share: families, estimated people, files, near-identical images.
+
+    Args:
+        path: a shards folder, a faces folder with split.parquet, a CSV or parquet table with
+            the columns split, label, video (or videoname) and original, or a folder of crops
+            sorted as train/real, train/fake, test/real.
+        identities: identities.parquet or its faces folder; None for the identities in `path`.
+
+    Raises:
+        TableError: there is no table with splits, or it cannot be used.
+    """
+    from dfdc_prep.shards.audit_inputs import read_audit_inputs
+    from manifests.auditing.audit import audit as compare
+
+    found = read_audit_inputs(Path(path), None if identities is None else Path(identities))
+    return AuditResult(compare(found.table, found.prints, found.printed))
+
+
+@checked(options.VERIFY)
+@staged(shards=Staged(everything))
+def verify(shards: StrPath = "shards") -> VerifyResult:
+    """Read shards back completely: checksums, counts, images, labels and families.
+
+    Faults do not raise; see `VerifyResult.ok`.
+
+    Args:
+        shards: a shards folder.
+
+    Raises:
+        ShardError: the folder was not written by `shard`.
+    """
+
+    from dfdc_prep.shards.verify import verify_shards
+
+    return VerifyResult(verify_shards(Path(shards)))
+
+
+@checked(options.REPORT)
+@staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
+def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
+    """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
+
+    Args:
+        path: a folder of `extract`, `import_crops`, `shard` or `python -m training.fit`, or an
+            evaluation inside a run.
+        out: the HTML file; None for report.html in the folder.
+
+    Raises:
+        SourceError: `path` is no such folder.
+        TableError, ShardError, OutputError: a file of the folder is missing or invalid.
+    """
+    from dfdc_prep.reporting.build import build_report
+
+    return ReportResult(build_report(Path(path), None if out is None else Path(out)))

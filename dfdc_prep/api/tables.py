@@ -1,0 +1,126 @@
+"""The tables of a faces folder: summarize, balance and split them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfdc_prep import options
+from dfdc_prep.api.arguments import StrPath
+from dfdc_prep.options import checked
+from dfdc_prep.results import BalanceResult, SplitResult, SummaryResult
+from dfdc_prep.staging import Staged, nothing, staged, tables
+
+if TYPE_CHECKING:
+    from manifests.balancing.balance import Strategy
+
+
+@checked(options.SUMMARY)
+@staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
+def summarize(faces: StrPath = "faces") -> SummaryResult:
+    """Count what a faces folder or a table contains.
+
+    Args:
+        faces: a faces folder, or a CSV or parquet table with the columns video (or videoname,
+            or path), label and, if known, original.
+
+    Raises:
+        TableError: there is no table, or it cannot be used.
+    """
+    from manifests.auditing.summary import summarize as count
+    from manifests.tables.sources import TableSource
+
+    found = TableSource.from_path(Path(faces))
+    return SummaryResult(count(found.read("manifest.parquet", "extract"), found.read_clip_log()))
+
+
+@checked(options.BALANCE)
+@staged(faces=Staged(tables("manifest.parquet"), writes=True), out=Staged(nothing, writes=True))
+def balance(
+    faces: StrPath = "faces",
+    *,
+    per_class: int | None = None,
+    strategy: "Strategy" = "random",
+    seed: int = 42,
+    frames_per_clip: int | None = None,
+    label_by: str = "clip",
+    out: StrPath | None = None,
+) -> BalanceResult:
+    """Choose as many REAL crops as FAKE crops; clips stay whole.
+
+    Args:
+        faces: a faces folder or a table, as for `summarize`.
+        per_class: crops of each label; None for 16,000, or as many as the smaller class has.
+        strategy: random, spread (fakes of as many originals as possible) or pairs (each fake
+            with its original).
+        seed: 0 to 2**32 - 1; the same seed chooses the same crops.
+        frames_per_clip: frames taken of each clip, evenly spaced; None for all.
+        label_by: clip, or face: a face of a fake that was not changed is REAL.
+        out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
+            or balanced.csv in the working folder for a table.
+
+    Raises:
+        NotEnoughRows: a class has fewer crops than `per_class`.
+        TableError: there is no table, or it cannot be used.
+    """
+    from manifests.balancing.balance import BalanceOptions
+    from manifests.balancing.balance import balance as choose
+    from manifests.tables.face_labels import label_rows
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import TableSource
+
+    found = TableSource.from_path(Path(faces))
+    rows = label_rows(found.read("manifest.parquet", "extract"), label_by)
+    report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
+    target = found.output_path("balanced") if out is None else Path(out)
+    write_table(report.table, target)
+    return BalanceResult(target, report)
+
+
+@checked(options.SPLIT)
+@staged(
+    faces=Staged(tables("balanced.parquet", "identities.parquet"), writes=True),
+    out=Staged(nothing, writes=True),
+)
+def split(
+    faces: StrPath = "faces",
+    *,
+    split: str = "56/24/20",
+    group_by: str = "original",
+    seed: int = 42,
+    label_by: str = "clip",
+    official: bool = False,
+    out: StrPath | None = None,
+) -> SplitResult:
+    """Give every balanced crop its split, and write only that table.
+
+    Args:
+        faces: a faces folder with balanced.parquet, or a table.
+        split: train/validation/test, or named as in fit=70/dev=20/test=10.
+        group_by: what stays in one split: original (a family), identity (an estimated person,
+            see `identify`), a column, or none.
+        seed: chooses among families of equal size.
+        label_by: as for `balance`.
+        official: take the split that the data set's own lists give; `split`, `group_by` and
+            `seed` then have no effect.
+        out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
+            split.csv in the working folder for a table.
+
+    Raises:
+        TableError: `split` or `group_by` cannot be used, there is no usable table, a group of
+            people is larger than the smallest split, or a crop has no official split.
+    """
+    from manifests.identities.join import join_people
+    from manifests.splitting.official import official_splits
+    from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
+    from manifests.tables.face_labels import label_rows
+    from manifests.tables.parquet import write_table
+    from manifests.tables.sources import TableSource
+
+    plan = SplitPlan.parse(split, group_by, seed)
+    found = TableSource.from_path(Path(faces))
+    table = label_rows(found.read("balanced.parquet", "balance"), label_by)
+    if group_by == IDENTITY and found.is_folder and not official:
+        table = join_people(table, found.path)
+    report = official_splits(table) if official else assign_splits(table, plan)
+    target = found.output_path("split") if out is None else Path(out)
+    write_table(add_split_column(table, report), target)
+    return SplitResult(target, report)
