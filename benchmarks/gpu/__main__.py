@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from benchmarks.gpu.power import PowerMeter
 
 ROOT = Path(__file__).resolve().parents[2]
 PRECISIONS = ("float32", "tf32", "mixed_bfloat16", "mixed_float16")
+#: The peer is measured where it is installed.
+LIBRARIES = ("keras", "torch") if find_spec("torch") and find_spec("timm") else ("keras",)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def measure(case: Case, backbone: str, steps: int, epochs: int) -> Figures | Non
 @click.option("--faces", type=click.Path(path_type=Path), help="The crops, for the peer's loader.")
 @click.option("--batch", "batches", type=int, multiple=True, default=(16, 64, 256))
 @click.option("--precision", "precisions", multiple=True, default=PRECISIONS)
-@click.option("--library", "libraries", multiple=True, default=("keras", "torch"))
+@click.option("--library", "libraries", multiple=True, default=LIBRARIES, show_default=True)
 @click.option("--cache", "caches", multiple=True, default=("none", "memory", "disk"))
 @click.option("--backbone", default="EfficientNetB4", show_default=True)
 @click.option("--steps", default=50, show_default=True, help="Steps per epoch.")
