@@ -37,7 +37,7 @@ def result_of(number: int) -> Any:
     from dfdc_prep.extraction.clip import ClipResult
 
     row = {f"column {n}": f"value {n} of clip {number}" for n in range(28)}
-    return ClipResult("ok", None, _ROWS, _ROWS, 1.0, (row,) * _ROWS)  # type: ignore[arg-type]
+    return ClipResult("ok", None, _ROWS, _ROWS, "cpu", 1.0, (row,) * _ROWS)  # type: ignore[arg-type]
 
 
 def _call_all(workers: Any, calls: int) -> Iterator[int]:

@@ -9,6 +9,7 @@
     │   └── OptionsDiffer         the output was started with other options
     ├── StorageError              a bucket cannot be reached (manifests.errors)
     ├── ModelError                a detector's weights are missing, unavailable or altered
+    ├── DecoderError              the GPU cannot decode and was asked to
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
@@ -21,6 +22,7 @@ from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, StorageE
 
 __all__ = [
     "ClipError",
+    "DecoderError",
     "DfdcPrepError",
     "ModelError",
     "NotEnoughRows",
@@ -49,6 +51,10 @@ class OptionsDiffer(OutputError):
 
 class ModelError(DfdcPrepError):
     """A detector's weights or packages are missing, cannot be downloaded, or are invalid."""
+
+
+class DecoderError(DfdcPrepError):
+    """Clips were to be decoded on a GPU, and there is none that can."""
 
 
 class WorkersError(DfdcPrepError):

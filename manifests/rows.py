@@ -84,3 +84,4 @@ class ClipRow(TypedDict):
     identity: str | None
     face_identity: str | None
     official_split: str | None
+    decoder: str | None

@@ -31,7 +31,10 @@ LIBRARIES = ("keras", "torch") if find_spec("torch") and find_spec("timm") else 
 
 @dataclass(frozen=True)
 class Case:
-    """One measurement: the library, its precision and batch size, and where the images are."""
+    """One measurement: the library, its precision and batch size, and where the images are.
+
+    `fused`: steps that Keras runs in one call (steps_per_execution).
+    """
 
     library: str
     precision: str
@@ -39,6 +42,7 @@ class Case:
     source: str
     path: Path | None = None
     cache: str = "none"
+    fused: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def measure(case: Case, backbone: str, steps: int, epochs: int) -> Figures | Non
         "epochs": epochs,
         "path": str(case.path or ""),
         "cache": case.cache,
+        "fused": case.fused,
     }
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     with PowerMeter() as power:
@@ -83,6 +88,7 @@ def measure(case: Case, backbone: str, steps: int, epochs: int) -> Figures | Non
 @click.option("--precision", "precisions", multiple=True, default=PRECISIONS)
 @click.option("--library", "libraries", multiple=True, default=LIBRARIES, show_default=True)
 @click.option("--cache", "caches", multiple=True, default=("none", "memory", "disk"))
+@click.option("--fused", default=8, show_default=True, help="Steps per call, beside one; 1: none.")
 @click.option("--backbone", default="EfficientNetB4", show_default=True)
 @click.option("--steps", default=50, show_default=True, help="Steps per epoch.")
 @click.option("--epochs", default=3, show_default=True)
@@ -94,27 +100,32 @@ def main(
     precisions: tuple[str, ...],
     libraries: tuple[str, ...],
     caches: tuple[str, ...],
+    fused: int,
     backbone: str,
     steps: int,
     epochs: int,
 ) -> None:
     """Print a line per case, then the ratios."""
-    sources: dict[str, list[tuple[str, Path | None, str]]] = {
+    sources: dict[str, list[tuple[str, Path | None, str, int]]] = {
         "keras": [
-            ("random", None, "none"),
+            ("random", None, "none", 1),
+            *([(f"random, {fused} steps a call", None, "none", fused)] if fused > 1 else []),
             *(
-                (f"{name}, cache {cache}", path, cache)
+                (f"{name}, cache {cache}", path, cache, 1)
                 for (name, path), cache in product((("png", png), ("jpg", jpg)), caches)
                 if path
             ),
         ],
-        "torch": [("random", None, "none"), *([("loader", faces, "none")] if faces else [])],
+        "torch": [
+            ("random", None, "none", 1),
+            *([("loader", faces, "none", 1)] if faces else []),
+        ],
     }
     click.echo(f"{'case':<52}{'first':>9}{'later':>9}{'waiting':>9}{'peak MB':>9}{'watts':>7}")
     later: dict[tuple[str, str, int, str], float] = {}
     for precision, batch, library in product(precisions, batches, libraries):
-        for source, path, cache in sources[library]:
-            case = Case(library, precision, batch, source, path, cache)
+        for source, path, cache, together in sources[library]:
+            case = Case(library, precision, batch, source, path, cache, together)
             found = measure(case, backbone, steps, epochs)
             name = f"{library} {precision} {batch} {source}"
             if found is None:

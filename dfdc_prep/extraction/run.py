@@ -27,6 +27,7 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, start_workers
+from dfdc_prep.video.decoders import AUTO, CPU, GPU, choose_decoder
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
 from manifests.storage.urls import Location, Url, as_location
@@ -49,6 +50,7 @@ class RunOptions:
         preset: name of the preset that the options come from; recorded only.
         part: process only this slice of the families, and write no tables.
         engine: where the worker processes run.
+        decoder: one of `video.decoders.DECODERS`. Both decoders give the same bytes.
     """
 
     workers: int | None = None
@@ -60,6 +62,7 @@ class RunOptions:
     reading: SourceOptions = field(default_factory=SourceOptions)
     part: Slice | None = None
     engine: Engine = field(default_factory=Engine)
+    decoder: str = CPU
 
 
 def extract(
@@ -83,6 +86,7 @@ def extract(
     Raises:
         SourceError: the source has no known layout, or another than asked for.
         ModelError: the detector cannot be loaded, or finds no landmarks to align by.
+        DecoderError: the GPU was requested, and cannot decode.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
@@ -93,18 +97,19 @@ def extract(
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
+    decoder, decoder_note = _resolve_decoder(run)
     with open_output(out, source, run.part) as output:
         output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
         families = _families(catalog, run.part)
         finished = _finished_families(output, families.keys(), run.retry_failed)
         todo = {key: family for key, family in families.items() if key not in finished}
-        notes = [*output.notes, *_slice_notes(out, output, run, todo)]
+        notes = [*decoder_note, *output.notes, *_slice_notes(out, output, run, todo)]
         summary = RunSummary(catalog.notes, choice.why, notes)
         for clips in finished.values():
             summary.add(clips)
         if run.part is None:
             output.merge_slices()
-        extraction = _Extraction(output, options, run, choice, summary)
+        extraction = _Extraction(output, options, run, choice, decoder, summary)
         extraction.process(todo, total=sum(len(family.clips) for family in families.values()))
         if run.part is None:
             _write_tables(output, families)
@@ -198,6 +203,18 @@ def _resolve_detector(
     return choose_detector(asked, model)
 
 
+def _resolve_decoder(run: RunOptions) -> tuple[str, list[str]]:
+    """The decoder that the workers are to choose, and lines for the report.
+
+    Workers on this machine use the CPU where the GPU fails them later, for example because its
+    memory is full. A machine of a cluster decides for itself.
+    """
+    if run.engine.name != LOCAL:
+        return run.decoder, []
+    decoder, why = choose_decoder(run.decoder)
+    return AUTO if decoder == GPU else CPU, [why] if why else []
+
+
 def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
     """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
     if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
@@ -276,6 +293,7 @@ class _Extraction:
     options: CropOptions
     run: RunOptions
     choice: DetectorChoice
+    decoder: str
     summary: RunSummary
 
     def process(self, todo: dict[str, Family], total: int) -> None:
@@ -308,7 +326,7 @@ class _Extraction:
     @contextmanager
     def _setup(self, todo: Mapping[str, Family]) -> Iterator[Setup]:
         """Yield the function that prepares a worker, and its arguments."""
-        args = (self.output.transfer, self.options, self.choice)
+        args = (self.output.transfer, self.options, self.choice, self.decoder)
         if self.run.engine.name == LOCAL:
             yield init_worker, args
             return
@@ -337,4 +355,5 @@ def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
         identity=clip.provenance.identity,
         face_identity=clip.provenance.face_identity,
         official_split=clip.provenance.official_split,
+        decoder=result.decoder,
     )

@@ -8,6 +8,7 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.video.decoders import choose_decoder
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,31 @@ class WorkerState:
     transfer: Transfer
     options: CropOptions
     detector: Detector
+    decoder: str
 
 
 _state: WorkerState | None = None
 
 
-def init_worker(transfer: Transfer, options: CropOptions, choice: DetectorChoice) -> None:
-    """Set up a worker process: one OpenCV thread, one detector."""
+def init_worker(
+    transfer: Transfer, options: CropOptions, choice: DetectorChoice, decoder: str
+) -> None:
+    """Set up a worker process: one OpenCV thread, one detector, one decoder.
+
+    Args:
+        decoder: one of `video.decoders.DECODERS`; `auto` for what works in this process.
+
+    Raises:
+        DecoderError: `gpu` does not.
+    """
     global _state
     cv2.setNumThreads(1)
-    _state = WorkerState(transfer, options, make_detector(choice))
+    chosen, _ = choose_decoder(decoder)
+    _state = WorkerState(transfer, options, make_detector(choice), chosen)
 
 
 def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
-    """Extract one clip with this worker's detector; see `extract_clip`."""
+    """Extract one clip with what this worker has; see `extract_clip`."""
     assert _state is not None, "init_worker was not called"
-    return _state.transfer.extract(clip, _state.options, _state.detector, relatives)
+    state = _state
+    return state.transfer.extract(clip, state.options, state.detector, relatives, state.decoder)

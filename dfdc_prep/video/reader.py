@@ -18,6 +18,8 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
+from dfdc_prep.video.decoders import CPU, GPU
+from dfdc_prep.video.gpu import GPU_CODECS, acceleration, copy_from_gpu, is_on_gpu
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.source_file import SourceFile
@@ -45,14 +47,18 @@ class Video:
 
     Args:
         name: the clip's name in error messages.
+        decoder: `cpu` or `gpu`.
 
     Attributes:
         timeline: the frames of the clip.
+        decoder: `gpu` once a frame was decoded there, else `cpu`.
     """
 
-    def __init__(self, file: SourceFile, name: str) -> None:
+    def __init__(self, file: SourceFile, name: str, decoder: str = CPU) -> None:
         self._file = file
         self._name = name
+        self._try_gpu = decoder == GPU
+        self.decoder = CPU
         self._open()
         context = self._context
         if context.width * context.height > MAX_PIXELS:
@@ -101,7 +107,12 @@ class Video:
         self._file.seek(0)
         # By default, FFmpeg decodes a few frames of every stream to detect properties that the
         # header already contains. Skipping them makes opening a clip six times as fast.
-        self._container = av.open(self._file, "r", options={"skip_frame": "all"})
+        self._container = av.open(
+            self._file,
+            "r",
+            options={"skip_frame": "all"},
+            hwaccel=acceleration() if self._try_gpu else None,
+        )
         if not self._container.streams.video:
             raise ClipError(f"expected a video in {self._name}, found no video stream")
         self._stream = self._container.streams.video[0]
@@ -110,6 +121,10 @@ class Video:
                 f"expected a supported codec in {self._name}, found one without a decoder"
             )
         self._context = self._stream.codec_context
+        if self._try_gpu and self._context.name not in GPU_CODECS:
+            self._try_gpu = False
+            self._restart()
+            return
         self._context.thread_type = "NONE"
         self._context.thread_count = 1
 
@@ -212,7 +227,9 @@ class Video:
         """Yield the intact frames whose presentation time is in `missing`, removing it there."""
         for frame in decoded:
             if frame.pts in missing and not frame.is_corrupt:
-                yield self._to_frame(missing.pop(frame.pts), frame)
+                copied = self._copied(frame)
+                if copied is not None:
+                    yield self._to_frame(missing.pop(frame.pts), copied)
 
     def _packets_from(self, start: int) -> Iterator[VideoPacket]:
         """Return the packets from a number on, or from the first one if seeking fails."""
@@ -241,7 +258,16 @@ class Video:
                     return
                 if index in chosen:
                     chosen.remove(index)
-                    yield self._to_frame(index, decoded)
+                    copied = self._copied(decoded)
+                    if copied is not None:
+                        yield self._to_frame(index, copied)
+
+    def _copied(self, decoded: av.VideoFrame) -> av.VideoFrame | None:
+        """Return a frame in this machine's memory, None if its format is not supported."""
+        if not is_on_gpu(decoded):
+            return decoded
+        self.decoder = GPU
+        return copy_from_gpu(decoded)
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
         if decoded.width * decoded.height > MAX_PIXELS:
@@ -260,11 +286,13 @@ class Video:
 
 
 @contextmanager
-def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
+def open_clip(path: Path, name: str | None = None, decoder: str = CPU) -> Iterator[Video]:
     """Open a clip that is decoded in one thread.
 
     Args:
         name: the clip's name in error messages. [default: the file's name]
+        decoder: `cpu`, or `gpu` for the GPU where it supports the clip's format. A GPU does not
+            report damage within a frame.
 
     Raises:
         ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
@@ -275,14 +303,14 @@ def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
     """
     with closing(SourceFile(path)) as file:
         try:
-            yield from _opened(file, path.name if name is None else name)
+            yield from _opened(file, path.name if name is None else name, decoder)
         finally:
             file.raise_for_error()
 
 
-def _opened(file: SourceFile, name: str) -> Iterator[Video]:
+def _opened(file: SourceFile, name: str, decoder: str) -> Iterator[Video]:
     try:
-        video = Video(file, name)
+        video = Video(file, name, decoder)
     except (av.FFmpegError, ValueError) as error:
         raise ClipError(f"expected a video in {name}, found none: {_reason(error)}") from error
     with closing(video):

@@ -8,7 +8,7 @@ import pytest
 
 from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_journal
 from manifests.rows import ClipRow, CropRow
-from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
+from manifests.schema import CLIP_LOG_SCHEMA, LATER_JOURNAL_COLUMNS, MANIFEST_SCHEMA
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,7 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         identity=None,
         face_identity=None,
         official_split="train",
+        decoder="cpu",
     )
     entry = JournalEntry(key="k", clips=[clip], crops=[])
     with Journal(tmp_path / "journal.jsonl") as journal:
@@ -54,9 +55,9 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
     assert list(read_journal(tmp_path / "journal.jsonl")) == [entry]
 
 
-def test_rows_of_an_earlier_version_lack_what_the_catalog_gives(tmp_path: Path) -> None:
+def test_rows_of_an_earlier_version_lack_later_columns(tmp_path: Path) -> None:
     row = dict.fromkeys(CLIP_LOG_SCHEMA.names) | {"status": "ok", "faces": 0, "label": "REAL"}
-    earlier = {name: row[name] for name in row if name not in PROVENANCE_COLUMNS}
+    earlier = {name: row[name] for name in row if name not in LATER_JOURNAL_COLUMNS}
     (tmp_path / "journal.jsonl").write_text(
         json.dumps({"key": "k", "clips": [earlier], "crops": []}) + "\n"
     )

@@ -64,9 +64,9 @@ def _columns() -> tuple[set[str], set[str], set[str]]:
     """The column names of the clip log and of the manifest, and those a row may lack."""
     # Imported here because pyarrow loads slowly: a new run has no journal to read, and its
     # workers must not wait.
-    from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
+    from manifests.schema import CLIP_LOG_SCHEMA, LATER_JOURNAL_COLUMNS, MANIFEST_SCHEMA
 
-    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names), set(PROVENANCE_COLUMNS)
+    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names), set(LATER_JOURNAL_COLUMNS)
 
 
 def _is_entry(entry: Any) -> bool:

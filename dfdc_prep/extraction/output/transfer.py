@@ -42,7 +42,12 @@ class Transfer:
     scratch: Path | None = None
 
     def extract(
-        self, clip: Clip, options: CropOptions, detector: Detector, relatives: Relatives
+        self,
+        clip: Clip,
+        options: CropOptions,
+        detector: Detector,
+        relatives: Relatives,
+        decoder: str,
     ) -> ClipResult:
         """Extract one clip where it lies; see `extract_clip`. Runs in a worker.
 
@@ -50,7 +55,7 @@ class Transfer:
             StorageError: a bucket cannot be reached or written.
         """
         if isinstance(self.out, Path) and self.scratch is None:
-            return extract_clip(clip, self.out, options, detector, relatives)
+            return extract_clip(clip, self.out, options, detector, relatives, decoder)
         with ExitStack() as stack:
             try:
                 here = stack.enter_context(self._staged(clip))
@@ -58,7 +63,7 @@ class Transfer:
                 return missing(clip, options)
             folder = stack.enter_context(self._crops_folder(clip))
             staged = self._staged_relatives(relatives)
-            result = extract_clip(here, folder, options, detector, staged)
+            result = extract_clip(here, folder, options, detector, staged, decoder)
             if isinstance(self.out, Url):
                 names = crop_files(result.rows)
                 open_place(self.out).put({n: (folder / n).read_bytes() for n in names})
