@@ -12,9 +12,11 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from dfdc_prep.errors import WorkersError
+from dfdc_prep.parallel import ray_probe
 from dfdc_prep.parallel.engine import Engine
 
 #: Address of this machine's node, where the machine has several.
@@ -23,6 +25,9 @@ NODE_IP_VARIABLE = "DFDC_PREP_RAY_NODE_IP"
 _PATIENCE = 60.0
 #: Seconds that the head may take to accept a connection.
 _HEAD_SECONDS = 5.0
+#: How long a worker keeps its lease while calls wait for one. Ray's half a second is shorter than a
+#: clip, so that a worker on another node would be leased anew for each: 50 ms without work.
+_LEASE_MILLISECONDS = 5000
 _AUTO = "auto"
 
 
@@ -49,16 +54,18 @@ def connect(engine: Engine) -> Any:
             asks for no token.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_worker_lease_timeout_milliseconds", str(_LEASE_MILLISECONDS))
     # Ray prints what happens on the nodes to stdout; the run reports it itself.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-    try:
-        import ray
-    except ImportError:
+    if find_spec("ray") is None:
         raise WorkersError(
             "expected the package ray for --engine ray, found it not installed; run "
             "pip install 'dfdc-prep[ray]'"
-        ) from None
+        )
+    # It runs while this process imports Ray and joins the cluster.
     probe = None if engine.insecure else _start_probe(engine)
+    import ray
+
     try:
         _join(ray, engine)
         if probe and not _asks_for_token(probe):
@@ -73,7 +80,7 @@ def connect(engine: Engine) -> Any:
     finally:
         if probe:
             probe.kill()
-            probe.communicate()
+            probe.wait()
     return ray
 
 
@@ -117,23 +124,20 @@ def _join(ray: Any, engine: Engine) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
 
-def _start_probe(engine: Engine) -> "subprocess.Popen[str]":
+def _start_probe(engine: Engine) -> "subprocess.Popen[bytes]":
     """Ask the cluster for its health, in a process that has no token."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     environment |= {"RAY_AUTH_MODE": "disabled"}
-    address = [] if engine.address in (None, _AUTO) else ["--address", str(engine.address)]
     return subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "health-check", *address],
+        [sys.executable, "-m", ray_probe.__name__, engine.address or _AUTO],
         env=environment,
-        text=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
 
 
-def _asks_for_token(probe: "subprocess.Popen[str]") -> bool:
+def _asks_for_token(probe: "subprocess.Popen[bytes]") -> bool:
     try:
-        _, said = probe.communicate(timeout=_PATIENCE)
+        return probe.wait(_PATIENCE) == ray_probe.ASKS_FOR_TOKEN
     except subprocess.TimeoutExpired:
         return False
-    return probe.returncode != 0 and "AuthenticationError" in said
