@@ -136,6 +136,7 @@ class RayCluster:
             [*self._enter, sys.executable, *words],
             cwd=place,
             env=self._environment | {"DFDC_PREP_RAY_NODE_IP": self._ip.format(1)} | environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

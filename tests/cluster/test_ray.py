@@ -11,8 +11,10 @@ import pytest
 
 import dfdc_prep
 from tests.cluster import calls
-from tests.cluster.ray_cluster import RayCluster, ray_cluster
+from tests.cluster.bucket_server import BUCKET
+from tests.cluster.ray_cluster import PATIENCE, RayCluster, ray_cluster
 from tests.extraction.test_run import digest
+from tests.storage.server import S3Server
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -54,6 +56,29 @@ def test_a_cluster_leaves_the_bytes_of_this_machine(
     dfdc_prep.extract(real_clips, tmp_path / "local", detector_model=yunet_model)
     assert digest(tmp_path / "ray") == digest(tmp_path / "local")
     assert sorted(os.listdir(tmp_path / "ray")) == sorted(os.listdir(tmp_path / "local"))
+
+
+def test_buckets_and_a_cluster_leave_the_bytes_of_this_machine(
+    real_clips: Path, yunet_model: Path, tmp_path: Path
+) -> None:
+    found = tmp_path / "found"
+    serve = ("-m", "tests.cluster.bucket_server", str(real_clips), str(found))
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,
+        ray_cluster(Path(folder), nodes=0) as cluster,
+        cluster.started(serve) as server,
+    ):
+        assert server.stdin is not None
+        assert server.stdout is not None
+        environment = S3Server(server.stdout.readline().strip()).environment
+        for number in (1, 2):
+            cluster.start_node(number, environment)
+        words = (f"s3://{BUCKET}/dfdc", f"s3://{BUCKET}/faces")
+        done = cluster.extract(*words, environment=environment)
+        assert done.returncode == 0, done.stderr
+        server.communicate("done\n", timeout=PATIENCE)
+    dfdc_prep.extract(real_clips, tmp_path / "local", detector_model=yunet_model)
+    assert digest(found) == digest(tmp_path / "local")
 
 
 def test_a_killed_driver_and_a_killed_worker_cost_nothing(
