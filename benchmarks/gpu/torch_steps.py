@@ -1,11 +1,12 @@
 """Images per second of timm's EfficientNet-B4 in PyTorch; run by `python -m benchmarks.gpu`.
 
 Channels last, autocast, `torch.compile`; SGD and binary cross-entropy as in our recipe. The
-argument is a JSON object; prints one JSON line. PyTorch and timm are imported inside functions,
-because the project does not depend on them.
+argument is a JSON object; prints one JSON line. Without a GPU it runs on the CPU, to be tried.
+PyTorch and timm are imported inside functions, because the project does not depend on them.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from manifests.rows import CROP_SIZE
-from training.models.classifier import MEAN, STD
 
 #: The names of our backbones in timm.
 NAMES = {f"EfficientNetB{n}": f"efficientnet_b{n}" for n in range(8)}
@@ -40,8 +40,8 @@ def crops(faces: Path, batch: int) -> Iterator[tuple[Any, Any]]:
             return torch.from_numpy(image.copy()), float(label == "FAKE")
 
     loader = torch.utils.data.DataLoader(
-        Crops(), batch, shuffle=True, drop_last=True, num_workers=16, pin_memory=True,
-        persistent_workers=True, prefetch_factor=4,
+        Crops(), batch, shuffle=True, drop_last=True, num_workers=os.cpu_count() or 1,
+        pin_memory=torch.cuda.is_available(), persistent_workers=True, prefetch_factor=4,
     )  # fmt: skip
     while True:
         yield from loader
@@ -53,32 +53,39 @@ def random_batches(batch: int) -> Iterator[tuple[Any, Any]]:
 
     images = torch.randint(0, 256, (batch, CROP_SIZE, CROP_SIZE, 3), dtype=torch.uint8)
     labels = torch.randint(0, 2, (batch,)).float()
-    pinned = images.pin_memory(), labels.pin_memory()
+    if torch.cuda.is_available():
+        images, labels = images.pin_memory(), labels.pin_memory()
     while True:
-        yield pinned
+        yield images, labels
 
 
 def main() -> None:
     import timm
     import torch
+    from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    wait = torch.cuda.synchronize if device == "cuda" else torch.cpu.synchronize
     given = json.loads(sys.argv[1])
     batch, steps, precision = given["batch"], given["steps"], given["precision"]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
     torch.backends.cudnn.benchmark = True
     half = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(precision)
     model = timm.create_model(NAMES[given["backbone"]], num_classes=1)
-    model = torch.compile(model.cuda().to(memory_format=torch.channels_last))
+    model = torch.compile(model.to(device).to(memory_format=torch.channels_last))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    scaler = torch.amp.GradScaler(enabled=half is torch.float16)
+    scaler = torch.amp.GradScaler(device, enabled=half is torch.float16)
     loss_of = torch.nn.BCEWithLogitsLoss()
-    mean, std = (torch.tensor(values, device="cuda").view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1)
+        for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    )
 
     def step(images: Any, labels: Any) -> None:
-        moved = images.cuda(non_blocking=True).permute(0, 3, 1, 2)
+        moved = images.to(device, non_blocking=True).permute(0, 3, 1, 2)
         inputs = (moved.float() / 255 - mean) / std
-        with torch.autocast("cuda", half or torch.bfloat16, enabled=half is not None):
-            loss = loss_of(model(inputs)[:, 0].float(), labels.cuda(non_blocking=True))
+        with torch.autocast(device, half or torch.bfloat16, enabled=half is not None):
+            loss = loss_of(model(inputs)[:, 0].float(), labels.to(device, non_blocking=True))
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -87,16 +94,16 @@ def main() -> None:
     warm = random_batches(batch)
     for _ in range(5):
         step(*next(warm))
-    torch.cuda.synchronize()
+    wait()
     data = crops(Path(given["path"]), batch) if given["path"] else random_batches(batch)
     rates = []
     for _ in range(given["epochs"]):
         started = time.perf_counter()
         for _ in range(steps):
             step(*next(data))
-        torch.cuda.synchronize()
+        wait()
         rates.append(steps * batch / (time.perf_counter() - started))
-    peak = torch.cuda.max_memory_allocated() / 1e6
+    peak = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else None
     found = {"first": rates[0], "later": max(rates[1:] or rates), "peak_mb": peak}
     sys.stdout.write(json.dumps(found) + "\n")
 
