@@ -133,3 +133,21 @@ def test_a_run_in_a_bucket_is_that_of_the_disk_and_resumes(
     assert done.exit_code == 3, done.output
     assert done.output.startswith(f"s3://{bucket}/note.png: ")
     assert "dfdc-prep-" not in done.output
+
+
+def test_overlap_with_training_shards_in_a_bucket_is_found(
+    tiny_shards: Path, shards: Url, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    recipe = SMALL | {"epochs": 1}
+    run = tmp_path / "run"
+    experiment.fit(
+        experiment.FitOptions(shards, "v1.3", recipe, run, "none", steps_per_epoch=1), log=str
+    )
+    words = [str(run), str(tiny_shards), str(shards), "--split", "validation"]
+    done = CliRunner().invoke(evaluate, words)
+    assert done.exit_code == 0, done.output
+    assert "are of families or files that run was trained on" in done.output
+    s3.client().delete_object(Bucket=bucket, Key="shards/manifest.parquet")
+    done = CliRunner().invoke(evaluate, [str(run), str(tiny_shards), str(tiny_shards)])
+    assert done.exit_code == 0, done.output
+    assert "Whether run was trained on clips of these sets is not known." in done.output

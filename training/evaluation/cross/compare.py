@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from manifests.errors import StorageError
+from manifests.io.hashing import file_sha256
 from manifests.io.json_files import write_text
+from manifests.storage.mirror import local_file
+from manifests.storage.urls import as_location
 from training.evaluation import text_report
 from training.evaluation.cross import table
 from training.evaluation.cross.outputs import OutputPlan
@@ -13,7 +17,7 @@ from training.evaluation.cross.sets import NamedSet, datasets_of, name_sets, num
 from training.evaluation.cross.table import CrossRow, Labelled
 from training.evaluation.cross.text import cross_text
 from training.evaluation.evaluator import evaluate_model
-from training.evaluation.tested_model import TestedModel, training_shards
+from training.evaluation.tested_model import TestedModel
 from training.runs.folder import Run
 
 
@@ -64,9 +68,20 @@ def compare(
 
 
 def _training_crops(model: TestedModel) -> TrainingCrops | None:
-    """The crops that a run was trained on; None for a model file, or if they are gone."""
-    shards = training_shards(model.run) if model.run else None
-    return TrainingCrops.read(shards) if shards else None
+    """The crops that a run was trained on, wherever its shards are.
+
+    None for a model file, and if the shards are gone, have changed, or cannot be reached from here.
+    """
+    if model.run is None:
+        return None
+    config = model.run.config()
+    try:
+        with local_file(as_location(config.shards) / "manifest.parquet") as manifest:
+            if manifest.is_file() and file_sha256(manifest) == config.data.manifest:
+                return TrainingCrops.read(manifest)
+    except (StorageError, ValueError):  # ValueError: the bucket's package is not installed here
+        pass
+    return None
 
 
 def _write_report(folder: Path, rows: Sequence[CrossRow], notes: Sequence[str]) -> None:

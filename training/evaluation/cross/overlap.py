@@ -29,9 +29,9 @@ class TrainingCrops:
         self._names = {family for _, family in self._families}
 
     @classmethod
-    def read(cls, shards: Path) -> "TrainingCrops":
-        """Those of a shards folder: its splits train and validation."""
-        table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+    def read(cls, manifest: Path) -> "TrainingCrops":
+        """Those of the manifest of a shards folder: its splits train and validation."""
+        table = read_manifest(manifest, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
         return cls(table.filter(pc.is_in(table["split"], pa.array(_USED))))
 
     def known(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
