@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -21,6 +22,11 @@ from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
 from training.data.shard_cache import cache_of
 from training.errors import TrainingError
+
+if keras.backend.backend() != "tensorflow":
+    # TensorFlow only reads the data then. It would otherwise take most of the memory of every GPU,
+    # which the backend needs.
+    tf.config.set_visible_devices([], "GPU")
 
 #: Shard files read in parallel.
 _PARALLEL_FILES = 4
