@@ -263,10 +263,13 @@ class Video:
                         yield self._to_frame(index, copied)
 
     def _copied(self, decoded: av.VideoFrame) -> av.VideoFrame | None:
-        """Return a frame in this machine's memory, None if its format is not supported."""
+        """Return a frame in the CPU's memory; None if it is on the GPU in an unsupported format."""
         if not is_on_gpu(decoded):
             return decoded
         self.decoder = GPU
+        # FFmpeg does not crop the left and the top of frames on a GPU: they are then too large.
+        if (decoded.width, decoded.height) != (self._context.width, self._context.height):
+            return None
         return copy_from_gpu(decoded)
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
