@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from threading import get_ident
 from typing import Any, TypeVar
 
 from manifests.errors import StorageError
@@ -60,7 +61,7 @@ class Bucket:
         return found
 
     def fetch(self, name: str, target: Path) -> None:
-        partial = target.with_name(f".{target.name}.{os.getpid()}.half")
+        partial = target.with_name(f".{target.name}.{os.getpid()}-{get_ident()}.half")
         try:
             with self._reporting("read", name):
                 self._files.get_file(self._path(name), str(partial))
@@ -103,8 +104,12 @@ class Bucket:
 
     def remove(self, names: Iterable[str]) -> None:
         for some in _batches(names):
-            with self._reporting("remove", some[0]), suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), self._reporting("remove", some[0]):
                 self._files.rm([self._path(name) for name in some])
+            # S3 answers a deletion that it refuses like one that it does, so look for one object.
+            with self._reporting("remove", some[-1]):
+                if self._files.exists(self._path(some[-1])):
+                    raise PermissionError("the object is still there")
 
     def check(self) -> None:
         """Check that the bucket exists and can be listed.
@@ -112,7 +117,7 @@ class Bucket:
         Raises:
             StorageError: it does not, or cannot be reached.
         """
-        bucket = self._path("").partition("/")[0]
+        bucket = "/".join(self._path("").split("/")[: _bucket_depth(self.url)])
         try:
             self._files.ls(bucket, detail=False)
         except Exception as error:
@@ -149,6 +154,13 @@ class Bucket:
             f"{redacted(error)}; check the URL, the credentials and the connection, then run the "
             "same command again to go on"
         )
+
+
+def _bucket_depth(url: Url) -> int:
+    """Number of the parts of a path that name the bucket; of hf://, the repository."""
+    if url.scheme != "hf":
+        return 1
+    return 3 if url.text.startswith(("hf://datasets/", "hf://spaces/", "hf://buckets/")) else 2
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -3,8 +3,8 @@
 The lease is an object `.lease/<n>.json`, created only if it does not exist, and written again
 while the run lasts. A lease that is no longer renewed, or whose process is gone from this
 machine, is taken over by creating the next number: of two runs that try, one succeeds. The
-holder of a lower number stops when it sees the higher one. Two writers would do no harm to the
-data, because both write the same bytes to the same names.
+holder of a lower number stops when it sees the higher one. Two writers of an extraction would do no
+harm to the data, because both write the same bytes to the same names.
 """
 
 import json
@@ -49,7 +49,8 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """Whether the process has ended, or has not renewed its lease for long."""
-        if self.machine == _machine():
+        machine = _machine()
+        if machine and self.machine == machine:
             if self.process == os.getpid():
                 return self.token not in _held
             if not Path(f"/proc/{self.process}").exists():
@@ -96,12 +97,13 @@ def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease
     # Each creates its own lease first and then looks for others, so that never both go on.
     try:
         _check_others(place, guarded, name)
+        # A store that does not know the condition lets the same object be created twice.
+        exclusive = not place.put_if_absent(_object(name, number), _text(holder))
     except BaseException:
         _held.discard(holder.token)
-        place.remove([_object(name, number)])
+        with suppress(StorageError):  # it can be taken over
+            place.remove([_object(name, number)])
         raise
-    # A store that does not know the condition lets the same object be created twice.
-    exclusive = not place.put_if_absent(_object(name, number), _text(holder))
     held, ended = Lease(exclusive, Event()), Event()
     thread = Thread(target=_renew, args=(place, name, number, holder, held, ended), daemon=True)
     thread.start()
@@ -153,13 +155,16 @@ def _check_gone(place: Place, guarded: Location, name: str) -> None:
 
 
 def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, ended: Event) -> None:
-    while not ended.wait(_RENEWED_EVERY):
-        with suppress(StorageError):  # the next request of the run reports it
-            if max(_numbers(place, name), default=0) != number:
-                held._lost.set()
-                return
-            now = Holder(**{**asdict(holder), "renewed": time.time()})
-            place.put({_object(name, number): _text(now)})
+    try:
+        while not ended.wait(_RENEWED_EVERY):
+            with suppress(StorageError):  # the next request of the run reports it
+                if max(_numbers(place, name), default=0) != number:
+                    return
+                now = Holder(**{**asdict(holder), "renewed": time.time()})
+                place.put({_object(name, number): _text(now)})
+    finally:
+        if not ended.is_set():
+            held._lost.set()
 
 
 def _numbers(place: Place, name: str) -> list[int]:

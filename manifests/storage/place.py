@@ -89,13 +89,13 @@ class LocalFolder:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = _partial(path)
-        partial.write_bytes(data)
         try:
+            partial.write_bytes(data)
             os.link(partial, path)
         except FileExistsError:
             return False
         finally:
-            partial.unlink()
+            partial.unlink(missing_ok=True)
         return True
 
     def list(self, below: str = "") -> dict[str, int]:
@@ -113,8 +113,11 @@ class LocalFolder:
 
 def _replace(path: Path, data: bytes) -> None:
     partial = _partial(path)
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 It prints its port, and ends when its standard input closes. Faults are set by GET
 /__faults?share=0.05&kinds=503,500,late,cut&seconds=3&seed=1; `readonly=5` refuses every write
-after five, and `only=PUT` limits the faults to a method. GET /__counts returns the requests
+after five, `keep=1` answers every deletion of several objects as S3 does if it refuses each, and
+`only=PUT` limits the faults to a method. GET /__counts returns the requests
 since the last such call, by method, and the bytes in and out.
 """
 
@@ -29,6 +30,7 @@ _ANSWERS = {
 #: Seconds by which a late answer is late, unless `seconds` says otherwise.
 _LATE = 3.0
 _WRITES = ("PUT", "POST", "DELETE")
+_REFUSED = b"<DeleteResult><Error><Key>k</Key><Code>AccessDenied</Code></Error></DeleteResult>"
 
 
 class Faults:
@@ -46,6 +48,7 @@ class Faults:
         self._kinds = asked.get("kinds", "503,500,late,cut").split(",")
         self.late = float(asked.get("seconds", _LATE))
         self._only = asked.get("only", "")
+        self.keeps = "keep" in asked
         self._writes_left = int(asked["readonly"]) if "readonly" in asked else None
 
     def next(self, method: str) -> str:
@@ -84,6 +87,9 @@ class App:
             query = parse_qs(environ["QUERY_STRING"])
             self._faults.set({name: values[0] for name, values in query.items()})
             return _reply(start_response, "200 OK", b"")
+        if self._faults.keeps and method == "POST" and environ["QUERY_STRING"].startswith("delete"):
+            environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            return _reply(start_response, "200 OK", _REFUSED)
         kind = self._faults.next(method)
         if kind in _ANSWERS:
             length = int(environ.get("CONTENT_LENGTH") or 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from manifests.errors import OutputError
+from manifests.errors import OutputError, StorageError
 from manifests.storage import lease as leases
 from manifests.storage.lease import Holder, lease
 from manifests.storage.mirror import Mirror
@@ -112,6 +112,29 @@ def test_a_store_without_conditions_is_noticed(tmp_path: Path) -> None:
 
     with lease(Unconditional(tmp_path), tmp_path) as held:
         assert not held.is_exclusive
+
+
+def test_a_lease_whose_place_fails_is_given_up(tmp_path: Path) -> None:
+    class Failing(LocalFolder):
+        def put_if_absent(self, name: str, data: bytes) -> bool:
+            if not super().put_if_absent(name, data):
+                raise StorageError("gone")
+            return True
+
+    with pytest.raises(StorageError, match="gone"), lease(Failing(tmp_path), tmp_path):
+        pass
+    with lease(LocalFolder(tmp_path), tmp_path) as held:
+        assert held.is_exclusive
+
+
+def test_machines_that_are_unknown_are_not_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_machine", lambda: "")
+    place = LocalFolder(tmp_path)
+    put_holder(place, machine="", process=2**22 + 1)
+    with pytest.raises(OutputError, match="found process"), lease(place, tmp_path):
+        pass
 
 
 def test_a_mirror_puts_the_last_file_last(tmp_path: Path, bucket: str) -> None:

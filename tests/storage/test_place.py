@@ -70,6 +70,26 @@ def test_bad_answers_are_retried(s3: S3Server, bucket: str, kind: str, tmp_path:
     assert s3.counts()[f"fault {kind}"]
 
 
+def test_a_refused_deletion_is_an_error(s3: S3Server, bucket: str) -> None:
+    place = open_place(Url(f"s3://{bucket}/folder"))
+    place.put({"a": b"1", "b": b"2"})
+    s3.faults("keep=1")
+    with pytest.raises(StorageError, match=r"expected to remove s3://.*still there"):
+        place.remove(["a", "b"])
+    s3.faults()
+    place.remove(["a", "b"])
+    assert place.list() == {}
+
+
+def test_a_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
+    place = open_place(tmp_path)
+    with pytest.raises(TypeError):
+        place.put({"a": "text"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        place.put_if_absent("a", "text")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_library_s_message_shows_no_credential() -> None:
     text = (
         'Could not connect to "http://user:hidden@host/b?X-Amz-Signature=hidden" '
