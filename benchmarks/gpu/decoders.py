@@ -62,6 +62,7 @@ def main(
         clips = linked(source, folder, repeat)
         rates: dict[str, float] = {}
         crops: set[tuple[str, ...]] = set()
+        seen: set[str | None] = set()
         for decoder in decoders:
             for count in workers or (None,):
                 out = folder / f"{decoder}-{count}"
@@ -73,13 +74,19 @@ def main(
                 seconds = time.perf_counter() - began
                 log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "")
                 used = dict(Counter(log["decoder"].to_pylist()))
+                seen |= used.keys()
                 rate = log.num_rows / seconds
                 rates[decoder] = max(rate, rates.get(decoder, 0.0))
                 crops.add(tuple(read_manifest(out / "manifest.parquet")["sha256"].to_pylist()))
                 click.echo(f"{decoder}, workers {count or 'cores'}: {rate:.2f} clips/s, {used}")
-        if len(rates) > 1:
-            click.echo(f"gpu / cpu: {rates['gpu'] / rates['cpu']:.2f}")
-        click.echo(f"same crops: {len(crops) == 1}")
+    if len(rates) > 1:
+        click.echo(f"gpu / cpu: {rates['gpu'] / rates['cpu']:.2f}")
+    if not {"cpu", "gpu"} <= seen:
+        click.echo("not compared: clips were decoded on one of them only")
+    elif len(crops) > 1:
+        raise click.ClickException("the crops differ")
+    else:
+        click.echo("same crops")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -27,6 +29,8 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, start_workers
+from dfdc_prep.parallel.forkserver import forkserver_context
+from dfdc_prep.parallel.process_pool import limit_memory
 from dfdc_prep.video.decoders import AUTO, CPU, GPU, choose_decoder
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
@@ -50,7 +54,8 @@ class RunOptions:
         preset: name of the preset that the options come from; recorded only.
         part: process only this slice of the families, and write no tables.
         engine: where the worker processes run.
-        decoder: one of `video.decoders.DECODERS`. Both decoders give the same bytes.
+        decoder: one of `video.decoders.DECODERS`. Both decoders give the same bytes for a clip
+            that is not damaged.
     """
 
     workers: int | None = None
@@ -104,7 +109,7 @@ def extract(
         finished = _finished_families(output, families.keys(), run.retry_failed)
         todo = {key: family for key, family in families.items() if key not in finished}
         notes = [*decoder_note, *output.notes, *_slice_notes(out, output, run, todo)]
-        summary = RunSummary(catalog.notes, choice.why, notes)
+        summary = RunSummary(catalog.notes, choice.why, notes, counts_gpu=decoder != CPU)
         for clips in finished.values():
             summary.add(clips)
         if run.part is None:
@@ -211,8 +216,19 @@ def _resolve_decoder(run: RunOptions) -> tuple[str, list[str]]:
     """
     if run.engine.name != LOCAL:
         return run.decoder, []
-    decoder, why = choose_decoder(run.decoder)
+    decoder, why = choose_decoder(run.decoder, _find_problem_as_worker)
     return AUTO if decoder == GPU else CPU, [why] if why else []
+
+
+def _find_problem_as_worker() -> str | None:
+    """Check the GPU in a process that is limited like a worker, so that this one holds no GPU."""
+    from dfdc_prep.video.gpu_check import find_problem
+
+    with ProcessPoolExecutor(1, forkserver_context(), limit_memory) as pool:
+        try:
+            return pool.submit(find_problem).result()
+        except BrokenProcessPool:
+            return "a driver that ends the process which uses it"
 
 
 def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:

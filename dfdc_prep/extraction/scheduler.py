@@ -20,11 +20,7 @@ from dfdc_prep.parallel.process_pool import (
     Workers,
     WorkerTimeout,
 )
-
-#: Number of attempts at a clip whose worker dies.
-MAX_ATTEMPTS = 2
-#: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
-_TASKS_PER_WORKER = 2
+from dfdc_prep.parallel.tasks import MAX_ATTEMPTS, TASKS_PER_WORKER
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,8 @@ def extract_families(
         OutputError: a worker cannot write below `out`.
         SourceUnreachable: the system cannot read a clip file.
         StorageError: a bucket cannot be reached or written.
-        WorkersError: workers cannot be started, or keep dying before they begin a clip.
+        WorkersError: workers cannot be started, or keep dying before they begin a clip; a cluster
+            is lost.
     """
     pool = start()
     prefetcher = Prefetcher(transfer, pool.count if pool.is_local else 0)
@@ -101,7 +98,7 @@ class _Scheduler:
             yield from self._finished()
 
     def _fill_workers(self, families: Iterator[Family]) -> None:
-        while len(self._tasks) < _TASKS_PER_WORKER * self._workers.count:
+        while len(self._tasks) < TASKS_PER_WORKER * self._workers.count:
             if not (self._start_next_clip() or self._open_next_family(families)):
                 return
 
@@ -131,7 +128,6 @@ class _Scheduler:
 
     def _handle_result(self, future: Future[ClipResult]) -> None:
         task = self._tasks.pop(future)
-        self._prefetcher.discard(task.clip)
         try:
             result = future.result()
         except PoolBroken:
@@ -155,6 +151,7 @@ class _Scheduler:
             ) from error
         except Exception as error:  # a fault of this code costs its clip, not the run
             result = self._failure(task, "crashed", f"{type(error).__name__}: {error}")
+        self._prefetcher.discard(task.clip)
         task.queue.record_result(task.clip, result)
 
     def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:

@@ -9,6 +9,7 @@ from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.video.decoders import choose_decoder
+from dfdc_prep.video.gpu_check import find_problem
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def init_worker(
     """
     global _state
     cv2.setNumThreads(1)
-    chosen, _ = choose_decoder(decoder)
+    chosen, _ = choose_decoder(decoder, find_problem)
     _state = WorkerState(transfer, options, make_detector(choice), chosen)
 
 

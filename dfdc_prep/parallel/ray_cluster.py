@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -21,8 +22,8 @@ from dfdc_prep.parallel.engine import Engine
 
 #: Address of this machine's node, where the machine has several.
 NODE_IP_VARIABLE = "DFDC_PREP_RAY_NODE_IP"
-#: Seconds until a cluster that does not answer counts as none.
-_PATIENCE = 60.0
+#: Seconds until a cluster that does not answer a process without a token.
+_PROBE_SECONDS = 60.0
 #: Seconds that the head may take to accept a connection.
 _HEAD_SECONDS = 5.0
 #: How long a worker keeps its lease while calls wait for one. Ray's half a second is shorter than a
@@ -64,23 +65,30 @@ def connect(engine: Engine) -> Any:
         )
     # It runs while this process imports Ray and joins the cluster.
     probe = None if engine.insecure else _start_probe(engine)
-    import ray
+    try:
+        import ray
 
+        if ray.is_initialized():
+            raise WorkersError(
+                "expected a process that is not connected to Ray, found one that is; call "
+                "ray.shutdown() first, or run dfdc-prep extract as a command"
+            )
+    except BaseException:
+        if probe:
+            probe.kill()
+            probe.communicate()
+        raise
     try:
         _join(ray, engine)
-        if probe and not _asks_for_token(probe):
-            raise WorkersError(
-                "expected a Ray cluster that asks for a token, found one that everybody can use "
-                "who reaches it; start its nodes with RAY_AUTH_MODE=token (see docs/scale.md), "
-                "or pass --insecure-cluster"
-            )
+        if probe:
+            _check_token(probe)
     except BaseException:
         ray.shutdown()
         raise
     finally:
         if probe:
             probe.kill()
-            probe.wait()
+            probe.communicate()
     return ray
 
 
@@ -93,7 +101,7 @@ def nodes(ray: Any) -> list[Node]:
     ]
 
 
-def head_answers(ray: Any) -> bool:
+def head_is_reachable(ray: Any) -> bool:
     """Whether the head accepts connections; Ray ends this process when it has not for a minute."""
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     try:
@@ -124,20 +132,38 @@ def _join(ray: Any, engine: Engine) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
 
-def _start_probe(engine: Engine) -> "subprocess.Popen[bytes]":
-    """Ask the cluster for its health, in a process that has no token."""
+def _start_probe(engine: Engine) -> "subprocess.Popen[str]":
+    """Start a process without a token that reads something from the cluster."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     environment |= {"RAY_AUTH_MODE": "disabled"}
     return subprocess.Popen(
         [sys.executable, "-m", ray_probe.__name__, engine.address or _AUTO],
         env=environment,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def _asks_for_token(probe: "subprocess.Popen[bytes]") -> bool:
-    try:
-        return probe.wait(_PATIENCE) == ray_probe.ASKS_FOR_TOKEN
-    except subprocess.TimeoutExpired:
-        return False
+def _check_token(probe: "subprocess.Popen[str]") -> None:
+    """Check that the cluster refused the process without a token.
+
+    Raises:
+        WorkersError: it did not, or that is not known.
+    """
+    found = "no answer"
+    with suppress(subprocess.TimeoutExpired):
+        _, said = probe.communicate(timeout=_PROBE_SECONDS)
+        if probe.returncode == ray_probe.ASKS_FOR_TOKEN:
+            return
+        if probe.returncode == 0:
+            raise WorkersError(
+                "expected a Ray cluster that asks for a token, found one that anyone who can "
+                "reach it can use; start its nodes with RAY_AUTH_MODE=token (see docs/scale.md), "
+                "or pass --insecure-cluster"
+            )
+        found = (said.strip().splitlines() or [f"exit code {probe.returncode}"])[-1][:400]
+    raise WorkersError(
+        f"expected to find out whether the Ray cluster asks for a token, found: {found}; run the "
+        "same command again, or pass --insecure-cluster if you know that nobody else can reach it"
+    )

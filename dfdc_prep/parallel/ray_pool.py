@@ -3,7 +3,7 @@
 Ray restarts nothing by itself. A call whose worker dies raises `WorkerDied`, as locally; a call
 that was lost with its node, or whose node could not read or write a file, runs again elsewhere.
 Each new worker process is checked before its first call. A node that fails the check when the run
-starts is an error; one that joins later is left out.
+starts is an error; one that joins later is excluded.
 """
 
 import sys
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
 from dfdc_prep.parallel.engine import Engine, Setup
 from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
-from dfdc_prep.parallel.ray_cluster import Node, connect, head_answers, nodes
+from dfdc_prep.parallel.ray_cluster import Node, connect, head_is_reachable, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
 
 #: Seconds between two looks at the timeouts, and at the nodes.
@@ -28,6 +28,8 @@ _POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
 #: Seconds after which a head that does not answer counts as lost. Ray waits for a minute, and then
 #: ends the process.
 _HEAD_LOST_SECONDS = 20.0
+#: Seconds after which a call that was cancelled and has not ended is cancelled again.
+_CANCEL_SECONDS = 30.0
 #: Seconds that the check of a node may take, its start included.
 _CHECK_SECONDS = 120.0
 #: Attempts at a call that is lost with its node, or that cannot read or write a file.
@@ -47,7 +49,7 @@ class _Call:
         attempt: from 1; raised when the call runs again for no fault of its own.
         due: time at which it is to be started, seconds.
         started: time at which a worker began it, None if none has.
-        cancelled: whether it took too long.
+        cancelled: time at which it was cancelled, since it took too long; None if it was not.
     """
 
     payload: bytes
@@ -55,7 +57,7 @@ class _Call:
     attempt: int = 1
     due: float = 0.0
     started: float | None = None
-    cancelled: bool = False
+    cancelled: float | None = None
 
 
 class RayWorkers:
@@ -87,13 +89,14 @@ class RayWorkers:
         self._ray = connect(engine)
         self._running: dict[Any, _Call] = {}
         self._waiting: list[_Call] = []
-        self._left_out: list[str] = []
+        self._excluded: list[str] = []
         self._head_seen, self._head_lost = time.monotonic(), False
         try:
             setup = self._ray.cloudpickle.dumps((prepare, args))
-            self._check, self._perform = _remote_functions(self._ray, uuid.uuid4().hex, setup)
+            self._check, self._function = _remote_functions(self._ray, uuid.uuid4().hex, setup)
+            self._perform = self._function
             self._nodes: list[Node] = []
-            self._look_at_nodes()
+            self._refresh_nodes()
             self._check_nodes()
         except BaseException:
             self._ray.shutdown()
@@ -114,11 +117,11 @@ class RayWorkers:
             if done:
                 return done
             if time.monotonic() > self._nodes_due:
-                self._look_at_nodes()
+                self._refresh_nodes()
             self._start_due()
             for task in self._ready():
-                self._read(task)
-            self._cancel_late()
+                self._receive(task)
+            self._cancel_overdue()
 
     def stop(self) -> None:
         for task in self._running if not self._head_lost else ():
@@ -127,10 +130,10 @@ class RayWorkers:
         self._ray.shutdown()
 
     def _start(self, call: _Call) -> None:
-        call.started, call.cancelled = None, False
+        call.started, call.cancelled = None, None
         self._running[self._perform.remote(call.payload)] = call
 
-    def _start_again(self, call: _Call) -> None:
+    def _retry_later(self, call: _Call) -> None:
         call.due = time.monotonic() + _BACKOFF * 2 ** (call.attempt - 1)
         call.attempt += 1
         self._waiting.append(call)
@@ -143,7 +146,7 @@ class RayWorkers:
             self._start(call)
 
     def _ready(self) -> list[Any]:
-        """The tasks that have something to say; waits for one a short time."""
+        """The tasks with a message to read; waits for one a short time."""
         tasks = list(self._running)
         if not tasks:
             time.sleep(_POLL_SECONDS / 10)
@@ -153,37 +156,38 @@ class RayWorkers:
             ready, _ = self._ray.wait(tasks, num_returns=len(tasks), timeout=0)
         return list(ready)
 
-    def _read(self, task: Any) -> None:
+    def _receive(self, task: Any) -> None:
         """Take the next message of a task."""
         call = self._running[task]
         try:
             kind, value = self._ray.get(next(task))
         except (self._ray.exceptions.RayError, StopIteration) as error:
             del self._running[task]
-            self._lost(call, error)
+            self._handle_failure(call, error)
             return
         if kind == STARTED:
             call.started = time.monotonic()
             return
         del self._running[task]
         if kind == UNFIT:
-            self._leave_out(*value)
+            self._exclude_node(*value)
             self._start(call)
         elif kind == RAISED and isinstance(value, _RETRIED) and call.attempt < _ATTEMPTS:
-            self._start_again(call)
+            self._retry_later(call)
         elif kind == RAISED:
             call.future.set_exception(value)
         else:
             call.future.set_result(value)
 
-    def _lost(self, call: _Call, error: Exception) -> None:
+    def _handle_failure(self, call: _Call, error: Exception) -> None:
         """Handle a call that ended without a result."""
         known = self._ray.exceptions
-        if isinstance(error, known.NodeDiedError | known.OutOfMemoryError):
+        # A large result is kept on its node until it is read, and is lost with it.
+        if isinstance(error, known.NodeDiedError | known.OutOfMemoryError | known.ObjectLostError):
             if call.attempt < _ATTEMPTS:
-                self._start_again(call)
+                self._retry_later(call)
                 return
-        elif call.cancelled:
+        elif call.cancelled is not None:
             call.future.set_exception(WorkerTimeout())
             return
         elif isinstance(error, known.RayTaskError):  # such as a result that cannot be pickled
@@ -197,18 +201,18 @@ class RayWorkers:
             ) from error
         call.future.set_exception(WorkerDied(type(error).__name__))  # type: ignore[no-untyped-call]
 
-    def _cancel_late(self) -> None:
+    def _cancel_overdue(self) -> None:
         now = time.monotonic()
         for task, call in self._running.items():
             late = call.started is not None and now - call.started > self._timeout
-            if late and not call.cancelled:
+            if late and (call.cancelled is None or now - call.cancelled > _CANCEL_SECONDS):
                 # A plain cancel first would keep a later one with force from ending a call in C.
-                call.cancelled = True
+                call.cancelled = now
                 self._ray.cancel(task, force=True)
 
-    def _look_at_nodes(self) -> None:
+    def _refresh_nodes(self) -> None:
         self._nodes_due = time.monotonic() + _NODES_SECONDS
-        if not head_answers(self._ray):
+        if not head_is_reachable(self._ray):
             if time.monotonic() - self._head_seen > _HEAD_LOST_SECONDS:
                 self._head_lost = True
                 raise WorkersError(
@@ -218,7 +222,7 @@ class RayWorkers:
             return
         self._head_seen = time.monotonic()
         found = nodes(self._ray)
-        self._nodes = [node for node in found if node.id not in self._left_out]
+        self._nodes = [node for node in found if node.id not in self._excluded]
         if not self._nodes:
             raise WorkersError(
                 "expected a node of the Ray cluster with a free core, found none; run the same "
@@ -227,16 +231,16 @@ class RayWorkers:
 
     def _check_nodes(self) -> None:
         """Check all nodes at once; raise WorkersError for the first that is not fit."""
-        answers = [(node, self._check_on(node)) for node in self._nodes]
+        answers = [(node, self._start_check(node)) for node in self._nodes]
         for node, answer in answers:
             if problem := self._problem(node, answer):
                 raise WorkersError(
                     f"expected every node of the Ray cluster to be fit for this run, found node "
                     f"{node.address}: {problem}; correct it, or stop that node"
                 )
-        self._look_at_nodes()
+        self._refresh_nodes()
 
-    def _check_on(self, node: Node) -> Any:
+    def _start_check(self, node: Node) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(node.id, False)
@@ -250,7 +254,7 @@ class RayWorkers:
                 problem: str | None = self._ray.get(answer, timeout=_NODES_SECONDS)
                 return problem
             except self._ray.exceptions.RayError as error:
-                self._look_at_nodes()
+                self._refresh_nodes()
                 # A node that ended a moment ago still counts as alive for some time.
                 if node not in self._nodes:
                     return None
@@ -259,18 +263,18 @@ class RayWorkers:
                 if isinstance(error, self._ray.exceptions.GetTimeoutError):
                     continue
             time.sleep(1.0)
-            answer = self._check_on(node)
+            answer = self._start_check(node)
 
-    def _leave_out(self, node: str, problem: str) -> None:
+    def _exclude_node(self, node: str, problem: str) -> None:
         """Send no more calls to a node that is not fit."""
-        if node in self._left_out:
+        if node in self._excluded:
             return
-        self._left_out.append(node)
+        self._excluded.append(node)
         address = next((each.address for each in nodes(self._ray) if each.id == node), node)
-        tqdm.write(f"node {address} is left out: {problem}", file=sys.stderr)
-        self._look_at_nodes()
-        others = f"!in({','.join(self._left_out)})"
-        self._perform = self._perform.options(label_selector={"ray.io/node-id": others})
+        tqdm.write(f"node {address} is excluded: {problem}", file=sys.stderr)
+        self._refresh_nodes()
+        others = f"!in({','.join(self._excluded)})"
+        self._perform = self._function.options(label_selector={"ray.io/node-id": others})
 
 
 def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""A program that asks a Ray cluster something without a token: does it let everybody in?
+"""A program that finds out whether a Ray cluster accepts connections without a token.
 
 It runs in a process of its own because Ray reads the token once per process.
 """

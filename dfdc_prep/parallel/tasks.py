@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 #: Number of attempts at a task whose worker dies.
 MAX_ATTEMPTS = 2
 #: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
-_TASKS_PER_WORKER = 2
+TASKS_PER_WORKER = 2
 
 
 class TaskRun(Generic[Task, Result]):
@@ -46,7 +46,7 @@ class TaskRun(Generic[Task, Result]):
                 yield from self._finish(future)
 
     def _fill(self, waiting: Iterator[Task]) -> None:
-        while len(self._running) < _TASKS_PER_WORKER * self._workers.count:
+        while len(self._running) < TASKS_PER_WORKER * self._workers.count:
             for task in waiting:
                 self._submit(task, 1)
                 break

@@ -36,14 +36,13 @@ def is_on_gpu(frame: av.VideoFrame) -> bool:
 
 
 def copy_from_gpu(frame: av.VideoFrame) -> av.VideoFrame | None:
-    """Return a frame in the format of the CPU's decoder; None if it is not 8-bit 4:2:0."""
-    if frame.sw_format is None or frame.sw_format.name != "nv12":
-        return None
-    return planar(frame)
+    """Return a frame of a GPU in the format of the CPU's decoder; None if not 8-bit 4:2:0."""
+    kind = frame.sw_format
+    return planar(frame) if kind is not None and kind.name == "nv12" else None
 
 
 def planar(frame: av.VideoFrame) -> av.VideoFrame:
     """Take the chroma planes of an NV12 frame apart."""
     # FFmpeg's decoders have a format of its own for the full range of values.
     full = frame.color_range == ColorRange.JPEG
-    return frame.reformat(format="yuvj420p" if full else "yuv420p")
+    return frame.reformat(format="yuvj420p" if full else "yuv420p", threads=1)

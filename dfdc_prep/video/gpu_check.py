@@ -9,18 +9,20 @@ import av
 import numpy as np
 from av.codec.hwaccel import hwdevices_available
 
-from dfdc_prep.errors import ClipError
+from dfdc_prep.errors import ClipError, DfdcPrepError
 from dfdc_prep.video.decoders import CPU, GPU
 from dfdc_prep.video.gpu import keep_context
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 
-_WIDTH, _HEIGHT, _FRAMES, _RATE = 320, 176, 48, 30
-#: Frames that are compared. Between them, frames that none of them refers to are skipped.
-_COMPARED = (0, 5, 6, 17, 30, 47)
+#: The height is not a multiple of 16, so that the decoder must crop, as with 1080.
+_WIDTH, _HEIGHT, _FRAMES, _RATE = 320, 180, 48, 30
+#: Frames that are compared. Between them, frames that none of them refers to are skipped, and the
+#: decoder moves on to the second keyframe.
+_COMPARED = (0, 5, 6, 30, 47)
 #: B-frames, some of which others refer to, as in DFDC's clips; one thread for the same clip always.
 _ENCODER = {
-    "x264-params": "bframes=3:b-adapt=0:b-pyramid=normal:scenecut=0",
+    "x264-params": "bframes=3:b-adapt=0:b-pyramid=normal:scenecut=0:keyint=24:min-keyint=24",
     "crf": "28",
     "threads": "1",
 }
@@ -33,18 +35,18 @@ def find_problem() -> str | None:
     A clip that is encoded for the purpose is decoded on both, and all values must be the same.
     """
     if "cuda" not in hwdevices_available():
-        return "a PyAV without support for NVIDIA GPUs"
+        return "no support for NVIDIA GPUs in PyAV"
     try:
         keep_context()
     except (av.FFmpegError, NotImplementedError):
         return "no NVIDIA GPU, or no driver that decodes video"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip.mp4"
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.mp4"
             write_test_clip(path)
-        except (av.FFmpegError, ValueError):
-            return "a PyAV that cannot encode the clip for the check"
-        return compare_decoders(path)
+            return compare_decoders(path)
+    except (OSError, ValueError, DfdcPrepError) as error:  # some FFmpegErrors are OSErrors
+        return f"that the check could not be made ({error})"
 
 
 def write_test_clip(path: Path) -> None:
@@ -66,19 +68,26 @@ def compare_decoders(path: Path) -> str | None:
     """Decode frames of a clip on the CPU and on the GPU; describe the first difference."""
     try:
         with open_clip(path, decoder=GPU) as clip:
-            found = [frame.rgb() for frame in clip.frames(_COMPARED)]
+            found = [plane_values(frame.decoded) for frame in clip.frames(_COMPARED)]
             decoder = clip.decoder
     except ClipError as error:
-        return f"that decoding a clip failed: {error}"
+        return f"a decoding error ({error})"
     if decoder != GPU:
-        return "that its decoder refuses H.264"
+        return "a decoder that refuses H.264"
     with open_clip(path, decoder=CPU) as clip:
-        expected = [frame.rgb() for frame in clip.frames(_COMPARED)]
+        expected = [plane_values(frame.decoded) for frame in clip.frames(_COMPARED)]
     if len(found) != len(expected):
-        return f"{len(found)} of {len(expected)} frames of a clip"
-    if not all(np.array_equal(*pair) for pair in zip(found, expected, strict=True)):
-        return "other values in a frame than the CPU decodes"
-    return None
+        return f"only {len(found)} of {len(expected)} frames decoded"
+    return None if found == expected else "frames that differ from those of the CPU"
+
+
+def plane_values(frame: av.VideoFrame) -> list[bytes]:
+    """The values of each plane of an 8-bit planar frame, without the padding of its rows."""
+    planes = []
+    for plane in frame.planes:
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        planes.append(rows[: plane.height, : plane.width].tobytes())
+    return planes
 
 
 def _pattern() -> Iterator[Image]:

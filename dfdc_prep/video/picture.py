@@ -1,7 +1,7 @@
 """Decoded frames and still images with a common protocol that yields RGB at any size."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import cv2
@@ -110,10 +110,8 @@ class Frame:
         scaled = self.decoded
         # Other formats, such as palettes, cannot be averaged.
         if scaled.format.name.startswith("yuv"):
-            scaled = scaled.reformat(width=width, height=height, interpolation="AREA")
-        converted = scaled.reformat(
-            width=width, height=height, format="rgb24", interpolation="AREA"
-        )
+            scaled = _reformat(scaled, width=width, height=height)
+        converted = _reformat(scaled, width=width, height=height, format="rgb24")
         image = converted.to_ndarray().astype(np.uint8, copy=False)
         return np.ascontiguousarray(np.rot90(image, self._quarter_turns))
 
@@ -137,7 +135,12 @@ class Frame:
         cut.colorspace, cut.color_range = self.decoded.colorspace, self.decoded.color_range
 
         # Convert the part and remove the extension.
-        image = cut.reformat(format="rgb24", interpolation="AREA").to_ndarray()
+        image = _reformat(cut, format="rgb24").to_ndarray()
         return image[top - start_y : bottom - start_y, left - start_x : right - start_x].astype(
             np.uint8, copy=False
         )
+
+
+def _reformat(frame: av.VideoFrame, **how: Any) -> av.VideoFrame:
+    """Scale or convert a frame by area averaging, in this thread: others would only cost CPU."""
+    return frame.reformat(**how, interpolation="AREA", threads=1)

@@ -9,7 +9,7 @@ with a PSNR of 20 to 47 dB.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from itertools import chain, dropwhile
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -51,7 +51,7 @@ class Video:
 
     Attributes:
         timeline: the frames of the clip.
-        decoder: `gpu` once a frame was decoded there, else `cpu`.
+        decoder: `gpu` once a requested frame came from there, else `cpu`.
     """
 
     def __init__(self, file: SourceFile, name: str, decoder: str = CPU) -> None:
@@ -135,7 +135,7 @@ class Video:
 
     def _demux(self) -> Iterator[VideoPacket]:
         """Yield the packets from the current position to the end or the first read error."""
-        with suppress(av.FFmpegError):
+        with _ending_at_an_error():
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
 
     def _read_timeline(self) -> Timeline:
@@ -175,6 +175,8 @@ class Video:
         self._restart()
         try:
             return sum(1 for _ in self._container.decode(self._stream))
+        except MemoryError:
+            raise
         except av.FFmpegError:
             return sum(packet.displayed for packet in packets)
 
@@ -187,7 +189,7 @@ class Video:
         if self._context.name != _H264 or len(self.timeline.random_access_points) < 2:
             return
         self._context.skip_frame = "ALL"
-        with suppress(av.FFmpegError):
+        with _ending_at_an_error():
             self._container.seek(0, stream=self._stream)
             self._context.decode(next(self._demux(), None))
         self._context.flush_buffers()
@@ -218,6 +220,8 @@ class Video:
         self._context.skip_frame = skip
         try:
             return self._context.decode(packet)
+        except MemoryError:
+            raise
         except av.FFmpegError:
             return None
 
@@ -233,7 +237,7 @@ class Video:
 
     def _packets_from(self, start: int) -> Iterator[VideoPacket]:
         """Return the packets from a number on, or from the first one if seeking fails."""
-        with suppress(av.FFmpegError):
+        with _ending_at_an_error():
             time = next(
                 time for number, time in self.timeline.random_access_points if number == start
             )
@@ -252,7 +256,7 @@ class Video:
         """Yield the wanted frames of a clip without presentation times, by counting frames."""
         chosen = set(wanted)
         self._restart()
-        with suppress(av.FFmpegError):
+        with _ending_at_an_error():
             for index, decoded in enumerate(self._container.decode(self._stream)):
                 if decoded.is_corrupt or not chosen:
                     return
@@ -301,6 +305,7 @@ def open_clip(path: Path, name: str | None = None, decoder: str = CPU) -> Iterat
         ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
             FFmpeg errors raised while the clip is open are also converted to this exception,
             because some are OSErrors and would be mistaken for an output that is not writable.
+        MemoryError: FFmpeg is refused memory.
         SourceUnreachable: an I/O error occurred when the file was opened or read. Frames that
             were decoded before must be discarded.
     """
@@ -314,13 +319,28 @@ def open_clip(path: Path, name: str | None = None, decoder: str = CPU) -> Iterat
 def _opened(file: SourceFile, name: str, decoder: str) -> Iterator[Video]:
     try:
         video = Video(file, name, decoder)
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise ClipError(f"expected a video in {name}, found none: {_reason(error)}") from error
     with closing(video):
         try:
             yield video
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             raise ClipError(f"expected to decode {name}, found: {_reason(error)}") from error
+
+
+@contextmanager
+def _ending_at_an_error() -> Iterator[None]:
+    """End a block at an error of FFmpeg; a lack of memory is no fault of the clip."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        pass
 
 
 def _reason(error: Exception) -> str:

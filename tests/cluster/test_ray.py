@@ -88,7 +88,9 @@ def test_a_killed_driver_and_a_killed_worker_cost_nothing(
     words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "3")
     with cluster.started(cluster.extract_words(*words)) as driver:
         _wait_for(out / "journal.jsonl")
-        for worker in cluster.processes(2, "ray::perform"):
+        workers = cluster.processes(2, "ray::perform")
+        assert workers
+        for worker in workers:
             worker.kill()
         time.sleep(0.5)
         cluster.kill(driver)

@@ -17,7 +17,7 @@ from dfdc_prep.errors import DecoderError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, extract_clip
 from dfdc_prep.video.decoders import AUTO, CPU, GPU, choose_decoder
 from dfdc_prep.video.gpu import planar
-from dfdc_prep.video.gpu_check import compare_decoders, find_problem, write_test_clip
+from dfdc_prep.video.gpu_check import compare_decoders, find_problem, plane_values, write_test_clip
 from dfdc_prep.video.reader import open_clip
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
@@ -37,15 +37,6 @@ EDGE = (
 )
 
 
-def values(frame: av.VideoFrame) -> list[bytes]:
-    """The values of each plane, without padding."""
-    planes = []
-    for plane in frame.planes:
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        planes.append(rows[: plane.height, : plane.width].tobytes())
-    return planes
-
-
 @given(
     st.integers(1, 300),
     st.integers(1, 200),
@@ -63,7 +54,7 @@ def test_taking_chroma_planes_apart_changes_no_value(
     frame.color_range, frame.pts = color_range, 7
     found = planar(frame.reformat(format="nv12"))
     assert (found.format.name, found.color_range, found.pts) == (name, color_range, 7)
-    assert values(found) == values(frame)
+    assert plane_values(found) == plane_values(frame)
 
 
 def test_the_clip_of_the_check_has_frames_to_skip(tmp_path: Path) -> None:
@@ -73,21 +64,22 @@ def test_the_clip_of_the_check_has_frames_to_skip(tmp_path: Path) -> None:
         assert kinds == {"I", "P", "B"}
         assert clip.timeline.count == 48
         assert 0 < len(clip.timeline.references) < 48
+        assert clip.timeline.keyframes == (0, 24)
 
 
 @without_gpu
 def test_without_a_gpu_auto_is_the_cpu() -> None:
-    chosen, why = choose_decoder(AUTO)
+    chosen, why = choose_decoder(AUTO, find_problem)
     assert chosen == CPU
     assert why is not None
     assert why.startswith("decoder cpu, since the GPU cannot be used: no ")
-    assert choose_decoder(CPU) == (CPU, None)
+    assert choose_decoder(CPU, find_problem) == (CPU, None)
 
 
 @without_gpu
 def test_without_a_gpu_asking_for_one_is_an_error(tmp_path: Path, real_clips: Path) -> None:
     with pytest.raises(DecoderError, match="--decoder auto or cpu"):
-        choose_decoder(GPU)
+        choose_decoder(GPU, find_problem)
     words = ["extract", str(real_clips), str(tmp_path / "out"), "--decoder", "gpu"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 1
@@ -108,7 +100,7 @@ def test_without_a_gpu_auto_extracts_and_says_so(tmp_path: Path, real_clips: Pat
 @without_gpu
 def test_the_check_describes_a_gpu_that_fails(tmp_path: Path) -> None:
     write_test_clip(tmp_path / "clip.mp4")
-    assert (compare_decoders(tmp_path / "clip.mp4") or "").startswith("that decoding a clip failed")
+    assert (compare_decoders(tmp_path / "clip.mp4") or "").startswith("a decoding error")
 
 
 def extracted(source: Path, out: Path, decoder: str, model: Path) -> list[ClipResult]:

@@ -188,6 +188,10 @@ class Prefetcher:
         if self._threads is None or not is_url(clip.path):
             return
         path = self._transfer.staged_path(clip)
+        # A clip that is tried again may still be on its way, or be there.
+        earlier = self._fetches.get(clip.path)
+        if earlier and (not earlier.done() or path.exists()):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         fetching_mark(path).touch()
         self._fetches[clip.path] = self._threads.submit(self._fetch, clip, path)
