@@ -5,6 +5,7 @@ The functions below are those of the commands `dfdc-prep extract`, `gather`, `im
 on first use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
         summarize,
         verify,
     )
+
+# ONNX Runtime reports its use to its makers unless this is set when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -1,6 +1,9 @@
 """Detectors on real frames, and how their weights are located."""
 
 import functools
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -253,3 +256,19 @@ def test_fast_detection_declines_if_a_face_disappears_or_moves_far(yunet_model: 
     assert detector.detect_fast(Still(data.rocket()), before) is None
     far = [Face(before[0].x + 3 * before[0].w, before[0].y, before[0].w, before[0].h, 0.9)]
     assert detector.detect_fast(picture, far) is None
+
+
+def test_nothing_is_reported_to_anybody(yunet_model: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry keeps a device number and a queue of events in the user's cache."""
+    program = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from dfdc_prep.detectors import choose_detector, make_detector\n"
+        "from dfdc_prep.video.picture import Still\n"
+        "detector = make_detector(choose_detector('yunet', Path(sys.argv[1])))\n"
+        "detector.detect(Still(np.zeros((90, 160, 3), np.uint8)))\n"
+    )
+    fresh = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"} | fresh
+    words = [sys.executable, "-c", program, str(yunet_model)]
+    subprocess.run(words, check=True, env=environment)
+    assert list(tmp_path.iterdir()) == []
