@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -57,9 +57,11 @@ def _call_all(workers: Any, calls: int) -> Iterator[int]:
 
 def drive(engine: str, address: str, calls: int) -> None:
     """Run inside the cluster: measure the calls, print JSON."""
-    from dfdc_prep.parallel.engine import Engine, start_workers
+    from dfdc_prep.parallel.engine import Engine, connected, start_workers
 
     chosen = Engine(engine, address) if engine == "ray" else Engine()
+    stack = ExitStack()
+    stack.enter_context(connected(chosen))
     workers = start_workers(chosen, 2, calls, 120.0, (nothing, ()))
     for _ in _call_all(workers, 200):  # the workers have started
         pass
@@ -69,6 +71,7 @@ def drive(engine: str, address: str, calls: int) -> None:
             memory[done] = _resident()
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     workers.stop()
+    stack.close()
     figures = {"ms a call": 1e3 * wall / calls, "CPU ms": 1e3 * cpu / calls, "MB": memory}
     sys.stdout.write(json.dumps(figures))
 

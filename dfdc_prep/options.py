@@ -91,7 +91,7 @@ class SliceParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
 
 EXTRACT: Types = {
     "source": LocationParam(),
-    "out": LocationParam(),
+    "out": LocationParam(writes=True),
     "layout": click.Choice([AUTO, *LAYOUTS]),
     "dataset": TextParam(),
     "compression": click.Choice(["raw", "c23", "c40"]),
@@ -120,11 +120,11 @@ EXTRACT: Types = {
     "retry_failed": click.BOOL,
     "overwrite": click.BOOL,
 }
-GATHER: Types = {"out": LocationParam(), "source": LocationParam()}
+GATHER: Types = {"out": LocationParam(writes=True), "source": LocationParam()}
 IMPORT: Types = {
     "crops_dir": LocationParam(),
     "metadata_csv": LocationParam(),
-    "out": LocationParam(),
+    "out": LocationParam(writes=True),
     "overwrite": click.BOOL,
 }
 #: Pairs of clips, "A,B".
@@ -161,7 +161,7 @@ SPLIT: Types = {
 #: Options of the commands that put the crops of faces folders into splits.
 CROPS: Types = {
     "faces": FACES_FOLDERS,
-    "out": LocationParam(),
+    "out": LocationParam(writes=True),
     "split": SPLIT["split"],
     "group_by": SPLIT["group_by"],
     "seed": SEED,

@@ -139,9 +139,13 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
     for name in sorted(ours.keys() | theirs):
         if ours.get(name) != theirs.get(name):
             raise OptionsDiffer(
-                f"expected {name} {theirs.get(name)} as in the other slices in {folder}, found "
-                f"{ours.get(name)}; use the same in every slice, or choose another folder"
+                f"expected {_shown(name, theirs)} as in the other slices in {folder}, found "
+                f"{_shown(name, ours)}; use the same in every slice, or choose another folder"
             )
+
+
+def _shown(name: str, values: dict[str, Any]) -> str:
+    return f"no {name}" if values.get(name) is None else f"{name} {values[name]}"
 
 
 def _compared(run: dict[str, Any]) -> dict[str, Any]:

@@ -238,7 +238,7 @@ def _paths(table: Path) -> Iterable[str]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(table) as file:
+        with pq.ParquetFile(table.absolute()) as file:
             names = set(file.schema_arrow.names)
             found = file.read(columns=[name for name in ("path", "mask") if name in names])
     except (pa.ArrowException, OSError, ValueError):

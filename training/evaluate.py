@@ -41,7 +41,7 @@ FILE_OPTIONS = ("channels", "scale", "size", "margin", "fake_is", "output")
     "--split", type=TextParam(), default="test", show_default=True, help="The split to evaluate."
 )
 @click.option(
-    "--out", type=LocationParam(),
+    "--out", type=LocationParam(writes=True),
     help="Output folder. [default: in the run's folder; for a model file evaluations/NAME]",
 )  # fmt: skip
 @click.option(

@@ -57,7 +57,7 @@ RECIPE_OPTIONS = (
     "--steps-per-epoch", type=CountParam(1),
     help="Batches per epoch. [default: one pass over the training split]",
 )  # fmt: skip
-@click.option("--out", type=LocationParam(), help="Run folder. [default: runs/RECIPE]")
+@click.option("--out", type=LocationParam(writes=True), help="Run folder. [default: runs/RECIPE]")
 @click.option("--seed", type=SEED, default=42, show_default=True)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,

@@ -101,11 +101,12 @@ def _feature(kind: str) -> dict[str, Any]:
 
 def _write_parquet(folder: Path, schema: pa.Schema, name: str, records: Iterator[Record]) -> str:
     """Write one parquet file; return its SHA-256."""
-    with pq.ParquetWriter(folder / name, schema, compression="zstd") as writer:
+    path = (folder / name).absolute()  # a relative path with a colon would be taken for a URL
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while rows := [_row(record, schema) for record in islice(records, _ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(rows, schema))
-    sync_file(folder / name)
-    return file_sha256(folder / name)
+    sync_file(path)
+    return file_sha256(path)
 
 
 def _row(record: Record, schema: pa.Schema) -> dict[str, Any]:

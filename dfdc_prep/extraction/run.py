@@ -28,7 +28,7 @@ from dfdc_prep.extraction.output.slices import Slice, describe_missing
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
-from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, start_workers
+from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
 from dfdc_prep.parallel.forkserver import forkserver_context
 from dfdc_prep.parallel.process_pool import limit_memory
 from dfdc_prep.video.decoders import AUTO, CPU, GPU, choose_decoder
@@ -95,6 +95,7 @@ def extract(
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
+        WorkersError: the workers cannot be started.
     """
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
@@ -103,7 +104,8 @@ def extract(
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
     decoder, decoder_note = _resolve_decoder(run)
-    with open_output(out, source, run.part) as output:
+    # Before anything is written: there may be no such cluster.
+    with connected(run.engine), open_output(out, source, run.part) as output:
         output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
         families = _families(catalog, run.part)
         finished = _finished_families(output, families.keys(), run.retry_failed)
@@ -147,8 +149,8 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         if missing := [family for key, family in families.items() if key not in finished]:
             raise OutputError(
                 f"expected all {len(families):,} families in {out}, found {len(missing):,} "
-                f"missing: {describe_missing(output.slice_journals, missing)}; run these slices "
-                "again, or extract without --slice"
+                f"missing: {describe_missing(output.slice_journals, missing)}; run "
+                f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )
         summary = RunSummary(catalog.notes, None, output.notes)
         for clips in finished.values():

@@ -1,6 +1,7 @@
 """The engines that run the workers: processes on this machine, or a Ray cluster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,28 @@ class Engine:
     def __post_init__(self) -> None:
         if self.name == LOCAL and (self.address or self.insecure):
             raise WorkersError(
-                "expected --engine ray with --address or --insecure-cluster, found --engine local"
+                "expected --engine ray with --address or --insecure-cluster, found --engine local; "
+                "add --engine ray, or omit these options"
             )
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[None]:
+    """Be connected to the cluster of an engine; the workers on this machine need none.
+
+    Raises:
+        WorkersError: the Ray cluster cannot be used.
+    """
+    if engine.name == LOCAL:
+        yield
+        return
+    from dfdc_prep.parallel.ray_cluster import connect
+
+    ray = connect(engine)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 def start_workers(
@@ -45,7 +66,7 @@ def start_workers(
     timeout: float,
     setup: Setup,
 ) -> "Workers":
-    """Start the workers of an engine.
+    """Start the workers of an engine that is connected.
 
     Args:
         count: number of workers; None for one per core, of this machine or of the cluster.
@@ -54,7 +75,7 @@ def start_workers(
         setup: a function that prepares every new worker, and its arguments.
 
     Raises:
-        WorkersError: the Ray cluster cannot be used.
+        WorkersError: a node of the Ray cluster is not fit for the work.
     """
     most = max(1, calls)
     if engine.name == LOCAL:
@@ -63,4 +84,4 @@ def start_workers(
         return LocalWorkers(min(count or available_cores(), most), timeout, *setup)
     from dfdc_prep.parallel.ray_pool import RayWorkers
 
-    return RayWorkers(engine, min(count, most) if count else most, timeout, *setup)
+    return RayWorkers(min(count, most) if count else most, timeout, *setup)

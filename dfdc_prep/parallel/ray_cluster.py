@@ -63,6 +63,8 @@ def connect(engine: Engine) -> Any:
             "expected the package ray for --engine ray, found it not installed; run "
             "pip install 'dfdc-prep[ray]'"
         )
+    if engine.address not in (None, _AUTO):
+        _check_address(str(engine.address))
     # It runs while this process imports Ray and joins the cluster.
     probe = None if engine.insecure else _start_probe(engine)
     try:
@@ -111,6 +113,19 @@ def head_is_reachable(ray: Any) -> bool:
         return False
 
 
+def _check_address(address: str) -> None:
+    """Raise WorkersError if nothing answers at the address; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS):
+            return
+    except (OSError, ValueError) as error:
+        raise WorkersError(
+            f"expected the head of a Ray cluster at {address}, found that nothing answers there "
+            f"({error}); give its --address as host:port, or start it (see docs/scale.md)"
+        ) from error
+
+
 def _join(ray: Any, engine: Engine) -> None:
     before = signal.getsignal(signal.SIGTERM)
     address = engine.address or _AUTO
@@ -122,10 +137,10 @@ def _join(ray: Any, engine: Engine) -> None:
             logging_level=logging.CRITICAL,
         )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        found = " ".join(str(error).split())[:400]
+        found = " ".join(str(error).split())[:400].rstrip(".")
         raise WorkersError(
-            f"expected a Ray cluster at {address}, with this machine as one of its nodes, found: "
-            f"{found}; see docs/scale.md"
+            f"expected a Ray cluster that this machine is a node of, found none ({found}); start "
+            "its nodes with ray start, or give the --address of its head (see docs/scale.md)"
         ) from error
     finally:
         if threading.current_thread() is threading.main_thread():

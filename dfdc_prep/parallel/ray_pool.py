@@ -18,9 +18,9 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
-from dfdc_prep.parallel.engine import Engine, Setup
+from dfdc_prep.parallel.engine import Setup
 from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
-from dfdc_prep.parallel.ray_cluster import Node, connect, head_is_reachable, nodes
+from dfdc_prep.parallel.ray_cluster import Node, head_is_reachable, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
 
 #: Seconds between two looks at the timeouts, and at the nodes.
@@ -61,24 +61,22 @@ class _Call:
 
 
 class RayWorkers:
-    """Worker processes on the nodes of a Ray cluster.
+    """Worker processes on the nodes of the Ray cluster that this process is connected to.
 
     Args:
-        engine: which cluster.
         most: maximum number of workers.
         timeout: maximum duration of a call, seconds.
         prepare: called with `args` in every new worker; an exception means that its node is not
             fit for the run.
 
     Raises:
-        WorkersError: there is no such cluster, or a node is not fit.
+        WorkersError: a node is not fit.
     """
 
     is_local = False
 
     def __init__(
         self,
-        engine: Engine,
         most: int,
         timeout: float,
         prepare: Callable[..., None],
@@ -86,21 +84,19 @@ class RayWorkers:
     ) -> None:
         self._most = most
         self._timeout = timeout
-        self._ray = connect(engine)
+        import ray
+
+        self._ray: Any = ray
         self._running: dict[Any, _Call] = {}
         self._waiting: list[_Call] = []
         self._excluded: list[str] = []
         self._head_seen, self._head_lost = time.monotonic(), False
-        try:
-            setup = self._ray.cloudpickle.dumps((prepare, args))
-            self._check, self._function = _remote_functions(self._ray, uuid.uuid4().hex, setup)
-            self._perform = self._function
-            self._nodes: list[Node] = []
-            self._refresh_nodes()
-            self._check_nodes()
-        except BaseException:
-            self._ray.shutdown()
-            raise
+        setup = self._ray.cloudpickle.dumps((prepare, args))
+        self._check, self._function = _remote_functions(self._ray, uuid.uuid4().hex, setup)
+        self._perform = self._function
+        self._nodes: list[Node] = []
+        self._refresh_nodes()
+        self._check_nodes()
 
     @property
     def count(self) -> int:
@@ -127,7 +123,6 @@ class RayWorkers:
         for task in self._running if not self._head_lost else ():
             with suppress(Exception):
                 self._ray.cancel(task, force=True)
-        self._ray.shutdown()
 
     def _start(self, call: _Call) -> None:
         call.started, call.cancelled = None, None

@@ -68,7 +68,7 @@ class OutputFolder:
         if not known:
             raise OptionsDiffer(
                 f"expected {folder} to be empty or {self.a_kind}, found something else; "
-                "choose another folder, or remove this one"
+                "choose another folder"
             )
         if found == metadata and not overwrite:
             return True

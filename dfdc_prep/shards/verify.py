@@ -121,6 +121,11 @@ def _file_names(shards: Path) -> list[str]:
     entries = shards.iterdir() if shards.is_dir() else ()
     # A report is about the shards, not one of their files.
     names = sorted(entry.name for entry in entries if not is_report(entry.name))
+    if "crops" in names:
+        raise ShardError(
+            f"expected shards written by dfdc-prep shard in {shards}, found a faces folder; give "
+            "the folder that holds SHA256SUMS"
+        )
     if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "

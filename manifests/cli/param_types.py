@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from manifests.storage.urls import TABLE_SUFFIXES, Location, Url, is_url, parse_url
+from manifests.storage.urls import READ_ONLY, TABLE_SUFFIXES, Location, Url, is_url, parse_url
 
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1
@@ -97,9 +97,16 @@ class PathParam(click.Path):
 
 
 class LocationParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
-    """A path as for `PathParam`, or the URL of a folder or object in a bucket."""
+    """A path as for `PathParam`, or the URL of a folder or object in a bucket.
+
+    Args:
+        writes: refuse URLs that this project only reads.
+    """
 
     name = "path or url"
+
+    def __init__(self, writes: bool = False) -> None:
+        self._writes = writes
 
     def convert(
         self,
@@ -113,13 +120,24 @@ class LocationParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has
         if "\0" in text or not _is_utf8(text):
             self.fail(f"expected a URL in UTF-8, found {text!a}; rename it.", param, ctx)
         try:
-            return parse_url(text)
+            url = parse_url(text)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._writes and url.scheme in READ_ONLY:
+            self.fail(
+                f"expected a place that can be written, found {url.scheme}://, which is only read; "
+                "write to a folder and upload it.",
+                param,
+                ctx,
+            )
+        return url
 
 
 class PageFileParam(LocationParam):
     """The path or URL of an HTML file to write."""
+
+    def __init__(self) -> None:
+        super().__init__(writes=True)
 
     def convert(
         self,
@@ -135,6 +153,9 @@ class PageFileParam(LocationParam):
 
 class TableFileParam(LocationParam):
     """The path or URL of a CSV or parquet file to write."""
+
+    def __init__(self) -> None:
+        super().__init__(writes=True)
 
     def convert(
         self,

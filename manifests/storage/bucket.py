@@ -118,10 +118,15 @@ class Bucket:
             StorageError: it does not, or cannot be reached.
         """
         bucket = "/".join(self._path("").split("/")[: _bucket_depth(self.url)])
+        where = f"{self.url.scheme}://{bucket}"
         try:
             self._files.ls(bucket, detail=False)
+        except FileNotFoundError:
+            raise StorageError(
+                f"expected the bucket {where}, found none; create it, or correct the URL"
+            ) from None
         except Exception as error:
-            raise self._refused("list", bucket, error) from None
+            raise _refused("list", where, error) from None
 
     @property
     def _files(self) -> Any:
@@ -144,16 +149,19 @@ class Bucket:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # the disk of this machine is full
-            raise self._refused(verb, name, error) from None
+            raise _refused(verb, self._where(name), error) from None
         except Exception as error:
-            raise self._refused(verb, name, error) from None
+            raise _refused(verb, self._where(name), error) from None
 
-    def _refused(self, verb: str, name: str, error: BaseException) -> StorageError:
-        return StorageError(
-            f"expected to {verb} {self.url / name if name else self.url}, found "
-            f"{redacted(error)}; check the URL, the credentials and the connection, then run the "
-            "same command again to go on"
-        )
+    def _where(self, name: str) -> str:
+        return str(self.url / name if name else self.url)
+
+
+def _refused(verb: str, where: str, error: BaseException) -> StorageError:
+    return StorageError(
+        f"expected to {verb} {where}, found {redacted(error)}; check the URL, the credentials and "
+        "the connection, then run the same command again"
+    )
 
 
 def _bucket_depth(url: Url) -> int:

@@ -17,6 +17,8 @@ _BACKENDS = {
     "az": ("adlfs", "azure"),
     "hf": ("huggingface_hub", "hf"),
 }
+#: Schemes that this project only reads.
+READ_ONLY = frozenset({"hf"})
 #: "s3://bucket/key"; also "s3:/bucket/key", which `pathlib.Path` makes of it.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.*)", re.DOTALL)
 
@@ -97,23 +99,30 @@ def parse_url(text: str) -> Url:
     scheme = scheme.lower()
     if scheme not in _BACKENDS:
         known = ", ".join(f"{name}://" for name in _BACKENDS)
-        raise ValueError(f"expected a path or a URL that starts with {known}, found {scheme}://.")
+        raise ValueError(
+            f"expected a path or a URL that starts with {known}, found {scheme}://; give one of "
+            "these."
+        )
     if slashes != "//":
-        raise ValueError(f"expected a URL {scheme}://… as text, found {scheme}:/ of a path object.")
+        raise ValueError(
+            f"expected {scheme}://BUCKET/NAME, found {scheme}:/ with one slash; write two (in "
+            "Python, give the URL as text: a path object drops one)."
+        )
     if "@" in rest.partition("/")[0]:
         raise ValueError(
-            f"expected a {scheme}:// URL without a user name and password, found one that has "
-            "them; give credentials by the environment or the provider's own files."
+            f"expected a URL {scheme}://… without a user name and password, found one that has "
+            "them; give credentials through environment variables or the provider's own files."
         )
     if "?" in rest or "#" in rest:
         raise ValueError(
-            f"expected a {scheme}:// URL without a query, such as a signature, found one; "
-            "give credentials by the environment or the provider's own files."
+            f"expected a URL {scheme}://… without a query, such as a signature, found one; give "
+            "credentials through environment variables or the provider's own files."
         )
     parts = rest.rstrip("/").split("/")
     if not all(parts) or {".", ".."} & set(parts) or not all(part.isprintable() for part in parts):
         raise ValueError(
-            f"expected {scheme}://BUCKET/NAME with plain names, found {f'{scheme}://{rest}'!a}."
+            f"expected {scheme}://BUCKET/NAME with plain names, found {f'{scheme}://{rest}'!a}; "
+            "give the name of a bucket, and below it names other than . and .."
         )
     package, extra = _BACKENDS[scheme]
     if find_spec(package) is None:

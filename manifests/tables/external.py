@@ -37,7 +37,8 @@ def read_bare_table(path: Path) -> pa.Table:
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; give a CSV or parquet file")
     try:
-        table = pq.read_table(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+        is_parquet = path.suffix.lower() == ".parquet"
+        table = pq.read_table(path.absolute()) if is_parquet else _read_csv(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TableError(
             f"expected a CSV or parquet table in {path}, found {_first_line(error)}; fix the file"

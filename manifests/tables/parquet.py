@@ -33,7 +33,8 @@ def write_table(table: pa.Table, path: Path) -> None:
         if path.suffix == ".csv":
             _write_csv(table, temporary)
         else:
-            pq.write_table(table, temporary, compression="zstd")
+            # An absolute path: a relative one with a colon would be taken for a URL.
+            pq.write_table(table, temporary.absolute(), compression="zstd")
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
@@ -60,7 +61,7 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; run {made_by} first")
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path.absolute()) as file:
             table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise TableError(

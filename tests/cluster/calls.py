@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any
 
 TIMEOUT = 3.0
@@ -52,10 +53,12 @@ def double(number: int) -> int:
 
 
 def main(address: str, mark: str) -> None:
-    from dfdc_prep.parallel.engine import Engine
+    from dfdc_prep.parallel.engine import Engine, connected
     from dfdc_prep.parallel.ray_pool import RayWorkers
 
-    workers = RayWorkers(Engine("ray", address), 2, TIMEOUT, nothing, ())
+    stack = ExitStack()
+    stack.enter_context(connected(Engine("ray", address)))
+    workers = RayWorkers(2, TIMEOUT, nothing, ())
     calls: dict[str, tuple[Callable[..., Any], *tuple[Any, ...]]] = {
         "dies": (exit_at_once,),
         "hangs": (hang_in_c,),
@@ -73,6 +76,7 @@ def main(address: str, mark: str) -> None:
             ends[futures.pop(future)] = type(error).__name__ if error else future.result()
     ends["seconds"] = time.monotonic() - began
     workers.stop()
+    stack.close()
     sys.stdout.write(json.dumps(ends))
 
 

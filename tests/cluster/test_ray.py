@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import dfdc_prep
+from dfdc_prep.errors import WorkersError
 from tests.cluster import calls
 from tests.cluster.bucket_server import BUCKET
 from tests.cluster.ray_cluster import PATIENCE, RayCluster, ray_cluster
@@ -133,6 +134,35 @@ def test_a_node_without_the_package_is_named(
     assert done.stderr.startswith("error: expected every node of the Ray cluster to be fit")
     assert "dfdc-prep cannot be imported there" in done.stderr
     assert not (tmp_path / "ray" / "manifest.parquet").exists()
+
+
+def test_late_nodes_without_the_package_are_excluded(
+    real_clips: Path, yunet_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(HIDE)
+    hidden, out = {"PYTHONPATH": str(tmp_path / "hidden")}, tmp_path / "ray"
+    words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "48")
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,
+        ray_cluster(Path(folder), nodes=1) as cluster,
+        cluster.started(cluster.extract_words(*words)) as driver,
+    ):
+        _wait_for(out / "journal.jsonl")
+        cluster.start_node(2, hidden)
+        cluster.start_node(3, hidden)
+        _, said = driver.communicate(timeout=PATIENCE)
+    assert driver.returncode == 0, said
+    assert said.count("is excluded: dfdc-prep cannot be imported there") == 2
+    assert (out / "manifest.parquet").exists()
+
+
+def test_an_address_where_nothing_answers_is_refused_at_once(
+    real_clips: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkersError, match=r"a Ray cluster at 127\.0\.0\.1:9, found that nothing"):
+        dfdc_prep.extract(real_clips, tmp_path / "ray", engine="ray", address="127.0.0.1:9")
+    assert not (tmp_path / "ray").exists()
 
 
 def test_a_cluster_without_a_token_is_refused(

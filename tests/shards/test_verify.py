@@ -211,3 +211,8 @@ def test_metadata_that_lacks_an_option_is_a_fault(shards: Path) -> None:
     )
     write_sums(shards, {})
     assert "manifest.parquet: cannot be used ('group_by')" in faults(shards)
+
+
+def test_a_faces_folder_is_not_told_to_remove_its_crops(healthy: Path) -> None:
+    with pytest.raises(ShardError, match="found a faces folder; give the folder that holds"):
+        verify_shards(healthy.parent / "faces")

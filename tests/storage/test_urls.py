@@ -80,7 +80,7 @@ def test_a_url_that_is_refused_is_not_repeated(text: str, tmp_path: Path) -> Non
 
 
 def test_a_path_object_of_a_url_is_refused() -> None:
-    with pytest.raises(ValueError, match="as text, found s3:/ of a path object"):
+    with pytest.raises(ValueError, match=r"found s3:/ with one slash.* as text"):
         dfdc_prep.verify(Path("s3://bucket/shards"))
 
 

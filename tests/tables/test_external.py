@@ -6,7 +6,9 @@ import pytest
 
 from manifests.errors import TableError
 from manifests.labels import parse_label
+from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.external import read_bare_table
+from manifests.tables.parquet import read_table, write_table
 from tests.bare_tables import write
 
 
@@ -79,3 +81,15 @@ def test_parquet_with_labels_as_numbers(tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="found none; give a CSV or parquet file"):
         read_bare_table(tmp_path / "absent.csv")
+
+
+def test_a_relative_path_with_a_colon_is_no_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s3:x").mkdir()
+    path = Path("s3:x") / "manifest.parquet"
+    write_table(MANIFEST_SCHEMA.empty_table(), path)
+    assert read_table(path, MANIFEST_SCHEMA, "").num_rows == 0
+    write_table(pa.table({"video": ["a.mp4"], "label": ["REAL"]}), path)
+    assert read_bare_table(path).num_rows == 1
