@@ -1,5 +1,6 @@
 """Training from shards in a bucket, into a run folder in a bucket."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from tests.storage.server import S3Server
 from tests.training.conftest import SMALL
 from training.data import input_pipeline, shard_cache
 from training.data.shard_cache import cache_of, open_shards
+from training.errors import TrainingError
 from training.evaluate import main as evaluate
 from training.predict import main as predict
 from training.runs import experiment, trainer
 from training.runs.folder import Run
+from training.runs.remote import open_run
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -151,3 +154,37 @@ def test_overlap_with_training_shards_in_a_bucket_is_found(
     done = CliRunner().invoke(evaluate, [str(run), str(tiny_shards), str(tiny_shards)])
     assert done.exit_code == 0, done.output
     assert "Whether run was trained on clips of these sets is not known." in done.output
+
+
+def test_a_full_disk_of_the_cache_is_named(
+    shards: Url, monkeypatch: pytest.MonkeyPatch, s3: S3Server
+) -> None:
+    def full(self: object, names: object) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with open_shards(shards) as folder, monkeypatch.context() as patch:
+        patch.setattr(shard_cache.Mirror, "pull", full)
+        message = r"^expected room for .*No space left.*--cache-gb$"
+        with (
+            pytest.raises(StorageError, match=message),
+            input_pipeline.report_read_errors(folder),
+        ):
+            labels(folder)
+
+
+def test_shards_without_sums_are_named_by_their_url(shards: Url, s3: S3Server, bucket: str) -> None:
+    s3.client().delete_object(Bucket=bucket, Key="shards/SHA256SUMS")
+    with pytest.raises(TrainingError, match=f"SHA256SUMS in {shards}"), open_shards(shards):
+        pass
+
+
+def test_a_failure_is_not_hidden_by_a_bucket_that_fails_too(s3: S3Server, bucket: str) -> None:
+    def fail() -> None:
+        with open_run(Url(f"s3://{bucket}/run"), writes=True) as place:
+            (place.folder / "history.csv").write_text("epoch\n")
+            s3.faults("readonly=0")
+            raise TrainingError("loss not finite")
+
+    with pytest.raises(TrainingError, match="not finite") as raised:
+        fail()
+    assert "history.csv" in raised.value.__notes__[0]

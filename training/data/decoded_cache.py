@@ -91,7 +91,27 @@ def _available_memory() -> int | None:
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     except OSError:
         return None
-    return int(found[1]) * 1024 if found else None
+    if found is None:
+        return None
+    left = _left_in_container()
+    free = int(found[1]) * 1024
+    return free if left is None else min(free, left)
+
+
+def _left_in_container() -> int | None:
+    """Bytes left of the memory limit of a container (cgroup v2); None without one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used, details = (
+            (folder / f"memory.{name}").read_text() for name in ("max", "current", "stat")
+        )
+    except OSError:
+        return None
+    if limit.strip() == "max":
+        return None
+    # Cached files are part of what is used, and are given up when memory is needed.
+    cached = re.search(r"^inactive_file (\d+)$", details, re.MULTILINE)
+    return max(0, int(limit) - int(used) + (int(cached[1]) if cached else 0))
 
 
 def _gigabytes(size: int) -> str:

@@ -56,7 +56,7 @@ class ShardCache:
         """Return the path of a shard, which is fetched if it is not there. Thread-safe.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: it cannot be read, or the disk of the cache is full.
         """
         path = self._mirror.folder / name
         with self._changed:
@@ -72,6 +72,12 @@ class ShardCache:
         except StorageError as error:
             self.error = error
             raise
+        except OSError as error:
+            self.error = StorageError(
+                f"expected room for {name} in the cache at {path.parent}, found "
+                f"{error.strerror or error}; free disk space, or lower --cache-gb"
+            )
+            raise self.error from error
         finally:
             with self._changed:
                 self._under_way.discard(name)
@@ -139,14 +145,15 @@ def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Pa
         for path in folder.iterdir():
             if is_shard_file(path.name) and path.name not in sizes:
                 path.unlink()
-        _open[folder] = ShardCache(mirror, sizes, int(cache_gb * 1e9))
         try:
+            _open[folder] = ShardCache(mirror, sizes, int(cache_gb * 1e9))
             yield folder
         except DfdcPrepError as error:
-            error.args = (str(error).replace(str(folder), str(location)),)
+            if not (folder in _open and error is _open[folder].error):
+                error.args = (str(error).replace(str(folder), str(location)),)
             raise
         finally:
-            del _open[folder]
+            _open.pop(folder, None)
 
 
 @contextmanager

@@ -69,8 +69,13 @@ def open_run(
 
                 try:
                     yield RunPlace(location, mirror.folder, checked_publish)
-                finally:
-                    checked_publish()
+                except BaseException as error:
+                    try:
+                        checked_publish()
+                    except DfdcPrepError as second:
+                        error.add_note(str(second))
+                    raise
+                checked_publish()
         except DfdcPrepError as error:
             error.args = (str(error).replace(str(mirror.folder), str(location)),)
             raise

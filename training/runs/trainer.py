@@ -114,14 +114,16 @@ def train(
         run.write_history(rows)
         if model is None:
             model = classifier.build_model(plan.recipe, plan.weights_file, plan.precision)
-        decoded = {
-            split: decoded_cache.decode_split(plan.shards, split, plan.cache, run.folder)
-            for split in ("train", "validation")
-        }
+        decoded: dict[str, Decoded] = {}
         first = len(rows) + 1
         for epoch in range(first, plan.recipe.epochs + 1):
             if checkpoints.should_stop(rows, plan.recipe.patience):
                 break
+            # Only now: a finished run that is started again needs nothing decoded.
+            decoded = decoded or {
+                split: decoded_cache.decode_split(plan.shards, split, plan.cache, run.folder)
+                for split in ("train", "validation")
+            }
             _compile_phase(model, plan, epoch)
             callbacks = [EpochMetrics(run.logs)]
             if plan.profile and epoch == first:

@@ -76,10 +76,14 @@ def _training_crops(model: TestedModel) -> TrainingCrops | None:
         return None
     config = model.run.config()
     try:
-        with local_file(as_location(config.shards) / "manifest.parquet") as manifest:
+        shards = as_location(config.shards)
+    except ValueError:  # the bucket's package is not installed here
+        return None
+    try:
+        with local_file(shards / "manifest.parquet") as manifest:
             if manifest.is_file() and file_sha256(manifest) == config.data.manifest:
                 return TrainingCrops.read(manifest)
-    except (StorageError, ValueError):  # ValueError: the bucket's package is not installed here
+    except StorageError:
         pass
     return None
 
