@@ -116,7 +116,7 @@ def reporting_errors(min_memory: int = MIN_MEMORY_BYTES) -> Iterator[None]:
 def _error_message(error: Exception) -> str | None:
     """Return the message for an error the user can fix; None for a bug in this project."""
     if isinstance(error, DfdcPrepError):
-        return str(error)
+        return "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return f"the system refused{where}: {error.strerror or error}"

@@ -114,6 +114,12 @@ def test_dfdc_flat_reads_the_flags_of_a_metadata_json(tmp_path: Path) -> None:
     ]
 
 
+def test_a_metadata_json_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metadata.json")
+    with pytest.raises(SourceError, match="expected"):
+        read_catalog(tmp_path)
+
+
 def test_a_table(tmp_path: Path) -> None:
     trees.make_table(tmp_path)
     catalog = read_catalog(tmp_path, options=SourceOptions(table=tmp_path / "clips.csv"))

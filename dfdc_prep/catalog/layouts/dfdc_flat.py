@@ -66,8 +66,11 @@ class DfdcFlat:
 
 def has_flags(folder: Path) -> bool:
     """Whether a metadata.json gives its labels as `is_fake`, not as `label`."""
+    path = folder / METADATA
+    if not path.is_file():  # opening a pipe would wait for a writer
+        return False
     try:
-        with open(folder / METADATA, "rb") as file:
+        with path.open("rb") as file:
             start = file.read(_START)
     except OSError:
         return False
