@@ -9,7 +9,7 @@
     │   └── OptionsDiffer         the output was started with other options
     ├── StorageError              a bucket cannot be reached (manifests.errors)
     ├── ModelError                a detector's weights are missing, unavailable or altered
-    ├── DecoderError              the GPU cannot decode and was asked to
+    ├── DecoderError              decoding on the GPU was requested and is not possible
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
@@ -54,7 +54,7 @@ class ModelError(DfdcPrepError):
 
 
 class DecoderError(DfdcPrepError):
-    """Clips were to be decoded on a GPU, and there is none that can."""
+    """Decoding on the GPU was requested, but no usable GPU was found."""
 
 
 class WorkersError(DfdcPrepError):

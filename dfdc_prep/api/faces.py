@@ -92,7 +92,7 @@ def extract(
         ValueError: a value is not allowed.
         SourceError: `source` has no known layout, or another than `layout`.
         ModelError: the detector's weights cannot be loaded.
-        DecoderError: `decoder` is gpu, and there is none that can decode.
+        DecoderError: `decoder` is gpu, but no usable GPU was found.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.

@@ -181,7 +181,7 @@ def _decode(
         ClipError: the clip cannot be opened.
     """
     if decoder == GPU:
-        with suppress(ClipError):
+        with suppress(ClipError, MemoryError):  # the memory may be the GPU's
             decoded = _decode_with(GPU, clip, options, detector, shared)
             if len(decoded.frames) == decoded.wanted:
                 return decoded

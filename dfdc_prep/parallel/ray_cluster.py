@@ -22,12 +22,12 @@ from dfdc_prep.parallel.engine import Engine
 
 #: Address of this machine's node, where the machine has several.
 NODE_IP_VARIABLE = "DFDC_PREP_RAY_NODE_IP"
-#: Seconds until a cluster that does not answer a process without a token.
+#: Seconds that the process without a token may wait for an answer.
 _PROBE_SECONDS = 60.0
 #: Seconds that the head may take to accept a connection.
 _HEAD_SECONDS = 5.0
-#: How long a worker keeps its lease while calls wait for one. Ray's half a second is shorter than a
-#: clip, so that a worker on another node would be leased anew for each: 50 ms without work.
+#: How long a worker keeps its lease while calls are waiting. Ray's default of 500 ms is less than a
+#: clip takes, so workers on other nodes would need a new lease for each clip and idle for 50 ms.
 _LEASE_MILLISECONDS = 5000
 _AUTO = "auto"
 

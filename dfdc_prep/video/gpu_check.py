@@ -45,8 +45,8 @@ def find_problem() -> str | None:
             path = Path(folder) / "clip.mp4"
             write_test_clip(path)
             return compare_decoders(path)
-    except (OSError, ValueError, DfdcPrepError) as error:  # some FFmpegErrors are OSErrors
-        return f"that the check could not be made ({error})"
+    except (av.FFmpegError, OSError, ValueError, DfdcPrepError) as error:
+        return f"no way to check it ({error})"
 
 
 def write_test_clip(path: Path) -> None:
