@@ -135,13 +135,6 @@ def sample(folder: Path, families: int, seed: int) -> None:
     "is checked.",
 )
 @click.option(
-    "--decoder",
-    type=options.EXTRACT["decoder"],
-    default="cpu",
-    help="Where clips are decoded; auto: on an NVIDIA GPU where it passes a check. The crops are "
-    "the same.",
-)
-@click.option(
     "--faces",
     type=options.EXTRACT["faces"],
     show_default="largest",

@@ -9,7 +9,6 @@
     │   └── OptionsDiffer         the output was started with other options
     ├── StorageError              a bucket cannot be reached (manifests.errors)
     ├── ModelError                a detector's weights are missing, unavailable or altered
-    ├── DecoderError              decoding on the GPU was requested and is not possible
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
@@ -22,7 +21,6 @@ from manifests.errors import DfdcPrepError, NotEnoughRows, OutputError, StorageE
 
 __all__ = [
     "ClipError",
-    "DecoderError",
     "DfdcPrepError",
     "ModelError",
     "NotEnoughRows",
@@ -51,10 +49,6 @@ class OptionsDiffer(OutputError):
 
 class ModelError(DfdcPrepError):
     """A detector's weights or packages are missing, cannot be downloaded, or are invalid."""
-
-
-class DecoderError(DfdcPrepError):
-    """Decoding on the GPU was requested, but no usable GPU was found."""
 
 
 class WorkersError(DfdcPrepError):

@@ -14,7 +14,6 @@ import click
 
 from dfdc_prep.extraction.output.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES
-from dfdc_prep.video.decoders import DECODERS
 from dfdc_prep.video.sampling import SAMPLINGS
 from manifests.cli.param_types import (
     SEED,
@@ -101,7 +100,6 @@ EXTRACT: Types = {
     "sampling": click.Choice(SAMPLINGS),
     "detector": click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
     "detector_model": PathParam(),
-    "decoder": click.Choice(DECODERS),
     "faces": click.Choice(["largest", "all"]),
     "align": click.Choice(["none", "eyes", "five-point"]),
     "margin": FloatParam(0, 4),

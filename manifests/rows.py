@@ -84,4 +84,3 @@ class ClipRow(TypedDict):
     identity: str | None
     face_identity: str | None
     official_split: str | None
-    decoder: str | None

@@ -87,17 +87,15 @@ MANIFEST_SCHEMA = pa.schema(
     ]
 )
 
-_DECODER_FIELD = _field("decoder", pa.string(), "cpu or gpu; null if not decoded", True)
-
 #: Names of those columns.
 PROVENANCE_COLUMNS = tuple(field.name for field in _PROVENANCE_FIELDS)
 
 #: Columns that the journals of earlier versions lack.
-LATER_JOURNAL_COLUMNS = (*PROVENANCE_COLUMNS, _DECODER_FIELD.name)
+LATER_JOURNAL_COLUMNS = PROVENANCE_COLUMNS
 
 #: Columns that tables of earlier versions lack; they are read as null.
 LATER_COLUMNS = tuple(
-    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS, _DECODER_FIELD)
+    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS)
 )
 
 #: Clip log: one row for every clip of the catalog, sorted by (part, video).
@@ -115,7 +113,6 @@ CLIP_LOG_SCHEMA = pa.schema(
         _field("faces", pa.int32(), "crops written"),
         _field("seconds", pa.float64(), "time spent on the clip"),
         *_PROVENANCE_FIELDS,
-        _DECODER_FIELD,
     ]
 )
 

@@ -27,7 +27,6 @@ def extract(
     sampling: str = "even",
     detector: str = AUTO,
     detector_model: StrPath | None = None,
-    decoder: str = "cpu",
     faces: str | None = None,
     align: str | None = None,
     margin: float | None = None,
@@ -63,8 +62,6 @@ def extract(
             positions), first or keyframes.
         detector: auto, yunet, hog, cnn or hog+cnn.
         detector_model: YuNet's ONNX weights; also the variable DFDC_PREP_YUNET.
-        decoder: cpu, gpu for the video decoder of an NVIDIA GPU, auto for the GPU where it passes
-            a check. The crops are the same; damage within a frame is noticed on the CPU only.
         faces: largest for the clip's main face, all for every face; largest with all presets.
         align: none; eyes or five-point for crops aligned with the face, which needs yunet. None
             for that of the preset; paper and selimsef have none, deepfakebench five-point.
@@ -92,7 +89,6 @@ def extract(
         ValueError: a value is not allowed.
         SourceError: `source` has no known layout, or another than `layout`.
         ModelError: the detector's weights cannot be loaded.
-        DecoderError: `decoder` is gpu, but no usable GPU was found.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
@@ -134,7 +130,6 @@ def extract(
         reading=SourceOptions(layout, dataset, compression, csv),
         part=part,
         engine=Engine(engine, address, insecure_cluster),
-        decoder=decoder,
     )
     model = None if detector_model is None else Path(detector_model)
     target = as_location(out)

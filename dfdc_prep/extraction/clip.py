@@ -5,7 +5,6 @@ Frames are streamed: only the crops that may be kept stay in memory.
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crop_writer import Crop, CroppedFrame, CropWriter
 from dfdc_prep.extraction.originals import Original
-from dfdc_prep.video.decoders import CPU, GPU
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
@@ -86,17 +84,12 @@ class Boxes:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Result of one clip: the fields of its clip log row, and the rows of its crops.
-
-    Attributes:
-        decoder: `cpu` or `gpu`; None if the clip was not decoded.
-    """
+    """Result of one clip: the fields of its clip log row, and the rows of its crops."""
 
     status: str
     error: str | None = None
     frames_wanted: int = 0
     frames_decoded: int = 0
-    decoder: str | None = None
     seconds: float = 0.0
     rows: tuple[CropRow, ...] = ()
     boxes: Boxes | None = None
@@ -121,13 +114,8 @@ def extract_clip(
     options: CropOptions,
     detector: Detector,
     relatives: Relatives = Relatives(),
-    decoder: str = CPU,
 ) -> ClipResult:
     """Write the crops of one clip below `out`/crops and return its result.
-
-    Args:
-        decoder: `cpu`, or `gpu`: a clip that the GPU does not decode whole is decoded again on
-            the CPU.
 
     Raises:
         OSError: the output cannot be written.
@@ -137,7 +125,7 @@ def extract_clip(
     started = time.perf_counter()
     shared = relatives.boxes
     try:
-        decoded = _decode(clip, options, detector, shared, decoder)
+        decoded = _decode(clip, options, detector, shared)
     except ClipError as error:
         result = ClipResult(error.status, str(error), frames_wanted=options.frames)
     else:
@@ -150,9 +138,7 @@ def extract_clip(
         rows = writer.write(original.crops_at(frames))
         status, reason = _clip_status(clip.video, wanted, len(frames), len(rows))
         boxes = _boxes_of(clip, frames) if source == OWN else None
-        result = ClipResult(
-            status, reason, wanted, len(frames), decoded.decoder, rows=rows, boxes=boxes
-        )
+        result = ClipResult(status, reason, wanted, len(frames), rows=rows, boxes=boxes)
     return replace(result, seconds=round(time.perf_counter() - started, 3))
 
 
@@ -163,38 +149,25 @@ class _DecodedClip:
     Attributes:
         wanted: number of frames that were to be decoded.
         source: where the boxes come from; becomes `box_source`.
-        decoder: `cpu` or `gpu`.
     """
 
     frames: list[CroppedFrame]
     wanted: int
     source: str
-    decoder: str
 
 
 def _decode(
-    clip: Clip, options: CropOptions, detector: Detector, shared: Boxes | None, decoder: str
+    clip: Clip, options: CropOptions, detector: Detector, shared: Boxes | None
 ) -> _DecodedClip:
-    """Decode and crop the frames of a clip; on the CPU if the GPU does not decode all of them.
+    """Decode and crop the frames of a clip.
 
     Raises:
         ClipError: the clip cannot be opened.
     """
-    if decoder == GPU:
-        with suppress(ClipError, MemoryError):  # the memory may be the GPU's
-            decoded = _decode_with(GPU, clip, options, detector, shared)
-            if len(decoded.frames) == decoded.wanted:
-                return decoded
-    return _decode_with(CPU, clip, options, detector, shared)
-
-
-def _decode_with(
-    decoder: str, clip: Clip, options: CropOptions, detector: Detector, shared: Boxes | None
-) -> _DecodedClip:
-    with open_clip(Path(clip.path), decoder=decoder) as video:
+    with open_clip(Path(clip.path)) as video:
         wanted = _choose_frames(video, options, shared)
         frames, source = _crop_frames(video, wanted, options, detector, shared)
-        return _DecodedClip(frames, len(wanted), source, video.decoder)
+        return _DecodedClip(frames, len(wanted), source)
 
 
 def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:

@@ -62,18 +62,13 @@ def expectation(transfer: Transfer, clips: Iterable[Clip]) -> Iterator[Expected]
 
 
 def init_remote_worker(
-    expected: Expected,
-    transfer: Transfer,
-    options: CropOptions,
-    choice: DetectorChoice,
-    decoder: str,
+    expected: Expected, transfer: Transfer, options: CropOptions, choice: DetectorChoice
 ) -> None:
     """Check this machine, then set up a worker process on it.
 
     Raises:
         WorkersError, ModelError: a version, the weights, the source or the output folder is not
             that of the machine that runs the command.
-        DecoderError: this machine has no GPU to decode on, and the command asked for one.
     """
     found = _versions()
     for name in sorted(expected.versions.keys() | found):
@@ -82,7 +77,7 @@ def init_remote_worker(
             raise WorkersError(f"expected {name} {wanted}, found {found.get(name, 'none')}")
     local = find_model(choice)
     _retrying(partial(_check_folders, transfer, expected))
-    init_worker(transfer, options, local, decoder)
+    init_worker(transfer, options, local)
 
 
 def _versions() -> dict[str, str]:

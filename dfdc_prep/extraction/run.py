@@ -1,8 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -29,9 +27,6 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
-from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.process_pool import limit_memory
-from dfdc_prep.video.decoders import AUTO, CPU, GPU, choose_decoder
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
 from manifests.storage.urls import Location, Url, as_location
@@ -54,8 +49,6 @@ class RunOptions:
         preset: name of the preset that the options come from; recorded only.
         part: process only this slice of the families, and write no tables.
         engine: where the worker processes run.
-        decoder: one of `video.decoders.DECODERS`. Both decoders give the same bytes for a clip
-            that is not damaged.
     """
 
     workers: int | None = None
@@ -67,7 +60,6 @@ class RunOptions:
     reading: SourceOptions = field(default_factory=SourceOptions)
     part: Slice | None = None
     engine: Engine = field(default_factory=Engine)
-    decoder: str = CPU
 
 
 def extract(
@@ -91,7 +83,6 @@ def extract(
     Raises:
         SourceError: the source has no known layout, or another than asked for.
         ModelError: the detector cannot be loaded, or finds no landmarks to align by.
-        DecoderError: the GPU was requested, and cannot decode.
         OutputError: `out` cannot be written, or another run is writing it.
         OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
@@ -103,20 +94,19 @@ def extract(
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
     _check_landmarks(options, choice)
     make_detector(choice)  # report a detector error once, not in every worker
-    decoder, decoder_note = _resolve_decoder(run)
     # Before anything is written: there may be no such cluster.
     with connected(run.engine), open_output(out, source, run.part) as output:
         output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
         families = _families(catalog, run.part)
         finished = _finished_families(output, families.keys(), run.retry_failed)
         todo = {key: family for key, family in families.items() if key not in finished}
-        notes = [*decoder_note, *output.notes, *_slice_notes(out, output, run, todo)]
-        summary = RunSummary(catalog.notes, choice.why, notes, counts_gpu=decoder != CPU)
+        notes = [*output.notes, *_slice_notes(out, output, run, todo)]
+        summary = RunSummary(catalog.notes, choice.why, notes)
         for clips in finished.values():
             summary.add(clips)
         if run.part is None:
             output.merge_slices()
-        extraction = _Extraction(output, options, run, choice, decoder, summary)
+        extraction = _Extraction(output, options, run, choice, summary)
         extraction.process(todo, total=sum(len(family.clips) for family in families.values()))
         if run.part is None:
             _write_tables(output, families)
@@ -210,29 +200,6 @@ def _resolve_detector(
     return choose_detector(asked, model)
 
 
-def _resolve_decoder(run: RunOptions) -> tuple[str, list[str]]:
-    """The decoder that the workers are to choose, and lines for the report.
-
-    Workers on this machine use the CPU where the GPU fails them later, for example because its
-    memory is full. A machine of a cluster decides for itself.
-    """
-    if run.engine.name != LOCAL:
-        return run.decoder, []
-    decoder, why = choose_decoder(run.decoder, _find_problem_as_worker)
-    return AUTO if decoder == GPU else CPU, [why] if why else []
-
-
-def _find_problem_as_worker() -> str | None:
-    """Check the GPU in a process that is limited like a worker, so that this one holds no GPU."""
-    from dfdc_prep.video.gpu_check import find_problem
-
-    with ProcessPoolExecutor(1, forkserver_context(), limit_memory) as pool:
-        try:
-            return pool.submit(find_problem).result()
-        except BrokenProcessPool:
-            return "a driver that ends the process which uses it"
-
-
 def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
     """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
     if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
@@ -311,7 +278,6 @@ class _Extraction:
     options: CropOptions
     run: RunOptions
     choice: DetectorChoice
-    decoder: str
     summary: RunSummary
 
     def process(self, todo: dict[str, Family], total: int) -> None:
@@ -344,7 +310,7 @@ class _Extraction:
     @contextmanager
     def _setup(self, todo: Mapping[str, Family]) -> Iterator[Setup]:
         """Yield the function that prepares a worker, and its arguments."""
-        args = (self.output.transfer, self.options, self.choice, self.decoder)
+        args = (self.output.transfer, self.options, self.choice)
         if self.run.engine.name == LOCAL:
             yield init_worker, args
             return
@@ -373,5 +339,4 @@ def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
         identity=clip.provenance.identity,
         face_identity=clip.provenance.face_identity,
         official_split=clip.provenance.official_split,
-        decoder=result.decoder,
     )

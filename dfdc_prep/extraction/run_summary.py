@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dfdc_prep.catalog.names import shortened
-from dfdc_prep.video.decoders import GPU
 from manifests.labels import FAILURES, LABELS
 from manifests.rows import ClipRow
 
@@ -18,7 +17,6 @@ class RunSummary:
         about_source: sentences about what the source lacks or was left out.
         detector_note: a line about the detector, if it was chosen automatically.
         output_notes: lines about the output folder.
-        counts_gpu: say how many clips were decoded on a GPU.
     """
 
     def __init__(
@@ -26,7 +24,6 @@ class RunSummary:
         about_source: tuple[str, ...] = (),
         detector_note: str | None = None,
         output_notes: Sequence[str] = (),
-        counts_gpu: bool = False,
     ) -> None:
         self.about_source = about_source
         self.output_notes = output_notes
@@ -34,15 +31,12 @@ class RunSummary:
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
         self.missing: list[str] = []
-        self._counts_gpu = counts_gpu
-        self._on_gpu = 0
 
     def add(self, clips: Iterable[ClipRow]) -> None:
         """Count rows of the clip log."""
         for clip in clips:
             self.clips[clip["label"], clip["status"]] += 1
             self.crops[clip["label"]] += clip["faces"]
-            self._on_gpu += clip.get("decoder") == GPU
             if clip["status"] == MISSING:
                 self.missing.append(clip["video"])
 
@@ -79,8 +73,6 @@ class RunSummary:
         """The lines below the table: the detector, what the source lacks, missing clips."""
         notes = [self.detector_note] if self.detector_note else []
         notes += self.output_notes
-        if self._counts_gpu:
-            notes.append(f"decoded on the GPU: {self._on_gpu:,} of {self.clips.total():,} clips")
         notes += self.about_source
         if self.missing:
             notes.append(

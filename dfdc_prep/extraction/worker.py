@@ -8,8 +8,6 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.output.transfer import Transfer
-from dfdc_prep.video.decoders import choose_decoder
-from dfdc_prep.video.gpu_check import find_problem
 
 
 @dataclass(frozen=True)
@@ -19,31 +17,20 @@ class WorkerState:
     transfer: Transfer
     options: CropOptions
     detector: Detector
-    decoder: str
 
 
 _state: WorkerState | None = None
 
 
-def init_worker(
-    transfer: Transfer, options: CropOptions, choice: DetectorChoice, decoder: str
-) -> None:
-    """Set up a worker process: one OpenCV thread, one detector, one decoder.
-
-    Args:
-        decoder: one of `video.decoders.DECODERS`; `auto` for what works in this process.
-
-    Raises:
-        DecoderError: `gpu` does not.
-    """
+def init_worker(transfer: Transfer, options: CropOptions, choice: DetectorChoice) -> None:
+    """Set up a worker process: one OpenCV thread, one detector."""
     global _state
     cv2.setNumThreads(1)
-    chosen, _ = choose_decoder(decoder, find_problem)
-    _state = WorkerState(transfer, options, make_detector(choice), chosen)
+    _state = WorkerState(transfer, options, make_detector(choice))
 
 
 def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
     """Extract one clip with what this worker has; see `extract_clip`."""
     assert _state is not None, "init_worker was not called"
     state = _state
-    return state.transfer.extract(clip, state.options, state.detector, relatives, state.decoder)
+    return state.transfer.extract(clip, state.options, state.detector, relatives)

@@ -198,5 +198,4 @@ def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
         identity=clip.identity,
         face_identity=clip.face_identity,
         official_split=clip.official_split,
-        decoder=None,
     )

@@ -18,8 +18,6 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.decoders import CPU, GPU
-from dfdc_prep.video.gpu import GPU_CODECS, acceleration, copy_from_gpu, is_on_gpu
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.source_file import SourceFile
@@ -47,18 +45,14 @@ class Video:
 
     Args:
         name: the clip's name in error messages.
-        decoder: `cpu` or `gpu`.
 
     Attributes:
         timeline: the frames of the clip.
-        decoder: `gpu` once a requested frame came from there, else `cpu`.
     """
 
-    def __init__(self, file: SourceFile, name: str, decoder: str = CPU) -> None:
+    def __init__(self, file: SourceFile, name: str) -> None:
         self._file = file
         self._name = name
-        self._try_gpu = decoder == GPU
-        self.decoder = CPU
         self._open()
         context = self._context
         if context.width * context.height > MAX_PIXELS:
@@ -107,12 +101,7 @@ class Video:
         self._file.seek(0)
         # By default, FFmpeg decodes a few frames of every stream to detect properties that the
         # header already contains. Skipping them makes opening a clip six times as fast.
-        self._container = av.open(
-            self._file,
-            "r",
-            options={"skip_frame": "all"},
-            hwaccel=acceleration() if self._try_gpu else None,
-        )
+        self._container = av.open(self._file, "r", options={"skip_frame": "all"})
         if not self._container.streams.video:
             raise ClipError(f"expected a video in {self._name}, found no video stream")
         self._stream = self._container.streams.video[0]
@@ -121,10 +110,6 @@ class Video:
                 f"expected a supported codec in {self._name}, found one without a decoder"
             )
         self._context = self._stream.codec_context
-        if self._try_gpu and self._context.name not in GPU_CODECS:
-            self._try_gpu = False
-            self._restart()
-            return
         self._context.thread_type = "NONE"
         self._context.thread_count = 1
 
@@ -231,9 +216,7 @@ class Video:
         """Yield the intact frames whose presentation time is in `missing`, removing it there."""
         for frame in decoded:
             if frame.pts in missing and not frame.is_corrupt:
-                copied = self._copied(frame)
-                if copied is not None:
-                    yield self._to_frame(missing.pop(frame.pts), copied)
+                yield self._to_frame(missing.pop(frame.pts), frame)
 
     def _packets_from(self, start: int) -> Iterator[VideoPacket]:
         """Return the packets from a number on, or from the first one if seeking fails."""
@@ -262,19 +245,7 @@ class Video:
                     return
                 if index in chosen:
                     chosen.remove(index)
-                    copied = self._copied(decoded)
-                    if copied is not None:
-                        yield self._to_frame(index, copied)
-
-    def _copied(self, decoded: av.VideoFrame) -> av.VideoFrame | None:
-        """Return a frame in the CPU's memory; None if it is on the GPU in an unsupported format."""
-        if not is_on_gpu(decoded):
-            return decoded
-        self.decoder = GPU
-        # FFmpeg does not crop the left and the top of frames on a GPU: they are then too large.
-        if (decoded.width, decoded.height) != (self._context.width, self._context.height):
-            return None
-        return copy_from_gpu(decoded)
+                    yield self._to_frame(index, decoded)
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
         if decoded.width * decoded.height > MAX_PIXELS:
@@ -293,13 +264,11 @@ class Video:
 
 
 @contextmanager
-def open_clip(path: Path, name: str | None = None, decoder: str = CPU) -> Iterator[Video]:
+def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
     """Open a clip that is decoded in one thread.
 
     Args:
         name: the clip's name in error messages. [default: the file's name]
-        decoder: `cpu`, or `gpu` for the GPU where it supports the clip's format. A GPU does not
-            report damage within a frame.
 
     Raises:
         ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
@@ -311,14 +280,14 @@ def open_clip(path: Path, name: str | None = None, decoder: str = CPU) -> Iterat
     """
     with closing(SourceFile(path)) as file:
         try:
-            yield from _opened(file, path.name if name is None else name, decoder)
+            yield from _opened(file, path.name if name is None else name)
         finally:
             file.raise_for_error()
 
 
-def _opened(file: SourceFile, name: str, decoder: str) -> Iterator[Video]:
+def _opened(file: SourceFile, name: str) -> Iterator[Video]:
     try:
-        video = Video(file, name, decoder)
+        video = Video(file, name)
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError) as error:

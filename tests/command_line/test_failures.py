@@ -19,7 +19,6 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
-from dfdc_prep.video.gpu_check import find_problem
 from manifests.cli.error_handling import MAX_MESSAGE_CHARS
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
@@ -102,12 +101,6 @@ def test_options_differ(extract: Callable[..., Result]) -> None:
 
 def test_model_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
     failed(extract("--detector-model", tmp_path / "no.onnx"), errors.ModelError, "found no file")
-
-
-def test_decoder_error(extract: Callable[..., Result]) -> None:
-    if find_problem() is None:
-        pytest.skip("this machine has a GPU that decodes")
-    failed(extract("--decoder", "gpu"), errors.DecoderError, "use --decoder auto or cpu")
 
 
 def test_clip_error_is_the_clips_own_row(

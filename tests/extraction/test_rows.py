@@ -44,7 +44,6 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         identity=None,
         face_identity=None,
         official_split="train",
-        decoder="cpu",
     )
     entry = JournalEntry(key="k", clips=[clip], crops=[])
     with Journal(tmp_path / "journal.jsonl") as journal:

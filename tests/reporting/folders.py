@@ -51,7 +51,6 @@ def _clip(video: str, label: str | None, status: str) -> ClipRow:
         identity=None,
         face_identity=None,
         official_split=None,
-        decoder=None,
     )
 
 

@@ -16,7 +16,6 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import CropOptions, Relatives
 from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.results import ExtractResult
-from dfdc_prep.video.decoders import CPU
 from manifests.storage.lease import lease
 from manifests.storage.place import open_place
 from manifests.storage.urls import Url
@@ -137,9 +136,9 @@ def test_a_lost_output_is_no_fault_of_the_clip(
     detector = make_detector(choose_detector("yunet", yunet_model))
     lost = Transfer(Path("/proc/lost"), tmp_path)
     with pytest.raises(FileNotFoundError):
-        lost.extract(clip, CropOptions(), detector, Relatives(), CPU)
+        lost.extract(clip, CropOptions(), detector, Relatives())
     gone = replace(clip, path=f"s3://{bucket}/dfdc/gone.mp4")
-    assert lost.extract(gone, CropOptions(), detector, Relatives(), CPU).status == "missing"
+    assert lost.extract(gone, CropOptions(), detector, Relatives()).status == "missing"
 
 
 def test_an_unreachable_source_ends_the_run_with_a_sentence(

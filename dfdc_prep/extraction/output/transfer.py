@@ -42,12 +42,7 @@ class Transfer:
     scratch: Path | None = None
 
     def extract(
-        self,
-        clip: Clip,
-        options: CropOptions,
-        detector: Detector,
-        relatives: Relatives,
-        decoder: str,
+        self, clip: Clip, options: CropOptions, detector: Detector, relatives: Relatives
     ) -> ClipResult:
         """Extract one clip where it lies; see `extract_clip`. Runs in a worker.
 
@@ -55,7 +50,7 @@ class Transfer:
             StorageError: a bucket cannot be reached or written.
         """
         if isinstance(self.out, Path) and self.scratch is None:
-            return extract_clip(clip, self.out, options, detector, relatives, decoder)
+            return extract_clip(clip, self.out, options, detector, relatives)
         with ExitStack() as stack:
             try:
                 here = stack.enter_context(self._staged(clip))
@@ -63,7 +58,7 @@ class Transfer:
                 return missing(clip, options)
             folder = stack.enter_context(self._crops_folder(clip))
             staged = self._staged_relatives(relatives)
-            result = extract_clip(here, folder, options, detector, staged, decoder)
+            result = extract_clip(here, folder, options, detector, staged)
             if isinstance(self.out, Url):
                 names = crop_files(result.rows)
                 open_place(self.out).put({n: (folder / n).read_bytes() for n in names})
