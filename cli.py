@@ -24,7 +24,7 @@ from dfdc_prep.command_options import (
 from dfdc_prep.results import AuditResult, Result, SummaryResult
 from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
 from manifests.cli.param_types import SEED, CountParam, PathParam
-from manifests.cli.terminal import echo_parts
+from manifests.cli.terminal import counted, echo_parts
 from manifests.report_file import report_hint
 from manifests.storage.urls import Location, is_folder
 
@@ -230,8 +230,8 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
         click.echo(report_hint(result.out), err=True)
     if result.failed:
         named = "" if given["slice"] else f"; {result.out / 'clips.parquet'} names them"
-        click.echo(f"{result.failed:,} clips failed{named}", err=True)
-        ctx.exit(DONE_WITH_FAILURES)
+        click.echo(f"{counted(result.failed, 'clip')} failed{named}", err=True)
+    ctx.exit(DONE_WITH_FAILURES if result.failed or result.report.no_crops else 0)
 
 
 @main.command()
@@ -256,8 +256,7 @@ def gather(ctx: click.Context, /, **given: Any) -> None:
     result = api.gather(**given)
     _show(result)
     click.echo(report_hint(result.out), err=True)
-    if result.failed:
-        ctx.exit(DONE_WITH_FAILURES)
+    ctx.exit(DONE_WITH_FAILURES if result.failed or result.report.no_crops else 0)
 
 
 @main.command("import")

@@ -83,13 +83,13 @@ class ExtractResult(Result):
         return self.report.failed
 
     def __str__(self) -> str:
-        return f"{self.report.text()}\n{self.report.faces:,} crops in {self.out}"
+        return f"{self.report.text()}\n{self.report.conclusion(self.out)}"
 
     def parts(self) -> "Iterable[TextTable | str]":
         header = ("label", "clips", "with face", "without", "failed", "crops")
         yield TextTable(header, self.report.rows())
         yield from self.report.notes()
-        yield f"{self.report.faces:,} crops in {self.out}"
+        yield self.report.conclusion(self.out)
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         clips = sorted(self.report.clips.items())

@@ -87,6 +87,12 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
       python -m training.fit shards/ --recipe v1.3
       python -m training.fit s3://bucket/shards --out s3://bucket/runs/v1.3
     """
+    from manifests.storage.mirror import local_file
+    from training.data.shard_info import check_splits
+
+    with local_file(shards / "manifest.parquet") as manifest:
+        check_splits(manifest, shards)  # before TensorFlow is imported
+
     from training.evaluation import text_report
     from training.runs import experiment
 

@@ -105,7 +105,7 @@ RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe("v1.1", 16_000, 120, 32, published=Published(0.8531, 0.9521)),
-        Recipe("v1.2", 32_000, 12, 32, published=Published(0.8739, 0.5399)),
+        Recipe("v1.2", 16_000, 12, 32, published=Published(0.8739, 0.5399)),
         Recipe("v1.3", 32_000, 47, 16, published=Published(0.9022, 0.4872)),
         Recipe("v1.4", 32_000, 47, 16, patience=5, published=Published(0.8395, 0.3455)),
         Recipe("v1.5", 32_000, 47, 16, augmentation="plain", published=Published(0.8936, 0.3751)),

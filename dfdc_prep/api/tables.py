@@ -106,10 +106,12 @@ def split(
 
     Raises:
         TableError: `split` or `group_by` cannot be used, there is no usable table, a group of
-            people is larger than the smallest split, or a crop has no official split.
+            people is larger than the smallest split, a split has no crops, or a crop has no
+            official split.
     """
     from manifests.identities.join import join_people
     from manifests.splitting.official import official_splits
+    from manifests.splitting.sets import check_every_split
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
@@ -121,6 +123,8 @@ def split(
     if group_by == IDENTITY and found.is_folder and not official:
         table = join_people(table, found.path)
     report = official_splits(table) if official else assign_splits(table, plan)
+    if not official:
+        check_every_split(report.names, plan.names)
     target = found.output_path("split") if out is None else Path(out)
     write_table(add_split_column(table, report), target)
     return SplitResult(target, report)

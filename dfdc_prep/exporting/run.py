@@ -19,7 +19,6 @@ from manifests.errors import OutputError
 from manifests.io.atomic import atomic_folder
 from manifests.io.json_files import write_json
 from manifests.schema import SPLIT_SCHEMA
-from manifests.splitting.sets import check_every_split
 from manifests.tables.parquet import read_manifest, write_table
 
 MANIFEST = "manifest.parquet"
@@ -105,7 +104,6 @@ def write_export(
             it.
     """
     crops = read_crops(faces, choice)
-    check_every_split(crops.splits)
     metadata = {"tool": TOOL, _FORMAT: form.name, **crops.metadata, **form.options()}
     output = OutputFolder(out, "an export", "an export", _is_export, check_only_listed)
     if output.is_complete(metadata, overwrite):

@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dfdc_prep.catalog.names import shortened
+from manifests.cli.terminal import counted
 from manifests.labels import FAILURES, LABELS
 from manifests.rows import ClipRow
+from manifests.storage.urls import Location
 
 MISSING = "missing"
 
@@ -49,6 +51,21 @@ class RunSummary:
     def faces(self) -> int:
         """Number of crops written."""
         return self.crops.total()
+
+    @property
+    def no_crops(self) -> bool:
+        """Whether there were clips, and none gave a crop."""
+        return bool(self.clips) and not self.faces
+
+    def conclusion(self, out: Location) -> str:
+        """The last line: how many crops there are, and what to do if there are none."""
+        if not self.no_crops:
+            return f"{self.faces:,} crops in {out}"
+        clips = counted(self.clips.total(), "clip")
+        return (
+            f"no crop in {out}: no face was found in {clips}; "
+            "look at the clips and their statuses, and try --detector hog+cnn"
+        )
 
     def text(self) -> str:
         """The final report: a table with one row per label, then the notes."""

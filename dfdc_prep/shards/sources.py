@@ -16,7 +16,13 @@ from manifests.errors import TableError
 from manifests.identities.join import FILE, join_people
 from manifests.io.hashing import file_sha256
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.splitting.sets import RowsInSplits, given_splits, split_each_set, split_rows
+from manifests.splitting.sets import (
+    RowsInSplits,
+    check_every_split,
+    given_splits,
+    split_each_set,
+    split_rows,
+)
 from manifests.splitting.spec import SplitPlan
 from manifests.splitting.split import IDENTITY
 from manifests.tables.face_labels import CLIP, label_rows
@@ -77,7 +83,8 @@ def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
     reduced to equal numbers by `balance_sets`; each data set is split by itself.
 
     Raises:
-        TableError: a table is missing or invalid, or the crops cannot be balanced or split.
+        TableError: a table is missing or invalid, or the crops cannot be balanced or split,
+            or a split has none.
     """
     tables = [_read_table(folder, choice) for folder in faces]
     metadata = _metadata(faces, choice)
@@ -93,6 +100,7 @@ def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
         splits = given_splits(table)
     else:
         splits = (split_rows if len(faces) == 1 else split_each_set)(table, choice.plan)
+        check_every_split(splits.names, splits.order)
     return SplitCrops(table, splits, folders, metadata, text + splits.text)
 
 

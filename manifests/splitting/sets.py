@@ -1,5 +1,6 @@
 """Splits that are not made of one data set: several sets, one split alone, and given splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,13 +86,19 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     return RowsInSplits(table["split"].combine_chunks(), order, "\n".join(lines))
 
 
-def check_every_split(rows: RowsInSplits) -> None:
-    """Raise TableError if a split of the plan has no rows."""
-    found = set(pc.unique(rows.names).to_pylist())
-    if empty := [name for name in rows.order if name not in found]:
+def check_every_split(names: pa.Array, order: Sequence[str]) -> None:
+    """Raise TableError if a split has no rows.
+
+    Args:
+        names: string [rows], the split of each row.
+        order: names of the splits.
+    """
+    found = set(pc.unique(names).to_pylist())
+    if empty := [name for name in order if name not in found]:
         raise TableError(
-            f"expected crops in every split, found none in {' and '.join(empty)}; give fewer "
-            "splits, or more crops"
+            f"expected crops in every split, found none in {' and '.join(empty)}: families, or "
+            "the groups of --group-by, are kept whole, and there are too few; extract more "
+            "originals, or give fewer splits, as in --split 80/20"
         )
 
 

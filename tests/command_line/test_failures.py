@@ -109,9 +109,21 @@ def test_clip_error_is_the_clips_own_row(
     (source / "part_a" / "004.mp4").write_text("no clip")
     done = extract()
     assert done.exit_code == 3
-    assert "1 clips failed" in done.stderr
+    assert "1 clip failed" in done.stderr
     (row,) = read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pylist()
     assert (row["status"], row["error"][:8]) == ("unreadable", "expected")
+
+
+def test_clips_without_a_face_are_no_success(
+    source: Path, tmp_path: Path, shared: Path, extract: Callable[..., Result]
+) -> None:
+    av1 = shared / "data" / "edge" / "torchcodec_av1_video.mkv"  # shows no face
+    shutil.copyfile(av1, source / "part_a" / "004.mp4")
+    done = extract()
+    assert done.exit_code == 3
+    assert "no crop in" in done.stdout.splitlines()[-1]
+    assert "no face was found in 1 clip; look" in done.stdout
+    assert read_table(tmp_path / "out" / "clips.parquet", CLIP_LOG_SCHEMA, "").num_rows == 1
 
 
 def test_shard_error(faces: Path, tmp_path: Path) -> None:

@@ -54,6 +54,20 @@ def test_results_of_bare_tables_are_written_to_the_current_folder(
     assert len(rows) == 4
 
 
+@pytest.mark.parametrize("command", ["split", "shard"])
+def test_a_split_without_crops_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    faces = make_faces(tmp_path / "faces", families=2)
+    done = call(command, faces)
+    assert done.exit_code == 1
+    assert "found none in test: families, or the groups of --group-by, are kept" in done.stderr
+    assert not (faces / "split.parquet").exists()
+    assert not (tmp_path / "shards").exists()
+    assert call(command, faces, "--split", "50/50").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("command", "table", "function"),
     [
@@ -131,7 +145,8 @@ def test_a_column_of_structs_is_reported_in_one_line(
 
 def test_group_by_a_numeric_column(tmp_path: Path) -> None:
     faces = _faces(tmp_path, "balanced", {"camera": 7})
-    assert "train: 4 REAL (+2), 4 FAKE (+2)" in call("split", faces, "--group-by", "camera").output
+    words = ("split", faces, "--group-by", "camera", "--split", "all_of_it=1")
+    assert "all_of_it: 4 REAL, 4 FAKE" in call(*words).output
 
 
 def test_a_duplicate_column_is_reported_in_one_line(tmp_path: Path) -> None:

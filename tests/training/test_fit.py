@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as sk
 
+from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.errors import OutputError
 from manifests.io.locks import folder_lock
-from tests.training.conftest import SMALL, new_config
+from manifests.splitting.spec import SplitPlan
+from tests.training.conftest import SMALL, make_faces, new_config
 from training.errors import TrainingError
 from training.fit import main
 from training.models import devices
@@ -195,6 +197,23 @@ def test_mistakes_are_one_line(tmp_path, tiny_shards):
         assert result.stderr.count("error: ") == 1
         assert fragment in result.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_split_is_refused_before_tensorflow_is_imported(tmp_path):
+    faces = make_faces(tmp_path / "faces", families=4)
+    plan = SplitPlan.parse("train=50/test=50")
+    write_shards(faces, tmp_path / "shards", ShardOptions(plan))
+    code = "import sys; from training.fit import main\ntry: main()\n"
+    code += "finally: print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "shards"), "--weights", "none"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    assert "found none in validation; shard crops of more families" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_help_has_an_example():

@@ -11,6 +11,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
+from manifests.cli.terminal import counted
 from training.app.access import Access, is_cross_site
 from training.app.jobs import DONE, FAILED, Job, Jobs
 from training.app.limits import MEGA, Limits, Refused
@@ -183,10 +184,10 @@ class App:
             return (
                 "The model is still loading. Your file is next."
                 if before == 0
-                else (f"The model is still loading. {_count(before, 'file')} before yours.")
+                else (f"The model is still loading. {counted(before, 'file')} before yours.")
             )
         if before:
-            return f"{_count(before, 'file')} before yours."
+            return f"{counted(before, 'file')} before yours."
         return "Finding faces and scoring them."
 
     def _result(self, job: Job, result: Result) -> Response:
@@ -209,10 +210,6 @@ def _item(items: list[Any], number: int) -> Any:
     if number >= len(items):
         raise NotFound
     return items[number]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _json(value: Mapping[str, Any]) -> Response:

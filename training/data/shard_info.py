@@ -10,8 +10,8 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.storage.urls import Location
 from manifests.tables.parquet import read_manifest
-from training.data import input_pipeline
 from training.errors import TrainingError
 from training.schemas import CropSettings, ShardsConfig
 
@@ -23,6 +23,26 @@ def manifest_hash(shards: Path) -> str:
     return file_sha256(shards / "manifest.parquet")
 
 
+def check_splits(manifest: Path, shards: Location) -> pa.Table:
+    """The manifest of shards that a model can be trained, chosen and tested on.
+
+    Args:
+        shards: the folder or bucket that messages name.
+
+    Raises:
+        TrainingError: a split is empty.
+        TableError: the manifest cannot be read.
+    """
+    table = read_manifest(manifest, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+    there = set(pc.unique(table["split"]).to_pylist())
+    if empty := [split for split in SPLITS if split not in there]:
+        raise TrainingError(
+            f"expected images in the splits {', '.join(SPLITS)} of {shards}, found none in "
+            f"{' and '.join(empty)}; shard crops of more families, or with another --split"
+        )
+    return table
+
+
 def describe_shards(shards: Path) -> ShardsConfig:
     """Manifest hash, counts per split and label, crop settings and metadata of shards.
 
@@ -30,16 +50,13 @@ def describe_shards(shards: Path) -> ShardsConfig:
         TrainingError: the folder is not a shards folder, or a split is empty.
         TableError: the manifest cannot be read.
     """
-    input_pipeline.read_shards_info(shards)
-    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+    from training.data.input_pipeline import read_shards_info  # imports TensorFlow
+
+    read_shards_info(shards)
+    table = check_splits(shards / "manifest.parquet", shards)
     counts = {}
     for split in SPLITS:
         labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()
-        if not labels:
-            raise TrainingError(
-                f"expected images in the {split} split of {shards}, found none; shard more crops "
-                "or use another --split"
-            )
         counts[split] = {label: labels.count(label) for label in LABELS}
     return ShardsConfig(
         manifest_hash(shards), counts, _crop_settings(table), _read_metadata(shards)
