@@ -1,0 +1,1 @@
+"""Pictures that show the same or nearly the same."""

@@ -1,0 +1,227 @@
+"""Near-identical pictures: the single definition of which crops show the same.
+
+Two pictures are near-identical if, laid over each other, their details correlate
+(`manifests.pictures.alignment`), whether one of them is mirrored, a tighter crop, moved by a few
+pixels, brighter or encoded again. Only pairs whose coarse structure agrees are laid over each
+other: the 63 lowest frequencies of the centre, weighted by frequency because pictures have more of
+the low ones.
+
+Blank and nearly black pictures are left out: they all look alike and would connect everything.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from manifests.pictures.alignment import Floats, likeness
+from manifests.pictures.thumbnails import SIDE, Thumbnails
+from manifests.tables.factorize import Codes, Mask
+
+#: Least likeness of near-identical pictures.
+MIN_LIKENESS = 0.9
+#: Least cosine of the coarse structures of pictures that are laid over each other.
+_MIN_COSINE = 0.85
+#: Standard deviation of the grey values below which a picture is blank.
+_BLANK = 8.0
+#: Pictures laid over each picture at most, the most similar ones.
+_MAX_CANDIDATES = 16
+#: Frequencies in each direction, and the scale of the integers that describe them. Products of
+#: integers this small are exact in float32, whatever the machine and its number of threads.
+_FREQUENCIES, _LEVELS = 8, 127
+#: Sides of the centre that is described, as shares: of a picture, and of what a tighter crop shows.
+_CENTRE, _TIGHTER = 0.93, 0.9
+#: Pictures compared at a time, in rows and columns, and pairs laid over each other at a time.
+_ROWS, _COLUMNS, _PAIRS = 1024, 4096, 2048
+
+
+@dataclass(frozen=True)
+class NearIdentical:
+    """What was found to be near-identical.
+
+    Attributes:
+        picture: int64 [rows], the picture that each row shows, equal for equal thumbnails; -1 if it
+            is blank or there is none. Pictures are numbered by their content, not by the rows.
+        first, second: int64 [pairs], near-identical pictures; first < second, sorted.
+        likeness: float32 [pairs], `MIN_LIKENESS` to 1.
+    """
+
+    picture: Codes
+    first: Codes
+    second: Codes
+    likeness: Floats
+
+
+def find_near_identical(thumbnails: Thumbnails, group: Codes) -> NearIdentical:
+    """Find the near-identical pictures of different groups.
+
+    What is found does not depend on the order of the rows. The cost grows with the square of the
+    number of different pictures.
+
+    Args:
+        thumbnails: uint8 [rows, SIDE, SIDE]; a row without a picture is all zeros, which is blank.
+        group: int64 [rows]; pictures that are only in one and the same group are not compared.
+    """
+    picture, pictures = _distinct(thumbnails)
+    candidates = _candidates(pictures, _only_group(picture, group, len(pictures)))
+    found = _verify(pictures, candidates)
+    near = found >= MIN_LIKENESS
+    first, second, alike = candidates.first[near], candidates.second[near], found[near]
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    order = np.lexsort((high, low))
+    return NearIdentical(picture, low[order], high[order], alike[order])
+
+
+def is_blank(thumbnails: Thumbnails) -> Mask:
+    """Return which thumbnails show nothing to compare, bool [thumbnails]."""
+    blank = np.empty(len(thumbnails), bool)
+    for start in range(0, len(thumbnails), _ROWS):
+        block = thumbnails[start : start + _ROWS]
+        blank[start : start + _ROWS] = block.std(axis=(1, 2), dtype=np.float64) < _BLANK
+    return blank
+
+
+def _distinct(thumbnails: Thumbnails) -> tuple[Codes, Thumbnails]:
+    """Return the picture of each row, -1 if blank, and the distinct pictures in order."""
+    rows = np.flatnonzero(~is_blank(thumbnails))
+    picture = np.full(len(thumbnails), -1, np.int64)
+    shown = np.ascontiguousarray(thumbnails[rows]).reshape(len(rows), SIDE * SIDE)
+    _, at, code = np.unique(
+        shown.view(f"V{SIDE * SIDE}").ravel(), return_index=True, return_inverse=True
+    )
+    picture[rows] = code
+    return picture, thumbnails[rows[at]]
+
+
+def _only_group(picture: Codes, group: Codes, pictures: int) -> Codes:
+    """Return the group that each picture is in, int64 [pictures]; unique if it is in several."""
+    shown = picture >= 0
+    low = np.full(pictures, np.iinfo(np.int64).max)
+    high = np.full(pictures, -1)
+    np.minimum.at(low, picture[shown], group[shown])
+    np.maximum.at(high, picture[shown], group[shown])
+    return np.where(low == high, low, -1 - np.arange(pictures))
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Pairs to lay over each other: the first, mirrored or not, at a scale, on the second."""
+
+    first: Codes
+    second: Codes
+    mirrored: Mask
+    tighter: Mask
+    cosine: Codes
+
+
+def _describe(pictures: Thumbnails, share: float) -> Floats:
+    """Describe the coarse structure of the centre of pictures by integers.
+
+    Args:
+        share: side of the centre, as a share of the picture's.
+
+    Returns:
+        float32 [pictures, FREQUENCIES**2 - 1], integers of at most `_LEVELS`.
+    """
+    basis = _centre_basis(share)
+    row, column = np.indices((_FREQUENCIES, _FREQUENCIES))
+    weight = np.hypot(row, column)
+    described = np.empty((len(pictures), _FREQUENCIES**2 - 1), np.float32)
+    for start in range(0, len(pictures), _ROWS):
+        block = pictures[start : start + _ROWS].astype(np.float64)
+        spectrum = (basis @ block @ basis.T * weight).reshape(len(block), -1)[:, 1:]
+        norm = np.maximum(np.linalg.norm(spectrum, axis=1, keepdims=True), 1e-9)
+        described[start : start + _ROWS] = np.rint(_LEVELS * spectrum / norm)
+    return described
+
+
+def _centre_basis(share: float) -> npt.NDArray[np.float64]:
+    """The cosine transform of the centre of a side, float64 [FREQUENCIES, SIDE]."""
+    middle = (SIDE - 1) / 2
+    points = middle + share * (np.arange(SIDE) - middle)
+    sampled = np.maximum(1 - np.abs(points[:, None] - np.arange(SIDE)), 0)
+    phase = np.pi * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5) / SIDE
+    cosines = np.cos(phase)
+    cosines[0] /= np.sqrt(2)
+    basis: npt.NDArray[np.float64] = cosines @ sampled
+    return basis
+
+
+def _candidates(pictures: Thumbnails, group: Codes) -> _Candidates:
+    """Return the pairs whose coarse structure agrees, each once, as it agrees best."""
+    mirror = np.tile(np.where(np.arange(_FREQUENCIES) % 2, -1, 1), _FREQUENCIES)[1:]
+    whole, tight = _describe(pictures, _CENTRE), _describe(pictures, _CENTRE * _TIGHTER)
+    found = [np.empty((0, 5), np.int64)]
+    for tighter, moved in enumerate((whole, tight)):
+        for mirrored, sign in enumerate((1, mirror)):
+            turned = (moved * sign).astype(np.float32)
+            for first, second, cosine in _agreeing(turned, whole, group, symmetric=not tighter):
+                kind = np.tile([mirrored, tighter], (len(first), 1))
+                found.append(np.column_stack([first, second, kind, cosine]))
+    first, second, mirrored_, tighter_, cosine = np.concatenate(found).T
+    return _best(_Candidates(first, second, mirrored_ > 0, tighter_ > 0, cosine))
+
+
+def _agreeing(
+    moved: Floats, fixed: Floats, group: Codes, symmetric: bool
+) -> Iterator[tuple[Codes, Codes, Codes]]:
+    """Yield blocks of pairs of different groups whose descriptions agree, and their products.
+
+    Args:
+        symmetric: only pairs whose first comes before the second; the others say the same.
+    """
+    least = _MIN_COSINE * _LEVELS**2
+    for top in range(0, len(moved), _ROWS):
+        rows = moved[top : top + _ROWS]
+        for left in range(top if symmetric else 0, len(fixed), _COLUMNS):
+            product = rows @ fixed[left : left + _COLUMNS].T
+            at = np.flatnonzero(product >= least)
+            cosine = product.ravel()[at].astype(np.int64)
+            first, second = np.divmod(at, product.shape[1])
+            first, second = first + top, second + left
+            keep = group[first] != group[second]
+            if symmetric:
+                keep &= first < second
+            yield first[keep], second[keep], cosine[keep]
+
+
+def _best(found: _Candidates) -> _Candidates:
+    """Keep each pair once, and of each picture the pairs that agree best."""
+    low, high = np.minimum(found.first, found.second), np.maximum(found.first, found.second)
+    order = np.lexsort((found.first, found.tighter, found.mirrored, -found.cosine, high, low))
+    low, high = low[order], high[order]
+    order = order[np.r_[True, (np.diff(low) != 0) | (np.diff(high) != 0)][: len(order)]]
+    cosine = found.cosine[order]
+    near = _rank(found.first[order], cosine) < _MAX_CANDIDATES
+    near |= _rank(found.second[order], cosine) < _MAX_CANDIDATES
+    order = order[near]
+    return _Candidates(
+        found.first[order],
+        found.second[order],
+        found.mirrored[order],
+        found.tighter[order],
+        found.cosine[order],
+    )
+
+
+def _rank(picture: Codes, cosine: Codes) -> Codes:
+    """Return the place of each pair among those of its picture, best first, int64 [pairs]."""
+    order = np.lexsort((-cosine, picture))
+    ordered = picture[order]
+    rank = np.empty(len(picture), np.int64)
+    rank[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return rank
+
+
+def _verify(pictures: Thumbnails, pairs: _Candidates) -> Floats:
+    """Return how alike each pair is once aligned, float32 [pairs]."""
+    alike = [np.empty(0, np.float32)]
+    for start in range(0, len(pairs.first), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        moved = pictures[pairs.first[part]]
+        mirrored = pairs.mirrored[part]
+        moved[mirrored] = moved[mirrored, :, ::-1]
+        scale = np.where(pairs.tighter[part], _TIGHTER, 1).astype(np.float32)
+        alike.append(likeness(moved, pictures[pairs.second[part]], scale))
+    return np.concatenate(alike)
