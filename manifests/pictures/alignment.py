@@ -67,10 +67,10 @@ def _patch(images: Floats, warp: Floats, grid: Floats) -> Floats:
     Args:
         warp: float32 [pairs, 3], the scale, and the translation in x and in y.
     """
-    centre = (SIDE - 1) / 2
+    centre = np.float32((SIDE - 1) / 2)
     x, y = (centre + warp[:, :1] * grid + warp[:, axis : axis + 1] for axis in (1, 2))
-    patch: Floats = _weights(y) @ images @ _weights(x).transpose(0, 2, 1)
-    return patch
+    patch = _weights(y) @ images @ _weights(x).transpose(0, 2, 1)
+    return patch.astype(np.float32, copy=False)
 
 
 def _normalized(patch: Floats) -> Floats:
@@ -131,7 +131,9 @@ def _steepest_descent(patch: Floats, grid: Floats) -> tuple[Floats, Floats]:
 def _correlation(moved: Floats, fixed: Floats, warp: Floats) -> Floats:
     grid, low = _grid(_FINE), _smoothing(_FINE, _LOW)
     still = np.tile(np.array([1, 0, 0], np.float32), (len(fixed), 1))
-    patches = (_patch(moved, warp, grid), _patch(fixed, still, grid))
-    first, second = (_normalized(patch - low @ patch @ low.T) for patch in patches)
+    first, second = (
+        _normalized((patch - low @ patch @ low.T).astype(np.float32, copy=False))
+        for patch in (_patch(moved, warp, grid), _patch(fixed, still, grid))
+    )
     correlation: Floats = (first * second).sum(axis=1)
     return correlation

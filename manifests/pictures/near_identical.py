@@ -150,12 +150,11 @@ def _centre_basis(share: float) -> npt.NDArray[np.float64]:
 
 def _candidates(pictures: Thumbnails, group: Codes) -> _Candidates:
     """Return the pairs whose coarse structure agrees, each once, as it agrees best."""
-    mirror = np.tile(np.where(np.arange(_FREQUENCIES) % 2, -1, 1), _FREQUENCIES)[1:]
+    mirror = np.tile((-1.0) ** np.arange(_FREQUENCIES), _FREQUENCIES)[1:].astype(np.float32)
     whole, tight = _describe(pictures, _CENTRE), _describe(pictures, _CENTRE * _TIGHTER)
     found = [np.empty((0, 5), np.int64)]
     for tighter, moved in enumerate((whole, tight)):
-        for mirrored, sign in enumerate((1, mirror)):
-            turned = (moved * sign).astype(np.float32)
+        for mirrored, turned in enumerate((moved, moved * mirror)):
             for first, second, cosine in _agreeing(turned, whole, group, symmetric=not tighter):
                 kind = np.tile([mirrored, tighter], (len(first), 1))
                 found.append(np.column_stack([first, second, kind, cosine]))
