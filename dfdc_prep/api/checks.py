@@ -35,7 +35,7 @@ def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
     from manifests.auditing.audit import audit as compare
 
     found = read_audit_inputs(Path(path), None if identities is None else Path(identities))
-    return AuditResult(compare(found.table, found.prints, found.printed))
+    return AuditResult(compare(found.table, found.near))
 
 
 @checked(options.VERIFY)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from dfdc_prep.errors import ShardError
-from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 from manifests.rows import CROP_SIZE
 
 FORMATS = ("PNG", "JPEG")

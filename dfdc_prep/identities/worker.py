@@ -10,8 +10,8 @@ from PIL import Image as Pillow
 from dfdc_prep.crops.files import FORMATS, read_verified, resolve_inside
 from dfdc_prep.identities.candidates import MAX_FACES, Candidate, ClipCandidates
 from dfdc_prep.identities.encoder import Encoder, Image, Look
-from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
 from manifests.identities.quality import flaws, quality
+from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 
 #: Most pixels a crop may have; larger ones are not decoded.
 _MAX_PIXELS = 50_000_000

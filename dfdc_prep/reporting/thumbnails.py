@@ -9,7 +9,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 
 #: Longer side of a thumbnail, pixels.
 SIDE = 128

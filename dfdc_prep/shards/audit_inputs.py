@@ -1,54 +1,42 @@
-"""Reads the inputs of an audit: the table of a data set and the hashes of its images."""
+"""Reads the inputs of an audit: the table of a data set and what its images share."""
 
-import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.crops.folder import read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.shards.pictures import read_images
 from dfdc_prep.shards.tfrecord import parse_example, read_records
-from manifests.auditing.perceptual_hash import PerceptualHashes, perceptual_hash
 from manifests.identities.join import FILE, add_identities, read_identities
+from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables.external import normalize_table, read_bare_table
-from manifests.tables.factorize import Mask
+from manifests.tables.factorize import factorize, text_column
 from manifests.tables.parquet import read_manifest
-
-#: Images held in memory at a time, and handed to a thread at a time.
-_BLOCK, _PART = 1024, 32
-
-Image = TypeVar("Image", bytes, bytes | None)
 
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """A table with a split, and the hashes of its images.
+    """A table with a split, and what its images share.
 
     Attributes:
         table: the rows, with the column `sha256` if images could be read.
-        prints: perceptual hash of each image, uint64 [rows]; None if no image could be read.
-        printed: whether the image of a row was hashed, bool [rows]; None if no image was.
+        near: the near-identical images of different splits; None if no image could be read.
     """
 
     table: pa.Table
-    prints: PerceptualHashes | None
-    printed: Mask | None
+    near: NearIdentical | None
 
 
 def read_audit_inputs(path: Path, identities: Path | None = None) -> AuditInputs:
-    """Read the table and hash the images of a data set.
+    """Read the table and compare the images of a data set.
 
     Args:
         path: a shards folder, a faces folder with a split.parquet, a folder of crops in
@@ -122,7 +110,7 @@ def _mismatch(folder: Path, found: str) -> str:
 
 def _with_images(table: pa.Table, folder: Path) -> AuditInputs:
     if "path" not in table.column_names:
-        return AuditInputs(table, None, None)
+        return AuditInputs(table, None)
     root = os.path.realpath(folder)
     return _hash_images(table, (_read_image(root, path) for path in table["path"].to_pylist()))
 
@@ -134,56 +122,16 @@ def _read_image(root: str, path: str | None) -> bytes | None:
 
 
 def _hash_images(table: pa.Table, images: Iterator[bytes | None]) -> AuditInputs:
-    """Hash the images, one per row; a row without an image keeps its `sha256`, if any."""
-    rows = table.num_rows
-    hashes: list[str | None] = [None] * rows
-    prints, printed = np.zeros(rows, np.uint64), np.zeros(rows, bool)
-    bar = tqdm(total=rows, desc="images", unit=" images", disable=None)
-    with bar, ThreadPoolExecutor(available_cores()) as pool:
-        for row, (sha256, print_) in enumerate(_hash_in_blocks(pool, images)):
-            hashes[row] = sha256
-            if print_ is not None:
-                prints[row], printed[row] = print_, True
-            bar.update()
-    if not printed.any():
-        return AuditInputs(table, None, None)
-    column = pa.array(hashes, pa.string())
+    """Hash and compare the images, one per row; a row without an image keeps its `sha256`."""
+    read = read_images(images, rows_to_compare(table))
+    if not len(read.pictures.rows):
+        return AuditInputs(table, None)
+    column = pa.array(read.hashes, pa.string())
     if "sha256" in table.column_names:
         column = pc.coalesce(column, table["sha256"])
         table = table.drop_columns(["sha256"])
-    return AuditInputs(table.append_column("sha256", column), prints, printed)
-
-
-def _hash_in_blocks(
-    pool: ThreadPoolExecutor, images: Iterator[bytes | None]
-) -> Iterator[tuple[str | None, int | None]]:
-    """Yield the SHA-256 and the perceptual hash of every image; None where there is none.
-
-    Images are hashed in threads, a block at a time, so that memory use stays bounded. Identical
-    files get their perceptual hash once.
-    """
-    known: dict[str, int | None] = {}
-    while block := list(islice(images, _BLOCK)):
-        digests = [digest for part in pool.map(_sha256s, _parts(block)) for digest in part]
-        new = {
-            digest: image
-            for digest, image in zip(digests, block, strict=True)
-            if digest is not None and image is not None and digest not in known
-        }
-        hashed = pool.map(_perceptual_hashes, _parts(list(new.values())))
-        known.update(zip(new, (each for part in hashed for each in part), strict=True))
-        for digest in digests:
-            yield digest, None if digest is None else known[digest]
-
-
-def _parts(images: list[Image]) -> Iterator[list[Image]]:
-    """Split images into the lists that a thread works through."""
-    return (images[start : start + _PART] for start in range(0, len(images), _PART))
-
-
-def _sha256s(images: list[bytes | None]) -> list[str | None]:
-    return [None if image is None else hashlib.sha256(image).hexdigest() for image in images]
-
-
-def _perceptual_hashes(images: list[bytes]) -> list[int | None]:
-    return [perceptual_hash(image) for image in images]
+    table = table.append_column("sha256", column)
+    if "split" not in table.column_names:
+        return AuditInputs(table, None)
+    (split,), _ = factorize(text_column(table, "split"))
+    return AuditInputs(table, find_in_table(read.pictures, split))

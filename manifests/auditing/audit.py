@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
 from manifests.auditing.people import NO_IDENTITIES, People, people_in_splits
-from manifests.auditing.perceptual_hash import PerceptualHashes, near_identical_presence
 from manifests.errors import TableError
 from manifests.labels import LABELS
+from manifests.pictures.near_identical import NearIdentical
 from manifests.tables import families
 from manifests.tables.factorize import (
     Codes,
@@ -94,7 +94,10 @@ class Audit:
         """The last lines: images not compared, the worst families."""
         lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):
-            lines.append(f"only {self.compared:,} images could be read and compared")
+            lines.append(
+                f"only {self.compared:,} images were compared; the others could not be read, are "
+                "blank or nearly black, or are more than are compared of a clip"
+            )
         lines += self.people.lines(self.rows) if self.people else [NO_IDENTITIES]
         return lines + [
             f"worst family {family.name}: "
@@ -103,24 +106,21 @@ class Audit:
         ]
 
 
-def audit(
-    table: pa.Table, hashes: PerceptualHashes | None = None, hashed: Mask | None = None
-) -> Audit:
+def audit(table: pa.Table, near: NearIdentical | None = None) -> Audit:
     """Measure what the splits of a table share.
 
     Args:
         table: with the columns split, label, video and original. A family column can merge
             families but not separate them. Files are compared if there is a column sha256, and
             people if there is a column identity.
-        hashes: uint64 [rows], the perceptual hash of each row's image.
-        hashed: bool [rows], whether the hash is known; None if all are.
+        near: the near-identical images of different splits, with the picture of each row; None if
+            no image could be read.
 
     Raises:
         TableError: the table has no rows, a row without a split, or only one split.
     """
     rows = _row_splits(table)
     video, family, names = families.connected_families(table)
-    known = np.ones(table.num_rows, bool) if hashed is None else hashed
     family_presence = rows.presence(family)
     presences = {"videos": rows.presence(video), "families": family_presence}
     return Audit(
@@ -131,8 +131,8 @@ def audit(
         },
         leaks_by_similarity(family, family_presence, family_presence, rows),
         _file_leaks(table, rows),
-        None if hashes is None else _image_leaks(hashes, known, rows),
-        0 if hashes is None else int(known.sum()),
+        None if near is None else _image_leaks(near, rows),
+        0 if near is None else int((near.picture >= 0).sum()),
         _worst_families(family, family_presence, names, rows),
         people_in_splits(table, rows),
     )
@@ -167,12 +167,9 @@ def _file_leaks(table: pa.Table, rows: RowSplits) -> list[Leak] | None:
     return leaks_by_key(file, rows)
 
 
-def _image_leaks(hashes: PerceptualHashes, known: Mask, rows: RowSplits) -> list[Leak]:
-    image = np.full(len(hashes), -1, np.int64)
-    distinct, image[known] = np.unique(hashes[known], return_inverse=True)
-    present = rows.presence(image)
-    reached = near_identical_presence(distinct, present)
-    return leaks_by_similarity(image, present, reached, rows)
+def _image_leaks(near: NearIdentical, rows: RowSplits) -> list[Leak]:
+    present = rows.presence(near.picture)
+    return leaks_by_similarity(near.picture, present, near.presence(present), rows)
 
 
 def _worst_families(

@@ -10,15 +10,19 @@ Blank and nearly black pictures are left out: they all look alike and would conn
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from manifests.pictures.alignment import Floats, likeness
-from manifests.pictures.thumbnails import SIDE, Thumbnails
-from manifests.tables.factorize import Codes, Mask
+from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails
+from manifests.tables.factorize import Codes, Mask, label_codes
+from manifests.tables.rows_by_clip import sample_frames, sort_by_clip
 
+#: Most crops of a table that are compared; of larger tables some of each clip are.
+MAX_COMPARED = 150_000
 #: Least likeness of near-identical pictures.
 MIN_LIKENESS = 0.9
 #: Least cosine of the coarse structures of pictures that are laid over each other.
@@ -51,6 +55,49 @@ class NearIdentical:
     first: Codes
     second: Codes
     likeness: Floats
+
+    def presence(self, present: Mask) -> Mask:
+        """Return which splits contain each picture or a near-identical one.
+
+        Args:
+            present: bool [pictures, splits], which splits contain each picture.
+        """
+        reached = present.copy()
+        np.logical_or.at(reached, self.first, present[self.second])
+        np.logical_or.at(reached, self.second, present[self.first])
+        return reached
+
+
+def rows_to_compare(table: pa.Table, most: int = MAX_COMPARED) -> Mask:
+    """Return which rows of a table have their pictures compared, bool [rows].
+
+    All, if there are at most `most`; else as many evenly spaced frames of each clip as come to
+    that, at least one, of as many clips, evenly spaced.
+    """
+    wanted = np.ones(table.num_rows, bool)
+    if table.num_rows <= most:
+        return wanted
+    rows = sort_by_clip(table, label_codes(table))
+    clips = int(rows.clip.max()) + 1
+    taken = sample_frames(rows.clip, rows.frame, max(1, most // clips))
+    taken &= (rows.clip + 1) * min(most, clips) // clips > rows.clip * min(most, clips) // clips
+    wanted[rows.index] = taken
+    return wanted
+
+
+def find_in_table(pictures: Pictures, group: Codes) -> NearIdentical:
+    """Find the near-identical pictures of different groups of the rows of a table.
+
+    Args:
+        group: int64 [rows of the table].
+
+    Returns:
+        As `find_near_identical`, with `picture` for all rows of the table.
+    """
+    found = find_near_identical(pictures.thumbnails, group[pictures.rows])
+    picture = np.full(len(group), -1, np.int64)
+    picture[pictures.rows] = found.picture
+    return replace(found, picture=picture)
 
 
 def find_near_identical(thumbnails: Thumbnails, group: Codes) -> NearIdentical:

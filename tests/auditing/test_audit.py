@@ -1,8 +1,10 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
+from manifests.pictures.near_identical import NearIdentical
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
 from tests.bare_tables import mixture_table
 
@@ -60,3 +62,11 @@ def test_missing_or_incomplete_split_column_is_rejected(split: list[str | None])
         audit(table)
     with pytest.raises(TableError, match="expected at least two splits and one in every row"):
         audit(table.append_column("split", pa.array(split, pa.string())))
+
+
+def test_near_identical_images_leak_without_shared_families() -> None:
+    pair = np.array([0]), np.array([1]), np.array([0.95], np.float32)
+    near = NearIdentical(np.array([0, 1, 2, -1]), *pair)
+    (leak,) = audit(leaky_table(), near).images or []
+    assert leak.touched == {"REAL": 0, "FAKE": 1}
+    assert leak.shared == 1

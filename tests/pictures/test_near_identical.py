@@ -2,11 +2,17 @@ import io
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from manifests.pictures.near_identical import MIN_LIKENESS, find_near_identical, is_blank
+from manifests.pictures.near_identical import (
+    MIN_LIKENESS,
+    find_near_identical,
+    is_blank,
+    rows_to_compare,
+)
 from manifests.pictures.thumbnails import SIDE, Thumbnails, thumbnail
 
 Change = Callable[[Image.Image], Image.Image]
@@ -88,3 +94,18 @@ def test_images_that_cannot_be_decoded_have_no_thumbnail() -> None:
     assert found is not None
     assert found.shape == (SIDE, SIDE)
     assert (found == 7).all()
+
+
+def test_of_a_large_table_some_frames_of_each_clip_are_compared() -> None:
+    table = pa.table(
+        {
+            "video": [f"{clip}.mp4" for clip in range(10) for _ in range(5)],
+            "label": ["REAL"] * 50,
+            "original": pa.nulls(50, pa.string()),
+            "frame": list(range(5)) * 10,
+        }
+    )
+    assert rows_to_compare(table).all()
+    few = rows_to_compare(table, 20).reshape(10, 5)
+    assert few.sum(axis=1).tolist() == [2] * 10
+    assert rows_to_compare(table, 7).reshape(10, 5).sum() == 7

@@ -17,6 +17,7 @@ from dfdc_prep.reporting.faces.shortcuts import find_shortcuts
 from dfdc_prep.reporting.images import CropFiles, ShardRecords
 from dfdc_prep.reporting.shards.near_pairs import NearPair, nearest_pairs
 from dfdc_prep.shards.audit_inputs import AuditInputs
+from manifests.pictures.near_identical import NearIdentical
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from tests.reporting.folders import shards_folder
@@ -124,15 +125,18 @@ def test_unknown_values_and_one_label_are_left_out() -> None:
 
 def test_the_nearest_pairs_are_of_different_splits() -> None:
     table = pa.table({"split": ["train", "train", "test", "test", "validation"]})
-    prints = np.array([0b0, 0b1, 0b111, 0b0, 1 << 60], np.uint64)
-    inputs = AuditInputs(table, prints, np.array([True, True, True, True, False]))
-    assert nearest_pairs(inputs, 9) == [
-        NearPair(0, 0, 3),
-        NearPair(1, 1, 3),
-        NearPair(2, 1, 2),
-        NearPair(3, 0, 2),
+    near = NearIdentical(
+        np.array([0, 1, 2, 0, -1]),
+        np.array([0, 0, 1]),
+        np.array([1, 2, 2]),
+        np.array([0.95, 0.91, 0.96], np.float32),
+    )
+    inputs = AuditInputs(table, near)
+    found = [
+        (round(pair.likeness, 2), pair.first, pair.second) for pair in nearest_pairs(inputs, 9)
     ]
-    assert nearest_pairs(inputs, 1) == [NearPair(0, 0, 3)]
+    assert found == [(1.0, 0, 3), (0.96, 1, 2), (0.95, 1, 3), (0.91, 0, 2)]
+    assert nearest_pairs(inputs, 1) == [NearPair(1.0, 0, 3)]
 
 
 def test_images_of_shards_are_those_of_their_rows(tmp_path: Path) -> None:

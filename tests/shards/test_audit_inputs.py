@@ -13,7 +13,7 @@ from tests.crop_sets import make_faces
 
 def audited(path: Path) -> Audit:
     found = read_audit_inputs(path)
-    return audit(found.table, found.prints, found.printed)
+    return audit(found.table, found.near)
 
 
 def test_the_leak_of_the_real_crops_is_found(shared: Path) -> None:
@@ -51,7 +51,7 @@ def test_images_of_a_csv_are_hashed_and_missing_ones_are_reported(tmp_path: Path
     table = write(tmp_path / "set", "\n".join(["path,video,label,original,split", *rows]) + "\n")
     found = audited(table)
     assert found.compared == 2
-    assert "only 2 images could be read" in found.text()
+    assert "only 2 images were compared" in found.text()
     assert not found.leaking
 
 

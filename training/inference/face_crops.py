@@ -19,7 +19,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import MAX_PIXELS, Video, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
-from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 from manifests.rows import CROP_SIZE
 
 #: Image formats that are accepted. Pillow decodes all of them in-process; for EPS it would

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dfdc_prep.crops.files import FORMATS
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.reporting.images import CropFiles
-from manifests.auditing.perceptual_hash import DECOMPRESSION_BOMBS
+from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 
 Floats = npt.NDArray[np.float64]
 

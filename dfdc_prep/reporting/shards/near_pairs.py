@@ -3,13 +3,8 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import attrgetter
-
-import numpy as np
-import pyarrow as pa
 
 from dfdc_prep.shards.audit_inputs import AuditInputs
-from manifests.auditing.perceptual_hash import near_pairs
 
 
 @dataclass(frozen=True)
@@ -17,11 +12,11 @@ class NearPair:
     """Two crops of different splits whose images are near-identical.
 
     Attributes:
-        distance: bits in which their perceptual hashes differ, of 64.
+        likeness: 0 to 1, how well their details correlate; 1 for equal images.
         first, second: their rows.
     """
 
-    distance: int
+    likeness: float
     first: int
     second: int
 
@@ -29,30 +24,30 @@ class NearPair:
 def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
     """Return the most similar near-identical crops that are in different splits.
 
-    An image that is in several splits is one pair. Pairs are sorted by distance, then by row.
+    An image that is in several splits is one pair. Pairs are sorted by likeness, then by row.
     """
-    if inputs.prints is None or inputs.printed is None:
+    near = inputs.near
+    if near is None:
         return []
-    rows = np.flatnonzero(inputs.printed)
-    hashes, index = np.unique(inputs.prints[rows], return_inverse=True)
-    # The first row of each image in each split.
-    first: list[dict[str, int]] = [{} for _ in hashes]
-    splits = inputs.table["split"].take(pa.array(rows)).to_pylist()
-    for row, image, split in zip(rows.tolist(), index.tolist(), splits, strict=True):
-        first[image].setdefault(split, row)
+    # The first row of each picture in each split.
+    first: list[dict[str, int]] = [{} for _ in range(int(near.picture.max(initial=-1)) + 1)]
+    splits = inputs.table["split"].to_pylist()
+    for row, (picture, split) in enumerate(zip(near.picture.tolist(), splits, strict=True)):
+        if picture >= 0:
+            first[picture].setdefault(split, row)
 
     def found() -> Iterator[NearPair]:
         for each in first:
             if len(each) > 1:
-                yield NearPair(0, *sorted(each.values())[:2])
-        for left, right in near_pairs(hashes):
-            distances = np.bitwise_count(hashes[left] ^ hashes[right]).tolist()
-            for a, b, distance in zip(left.tolist(), right.tolist(), distances, strict=True):
-                if pair := _pair_across(first[a], first[b]):
-                    yield NearPair(distance, *pair)
+                yield NearPair(1.0, *sorted(each.values())[:2])
+        pairs = zip(near.first.tolist(), near.second.tolist(), near.likeness.tolist(), strict=True)
+        for a, b, likeness in pairs:
+            if pair := _pair_across(first[a], first[b]):
+                yield NearPair(likeness, *pair)
 
-    order = attrgetter("distance", "first", "second")
-    return heapq.nsmallest(most, set(found()), key=order)
+    return heapq.nsmallest(
+        most, set(found()), key=lambda pair: (-pair.likeness, pair.first, pair.second)
+    )
 
 
 def _pair_across(first: dict[str, int], second: dict[str, int]) -> tuple[int, int] | None:

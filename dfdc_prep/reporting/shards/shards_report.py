@@ -32,10 +32,10 @@ from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.shards.layout import iter_shards
 from manifests.auditing.audit import Audit, audit
 from manifests.auditing.leakage import Leak, fraction
-from manifests.auditing.perceptual_hash import MAX_DISTANCE
 from manifests.errors import TableError
 from manifests.io.json_files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
+from manifests.pictures.near_identical import MIN_LIKENESS
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
@@ -112,7 +112,7 @@ def _training_sheet(gallery: Gallery, split: str) -> Sheet:
 def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     title = "What the splits share"
     try:
-        found = audit(inputs.table, inputs.prints, inputs.printed)
+        found = audit(inputs.table, inputs.near)
     except TableError as error:  # a single split shares nothing
         return [Section(title, [Text(f"Not compared: {error}")])]
     blocks: list[Block] = [_verdict(found), _leak_table(found)]
@@ -173,11 +173,11 @@ def _pairs_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     groups = []
     for at, pair in enumerate(pairs):
         first, second = (inputs.table["split"][row].as_py() for row in (pair.first, pair.second))
-        line = f"{first} and {second}: {pair.distance} of 64 bits differ"
+        line = f"{first} and {second}: likeness {pair.likeness:.2f}"
         groups.append(Group(pictures[2 * at : 2 * at + 2], line))
     caption = (
-        f"The nearest pairs of different splits, {len(groups)} shown; up to {MAX_DISTANCE} bits of "
-        "the perceptual hash count as near-identical"
+        f"The nearest pairs of different splits, {len(groups)} shown; from a likeness of "
+        f"{MIN_LIKENESS} on, pictures count as near-identical"
     )
     return [Section("Near-identical crops", [Groups(caption, groups)])]
 
