@@ -58,7 +58,7 @@ def crops_of(table: str, *others: str) -> "Callable[[Mirror], object]":
 def crops_to_split(arguments: Mapping[str, Any]) -> Staged:
     """What a command with the option `crops` reads of a faces folder."""
     table = {"all": _MANIFEST, "split": "split.parquet"}.get(arguments["crops"], "balanced.parquet")
-    return Staged(crops_of(table, "identities.parquet"))
+    return Staged(crops_of(table, "identities.parquet", _MANIFEST))
 
 
 def everything(mirror: "Mirror") -> None:

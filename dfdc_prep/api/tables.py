@@ -71,13 +71,13 @@ def balance(
     rows = label_rows(found.read("manifest.parquet", "extract"), label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     target = found.output_path("balanced") if out is None else Path(out)
-    write_table(report.table, target)
+    write_table(found.bound(report.table), target)
     return BalanceResult(target, report)
 
 
 @checked(options.SPLIT)
 @staged(
-    faces=Staged(tables("balanced.parquet", "identities.parquet"), writes=True),
+    faces=Staged(tables("balanced.parquet", "identities.parquet", "manifest.parquet"), writes=True),
     out=Staged(nothing, writes=True),
 )
 def split(
@@ -126,5 +126,5 @@ def split(
     if not official:
         check_every_split(report.names, plan.names)
     target = found.output_path("split") if out is None else Path(out)
-    write_table(add_split_column(table, report), target)
+    write_table(found.bound(add_split_column(table, report)), target)
     return SplitResult(target, report)

@@ -15,8 +15,8 @@ from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.output.journal import read_journal
 from manifests.rows import ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
-from manifests.tables.kaggle_csv import kaggle_table
-from manifests.tables.parquet import sort_manifest, write_table
+from manifests.tables.derived import write_faces_tables
+from manifests.tables.parquet import sort_manifest
 
 #: Number of rows converted to columns at a time.
 _BATCH = 20_000
@@ -56,9 +56,7 @@ def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> No
             "use --overwrite"
         ) from error
     clips = clips.sort_by([("part", "ascending"), ("video", "ascending")])
-    write_table(clips, out / "clips.parquet")
-    write_table(kaggle_table(manifest), out / "metadata.csv")
-    write_table(manifest, out / "manifest.parquet")
+    write_faces_tables(out, manifest, clips)
 
 
 def _with_provenance(

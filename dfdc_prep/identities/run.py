@@ -32,6 +32,7 @@ from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
 from manifests.io.hashing import file_sha256
 from manifests.io.journal import Journal
+from manifests.tables.derived import MANIFEST, bound, manifest_hash
 from manifests.tables.parquet import read_manifest, write_table
 
 #: Pairs that were settled, kept for the next call.
@@ -113,7 +114,8 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         OutputError: the folder cannot be written, or another run is writing it.
         WorkersError: worker processes cannot be started.
     """
-    manifest = read_manifest(faces / "manifest.parquet", "dfdc-prep extract")
+    made_from = manifest_hash(faces)
+    manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
     model = _model_hashes()
     with output_folder.locked(faces):
         settled = _settled_pairs(faces, options)
@@ -126,7 +128,7 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         encodings = collect_encodings(faces, clips.items())
         store_encodings(faces, encodings)
         found = assign_identities(rows, encodings, rules, options.threshold)
-        write_table(add_names(found.table, rows), faces / FILE)
+        write_table(bound(add_names(found.table, rows), made_from), faces / FILE)
         write_uncertain_pairs(found, faces / PAIRS)
         write_identities_page(faces, found, encodings, options.threshold)
         if settled:

@@ -34,10 +34,8 @@ from manifests.io.json_files import parse_json, write_json
 from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
 from manifests.tables.external import read_bare_table
-from manifests.tables.kaggle_csv import kaggle_table
-from manifests.tables.parquet import write_table
+from manifests.tables.derived import MANIFEST, write_faces_tables
 
-MANIFEST = "manifest.parquet"
 #: Files that other commands derive from the manifest of an import.
 _DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
 #: Maximum size of an image file, bytes; larger files are not read.
@@ -108,9 +106,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         _check_any_imported(checked, source)
         crops = build_manifest(table, [crop for crop in checked if crop.fault is None])
         log = build_clip_log(table, matches, checked)
-        write_table(log, folder / "clips.parquet")
-        write_table(crops, folder / MANIFEST)
-        write_table(kaggle_table(crops), folder / "metadata.csv")
+        write_faces_tables(folder, crops, log)
         write_json(folder / RUN_FILE, run)
         if not overwrite:
             _keep_derived(out, folder)

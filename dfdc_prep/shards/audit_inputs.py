@@ -17,6 +17,7 @@ from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.external import normalize_table, read_bare_table
 from manifests.tables.factorize import factorize, text_column
 from manifests.tables.parquet import read_manifest
@@ -65,9 +66,9 @@ def _read(path: Path) -> AuditInputs:
     if (path / "dataset_info.json").is_file():
         return _read_shards(path)
     if (path / "split.parquet").is_file():
-        return _with_images(
-            read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA), path
-        )
+        table = read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA)
+        check_bound(path / "split.parquet", manifest_hash(path), "dfdc-prep split")
+        return _with_images(table, path)
     if (path / "manifest.parquet").is_file():
         return _with_images(read_manifest(path / "manifest.parquet"), path)
     return _with_images(read_crop_folders(path), path)

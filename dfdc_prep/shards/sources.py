@@ -25,6 +25,7 @@ from manifests.splitting.sets import (
 )
 from manifests.splitting.spec import SplitPlan
 from manifests.splitting.split import IDENTITY
+from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.face_labels import CLIP, label_rows
 from manifests.tables.parquet import read_manifest
 from manifests.tables.sets import CropSet, dataset_column, join_sets
@@ -108,6 +109,8 @@ def _read_table(folder: Path, choice: CropChoice) -> pa.Table:
     schema = SPLIT_SCHEMA if choice.crops == SPLIT else MANIFEST_SCHEMA
     source = folder / _TABLES[choice.crops]
     table = label_rows(read_manifest(source, _MADE_BY[choice.crops], schema), choice.label_by)
+    if choice.crops != ALL:
+        check_bound(source, manifest_hash(folder), _MADE_BY[choice.crops])
     if choice.plan.group_by == IDENTITY and choice.crops != SPLIT:
         table = join_people(table, folder)
     return table

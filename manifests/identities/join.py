@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
+from manifests.tables.derived import check_bound, manifest_hash
 from manifests.schema import IDENTITY_COLUMNS, IDENTITY_SCHEMA
 from manifests.tables.families import family_column
 from manifests.tables.parquet import read_table
@@ -17,10 +18,13 @@ def read_identities(path: Path) -> pa.Table:
     """Read identities.parquet, given by its path or by its faces folder.
 
     Raises:
-        TableError: the table is missing or invalid.
+        TableError: the table is missing or invalid, or was made from another manifest than the
+            one beside it.
     """
     file = path / FILE if path.is_dir() else path
-    return read_table(file, IDENTITY_SCHEMA, "dfdc-prep identify")
+    table = read_table(file, IDENTITY_SCHEMA, "dfdc-prep identify")
+    check_bound(file, manifest_hash(file.parent), "dfdc-prep identify")
+    return table
 
 
 def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -> pa.Table:

@@ -7,9 +7,9 @@ from typing import Self
 import pyarrow as pa
 
 from manifests.errors import TableError
-from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.tables import derived
 from manifests.tables.external import read_bare_table
-from manifests.tables.parquet import read_manifest, read_table
+from manifests.tables.parquet import read_manifest
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,19 @@ class TableSource:
 
     The path's type is checked only once. If the folder is removed during the run, the command
     must not write its table to the current folder as it does for a bare table.
+
+    Attributes:
+        manifest: the hash of the folder's manifest; None if there is none.
     """
 
     path: Path
     is_folder: bool
+    manifest: str | None
 
     @classmethod
     def from_path(cls, path: Path) -> Self:
         """Check whether the path is a folder; a missing path fails in `read`."""
-        return cls(path, path.is_dir())
+        return cls(path, path.is_dir(), derived.manifest_hash(path))
 
     def read(self, name: str, made_by: str) -> pa.Table:
         """Read the table `name` of the folder, or the bare table.
@@ -36,10 +40,14 @@ class TableSource:
             made_by: the dfdc-prep command that writes it, for error messages.
 
         Raises:
-            TableError: the table is missing or invalid.
+            TableError: the table is missing or invalid, or was made from another manifest than
+                that of the folder.
         """
         if self.is_folder:
-            return read_manifest(self.path / name, f"dfdc-prep {made_by}")
+            table = read_manifest(self.path / name, f"dfdc-prep {made_by}")
+            if name != derived.MANIFEST:
+                derived.check_bound(self.path / name, self.manifest, f"dfdc-prep {made_by}")
+            return table
         if not self.path.exists():
             raise TableError(
                 f"expected a faces folder or a table at {self.path}, found nothing; "
@@ -48,9 +56,12 @@ class TableSource:
         return read_bare_table(self.path)
 
     def read_clip_log(self) -> pa.Table | None:
-        """Read the clip log of a faces folder; None if there is none."""
-        log = self.path / "clips.parquet"
-        return read_table(log, CLIP_LOG_SCHEMA, "dfdc-prep extract") if log.is_file() else None
+        """Read the clip log of a faces folder; see `derived.read_clip_log`."""
+        return derived.read_clip_log(self.path, self.manifest)
+
+    def bound(self, table: pa.Table) -> pa.Table:
+        """The table with the manifest that it was made from in its metadata."""
+        return derived.bound(table, self.manifest)
 
     def output_path(self, name: str) -> Path:
         """Return where to write the table `name`: in the folder, or here for a bare table."""

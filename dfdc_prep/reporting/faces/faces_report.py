@@ -19,7 +19,8 @@ from dfdc_prep.reporting.images import CropFiles
 from dfdc_prep.reporting.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
 from manifests.labels import FAILURES, LABELS
-from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.schema import MANIFEST_SCHEMA
+from manifests.tables.derived import manifest_hash, read_clip_log
 from manifests.tables.factorize import factorize, label_codes, pair_codes
 from manifests.tables.parquet import read_table
 
@@ -48,12 +49,11 @@ def read_faces_folder(path: Path) -> FacesFolder:
         TableError: the manifest is missing, or a table is invalid.
         OutputError: run.json is invalid.
     """
+    made_from = manifest_hash(path)
     crops = read_table(path / "manifest.parquet", MANIFEST_SCHEMA, "dfdc-prep extract")
     if crops.num_rows:
         label_codes(crops)  # raises if a label is neither REAL nor FAKE
-    log = path / "clips.parquet"
-    clips = read_table(log, CLIP_LOG_SCHEMA, "dfdc-prep extract") if log.is_file() else None
-    return FacesFolder(path, crops, clips, read_run(path))
+    return FacesFolder(path, crops, read_clip_log(path, made_from), read_run(path))
 
 
 def faces_page(path: Path) -> Page:
