@@ -118,6 +118,7 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
                 f"expected {name} {value} in {folder}, found {name} {found} of an earlier run; "
                 f"pass the same option, choose another folder, or use --overwrite"
             )
+    _add_confinement(folder, earlier, run)
 
 
 def join_run(folder: Path, run: dict[str, Any]) -> None:
@@ -142,6 +143,15 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
                 f"expected {_shown(name, theirs)} as in the other slices in {folder}, found "
                 f"{_shown(name, ours)}; use the same in every slice, or choose another folder"
             )
+    _add_confinement(folder, earlier, run)
+
+
+def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any]) -> None:
+    """Record how the workers of this part of a run are confined, if others were otherwise."""
+    known = earlier.get("confinement")
+    known = [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
+    if new := set(run.get("confinement", ())) - set(known):
+        write_json(folder / RUN_FILE, {**earlier, "confinement": sorted({*known, *new})})
 
 
 def _shown(name: str, values: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from skimage.data import astronaut
 
 from manifests.rows import CropRow
 from manifests.schema import MANIFEST_SCHEMA
+from manifests.tables.derived import bound, manifest_hash
 from manifests.tables.parquet import sort_manifest, write_table
 
 PART = "dfdc_train_part_0"
@@ -87,9 +88,14 @@ def make_crops(folder: Path, crops: Sequence[Mapping[str, Any]], suffix: str = "
         row |= {"path": path, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         rows.append(row)
     table = sort_manifest(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
-    for name in ("manifest.parquet", "balanced.parquet"):
-        write_table(table, folder / name)
+    write_both(folder, table)
     return folder
+
+
+def write_both(folder: Path, table: pa.Table) -> None:
+    """Write a table as the manifest of a faces folder, and all its rows as the balanced ones."""
+    write_table(table, folder / "manifest.parquet")
+    write_table(bound(table, manifest_hash(folder)), folder / "balanced.parquet")
 
 
 def make_set(folder: Path, dataset: str | None, families: int, methods: Sequence[str]) -> Path:

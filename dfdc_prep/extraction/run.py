@@ -27,6 +27,7 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
+from manifests.confinement import why_unconfined
 from manifests.labels import FAILURES
 from manifests.rows import ClipRow
 from manifests.storage.urls import Location, Url, as_location
@@ -96,7 +97,10 @@ def extract(
     make_detector(choice)  # report a detector error once, not in every worker
     # Before anything is written: there may be no such cluster.
     with connected(run.engine), open_output(out, source, run.part) as output:
-        output.start(_run_metadata(source, catalog, options, run, choice), run.overwrite)
+        unconfined = _why_unconfined(source, out, run.engine)
+        metadata = _run_metadata(source, catalog, options, run, choice)
+        metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
+        output.start(metadata, run.overwrite)
         families = _families(catalog, run.part)
         finished = _finished_families(output, families.keys(), run.retry_failed)
         todo = {key: family for key, family in families.items() if key not in finished}
@@ -106,7 +110,8 @@ def extract(
             summary.add(clips)
         if run.part is None:
             output.merge_slices()
-        extraction = _Extraction(output, options, run, choice, summary)
+        confined = unconfined is None
+        extraction = _Extraction(output, options, run, choice, confined, summary)
         extraction.process(todo, total=sum(len(family.clips) for family in families.values()))
         if run.part is None:
             _write_tables(output, families)
@@ -200,6 +205,15 @@ def _resolve_detector(
     return choose_detector(asked, model)
 
 
+def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | None:
+    """Why the workers are not confined, None if they are; see `manifests.confinement`."""
+    if isinstance(source, Url) or isinstance(out, Url):
+        return "the workers reach a bucket"
+    if engine.name != LOCAL:
+        return "the workers belong to a Ray cluster"
+    return why_unconfined()
+
+
 def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
     """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
     if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
@@ -278,6 +292,7 @@ class _Extraction:
     options: CropOptions
     run: RunOptions
     choice: DetectorChoice
+    confined: bool
     summary: RunSummary
 
     def process(self, todo: dict[str, Family], total: int) -> None:
@@ -312,7 +327,7 @@ class _Extraction:
         """Yield the function that prepares a worker, and its arguments."""
         args = (self.output.transfer, self.options, self.choice)
         if self.run.engine.name == LOCAL:
-            yield init_worker, args
+            yield init_worker, (*args, self.confined)
             return
         from dfdc_prep.extraction.preflight import expectation, init_remote_worker
 

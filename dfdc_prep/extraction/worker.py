@@ -1,13 +1,16 @@
 """Code that runs in a worker process: its setup, its state, and the call for each clip."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
+from dfdc_prep.extraction.crop_writer import CROPS
 from dfdc_prep.extraction.output.transfer import Transfer
+from manifests.confinement import confine
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,17 @@ class WorkerState:
 _state: WorkerState | None = None
 
 
-def init_worker(transfer: Transfer, options: CropOptions, choice: DetectorChoice) -> None:
-    """Set up a worker process: one OpenCV thread, one detector."""
+def init_worker(
+    transfer: Transfer, options: CropOptions, choice: DetectorChoice, confined: bool = False
+) -> None:
+    """Set up a worker process: one OpenCV thread, one detector.
+
+    Args:
+        confined: let it write crops, and nothing else; see `manifests.confinement`.
+    """
     global _state
+    if confined and isinstance(transfer.out, Path):
+        confine([transfer.out / CROPS])
     cv2.setNumThreads(1)
     _state = WorkerState(transfer, options, make_detector(choice))
 

@@ -33,8 +33,8 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
-from manifests.tables.external import read_bare_table
 from manifests.tables.derived import MANIFEST, write_faces_tables
+from manifests.tables.external import read_bare_table
 
 #: Files that other commands derive from the manifest of an import.
 _DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.tables.derived import check_bound, manifest_hash
 from manifests.schema import IDENTITY_COLUMNS, IDENTITY_SCHEMA
+from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.families import family_column
 from manifests.tables.parquet import read_table
 

@@ -16,9 +16,10 @@ from manifests.auditing.audit import audit
 from manifests.errors import TableError
 from manifests.schema import IDENTITY_SCHEMA
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
+from manifests.tables.derived import bound, manifest_hash
 from manifests.tables.parquet import write_table
 from tests.bare_tables import Mixture, mixture_table, mixtures
-from tests.crop_sets import make_faces
+from tests.crop_sets import make_faces, write_both
 
 BY_PERSON = SplitPlan.parse("56/24/20", "identity")
 
@@ -79,7 +80,7 @@ def faces(tmp_path: Path) -> Path:
     """A balanced faces folder with identities: families in twos show one person."""
     folder = make_faces(tmp_path / "faces", families=24)
     table = pq.read_table(folder / "balanced.parquet")
-    write_table(table, folder / "manifest.parquet")
+    write_both(folder, table)
     rows = [
         {
             "video": row["video"],
@@ -94,7 +95,8 @@ def faces(tmp_path: Path) -> Path:
         }
         for row in table.to_pylist()
     ]
-    write_table(pa.Table.from_pylist(rows, IDENTITY_SCHEMA), folder / "identities.parquet")
+    people = bound(pa.Table.from_pylist(rows, IDENTITY_SCHEMA), manifest_hash(folder))
+    write_table(people, folder / "identities.parquet")
     return folder
 
 

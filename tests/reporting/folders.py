@@ -14,8 +14,9 @@ from manifests.labels import STATUSES
 from manifests.rows import ClipRow
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.splitting.split import SplitPlan
-from manifests.tables.parquet import read_manifest, write_table
-from tests.crop_sets import make_faces
+from manifests.tables.derived import bound, manifest_hash, write_faces_tables
+from manifests.tables.parquet import read_manifest, read_table, write_table
+from tests.crop_sets import make_faces, write_both
 
 HOSTILE = "<img src=x onerror=alert(1)>.mp4"
 
@@ -24,12 +25,19 @@ def faces_folder(folder: Path, families: int = 12) -> Path:
     """A faces folder of `families` originals with a fake each, and a failed clip of each kind."""
     make_faces(folder, families)
     crops = read_manifest(folder / "balanced.parquet")
-    write_table(crops, folder / "manifest.parquet")
+    write_both(folder, crops)
     clips = [_clip(row["video"], row["label"], "ok") for row in crops.to_pylist()]
     clips += [_clip(f"{status}.mp4", "FAKE", status) for status in STATUSES[1:]]
     clips.append(_clip(HOSTILE, None, "unreadable"))
-    write_table(pa.Table.from_pylist(clips, CLIP_LOG_SCHEMA), folder / "clips.parquet")
+    log = bound(pa.Table.from_pylist(clips, CLIP_LOG_SCHEMA), manifest_hash(folder))
+    write_table(log, folder / "clips.parquet")
     return folder
+
+
+def replace_manifest(folder: Path, table: pa.Table) -> None:
+    """Write another manifest, with the clip log that the folder has."""
+    clips = read_table(folder / "clips.parquet", CLIP_LOG_SCHEMA, "")
+    write_faces_tables(folder, table, clips)
 
 
 def _clip(video: str, label: str | None, status: str) -> ClipRow:

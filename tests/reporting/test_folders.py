@@ -19,9 +19,15 @@ from cli import main
 from dfdc_prep.errors import DfdcPrepError, SourceError
 from dfdc_prep.output_folder import start_run
 from manifests.schema import MANIFEST_SCHEMA
-from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.parquet import read_manifest
 from tests.crop_sets import make_faces
-from tests.reporting.folders import HOSTILE, faces_folder, run_folder, shards_folder
+from tests.reporting.folders import (
+    HOSTILE,
+    faces_folder,
+    replace_manifest,
+    run_folder,
+    shards_folder,
+)
 from tests.reporting.test_page import Tags
 from training.runs.folder import Run
 
@@ -181,7 +187,7 @@ def test_missing_and_broken_crops_are_counted_and_shown_as_unreadable(
 def test_crops_of_one_label_cannot_be_compared(copy: dict[str, Path]) -> None:
     table = read_manifest(copy["faces"] / "manifest.parquet")
     table = table.filter(pc.equal(table["label"], "FAKE"))
-    write_table(table, copy["faces"] / "manifest.parquet")
+    replace_manifest(copy["faces"], table)
     text = text_of(copy["faces"])
     assert "All crops are FAKE" in text
     assert "No original and fake of one family" in text
@@ -191,27 +197,25 @@ def test_nulls_of_an_imported_set_are_left_out(copy: dict[str, Path]) -> None:
     table = read_manifest(copy["faces"] / "manifest.parquet")
     kept = ("video", "part", "label", "family", "path", "sha256")
     rows = [{name: row[name] for name in kept} for row in table.to_pylist()]
-    path = copy["faces"] / "manifest.parquet"
-    write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), path)
+    replace_manifest(copy["faces"], pa.Table.from_pylist(rows, MANIFEST_SCHEMA))
     assert "Smallest faces" not in text_of(copy["faces"])
 
 
 def test_a_folder_without_any_crop_still_says_why(copy: dict[str, Path]) -> None:
-    write_table(MANIFEST_SCHEMA.empty_table(), copy["faces"] / "manifest.parquet")
+    replace_manifest(copy["faces"], MANIFEST_SCHEMA.empty_table())
     text = text_of(copy["faces"])
     assert "There is no crop in manifest.parquet." in text
     assert "found no picture" in text
 
 
 def test_a_path_outside_the_folder_is_not_read(copy: dict[str, Path], tmp_path: Path) -> None:
-    path = copy["faces"] / "manifest.parquet"
-    table = read_manifest(path)
+    table = read_manifest(copy["faces"] / "manifest.parquet")
     outside = next(iter(sorted(copy["faces"].glob("crops/**/*.png"))))
     shutil.copy(outside, tmp_path / "outside.png")
     paths = ["../outside.png", *table["path"].to_pylist()[1:]]
     at = table.column_names.index("path")
     table = table.set_column(at, MANIFEST_SCHEMA.field("path"), pa.array(paths))
-    write_table(table, path)
+    replace_manifest(copy["faces"], table)
     assert "1 image is missing or unreadable." in text_of(copy["faces"])
 
 

@@ -13,7 +13,7 @@ from manifests.errors import TableError
 from manifests.schema import LATER_COLUMNS, MANIFEST_SCHEMA
 from manifests.tables.face_labels import label_rows
 from manifests.tables.parquet import read_manifest
-from tests.crop_sets import make_faces
+from tests.crop_sets import make_faces, write_both
 
 
 @pytest.fixture
@@ -25,8 +25,7 @@ def faces(tmp_path: Path) -> Path:
     forged = [None if not fake else row % 3 != 0 for row, fake in enumerate(fakes)]
     index = table.schema.get_field_index("forged")
     table = table.set_column(index, MANIFEST_SCHEMA.field("forged"), pa.array(forged))
-    pq.write_table(table, folder / "manifest.parquet")
-    pq.write_table(table, folder / "balanced.parquet")
+    write_both(folder, table)
     return folder
 
 
@@ -87,8 +86,7 @@ def test_the_summary_counts_untouched_faces_and_clips() -> None:
 def test_a_manifest_of_an_earlier_version_is_read_with_nulls(faces: Path, tmp_path: Path) -> None:
     later = [name for name in LATER_COLUMNS if name in MANIFEST_SCHEMA.names]
     table = pq.read_table(faces / "manifest.parquet").drop_columns(later)
-    for name in ("manifest.parquet", "balanced.parquet"):
-        pq.write_table(table, faces / name)
+    write_both(faces, table)
     found = read_manifest(faces / "manifest.parquet")
     assert found.schema.names == MANIFEST_SCHEMA.names
     assert all(found[name].null_count == found.num_rows for name in later)
