@@ -18,6 +18,7 @@ from dfdc_prep.command_options import (
     folders_arguments,
     json_option,
     label_by_option,
+    reading_options,
     shard_file_options,
     split_options,
 )
@@ -263,6 +264,7 @@ def gather(ctx: click.Context, /, **given: Any) -> None:
 @click.argument("crops_dir", type=options.IMPORT["crops_dir"])
 @click.argument("metadata_csv", type=options.IMPORT["metadata_csv"])
 @click.argument("out", type=options.IMPORT["out"], default="faces")
+@reading_options
 @click.option(
     "--overwrite",
     is_flag=True,
@@ -339,6 +341,7 @@ def identify(ctx: click.Context, /, **given: Any) -> None:
 
 @main.command()
 @faces_argument
+@reading_options
 @json_option
 def summary(as_json: bool, **given: Any) -> None:
     """Print what FACES contains: the paper's Table 1, classes, families, yield, face sizes.
@@ -381,6 +384,7 @@ def summary(as_json: bool, **given: Any) -> None:
     help="Frames taken of each clip, evenly spaced.",
 )
 @label_by_option
+@reading_options
 @click.option(
     "--out",
     type=options.BALANCE["out"],
@@ -411,6 +415,7 @@ def balance(**given: Any) -> None:
     is_flag=True,
     help="Take the data set's own split; --split, --group-by and --seed have no effect.",
 )
+@reading_options
 @click.option(
     "--out",
     type=options.SPLIT["out"],
@@ -543,6 +548,7 @@ def huggingface(**given: Any) -> None:
     show_default="those in PATH, if any",
     help="identities.parquet of identify, or its faces folder.",
 )
+@reading_options
 @json_option
 @click.pass_context
 def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:

@@ -224,7 +224,7 @@ def main(
     if table:
         from manifests.tables.external import read_bare_table
 
-        simulate(read_bare_table(table))
+        simulate(read_bare_table(table).rows)
     for count in scale:
         command = [sys.executable, "-m", "benchmarks.identities", "--only-scale", str(count)]
         subprocess.run(command, check=True)

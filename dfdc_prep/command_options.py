@@ -50,6 +50,18 @@ def split_options(seed_help: str) -> Decorator:
     return decorate
 
 
+def reading_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options of the commands that read tables from elsewhere."""
+    return click.option(
+        "--clips-from",
+        type=options.READING["clips_from"],
+        metavar="HOW",
+        show_default="the column video or videoname, else what the paths show",
+        help="Of a table that does not name the clips: folder or name of the images, a column, or "
+        "a regular expression with a group (?P<clip>...), searched in the paths.",
+    )(function)
+
+
 def label_by_option(function: Callable[..., None]) -> Callable[..., None]:
     """The option --label-by of the commands that count labels."""
     return click.option(

@@ -119,15 +119,18 @@ EXTRACT: Types = {
     "overwrite": click.BOOL,
 }
 GATHER: Types = {"out": LocationParam(writes=True), "source": LocationParam()}
+#: How to read a table from elsewhere; `manifests.tables.external.Reading`.
+READING: Types = {"clips_from": TextParam()}
 IMPORT: Types = {
     "crops_dir": LocationParam(),
     "metadata_csv": LocationParam(),
     "out": LocationParam(writes=True),
+    **READING,
     "overwrite": click.BOOL,
 }
 #: Pairs of clips, "A,B".
 PAIR = NamePairParam()
-SUMMARY: Types = {"faces": FACES}
+SUMMARY: Types = {"faces": FACES, **READING}
 IDENTIFY: Types = {
     "faces": FACES,
     "threshold": FloatParam(0.1, 1),
@@ -145,6 +148,7 @@ BALANCE: Types = {
     "seed": SEED,
     "frames_per_clip": CountParam(1),
     "label_by": LABEL_BY,
+    **READING,
     "out": TableFileParam(),
 }
 SPLIT: Types = {
@@ -154,6 +158,7 @@ SPLIT: Types = {
     "seed": SEED,
     "label_by": LABEL_BY,
     "official": click.BOOL,
+    **READING,
     "out": TableFileParam(),
 }
 #: Options of the commands that put the crops of faces folders into splits.
@@ -181,7 +186,7 @@ EXPORT_DEEPFAKEBENCH: Types = {
     "crops_per_clip": CountParam(1),
     "overwrite": click.BOOL,
 }
-AUDIT: Types = {"path": LocationParam(), "identities": LocationParam()}
+AUDIT: Types = {"path": LocationParam(), "identities": LocationParam(), **READING}
 VERIFY: Types = {"shards": LocationParam()}
 REPORT: Types = {"path": LocationParam(), "out": PageFileParam()}
 

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from manifests.cli.terminal import TextTable
+from manifests.labels import LABELS
 from manifests.storage.urls import Location
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ class ImportResult(Result):
         return f"{self.report.text()}\nwritten to {self.out}"
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        return ("count of", "number"), vars(self.report).items()
+        counts = ([name, n] for name, n in vars(self.report).items() if isinstance(n, int))
+        return ("count of", "number"), counts
 
 
 @dataclass(frozen=True)
@@ -173,28 +175,26 @@ class SummaryResult(Result):
 
     Attributes:
         report: columns, classes, families, yield, face sizes.
+        notes: how the table was read, where it does not say it itself.
     """
 
     report: "Summary"
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The same numbers as plain values, those of `dfdc-prep summary --json`."""
-        return self.report.as_json()
+        return {**self.report.as_json(), "notes": self.notes}
 
     def __str__(self) -> str:
-        return self.report.text()
+        return "\n".join([*self.notes, self.report.text()])
 
     def parts(self) -> "Iterable[TextTable | str]":
+        yield from self.notes
         yield TextTable(*self._table())
         yield from self.report.notes()
 
     def _caption(self) -> str:
-        clips = self.report.clips
-        crops = (
-            f"{rows:,} {label} crops of {clips[label]:,} clips"
-            for label, rows in self.report.classes.items()
-        )
-        return f"{', '.join(crops)}, {self.report.families:,} families"
+        return self.report.caption()
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
         columns = [list(vars(column).values()) for column in self.report.columns]
@@ -208,16 +208,19 @@ class BalanceResult(Result):
     Attributes:
         out: the table written.
         report: its rows, and counts of crops, clips and originals.
+        notes: as of `SummaryResult`.
     """
 
     out: Location
     report: "Balance"
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.report.text()}\nwritten to {self.out}"
+        return "\n".join([*self.notes, self.report.text(), f"written to {self.out}"])
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        rows = ([label, self.report.per_class, n] for label, n in self.report.clips.items())
+        clips = self.report.clips or {}
+        rows = ([label, self.report.per_class, clips.get(label, "not known")] for label in LABELS)
         return ("label", "crops", "clips"), rows
 
 
@@ -228,10 +231,12 @@ class SplitResult(Result):
     Attributes:
         out: the table written.
         report: the split of each row, counts wanted and placed, leaks.
+        notes: as of `SummaryResult`.
     """
 
     out: Location
     report: "Assignment"
+    notes: tuple[str, ...] = ()
 
     @property
     def leaking(self) -> bool:
@@ -239,11 +244,9 @@ class SplitResult(Result):
         return self.report.leaking
 
     def __str__(self) -> str:
-        return f"{self.report.text()}\nwritten to {self.out}"
+        return "\n".join([*self.notes, self.report.text(), f"written to {self.out}"])
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        from manifests.labels import LABELS
-
         rows = zip(
             self.report.plan.names,
             self.report.placed.tolist(),
@@ -298,9 +301,11 @@ class AuditResult(Result):
 
     Attributes:
         report: families, files and near-identical images that are in two splits.
+        notes: as of `SummaryResult`.
     """
 
     report: "Audit"
+    notes: tuple[str, ...] = ()
 
     @property
     def leaking(self) -> bool:
@@ -309,12 +314,13 @@ class AuditResult(Result):
 
     def as_json(self) -> dict[str, Any]:
         """The same numbers as plain values, those of `dfdc-prep audit --json`."""
-        return self.report.as_json()
+        return {**self.report.as_json(), "notes": self.notes}
 
     def __str__(self) -> str:
-        return self.report.text()
+        return "\n".join([*self.notes, self.report.text()])
 
     def parts(self) -> "Iterable[TextTable | str]":
+        yield from self.notes
         yield from self.report.counts()
         yield TextTable(*self._table())
         yield from self.report.notes()

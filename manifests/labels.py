@@ -9,6 +9,13 @@ LABELS = (REAL, FAKE)
 #: Spellings of the labels in external tables and folder names, in lower case.
 _LABEL_SPELLINGS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE, "0.0": REAL, "1.0": FAKE}
 
+#: Words for the labels in names of folders and in columns beside the label, in lower case.
+REAL_WORDS = ("real", "original", "pristine", "genuine", "authentic", "bonafide")
+FAKE_WORDS = (
+    "fake", "deepfake", "manipulated", "manipulation", "forged", "forgery", "synthetic",
+    "synthesis", "synthesized", "generated", "tampered", "altered", "spoof",
+)  # fmt: skip
+
 #: Statuses of a clip in the clip log.
 STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "crashed")
 #: Statuses that count as failures (exit code 3).

@@ -55,6 +55,14 @@ _PROVENANCE_FIELDS = [
     _field("official_split", pa.string(), "the data set's: train, validation or test", True),
 ]
 
+#: In manifests of imported crops whose table named no clips, and tables made from these.
+CLIP_SOURCE_FIELD = _field(
+    "clip_source",
+    pa.string(),
+    "how the clip of a crop was read: folder, name, column, pattern; or unknown",
+    True,
+)
+
 #: Manifest: one row per crop, sorted by (part, video, frame, face). Values that an imported
 #: crop set lacks (frame, box, score ...) are null; `extract` fills every column.
 MANIFEST_SCHEMA = pa.schema(

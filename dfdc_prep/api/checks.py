@@ -19,7 +19,9 @@ from dfdc_prep.staging import (
 
 @checked(options.AUDIT)
 @staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
-def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
+def audit(
+    path: StrPath, *, identities: StrPath | None = None, clips_from: str | None = None
+) -> AuditResult:
     """Measure what splits share: families, estimated people, files, near-identical images.
 
     Args:
@@ -27,15 +29,18 @@ def audit(path: StrPath, *, identities: StrPath | None = None) -> AuditResult:
             the columns split, label, video (or videoname) and original, or a folder of crops
             sorted as train/real, train/fake, test/real.
         identities: identities.parquet or its faces folder; None for the identities in `path`.
+        clips_from: of a table or a folder of crops; as for `summarize`.
 
     Raises:
         TableError: there is no table with splits, or it cannot be used.
     """
     from dfdc_prep.shards.audit_inputs import read_audit_inputs
     from manifests.auditing.audit import audit as compare
+    from manifests.tables.external import Reading
 
-    found = read_audit_inputs(Path(path), None if identities is None else Path(identities))
-    return AuditResult(compare(found.table, found.near))
+    people = None if identities is None else Path(identities)
+    found = read_audit_inputs(Path(path), people, Reading(clips_from))
+    return AuditResult(compare(found.table, found.near), found.notes)
 
 
 @checked(options.VERIFY)

@@ -161,7 +161,12 @@ def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> ExtractR
     out=Staged(all_but("crops/"), writes=True, alone=True),
 )
 def import_crops(
-    crops_dir: StrPath, metadata_csv: StrPath, out: StrPath = "faces", *, overwrite: bool = False
+    crops_dir: StrPath,
+    metadata_csv: StrPath,
+    out: StrPath = "faces",
+    *,
+    clips_from: str | None = None,
+    overwrite: bool = False,
 ) -> ImportResult:
     """Make a faces folder of crops that are already cut, such as Kaggle's deepfake_faces.
 
@@ -169,6 +174,7 @@ def import_crops(
         crops_dir: a folder of 224x224 PNG or JPEG images.
         metadata_csv: a CSV or parquet table with the columns label and path, or videoname.
         out: the faces folder.
+        clips_from: as for `summarize`.
         overwrite: replace a faces folder of another table, and the tables made from it.
 
     Raises:
@@ -177,8 +183,11 @@ def import_crops(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.importing.run import import_crops as run
+    from manifests.tables.external import Reading
 
-    return ImportResult(Path(out), run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite))
+    reading = Reading(clips_from)
+    report = run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
+    return ImportResult(Path(out), report)
 
 
 @checked(options.IDENTIFY)

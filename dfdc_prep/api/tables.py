@@ -15,21 +15,26 @@ if TYPE_CHECKING:
 
 @checked(options.SUMMARY)
 @staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
-def summarize(faces: StrPath = "faces") -> SummaryResult:
+def summarize(faces: StrPath = "faces", *, clips_from: str | None = None) -> SummaryResult:
     """Count what a faces folder or a table contains.
 
     Args:
         faces: a faces folder, or a CSV or parquet table with the columns video (or videoname,
             or path), label and, if known, original.
+        clips_from: of a table that does not name the clips: folder or name for those of the
+            images, a column, or a regular expression (RE2) with a group (?P<clip>...) that is
+            searched in the paths; None for video or videoname, else what the paths show.
 
     Raises:
         TableError: there is no table, or it cannot be used.
     """
     from manifests.auditing.summary import summarize as count
+    from manifests.tables.external import Reading
     from manifests.tables.sources import TableSource
 
-    found = TableSource.from_path(Path(faces))
-    return SummaryResult(count(found.read("manifest.parquet", "extract"), found.read_clip_log()))
+    source = TableSource.from_path(Path(faces))
+    found = source.read("manifest.parquet", "extract", Reading(clips_from))
+    return SummaryResult(count(found.rows, source.read_clip_log()), found.notes)
 
 
 @checked(options.BALANCE)
@@ -42,6 +47,7 @@ def balance(
     seed: int = 42,
     frames_per_clip: int | None = None,
     label_by: str = "clip",
+    clips_from: str | None = None,
     out: StrPath | None = None,
 ) -> BalanceResult:
     """Choose as many REAL crops as FAKE crops; clips stay whole.
@@ -54,6 +60,7 @@ def balance(
         seed: 0 to 2**32 - 1; the same seed chooses the same crops.
         frames_per_clip: frames taken of each clip, evenly spaced; None for all.
         label_by: clip, or face: a face of a fake that was not changed is REAL.
+        clips_from: as for `summarize`.
         out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
             or balanced.csv in the working folder for a table.
 
@@ -63,16 +70,18 @@ def balance(
     """
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
+    from manifests.tables.external import Reading
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
     from manifests.tables.sources import TableSource
 
-    found = TableSource.from_path(Path(faces))
-    rows = label_rows(found.read("manifest.parquet", "extract"), label_by)
+    source = TableSource.from_path(Path(faces))
+    found = source.read("manifest.parquet", "extract", Reading(clips_from))
+    rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
-    target = found.output_path("balanced") if out is None else Path(out)
-    write_table(found.bound(report.table), target)
-    return BalanceResult(target, report)
+    target = source.output_path("balanced") if out is None else Path(out)
+    write_table(source.bound(report.table), target)
+    return BalanceResult(target, report, found.notes)
 
 
 @checked(options.SPLIT)
@@ -88,6 +97,7 @@ def split(
     seed: int = 42,
     label_by: str = "clip",
     official: bool = False,
+    clips_from: str | None = None,
     out: StrPath | None = None,
 ) -> SplitResult:
     """Give every balanced crop its split, and write only that table.
@@ -101,6 +111,7 @@ def split(
         label_by: as for `balance`.
         official: take the split that the data set's own lists give; `split`, `group_by` and
             `seed` then have no effect.
+        clips_from: as for `summarize`.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
@@ -113,18 +124,20 @@ def split(
     from manifests.splitting.official import official_splits
     from manifests.splitting.sets import check_every_split
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
+    from manifests.tables.external import Reading
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
     from manifests.tables.sources import TableSource
 
     plan = SplitPlan.parse(split, group_by, seed)
-    found = TableSource.from_path(Path(faces))
-    table = label_rows(found.read("balanced.parquet", "balance"), label_by)
-    if group_by == IDENTITY and found.is_folder and not official:
-        table = join_people(table, found.path)
+    source = TableSource.from_path(Path(faces))
+    found = source.read("balanced.parquet", "balance", Reading(clips_from))
+    table = label_rows(found.rows, label_by)
+    if group_by == IDENTITY and source.is_folder and not official:
+        table = join_people(table, source.path)
     report = official_splits(table) if official else assign_splits(table, plan)
     if not official:
         check_every_split(report.names, plan.names)
-    target = found.output_path("split") if out is None else Path(out)
-    write_table(found.bound(add_split_column(table, report)), target)
-    return SplitResult(target, report)
+    target = source.output_path("split") if out is None else Path(out)
+    write_table(source.bound(add_split_column(table, report)), target)
+    return SplitResult(target, report, found.notes)

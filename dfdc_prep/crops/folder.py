@@ -1,14 +1,15 @@
 """Reads crop sets made by other tools: lists their images and derives rows from their paths."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from dfdc_prep.crops import MASK_SUFFIX
 from dfdc_prep.errors import SourceError
-from manifests.labels import FAKE, parse_label
-from manifests.tables import families
+from manifests.labels import parse_label
+from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, normalize_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -53,38 +54,34 @@ def _is_utf8(path: str) -> bool:
     return True
 
 
-def read_crop_folders(folder: Path) -> pa.Table:
-    """Return one row per image of a folder with the layout `<split>/<real|fake>/<name>.jpg`.
+def read_crop_folders(folder: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
+    """Return one row per image of a folder with the layout `<split>/<real|fake>/.../<name>.jpg`.
 
-    The name of a REAL crop is `video_number`, that of a FAKE one `video_original_number`; the
-    number is optional. Images outside this layout are ignored.
+    Images outside this layout are left out, and counted in the notes. Clips are read from the
+    paths (`manifests.tables.clip_reading`).
 
     Returns:
-        A table with the string columns split, label, video, original, path and family.
+        A table with the string columns split, label, path, and those that `normalize_table` adds.
 
     Raises:
         SourceError: no image has such a path, or as `list_images`.
+        TableError: the clips cannot be told.
     """
-    rows = [row for path in list_images(folder) if (row := _parse_path(path))]
+    paths = list_images(folder)
+    rows = [row for path in paths if (row := _parse_path(path))]
     if not rows:
         raise SourceError(
             f"expected crops in folders such as train/real and train/fake under {folder}, found "
             f"none; give a table with the columns split, label, video and original"
         )
-    names = ("split", "label", "video", "original", "path")
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    table = pa.table(columns, names=list(names))
-    family = families.resolve_families(table["video"], table["label"], table["original"])
-    return table.append_column("family", family)
+    found = normalize_table(pa.table(columns, ["split", "label", "path"]), str(folder), reading)
+    outside = len(paths) - len(rows)
+    left_out = (f"{outside:,} images are in no folder such as train/real: left out",)
+    return replace(found, notes=(*found.notes, *left_out[: bool(outside)]))
 
 
-def _parse_path(path: str) -> tuple[str, str, str, str | None, str] | None:
-    """Return split, label, video, original and path of an image, None if outside the layout."""
-    split, _, rest = path.partition("/")
-    folder, _, name = rest.partition("/")
-    label = parse_label(folder)
-    if label is None or not name:
-        return None
-    words = name.rsplit("/", 1)[-1].rsplit(".", 1)[0].split("_")
-    original = words[1] if label == FAKE and len(words) > 1 else None
-    return split, label, words[0], original, path
+def _parse_path(path: str) -> tuple[str, str, str] | None:
+    """Return split, label and path of an image, None if outside the layout."""
+    split, label, *rest = (*path.split("/", 2), "")[:3]
+    return (split, label, path) if parse_label(label) and rest[0] else None

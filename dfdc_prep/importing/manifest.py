@@ -12,7 +12,7 @@ from dfdc_prep.importing.matching import Matches
 from manifests.errors import TableError
 from manifests.labels import FAKE
 from manifests.rows import ClipRow
-from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
+from manifests.schema import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
 from manifests.tables.parquet import sort_manifest
 
 #: Part of the crops whose table has no `part`.
@@ -64,7 +64,10 @@ def build_manifest(table: pa.Table, crops: list[ImportedCrop]) -> pa.Table:
     }
     columns = [derived.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
     typed = [_cast(column, field) for column, field in zip(columns, MANIFEST_SCHEMA, strict=True)]
-    return sort_manifest(pa.table(typed, schema=MANIFEST_SCHEMA))
+    manifest = pa.table(typed, schema=MANIFEST_SCHEMA)
+    if CLIP_SOURCE_FIELD.name in rows.column_names:
+        manifest = manifest.append_column(CLIP_SOURCE_FIELD, rows[CLIP_SOURCE_FIELD.name])
+    return sort_manifest(manifest)
 
 
 def _parts(table: pa.Table) -> pa.ChunkedArray | pa.Array:

@@ -47,8 +47,10 @@ def match_images(table: pa.Table, images: list[str], prefix: str) -> Matches:
     _check_names(table)
     existing, stems = set(images), _by_stem(images)
     paths = table["path"].to_pylist() if "path" in table.column_names else [None] * len(table)
+    # `video` may have been read from another column; `videoname` still names the image.
+    names = table["videoname" if "videoname" in table.column_names else "video"].to_pylist()
     matches, taken = Matches(), set()
-    for row, (path, video) in enumerate(zip(paths, table["video"].to_pylist(), strict=True)):
+    for row, (path, video) in enumerate(zip(paths, names, strict=True)):
         image = stems.get(PurePosixPath(video).stem) if path is None else path
         if path is not None and path not in existing:
             image = path.removeprefix(f"{prefix}/")

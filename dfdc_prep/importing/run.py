@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
+from manifests.tables.clips import SOURCE
 from manifests.tables.derived import MANIFEST, write_faces_tables
-from manifests.tables.external import read_bare_table
+from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 
 #: Files that other commands derive from the manifest of an import.
 _DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
@@ -47,6 +48,7 @@ class ImportReport:
     """Counts of what was imported and what was not; clips.parquet has the names.
 
     The counts are those of `Matches`; `unreadable` counts the images that are not valid crops.
+    `notes` say how the table was read, where it does not say it itself.
     """
 
     crops: int
@@ -56,6 +58,7 @@ class ImportReport:
     unnamed: int
     duplicates: int
     unreadable: int
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -71,11 +74,13 @@ class ImportReport:
             "rows that name the image of an earlier row": self.duplicates,
             f"images that are not a readable {CROP_SIZE}x{CROP_SIZE} crop": self.unreadable,
         }
-        lines = [f"{self.crops:,} crops of {self.clips:,} clips"]
+        lines = [*self.notes, f"{self.crops:,} crops of {self.clips:,} clips"]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
 
 
-def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) -> ImportReport:
+def import_crops(
+    source: Path, csv: Path, out: Path, overwrite: bool = False, reading: Reading = BY_EVIDENCE
+) -> ImportReport:
     """Make a faces folder from a folder of crops and a table that describes them.
 
     Args:
@@ -87,6 +92,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
             is unchanged.
         overwrite: replace a faces folder made from another table or by `extract`, including
             all files derived from its manifest.
+        reading: how to read what the table does not say.
 
     Raises:
         TableError, SourceError: the table or the folder is invalid, or a name is unsafe.
@@ -94,8 +100,8 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         OutputError: `out` is not a faces folder, contains foreign files or tables derived from
             another manifest, or cannot be written.
     """
-    table = read_bare_table(csv)
-    run = _run_metadata(csv)
+    found = read_bare_table(csv, reading)
+    table, run = found.rows, _run_metadata(csv, reading)
     _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
     matches = match_images(table, list_images(source), prefix)
@@ -118,6 +124,7 @@ def import_crops(source: Path, csv: Path, out: Path, overwrite: bool = False) ->
         len(matches.unnamed),
         len(matches.duplicates),
         sum(crop.fault is not None for crop in checked),
+        found.notes,
     )
 
 
@@ -125,7 +132,9 @@ def _link_crops(
     table: pa.Table, matches: Matches, source: Path, folder: Path
 ) -> Iterator[ImportedCrop]:
     """Check and link every image that matches a row, in the order of the rows."""
-    parts = table["part"].to_pylist() if "part" in table.column_names else None
+    # A part that was read from the path would only repeat it.
+    named = "part" in table.column_names and SOURCE not in table.column_names
+    parts = table["part"].to_pylist() if named else None
 
     def link(pair: tuple[int, str]) -> ImportedCrop:
         row, image = pair
@@ -157,14 +166,14 @@ def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
     return ImportedCrop(row, path, hashlib.sha256(data).hexdigest(), None)
 
 
-def _run_metadata(csv: Path) -> dict[str, Any]:
+def _run_metadata(csv: Path, reading: Reading) -> dict[str, Any]:
     """The content of run.json.
 
     It has the hash of the table but no path and no time, so that repeated imports are identical.
     """
     return {
         "command": "import",
-        "options": {"table_sha256": file_sha256(csv)},
+        "options": {"table_sha256": file_sha256(csv), **asdict(reading)},
         "versions": {
             "dfdc-prep": __version__,
             "numpy": np.__version__,
@@ -185,16 +194,17 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
     if not out.exists() or (out.is_dir() and set(os.listdir(out)) <= {LOCK_FILE}):
         return
     try:
-        earlier = parse_json((out / RUN_FILE).read_bytes())["options"]
+        earlier = dict(parse_json((out / RUN_FILE).read_bytes())["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"expected {out} to be empty or a faces folder, found something else; "
             f"choose another folder"
         ) from error
-    if earlier != run["options"] and not overwrite:
+    changed = [name for name, value in run["options"].items() if earlier.get(name) != value]
+    if changed and not overwrite:
         raise OptionsDiffer(
             f"expected an import of the same table in {out}, found one with other options "
-            f"(table_sha256); choose another folder or use --overwrite"
+            f"({', '.join(changed)}); choose another folder or use --overwrite"
         )
     check_replaceable(out, is_run_output, "a faces folder's files")
 

@@ -17,10 +17,20 @@ from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.tables.clips import clip_lines
 from manifests.tables.derived import check_bound, manifest_hash
-from manifests.tables.external import normalize_table, read_bare_table
+from manifests.tables.external import (
+    BY_EVIDENCE,
+    NotedTable,
+    Reading,
+    normalize_table,
+    read_bare_table,
+)
 from manifests.tables.factorize import factorize, text_column
 from manifests.tables.parquet import read_manifest
+
+#: Files of shards and faces folders; another folder is one of crops.
+_OWN_TABLES = ("dataset_info.json", "split.parquet", "manifest.parquet")
 
 
 @dataclass(frozen=True)
@@ -30,13 +40,17 @@ class AuditInputs:
     Attributes:
         table: the rows, with the column `sha256` if images could be read.
         near: the near-identical images of different splits; None if no image could be read.
+        notes: how the rows were read, where `path` does not say it.
     """
 
     table: pa.Table
     near: NearIdentical | None
+    notes: tuple[str, ...] = ()
 
 
-def read_audit_inputs(path: Path, identities: Path | None = None) -> AuditInputs:
+def read_audit_inputs(
+    path: Path, identities: Path | None = None, reading: Reading = BY_EVIDENCE
+) -> AuditInputs:
     """Read the table and compare the images of a data set.
 
     Args:
@@ -45,11 +59,12 @@ def read_audit_inputs(path: Path, identities: Path | None = None) -> AuditInputs
             gives its images, relative to the table's folder.
         identities: identities.parquet or its faces folder, whose identities replace those of the
             table; None for those in `path`, if any.
+        reading: how to read what a folder of crops or a table does not say.
 
     Raises:
         TableError, SourceError, ShardError: `path` is none of these, or is damaged.
     """
-    inputs = _read(path)
+    inputs = _read(path, reading)
     if identities is None and (path / FILE).is_file():
         identities = path
     if identities is None:
@@ -58,28 +73,30 @@ def read_audit_inputs(path: Path, identities: Path | None = None) -> AuditInputs
     return replace(inputs, table=table)
 
 
-def _read(path: Path) -> AuditInputs:
+def _read(path: Path, reading: Reading) -> AuditInputs:
     if not path.exists():
         raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
     if path.is_file():
-        return _with_images(read_bare_table(path), path.parent)
+        return _with_images(read_bare_table(path, reading), path.parent)
+    if not any((path / name).is_file() for name in _OWN_TABLES):
+        return _with_images(read_crop_folders(path, reading), path)
+    reading.check_unused(path)
     if (path / "dataset_info.json").is_file():
         return _read_shards(path)
     if (path / "split.parquet").is_file():
         table = read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA)
         check_bound(path / "split.parquet", manifest_hash(path), "dfdc-prep split")
-        return _with_images(table, path)
-    if (path / "manifest.parquet").is_file():
-        return _with_images(read_manifest(path / "manifest.parquet"), path)
-    return _with_images(read_crop_folders(path), path)
+    else:
+        table = read_manifest(path / "manifest.parquet")
+    return _with_images(NotedTable(table, tuple(clip_lines(table))), path)
 
 
 def _read_shards(folder: Path) -> AuditInputs:
-    table = normalize_table(
+    found = normalize_table(
         read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
         str(folder),
     )
-    return _hash_images(table, _shard_images(folder, table))
+    return _hash_images(found, _shard_images(folder, found.rows))
 
 
 def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
@@ -109,11 +126,12 @@ def _mismatch(folder: Path, found: str) -> str:
     )
 
 
-def _with_images(table: pa.Table, folder: Path) -> AuditInputs:
-    if "path" not in table.column_names:
-        return AuditInputs(table, None)
+def _with_images(found: NotedTable, folder: Path) -> AuditInputs:
+    if "path" not in found.rows.column_names:
+        return AuditInputs(found.rows, None, found.notes)
     root = os.path.realpath(folder)
-    return _hash_images(table, (_read_image(root, path) for path in table["path"].to_pylist()))
+    paths = found.rows["path"].to_pylist()
+    return _hash_images(found, (_read_image(root, path) for path in paths))
 
 
 def _read_image(root: str, path: str | None) -> bytes | None:
@@ -122,17 +140,18 @@ def _read_image(root: str, path: str | None) -> bytes | None:
     return Path(file).read_bytes() if file and os.path.isfile(file) else None
 
 
-def _hash_images(table: pa.Table, images: Iterator[bytes | None]) -> AuditInputs:
+def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
     """Hash and compare the images, one per row; a row without an image keeps its `sha256`."""
+    table = found.rows
     read = read_images(images, rows_to_compare(table))
     if not len(read.pictures.rows):
-        return AuditInputs(table, None)
+        return AuditInputs(table, None, found.notes)
     column = pa.array(read.hashes, pa.string())
     if "sha256" in table.column_names:
         column = pc.coalesce(column, table["sha256"])
         table = table.drop_columns(["sha256"])
     table = table.append_column("sha256", column)
     if "split" not in table.column_names:
-        return AuditInputs(table, None)
+        return AuditInputs(table, None, found.notes)
     (split,), _ = factorize(text_column(table, "split"))
-    return AuditInputs(table, find_in_table(read.pictures, split))
+    return AuditInputs(table, find_in_table(read.pictures, split), found.notes)

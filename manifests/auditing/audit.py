@@ -14,6 +14,7 @@ from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.near_identical import NearIdentical
 from manifests.tables import families
+from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import (
     Codes,
     Mask,
@@ -43,8 +44,8 @@ class Audit:
 
     Attributes:
         rows: number of rows of each split.
-        crossing: for videos and families, the number that are in more than one split, and the
-            total number.
+        crossing: for clips, where they are known, and families, the number that are in more than
+            one split, and the total number.
         families, files, images: the leaks between each pair of splits by family, by file hash
             and by near-identical image; None if the table lacks the data.
         compared: number of images compared.
@@ -81,7 +82,7 @@ class Audit:
         return "\n".join([*lines, *self.notes()])
 
     def counts(self) -> list[str]:
-        """The first lines: crops of each split, videos and families in more than one."""
+        """The first lines: crops of each split, clips and families in more than one."""
         return [
             ", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items()),
             *(
@@ -120,9 +121,11 @@ def audit(table: pa.Table, near: NearIdentical | None = None) -> Audit:
         TableError: the table has no rows, a row without a split, or only one split.
     """
     rows = _row_splits(table)
-    video, family, names = families.connected_families(table)
+    _, family, names = families.connected_families(table)
     family_presence = rows.presence(family)
-    presences = {"videos": rows.presence(video), "families": family_presence}
+    presences = {"families": family_presence}
+    if clips_known(table):
+        presences = {"clips": rows.presence(clip_codes(table)), **presences}
     return Audit(
         dict(zip(rows.split_names, np.bincount(rows.split).tolist(), strict=True)),
         {

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from manifests.labels import FAKE, LABELS
 from manifests.tables import face_labels, families
+from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import Codes, factorize, label_codes, pair_codes
 from manifests.tables.kaggle_csv import kaggle_table
 
@@ -33,12 +34,13 @@ class ClipYield:
     """Clips and crops of one label in one part.
 
     Attributes:
+        clips: None if it is not known what is a clip.
         with_faces: clips in which a face was found; None without a clip log.
     """
 
     part: str
     label: str | None
-    clips: int
+    clips: int | None
     with_faces: int | None
     crops: int
 
@@ -87,7 +89,8 @@ class Summary:
     Attributes:
         columns: the paper's Table 1.
         classes: rows of each label.
-        clips: distinct clips of each label.
+        clips: distinct clips of each label; None if it is not known what is a clip, and then so
+            are families, family_sizes and fakes_per_original.
         families: number of families.
         family_sizes: rows per family.
         fakes_per_original: fake clips per original that has any.
@@ -99,9 +102,9 @@ class Summary:
 
     columns: list[ColumnStats]
     classes: dict[str, int]
-    clips: dict[str, int]
-    families: int
-    family_sizes: Distribution
+    clips: dict[str, int] | None
+    families: int | None
+    family_sizes: Distribution | None
     fakes_per_original: Distribution | None
     yields: list[ClipYield]
     face_sizes: Distribution | None
@@ -124,17 +127,28 @@ class Summary:
 
     def notes(self) -> list[str]:
         """The lines below the table of columns: classes, families, yields, oddities."""
-        lines = [
-            f"{label}: {rows:,} crops of {self.clips[label]:,} clips"
-            for label, rows in self.classes.items()
-        ]
-        lines.append(f"families: {self.families:,}")
+        lines = [f"{label}: {crops}" for label, crops in self._crops().items()]
+        lines.append(f"families: {_count_or_unknown(self.families)}")
         lines += _distribution_line("crops per family", self.family_sizes)
         lines += _distribution_line("fakes per original", self.fakes_per_original)
         lines += _distribution_line("face size, pixels", self.face_sizes)
         lines += [_yield_line(each) for each in self.yields]
         lines += self.forged_faces.lines() if self.forged_faces else []
         return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
+
+    def caption(self) -> str:
+        """Crops, clips and families in one line."""
+        crops = ", ".join(f"{label}: {crops}" for label, crops in self._crops().items())
+        return f"{crops}; families: {_count_or_unknown(self.families)}"
+
+    def _crops(self) -> dict[str, str]:
+        """Crops and clips of each label."""
+        if self.clips is None:
+            return {label: f"{rows:,} crops" for label, rows in self.classes.items()}
+        return {
+            label: f"{rows:,} crops of {self.clips[label]:,} clips"
+            for label, rows in self.classes.items()
+        }
 
 
 def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
@@ -148,19 +162,21 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
         TableError: the table has no rows, or a label other than REAL and FAKE.
     """
     label = label_codes(table)
-    (video, family), _ = factorize(table["video"], families.family_column(table))
-    clip, first = np.unique(pair_codes(video, label), return_index=True)
+    (family,), _ = factorize(families.family_column(table))
+    clip = clip_codes(table)
+    labelled, first = np.unique(pair_codes(clip, label), return_index=True)
     fakes = first[label[first] == LABELS.index(FAKE)]  # one row of each fake clip
+    known = clips_known(table)
     return Summary(
         [_column_stats(name, column) for name, column in _columns(kaggle_table(table))],
         _count_by_label(label),
-        _count_by_label(label[first]),
-        len(np.unique(family)),
-        _distribution(np.unique(family, return_counts=True)[1]),
-        _distribution(np.unique(family[fakes], return_counts=True)[1]) if len(fakes) else None,
+        _count_by_label(label[first]) if known else None,
+        len(np.unique(family)) if known else None,
+        _rows_each(family) if known else None,
+        _rows_each(family[fakes]) if known and len(fakes) else None,
         _yields(table, clip_log),
         _face_sizes(kaggle_table(table)),
-        _oddities(table, len(clip) - len(np.unique(video))),
+        _oddities(table, clip, len(labelled)),
         _forged_faces(table),
     )
 
@@ -206,12 +222,13 @@ def _yields(table: pa.Table, clip_log: pa.Table | None) -> list[ClipYield]:
     rows = log.append_column("has_face", has_face).group_by(["part", "label"])
     counted = rows.aggregate([("video", "count"), ("has_face", "sum"), ("faces", "sum")])
     counted = counted.sort_by([("part", "ascending"), ("label", "ascending")])
+    known = clips_known(table)
     return [
         ClipYield(
             row["part"],
             row["label"],
-            row["video_count"],
-            None if clip_log is None else row["has_face_sum"],
+            row["video_count"] if known else None,
+            row["has_face_sum"] if known and clip_log is not None else None,
             row["faces_sum"],
         )
         for row in counted.to_pylist()
@@ -228,6 +245,8 @@ def _crops_per_clip(table: pa.Table) -> pa.Table:
 
 def _yield_line(each: ClipYield) -> str:
     what = f"{each.part or 'no part'} {each.label or 'no label'}: {each.crops:,} crops"
+    if each.clips is None:
+        return what
     if each.with_faces is None:
         return f"{what} of {each.clips:,} clips"
     return f"{what}, {each.with_faces:,} of {each.clips:,} clips with a face"
@@ -249,6 +268,15 @@ def _distribution(values: Any) -> Distribution:
     return Distribution(least, quarter, median, three_quarters, most, float(np.mean(values)))
 
 
+def _rows_each(group: Codes) -> Distribution:
+    """The number of rows of each group."""
+    return _distribution(np.unique(group, return_counts=True)[1])
+
+
+def _count_or_unknown(count: int | None) -> str:
+    return "not known" if count is None else f"{count:,}"
+
+
 def _distribution_line(what: str, distribution: Distribution | None) -> list[str]:
     if distribution is None:
         return []
@@ -257,14 +285,21 @@ def _distribution_line(what: str, distribution: Distribution | None) -> list[str
     return [f"{what}: {least:g} to {most:g}, quartiles {middle}, mean {mean:.2f}"]
 
 
-def _oddities(table: pa.Table, both_labels: int) -> dict[str, int]:
+def _oddities(table: pa.Table, clip: Codes, labelled_clips: int) -> dict[str, int]:
+    """Count inconsistent rows.
+
+    Args:
+        clip: int64 [rows], the clip of each row.
+        labelled_clips: number of clips, those of both labels counted twice.
+    """
+    clips = int(clip.max()) + 1
     fake = pc.equal(table["label"], FAKE)
     has_original = pc.is_valid(table["original"])
     derived = pc.filter(table["video"], pc.and_(fake, has_original))
     # The family of a cycle is named after one of its fakes.
     in_cycle = pc.is_in(families.family_column(table), derived)
     original_is_fake = pc.is_in(table["original"], table["video"].filter(fake))
-    repeated = table.num_rows - pc.count_distinct(table["video"]).as_py()
+    repeated = table.num_rows - clips
     one_frame = "frame" not in table.column_names and "path" not in table.column_names
     found = {
         "FAKE without an original": pc.sum(pc.and_(fake, pc.invert(has_original))),
@@ -272,6 +307,6 @@ def _oddities(table: pa.Table, both_labels: int) -> dict[str, int]:
         "FAKE whose original is a FAKE": pc.sum(pc.and_(fake, original_is_fake)),
         "FAKE whose originals go round in a circle": pc.sum(pc.and_(fake, in_cycle)),
         "further rows of a name": pa.scalar(repeated if one_frame else 0),
-        "names with both labels": pa.scalar(both_labels),
+        "names with both labels": pa.scalar(labelled_clips - clips),
     }
     return {what: rows.as_py() for what, rows in found.items() if rows.as_py()}

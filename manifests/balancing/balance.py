@@ -20,6 +20,7 @@ from manifests.balancing.pairs import match_pairs
 from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import NotEnoughRows, TableError
 from manifests.labels import FAKE, LABELS
+from manifests.tables.clips import clips_known
 from manifests.tables.factorize import Codes, Mask, label_codes
 from manifests.tables.rows_by_clip import ClipRows, sample_frames, sort_by_clip
 
@@ -55,24 +56,25 @@ class Balance:
         wanted: rows of each label to choose: `per_class`, or its default limited by the size
             of the smaller class.
         per_class: rows of each label chosen.
-        clips: number of clips chosen of each label.
-        originals: number of different families of the fakes.
+        clips: number of clips chosen of each label; None if it is not known what is a clip.
+        originals: number of different families of the fakes; None as for `clips`.
         limiting_label: the label with too few rows for the default; None if neither has.
     """
 
     table: pa.Table
     wanted: int
     per_class: int
-    clips: dict[str, int]
-    originals: int
+    clips: dict[str, int] | None
+    originals: int | None
     limiting_label: str | None
 
     def text(self) -> str:
         """Describe the rows, clips and originals of each label, and any shortfall."""
-        lines = [
-            f"{self.per_class:,} {label} crops from {self.clips[label]:,} clips" for label in LABELS
-        ]
-        lines[-1] += f" of {self.originals:,} originals"
+        lines = [f"{self.per_class:,} {label} crops" for label in LABELS]
+        if self.clips is not None:
+            counts = (f"{self.clips[label]:,} clips" for label in LABELS)
+            lines = [f"{line} from {clips}" for line, clips in zip(lines, counts, strict=True)]
+            lines[-1] += f" of {self.originals:,} originals"
         if self.limiting_label:
             lines.append(
                 f"fewer than {DEFAULT_PER_CLASS:,} each: there are no more "
@@ -116,12 +118,14 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         )
     clips = [each.clip[choose_clips(each.size, per_class)] for each in classes]
     chosen = candidates.select(_rows_of_clips(candidates, clips))
+    known = clips_known(table)
+    originals = np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)])
     return Balance(
         table.take(chosen.index[np.argsort(position[chosen.index])]),
         wanted,
         per_class,
-        {name: len(chosen_clips) for name, chosen_clips in zip(LABELS, clips, strict=True)},
-        int(np.count_nonzero(np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)]))),
+        {name: len(each) for name, each in zip(LABELS, clips, strict=True)} if known else None,
+        int(np.count_nonzero(originals)) if known else None,
         limiting_label,
     )
 

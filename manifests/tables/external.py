@@ -2,9 +2,11 @@
 
 An example is the table of the Kaggle `deepfake_faces` set. Column names and label spellings
 vary; the result always has `video`, `label` (REAL or FAKE), `original` and `family` as in a
-manifest. Other columns are kept unchanged.
+manifest. Other columns are kept unchanged. Where a table names no clips, they are read from its
+paths (`manifests.tables.clip_reading`).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +17,8 @@ import pyarrow.parquet as pq
 from manifests.errors import TableError
 from manifests.labels import parse_label
 from manifests.tables import families
+from manifests.tables.clip_reading import read_clips, set_column
+from manifests.tables.clips import SOURCE, clip_lines
 
 #: Spellings of a missing value.
 NULL_SPELLINGS = (
@@ -23,16 +27,56 @@ NULL_SPELLINGS = (
 _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
     "identity", "identity_source", "dataset", "method", "face_identity", "official_split",
+    SOURCE,
 )  # fmt: skip
 _INTEGER_COLUMNS = ("frame", "face")
 
 
-def read_bare_table(path: Path) -> pa.Table:
+@dataclass(frozen=True)
+class Reading:
+    """How to read what a table from elsewhere does not say.
+
+    Attributes:
+        clips_from: which clip a row belongs to: folder, name, a column or a pattern, as for
+            `clip_reading.read_clips`; None for the columns video or videoname, or else by the
+            paths.
+    """
+
+    clips_from: str | None = None
+
+    def check_unused(self, path: Path) -> None:
+        """Raise TableError if anything is given, because `path` says it itself."""
+        if self != BY_EVIDENCE:
+            raise TableError(
+                f"expected a table from elsewhere to read with --clips-from, found {path}, whose "
+                "tables name the clips; leave the option out"
+            )
+
+
+#: What the table does not say is read from what it shows.
+BY_EVIDENCE = Reading()
+
+
+@dataclass(frozen=True)
+class NotedTable:
+    """A table with the columns of a manifest, and what must be said of how it was read.
+
+    Attributes:
+        rows: with at least video, label, original and family.
+        notes: sentences that say how it was read, where the table itself does not say it.
+    """
+
+    rows: pa.Table
+    notes: tuple[str, ...] = ()
+
+
+def read_bare_table(path: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
     """Read a bare table and convert its columns and labels to those of a manifest.
 
     Raises:
         TableError: the file is missing or cannot be parsed, has no rows, lacks a label or a
-            clip name, has a duplicate column, or has a label other than REAL and FAKE.
+            clip name, has a duplicate column, has a label other than REAL and FAKE, or its clips
+            cannot be told (`clip_reading.read_clips`).
     """
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; give a CSV or parquet file")
@@ -43,10 +87,10 @@ def read_bare_table(path: Path) -> pa.Table:
         raise TableError(
             f"expected a CSV or parquet table in {path}, found {_first_line(error)}; fix the file"
         ) from error
-    return normalize_table(table, str(path))
+    return normalize_table(table, str(path), reading)
 
 
-def normalize_table(table: pa.Table, where: str) -> pa.Table:
+def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
     """Convert the columns and labels of a table to those of a manifest.
 
     Args:
@@ -56,7 +100,7 @@ def normalize_table(table: pa.Table, where: str) -> pa.Table:
         TableError: as `read_bare_table`.
     """
     try:
-        return _normalize(table, where)
+        return _normalize(table, where, reading)
     except (pa.ArrowException, UnicodeError) as error:
         raise TableError(
             f"expected columns of text and numbers in {where}, found {_first_line(error)}; "
@@ -64,19 +108,21 @@ def normalize_table(table: pa.Table, where: str) -> pa.Table:
         ) from error
 
 
-def _normalize(table: pa.Table, where: str) -> pa.Table:
-    _check_columns(table.column_names, where)
+def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
+    _check_columns(table.column_names, where, reading.clips_from)
     if not table.num_rows:
         raise TableError(f"expected rows in {where}, found none; give another table")
     table.validate(full=True)
-    table = _normalize_text_columns(table, where)
+    table = _normalize_text_columns(table)
     for name in _INTEGER_COLUMNS:
         if name in table.column_names:
-            table = _set_column(table, name, _to_integers(table[name], name, where))
-    table = _set_column(table, "label", _parse_labels(table["label"], where))
+            table = set_column(table, name, _to_integers(table[name], name, where))
+    table = set_column(table, "label", _parse_labels(table["label"], where))
+    table = _with_clips(table, where, reading.clips_from)
     if "original" not in table.column_names:
         table = table.append_column("original", pa.nulls(table.num_rows, pa.string()))
-    return _set_column(table, "family", families.family_column(table))
+    table = set_column(table, "family", families.family_column(table))
+    return NotedTable(table, tuple(clip_lines(table)))
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -88,45 +134,47 @@ def _read_csv(path: Path) -> pa.Table:
     return pv.read_csv(path, convert_options=options)
 
 
-def _check_columns(names: list[str], where: str) -> None:
+def _check_columns(names: list[str], where: str, clips_from: str | None) -> None:
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise TableError(
             f"expected each column once in {where}, found {duplicates[0]!r} twice; drop one"
         )
-    if "label" not in names or not {"video", "videoname", "path"} & set(names):
+    if "label" not in names or not {"video", "videoname", "path", clips_from} & set(names):
         raise TableError(
             f"expected the columns label and video (or videoname, or path) in {where}, "
-            f"found {', '.join(names)[:200]}; rename the columns"
+            f"found {', '.join(names)[:200]}; rename the columns, or name that of the clips with "
+            "--clips-from"
         )
 
 
-def _normalize_text_columns(table: pa.Table, where: str) -> pa.Table:
-    """Trim text, replace spellings of a missing value by null, and add `video`."""
+def _normalize_text_columns(table: pa.Table) -> pa.Table:
+    """Trim text, and replace spellings of a missing value by null."""
     for name in _TEXT_COLUMNS:
         if name in table.column_names:
             text = pc.utf8_trim_whitespace(table[name].cast(pa.string()))
             missing = pc.is_in(text, pa.array(NULL_SPELLINGS))
             text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
-            table = _set_column(table, name, text)
-    if "video" not in table.column_names:
-        table = _add_video(table)
+            table = set_column(table, name, text)
+    if "family" in table.column_names and table["family"].null_count:
+        table = table.drop_columns(["family"])
+    return table
+
+
+def _with_clips(table: pa.Table, where: str, clips_from: str | None) -> pa.Table:
+    """Add `video` if the table has none, or if `clips_from` says how to read it."""
+    names = table.column_names
+    if clips_from is not None or not {"video", "videoname"} & set(names):
+        return read_clips(table, clips_from, where)
+    if "video" not in names:
+        table = table.rename_columns({"videoname": "video"})
     nameless = table["video"].null_count
     if nameless:
         raise TableError(
             f"expected a clip name in every row of {where}, found {nameless:,} rows without; "
             f"fill them in or drop them"
         )
-    if "family" in table.column_names and table["family"].null_count:
-        table = table.drop_columns(["family"])
     return table
-
-
-def _add_video(table: pa.Table) -> pa.Table:
-    if "videoname" in table.column_names:
-        return table.rename_columns({"videoname": "video"})
-    file_names = pc.replace_substring_regex(table["path"], r"^.*[/\\]", "")
-    return table.append_column("video", file_names)
 
 
 def _parse_labels(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -154,12 +202,6 @@ def _to_integers(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedAr
             f"expected integers in the column {name} of {where}, found {column.type} "
             f"({_first_line(error)}); fix or drop the column"
         ) from error
-
-
-def _set_column(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
-    if name not in table.column_names:
-        return table.append_column(name, column)
-    return table.set_column(table.column_names.index(name), name, column)
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from manifests.errors import TableError
 from manifests.tables import derived
-from manifests.tables.external import read_bare_table
+from manifests.tables.clips import clip_lines
+from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
 from manifests.tables.parquet import read_manifest
 
 
@@ -32,28 +33,30 @@ class TableSource:
         """Check whether the path is a folder; a missing path fails in `read`."""
         return cls(path, path.is_dir(), derived.manifest_hash(path))
 
-    def read(self, name: str, made_by: str) -> pa.Table:
+    def read(self, name: str, made_by: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
         """Read the table `name` of the folder, or the bare table.
 
         Args:
             name: a file name, such as `manifest.parquet`.
             made_by: the dfdc-prep command that writes it, for error messages.
+            reading: how to read what a bare table does not say.
 
         Raises:
-            TableError: the table is missing or invalid, or was made from another manifest than
-                that of the folder.
+            TableError: the table is missing or invalid, was made from another manifest than that
+                of the folder, or `reading` is given for a folder.
         """
         if self.is_folder:
-            table = read_manifest(self.path / name, f"dfdc-prep {made_by}")
+            reading.check_unused(self.path)
+            rows = read_manifest(self.path / name, f"dfdc-prep {made_by}")
             if name != derived.MANIFEST:
                 derived.check_bound(self.path / name, self.manifest, f"dfdc-prep {made_by}")
-            return table
+            return NotedTable(rows, tuple(clip_lines(rows)))
         if not self.path.exists():
             raise TableError(
                 f"expected a faces folder or a table at {self.path}, found nothing; "
                 f"run dfdc-prep {made_by} first, or give a CSV"
             )
-        return read_bare_table(self.path)
+        return read_bare_table(self.path, reading)
 
     def read_clip_log(self) -> pa.Table | None:
         """Read the clip log of a faces folder; see `derived.read_clip_log`."""

@@ -260,7 +260,7 @@ def test_imported_crops_print_as_the_command(faces: Path, tmp_path: Path) -> Non
         f"{row.relative_to(faces / 'crops')},{('REAL', 'FAKE')[n % 2]}"
         for n, row in enumerate(rows)
     ]
-    table.write_text("\n".join(["path,label", *lines, "absent.png,REAL"]) + "\n")
+    table.write_text("\n".join(["path,label", *lines, "part/absent/000000_0.png,REAL"]) + "\n")
     result = dfdc_prep.import_crops(faces / "crops", table, tmp_path / "one")
     words = ["import", faces / "crops", table, tmp_path / "two"]
     assert f"{result}\n".replace("one", "two") == printed(*words).replace("one", "two")

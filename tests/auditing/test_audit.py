@@ -29,7 +29,7 @@ def test_shared_families_and_files_are_counted() -> None:
     assert family.touched == {"REAL": 0, "FAKE": 2}
     assert family.rows == {"REAL": 1, "FAKE": 2}
     assert (file.shared, file.touched) == (1, {"REAL": 1, "FAKE": 0})
-    assert found.crossing == {"videos": (0, 4), "families": (1, 2)}
+    assert found.crossing == {"clips": (0, 4), "families": (1, 2)}
     assert [(family.name, family.rows) for family in found.worst] == [
         ("o", {"train": 1, "test": 2})
     ]

@@ -20,7 +20,7 @@ def per_label(found: Balance) -> dict[str, int]:
 
 @pytest.mark.parametrize("strategy", ["random", "spread"])
 def test_real_table(real_csv: Path, strategy: Strategy) -> None:
-    table = read_bare_table(real_csv)
+    table = read_bare_table(real_csv).rows
     found = balance(table, BalanceOptions(strategy=strategy))
     assert per_label(found) == {"REAL": 16_000, "FAKE": 16_000}
     assert (found.originals == 16_000) == (strategy == "spread")
@@ -29,7 +29,7 @@ def test_real_table(real_csv: Path, strategy: Strategy) -> None:
 
 
 def test_random_is_pandas_sample_of_the_sorted_clips(real_csv: Path) -> None:
-    found = balance(read_bare_table(real_csv), BalanceOptions())
+    found = balance(read_bare_table(real_csv).rows, BalanceOptions())
     frame = pd.read_csv(real_csv).sort_values("videoname")
     drawn = pd.concat(
         frame[frame.label == label].sample(16_000, random_state=42) for label in ("REAL", "FAKE")

@@ -18,7 +18,7 @@ def audited(path: Path) -> Audit:
 
 def test_the_leak_of_the_real_crops_is_found(shared: Path) -> None:
     found = audited(shared / "data" / "crops")
-    assert found.crossing == {"videos": (47, 60), "families": (47, 60)}
+    assert found.crossing == {"clips": (47, 60), "families": (47, 60)}
     assert [leak.shared for leak in found.families] == [47, 47, 47]
     assert [leak.shared for leak in found.files or []] == [50, 50, 50]
     assert [leak.shared for leak in found.images or []] == [50, 50, 50]

@@ -51,7 +51,7 @@ def test_sets_give_equal_shares_and_share_nothing(sets: Path, tmp_path: Path) ->
         assert row["family"].startswith(f"{row['dataset']}/")
     assert all(len(splits) == 1 for splits in families.values())
     assert dfdc_prep.verify(tmp_path / "shards").ok
-    assert not dfdc_prep.audit(tmp_path / "shards").report.crossing["videos"][0]
+    assert not dfdc_prep.audit(tmp_path / "shards").report.crossing["clips"][0]
     tests = Counter(row["dataset"] for row in found if row["split"] == "test")
     assert max(tests.values()) - min(tests.values()) <= 2
 

@@ -41,7 +41,7 @@ def papers_split(frame: pd.DataFrame) -> pd.Series:
 
 
 def test_real_table_splits_exactly_and_by_family(real_csv: Path) -> None:
-    table = balance(read_bare_table(real_csv), BalanceOptions()).table
+    table = balance(read_bare_table(real_csv).rows, BalanceOptions()).table
     found = assign_splits(table, PAPER)
     assert found.placed.tolist() == [[8960, 8960], [3840, 3840], [3200, 3200]]
     assert crossing(table, found) == 0
@@ -50,7 +50,7 @@ def test_real_table_splits_exactly_and_by_family(real_csv: Path) -> None:
 
 def test_group_by_none_equals_scikit_learns_split_and_reports_its_leak(real_csv: Path) -> None:
     frame = papers_rows(real_csv)
-    table = normalize_table(pa.Table.from_pandas(frame, preserve_index=False), "the paper's rows")
+    table = normalize_table(pa.Table.from_pandas(frame, preserve_index=False), "paper").rows
     found = assign_splits(table, SplitPlan.parse("56/24/20", group_by="none"))
     split = papers_split(frame)
     assert found.names.to_pylist() == split.tolist()
@@ -66,7 +66,7 @@ def test_group_by_none_equals_scikit_learns_split_and_reports_its_leak(real_csv:
 
 
 def test_group_by_none_of_balanced_rows_equals_scikit_learns_split(real_csv: Path) -> None:
-    table = balance(read_bare_table(real_csv), BalanceOptions()).table
+    table = balance(read_bare_table(real_csv).rows, BalanceOptions()).table
     found = assign_splits(table, SplitPlan.parse("56/24/20", group_by="none"))
     assert found.names.to_pylist() == papers_split(table.to_pandas()).tolist()
 

@@ -44,7 +44,7 @@ def test_invalid_tables_are_reported_in_one_line(
 )
 def test_label_spellings(tmp_path: Path, labels: str) -> None:
     real, fake = labels.split()
-    table = read_bare_table(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n"))
+    table = read_bare_table(write(tmp_path, f"videoname,label\na,{real}\nb, {fake}\n")).rows
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
 
 
@@ -56,16 +56,16 @@ def test_parse_label() -> None:
 
 def test_byte_order_mark_and_missing_originals(tmp_path: Path) -> None:
     text = "\ufeffvideoname,label,original\na,REAL,none\nb,FAKE,a\nc,FAKE,NaN\nd,FAKE,\n"
-    table = read_bare_table(write(tmp_path, text))
+    table = read_bare_table(write(tmp_path, text)).rows
     assert table["original"].to_pylist() == [None, "a", None, None]
     assert table["family"].to_pylist() == ["a", "a", "c", "d"]
 
 
 def test_names_from_paths_and_other_columns_kept(tmp_path: Path) -> None:
-    table = read_bare_table(
-        write(tmp_path, "path,label,width\nreal/a_0.png,0,7\nfake\\b.png,1,8\n")
-    )
-    assert table["video"].to_pylist() == ["a_0.png", "b.png"]
+    text = "path,label,width\nreal/a_0.png,0,7\nfake\\b.png,1,8\n"
+    table = read_bare_table(write(tmp_path, text)).rows
+    assert table["video"].to_pylist() == ["a", "b"]
+    assert table["part"].to_pylist() == ["real", "fake"]
     assert table["width"].to_pylist() == [7, 8]
 
 
@@ -73,7 +73,7 @@ def test_parquet_with_labels_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     rows = {"video": ["a", "b"], "label": [0, 1], "frame": [float("nan"), 3.0]}
     pq.write_table(pa.table(rows), path)
-    table = read_bare_table(path)
+    table = read_bare_table(path).rows
     assert table["label"].to_pylist() == ["REAL", "FAKE"]
     assert table["frame"].to_pylist() == [None, 3]
 
@@ -92,4 +92,4 @@ def test_a_relative_path_with_a_colon_is_no_url(
     write_table(MANIFEST_SCHEMA.empty_table(), path)
     assert read_table(path, MANIFEST_SCHEMA, "").num_rows == 0
     write_table(pa.table({"video": ["a.mp4"], "label": ["REAL"]}), path)
-    assert read_bare_table(path).num_rows == 1
+    assert read_bare_table(path).rows.num_rows == 1

@@ -11,7 +11,7 @@ from tests.bare_tables import mixture_table, write
 
 def test_the_papers_table_1(real_csv: Path) -> None:
     """Table 1 of the paper: dtype, count, unique, missing#, missing%."""
-    found = summarize(read_bare_table(real_csv)).columns
+    found = summarize(read_bare_table(real_csv).rows).columns
     assert [
         (one.name, one.dtype, one.count, one.unique, one.missing, round(one.missing_percent, 2))
         for one in found
@@ -25,7 +25,7 @@ def test_the_papers_table_1(real_csv: Path) -> None:
 
 
 def test_real_table(real_csv: Path) -> None:
-    found = summarize(read_bare_table(real_csv))
+    found = summarize(read_bare_table(real_csv).rows)
     assert found.classes == found.clips == {"REAL": 16_293, "FAKE": 79_341}
     assert found.families == 17_387
     assert found.fakes_per_original is not None
@@ -55,7 +55,7 @@ def test_yield_by_part_and_label() -> None:
 def test_oddities_are_counted(tmp_path: Path) -> None:
     rows = ["r,REAL,x", "r,REAL,", "r,FAKE,", "f,FAKE,r", "g,FAKE,f", "b,FAKE,c", "c,FAKE,b"]
     path = write(tmp_path, "\n".join(["videoname,label,original", *rows]) + "\n")
-    assert summarize(read_bare_table(path)).oddities == {
+    assert summarize(read_bare_table(path).rows).oddities == {
         "FAKE without an original": 1,
         "REAL with an original, not believed": 1,
         "FAKE whose original is a FAKE": 4,
