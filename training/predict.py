@@ -49,7 +49,7 @@ def main(
     """Predict how likely the faces in each FILE, image or clip, are FAKE with the model of RUN.
 
     Faces are cropped like the run's training data, and scores are calibrated with the run's
-    temperature. A file that is unreadable or has no face is reported on its own line; the
+    temperature. A file that is unreadable, has no face or no score has its own line; the
     remaining files are still processed.
 
     \b
@@ -58,7 +58,7 @@ def main(
     """
     from dfdc_prep.detectors import make_detector
     from training.inference.face_crops import FaceCropOptions
-    from training.inference.prediction import UNREADABLE
+    from training.inference.prediction import NO_SCORE, UNREADABLE
     from training.inference.predictor import predict_file, settings_for_run
     from training.inference.scorer import Scorer
     from training.runs.remote import MODEL_FILES, open_run
@@ -75,7 +75,7 @@ def main(
             prediction = predict_file(here, options, scorer, heatmap)
         error = prediction.error and prediction.error.replace(str(here), str(path))
         prediction = replace(prediction, file=str(path), error=error)
-        failed |= prediction.status == UNREADABLE
+        failed |= prediction.status in (UNREADABLE, NO_SCORE)
         click.echo(prediction.as_json() if as_json else prediction.as_text())
     if failed:
         ctx.exit(DONE_WITH_FAILURES)

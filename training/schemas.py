@@ -72,7 +72,7 @@ class RunConfig:
 
 
 class Interval(NamedTuple):
-    """A 95 % interval; None if it is undefined."""
+    """A 95 % interval; None if it is undefined, or would say more than so few families can."""
 
     low: FiniteFloat | None
     high: FiniteFloat | None
@@ -163,6 +163,19 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """The calibrated P(FAKE), `low` to `high`, in which a face is neither called REAL nor FAKE.
+
+    Attributes:
+        why: what the band rests on, a clause without a full stop.
+    """
+
+    low: FiniteFloat = 0.0
+    high: FiniteFloat = 1.0
+    why: str = "nothing is known of a test of the model"
+
+
+@dataclass(frozen=True)
 class SplitMetrics:
     """The contents of metrics.json: the results on one split.
 
@@ -173,6 +186,9 @@ class SplitMetrics:
         temperature: the number that logits are divided by to calibrate them.
         localization: heatmaps beside masks; None if no image has a mask.
         threshold: the best threshold of P(FAKE) on the validation split; None if unknown.
+        too_few: why there are no intervals; None if there are some.
+        undecided: scores that do not tell REAL from FAKE on this split.
+        remarks: what else the reader has to know, one sentence each.
     """
 
     split: str
@@ -185,6 +201,9 @@ class SplitMetrics:
     calibration: Calibration
     localization: Localization | None = None
     threshold: FiniteFloat | None = None
+    too_few: str | None = None
+    undecided: Undecided = Undecided()
+    remarks: tuple[str, ...] = ()
 
 
 def parse(kind: type[T], value: Any) -> T:

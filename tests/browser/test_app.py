@@ -106,16 +106,38 @@ def downloaded(page: Any, name: str) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
+def words_at(page: Any, threshold: str, low: str, high: str) -> set[str]:
+    """The words on the page at a threshold, if the test had given another undecided band."""
+    band = {"low": low, "high": high}
+    page.evaluate("band => Object.assign(document.getElementById('result').dataset, band)", band)
+    page.get_by_label("Threshold").fill("0.5")
+    page.get_by_label("Threshold").fill(threshold)
+    return set(page.locator(".word").all_text_contents())
+
+
 def test_the_threshold_decides_without_the_server(visit: Visit, scored: dict[str, str]) -> None:
     page = visit.open(scored["two.png"])
     page.wait_for_load_state("networkidle")
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    for value, word in (("0", "FAKE"), ("1", "REAL")):
-        page.get_by_label("Threshold").fill(value)
-        assert set(page.locator(".word").all_text_contents()) == {word}
-    assert "0 of 2 faces FAKE at 1.00" in page.locator("#counts").inner_text()
+    assert words_at(page, "0", "0", "0") == {"FAKE"}
+    assert words_at(page, "1", "1", "1") == {"REAL"}
+    assert "0 of 2 faces FAKE at 1.00, 0 undecided" in page.locator("#counts").inner_text()
+    for threshold in ("0", "1"):
+        assert words_at(page, threshold, "0", "1") == {"UNDECIDED"}
+    assert "0 of 2 faces FAKE at 1.00, 2 undecided" in page.locator("#counts").inner_text()
     assert requests == []
+
+
+def test_a_model_tested_on_few_clips_shows_no_verdict(
+    visit: Visit, app: str, scored: dict[str, str]
+) -> None:
+    """The first view is the server's; the script says the same."""
+    assert "clips: too few to say" in visit.open(app).locator("#facts ~ dl").inner_text()
+    page = visit.open(scored["clip.mp4"])
+    assert set(page.locator(".word").all_text_contents()) == {"UNDECIDED"}
+    assert "No score of this model decides" in page.locator(".verdict").inner_text()
+    assert page.locator(".fake, .real").count() == 0
 
 
 def test_the_page_answers_the_threshold_at_once(visit: Visit, scored: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,12 +26,13 @@ from training.app import command
 from training.app.access import Access
 from training.app.jobs import Jobs
 from training.app.limits import Limits, Refused
-from training.app.model_facts import read_facts
+from training.app.model_facts import ModelFacts, read_facts
 from training.app.processing.analysis import Analyzer
 from training.app.processing.decoding import init_worker, nameless_file
 from training.app.server import App
 from training.inference.predictor import settings_for_run
 from training.inference.scorer import Scorer
+from training.schemas import Undecided
 
 LIMITS = Limits(upload_bytes=20_000_000, clip_seconds=30, pixels=3_000_000, faces=12)
 HOSTILE = '<img src=x onerror=alert(1)>".png'
@@ -85,6 +87,29 @@ def png(image):
     written = io.BytesIO()
     Image.fromarray(image).save(written, "PNG")
     return written.getvalue()
+
+
+def test_a_model_tested_on_few_clips_calls_nothing_fake(send, client):
+    start = client.get("/").text
+    assert start.count("<dd>8 clips: too few to say</dd>") == 2
+    assert "<dd>8 clips of 4 families</dd>" in start
+    assert "95 %" not in start
+    page = client.get(send("a.png", png(astronaut()))).text
+    assert '<span class="word">UNDECIDED</span>' in page
+    assert not {">FAKE<", ">REAL<"} & set(re.findall(">[A-Z]+<", page))
+    assert "the model was tested on 8 clips: too few to say. Tested on 8 clips of" in page
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "word"),
+    [
+        (0.8, 0.5, "FAKE"), (0.7, 0.5, "UNDECIDED"), (0.3, 0.5, "UNDECIDED"), (0.2, 0.5, "REAL"),
+        (0.8, 0.9, "UNDECIDED"), (0.2, 0.1, "UNDECIDED"), (0.95, 0.9, "FAKE"), (0.05, 0.1, "REAL"),
+    ],
+)  # fmt: skip
+def test_scores_in_the_band_or_between_it_and_the_threshold_are_undecided(score, threshold, word):
+    facts = ModelFacts(Path("run"), (), "", Undecided(0.3, 0.7, "why"))
+    assert facts.word(score, threshold) == word
 
 
 def test_a_clip_has_the_numbers_of_predict(

@@ -65,4 +65,3 @@ def test_a_resample_without_a_label_is_undefined():
     auc = FamilyBootstrap(["a", "b"]).rankings(labels, scores).auc
     assert 300 < np.isnan(auc).sum() < 700
     assert (auc[~np.isnan(auc)] == 1).all()
-    assert bootstrap.interval(np.full(4, np.nan)) == (None, None)

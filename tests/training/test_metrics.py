@@ -62,18 +62,6 @@ def test_a_clips_logit_is_the_mean_of_its_images(drawn):
     assert means[17] == pytest.approx(logits[clips == 17].mean())
 
 
-def test_the_bootstrap_draws_families(drawn):
-    """Copies of an image within its family must not narrow the interval."""
-    labels, logits, _, _ = drawn
-    one = metrics.bootstrap_intervals(labels[::8], expit(logits[::8]), np.arange(50))
-    eight = metrics.bootstrap_intervals(
-        np.repeat(labels[::8], 8), np.repeat(expit(logits[::8]), 8), np.repeat(np.arange(50), 8)
-    )
-    for name, interval in vars(one).items():
-        assert interval == pytest.approx(getattr(eight, name))
-    assert one.accuracy.high - one.accuracy.low > 0.1
-
-
 def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
     columns = {"part": ["p"] * 400, "video": clips.astype(str), "family": families.astype(str)}
@@ -85,3 +73,15 @@ def test_an_interval_holds_its_figure(drawn):
             low, high = getattr(level.interval, name)
             assert low <= getattr(level, name) <= high
     assert found.families == 50
+    assert found.too_few is None
+    assert 0 < found.undecided.low < found.undecided.high < 1
+
+
+def test_a_temperature_at_its_bound_is_remarked(drawn):
+    labels, logits, _, _ = drawn
+    at_chance = metrics.fit_temperature(labels, np.where(logits > 0, -1.0, 1.0))
+    assert at_chance == pytest.approx(20, rel=1e-3)
+    assert "largest that is tried" in metrics.temperature_remark(at_chance)
+    tiny = metrics.fit_temperature(labels, 1e-4 * logits)
+    assert "smallest that is tried" in metrics.temperature_remark(tiny)
+    assert metrics.temperature_remark(2.0) is None

@@ -1,6 +1,8 @@
 import json
 import os
+import shutil
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,6 +12,7 @@ from skimage.data import astronaut, camera
 
 from dfdc_prep.detectors import Face
 from dfdc_prep.errors import ClipError
+from training import evaluate
 from training.inference.face_crops import FaceCropOptions, find_faces
 from training.predict import main
 from training.runs.folder import Run
@@ -71,6 +74,27 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     own = predictions.predict(classifier.logit_model(load_model(finished)), shards, "test", 8)
     places, _ = evaluator.sample_images(shards, "test", 8, seed=1)
     assert loaded.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
+
+
+def test_a_model_without_numbers_is_a_sentence_everywhere(finished, files, tmp_path, yunet_model):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    model = keras.saving.load_model(finished.folder / "model.keras", compile=False)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, np.full_like(bias, np.nan)])
+    model.save(tmp_path / "run" / "model.keras")
+    weights = ["--detector-model", str(yunet_model)]
+    predicted = CliRunner().invoke(main, [str(tmp_path / "run"), *files[:2], *weights])
+    assert predicted.exit_code == 3
+    assert "portrait.png: expected a finite score for each of 1 face, found 1" in predicted.stdout
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    for path in ("run", "run/model.keras"):  # the second as somebody else's model
+        words = [str(tmp_path / path), finished.config().shards, "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(evaluate.main, words)
+        assert done.exit_code == 1
+        assert done.stderr.splitlines()[-1].startswith("error: expected ")
+        assert "finite" in done.stderr
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_square_has_the_margin_of_the_run(tmp_path):

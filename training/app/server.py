@@ -12,10 +12,11 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from manifests.cli.terminal import counted
+from manifests.labels import FAKE
 from training.app.access import Access, is_cross_site
 from training.app.jobs import DONE, FAILED, Job, Jobs
 from training.app.limits import MEGA, Limits, Refused
-from training.app.model_facts import ModelFacts
+from training.app.model_facts import UNDECIDED, ModelFacts
 from training.app.processing import curve
 from training.app.result import Result
 from training.app.uploads import read_upload
@@ -194,8 +195,15 @@ class App:
         if result.prediction.status == NO_FACE:
             return self._page("no_face.html", 200, job=job, result=result)
         drawn = curve.draw_curve(result.persons) if result.is_clip else None
-        return self._page(
-            "result.html", 200, job=job, result=result, drawn=drawn, plot=curve, json=json
+        values = {"job": job, "result": result, "drawn": drawn, "plot": curve}
+        return self._page("result.html", 200, counts=self._counts(result), **values)
+
+    def _counts(self, result: Result) -> str:
+        """How many faces are FAKE and undecided at the first threshold, as the script says it."""
+        words = [self._facts.word(face.p_fake, THRESHOLD) for face in result.faces]
+        return (
+            f"{words.count(FAKE)} of {counted(len(words), 'face')} FAKE at {THRESHOLD:.2f}, "
+            f"{words.count(UNDECIDED)} undecided"
         )
 
     def _message(self, message: str, status: int, name: str | None = None) -> Response:

@@ -1,4 +1,4 @@
-"""Intervals by bootstrap over families, for every resample at once.
+"""Measures of resamples of families, for every resample at once.
 
 The images of a clip, and the clips of a family, are not independent: they show the same people in
 the same room. Families are therefore resampled with replacement, not images (the cluster bootstrap,
@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from training.schemas import Interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -112,12 +110,3 @@ def _equal_error_rates(false_fake: Floats, false_real: Floats) -> Floats:
     share = -gap[rows, before] / (gap[rows, after] - gap[rows, before])
     rates: Floats = low[rows, before] + share * (low[rows, after] - low[rows, before])
     return rates
-
-
-def interval(values: Floats) -> Interval:
-    """The 95 % percentile interval of a measure over resamples; NaN values are left out."""
-    defined = values[~np.isnan(values)]
-    if not len(defined):
-        return Interval(None, None)
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return Interval(float(low), float(high))

@@ -13,8 +13,14 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from manifests.labels import LABELS
-from training.evaluation.bootstrap import FamilyBootstrap, interval
+from training.evaluation.intervals import (
+    UNDEFINED,
+    FamilyIntervals,
+    families_by_label,
+    too_few,
+)
 from training.evaluation.predictions import Predictions
+from training.evaluation.undecided import undecided_band
 from training.schemas import (
     Calibration,
     ClassificationMetrics,
@@ -30,6 +36,8 @@ Ints = npt.NDArray[np.int64]
 
 #: Number of bins of the expected calibration error.
 CALIBRATION_BINS = 15
+#: Smallest and largest temperature that are tried.
+TEMPERATURES = (0.05, 20.0)
 
 
 def group_means(values: Floats, groups: Any) -> tuple[Any, Floats]:
@@ -77,8 +85,8 @@ def fit_temperature(labels: Ints, logits: Floats) -> float:
         scaled = logits / np.exp(log_t)
         return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    bound = np.log(20)
-    return float(np.exp(minimize_scalar(loss, bounds=(-bound, bound), method="bounded").x))
+    bounds = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def best_threshold(labels: Ints, scores: Floats) -> float | None:
@@ -110,17 +118,32 @@ def calibration_error(labels: Ints, scores: Floats) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def bootstrap_intervals(labels: Ints, scores: Floats, families: Any, seed: int = 42) -> Intervals:
-    """95 % percentile intervals of accuracy, log-loss and AUC by bootstrap over families.
+def temperature_remark(temperature: float) -> str | None:
+    """What to say of a temperature at its bound, where the fit found no best one; else None."""
+    if temperature >= TEMPERATURES[1] / 1.01:
+        return (
+            f"Temperature {temperature:.4g} is the largest that is tried: on the validation split "
+            "the scores tell REAL from FAKE hardly or not at all, and calibration makes them all "
+            "0.5, or nearly so."
+        )
+    if temperature <= TEMPERATURES[0] * 1.01:
+        return (
+            f"Temperature {temperature:.4g} is the smallest that is tried: the logits are close to "
+            "0, and calibrated scores may be too sure."
+        )
+    return None
 
-    See `training.evaluation.bootstrap`. Resamples without one of the classes are left out for the
-    AUC.
-    """
-    resamples = FamilyBootstrap(families, seed)
+
+def _intervals(measured: ClassificationMetrics, labels: Ints, scores: Floats, of: Any) -> Intervals:
+    """95 % intervals of accuracy, log-loss and AUC by family; see `intervals`."""
+    intervals = FamilyIntervals(labels, of)
+    auc = UNDEFINED
+    if measured.auc is not None:
+        auc = intervals.rankings(scores, {"auc": measured.auc})["auc"]
     return Intervals(
-        interval(resamples.means((scores >= 0.5) == labels)),
-        interval(resamples.means(log_losses(labels, scores))),
-        interval(resamples.rankings(labels, scores).auc),
+        intervals.share((scores >= 0.5) == labels),
+        intervals.mean(log_losses(labels, scores)),
+        auc,
     )
 
 
@@ -149,10 +172,13 @@ def split_metrics(
     clip_labels, clip_families = labels[first], np.asarray(families)[first]
     scores, clip_scores = expit(logits), expit(clip_logits)
     calibrated = expit(logits / point.temperature)
+    image = _with_intervals(labels, scores, families)
+    remark = temperature_remark(point.temperature)
+    few = too_few(len(names), families_by_label(labels, families))
     return SplitMetrics(
         split,
         shards,
-        _with_intervals(labels, scores, families),
+        image,
         _with_intervals(clip_labels, clip_scores, clip_families),
         len(names),
         len(np.unique(np.asarray(families))),
@@ -164,9 +190,14 @@ def split_metrics(
             ece_calibrated=calibration_error(labels, calibrated),
         ),
         threshold=point.threshold,
+        too_few=few,
+        undecided=undecided_band(labels, calibrated, families, image.interval.auc, few),
+        remarks=(remark,) if remark else (),
     )
 
 
 def _with_intervals(labels: Ints, scores: Floats, families: Any) -> IntervalMetrics:
     measured = classification_metrics(labels, scores)
-    return IntervalMetrics(**vars(measured), interval=bootstrap_intervals(labels, scores, families))
+    return IntervalMetrics(
+        **vars(measured), interval=_intervals(measured, labels, scores, families)
+    )

@@ -2,6 +2,7 @@
 
 import csv
 
+from manifests.cli.terminal import counted
 from manifests.io.json_files import write_text
 from manifests.labels import FAKE, REAL
 from training.evaluation import text_report
@@ -77,28 +78,33 @@ def _recipe_section(config: RunConfig, trained: int) -> str:
 
 
 def _metrics_section(metrics: SplitMetrics, recipe: Recipe) -> str:
-    published = recipe.published
+    published, band = recipe.published, metrics.undecided
     paper = {"accuracy": published.accuracy, "log_loss": published.loss} if published else {}
     lines = ["| | per image | 95 % | per clip | 95 % | the paper |", "|---|---|---|---|---|---|"]
     for name, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "ROC-AUC")):
         cells = [title]
         for level in (metrics.image, metrics.clip):
-            low, high = getattr(level.interval, name)
             cells += [text_report.format_value(getattr(level, name))]
-            cells += [f"{text_report.format_value(low)} to {text_report.format_value(high)}"]
+            interval = getattr(level.interval, name)
+            cells += [text_report.format_interval(interval, metrics.too_few)]
         cells.append(text_report.format_value(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
             *lines,
             "",
-            "Intervals: 1,000 resamples of the families. The paper's results come from a split "
-            "that shares families between training and test, so they are not comparable.",
+            f"Tested on {counted(metrics.clips, 'clip')} of "
+            f"{counted(metrics.families, 'family')}; intervals are by family. "
+            "The paper's results come from a split that shares families between training and test, "
+            "so they are not comparable.",
             "",
             f"Temperature {metrics.temperature:.4f}, fitted on validation: expected calibration "
             f"error {metrics.calibration.ece:.4f} before, "
             f"{metrics.calibration.ece_calibrated:.4f} after.",
             "",
+            f"Calibrated P(FAKE) from {band.low:.4f} to {band.high:.4f} is undecided: {band.why}.",
+            "",
+            *(line for remark in metrics.remarks for line in (remark, "")),
             "![curves](curves.png) ![confusion](confusion.png) ![samples](samples.png)",
         ]
     )

@@ -112,7 +112,8 @@ def predict(
             [B, H, W, 3], before the model; None for none.
 
     Raises:
-        TrainingError: the split is empty, or the labels in shards and manifest differ.
+        TrainingError: the split is empty, the labels in shards and manifest differ, or a logit is
+            not finite.
     """
     rows = split_rows(shards, split)
     transform = transform_for(rows)
@@ -133,4 +134,14 @@ def predict(
             f"expected the {split} records of {shards} in the order of its manifest.parquet, "
             "found other labels; run dfdc-prep shard --overwrite"
         )
+    _check_finite(np.concatenate(logits), f"of the {split} split of {shards}")
     return Predictions(rows, found, np.concatenate(logits))
+
+
+def _check_finite(logits: npt.NDArray[np.float64], where: str) -> None:
+    """Raise TrainingError if a score is not a number."""
+    if bad := int((~np.isfinite(logits)).sum()):
+        raise TrainingError(
+            f"expected a finite score for every image {where}, found {bad:,} of {len(logits):,} "
+            "that are not (NaN or infinite); the model is broken, so train it again or use another"
+        )

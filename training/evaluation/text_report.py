@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from manifests.cli.terminal import TextTable
+from manifests.cli.terminal import TextTable, counted
 from manifests.labels import LABELS
 from training.schemas import (
     ClassificationMetrics,
@@ -21,17 +21,25 @@ def format_value(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def _format_interval(interval: Interval) -> str:
-    return f"95 % interval by family {format_value(interval.low)} to {format_value(interval.high)}"
+def format_interval(interval: Interval, few: str | None) -> str:
+    """The ends of an interval, or why there is none.
+
+    Args:
+        few: `SplitMetrics.too_few`.
+    """
+    if interval.low is None or interval.high is None:
+        return few or "none"
+    return f"{format_value(interval.low)} to {format_value(interval.high)}"
 
 
-def summary_lines(metrics: IntervalMetrics) -> str:
+def _summary_lines(metrics: IntervalMetrics, few: str | None) -> str:
     """Accuracy, log-loss and ROC-AUC per image or per clip, with intervals."""
     lines = []
     for name in ("accuracy", "log_loss", "auc"):
         label = name.replace("_", "-").replace("auc", "ROC-AUC")
-        interval = _format_interval(getattr(metrics.interval, name))
-        lines.append(f"  {label:<9}{format_value(getattr(metrics, name)):>8}   {interval}")
+        interval = format_interval(getattr(metrics.interval, name), few)
+        shown = f"95 % interval by family: {interval}"
+        lines.append(f"  {label:<9}{format_value(getattr(metrics, name)):>8}   {shown}")
     return "\n".join(lines)
 
 
@@ -65,8 +73,8 @@ def _row(name: str, values: ClassMetrics) -> str:
 
 def _headline(metrics: SplitMetrics) -> str:
     return (
-        f"{metrics.split} split of {metrics.shards}: {metrics.image.images:,} images of "
-        f"{metrics.clips:,} clips of {metrics.families:,} families"
+        f"{metrics.split} split of {metrics.shards}: {counted(metrics.image.images, 'image')} of "
+        f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
     )
 
 
@@ -78,12 +86,12 @@ def report_parts(metrics: SplitMetrics) -> Iterator[TextTable | str]:
         (
             f"{name.replace('_', '-').replace('auc', 'ROC-AUC')}, per {level}",
             format_value(getattr(measured, name)),
-            *map(format_value, getattr(measured.interval, name)),
+            format_interval(getattr(measured.interval, name), metrics.too_few),
         )
         for level, measured in levels.items()
         for name in ("accuracy", "log_loss", "auc")
     ]
-    yield TextTable(("measure", "value", "95 % from", "to"), rows)
+    yield TextTable(("measure", "value", "95 % interval by family"), rows)
     classes = [
         (
             f"{label}, per {level}",
@@ -94,16 +102,19 @@ def report_parts(metrics: SplitMetrics) -> Iterator[TextTable | str]:
         for label in LABELS
     ]
     yield TextTable(("class", "precision", "recall", "f1-score", "support"), classes)
-    yield from _calibration_lines(metrics)
+    yield from _notes(metrics)
 
 
-def _calibration_lines(metrics: SplitMetrics) -> list[str]:
-    calibration = metrics.calibration
+def _notes(metrics: SplitMetrics) -> list[str]:
+    """Calibration, the undecided band, and remarks."""
+    calibration, band = metrics.calibration, metrics.undecided
     return [
         f"Calibration: temperature {metrics.temperature:.4f} fitted on validation",
         f"  log-loss {calibration.log_loss:.4f} -> {calibration.log_loss_calibrated:.4f},"
         f" expected calibration error {calibration.ece:.4f} -> "
         f"{calibration.ece_calibrated:.4f}",
+        f"Undecided from P(FAKE) {band.low:.4f} to {band.high:.4f}: {band.why}",
+        *metrics.remarks,
     ]
 
 
@@ -115,16 +126,16 @@ def report_text(metrics: SplitMetrics) -> str:
             _headline(metrics),
             "",
             "Per image",
-            summary_lines(image),
+            _summary_lines(image, metrics.too_few),
             "",
             class_table(image),
             "",
             "Per clip (mean logit of its images)",
-            summary_lines(clip),
+            _summary_lines(clip, metrics.too_few),
             "",
             class_table(clip),
             "",
-            *_calibration_lines(metrics),
+            *_notes(metrics),
             *_localization_lines(metrics.localization),
             "",
         ]

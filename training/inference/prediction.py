@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-OK, NO_FACE, UNREADABLE = "ok", "no_face", "unreadable"
+OK, NO_FACE, UNREADABLE, NO_SCORE = "ok", "no_face", "unreadable", "no_score"
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class FilePrediction:
     """The result for one file.
 
     Attributes:
-        status: `OK`, `NO_FACE` or `UNREADABLE`.
+        status: `OK`, `NO_FACE`, `UNREADABLE`, or `NO_SCORE` where the model gave no number.
         p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
-        error: the reason where the file is unreadable.
+        error: the reason where the file is unreadable or has no score.
     """
 
     file: str

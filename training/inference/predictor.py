@@ -9,10 +9,12 @@ import numpy.typing as npt
 from dfdc_prep.crops.geometry import MARGIN
 from dfdc_prep.detectors import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
+from training.errors import ScoreError
 from training.inference.face_crops import FaceCrop, FaceCropOptions, find_faces
 from training.inference.heatmaps import write_heatmaps
 from training.inference.prediction import (
     NO_FACE,
+    NO_SCORE,
     OK,
     UNREADABLE,
     FacePrediction,
@@ -37,7 +39,7 @@ def settings_for_run(
 def predict_file(
     path: Path, options: FaceCropOptions, scorer: Scorer, heatmaps: Path | None = None
 ) -> FilePrediction:
-    """Predict one image or clip; an unreadable file becomes a result, not an exception.
+    """Predict one image or clip; a file without a score becomes a result, not an exception.
 
     Args:
         heatmaps: folder for one image per face with its Grad-CAM beside it.
@@ -46,10 +48,14 @@ def predict_file(
         crops = find_faces(path, options).crops
     except (ClipError, SourceUnreachable) as error:
         return FilePrediction(str(path), UNREADABLE, error=str(error))
+    try:
+        logits = scorer.calibrated_logits(crops)
+    except ScoreError as error:
+        return FilePrediction(str(path), NO_SCORE, error=str(error))
     written: list[str | None] | None = None
     if heatmaps and crops:
         written = write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
-    return predict_faces(str(path), crops, scorer.calibrated_logits(crops), written)
+    return predict_faces(str(path), crops, logits, written)
 
 
 def predict_faces(

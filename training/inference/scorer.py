@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from manifests.cli.terminal import counted
+from training.errors import ScoreError
 from training.evaluation.tested_model import load_model
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
@@ -37,9 +39,19 @@ class Scorer:
         self._features = classifier.feature_model(self._model)
 
     def score(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3]."""
-        logits = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
-        return np.asarray(logits, np.float64)[:, 0]
+        """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3].
+
+        Raises:
+            ScoreError: a logit is not finite.
+        """
+        predicted = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
+        logits = np.asarray(predicted, np.float64)[:, 0]
+        if bad := int((~np.isfinite(logits)).sum()):
+            raise ScoreError(
+                f"expected a finite score for each of {counted(len(logits), 'face')}, found "
+                f"{bad:,} that are not (NaN or infinite); the model is broken, so train it again"
+            )
+        return logits
 
     def calibrated_logits(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float64]:
         """Return the FAKE logits of faces divided by the temperature, float64 [N]."""

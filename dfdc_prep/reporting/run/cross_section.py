@@ -16,7 +16,8 @@ _MEASURES = {
 _NOTE = (
     "At threshold is the accuracy at the threshold; AP the average precision, EER the equal error "
     "rate. The fakes of each method are measured against every REAL of their set. Intervals are "
-    "95 %, by bootstrap over families, because the crops of a family are not independent. "
+    "95 %, by family, because the crops of a family are not independent; where a label has too few "
+    "families to say more than the figure itself, there is none. "
     "Threshold and temperature are from a validation split, never from the set that is tested."
 )
 
@@ -62,7 +63,9 @@ def _number(text: str) -> float | None:
 
 def _interval(row: dict[str, str]) -> str | None:
     low, high = _number(row["low"]), _number(row["high"])
-    return None if low is None or high is None else f"{low:.3f}–{high:.3f}"
+    if low is None or high is None:
+        return "too few" if row["value"] else None
+    return f"{low:.3f}–{high:.3f}"
 
 
 def _overlaps(model: str, rows: Sequence[dict[str, str]]) -> list[Text]:

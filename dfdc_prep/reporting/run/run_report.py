@@ -23,6 +23,7 @@ from dfdc_prep.reporting.run.mistakes_section import mistakes_section
 from dfdc_prep.reporting.run.prediction_sections import prediction_sections, roc_chart
 from dfdc_prep.reporting.run.predictions import Predictions
 from dfdc_prep.reporting.run.run_files import RunFiles, invalid_as_table_error
+from manifests.cli.terminal import counted
 from manifests.labels import LABELS
 
 #: Objects of config.json shown as tables.
@@ -61,9 +62,12 @@ def _facts(metrics: dict[str, Any] | None) -> list[tuple[str, object]]:
     if metrics is None:
         return []
     facts: list[tuple[str, object]] = []
-    for level in ("image", "clip"):
-        facts += [(f"accuracy per {level}", metrics[level]["accuracy"])]
-        facts += [(f"ROC-AUC per {level}", metrics[level]["auc"])]
+    if metrics.get("too_few"):  # no figure that looks like a result
+        facts = [("accuracy, ROC-AUC", metrics["too_few"])]
+    else:
+        for level in ("image", "clip"):
+            facts += [(f"accuracy per {level}", metrics[level]["accuracy"])]
+            facts += [(f"ROC-AUC per {level}", metrics[level]["auc"])]
     return [*facts, ("images", metrics["image"]["images"]), ("clips", metrics["clips"])]
 
 
@@ -105,11 +109,13 @@ def _results_section(metrics: dict[str, Any], predictions: Predictions | None) -
         cells: list[object] = []
         for level in ("image", "clip"):
             low, high = metrics[level]["interval"][name]
-            interval = None if low is None or high is None else f"{low:.4f} to {high:.4f}"
+            undefined = low is None or high is None
+            interval = metrics.get("too_few") if undefined else f"{low:.4f} to {high:.4f}"
             cells += [metrics[level][name], interval]
         rows.append((title, *cells))
     header = ("measure", "per image", "95 % interval", "per clip", "95 % interval")
-    caption = f"Results on the {metrics['split']} split; intervals by bootstrap over families"
+    tested = f"{counted(metrics['clips'], 'clip')} of {counted(metrics['families'], 'family')}"
+    caption = f"Results on the {metrics['split']} split, {tested}; intervals by family"
     drawn = [
         Chart(
             f"Confusion matrix, per {level}",
@@ -119,9 +125,24 @@ def _results_section(metrics: dict[str, Any], predictions: Predictions | None) -
         )
         for level in ("image", "clip")
     ]
-    if predictions is not None and len(np.unique(predictions.label)) == len(LABELS):
+    both = predictions is not None and len(np.unique(predictions.label)) == len(LABELS)
+    if predictions is not None and both and not metrics.get("too_few"):
         drawn.append(roc_chart(predictions))
-    return Section("Results", [Table(caption, header, rows), Charts(drawn), _class_table(metrics)])
+    table = Table(caption, header, rows)
+    return Section("Results", [*_notes(metrics), table, Charts(drawn), _class_table(metrics)])
+
+
+def _notes(metrics: dict[str, Any]) -> list[Text]:
+    """What the figures do not say: too few clips, scores that decide nothing, remarks."""
+    notes = [Text(f"Tested on {few}.", "warning")] if (few := metrics.get("too_few")) else []
+    if band := metrics.get("undecided"):
+        notes.append(
+            Text(
+                f"Calibrated scores from {band['low']:.4f} to {band['high']:.4f} are undecided: "
+                f"{band['why']}."
+            )
+        )
+    return [*notes, *(Text(str(remark), "warning") for remark in metrics.get("remarks") or ())]
 
 
 def _class_table(metrics: dict[str, Any]) -> Table:

@@ -89,6 +89,15 @@ async function poll(url, seen) {
 
 // --- Result page: threshold, frames, annotated clip ---------------------------------------
 
+const WORDS = ["REAL", "FAKE", "UNDECIDED"];
+
+// Undecided are the scores of the band that the test gives, and those between it and the threshold.
+function wordFor(score, threshold, { low, high }) {
+  if (score >= threshold && score > Number(high)) return "FAKE";
+  if (score < threshold && score < Number(low)) return "REAL";
+  return "UNDECIDED";
+}
+
 function resultPage(result) {
   const slider = byId("threshold");
   const scored = [...document.querySelectorAll("[data-p]")].map((element) => ({
@@ -103,15 +112,16 @@ function resultPage(result) {
     const threshold = Number(slider.value);
     const shown = threshold.toFixed(2);
     for (const { element, words, score } of scored) {
-      const fake = score >= threshold;
-      element.classList.toggle("fake", fake);
-      element.classList.toggle("real", !fake);
-      for (const word of words) word.textContent = fake ? "FAKE" : "REAL";
+      const found = wordFor(score, threshold, result.dataset);
+      for (const each of WORDS) element.classList.toggle(each.toLowerCase(), each === found);
+      for (const word of words) word.textContent = found;
     }
-    const fakes = faces.filter((face) => face.score >= threshold).length;
+    const count = (wanted) =>
+      faces.filter(({ score }) => wordFor(score, threshold, result.dataset) === wanted).length;
     byId("shown").textContent = shown;
     byId("counts").textContent =
-      `${fakes} of ${faces.length} face${faces.length > 1 ? "s" : ""} FAKE at ${shown}`;
+      `${count("FAKE")} of ${faces.length} face${faces.length > 1 ? "s" : ""} FAKE at ${shown}, ` +
+      `${count("UNDECIDED")} undecided`;
     moveLine(threshold);
   };
   slider.addEventListener("input", decide);

@@ -1,4 +1,4 @@
-"""Measures of one model on one group of images, with intervals by bootstrap over families."""
+"""Measures of one model on one group of images, with intervals by family."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from training.evaluation.bootstrap import FamilyBootstrap, Floats, Ints, interval
+from training.evaluation.bootstrap import Floats, Ints
+from training.evaluation.intervals import UNDEFINED, FamilyIntervals
 from training.evaluation.metrics import log_losses
 from training.schemas import Interval, OperatingPoint
 
@@ -48,8 +49,7 @@ def measure(
 
     A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
     missing, the accuracy at the threshold where there is no threshold. An interval is undefined
-    where all images, or for a measure that compares the labels all images of a label, are of one
-    family: resamples would then repeat each other.
+    where the families of a label are too few; see `training.evaluation.intervals`.
 
     Args:
         labels, logits, families: of the images or clips, [N].
@@ -63,12 +63,11 @@ def measure(
     }
     if point.threshold is not None:
         means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
-    resamples = FamilyBootstrap(families)
-    undefined = Interval(None, None)
-    several = _families(families) > 1
+    intervals = FamilyIntervals(labels, families)
     found = {
         name: Measured(
-            float(np.mean(values)), interval(resamples.means(values)) if several else undefined
+            float(np.mean(values)),
+            intervals.mean(values) if name.startswith("log_loss") else intervals.share(values),
         )
         for name, values in means.items()
     }
@@ -79,15 +78,6 @@ def measure(
             "average_precision": float(sk.average_precision_score(labels, logits)),
             "eer": equal_error_rate(labels, logits),
         }
-        of = np.asarray(families)
-        several = min(_families(of[labels == 0]), _families(of[labels == 1])) > 1
-        resampled = resamples.rankings(labels, logits)
-        found |= {
-            name: Measured(value, interval(getattr(resampled, name)) if several else undefined)
-            for name, value in whole.items()
-        }
-    return {name: found.get(name, Measured(None, undefined)) for name in MEASURES}
-
-
-def _families(families: Any) -> int:
-    return len(np.unique(np.asarray(families)))
+        of_whole = intervals.rankings(logits, whole)
+        found |= {name: Measured(value, of_whole[name]) for name, value in whole.items()}
+    return {name: found.get(name, Measured(None, UNDEFINED)) for name in MEASURES}

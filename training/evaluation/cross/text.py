@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from manifests.cli.terminal import TextTable
-from training.evaluation.bootstrap import SAMPLES
 from training.evaluation.cross.measures import MEASURES
 from training.evaluation.cross.table import ALL, CrossRow
+from training.evaluation.intervals import MIN_FAMILIES
+from training.evaluation.metrics import temperature_remark
 
 #: Measures in the text; the others are in cross.csv.
 _SHOWN = [name for name in MEASURES if name != "log_loss_calibrated"]
@@ -23,11 +24,13 @@ def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator
         own = [row for row in rows if row.model == model]
         yield f"{model}: {_point(own[0])}"
         yield _table(own)
+        if remark := temperature_remark(own[0].temperature):
+            yield remark
         yield from _overlaps(model, own)
     yield from notes
     yield (
-        "Fakes of each method are measured against every REAL of their set. 95 % intervals: "
-        f"{SAMPLES:,} resamples of families; empty where undefined."
+        "Fakes of each method are measured against every REAL of their set. Intervals are 95 %, by "
+        f"family; too few to say means fewer than {MIN_FAMILIES} families of a label."
     )
 
 
@@ -88,7 +91,7 @@ def _cell(row: CrossRow) -> str:
     if row.value is None:
         return ""
     if row.low is None or row.high is None:
-        return f"{row.value:.3f}"
+        return f"{row.value:.3f}\ntoo few"
     return f"{row.value:.3f}\n{row.low:.3f}-{row.high:.3f}"
 
 

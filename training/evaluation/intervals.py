@@ -1,0 +1,145 @@
+"""95 % intervals of measures, by family, that are right at 0 and 1 and for few families.
+
+A percentile bootstrap has no width where nothing is wrong: it calls a ROC-AUC of 1 from two clips
+certain. Here the families' resamples (`bootstrap`) give only the variance of a rate, and the
+interval is that of Clopper and Pearson (1934) for as many independent images as have this variance:
+the effective sample size of Korn and Graubard ("Confidence intervals for proportions with small
+expected number of positive counts estimated from survey data", Survey Methodology, 1998), with
+their correction for the degrees of freedom. Two bounds keep that size honest: a family counts at
+most once for each label, and where the resamples show no variance, a family counts as one image
+(Kish's effective number, "Survey Sampling", 1965). For a ROC-AUC this is the largest variance that
+it can have, A (1 - A) / min(REAL, FAKE) (Birnbaum and Klose, 1957). `docs/evaluate.md` has the
+coverage.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta
+from scipy.stats import t as student
+
+from manifests.cli.terminal import counted
+from manifests.labels import LABELS
+from training.evaluation.bootstrap import FamilyBootstrap, Floats, Ints
+from training.schemas import Interval
+
+#: Fewest families of each label for an interval.
+MIN_FAMILIES = 10
+#: Quantile of the upper end of a 95 % interval.
+_UPPER = 0.975
+#: Variance below which all resamples are equal, but for rounding.
+_NO_VARIANCE = 1e-12
+UNDEFINED = Interval(None, None)
+
+
+def families_by_label(labels: Ints, families: Any) -> dict[str, int]:
+    """Number of families with images of each label."""
+    of = np.asarray(families)
+    return {name: len(np.unique(of[labels == code])) for code, name in enumerate(LABELS)}
+
+
+def too_few(clips: int, families: Mapping[str, int]) -> str | None:
+    """Why there are no intervals: "2 clips: too few to say"; None if there are some.
+
+    Args:
+        families: number of families with clips of each label.
+    """
+    label, fewest = min(families.items(), key=lambda item: item[1])
+    if fewest >= MIN_FAMILIES:
+        return None
+    if clips < MIN_FAMILIES * len(LABELS):
+        return f"{counted(clips, 'clip')}: too few to say"
+    return f"{label} clips of {counted(fewest, 'family')}: too few to say"
+
+
+class FamilyIntervals:
+    """Intervals of measures of some images, or undefined ones where the families are too few.
+
+    Args:
+        labels: int64 [N].
+        families: the family of each image, [N].
+        seed: of the resamples.
+    """
+
+    def __init__(self, labels: Ints, families: Any, seed: int = 42) -> None:
+        of = np.asarray(families)
+        groups = [of[labels == label] for label in np.unique(labels)]
+        numbers = [len(np.unique(group)) for group in groups]
+        #: Whether there are enough families of each label that occurs.
+        self.enough = min(numbers) >= MIN_FAMILIES
+        self._labels = labels
+        self._most = sum(numbers)
+        self._of_all = (len(np.unique(of)), _effective_number(of))
+        self._of_labels = (min(numbers), min(map(_effective_number, groups)))
+        self._resamples = FamilyBootstrap(of, seed) if self.enough else None
+
+    def share(self, holds: npt.NDArray[np.bool_]) -> Interval:
+        """Of the share of images for which something holds, bool [N]."""
+        if self._resamples is None:
+            return UNDEFINED
+        resampled = self._resamples.means(holds)
+        return self._rate(float(np.mean(holds)), resampled, self._of_all)
+
+    def mean(self, values: Floats) -> Interval:
+        """Of the mean of a positive value per image, such as the log-loss, float64 [N].
+
+        Student's interval of the mean's logarithm, by the delta method.
+        """
+        mean = float(np.mean(values))
+        if self._resamples is None or mean <= 0:
+            return UNDEFINED
+        families = self._of_all[0]
+        deviation = np.sqrt(_variance(self._resamples.means(values), families)) / mean
+        reach = np.exp(student.ppf(_UPPER, families - 1) * deviation)
+        return Interval(float(mean / reach), float(mean * reach))
+
+    def rankings(self, scores: Floats, values: Mapping[str, float]) -> dict[str, Interval]:
+        """Of measures that compare the labels, by their names in `bootstrap.Resampled`.
+
+        Args:
+            scores: float64 [N].
+            values: the measures of all images; both labels occur.
+        """
+        if self._resamples is None:
+            return dict.fromkeys(values, UNDEFINED)
+        found = self._resamples.rankings(self._labels, scores)
+        return {
+            name: self._rate(value, getattr(found, name), self._of_labels)
+            for name, value in values.items()
+        }
+
+    def _rate(self, value: float, resampled: Floats, families: tuple[int, float]) -> Interval:
+        """The interval of a rate.
+
+        Args:
+            families: their number, and the effective one.
+        """
+        number, effective = families
+        variance = _variance(resampled[~np.isnan(resampled)], number)
+        if variance < _NO_VARIANCE:
+            return clopper_pearson(value, effective)
+        effective = min(value * (1 - value) / variance, self._most)
+        # Korn and Graubard's correction: the variance is estimated, from few families.
+        normal, few = student.ppf(_UPPER, self._most - 1), student.ppf(_UPPER, number - 1)
+        return clopper_pearson(value, effective * (normal / few) ** 2)
+
+
+def clopper_pearson(share: float, size: float) -> Interval:
+    """The 95 % interval of a share (Clopper and Pearson, 1934) for any size, whole or not."""
+    holds, fails = share * size, (1 - share) * size
+    low = beta.ppf(1 - _UPPER, holds, fails + 1) if holds > 0 else 0.0
+    high = beta.ppf(_UPPER, holds + 1, fails) if fails > 0 else 1.0
+    return Interval(float(low), float(high))
+
+
+def _variance(resampled: Floats, families: int) -> float:
+    """The variance of a measure; resamples of n families show (n - 1) / n of it."""
+    return float(np.var(resampled)) * families / (families - 1)
+
+
+def _effective_number(families: Any) -> float:
+    """The number of equally large families that are worth as much (Kish, 1965)."""
+    sizes = np.unique(families, return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
