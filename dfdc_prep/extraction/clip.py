@@ -17,8 +17,8 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crop_writer import Crop, CroppedFrame, CropWriter
 from dfdc_prep.extraction.originals import Original
 from dfdc_prep.video.picture import Frame
-from dfdc_prep.video.reader import Video, open_clip
-from dfdc_prep.video.sampling import EVEN, choose_frames
+from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
+from dfdc_prep.video.sampling import EVEN, choose_frames, common_length
 from manifests.labels import REAL
 from manifests.rows import CROP_SIZE, CropRow
 
@@ -102,10 +102,12 @@ class Relatives:
     Attributes:
         boxes: boxes of another clip of the family, or None to detect.
         original: the clip that a fake is compared with, None if there is none.
+        others: the clips that will be cropped at the frames of this one.
     """
 
     boxes: Boxes | None = None
     original: Clip | None = None
+    others: tuple[Clip, ...] = ()
 
 
 def extract_clip(
@@ -125,7 +127,7 @@ def extract_clip(
     started = time.perf_counter()
     shared = relatives.boxes
     try:
-        decoded = _decode(clip, options, detector, shared)
+        decoded = _decode(clip, options, detector, relatives)
     except ClipError as error:
         result = ClipResult(error.status, str(error), frames_wanted=options.frames)
     else:
@@ -136,7 +138,7 @@ def extract_clip(
         original = Original(relatives.original, out, options.format, shares_boxes)
         writer = CropWriter(clip, out, options.format, options.masks, source, detector.name)
         rows = writer.write(original.crops_at(frames))
-        status, reason = _clip_status(clip.video, wanted, len(frames), len(rows))
+        status, reason = _clip_status(clip.video, decoded, len(rows))
         boxes = _boxes_of(clip, frames) if source == OWN else None
         result = ClipResult(status, reason, wanted, len(frames), rows=rows, boxes=boxes)
     return replace(result, seconds=round(time.perf_counter() - started, 3))
@@ -149,15 +151,17 @@ class _DecodedClip:
     Attributes:
         wanted: number of frames that were to be decoded.
         source: where the boxes come from; becomes `box_source`.
+        shortfall: what the end of the file lacks; None if nothing.
     """
 
     frames: list[CroppedFrame]
     wanted: int
     source: str
+    shortfall: str | None
 
 
 def _decode(
-    clip: Clip, options: CropOptions, detector: Detector, shared: Boxes | None
+    clip: Clip, options: CropOptions, detector: Detector, relatives: Relatives
 ) -> _DecodedClip:
     """Decode and crop the frames of a clip.
 
@@ -165,36 +169,51 @@ def _decode(
         ClipError: the clip cannot be opened.
     """
     with open_clip(Path(clip.path)) as video:
-        wanted = _choose_frames(video, options, shared)
-        frames, source = _crop_frames(video, wanted, options, detector, shared)
-        return _DecodedClip(frames, len(wanted), source)
+        wanted = _choose_frames(video, options, relatives)
+        frames, source = _crop_frames(video, wanted, options, detector, relatives.boxes)
+        return _DecodedClip(frames, len(wanted), source, video.shortfall)
 
 
-def _choose_frames(video: Video, options: CropOptions, shared: Boxes | None) -> list[int]:
-    """Indices of the frames to decode: those of the shared boxes, else by `options.sampling`."""
-    if shared:
-        return [index for index in shared.frames if index < video.timeline.count]
-    return choose_frames(options.sampling, options.frames, video.timeline)
+def _choose_frames(video: AnyVideo, options: CropOptions, relatives: Relatives) -> list[int]:
+    """Indices of the frames to decode.
+
+    They are those of the shared boxes, if the clip has all of them. Otherwise they are chosen by
+    `options.sampling`, such that the clips that will share them have them too.
+    """
+    clip, shared = video.timeline, relatives.boxes
+    if shared and all(index < clip.count for index in shared.frames):
+        return list(shared.frames)
+    chosen = choose_frames(options.sampling, options.frames, clip)
+    lengths = [clip_length(Path(other.path)) for other in relatives.others]
+    common = common_length(options.frames, clip.count, lengths)
+    if chosen[-1] < common:
+        return chosen
+    return choose_frames(options.sampling, options.frames, clip.limited(common))
 
 
-def _clip_status(video: str, wanted: int, decoded: int, faces: int) -> tuple[str, str | None]:
+def _clip_status(video: str, clip: _DecodedClip, faces: int) -> tuple[str, str | None]:
     """Status and error message of a clip that was opened, from its counts."""
+    decoded = len(clip.frames)
     if decoded == 0:
-        return "unreadable", f"expected {wanted} frames of {video}, none decoded"
-    if decoded < wanted:
-        return "truncated", f"expected {wanted} frames of {video}, {decoded} decoded"
+        lacks = f": {clip.shortfall}" if clip.shortfall else ""
+        return "unreadable", f"expected {clip.wanted} frames of {video}, none decoded{lacks}"
+    if decoded < clip.wanted or clip.shortfall:
+        what = f"{clip.wanted} {'frame' if clip.wanted == 1 else 'frames'} of {video}"
+        if decoded < clip.wanted:
+            return "truncated", f"expected {what}, {decoded} decoded"
+        return "truncated", f"expected the whole of {video}, {clip.shortfall}; it has {what}"
     return ("ok" if faces else "no_face"), None
 
 
 def _crop_frames(
-    video: Video,
+    video: AnyVideo,
     wanted: Sequence[int],
     options: CropOptions,
     detector: Detector,
     shared: Boxes | None,
 ) -> tuple[list[CroppedFrame], str]:
     """Decode and crop the wanted frames; also return the `box_source` of the boxes used."""
-    if shared and any(shared.faces):
+    if shared and any(shared.faces) and set(wanted) <= set(shared.frames):
         frames = _crop_at_boxes(shared, video, wanted, options, detector)
         if frames is not None:
             return frames, shared.source
@@ -202,7 +221,7 @@ def _crop_frames(
 
 
 def _crop_detected(
-    video: Video, wanted: Sequence[int], options: CropOptions, detector: Detector
+    video: AnyVideo, wanted: Sequence[int], options: CropOptions, detector: Detector
 ) -> list[CroppedFrame]:
     """Detect faces on every frame, then keep those that the tracking across frames selects."""
     frames = []
@@ -233,7 +252,7 @@ def _detect_faces(frame: Frame, detector: Detector, before: Sequence[Face]) -> l
 
 def _crop_at_boxes(
     shared: Boxes,
-    video: Video,
+    video: AnyVideo,
     wanted: Sequence[int],
     options: CropOptions,
     detector: Detector,

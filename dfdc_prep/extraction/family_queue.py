@@ -44,7 +44,7 @@ class FamilyQueue:
             return None
         self._running += 1
         clip = self._waiting.popleft()
-        return clip, Relatives(self._boxes, self._original_of(clip))
+        return clip, Relatives(self._boxes, self._original_of(clip), self._sharing())
 
     def record_result(self, clip: Clip, result: ClipResult) -> None:
         """Store the result of a clip, and its boxes if the family has none yet."""
@@ -59,6 +59,12 @@ class FamilyQueue:
     @property
     def _has_faces(self) -> bool:
         return self._boxes is not None and any(self._boxes.faces)
+
+    def _sharing(self) -> tuple[Clip, ...]:
+        """The clips on disk that will be cropped at the frames of the clip that runs now."""
+        if not self._share or self._boxes is not None:
+            return ()
+        return tuple(clip for clip in self._waiting if clip.size is not None)
 
     def _needs_original(self, clip: Clip) -> bool:
         """Whether a fake must wait, because an original of the family is not done."""

@@ -1,7 +1,9 @@
 """Decoded frames and still images with a common protocol that yields RGB at any size."""
 
+import struct
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import av
 import cv2
@@ -13,6 +15,10 @@ Image = NDArray[np.uint8]
 
 #: Planar pixel formats whose chroma planes have half the width and height.
 _YUV420 = frozenset({"yuv420p", "yuvj420p"})
+#: PyAV's name of a frame's display matrix.
+_MATRIX = "DISPLAYMATRIX"
+#: Pixels are at most this many times as long one way as the other; DV's and DVD's are 1.5.
+MAX_PIXEL_ASPECT = 8.0
 
 
 class Picture(Protocol):
@@ -73,54 +79,120 @@ class Still:
         return self.image[top:bottom, left:right]
 
 
+class Orientation(NamedTuple):
+    """How a frame is turned to be shown: transposed, then mirrored.
+
+    Attributes:
+        transposed: rows become columns.
+        mirror_x: left and right are then swapped.
+        mirror_y: top and bottom are then swapped.
+    """
+
+    transposed: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    def apply(self, image: Image) -> Image:
+        """Return the image [H, W, 3] as it is shown."""
+        if self.transposed:
+            image = image.transpose(1, 0, 2)
+        return np.ascontiguousarray(
+            image[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1]
+        )
+
+
+def read_orientation(matrix: bytes) -> Orientation:
+    """Read a display matrix: nine int32, of which the first, second, fourth and fifth turn.
+
+    A pixel in column p and row q is shown at a p + c q, b p + d q (ISO/IEC 14496-12, 6.2.2). Eight
+    matrices keep pixels square; of others, the nearest of the eight is taken.
+    """
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Orientation(True, c < 0, b < 0)
+    return Orientation(False, a < 0, d < 0)
+
+
+def shown_size(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:
+    """Return the size in square pixels of a frame, the shorter side of its pixels stretched.
+
+    Args:
+        pixel_aspect: width of a pixel over its height. Within a hundredth of 1, and beyond
+            `MAX_PIXEL_ASPECT`, which only damaged headers have, pixels count as square.
+    """
+    wide = max(pixel_aspect, 1 / pixel_aspect) if pixel_aspect > 0 else 1.0
+    if not 1.01 <= wide <= MAX_PIXEL_ASPECT:
+        return width, height
+    return (round(width * wide), height) if pixel_aspect > 1 else (width, round(height * wide))
+
+
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame with its rotation applied. It is converted to RGB on request only.
+    """A decoded frame as players show it: turned, and with square pixels.
+
+    It is converted to RGB on request only.
 
     Attributes:
         index: position in presentation order, from zero.
         time_s: presentation time in seconds from the clip's first frame.
-        decoded: the frame as decoded, before rotation.
+        decoded: the frame as decoded.
+        pixel_aspect: width over height of a pixel of the decoded frame.
     """
 
     index: int
     time_s: float
     decoded: av.VideoFrame
+    pixel_aspect: float = 1.0
 
-    @property
-    def _quarter_turns(self) -> int:
-        """Counterclockwise quarter turns that make the frame upright."""
-        return round(self.decoded.rotation / 90) % 4
+    @cached_property
+    def orientation(self) -> Orientation:
+        """How the decoded frame is turned."""
+        data: Any = self.decoded.side_data
+        return read_orientation(bytes(data[_MATRIX])) if _MATRIX in data else Orientation()
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        size = shown_size(self.decoded.width, self.decoded.height, self.pixel_aspect)
+        return size[::-1] if self.orientation.transposed else size
 
     @property
     def width(self) -> int:
-        return self.decoded.height if self._quarter_turns % 2 else self.decoded.width
+        return self._size[0]
 
     @property
     def height(self) -> int:
-        return self.decoded.width if self._quarter_turns % 2 else self.decoded.height
+        return self._size[1]
+
+    @property
+    def _as_decoded(self) -> bool:
+        """Whether the frame is shown as it is decoded."""
+        size = self.decoded.width, self.decoded.height
+        return self._size == size and self.orientation == Orientation()
 
     def rgb(self, long_side: int | None = None) -> Image:
         """Return the frame as RGB uint8 [H, W, 3], its longer side at most `long_side` pixels.
 
         The frame is scaled by area averaging before the conversion to RGB, which costs more than
-        scaling.
+        scaling. Where pixels that are not square are stretched, it is cubic.
         """
-        width, height = scaled_size(self.decoded.width, self.decoded.height, long_side)
+        width, height = scaled_size(self.width, self.height, long_side)
+        if self.orientation.transposed:
+            width, height = height, width
         scaled = self.decoded
+        larger = width > scaled.width or height > scaled.height
+        how = "BICUBIC" if larger else "AREA"
         # Other formats, such as palettes, cannot be averaged.
         if scaled.format.name.startswith("yuv"):
-            scaled = _reformat(scaled, width=width, height=height)
-        converted = _reformat(scaled, width=width, height=height, format="rgb24")
-        image = converted.to_ndarray().astype(np.uint8, copy=False)
-        return np.ascontiguousarray(np.rot90(image, self._quarter_turns))
+            scaled = _reformat(scaled, how, width=width, height=height)
+        converted = _reformat(scaled, how, width=width, height=height, format="rgb24")
+        return self.orientation.apply(converted.to_ndarray().astype(np.uint8, copy=False))
 
     def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
         """Return `rgb()[top:bottom, left:right]`, converting only that part if possible."""
         # In 4:2:0 formats 2 x 2 pixels share their chroma: extend the part to even coordinates.
         start_x, start_y, end_x, end_y = left & -2, top & -2, -(-right & -2), -(-bottom & -2)
         within = end_x <= self.decoded.width and end_y <= self.decoded.height
-        if self.decoded.format.name not in _YUV420 or self._quarter_turns or not within:
+        if self.decoded.format.name not in _YUV420 or not self._as_decoded or not within:
             return self.rgb()[top:bottom, left:right]
 
         # Copy the part out of each plane into a frame of its own.
@@ -141,6 +213,6 @@ class Frame:
         )
 
 
-def _reformat(frame: av.VideoFrame, **how: Any) -> av.VideoFrame:
-    """Scale or convert a frame by area averaging, in this thread: others would only cost CPU."""
-    return frame.reformat(**how, interpolation="AREA", threads=1)
+def _reformat(frame: av.VideoFrame, interpolation: str = "AREA", **how: Any) -> av.VideoFrame:
+    """Scale or convert a frame in this thread: others would only cost CPU."""
+    return frame.reformat(**how, interpolation=interpolation, threads=1)

@@ -9,7 +9,7 @@ with a PSNR of 20 to 47 dB.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, dropwhile
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -18,19 +18,20 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
+from dfdc_prep.video.animation import Animation
+from dfdc_prep.video.completeness import missing_end
+from dfdc_prep.video.container import MP4, choose_stream, open_container
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
-from dfdc_prep.video.picture import Frame
+from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
-
-#: Frames with more pixels than 8K are rejected before they are decoded.
-MAX_PIXELS = 7680 * 4320
+from manifests.images import MAX_PIXELS, is_animation
 
 #: The only codec whose non-reference frames are skipped. Its packets show which frames are
 #: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.
 _H264 = "h264"
 #: Containers that support seeking by time, by their FFmpeg names.
-_SEEKABLE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+_SEEKABLE = frozenset({MP4, "matroska,webm"})
 #: Containers without presentation times: frames are counted while decoding.
 _WITHOUT_TIMES = frozenset({"avi"})
 
@@ -48,18 +49,17 @@ class Video:
 
     Attributes:
         timeline: the frames of the clip.
+        shortfall: what the end of the file lacks, as far as its container says; None if nothing.
     """
 
     def __init__(self, file: SourceFile, name: str) -> None:
         self._file = file
         self._name = name
+        #: Index of the stream in the container.
+        self._chosen: int | None = None
         self._open()
-        context = self._context
-        if context.width * context.height > MAX_PIXELS:
-            raise ClipError(
-                f"expected frames of at most {MAX_PIXELS} pixels, found "
-                f"{context.width}x{context.height} in {name}; convert or remove the clip"
-            )
+        self._check_pixels(self._context.width, self._context.height)
+        self.shortfall = missing_end(file, self._container.format.name)
         #: Number of each packet in decoding order, by presentation time.
         self._numbers: dict[int | None, int] = {}
         #: Presentation times of the non-reference frames.
@@ -69,8 +69,9 @@ class Video:
 
     @property
     def pixels(self) -> int:
-        """Pixels of a frame, as the container's header says."""
-        return int(self._context.width * self._context.height)
+        """Pixels of a frame as shown, as the container's header says."""
+        width, height = shown_size(self._context.width, self._context.height, self._pixel_aspect())
+        return width * height
 
     @property
     def duration_s(self) -> float:
@@ -98,17 +99,15 @@ class Video:
 
     def _open(self) -> None:
         """Open the container at the start of the file with a new decoder."""
-        self._file.seek(0)
-        # By default, FFmpeg decodes a few frames of every stream to detect properties that the
-        # header already contains. Skipping them makes opening a clip six times as fast.
-        self._container = av.open(self._file, "r", options={"skip_frame": "all"})
-        if not self._container.streams.video:
-            raise ClipError(f"expected a video in {self._name}, found no video stream")
-        self._stream = self._container.streams.video[0]
-        if self._stream.codec_context is None:
-            raise ClipError(
-                f"expected a supported codec in {self._name}, found one without a decoder"
-            )
+        self._container = open_container(self._file, self._name)
+        if self._chosen is None:
+            self._chosen = choose_stream(self._container, self._name).index
+            if len(self._container.streams.video) > 1:  # packets were read to choose
+                self._restart()
+                return
+        stream = self._container.streams[self._chosen]
+        assert isinstance(stream, av.VideoStream)
+        self._stream = stream
         self._context = self._stream.codec_context
         self._context.thread_type = "NONE"
         self._context.thread_count = 1
@@ -248,12 +247,21 @@ class Video:
                     yield self._to_frame(index, decoded)
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
-        if decoded.width * decoded.height > MAX_PIXELS:
+        self._check_pixels(decoded.width, decoded.height)
+        return Frame(index, self._time_s(index), decoded, self._pixel_aspect())
+
+    def _check_pixels(self, width: int, height: int) -> None:
+        """Raise a `ClipError` if a frame of this size is shown with too many pixels."""
+        width, height = shown_size(width, height, self._pixel_aspect())
+        if width * height > MAX_PIXELS:
             raise ClipError(
-                f"expected frames of at most {MAX_PIXELS} pixels, found "
-                f"{decoded.width}x{decoded.height} in {self._name}; convert or remove the clip"
+                f"expected frames of at most {MAX_PIXELS} pixels, found {width}x{height} in "
+                f"{self._name}; convert or remove the clip"
             )
-        return Frame(index, self._time_s(index), decoded)
+
+    def _pixel_aspect(self) -> float:
+        """Width over height of a pixel: the container's value, else the codec's, else 1."""
+        return float(self._stream.sample_aspect_ratio or self._context.sample_aspect_ratio or 1)
 
     def _time_s(self, index: int) -> float:
         """Seconds from the first frame to the frame at this position."""
@@ -263,17 +271,22 @@ class Video:
         return float(index / rate) if rate else 0.0
 
 
+#: An open clip.
+AnyVideo: TypeAlias = Video | Animation
+
+
 @contextmanager
-def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
-    """Open a clip that is decoded in one thread.
+def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
+    """Open a clip, or an animated picture, that is decoded in one thread.
 
     Args:
         name: the clip's name in error messages. [default: the file's name]
 
     Raises:
-        ClipError: the file is not a video, or its frames have more than `MAX_PIXELS` pixels.
-            FFmpeg errors raised while the clip is open are also converted to this exception,
-            because some are OSErrors and would be mistaken for an output that is not writable.
+        ClipError: the file is not a video in one of `container.CONTAINERS` and `CODECS`, or its
+            frames have more than `MAX_PIXELS` pixels. FFmpeg errors raised while the clip is open
+            are also converted to this exception, because some are OSErrors and would be mistaken
+            for an output that is not writable.
         MemoryError: FFmpeg is refused memory.
         SourceUnreachable: an I/O error occurred when the file was opened or read. Frames that
             were decoded before must be discarded.
@@ -285,13 +298,18 @@ def open_clip(path: Path, name: str | None = None) -> Iterator[Video]:
             file.raise_for_error()
 
 
-def _opened(file: SourceFile, name: str) -> Iterator[Video]:
+def _opened(file: SourceFile, name: str) -> Iterator["AnyVideo"]:
+    video: AnyVideo
     try:
-        video = Video(file, name)
+        animated = is_animation(file.read_at(0, 4096))
+        video = Animation(file, name) if animated else Video(file, name)
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError) as error:
-        raise ClipError(f"expected a video in {name}, found none: {_reason(error)}") from error
+        lacks = missing_end(file, MP4) if file.read_at(4, 4) == b"ftyp" else None
+        raise ClipError(
+            f"expected a video in {name}, found none: {lacks or _reason(error)}"
+        ) from error
     with closing(video):
         try:
             yield video
@@ -299,6 +317,25 @@ def _opened(file: SourceFile, name: str) -> Iterator[Video]:
             raise
         except av.FFmpegError as error:
             raise ClipError(f"expected to decode {name}, found: {_reason(error)}") from error
+
+
+def clip_length(path: Path) -> int | None:
+    """Return how many frames a clip has; None if it cannot be opened.
+
+    The header of an MP4 says it, without regard to frames that an edit list hides. The packets of
+    other containers are counted.
+
+    Raises:
+        SourceUnreachable: an I/O error occurred.
+    """
+    with closing(SourceFile(path)) as file, _ending_at_an_error():
+        if file.read_at(4, 4) == b"ftyp":
+            with suppress(ClipError), open_container(file, path.name) as container:
+                if length := choose_stream(container, path.name).frames:
+                    return length
+    with suppress(ClipError), open_clip(path) as clip:
+        return clip.timeline.count
+    return None
 
 
 @contextmanager

@@ -33,6 +33,20 @@ def choose_frames(sampling: str, wanted: int, clip: Timeline) -> list[int]:
     return _even(wanted, Timeline(clip.count) if sampling == EXACT else clip)
 
 
+def common_length(wanted: int, count: int, others: Sequence[int | None]) -> int:
+    """Return how many frames, from the first, a clip and those that share its frames all have.
+
+    A clip that is less than half as long, or too short for the frames wanted, does not count: it
+    would take the frames of all the others from its few. Its frames are its own.
+
+    Args:
+        wanted: number of frames.
+        count: length of the clip, frames.
+        others: lengths of the other clips; None where it is not known.
+    """
+    return min([count, *(n for n in others if n is not None and n >= max(wanted, count / 2))])
+
+
 def _even(wanted: int, clip: Timeline) -> list[int]:
     """Return evenly spaced positions without the first and last frame of the clip.
 

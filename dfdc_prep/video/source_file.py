@@ -5,6 +5,7 @@ as damaged. `SourceFile` records the operating system's error instead.
 """
 
 import errno
+import os
 from pathlib import Path
 
 from dfdc_prep.errors import SourceUnreachable
@@ -27,7 +28,20 @@ class SourceFile:
         except OSError as error:
             raise unreachable_error(path, error) from error
 
-    def read(self, size: int) -> bytes:
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return at most `size` bytes from a position; leave the one of `read` as it is."""
+        try:
+            return os.pread(self._file.fileno(), size, offset)
+        except OSError as error:
+            self._error = self._error or error
+            return b""
+
+    def read(self, size: int = -1) -> bytes:
         """Return at most `size` bytes; empty at the end of the file and after an I/O error."""
         try:
             return self._file.read(size) or b""

@@ -7,7 +7,7 @@ clip, because a B-frame is sent after a frame that is displayed later and that i
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 
@@ -67,6 +67,15 @@ class Timeline:
     pts: tuple[int, ...] = ()
     packets: tuple[int, ...] = ()
     random_access_points: tuple[tuple[int, int], ...] = ()
+
+    def limited(self, count: int) -> "Timeline":
+        """Return the same clip as far as its first frames."""
+        return replace(
+            self,
+            count=count,
+            keyframes=tuple(i for i in self.keyframes if i < count),
+            references=tuple(i for i in self.references if i < count),
+        )
 
     def decode_ranges(self, wanted: Sequence[int]) -> Iterator[DecodeRange]:
         """Yield the packet ranges that must be decoded to obtain the wanted frames, in order.

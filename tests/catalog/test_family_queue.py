@@ -19,7 +19,7 @@ def make_queue(share: bool = True, compare: bool = False) -> FamilyQueue:
 
 def test_the_relatives_wait_for_the_original() -> None:
     queue = make_queue()
-    assert queue.next_clip() == (CLIPS[0], Relatives(None))
+    assert queue.next_clip() == (CLIPS[0], Relatives(others=CLIPS[1:]))
     assert queue.next_clip() is None
     queue.record_result(CLIPS[0], ClipResult("ok", boxes=BOXES))
     assert queue.next_clip() == (CLIPS[1], Relatives(BOXES))
@@ -31,7 +31,7 @@ def test_after_a_failed_original_the_next_clip_runs_alone() -> None:
     queue = make_queue()
     queue.next_clip()
     queue.record_result(CLIPS[0], ClipResult("crashed"))
-    assert queue.next_clip() == (CLIPS[1], Relatives(None))
+    assert queue.next_clip() == (CLIPS[1], Relatives(others=CLIPS[2:]))
     assert queue.next_clip() is None
 
 
@@ -67,4 +67,4 @@ def test_an_original_that_does_not_decode_is_not_compared() -> None:
     queue = make_queue(compare=True)
     queue.next_clip()
     queue.record_result(CLIPS[0], ClipResult("timeout"))
-    assert queue.next_clip() == (CLIPS[1], Relatives())
+    assert queue.next_clip() == (CLIPS[1], Relatives(others=CLIPS[2:]))

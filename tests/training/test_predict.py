@@ -158,3 +158,28 @@ def test_pipes_folders_and_eps_files_are_rejected(tmp_path):
     for name in ("pipe.png", "odd.png", ""):
         with pytest.raises(ClipError):
             find_faces(tmp_path / name, FaceCropOptions(Middle(), 0.3, 1, False))
+
+
+@pytest.mark.parametrize("form", ["gif", "webp"])
+def test_an_animation_is_read_as_a_clip(tmp_path, form):
+    pictures = [Image.fromarray(np.roll(astronaut(), 40 * i, axis=1)) for i in range(5)]
+    path = tmp_path / f"a.{form}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    found = find_faces(path, FaceCropOptions(Middle(), 0.3, 3, every_face=False))
+    assert found.is_clip
+    assert [crop.frame for crop in found.crops] == [1, 2, 4]
+
+
+def test_a_grey_picture_of_16_bits_is_not_white(tmp_path):
+    grey = np.asarray(Image.fromarray(astronaut()).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    found = find_faces(tmp_path / "grey.png", FaceCropOptions(Middle(), 0.3, 3, every_face=False))
+    shown = found.pictures[0].picture.rgb()
+    assert np.array_equal(shown, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_several_pictures_in_one_tiff_are_refused(tmp_path):
+    pages = [Image.fromarray(astronaut())] * 2
+    pages[0].save(tmp_path / "pages.tiff", save_all=True, append_images=pages[1:])
+    with pytest.raises(ClipError, match="2 pictures in one file"):
+        find_faces(tmp_path / "pages.tiff", FaceCropOptions(Middle(), 0.3, 3, every_face=False))

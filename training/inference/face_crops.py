@@ -9,22 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
 from dfdc_prep.crops import MASK_SUFFIX, alignment
 from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
-from dfdc_prep.video.reader import MAX_PIXELS, Video, open_clip
+from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
-from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
+from manifests.images import ANIMATED, MAX_PIXELS, ImageError, as_8_bit, open_image, reading, to_rgb
 from manifests.rows import CROP_SIZE
-
-#: Image formats that are accepted. Pillow decodes all of them in-process; for EPS it would
-#: start Ghostscript.
-IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) ->
     return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=True)
 
 
-def _check_limits(clip: Video, options: FaceCropOptions, name: str) -> None:
+def _check_limits(clip: AnyVideo, options: FaceCropOptions, name: str) -> None:
     """Raise a `ClipError` if a clip has too many pixels or is too long."""
     if clip.pixels > options.max_pixels:
         raise ClipError(
@@ -143,23 +138,29 @@ def _check_limits(clip: Video, options: FaceCropOptions, name: str) -> None:
 
 
 def _read_image(path: Path, max_pixels: int) -> Still | None:
-    """Read an image file with its EXIF orientation applied; None for other file types."""
+    """Read an image file with its EXIF orientation applied; None for clips and animations."""
     if path.exists() and not path.is_file():
         kind = "folder" if path.is_dir() else "pipe or device"
         raise ClipError(f"expected an image or a clip, found a {kind}; give the path of a file")
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as opened:
-            if opened.width * opened.height > max_pixels:
-                raise ClipError(
-                    f"expected at most {max_pixels:,} pixels, found {opened.width:,} x "
-                    f"{opened.height:,}; scale it down"
-                )
-            return Still(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
-    except UnidentifiedImageError:
-        return None
-    except (OSError, *DECOMPRESSION_BOMBS, SyntaxError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ClipError(f"expected a readable image or clip, found: {reason}") from error
+        with open_image(path, max_pixels=max_pixels) as opened:
+            with reading():
+                count = getattr(opened, "n_frames", 1)
+            if count > 1 and opened.format in ANIMATED:
+                return None
+            if count > 1 and opened.format == "TIFF":
+                raise ImageError(f"{count:,} pictures in one file; save the one you want")
+            with reading():
+                turned = ImageOps.exif_transpose(as_8_bit(opened))
+            return Still(to_rgb(turned))
+    except ImageError as error:
+        if not error.is_image:
+            return None
+        raise ClipError(f"expected a readable image or clip, found {error}") from error
+    except OSError as error:
+        raise ClipError(
+            f"expected a readable image or clip, found: {error.strerror or error}"
+        ) from error
 
 
 def _read_mask(path: Path, image: Still, max_pixels: int) -> Still | None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
@@ -36,10 +36,12 @@ class Transfer:
     Attributes:
         out: the output folder.
         scratch: a folder for what is under way; None if neither clips nor crops are in a bucket.
+        host: the machine on which `scratch` is removed at the end.
     """
 
     out: Location
     scratch: Path | None = None
+    host: str = field(default_factory=socket.gethostname)
 
     def extract(
         self, clip: Clip, options: CropOptions, detector: Detector, relatives: Relatives
@@ -58,6 +60,8 @@ class Transfer:
                 return missing(clip, options)
             folder = stack.enter_context(self._crops_folder(clip))
             staged = self._staged_relatives(relatives)
+            others = [stack.enter_context(self._kept(each)) for each in relatives.others]
+            staged = replace(staged, others=tuple(each for each in others if each))
             result = extract_clip(here, folder, options, detector, staged)
             if isinstance(self.out, Url):
                 names = crop_files(result.rows)
@@ -118,15 +122,41 @@ class Transfer:
             yield clip
             return
         path = self.staged_path(clip)
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            while fetching_mark(path).exists() and not path.exists():
-                time.sleep(_POLL_SECONDS)
-            if not path.exists():
-                fetch(clip, path)
+            self._fetch_once(clip, path)
             yield replace(clip, path=str(path))
         finally:
             path.unlink(missing_ok=True)
+
+    def _fetch_once(self, clip: Clip, path: Path) -> None:
+        """Fetch a clip, unless it is there, or on its way."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while fetching_mark(path).exists() and not path.exists():
+            time.sleep(_POLL_SECONDS)
+        if not path.exists():
+            fetch(clip, path)
+
+    @contextmanager
+    def _kept(self, clip: Clip) -> Iterator[Clip | None]:
+        """Yield a clip whose turn comes later with the path of its copy; None if it is gone.
+
+        The copy is kept until then, but on the other machines of a cluster, on which another may
+        have that turn.
+        """
+        if not is_url(clip.path):
+            yield clip
+            return
+        path = self.staged_path(clip)
+        try:
+            self._fetch_once(clip, path)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield replace(clip, path=str(path))
+        finally:
+            if socket.gethostname() != self.host:
+                path.unlink(missing_ok=True)
 
     def _staged_relatives(self, relatives: Relatives) -> Relatives:
         """Fetch the original that a fake is compared with, unless it is the last one fetched."""
@@ -148,7 +178,7 @@ class Transfer:
         here = replace(original, path=str(path))
         if boxes and boxes.origin == original:
             boxes = replace(boxes, origin=here)
-        return Relatives(boxes, here)
+        return replace(relatives, boxes=boxes, original=here)
 
     @contextmanager
     def _crops_folder(self, clip: Clip) -> Iterator[Path]:
