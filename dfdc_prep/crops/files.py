@@ -12,13 +12,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 
 from dfdc_prep.errors import ShardError
-from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 from manifests.rows import CROP_SIZE
 
-FORMATS = ("PNG", "JPEG")
 MODES = ("RGB", "L")
 #: Number of crops encoded to estimate the total size as JPEG.
 _JPEG_SAMPLE = 64
@@ -252,7 +250,7 @@ def mask_fault(data: bytes, size: int | None = CROP_SIZE) -> str:
     found = describe_image(data, decode=True, size=size)
     if not _has_size(found, size):
         return found
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with open_image(data, CROP_FORMATS) as image:
         return "" if image.mode == "L" and image.format == "PNG" else f"{image.format} {image.mode}"
 
 
@@ -266,15 +264,13 @@ def describe_image(data: bytes, decode: bool = False, size: int | None = CROP_SI
         size: the expected side, pixels; None for any.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data, CROP_FORMATS) as image, reading():
             found = f"{image.width}x{image.height}"
             if decode and _has_size(found, size):
                 image.load()
             return found if image.mode in MODES else f"an image of mode {image.mode}"
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        return f"no image ({type(error).__name__})"
-    except DECOMPRESSION_BOMBS:
-        return "an image with too many pixels"
+    except ImageError as error:
+        return str(error)
 
 
 def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
@@ -289,13 +285,13 @@ def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
         ShardError: the image is damaged.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data, CROP_FORMATS) as image, reading():
             if image.format == "JPEG":
                 return data
             file = io.BytesIO()
             image.convert("RGB").save(file, "JPEG", quality=quality)
             return file.getvalue()
-    except (OSError, SyntaxError, ValueError) as error:
+    except ImageError as error:
         raise ShardError(
             f"expected a crop that decodes at {path}, found {error}; extract again and balance"
         ) from error

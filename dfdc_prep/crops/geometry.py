@@ -12,6 +12,7 @@ import numpy as np
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
+from manifests.pictures.images import CROP_FORMATS, open_image
 from manifests.rows import CROP_SIZE
 
 #: Margin on each side in units of the face box's longer side.
@@ -131,15 +132,24 @@ def as_stored(crop: Image, file_format: str, encoded: bytes | None = None) -> Im
     return crop if file_format == "png" else decode(encoded or encode(crop, file_format))
 
 
-def decode(encoded: bytes) -> Image:
-    """Decode a crop to RGB uint8 [H, W, 3].
+def decode(encoded: bytes, grey: bool = False) -> Image:
+    """Decode a crop to RGB uint8 [H, W, 3], or grey uint8 [H, W].
+
+    OpenCV reads more formats than crops have: their header is checked first.
 
     Raises:
-        ValueError: the bytes are no image.
+        ValueError: the bytes are no PNG or JPEG, damaged, or have too many pixels.
     """
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    open_image(encoded, CROP_FORMATS).close()
+    flag = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+    except cv2.error:
+        image = None
     if image is None:
-        raise ValueError(f"expected an image, found {len(encoded)} bytes of something else")
+        raise ValueError(f"expected an image, found {len(encoded):,} bytes that do not decode")
+    if grey:
+        return image.astype(np.uint8, copy=False)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

@@ -18,9 +18,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
-from dfdc_prep.crops.files import FORMATS, CropFolders, CropReader
+from dfdc_prep.crops.files import CropFolders, CropReader
 from dfdc_prep.errors import ShardError
 from dfdc_prep.exporting.bench_names import ClipKey, check_name, clip_folders, frame_names
 from dfdc_prep.exporting.run import Written
@@ -31,6 +30,7 @@ from manifests.errors import TableError
 from manifests.io.json_files import write_text
 from manifests.io.linking import link_or_copy
 from manifests.labels import FAKE, LABELS, REAL
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import TEST, TRAIN, VALIDATION
 from manifests.tables.factorize import Codes
@@ -209,11 +209,11 @@ def _to_png(data: bytes, path: str) -> bytes:
         ShardError: the image is damaged.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data, CROP_FORMATS) as image, reading():
             file = io.BytesIO()
             image.save(file, "PNG")
             return file.getvalue()
-    except (OSError, SyntaxError, ValueError) as error:
+    except ImageError as error:
         raise ShardError(
             f"expected a crop that decodes at {path}, found {error}; extract again and balance"
         ) from error

@@ -1,20 +1,13 @@
 """Code that runs in a worker process: encodes the best faces of one clip."""
 
 import base64
-import io
 from typing import NamedTuple, TypedDict
 
-import numpy as np
-from PIL import Image as Pillow
-
-from dfdc_prep.crops.files import FORMATS, read_verified, resolve_inside
+from dfdc_prep.crops.files import read_verified, resolve_inside
 from dfdc_prep.identities.candidates import MAX_FACES, Candidate, ClipCandidates
 from dfdc_prep.identities.encoder import Encoder, Image, Look
 from manifests.identities.quality import flaws, quality
-from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
-
-#: Most pixels a crop may have; larger ones are not decoded.
-_MAX_PIXELS = 50_000_000
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, to_rgb
 
 
 class EncodedFace(TypedDict):
@@ -81,11 +74,9 @@ def _look(crop: Candidate) -> _Seen | None:
 def decode(data: bytes) -> Image | None:
     """Decode a PNG or JPEG to RGB; None if that fails or it has too many pixels."""
     try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                return None
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, *DECOMPRESSION_BOMBS):
+        with open_image(data, CROP_FORMATS) as image:
+            return to_rgb(image)
+    except ImageError:
         return None
 
 

@@ -9,14 +9,12 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 
 #: Longer side of a thumbnail, pixels.
 SIDE = 128
 #: JPEG quality of a thumbnail.
 QUALITY = 80
-#: Most pixels an image may have; larger ones count as unreadable.
-MAX_PIXELS = 50_000_000
 
 
 def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = SIDE) -> Markup | None:
@@ -32,20 +30,18 @@ def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = SIDE) -> 
     if image is None:
         return None
     try:
-        with _opened(image) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                return None
+        with _opened(image) as opened, reading():
             opened.draft("RGB", (side, side))
             small = opened.convert("RGB")
             small.thumbnail((side, side), Image.Resampling.LANCZOS)
             file = io.BytesIO()
             small.save(file, "JPEG", quality=QUALITY, optimize=True)
-    except (OSError, SyntaxError, ValueError, *DECOMPRESSION_BOMBS):
+    except ImageError:
         return None
     return Markup("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
 
 
 def _opened(image: bytes | npt.NDArray[np.uint8]) -> Any:
     if isinstance(image, bytes):
-        return Image.open(io.BytesIO(image), formats=("PNG", "JPEG"))
+        return open_image(image, CROP_FORMATS)
     return Image.fromarray(image)

@@ -10,7 +10,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.source_file import SourceFile
 from dfdc_prep.video.timeline import Timeline
-from manifests.images import ANIMATED, ImageError, open_image, reading, to_rgb
+from manifests.pictures.images import ANIMATED, ImageError, open_image, reading, to_rgb
 
 
 class Animation:

@@ -25,7 +25,7 @@ from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
-from manifests.images import MAX_PIXELS, is_animation
+from manifests.pictures.images import MAX_PIXELS, is_animation
 
 #: The only codec whose non-reference frames are skipped. Its packets show which frames are
 #: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.

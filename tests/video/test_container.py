@@ -154,7 +154,7 @@ def product_code() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("calls", "allowed"),
     [
-        (r"\bImage\.open\(|\bPillow\.open\(|\bimageio\b", {"manifests/images.py"}),
+        (r"\bImage\.open\(|\bPillow\.open\(|\bimageio\b", {"manifests/pictures/images.py"}),
         (r"\bav\.open\((?!.*\"w\")", {"dfdc_prep/video/container.py"}),
         (r"VideoCapture|\bVideoReader\b", set()),
         # The portrait is one of matplotlib's files.

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from scipy.special import expit
 
 from manifests.io.atomic import atomic_file
+from manifests.pictures.images import open_image
 from training.evaluation import metrics, model_card, plots
 from training.evaluation.predictions import Images, Transform, predict
 from training.evaluation.tested_model import load_model
@@ -47,7 +48,8 @@ def jpeg(quality: int) -> Transform:
     def change(image: Image.Image) -> Image.Image:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality)
-        return Image.open(buffer).convert("RGB")
+        with open_image(buffer.getvalue(), ("JPEG",)) as opened:
+            return opened.convert("RGB")
 
     return _per_image(change)
 

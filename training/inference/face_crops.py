@@ -18,7 +18,15 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
-from manifests.images import ANIMATED, MAX_PIXELS, ImageError, as_8_bit, open_image, reading, to_rgb
+from manifests.pictures.images import (
+    ANIMATED,
+    MAX_PIXELS,
+    ImageError,
+    as_8_bit,
+    open_image,
+    reading,
+    to_rgb,
+)
 from manifests.rows import CROP_SIZE
 
 

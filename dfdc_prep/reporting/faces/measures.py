@@ -1,6 +1,5 @@
 """Measures of crops, one number each: brightness, sharpness, face size, place in the frame ..."""
 
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,13 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 from tqdm import tqdm
 
-from dfdc_prep.crops.files import FORMATS
+from dfdc_prep.crops.geometry import decode
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.reporting.images import CropFiles
-from manifests.pictures.thumbnails import DECOMPRESSION_BOMBS
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,8 +21,6 @@ Floats = npt.NDArray[np.float64]
 MAX_BYTES = 500_000_000
 #: Number of images whose size is taken to be that of all.
 _WEIGHED = 100
-#: Most pixels an image may have; larger ones count as unreadable.
-_MAX_PIXELS = 50_000_000
 #: Images a thread measures at a time; handing over single ones costs as much as measuring them.
 _BLOCK = 64
 _UNKNOWN = (np.nan, np.nan, np.nan)
@@ -119,13 +114,11 @@ def short_number(value: float) -> str:
 
 def measure_image(data: bytes | None) -> tuple[float, float, float]:
     """Return brightness, sharpness and size in bytes of an image file; NaN if it is unusable."""
-    if data is None or not _has_usable_size(data):
+    if data is None:
         return _UNKNOWN
     try:
-        grey = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error:
-        return _UNKNOWN
-    if grey is None:
+        grey = decode(data, grey=True)
+    except ValueError:
         return _UNKNOWN
     _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
     return cv2.mean(grey)[0], float(deviation[0, 0]) ** 2, float(len(data))
@@ -177,12 +170,3 @@ def _mapped(
             found += block
             bar.update(len(block))
     return found
-
-
-def _has_usable_size(data: bytes) -> bool:
-    """Whether the header is that of a PNG or JPEG with a tolerable number of pixels."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.width * image.height <= _MAX_PIXELS
-    except (OSError, SyntaxError, ValueError, *DECOMPRESSION_BOMBS):
-        return False

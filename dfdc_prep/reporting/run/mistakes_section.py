@@ -1,17 +1,16 @@
 """The section about the worst mistakes of a run, with their heatmaps."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from dfdc_prep.reporting.page import Group, Groups, Picture, Section, Text
 from dfdc_prep.reporting.run.run_files import Mistake
 from dfdc_prep.reporting.thumbnails import thumbnail
+from manifests.pictures.images import ImageError, open_image, to_rgb
 
 
 def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None) -> list[Section]:
@@ -69,9 +68,7 @@ def _pixels(path: Path) -> npt.NDArray[np.uint8] | None:
     try:
         if not path.is_file():
             return None
-        with Image.open(io.BytesIO(path.read_bytes()), formats=("PNG",)) as image:
-            if image.width < 2 or image.width * image.height > 4_000_000:
-                return None
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with open_image(path, ("PNG",), max_pixels=4_000_000) as image:
+            return None if image.width < 2 else to_rgb(image)
+    except (OSError, ImageError):
         return None
