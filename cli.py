@@ -19,6 +19,7 @@ from dfdc_prep.command_options import (
     json_option,
     label_by_option,
     reading_options,
+    real_is_option,
     shard_file_options,
     split_options,
 )
@@ -102,6 +103,7 @@ def sample(folder: Path, families: int, seed: int) -> None:
     help="Clips of any other layout: columns path (relative to SOURCE) and label, and, if known, "
     "original, identity, face_identity, method, split, dataset.",
 )
+@real_is_option
 @click.option(
     "--preset",
     type=options.EXTRACT["preset"],

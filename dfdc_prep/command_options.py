@@ -50,6 +50,17 @@ def split_options(seed_help: str) -> Decorator:
     return decorate
 
 
+def real_is_option(function: Callable[..., None]) -> Callable[..., None]:
+    """The option --real-is of the commands that read labels from elsewhere."""
+    return click.option(
+        "--real-is",
+        type=options.READING["real_is"],
+        metavar="[0|1]",
+        show_default="0, unless words in the table contradict it",
+        help="The number that stands for REAL among the labels of a table.",
+    )(function)
+
+
 def reading_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options of the commands that read tables from elsewhere."""
     return click.option(
@@ -59,7 +70,7 @@ def reading_options(function: Callable[..., None]) -> Callable[..., None]:
         show_default="the column video or videoname, else what the paths show",
         help="Of a table that does not name the clips: folder or name of the images, a column, or "
         "a regular expression with a group (?P<clip>...), searched in the paths.",
-    )(function)
+    )(real_is_option(function))
 
 
 def label_by_option(function: Callable[..., None]) -> Callable[..., None]:

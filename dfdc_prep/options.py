@@ -88,6 +88,8 @@ class SliceParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no
             self.fail(f"{error}.", param, ctx)
 
 
+#: How to read a table from elsewhere; `manifests.tables.external.Reading`.
+READING: Types = {"clips_from": TextParam(), "real_is": click.IntRange(0, 1)}
 EXTRACT: Types = {
     "source": LocationParam(),
     "out": LocationParam(writes=True),
@@ -95,6 +97,7 @@ EXTRACT: Types = {
     "dataset": TextParam(),
     "compression": click.Choice(["raw", "c23", "c40"]),
     "table": PathParam(),
+    "real_is": READING["real_is"],
     "preset": click.Choice(["paper", "deepfakebench", "selimsef"]),
     "frames": click.IntRange(1, 10_000),
     "sampling": click.Choice(SAMPLINGS),
@@ -119,8 +122,6 @@ EXTRACT: Types = {
     "overwrite": click.BOOL,
 }
 GATHER: Types = {"out": LocationParam(writes=True), "source": LocationParam()}
-#: How to read a table from elsewhere; `manifests.tables.external.Reading`.
-READING: Types = {"clips_from": TextParam()}
 IMPORT: Types = {
     "crops_dir": LocationParam(),
     "metadata_csv": LocationParam(),

@@ -3,6 +3,9 @@
 Kept apart from `manifests.schema` because importing pyarrow is slow.
 """
 
+import re
+from collections.abc import Sequence
+
 REAL, FAKE = "REAL", "FAKE"
 LABELS = (REAL, FAKE)
 
@@ -22,6 +25,36 @@ STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "c
 FAILURES = ("missing", "unreadable", "truncated", "timeout", "crashed")
 
 
+#: Words of either label, plurals too.
+_WORDS = {
+    spelling: label
+    for label, words in ((REAL, REAL_WORDS), (FAKE, FAKE_WORDS))
+    for word in words
+    for spelling in (word, f"{word}s")
+}
+
+
 def parse_label(text: str | None) -> str | None:
     """Return REAL or FAKE for any accepted spelling in any case, None for other text."""
     return None if text is None else _LABEL_SPELLINGS.get(text.lower())
+
+
+def word_label(text: str) -> str | None:
+    """Return REAL or FAKE for a word of either, such as Original or fakes; None for other text."""
+    return _WORDS.get(text.strip().lower())
+
+
+def label_in_names(names: Sequence[str]) -> tuple[str | None, bool]:
+    """The label that a path names, innermost first, and whether it is a whole name.
+
+    `training_real` names REAL, `real` is it; `real_vs_fake` names both, and so neither.
+
+    Args:
+        names: the folders of the path, and the name of the image.
+    """
+    for name in reversed(names):
+        words = re.findall(r"[a-z]+", name.lower())
+        found = {_WORDS[word] for word in words if word in _WORDS}
+        if len(found) == 1:
+            return found.pop(), len(words) == 1
+    return None, False

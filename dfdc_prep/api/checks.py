@@ -20,7 +20,11 @@ from dfdc_prep.staging import (
 @checked(options.AUDIT)
 @staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
 def audit(
-    path: StrPath, *, identities: StrPath | None = None, clips_from: str | None = None
+    path: StrPath,
+    *,
+    identities: StrPath | None = None,
+    clips_from: str | None = None,
+    real_is: int | None = None,
 ) -> AuditResult:
     """Measure what splits share: families, estimated people, files, near-identical images.
 
@@ -29,7 +33,7 @@ def audit(
             the columns split, label, video (or videoname) and original, or a folder of crops
             sorted as train/real, train/fake, test/real.
         identities: identities.parquet or its faces folder; None for the identities in `path`.
-        clips_from: of a table or a folder of crops; as for `summarize`.
+        clips_from, real_is: of a table or a folder of crops; as for `summarize`.
 
     Raises:
         TableError: there is no table with splits, or it cannot be used.
@@ -39,7 +43,7 @@ def audit(
     from manifests.tables.external import Reading
 
     people = None if identities is None else Path(identities)
-    found = read_audit_inputs(Path(path), people, Reading(clips_from))
+    found = read_audit_inputs(Path(path), people, Reading(clips_from, real_is))
     return AuditResult(compare(found.table, found.near), found.notes)
 
 

@@ -22,6 +22,7 @@ def extract(
     dataset: str | None = None,
     compression: str | None = None,
     table: StrPath | None = None,
+    real_is: int | None = None,
     preset: str = "paper",
     frames: int | None = None,
     sampling: str = "even",
@@ -55,6 +56,8 @@ def extract(
         compression: raw, c23 or c40, of FaceForensics++; None if there is only one.
         table: a CSV with the columns path (relative to `source`) and label, and, if known,
             original, identity, face_identity, method, split and dataset, for any other layout.
+        real_is: the number that stands for REAL among the labels of `table`; None for 0, unless
+            words in it contradict that.
         preset: paper, deepfakebench or selimsef: sets frames, faces, align, margin and size where
             they are None.
         frames: frames per clip, 1 to 10,000; 1 with the preset paper.
@@ -127,7 +130,7 @@ def extract(
         overwrite,
         retry_failed,
         preset,
-        reading=SourceOptions(layout, dataset, compression, csv),
+        reading=SourceOptions(layout, dataset, compression, csv, real_is),
         part=part,
         engine=Engine(engine, address, insecure_cluster),
     )
@@ -166,6 +169,7 @@ def import_crops(
     out: StrPath = "faces",
     *,
     clips_from: str | None = None,
+    real_is: int | None = None,
     overwrite: bool = False,
 ) -> ImportResult:
     """Make a faces folder of crops that are already cut, such as Kaggle's deepfake_faces.
@@ -174,7 +178,7 @@ def import_crops(
         crops_dir: a folder of 224x224 PNG or JPEG images.
         metadata_csv: a CSV or parquet table with the columns label and path, or videoname.
         out: the faces folder.
-        clips_from: as for `summarize`.
+        clips_from, real_is: as for `summarize`.
         overwrite: replace a faces folder of another table, and the tables made from it.
 
     Raises:
@@ -185,7 +189,7 @@ def import_crops(
     from dfdc_prep.importing.run import import_crops as run
     from manifests.tables.external import Reading
 
-    reading = Reading(clips_from)
+    reading = Reading(clips_from, real_is)
     report = run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
     return ImportResult(Path(out), report)
 

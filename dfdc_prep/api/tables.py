@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @checked(options.SUMMARY)
 @staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
-def summarize(faces: StrPath = "faces", *, clips_from: str | None = None) -> SummaryResult:
+def summarize(
+    faces: StrPath = "faces", *, clips_from: str | None = None, real_is: int | None = None
+) -> SummaryResult:
     """Count what a faces folder or a table contains.
 
     Args:
@@ -24,6 +26,8 @@ def summarize(faces: StrPath = "faces", *, clips_from: str | None = None) -> Sum
         clips_from: of a table that does not name the clips: folder or name for those of the
             images, a column, or a regular expression (RE2) with a group (?P<clip>...) that is
             searched in the paths; None for video or videoname, else what the paths show.
+        real_is: of a table: the number that stands for REAL among the labels; None for 0, unless
+            words in the table contradict it.
 
     Raises:
         TableError: there is no table, or it cannot be used.
@@ -33,7 +37,7 @@ def summarize(faces: StrPath = "faces", *, clips_from: str | None = None) -> Sum
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
-    found = source.read("manifest.parquet", "extract", Reading(clips_from))
+    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
     return SummaryResult(count(found.rows, source.read_clip_log()), found.notes)
 
 
@@ -48,6 +52,7 @@ def balance(
     frames_per_clip: int | None = None,
     label_by: str = "clip",
     clips_from: str | None = None,
+    real_is: int | None = None,
     out: StrPath | None = None,
 ) -> BalanceResult:
     """Choose as many REAL crops as FAKE crops; clips stay whole.
@@ -60,7 +65,7 @@ def balance(
         seed: 0 to 2**32 - 1; the same seed chooses the same crops.
         frames_per_clip: frames taken of each clip, evenly spaced; None for all.
         label_by: clip, or face: a face of a fake that was not changed is REAL.
-        clips_from: as for `summarize`.
+        clips_from, real_is: as for `summarize`.
         out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
             or balanced.csv in the working folder for a table.
 
@@ -76,7 +81,7 @@ def balance(
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
-    found = source.read("manifest.parquet", "extract", Reading(clips_from))
+    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
     rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     target = source.output_path("balanced") if out is None else Path(out)
@@ -98,6 +103,7 @@ def split(
     label_by: str = "clip",
     official: bool = False,
     clips_from: str | None = None,
+    real_is: int | None = None,
     out: StrPath | None = None,
 ) -> SplitResult:
     """Give every balanced crop its split, and write only that table.
@@ -111,7 +117,7 @@ def split(
         label_by: as for `balance`.
         official: take the split that the data set's own lists give; `split`, `group_by` and
             `seed` then have no effect.
-        clips_from: as for `summarize`.
+        clips_from, real_is: as for `summarize`.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
 
@@ -131,7 +137,7 @@ def split(
 
     plan = SplitPlan.parse(split, group_by, seed)
     source = TableSource.from_path(Path(faces))
-    found = source.read("balanced.parquet", "balance", Reading(clips_from))
+    found = source.read("balanced.parquet", "balance", Reading(clips_from, real_is))
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
         table = join_people(table, source.path)

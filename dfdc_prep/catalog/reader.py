@@ -65,6 +65,11 @@ def _check_options(options: SourceOptions) -> None:
             f"expected --table only with --layout {Table.name}, found --layout {options.layout}; "
             "leave one of them out"
         )
+    if options.real_is is not None and options.table is None:
+        raise SourceError(
+            "expected --real-is only with --table, found it without; leave it out: the data set "
+            "names its labels"
+        )
     if options.dataset is not None:
         check_text(Path("--dataset"), "name", options.dataset)
 

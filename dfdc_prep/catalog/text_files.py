@@ -57,13 +57,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_csv(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...], others: bool = False
 ) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV as {column: value}, values trimmed; absent columns are "".
 
     Args:
         required: columns that the header must have, in lower case.
-        optional: columns that are read where they are present; others are ignored.
+        optional: columns that are read where they are present.
+        others: whether all other columns are read too, rather than ignored.
 
     Raises:
         SourceError: the file cannot be read or is no CSV, lacks a column or has it twice, or a
@@ -74,6 +75,9 @@ def read_csv(
         rows = csv.reader(StringIO(_read_text(path), newline=""), strict=True)
         header = [name.strip().lower() for name in next(rows, [])]
         at = _column_positions(path, header, required, known)
+        if others:
+            at = {name: index for index, name in enumerate(header)} | at
+        names = dict.fromkeys([*known, *at])
         for row in rows:
             if len(row) != len(header):
                 if not row:
@@ -82,7 +86,7 @@ def read_csv(
                     f"expected {len(header)} values in line {rows.line_num} of {path}, found "
                     f"{len(row)}; correct the line"
                 )
-            yield {name: row[at[name]].strip() if name in at else "" for name in known}
+            yield {name: row[at[name]].strip() if name in at else "" for name in names}
     except (csv.Error, ValueError) as error:
         raise SourceError(
             f"expected a CSV in UTF-8 in {path}, found {error}; correct the file"

@@ -250,6 +250,7 @@ def _needed_by_gather(source: Location, run: RunOptions) -> dict[str, Any]:
         "source": str(_absolute(source)),
         "limit": run.limit,
         "table": None if table is None else str(_absolute(table)),
+        "real_is": run.reading.real_is,
     }
 
 
@@ -261,6 +262,7 @@ def _recorded_reading(run: Mapping[str, Any]) -> SourceOptions:
         options["dataset"],
         options["compression"],
         None if table is None else Path(table),
+        run.get("real_is"),
     )
 
 

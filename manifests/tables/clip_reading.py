@@ -144,10 +144,10 @@ class _Paths:
     @classmethod
     def of(cls, table: pa.Table, where: str) -> "_Paths":
         path = _paths(table, where)
-        halves = pc.split_pattern(_rooted(path), "/", max_splits=1, reverse=True)
-        (folder,), folders = factorize(pc.list_element(halves, 0))
+        folder_names, image_names = path_names.divide(path)
+        (folder,), folders = factorize(folder_names)
         (outer,), bases = factorize(pc.replace_substring_regex(folders, path_names.INNER, ""))
-        (name,), names = factorize(pc.list_element(halves, 1))
+        (name,), names = factorize(image_names)
         (stem,), stems = factorize(pc.replace_substring_regex(names, r"(.)\.[^.]*$", r"\1"))
         fake = label_codes(table) == LABELS.index(FAKE)
         return cls(path, fake, outer[folder], stem[name], bases, stems, _split_names(table))
@@ -319,18 +319,7 @@ def _paths(table: pa.Table, where: str) -> pa.ChunkedArray:
             f"expected a clip name in every row of {where}, found {paths.null_count:,} rows "
             "without; fill them in or drop them"
         )
-    return pc.replace_substring(paths, "\\", "/") if _any(paths, "\\") else paths
-
-
-def _rooted(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Paths that all contain a slash."""
-    bare = pc.invert(pc.match_substring(paths, "/"))
-    rooted = pc.binary_join_element_wise("", paths, "/")
-    return pc.if_else(bare, rooted, paths) if pc.any(bare).as_py() else paths
-
-
-def _any(paths: pa.ChunkedArray, text: str) -> bool:
-    return bool(pc.any(pc.match_substring(paths, text)).as_py())
+    return path_names.with_slashes(paths)
 
 
 def _pick(names: pa.Array, codes: Codes) -> pa.Array:

@@ -15,10 +15,10 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
-from manifests.labels import parse_label
 from manifests.tables import families
 from manifests.tables.clip_reading import read_clips, set_column
 from manifests.tables.clips import SOURCE, clip_lines
+from manifests.tables.label_reading import read_labels
 
 #: Spellings of a missing value.
 NULL_SPELLINGS = (
@@ -40,16 +40,19 @@ class Reading:
         clips_from: which clip a row belongs to: folder, name, a column or a pattern, as for
             `clip_reading.read_clips`; None for the columns video or videoname, or else by the
             paths.
+        real_is: the number that stands for REAL in the labels, 0 or 1; None for 0, unless words
+            in the table contradict it.
     """
 
     clips_from: str | None = None
+    real_is: int | None = None
 
     def check_unused(self, path: Path) -> None:
         """Raise TableError if anything is given, because `path` says it itself."""
         if self != BY_EVIDENCE:
             raise TableError(
-                f"expected a table from elsewhere to read with --clips-from, found {path}, whose "
-                "tables name the clips; leave the option out"
+                f"expected a table from elsewhere for --clips-from and --real-is, found {path}, "
+                "which says what they would; leave them out"
             )
 
 
@@ -117,12 +120,13 @@ def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
     for name in _INTEGER_COLUMNS:
         if name in table.column_names:
             table = set_column(table, name, _to_integers(table[name], name, where))
-    table = set_column(table, "label", _parse_labels(table["label"], where))
+    labels, notes = read_labels(table, reading.real_is, where)
+    table = set_column(table, "label", labels)
     table = _with_clips(table, where, reading.clips_from)
     if "original" not in table.column_names:
         table = table.append_column("original", pa.nulls(table.num_rows, pa.string()))
     table = set_column(table, "family", families.family_column(table))
-    return NotedTable(table, tuple(clip_lines(table)))
+    return NotedTable(table, (*clip_lines(table), *notes))
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -175,20 +179,6 @@ def _with_clips(table: pa.Table, where: str, clips_from: str | None) -> pa.Table
             f"fill them in or drop them"
         )
     return table
-
-
-def _parse_labels(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """Parse each distinct spelling once, then map the rows to the results."""
-    spellings = pc.unique(column)
-    parsed = pa.array([parse_label(text) for text in spellings.to_pylist()], pa.string())
-    labels = parsed.take(pc.index_in(column, spellings))
-    if labels.null_count:
-        invalid = column.filter(pc.is_null(labels))
-        raise TableError(
-            f"expected the labels REAL and FAKE (or 0 and 1) in {where}, found "
-            f"{invalid[0].as_py() or 'no label'!r} in {len(invalid):,} rows; fix or drop them"
-        )
-    return labels
 
 
 def _to_integers(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:

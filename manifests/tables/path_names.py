@@ -57,6 +57,26 @@ _FRAME_NUMBER = (
 _LAST_NUMBER = r"(.)[-_ .]+\d+$"
 
 
+#: Words for a label, within a longer name too.
+LABEL_WORD = "(?i)" + "|".join((*REAL_WORDS, *FAKE_WORDS))
+
+
+def with_slashes(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Paths with / between names, string [rows]."""
+    if not pc.any(pc.match_substring(paths, "\\")).as_py():
+        return paths
+    return pc.replace_substring(paths, "\\", "/")
+
+
+def divide(paths: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The folders, which may be empty, and the names of paths with slashes; string [rows] each."""
+    bare = pc.invert(pc.match_substring(paths, "/"))
+    if pc.any(bare).as_py():
+        paths = pc.if_else(bare, pc.binary_join_element_wise("", paths, "/"), paths)
+    halves = pc.split_pattern(paths, "/", max_splits=1, reverse=True)
+    return pc.list_element(halves, 0), pc.list_element(halves, 1)
+
+
 def find(names: pa.Array, pattern: str) -> pa.Array:
     """What the group `clip` of a pattern finds in each name, string [names]; null if nothing."""
     if not pc.any(pc.match_substring_regex(names, pattern)).as_py():  # far cheaper than groups

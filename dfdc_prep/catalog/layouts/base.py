@@ -28,12 +28,14 @@ class SourceOptions:
         dataset: name of the data set for the column `dataset`; None for the layout's own.
         compression: the compression level to read, of layouts that have several.
         table: the CSV of the layout `table`.
+        real_is: the number that stands for REAL in that CSV; `label_reading.read_labels`.
     """
 
     layout: str = "auto"
     dataset: str | None = None
     compression: str | None = None
     table: Path | None = None
+    real_is: int | None = None
 
 
 class Layout(Protocol):

@@ -32,19 +32,18 @@ class Table:
             raise SourceError(f"expected {self.shape}, found no --table; give one")
         top = source.resolve().name or "clips"
         files = _Files(source)
-        entries = [
-            _entry(options.table, row, top, files, options.dataset)
-            for row in read_csv(options.table, _REQUIRED, _OPTIONAL)
-        ]
-        if not entries:
+        rows = list(read_csv(options.table, _REQUIRED, _OPTIONAL, others=True))
+        if not rows:
             raise SourceError(f"expected rows in {options.table}, found none; add the clips")
+        notes = _read_labels(options.table, rows, options.real_is)
+        entries = [_entry(options.table, row, top, files, options.dataset) for row in rows]
         check_unique(entries, options.table)
         if all(entry.size is None for entry in entries):
             raise SourceError(
                 f"expected the clips of {options.table} below {source}, found none of them, such "
                 f"as {entries[0].path}; give the folder that the paths are relative to"
             )
-        return Listing(entries)
+        return Listing(entries, notes=notes)
 
 
 class _Files:
@@ -66,7 +65,7 @@ def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: s
     names = split_path(table, row["path"])
     *folders, video = names
     folder = "/".join(folders)
-    label = _check_row(table, row)
+    label = row["label"]
     # Crops are stored by part: one folder name for the folders of the path.
     part = "_".join(folders) or top
     check_text(table, "folder", part)
@@ -90,10 +89,26 @@ def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: s
     )
 
 
-def _check_row(table: Path, row: dict[str, str]) -> str:
-    """Check the values of a row other than its paths; return its label."""
-    label = parse_label(row["label"])
-    if label is None:
+def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -> tuple[str, ...]:
+    """Set the labels of the rows to REAL and FAKE; return what must be said of it."""
+    # Imported here: the other layouts need no pyarrow.
+    import pyarrow as pa
+
+    from manifests.tables.label_reading import read_labels
+
+    for row in rows:
+        _check_row(table, row)
+    columns = {name: [row[name] or None for row in rows] for name in rows[0]}
+    found = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
+    labels, notes = read_labels(found, real_is, str(table))
+    for row, label in zip(rows, labels.to_pylist(), strict=True):
+        row["label"] = label
+    return tuple(notes)
+
+
+def _check_row(table: Path, row: dict[str, str]) -> None:
+    """Check the values of a row other than its paths."""
+    if parse_label(row["label"]) is None:
         raise SourceError(
             f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in {table}, "
             f"found {abbreviated(row['label'])}; correct the row"
@@ -105,4 +120,3 @@ def _check_row(table: Path, row: dict[str, str]) -> str:
         )
     for column in ("method", "identity", "face_identity", "dataset"):
         check_text(table, column, row[column])
-    return label
