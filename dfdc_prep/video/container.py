@@ -89,7 +89,8 @@ def open_container(file: SourceFile, name: str) -> Container:
     start = file.read_at(0, 16)
     file.seek(0)
     try:
-        return av.open(file, "r", options=_OPTIONS, io_open=_refuse)
+        # Titles and the like need not be valid text; no value of them is used.
+        return av.open(file, "r", options=_OPTIONS, metadata_errors="replace", io_open=_refuse)
     except (av.error.ArgumentError, av.error.InvalidDataError) as error:
         refers = _named(start, _REFERENCES)
         found = refers or _named(start, _OTHERS)

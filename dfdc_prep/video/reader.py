@@ -330,7 +330,7 @@ def clip_length(path: Path) -> int | None:
     """
     with closing(SourceFile(path)) as file, _ending_at_an_error():
         if file.read_at(4, 4) == b"ftyp":
-            with suppress(ClipError), open_container(file, path.name) as container:
+            with suppress(ClipError, ValueError), open_container(file, path.name) as container:
                 if length := choose_stream(container, path.name).frames:
                     return length
     with suppress(ClipError), open_clip(path) as clip:

@@ -14,6 +14,7 @@ from tests.torture import (
     kills,
     leaks,
     limits,
+    media,
     names,
     source,
     tables,
@@ -44,7 +45,7 @@ def test_kills_bad_disks_and_limits(scene: Scene, kind: object, count: int) -> N
     held(kind.trials(scene, random.Random(2), count, SHORT))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (tables, 60), (source, 8)])
+@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (media, 60), (tables, 60), (source, 8)])
 def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 
@@ -52,6 +53,23 @@ def test_mutants(scene: Scene, kind: object, count: int) -> None:
 @pytest.mark.parametrize("kind", [names, twice, code, leaks, each, buckets])
 def test_what_is_done_once(scene: Scene, kind: object) -> None:
     held(kind.trials(scene, random.Random(2), True))  # type: ignore[attr-defined]
+
+
+def test_what_strace_sees_is_told_apart(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "1 socket(AF_UNIX, SOCK_STREAM, 0) = 3\n"
+        '1 openat(AT_FDCWD, "/begin-of-hostile-files", O_RDONLY) = -1 ENOENT\n'
+        f'1 openat(AT_FDCWD, "{tmp_path}/a.mp4", O_RDONLY) = 3\n'
+        f'1 openat(AT_FDCWD, "{tmp_path}/b.mp4", O_WRONLY|O_CREAT) = 3\n'
+        '1 openat(AT_FDCWD, "/etc/passwd", O_RDONLY) = 3\n'
+        "1 socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP) = 4\n"
+        "1 clone3({flags=CLONE_VM|CLONE_THREAD}) = 9\n"
+        '1 execve("/usr/bin/gs", ["gs"], 0x7f) = 0\n'
+    )
+    seen = media.watched(log, tmp_path)
+    assert [line.split("(")[0] for line in seen.files] == ["1 openat", "1 openat"]
+    assert (len(seen.sockets), len(seen.programs)) == (1, 1)
 
 
 def test_a_loss_is_named_and_counted() -> None:

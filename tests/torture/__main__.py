@@ -20,6 +20,7 @@ from tests.torture import (
     kills,
     leaks,
     limits,
+    media,
     models,
     names,
     source,
@@ -33,7 +34,7 @@ from tests.torture.trial import LOSSES, Table, Trial
 #: Kinds that count as trials, and how many of a hundred trials are one.
 TRIALS = {kills: 60, disk: 25, limits: 15, source: 25}
 #: Kinds of mutants: clips are --mutants, the files of these kinds as many again.
-MUTANTS = {clips: 100, tables: 96, models: 4, uploads: 20}
+MUTANTS = {clips: 100, media: 200, tables: 96, models: 4, uploads: 20}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
 #: Kinds that are done where --only names them: no lot is drawn, so once is enough.

@@ -131,6 +131,19 @@ def _insert(clip: bytearray, chunk: bytes, after: bytes) -> None:
         clip[name - 4 : name] = size.to_bytes(4, "little")
 
 
+def test_a_title_that_is_no_valid_text_does_not_matter(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        out.metadata["title"] = "Zuerich"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(shown())))
+        out.mux(stream.encode(None))
+    clip = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(clip.replace(b"Zuerich", b"Z\xfcrich."))
+    with open_clip(tmp_path / "a.mkv") as video:
+        assert video.timeline.count == 1
+
+
 def test_attachments_and_metadata_of_a_matroska_are_not_opened(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
         stream = out.add_stream("libx264", rate=25)
