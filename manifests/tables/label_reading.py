@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.labels import LABELS, label_in_names, parse_label, word_label
+from manifests.labels import FAKE, LABELS, label_in_names, parse_label, word_label
 from manifests.tables import path_names
 from manifests.tables.factorize import Codes, Mask, factorize
 
 #: Numbers that stand for labels, as text.
 _NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+
+#: Columns of names, not of words for labels.
+_NAMES = ("label", "path", "video", "videoname", "original", "family", "part", "sha256")
 
 
 class Evidence(NamedTuple):
@@ -114,7 +117,7 @@ def _evidence(table: pa.Table) -> Iterator[Evidence]:
     """Yield what columns of labels in words, and words in the paths, say."""
     for name in table.column_names:
         column = table[name]
-        if name in ("label", "path") or not pa.types.is_string(column.type):
+        if name in _NAMES or not pa.types.is_string(column.type):
             continue
         values = pc.unique(column).drop_null()
         said = [word_label(text) for text in values.to_pylist()] if len(values) < 20 else [None]
@@ -122,6 +125,10 @@ def _evidence(table: pa.Table) -> Iterator[Evidence]:
             code = pc.index_in(column, values).fill_null(-1).to_numpy()
             label = np.array([*(LABELS.index(str(each)) for each in said), -1])[code]
             yield Evidence(f"the column {name}", label, label >= 0)
+    if "original" in table.column_names:
+        named = pc.is_valid(table["original"]).to_numpy()
+        label = np.where(named, LABELS.index(FAKE), -1)
+        yield Evidence("the column original, which names the original of a fake,", label, named)
     if "path" in table.column_names:
         yield _path_evidence(table["path"])
 
