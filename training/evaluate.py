@@ -104,8 +104,8 @@ def main(
 ) -> None:
     """Evaluate MODEL on a split of SHARDS.
 
-    MODEL is the folder of a run, or a model file: Keras (.keras, .h5), SavedModel or ONNX. SHARDS
-    are any number of shards folders; for a run, the default is its training shards.
+    MODEL is the folder of a run, or a model file: Keras (.keras, .h5) or ONNX. SHARDS are any
+    number of shards folders; for a run, the default is its training shards.
 
     Scores every image once and writes report.txt, metrics.json, predictions.parquet and plots for
     each of SHARDS, and cross.csv: every set and method of forgery, per image and per clip.

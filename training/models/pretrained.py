@@ -12,7 +12,9 @@ from typing import Any
 
 import keras
 
+from manifests.errors import out_of_memory
 from training.errors import TrainingError
+from training.models import keras_files
 
 #: Where Keras publishes its ImageNet weights, and the MD5 of each backbone's file without the
 #: classification head. Copied from BASE_WEIGHTS_PATH and WEIGHTS_HASHES of Keras 3's
@@ -111,13 +113,15 @@ def load_weights(stock: Any, path: Path) -> Any:
     """
     try:
         if path.suffix != ".keras":
-            stock.load_weights(path)
+            keras_files.load_weights(stock, path)
             return stock
-        earlier = keras.saving.load_model(path, compile=False)
+        earlier = keras_files.load_archive(path)
         copy_weights(earlier, stock)  # raises if a layer is missing or differs in shape
         return earlier
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # what Keras raises depends on the layer and on the damage
+        if out_of_memory(error):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrainingError(
             f"expected weights of {stock.name} in {path}, found: {reason}; give a file "
             "made for this backbone, without the classification head"

@@ -17,11 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from manifests.errors import out_of_memory
 from manifests.io.atomic import atomic_file
 from training.errors import TrainingError
+from training.models import keras_files
 from training.models.classifier import HEAD_LAYER
 from training.runs.folder import Run
 
@@ -67,12 +66,12 @@ def _prune(run: Run, kept: set[int | None]) -> None:
 
 
 def is_intact(path: Path) -> bool:
-    """Whether every member of the .keras archive matches its CRC-32."""
+    """Whether the members of the .keras archive are there and match their CRC-32."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+        keras_files.read_archive(keras_files.read_bytes(path))
     except (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile):
-        return False  # RuntimeError: a member is marked as encrypted or uses unknown compression
+        return False  # RuntimeError: a member is marked as encrypted
+    return True
 
 
 def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRow]]:
@@ -118,12 +117,11 @@ def _load_if_intact(run: Run, rows: Sequence[HistoryRow]) -> Any:
 def load_classifier(path: Path, *, compile: bool) -> Any:
     """Load a classifier from a .keras file; None if the file does not contain a valid one.
 
-    Keras's safe mode runs no code from the file. The exception for a damaged file depends on
-    the damaged layer, so all are caught, except out-of-memory errors, which do not mean that
-    the file is broken.
+    The exception for a damaged file depends on the damaged layer, so all are caught, except
+    out-of-memory errors, which do not mean that the file is broken.
     """
     try:
-        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+        model = keras_files.load_archive(path, compile=compile)
         model.get_layer(HEAD_LAYER)
         return model if model.output_shape == (None, 1) else None
     except Exception as error:

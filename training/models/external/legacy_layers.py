@@ -1,7 +1,7 @@
 """Builds the model that a Keras 2 file describes from layers of Keras 3.
 
 Only what decides the output is kept of a layer's configuration: how its weights were initialized,
-regularized or constrained does not. No code from the file is run: a layer must be one of Keras.
+regularized or constrained does not. A layer must be one of `training.models.keras_objects`.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from training.models.keras_objects import ACTIVATIONS, LAYERS, UnknownLayer, known
+
 #: Names of nested models in a configuration.
 _GRAPHS, _SEQUENCE = ("Functional", "Model"), "Sequential"
-#: Keras layers that run code of the file, or of another framework.
-REFUSED = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 #: Layers of packages that were common beside Keras 2, and the one of Keras that gives the same
 #: output. FixedDropout, of the package `efficientnet`, drops nothing outside training.
 _SAME_OUTPUT = {"FixedDropout": "Dropout"}
@@ -38,10 +38,6 @@ _SCALINGS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
 }
 
 
-class UnknownLayer(ValueError):
-    """A layer that is not one of Keras, or that runs code of the file; the message names it."""
-
-
 def build_legacy_model(config: Mapping[str, Any], size: int) -> Any:
     """Build the model of a Keras 2 `model_config`, with random weights.
 
@@ -53,6 +49,7 @@ def build_legacy_model(config: Mapping[str, Any], size: int) -> Any:
         ValueError, TypeError, KeyError: the configuration is invalid.
     """
     translated = _layer(config)
+    known(translated)
     kind, settings = translated["class_name"], translated["config"]
     if kind == _SEQUENCE:
         model = keras.Sequential.from_config(settings)
@@ -110,8 +107,7 @@ def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
     if kind == _SEQUENCE:
         return {"class_name": kind, "config": _sequence(config)}
     kind = _SAME_OUTPUT.get(kind, kind)
-    known = getattr(keras.layers, kind, None)
-    if kind in REFUSED or not (isinstance(known, type) and issubclass(known, keras.layers.Layer)):
+    if kind not in LAYERS:
         raise UnknownLayer(kind)
     return {"class_name": kind, "config": _settings(kind, config)}
 
@@ -159,6 +155,6 @@ def _activation_name(found: Mapping[str, Any]) -> str:
     """The name of an activation that is not given by its name alone."""
     config, kind = found.get("config"), str(found.get("class_name"))
     name = config if isinstance(config, str) else kind
-    if kind == "__lambda__" or not hasattr(keras.activations, name):
+    if name not in ACTIVATIONS:
         raise UnknownLayer(f"activation {name}")
     return name

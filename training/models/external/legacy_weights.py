@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from training.models.classifier import STD
+from training.models.keras_files import leaves
 
 #: Layers of a file with weights alone: which EfficientNet has how many blocks, and how many
 #: channels come out of its last convolution.
@@ -33,7 +34,7 @@ def weights_group(file: h5py.File) -> Any:
     Raises:
         ValueError: the file has no such group.
     """
-    group = file.get("model_weights", file) if _is_inside(file, "model_weights") else file
+    group = file.get("model_weights", file)
     if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
         raise ValueError("no list of layers; save the whole model, not its weights")
     return group
@@ -52,7 +53,7 @@ def copy_legacy_weights(group: Any, model: Any) -> None:
         by_layer[key[1:]].append(key)
     used = set()
     for top in model.layers:
-        for layer in _leaves(top):
+        for layer in leaves(top):
             for weight in layer.weights:
                 keys = by_layer[(layer.name, _former_name(layer, weight))]
                 key = _matching(keys, top.name, layer, weight)
@@ -89,15 +90,6 @@ def _assign(weight: Any, dataset: Any, layer: Any) -> None:
     weight.assign(np.asarray(dataset))
 
 
-def _leaves(layer: Any) -> Iterator[Any]:
-    """The layers of nested models, and the layer itself if it is not a model."""
-    if isinstance(layer, keras.Model):
-        for inner in layer.layers:
-            yield from _leaves(inner)
-    else:
-        yield layer
-
-
 def _datasets(group: Any) -> Iterator[tuple[Key, Any]]:
     for top in _names(group, "layer_names"):
         inner = _inside(group, top)
@@ -120,26 +112,9 @@ def _names(group: Any, attribute: str) -> list[str]:
 
 
 def _inside(group: Any, name: str) -> Any:
-    """An object of the file itself: a link could lead to another file.
-
-    Raises:
-        ValueError: it lies outside, or is missing.
-    """
-    if not _is_inside(group, name):
-        raise ValueError(f"no {name} in the file itself")
-    found = group[name]
-    if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
-        raise ValueError(f"the values of {name} in another file")
-    return found
-
-
-def _is_inside(group: Any, name: str) -> bool:
-    steps = name.split("/")
-    for end in range(1, len(steps) + 1):
-        link = group.get("/".join(steps[:end]), getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            return False
-    return True
+    if name not in group:
+        raise ValueError(f"no {name} in the file")
+    return group[name]
 
 
 def correct_imagenet_scale(model: Any) -> bool:

@@ -1,17 +1,16 @@
 """A model file of somebody else, as one that scores crops."""
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from training.errors import TrainingError
-from training.models.external import keras_files, networks
+from training.models import keras_files
+from training.models.external import keras_networks
 from training.models.external.input_settings import (
     Images,
     InputSettings,
@@ -20,7 +19,7 @@ from training.models.external.input_settings import (
     input_size,
     kept_shares,
 )
-from training.models.external.networks import Network
+from training.models.external.networks import Network, onnx_network
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,7 +99,7 @@ class ModelFile:
 
 
 def open_model(path: Path, settings: InputSettings) -> ModelFile:
-    """Open a `.keras` or `.h5` file, an ONNX file or a SavedModel folder.
+    """Open a `.keras` or `.h5` file or an ONNX file.
 
     Raises:
         TrainingError: the path is in none of these formats, or the model cannot be used.
@@ -119,16 +118,23 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
 
 
 def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[str]]:
-    if (path / "saved_model.pb").is_file():
-        return networks.savedmodel_network(path), []
-    if path.is_file() and (h5py.is_hdf5(path) or zipfile.is_zipfile(path)):
-        return keras_files.keras_network(path, settings.size, settings.output)
-    if path.is_file() and path.suffix.lower() == ".onnx":
-        return networks.onnx_network(path), []
+    if path.is_file():
+        with open(path, "rb") as file:
+            start = file.read(8)
+        if keras_files.is_hdf5(start) or keras_files.is_archive(start):
+            return keras_networks.keras_network(path, settings.size, settings.output)
+        if path.suffix.lower() == ".onnx":
+            return onnx_network(path), []
+    if (path / "saved_model.pb").exists():
+        raise TrainingError(
+            f"expected a .keras, .h5 or .onnx file, found the SavedModel {path}, a program that "
+            "could read and write files; convert it where it was made: "
+            "python -m tf2onnx.convert --saved-model FOLDER --output model.onnx"
+        )
     found = "nothing" if not path.exists() else "a folder" if path.is_dir() else "another file"
     raise TrainingError(
-        "expected the folder of a run, a .keras or .h5 file, a SavedModel folder or an .onnx file "
-        f"at {path}, found {found}; export a PyTorch or TensorFlow Lite model to ONNX"
+        f"expected the folder of a run, a .keras or .h5 file or an .onnx file at {path}, found "
+        f"{found}; export a PyTorch, TensorFlow or TensorFlow Lite model to ONNX"
     )
 
 

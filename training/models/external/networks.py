@@ -1,6 +1,6 @@
-"""One interface to the networks of Keras, SavedModel and ONNX files."""
+"""One interface to the networks of Keras and ONNX files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,6 @@ from training.errors import TrainingError
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
-
-#: Operations with which the graph of a SavedModel could run Python or reach other files.
-_REFUSED_OPS = ("EagerPyFunc", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile")
 
 
 @dataclass(frozen=True)
@@ -32,34 +29,6 @@ class Network:
     run: Callable[[Inputs], Any]
     size: tuple[int | None, int | None]
     output: str | None = None
-
-
-def savedmodel_network(path: Path) -> Network:
-    """The network of a SavedModel folder, by its signature `serving_default`.
-
-    Raises:
-        TrainingError: the folder cannot be read, or the signature has several inputs or outputs.
-    """
-    import tensorflow as tf
-
-    _check_operations(path)
-    try:
-        loaded = tf.saved_model.load(str(path))
-        serve = loaded.signatures["serving_default"]
-    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
-        raise _unreadable(path, "a SavedModel with the signature serving_default", error) from error
-    inputs, outputs = serve.structured_input_signature[1], serve.structured_outputs
-    name = _only(path, "input", list(inputs))
-    result = _only(path, "output", list(outputs))
-    shape = inputs[name].shape
-    batch, height, width, first = _image_shape(path, None if shape.rank is None else list(shape))
-
-    def run(images: Inputs) -> Any:
-        given = tf.cast(_ordered(images, first), inputs[name].dtype)
-        # By way of the model: a signature alone does not keep its variables.
-        return loaded.signatures["serving_default"](**{name: given})[result].numpy()
-
-    return Network("SavedModel", _in_batches(run, batch), (height, width))
 
 
 def onnx_network(path: Path) -> Network:
@@ -94,30 +63,6 @@ def onnx_network(path: Path) -> Network:
         return session.run(None, {name: _ordered(images, first).astype(kind)})[0]
 
     return Network("ONNX", _in_batches(run, batch), (height, width))
-
-
-def _check_operations(path: Path) -> None:
-    """Refuse a graph that could run Python or reach files other than its own."""
-    from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    try:
-        found = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    except DecodeError as error:
-        raise _unreadable(path, "a SavedModel", error) from error
-    operations = {node.op for graph in found.meta_graphs for node in _nodes(graph.graph_def)}
-    refused = sorted(operations.intersection(_REFUSED_OPS))
-    if refused:
-        raise TrainingError(
-            f"expected a network in {path}, found the operation {refused[0]}, which could run "
-            "other code or reach other files; export the model without it"
-        )
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
 
 
 def _only(path: Path, what: str, names: list[str]) -> str:

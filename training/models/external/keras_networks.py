@@ -1,27 +1,22 @@
-"""Reads networks from the files of Keras 2 and 3; no code from a file is run."""
+"""The networks of the files of Keras 2 and 3."""
 
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 
 from manifests.errors import out_of_memory
 from manifests.io.json_files import parse_json
 from training.errors import TrainingError
+from training.models import keras_files
 from training.models.external import legacy_layers, legacy_weights
-from training.models.external.legacy_layers import UnknownLayer
 from training.models.external.networks import Inputs, Network
+from training.models.keras_objects import UnknownLayer
 
 #: Height and width of the input where neither the file nor the caller tells.
 DEFAULT_SIZE = 224
-#: Largest config.json that is read, in bytes; that of EfficientNetB7 has 0.6 MB.
-_MAX_CONFIG = 20_000_000
-
-_ELSEWHERE = "save it as a SavedModel or ONNX file with the library it was made with"
+_ELSEWHERE = "export it to ONNX with the library it was made with"
 
 
 def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Network, list[str]]:
@@ -34,9 +29,11 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
     Raises:
         TrainingError: the file cannot be read, or has a layer that is not one of Keras.
     """
-    reader = _read_h5 if h5py.is_hdf5(path) else _read_keras
     try:
-        model, form, notes = reader(path, size or DEFAULT_SIZE)
+        data = keras_files.read_bytes(path)
+        reader = _read_h5 if keras_files.is_hdf5(data) else _read_keras
+        model, form, notes = reader(data, size or DEFAULT_SIZE)
+        return _network(model, form, path, output), notes
     except UnknownLayer as error:
         raise TrainingError(
             f"expected layers of Keras in {path}, found {error}, which is custom or runs code "
@@ -50,67 +47,41 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
         raise TrainingError(
             f"expected a whole model of Keras in {path}, found: {reason[:300]}; {_ELSEWHERE}"
         ) from error
-    return _network(model, form, path, output), notes
 
 
-def _read_h5(path: Path, size: int) -> tuple[Any, str, list[str]]:
-    with h5py.File(path, "r") as file:
+def _read_h5(data: bytes, size: int) -> tuple[Any, str, list[str]]:
+    with keras_files.open_hdf5(data) as file:
         version = _text(file.attrs.get("keras_version")) or "2"
         config = _text(file.attrs.get("model_config"))
         if config is None:
-            group = legacy_weights.weights_group(file)
-            model = legacy_weights.model_of_weights(group, size)
-            legacy_weights.copy_legacy_weights(group, model)
-            notes = [
-                f"the file has weights but no layers; they were taken for those of {model.name}"
-            ]
-            if legacy_weights.correct_imagenet_scale(model):
-                notes.append('and the input for that of a network begun with weights="imagenet"')
-            return model, "Keras 2 .h5, weights alone", ["; ".join(notes)]
-        parsed = parse_json(config.encode())
-        if not version.startswith("3"):
+            return _read_weights(legacy_weights.weights_group(file), size)
+        parsed = parse_json(config)
+        if version.startswith("3"):
+            model = keras_files.build(parsed, len(data))
+            keras_files.load_hdf5_weights(model, data)
+            return model, "Keras 3 .h5", []
+        with keras_files.limited(len(data)):
             model = legacy_layers.build_legacy_model(parsed, size)
-            legacy_weights.copy_legacy_weights(legacy_weights.weights_group(file), model)
-            return model, "Keras 2 .h5", []
-    _check_classes(parsed)
-    return keras.saving.load_model(path, compile=False, safe_mode=True), "Keras 3 .h5", []
+        legacy_weights.copy_legacy_weights(legacy_weights.weights_group(file), model)
+        return model, "Keras 2 .h5", []
 
 
-def _read_keras(path: Path, _size: int) -> tuple[Any, str, list[str]]:
-    with zipfile.ZipFile(path) as archive:
-        if archive.getinfo("config.json").file_size > _MAX_CONFIG:
-            raise ValueError("a config.json of more than 20 MB")
-        config = parse_json(archive.read("config.json"))
-        made_by = parse_json(archive.read("metadata.json")).get("keras_version", "")
-    if str(made_by).startswith("2"):
-        raise TrainingError(
-            f"expected a .keras file of Keras 3 in {path}, found one of Keras {made_by}; save it "
-            'there as .h5, model.save("model.h5"), which is read here'
+def _read_weights(group: Any, size: int) -> tuple[Any, str, list[str]]:
+    model = legacy_weights.model_of_weights(group, size)
+    legacy_weights.copy_legacy_weights(group, model)
+    notes = [f"the file has weights but no layers; they were taken for those of {model.name}"]
+    if legacy_weights.correct_imagenet_scale(model):
+        notes.append('and the input for that of a network begun with weights="imagenet"')
+    return model, "Keras 2 .h5, weights alone", ["; ".join(notes)]
+
+
+def _read_keras(data: bytes, _size: int) -> tuple[Any, str, list[str]]:
+    archive = keras_files.read_archive(data)
+    if archive.version.startswith("2"):
+        raise ValueError(
+            f'one of Keras {archive.version}, of which .h5 files are read, model.save("model.h5")'
         )
-    _check_classes(config)
-    return keras.saving.load_model(path, compile=False, safe_mode=True), "Keras 3 .keras", []
-
-
-def _check_classes(config: Any) -> None:
-    """Refuse what Keras would import from elsewhere, or build from code in the file."""
-    for found in _objects(config):
-        module, kind = found.get("module"), str(found["class_name"])
-        outside = module is not None and not f"{module}.".startswith(("keras.", "builtins."))
-        custom = str(found.get("registered_name") or "").partition(">")
-        if outside or (custom[1] and custom[0] != "keras") or kind in legacy_layers.REFUSED:
-            raise UnknownLayer(kind)
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a class in a configuration."""
-    if isinstance(value, dict):
-        if "class_name" in value:
-            yield value
-        for each in value.values():
-            yield from _objects(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _objects(each)
+    return keras_files.model_of_archive(archive), "Keras 3 .keras", []
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,275 @@
+"""Model files made to do harm: each is refused with a sentence, before Keras sees what is in it."""
+
+import copy
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from training.errors import TrainingError
+from training.models.external.input_settings import InputSettings
+from training.models.external.model_file import open_model
+from training.models.keras_files import load_weights
+from training.models.keras_objects import CLASSES, UnknownLayer, known
+from training.runs.checkpoints import load_classifier
+
+SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    """One network as `.keras` and as `.h5`."""
+    folder = tmp_path_factory.mktemp("honest")
+    image = keras.Input((SIDE, SIDE, 3))
+    convolved = keras.layers.Conv2D(2, 3, kernel_regularizer="l2", name="conv")(image)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pooling")(convolved)
+    model = keras.Model(image, keras.layers.Dense(1, "sigmoid", name="p_fake")(pooled))
+    model.compile("sgd", "binary_crossentropy")
+    model.save(folder / "model.keras")
+    model.save(folder / "model.h5")
+    return folder
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def zipped(path, parts, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    return path
+
+
+def carriers(honest, folder, change):
+    """Both files with a configuration that `change` has changed."""
+    parts = members(honest / "model.keras")
+    config = json.loads(parts["config.json"])
+    change(config["config"]["layers"], config)
+    yield zipped(folder / "model.keras", parts | {"config.json": json.dumps(config)})
+    (folder / "model.h5").write_bytes((honest / "model.h5").read_bytes())
+    with h5py.File(folder / "model.h5", "a") as file:
+        config = json.loads(file.attrs["model_config"])
+        change(config["config"]["layers"], config)
+        file.attrs["model_config"] = json.dumps(config)
+    yield folder / "model.h5"
+
+
+def found(kind, module="keras.layers", registered=None, **config):
+    return {"module": module, "class_name": kind, "config": config, "registered_name": registered}
+
+
+def function(name, module="builtins"):
+    return found("function", module, name) | {"config": name}
+
+
+LAMBDA = {"class_name": "__lambda__", "config": {"code": "", "defaults": None, "closure": None}}
+CODE = {"name": "l", "function": LAMBDA}
+
+
+def layer(made):
+    """Put a layer before the second one."""
+
+    def change(layers, _):
+        given = copy.deepcopy(layers[1]["inbound_nodes"])
+        layers.insert(1, made | {"name": "x", "inbound_nodes": given})
+
+    return change
+
+
+def setting(name, made, at=1):
+    return lambda layers, _: layers[at]["config"].update({name: made})
+
+
+def argument(layers, _):
+    layers[1]["inbound_nodes"][0]["kwargs"] = {"training": found("Popen", "subprocess", args="x")}
+
+
+def twice(layers, config):
+    config["spec_name"], config["class_name"] = "x", "__typespec__"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (layer(found("Lambda", **CODE)), "Lambda"),
+        (layer(found("layers.Lambda", "keras", **CODE)), "layers.Lambda"),
+        (layer(found("layers.Lambda", "keras", "keras>Lambda", **CODE)), "layers.Lambda"),
+        (layer(found("Dense", "keras.layers", "keras>Lambda", **CODE)), "keras>Lambda"),
+        (layer(found("Lambda", "keras.src.layers.core.lambda_layer", **CODE)), "Lambda"),
+        (layer(found("layers.TFSMLayer", "keras", filepath="x")), "layers.TFSMLayer"),
+        (layer(found("TFSMLayer", filepath="x")), "TFSMLayer"),
+        (layer(found("TorchModuleWrapper", module="x")), "TorchModuleWrapper"),
+        (layer(found("JaxLayer", call_fn=function("print"))), "JaxLayer"),
+        (layer(found("TimeDistributed", layer=found("Lambda", **CODE))), "Lambda"),
+        (layer(found("Bidirectional", layer=found("RNN", cell=found("Lambda")))), "RNN"),
+        (layer(found("StringLookup", vocabulary="/etc/passwd")), "StringLookup"),
+        (layer(found("TextVectorization", vocabulary="/etc/passwd")), "TextVectorization"),
+        (layer(found("get_file", "keras.utils", origin="file:///etc/passwd")), "get_file"),
+        (layer(found("Attention9", "models.of.mine", "mine>Attention9")), "Attention9"),
+        (setting("activation", function("eval")), "function eval"),
+        (setting("activation", function("load_model", "keras.saving")), "function load_model"),
+        (setting("activation", function("get", "keras.activations")), "function get"),
+        (setting("kernel_initializer", found("system", "os", command="x")), "system"),
+        (setting("bias_initializer", found("Constant", "builtins", value=1)), "Constant"),
+        (setting("kernel_regularizer", found("Popen", "subprocess", args="x")), "Popen"),
+        (setting("kernel_constraint", found("load_model", "keras.saving")), "load_model"),
+        (setting("dtype", found("mkdir", "os", name="float32")), "mkdir"),
+        (setting("anything", [{"deep": {"class_name": ["Dense"], "config": {}}}]), "class without"),
+        (argument, "Popen"),
+        (twice, "type specification"),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_the_list_is_named(honest, tmp_path, change, name):
+    for path in carriers(honest, tmp_path, change):
+        with pytest.raises(TrainingError, match=f"found a? ?({name}).*, which is custom or runs"):
+            open_model(path, InputSettings())
+        assert path.suffix == ".h5" or load_classifier(path, compile=True) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (setting("units", 10**12, at=-1), "more than .* weights"),
+        (setting("filters", 10**9), "more than .* weights"),
+        (layer(found("ZeroPadding2D", padding=10**6)), "a feature map of"),
+        (layer(found("UpSampling2D", size=[10**5, 10**5])), "a feature map of"),
+        (setting("x", [found("Dense")] * 60_000), "more than 50,000 objects"),
+    ],
+)
+def test_a_network_is_not_larger_than_its_file(honest, tmp_path, change, said):
+    for path in carriers(honest, tmp_path, change):
+        with pytest.raises(TrainingError, match=said):
+            open_model(path, InputSettings())
+
+
+def test_an_optimizer_of_somebody_is_not_built(honest, tmp_path):
+    def change(_, config):
+        config["compile_config"] = {"optimizer": found("system", "os", command="x")}
+
+    keras_file, _ = carriers(honest, tmp_path, change)
+    assert load_classifier(honest / "model.keras", compile=True).optimizer is not None
+    assert load_classifier(keras_file, compile=True) is None
+
+
+def numpy_weights(parts):
+    made = io.BytesIO()
+    np.savez(made, weights=np.array([{}], object))
+    return parts.pop("model.weights.h5") and {**parts, "model.weights.npz": made.getvalue()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda parts: parts | {"metadata.json": b" " * 50_000_000}, "metadata.json of 50,000,000"),
+        (lambda parts: parts | {"config.json": b"[" * 30_000_000}, "a config.json of 30,000,000"),
+        (lambda parts: parts | {"config.json": b"[" * 200_000}, "nesting too deep"),
+        (lambda parts: parts | {"model.weights.h5": bytes(50_000_000)}, "weights.h5 of 50,000,000"),
+        (lambda parts: parts | {f"{n}": b"" for n in range(200)}, "more than 100 members"),
+        (numpy_weights, "no model.weights.h5, or several"),
+    ],
+)  # fmt: skip
+def test_no_member_is_unpacked_that_is_too_large(honest, tmp_path, change, said):
+    path = zipped(tmp_path / "model.keras", change(members(honest / "model.keras")))
+    with pytest.raises(TrainingError, match=said):
+        open_model(path, InputSettings())
+    assert load_classifier(path, compile=False) is None
+
+
+def test_other_compressions_and_a_second_configuration_are_refused(honest, tmp_path):
+    parts = members(honest / "model.keras")
+    path = zipped(tmp_path / "lzma.keras", parts, zipfile.ZIP_LZMA)
+    with pytest.raises(TrainingError, match="unknown compression"):
+        open_model(path, InputSettings())
+    path = zipped(tmp_path / "two.keras", parts)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("config.json", parts["config.json"])
+    with pytest.raises(TrainingError, match=r"no config\.json, or several"):
+        open_model(path, InputSettings())
+
+
+def test_members_that_would_lie_elsewhere_are_never_written(honest, tmp_path):
+    parts = members(honest / "model.keras") | {"../../evil.txt": b"x", "assets/x": b"y"}
+    path = zipped(tmp_path / "model.keras", parts)
+    assert open_model(path, InputSettings()).settings.output == "logit"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model.keras"]
+
+
+def test_a_file_of_two_formats_is_read_as_the_one_that_was_checked(honest, tmp_path):
+    """HDF5 in front, behind it an archive with a Lambda, named `.keras`."""
+    parts = members(honest / "model.keras")
+    config = json.loads(parts["config.json"])
+    layer(found("Lambda", **CODE))(config["config"]["layers"], config)
+    evil = zipped(tmp_path / "evil.keras", parts | {"config.json": json.dumps(config)})
+    both = tmp_path / "both.keras"
+    both.write_bytes((honest / "model.h5").read_bytes() + evil.read_bytes())
+    assert zipfile.is_zipfile(both)
+    assert open_model(both, InputSettings()).network.format.startswith("Keras 3 .h5")
+    assert load_classifier(both, compile=False) is None
+
+
+def outside(file, kind, elsewhere):
+    group = file["model_weights/p_fake/p_fake"]
+    shape = group["kernel"].shape
+    del group["kernel"]
+    if kind == "external":
+        group["kernel"] = h5py.ExternalLink(elsewhere, "/model_weights")
+    elif kind == "soft":
+        group["kernel"] = h5py.SoftLink("/model_weights")
+    elif kind == "cycle":
+        group["kernel"] = file["model_weights"]
+    elif kind == "raw":
+        group.create_dataset("kernel", shape, "f4", external=[(str(elsewhere), 0, 100)])
+    elif kind == "virtual":
+        layout = h5py.VirtualLayout(shape, "f4")
+        layout[:] = h5py.VirtualSource(str(elsewhere), "x", shape)
+        group.create_virtual_dataset("kernel", layout)
+    elif kind == "huge":
+        group.create_dataset("kernel", (10**12,), "f4", chunks=(1024,))
+    elif kind == "gzip":
+        group.create_dataset("kernel", data=np.zeros((1000, 1000), "f4"), compression="gzip")
+    else:
+        group.create_dataset("kernel", data=["text"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("external", "no kernel in the file itself"),
+        ("soft", "no kernel in the file itself"),
+        ("cycle", "in two places"),
+        ("raw", "in another file"),
+        ("virtual", "in another file"),
+        ("huge", "more values than the file has bytes for"),
+        ("gzip", "compressed"),
+        ("text", "of another kind than numbers"),
+    ],
+)
+def test_the_weights_of_a_file_are_in_it(honest, tmp_path, kind, said):
+    path = tmp_path / "model.h5"
+    path.write_bytes((honest / "model.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        outside(file, kind, honest / "model.h5")
+    with pytest.raises(TrainingError, match=said):
+        open_model(path, InputSettings())
+    with pytest.raises(ValueError, match=said):
+        load_weights(keras.saving.load_model(honest / "model.keras"), path)
+
+
+def test_keras_finds_what_the_list_names():
+    """Each name of the list is one class of Keras, and none of those that run code."""
+    from keras.src.saving.serialization_lib import _retrieve_class_or_fn
+
+    for module, names in CLASSES.items():
+        for name in names:
+            made = _retrieve_class_or_fn(name, None, module, "class", {"class_name": name})
+            assert made.__name__ == name
+            assert made.__module__.startswith("keras.src.")
+    for name in ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer"):
+        with pytest.raises(UnknownLayer):
+            known({"class_name": name, "config": {}})

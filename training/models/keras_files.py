@@ -1,0 +1,272 @@
+"""Reads models and weights from Keras's files. Every such file comes in here, of whomever it is.
+
+A file is read into memory once, checked there and loaded from there, so what was checked is what is
+loaded. Nothing is unpacked before its size is known, no code of the file is run, and no name in it
+leads to another file. What Keras has of such checks by itself is not relied on.
+"""
+
+import io
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+
+from manifests.io.json_files import parse_json
+from training.models.keras_objects import known
+
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+#: Largest file, in bytes; an EfficientNetB7 with its optimizer has 0.5 GB.
+_LARGEST = 2 << 30
+#: Largest config.json and metadata.json, in bytes; EfficientNetB7's config.json has 0.6 MB.
+_MAX_CONFIG, _MAX_METADATA = 20_000_000, 1_000_000
+#: Keras stores weights as they are: more than this times the bytes of the file is a bomb.
+_MAX_GROWTH, _SLACK = 2, 1 << 20
+#: Most members of an archive, and most groups, data sets and attributes of an HDF5 file.
+_MOST_MEMBERS, _MOST_OBJECTS = 100, 100_000
+#: Most values of a feature map of one image; EfficientNetB7 has 17 million at 600x600.
+_LARGEST_MAP = 1 << 25
+#: Height and width that feature maps of a free size are reckoned with.
+_FREE_SIDE = 224
+
+
+class NamedBytes(io.BytesIO):
+    """A file in memory, with the name by which Keras tells its format."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A `.keras` file: its parsed config.json, its weights in HDF5, and who wrote it."""
+
+    config: Any
+    weights: bytes
+    version: str
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ValueError: it is too large.
+    """
+    with open(path, "rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST >> 30} GB")
+    return data
+
+
+def is_hdf5(data: bytes) -> bool:
+    """Whether it is read as HDF5; a file may be valid as several formats."""
+    return data.startswith(_HDF5)
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether it is read as a zip archive."""
+    return data.startswith(_ZIP)
+
+
+def read_archive(data: bytes) -> Archive:
+    """Take a `.keras` file apart.
+
+    Raises:
+        ValueError, zipfile.BadZipFile, KeyError, zlib.error, RuntimeError: it is damaged, or a
+            member is larger than the file can hold.
+    """
+    # Each entry of the list of members begins so. Counted before it is read: 10^6 take a GB.
+    if data.count(b"PK\x01\x02") > _MOST_MEMBERS:
+        raise ValueError(f"more than {_MOST_MEMBERS} members")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        grown = _MAX_GROWTH * len(data) + _SLACK
+        config = _member(archive, "config.json", _MAX_CONFIG)
+        metadata = _member(archive, "metadata.json", _MAX_METADATA)
+        weights = _member(archive, "model.weights.h5", grown)
+    written = parse_json(metadata)
+    version = written.get("keras_version", "") if isinstance(written, dict) else ""
+    return Archive(parse_json(config), weights, str(version))
+
+
+def _member(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
+    if archive.namelist().count(name) != 1:
+        raise ValueError(f"no {name}, or several")
+    member = archive.getinfo(name)
+    if member.file_size > largest:
+        raise ValueError(f"a {name} of {member.file_size:,} bytes")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"a {name} in an unknown compression")
+    return archive.read(member)
+
+
+@contextmanager
+def open_hdf5(data: bytes) -> Iterator[h5py.File]:
+    """Open an HDF5 file in memory that holds all it says, itself, and as it is.
+
+    Raises:
+        ValueError, OSError, RuntimeError, KeyError: it is damaged; or it has a link, values in
+            another file, compressed ones, or more than the file can hold.
+    """
+    if not is_hdf5(data):
+        raise ValueError("no HDF5 file")
+    with h5py.File(io.BytesIO(data), "r") as file:
+        _check_hdf5(file, _MAX_GROWTH * len(data) + _SLACK)
+        yield file
+
+
+def _check_hdf5(file: h5py.File, budget: int) -> None:
+    """Check every object before any is read."""
+    waiting: list[Any] = [file["/"]]
+    seen: set[Any] = set()
+    while waiting:
+        found = waiting.pop()
+        where = h5py.h5o.get_info(found.id).addr
+        if where in seen:
+            raise ValueError(f"{found.name} in two places")
+        seen.add(where)
+        if len(seen) > _MOST_OBJECTS:
+            raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+        budget -= sum(_attribute_size(found, name) for name in found.attrs)
+        if isinstance(found, h5py.Dataset):
+            budget -= _stored_size(found)
+        elif isinstance(found, h5py.Group):
+            if len(found) > _MOST_OBJECTS:
+                raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+            waiting += [_inside(found, name) for name in found]
+        else:
+            raise ValueError(f"a {type(found).__name__}")
+        if budget < 0:
+            raise ValueError("more values than the file has bytes for")
+
+
+def _inside(group: h5py.Group, name: str) -> Any:
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"no {name} in the file itself")
+    return group[name]
+
+
+def _stored_size(found: h5py.Dataset) -> int:
+    """Bytes of a data set in memory."""
+    if found.external or found.is_virtual:
+        raise ValueError(f"the values of {found.name} in another file")
+    settings = found.id.get_create_plist()
+    if found.dtype.hasobject or settings.get_nfilters():
+        raise ValueError(f"{found.name} compressed, or of another kind than numbers")
+    return math.prod(found.shape or (1,)) * found.dtype.itemsize
+
+
+def _attribute_size(found: Any, name: str) -> int:
+    """Bytes of an attribute, but for texts of free lengths, which lie elsewhere in the file."""
+    attribute = found.attrs.get_id(name)
+    count = attribute.get_space().get_simple_extent_npoints()
+    return int(count * attribute.get_type().get_size())
+
+
+@contextmanager
+def limited(weights: int) -> Iterator[None]:
+    """Let Keras build no network that is larger than what its file holds.
+
+    Args:
+        weights: most weights, the bytes of the file: each has at least two.
+
+    Raises:
+        ValueError: a layer wants more, or gives a feature map of `_LARGEST_MAP` values.
+    """
+    add_weight, call = keras.layers.Layer.add_weight, keras.Operation.__call__
+    left = weights
+
+    def counted(layer: Any, shape: Any = None, *args: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= math.prod(shape if isinstance(shape, (tuple, list)) else (shape or 1,))
+        if left < 0:
+            raise ValueError(f"a network of more than {weights:,} weights, the bytes of the file")
+        return add_weight(layer, shape, *args, **options)
+
+    def measured(operation: Any, *args: Any, **options: Any) -> Any:
+        outputs = call(operation, *args, **options)
+        for output in keras.tree.flatten(outputs):
+            shape = getattr(output, "shape", None) or ()
+            if math.prod(each or _FREE_SIDE for each in shape[1:]) > _LARGEST_MAP:
+                raise ValueError(f"a feature map of {list(shape)}")
+        return outputs
+
+    keras.layers.Layer.add_weight, keras.Operation.__call__ = counted, measured
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight, keras.Operation.__call__ = add_weight, call
+
+
+def build(config: Any, weights: int, *, compile: bool = False) -> Any:
+    """Build the model of a configuration of Keras 3, with random weights.
+
+    Args:
+        weights: most weights that it may have.
+        compile: also as it was compiled.
+
+    Raises:
+        UnknownLayer: an object is not one of `training.models.keras_objects`.
+        Exception: what Keras raises depends on the layer and on the damage.
+    """
+    checked = known(config)
+    settings = checked.pop("compile_config", None)
+    with limited(weights):
+        model = keras.saving.deserialize_keras_object(checked, safe_mode=True)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"a {type(model).__name__} instead of a model")
+    if compile and settings:
+        model.compile_from_config(settings)
+    return model
+
+
+def model_of_archive(archive: Archive, *, compile: bool = False) -> Any:
+    """The model of a `.keras` file. Raises as `build`."""
+    with open_hdf5(archive.weights):
+        model = build(archive.config, len(archive.weights), compile=compile)
+    model.load_weights(NamedBytes(archive.weights, "model.weights.h5"))
+    return model
+
+
+def load_archive(path: Path, *, compile: bool = False) -> Any:
+    """Load a `.keras` file. Raises as `read_archive` and `build`."""
+    return model_of_archive(read_archive(read_bytes(path)), compile=compile)
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Load the weights of an `.h5` or `.weights.h5` file. Raises as `open_hdf5` and Keras."""
+    data = read_bytes(path)
+    numbered = path.name.endswith(".weights.h5")
+    with open_hdf5(data):
+        load_hdf5_weights(model, data, "model.weights.h5" if numbered else "model.h5")
+
+
+def load_hdf5_weights(model: Any, data: bytes, name: str = "model.h5") -> None:
+    """Load the weights of a checked `.h5` file.
+
+    Keras sets the statistics of a Normalization layer and does not use them until the layer is
+    finalized, which it does for `.keras` files alone (keras-team/keras #20163).
+    """
+    model.load_weights(NamedBytes(data, name))
+    for layer in leaves(model):
+        inner = getattr(layer, "layer", layer)  # of a wrapper
+        if isinstance(inner, keras.layers.Normalization) and inner.weights:
+            inner.finalize_state()
+
+
+def leaves(layer: Any) -> Iterator[Any]:
+    """The layers of nested models, and the layer itself if it is not a model."""
+    if isinstance(layer, keras.Model):
+        for inner in layer.layers:
+            yield from leaves(inner)
+    else:
+        yield layer
