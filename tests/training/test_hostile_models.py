@@ -8,7 +8,9 @@ import zipfile
 import h5py
 import keras
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 
 from training.errors import TrainingError
 from training.models.external.input_settings import InputSettings
@@ -273,3 +275,74 @@ def test_keras_finds_what_the_list_names():
     for name in ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer"):
         with pytest.raises(UnknownLayer):
             known({"class_name": name, "config": {}})
+
+
+def write_onnx(path, node, constants=(), domain=""):
+    """An operation on the image, then its mean."""
+    values = {"axes": [1, 2, 3], "one": [1]} | dict(constants)
+    tensors = [
+        onnx.numpy_helper.from_array(np.array(value), name) for name, value in values.items()
+    ]
+    mean = onnx.helper.make_node("ReduceMean", ["y", "axes"], ["m"], keepdims=0)
+    out = onnx.helper.make_node("Unsqueeze", ["m", "one"], ["out"])
+    image = onnx.helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])
+    found = onnx.helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([*node, mean, out], "g", [image], [found], tensors)
+    sets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid(domain or "x", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=sets, ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def operation(kind, *inputs, **settings):
+    return onnx.helper.make_node(kind, ["image", *inputs], ["y"], **settings)
+
+
+def endless():
+    kinds = {"i": TensorProto.INT64, "go": TensorProto.BOOL, "on": TensorProto.BOOL}
+    values = [onnx.helper.make_tensor_value_info(name, kind, []) for name, kind in kinds.items()]
+    same = onnx.helper.make_node("Identity", ["go"], ["on"])
+    body = onnx.helper.make_graph([same], "body", values[:2], values[2:])
+    return [onnx.helper.make_node("Loop", ["trips", ""], [], body=body), operation("Relu")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "domain", "said"),
+    [
+        ([operation("Evil", domain="my.ops")], {}, "my.ops", "the operation my.ops.Evil"),
+        ([operation("Gelu", domain="com.microsoft")], {}, "com.microsoft", "com.microsoft.Gelu"),
+        (endless(), {"trips": 2**62}, "", "the operation Loop"),
+        ([operation("Tile", "times")], {"times": [1, 1000, 1000, 1000]}, "", "a feature map of"),
+        ([operation("Resize", "", "", "to")], {"to": [1, 3, 10**6, 10**6]}, "", "a feature map of"),
+    ],
+)
+def test_an_onnx_file_has_operations_of_classifiers(tmp_path, nodes, constants, domain, said):
+    with pytest.raises(TrainingError, match=said):
+        open_model(write_onnx(tmp_path / "m.onnx", nodes, constants, domain), InputSettings())
+
+
+def test_a_network_of_onnx_gets_no_more_memory_than_the_limit(tmp_path):
+    """Its size is that of the brightest pixel, which nothing but the image tells."""
+    nodes = [
+        onnx.helper.make_node("ReduceMax", ["image", "axes"], ["most"], keepdims=0),
+        onnx.helper.make_node("Cast", ["most"], ["whole"], to=TensorProto.INT64),
+        onnx.helper.make_node("ReduceMax", ["whole"], ["side"], keepdims=1),
+        onnx.helper.make_node("Concat", ["side"] * 4, ["shape"], axis=0),
+        onnx.helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        onnx.helper.make_node("ReduceSum", ["zeros"], ["sum"], keepdims=0),
+        operation("Add", "sum"),
+    ]
+    with pytest.raises(TrainingError, match="Available memory of 4"):
+        open_model(write_onnx(tmp_path / "m.onnx", nodes), InputSettings())
+
+
+def test_the_weights_of_an_onnx_file_are_in_it(tmp_path):
+    path = write_onnx(tmp_path / "m.onnx", [operation("Add", "w")], {"w": np.float32([1])})
+    assert open_model(path, InputSettings()).settings.output == "logit"
+    model = onnx.load(path)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="../../../etc/passwd")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(TrainingError, match="weights in another file"):
+        open_model(path, InputSettings())

@@ -30,9 +30,9 @@ _MAX_GROWTH, _SLACK = 2, 1 << 20
 #: Most members of an archive, and most groups, data sets and attributes of an HDF5 file.
 _MOST_MEMBERS, _MOST_OBJECTS = 100, 100_000
 #: Most values of a feature map of one image; EfficientNetB7 has 17 million at 600x600.
-_LARGEST_MAP = 1 << 25
+LARGEST_MAP = 1 << 25
 #: Height and width that feature maps of a free size are reckoned with.
-_FREE_SIDE = 224
+FREE_SIDE = 224
 
 
 class NamedBytes(io.BytesIO):
@@ -180,7 +180,7 @@ def limited(weights: int) -> Iterator[None]:
         weights: most weights, the bytes of the file: each has at least two.
 
     Raises:
-        ValueError: a layer wants more, or gives a feature map of `_LARGEST_MAP` values.
+        ValueError: a layer wants more, or gives a feature map of `LARGEST_MAP` values.
     """
     add_weight, call = keras.layers.Layer.add_weight, keras.Operation.__call__
     left = weights
@@ -196,7 +196,7 @@ def limited(weights: int) -> Iterator[None]:
         outputs = call(operation, *args, **options)
         for output in keras.tree.flatten(outputs):
             shape = getattr(output, "shape", None) or ()
-            if math.prod(each or _FREE_SIDE for each in shape[1:]) > _LARGEST_MAP:
+            if math.prod(each or FREE_SIDE for each in shape[1:]) > LARGEST_MAP:
                 raise ValueError(f"a feature map of {list(shape)}")
         return outputs
 

@@ -11,7 +11,7 @@ from manifests.io.json_files import parse_json
 from training.errors import TrainingError
 from training.models import keras_files
 from training.models.external import legacy_layers, legacy_weights
-from training.models.external.networks import Inputs, Network
+from training.models.external.networks import Inputs, Network, first_line
 from training.models.keras_objects import UnknownLayer
 
 #: Height and width of the input where neither the file nor the caller tells.
@@ -42,10 +42,8 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
     except Exception as error:  # what Keras raises depends on the layer and on the damage
         if out_of_memory(error) or isinstance(error, TrainingError):
             raise
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
         raise TrainingError(
-            f"expected a whole model of Keras in {path}, found: {reason[:300]}; {_ELSEWHERE}"
+            f"expected a whole model of Keras in {path}, found: {first_line(error)}; {_ELSEWHERE}"
         ) from error
 
 

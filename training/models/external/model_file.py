@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from manifests.errors import out_of_memory
 from training.errors import TrainingError
 from training.models import keras_files
 from training.models.external import keras_networks
@@ -19,7 +20,7 @@ from training.models.external.input_settings import (
     input_size,
     kept_shares,
 )
-from training.models.external.networks import Network, onnx_network
+from training.models.external.networks import Network, first_line, onnx_network
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,7 +89,16 @@ class ModelFile:
 
     def _outputs(self, images: Images) -> Floats:
         inputs = as_input(images, self.settings, self.size)
-        outputs = np.asarray(self.network.run(inputs), np.float64).reshape(len(images), -1)
+        try:
+            found = self.network.run(inputs)
+        except Exception as error:  # the network's own library has its own classes
+            if out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"expected scores of {len(images)} images from {self.path}, found: "
+                f"{first_line(error)}; try a smaller --batch-size, or export the model again"
+            ) from error
+        outputs = np.asarray(found, np.float64).reshape(len(images), -1)
         if outputs.shape[1] not in (1, 2) or not np.isfinite(outputs).all():
             raise TrainingError(
                 f"expected one finite output, or two, for each image from {self.path}, found "

@@ -1,17 +1,41 @@
 """One interface to the networks of Keras and ONNX files."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from manifests.errors import out_of_memory
 from training.errors import TrainingError
+from training.models.keras_files import FREE_SIDE, LARGEST_MAP, read_bytes
 
 Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
+
+#: Operations of ONNX: what image classifiers are made of, as PyTorch and tf2onnx export them. None
+#: runs other graphs (Loop, If, Scan), reads texts or draws random numbers.
+_NAMES = """
+    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant
+    ConstantOfShape Conv ConvInteger ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div
+    Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor GRU Gather
+    GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
+    GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LRN LSTM
+    LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul
+    MatMulInteger Max MaxPool Mean Min Mish Mod Mul Neg Not Or PRelu Pad Pow QLinearConv
+    QLinearMatMul QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
+    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round
+    ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign
+    SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile TopK Transpose Trilu Unsqueeze Upsample Where
+    Xor
+"""
+_OPERATIONS = frozenset(_NAMES.split())
+#: Most bytes that ONNX Runtime may take for a network and its feature maps.
+_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -37,15 +61,13 @@ def onnx_network(path: Path) -> Network:
     Raises:
         TrainingError: the file cannot be read, or has several inputs or outputs.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        data = read_bytes(path)
+        _check_onnx(data)
+        session = _session(data)
     except Exception as error:  # ONNX Runtime has a class of its own for each kind of failure
+        if out_of_memory(error):
+            raise
         raise _unreadable(path, "an ONNX file", error) from error
     given = session.get_inputs()
     name = _only(path, "input", [each.name for each in given])
@@ -63,6 +85,63 @@ def onnx_network(path: Path) -> Network:
         return session.run(None, {name: _ordered(images, first).astype(kind)})[0]
 
     return Network("ONNX", _in_batches(run, batch), (height, width))
+
+
+def _check_onnx(data: bytes) -> None:
+    """Check a file before ONNX Runtime sees it.
+
+    Raises:
+        ValueError: it has an operation that is not of the list, values in another file, or a
+            feature map that is too large.
+        DecodeError: it is no ONNX file.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(data)
+    if model.functions or model.graph.sparse_initializer:
+        raise ValueError("functions or sparse weights of its own")
+    tensors = list(model.graph.initializer)
+    for node in model.graph.node:
+        if node.op_type not in _OPERATIONS or node.domain not in ("", "ai.onnx"):
+            raise ValueError(f"the operation {node.domain}{'.' * bool(node.domain)}{node.op_type}")
+        for attribute in node.attribute:
+            if attribute.HasField("g") or attribute.graphs or attribute.sparse_tensors:
+                raise ValueError(f"a graph in the operation {node.op_type}")
+            tensors += [attribute.t, *attribute.tensors]
+    if any(tensor.external_data or tensor.data_location for tensor in tensors):
+        raise ValueError("weights in another file")
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        sizes = [each.dim_value or FREE_SIDE for each in value.type.tensor_type.shape.dim[1:]]
+        if math.prod(sizes) > LARGEST_MAP:
+            raise ValueError(f"a feature map of {sizes}")
+
+
+def _session(data: bytes) -> Any:
+    """ONNX Runtime with the model, from memory: no path in it leads anywhere."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    _limit_memory()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _limit_memory() -> None:
+    """Give sessions that use the allocator of the environment no more than `_MEMORY`."""
+    import onnxruntime
+
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu",
+        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        onnxruntime.OrtMemType.DEFAULT,
+    )
+    settings = {"max_mem": _MEMORY, "arena_extend_strategy": 1}
+    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(settings))
 
 
 def _only(path: Path, what: str, names: list[str]) -> str:
@@ -112,9 +191,13 @@ def _in_batches(run: Callable[[Inputs], Any], size: int | None) -> Callable[[Inp
     return run_fixed
 
 
-def _unreadable(path: Path, expected: str, error: Exception) -> TrainingError:
+def first_line(error: Exception) -> str:
+    """The beginning of what a library says, or the class of its error."""
     lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _unreadable(path: Path, expected: str, error: Exception) -> TrainingError:
     return TrainingError(
-        f"expected {expected} in {path}, found: {lines[0] if lines else type(error).__name__}; "
-        "export the model again"
+        f"expected {expected} in {path}, found: {first_line(error)}; export the model again"
     )
