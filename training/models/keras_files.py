@@ -162,7 +162,7 @@ def _stored_size(found: h5py.Dataset) -> int:
     settings = found.id.get_create_plist()
     if found.dtype.hasobject or settings.get_nfilters():
         raise ValueError(f"{found.name} compressed, or of another kind than numbers")
-    return math.prod(found.shape or (1,)) * found.dtype.itemsize
+    return int(math.prod(found.shape or (1,)) * found.dtype.itemsize)
 
 
 def _attribute_size(found: Any, name: str) -> int:
