@@ -12,7 +12,6 @@ import numpy as np
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
-from manifests.pictures.images import CROP_FORMATS, open_image
 from manifests.rows import CROP_SIZE
 
 #: Margin on each side in units of the face box's longer side.
@@ -140,6 +139,9 @@ def decode(encoded: bytes, grey: bool = False) -> Image:
     Raises:
         ValueError: the bytes are no PNG or JPEG, damaged, or have too many pixels.
     """
+    # Imported here because Pillow loads slowly, and few runs read crops.
+    from manifests.pictures.images import CROP_FORMATS, open_image
+
     open_image(encoded, CROP_FORMATS).close()
     flag = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
     try:

@@ -12,20 +12,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import chain, dropwhile
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.animation import Animation
 from dfdc_prep.video.completeness import missing_end
 from dfdc_prep.video.container import MP4, choose_stream, open_container
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
-from manifests.pictures.images import MAX_PIXELS, is_animation
+from manifests.pictures import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from dfdc_prep.video.animation import Animation
 
 #: The only codec whose non-reference frames are skipped. Its packets show which frames are
 #: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.
@@ -272,7 +274,7 @@ class Video:
 
 
 #: An open clip.
-AnyVideo: TypeAlias = Video | Animation
+AnyVideo: TypeAlias = "Video | Animation"
 
 
 @contextmanager
@@ -301,8 +303,7 @@ def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
 def _opened(file: SourceFile, name: str) -> Iterator["AnyVideo"]:
     video: AnyVideo
     try:
-        animated = is_animation(file.read_at(0, 4096))
-        video = Animation(file, name) if animated else Video(file, name)
+        video = _open_animation(file, name) or Video(file, name)
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError) as error:
@@ -317,6 +318,18 @@ def _opened(file: SourceFile, name: str) -> Iterator["AnyVideo"]:
             raise
         except av.FFmpegError as error:
             raise ClipError(f"expected to decode {name}, found: {_reason(error)}") from error
+
+
+def _open_animation(file: SourceFile, name: str) -> "Animation | None":
+    """Open a GIF or WebP, or a PNG with several pictures; None for other files."""
+    start = file.read_at(0, 4096)
+    gif, webp = start.startswith(b"GIF8"), start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    if not (gif or webp or (start.startswith(b"\x89PNG") and b"acTL" in start)):
+        return None
+    # Imported here because Pillow loads slowly, and few clips need it.
+    from dfdc_prep.video.animation import Animation
+
+    return Animation(file, name)
 
 
 def clip_length(path: Path) -> int | None:

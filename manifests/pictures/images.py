@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from manifests.errors import DfdcPrepError
+from manifests.pictures import MAX_PIXELS
 
 #: The formats that are read, by Pillow's names.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -26,8 +27,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 CROP_FORMATS = ("PNG", "JPEG")
 #: Formats whose further pictures are those of an animation.
 ANIMATED = ("GIF", "WEBP", "PNG")
-#: As many pixels as an 8K frame has.
-MAX_PIXELS = 7680 * 4320
 #: What Pillow raises while it reads a damaged file; a lack of memory is no fault of the file.
 _DAMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error),
@@ -128,12 +127,3 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Decode an image to RGB uint8 [H, W, 3]; see `as_8_bit`."""
     with reading():
         return np.asarray(as_8_bit(image).convert("RGB"))
-
-
-def is_animation(start: bytes) -> bool:
-    """Whether a file that begins so may be an animated GIF, WebP or PNG."""
-    return (
-        start.startswith((b"GIF87a", b"GIF89a"))
-        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
-        or (start.startswith(b"\x89PNG") and b"acTL" in start)
-    )

@@ -18,9 +18,9 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
+from manifests.pictures import MAX_PIXELS
 from manifests.pictures.images import (
     ANIMATED,
-    MAX_PIXELS,
     ImageError,
     as_8_bit,
     open_image,
