@@ -132,3 +132,18 @@ def test_a_run_begun_before_layouts_were_recorded_is_continued(
             del row[name]
     (faces / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     pd.testing.assert_frame_equal(extracted(source, faces), before)
+
+
+@pytest.mark.slow
+def test_ten_frames_of_every_clip_of_two_families_of_faceforensics(
+    shared: Path, yunet_model: Path, tmp_path: Path
+) -> None:
+    """253.mp4 has 501 frames; its fakes by three of the four methods have 390."""
+    words = ["--frames", "10", "--detector", "yunet", "--detector-model", yunet_model]
+    result = call("extract", shared / "data" / "faceforensics", tmp_path / "faces", *words)
+    assert result.exit_code == 0, result.output
+    found = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pandas()
+    frames = found.groupby(["family", "part", "video"])["frame"].agg(tuple)
+    assert len(frames) == 10
+    assert set(frames.map(len)) == {10}
+    assert frames.groupby("family").nunique().tolist() == [1, 1]
