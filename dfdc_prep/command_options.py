@@ -40,6 +40,11 @@ def split_options(seed_help: str) -> Decorator:
             "column, or none (reports the leak).",
         ),
         click.option("--seed", type=options.SPLIT["seed"], default=42, help=seed_help),
+        click.option(
+            "--join-duplicates/--no-join-duplicates",
+            default=True,
+            help="Put families whose crops are the same or nearly so into one split.",
+        ),
     )
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -61,6 +61,13 @@ def crops_to_split(arguments: Mapping[str, Any]) -> Staged:
     return Staged(crops_of(table, "identities.parquet", _MANIFEST))
 
 
+def balanced_crops(arguments: Mapping[str, Any]) -> Staged:
+    """What `split` reads of a faces folder: the crops only if it compares them."""
+    names = ("balanced.parquet", "identities.parquet", "manifest.parquet")
+    compares = arguments["join_duplicates"] and not arguments["official"]
+    return Staged(crops_of(*names) if compares else tables(*names), writes=True)
+
+
 def everything(mirror: "Mirror") -> None:
     """Fetch every file."""
     mirror.pull(mirror.names())

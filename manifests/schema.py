@@ -101,9 +101,13 @@ PROVENANCE_COLUMNS = tuple(field.name for field in _PROVENANCE_FIELDS)
 #: Columns that the journals of earlier versions lack.
 LATER_JOURNAL_COLUMNS = PROVENANCE_COLUMNS
 
+_JOINED_FIELD = _field(
+    "joined_family", pa.string(), "first of the families joined because crops are alike", True
+)
+
 #: Columns that tables of earlier versions lack; they are read as null.
 LATER_COLUMNS = tuple(
-    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS)
+    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS, _JOINED_FIELD)
 )
 
 #: Clip log: one row for every clip of the catalog, sorted by (part, video).
@@ -125,7 +129,9 @@ CLIP_LOG_SCHEMA = pa.schema(
 )
 
 #: Manifest with the split of each crop.
-SPLIT_SCHEMA = MANIFEST_SCHEMA.append(_field("split", pa.string(), "train, validation or test"))
+SPLIT_SCHEMA = MANIFEST_SCHEMA.append(
+    _field("split", pa.string(), "train, validation or test")
+).append(_JOINED_FIELD)
 
 #: Manifest of a shards folder, in the order of the records.
 SHARD_MANIFEST_SCHEMA = SPLIT_SCHEMA.append(

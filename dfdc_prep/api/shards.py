@@ -30,6 +30,7 @@ def shard(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    join_duplicates: bool = True,
     label_by: str = "clip",
     crops: str = "balanced",
     test_only: bool = False,
@@ -53,6 +54,7 @@ def shard(
         crops: balanced; all, those of manifest.parquet; or split, those of split.parquet with
             the splits it gives, instead of `split` and `group_by`.
         test_only: put all crops into the split test, instead of `split`.
+        join_duplicates: put families whose crops are the same or nearly so into one split.
         shards: number of train shards, 1 to 9999; auto for 16 or more of 20 to 200 MB each
             where there is enough data.
         image_format: as-is copies the crops; jpeg encodes them again.
@@ -71,7 +73,14 @@ def shard(
     plan = _plan(split, group_by, seed, test_only)
     count = None if shards == AUTO else int(shards)
     how = ShardOptions(
-        plan, count, image_format, quality, overwrite, label_by=label_by, crops=crops
+        plan,
+        count,
+        image_format,
+        quality,
+        overwrite,
+        label_by=label_by,
+        crops=crops,
+        join_duplicates=join_duplicates,
     )
     return ShardResult(Path(out), write_shards(as_paths(faces), Path(out), how))
 
@@ -85,6 +94,7 @@ def export_deepfakebench(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    join_duplicates: bool = True,
     label_by: str = "clip",
     crops: str = "balanced",
     test_only: bool = False,
@@ -98,7 +108,7 @@ def export_deepfakebench(
     because the benchmark never reads a data set's own.
 
     Args:
-        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        faces, split, group_by, seed, label_by, crops, test_only, join_duplicates: as for `shard`.
         out: the folder to write; it appears when it is complete.
         name: of the data set in the benchmark: letters, digits, - and _.
         crops_per_clip: most crops of a clip, evenly spaced; the benchmark reads the first 32.
@@ -111,9 +121,10 @@ def export_deepfakebench(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.exporting.deepfakebench import DeepfakeBench
+    from dfdc_prep.shards.sources import CropChoice
 
     form = DeepfakeBench(name, crops_per_clip)
-    choice = _choice(_plan(split, group_by, seed, test_only), crops, label_by)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
     return _export(form, as_paths(faces), Path(out), choice, overwrite)
 
 
@@ -126,6 +137,7 @@ def export_webdataset(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    join_duplicates: bool = True,
     label_by: str = "clip",
     crops: str = "balanced",
     test_only: bool = False,
@@ -137,7 +149,7 @@ def export_webdataset(
     """Write the crops as tar files, for `webdataset` and PyTorch.
 
     Args:
-        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        faces, split, group_by, seed, label_by, crops, test_only, join_duplicates: as for `shard`.
         out: the folder to write; it appears when it is complete.
         shards, image_format, quality: as for `shard`.
         overwrite: replace an export of other crops or options.
@@ -150,10 +162,11 @@ def export_webdataset(
     """
     from dfdc_prep.exporting.records import ShardSettings
     from dfdc_prep.exporting.webdataset import WebDataset
+    from dfdc_prep.shards.sources import CropChoice
 
     count = None if shards == AUTO else int(shards)
     form = WebDataset(ShardSettings(count, image_format, quality))
-    choice = _choice(_plan(split, group_by, seed, test_only), crops, label_by)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
     return _export(form, as_paths(faces), Path(out), choice, overwrite)
 
 
@@ -166,6 +179,7 @@ def export_huggingface(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    join_duplicates: bool = True,
     label_by: str = "clip",
     crops: str = "balanced",
     test_only: bool = False,
@@ -177,7 +191,7 @@ def export_huggingface(
     """Write the crops as parquet files that `datasets.load_dataset` opens.
 
     Args:
-        faces, split, group_by, seed, label_by, crops, test_only: as for `shard`.
+        faces, split, group_by, seed, label_by, crops, test_only, join_duplicates: as for `shard`.
         out: the folder to write; it appears when it is complete.
         shards, image_format, quality: as for `shard`.
         overwrite: replace an export of other crops or options.
@@ -190,10 +204,11 @@ def export_huggingface(
     """
     from dfdc_prep.exporting.huggingface import HuggingFace
     from dfdc_prep.exporting.records import ShardSettings
+    from dfdc_prep.shards.sources import CropChoice
 
     count = None if shards == AUTO else int(shards)
     form = HuggingFace(ShardSettings(count, image_format, quality))
-    choice = _choice(_plan(split, group_by, seed, test_only), crops, label_by)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
     return _export(form, as_paths(faces), Path(out), choice, overwrite)
 
 
@@ -202,12 +217,6 @@ def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
     from manifests.splitting.spec import SplitPlan
 
     return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
-
-
-def _choice(plan: "SplitPlan", crops: str, label_by: str) -> "CropChoice":
-    from dfdc_prep.shards.sources import CropChoice
-
-    return CropChoice(plan, crops, label_by)
 
 
 def _export(

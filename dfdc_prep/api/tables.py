@@ -1,5 +1,7 @@
 """The tables of a faces folder: summarize, balance and split them."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,7 +9,7 @@ from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
 from dfdc_prep.results import BalanceResult, SplitResult, SummaryResult
-from dfdc_prep.staging import Staged, nothing, staged, tables
+from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy
@@ -91,7 +93,7 @@ def balance(
 
 @checked(options.SPLIT)
 @staged(
-    faces=Staged(tables("balanced.parquet", "identities.parquet", "manifest.parquet"), writes=True),
+    faces=balanced_crops,
     out=Staged(nothing, writes=True),
 )
 def split(
@@ -100,6 +102,7 @@ def split(
     split: str = "56/24/20",
     group_by: str = "original",
     seed: int = 42,
+    join_duplicates: bool = True,
     label_by: str = "clip",
     official: bool = False,
     clips_from: str | None = None,
@@ -117,6 +120,8 @@ def split(
         label_by: as for `balance`.
         official: take the split that the data set's own lists give; `split`, `group_by` and
             `seed` then have no effect.
+        join_duplicates: put families whose crops are the same or nearly so into one split; the
+            crops are the column `path`.
         clips_from, real_is: as for `summarize`.
         out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
             split.csv in the working folder for a table.
@@ -126,7 +131,10 @@ def split(
             people is larger than the smallest split, a split has no crops, or a crop has no
             official split.
     """
+    from dfdc_prep.crops.files import path_inside
+    from dfdc_prep.shards.pictures import read_pictures
     from manifests.identities.join import join_people
+    from manifests.splitting.joins import drop_joined, join_families
     from manifests.splitting.official import official_splits
     from manifests.splitting.sets import check_every_split
     from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
@@ -141,7 +149,13 @@ def split(
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
         table = join_people(table, source.path)
+    joins, table = None, drop_joined(table)
+    if join_duplicates and group_by != "none" and not official:
+        root = os.path.realpath(source.path if source.is_folder else source.path.parent)
+        pictures = read_pictures(table, lambda path: path_inside(root, path))
+        table, joins = join_families(table, plan, pictures)
     report = official_splits(table) if official else assign_splits(table, plan)
+    report = replace(report, joins=joins)
     if not official:
         check_every_split(report.names, plan.names)
     target = source.output_path("split") if out is None else Path(out)

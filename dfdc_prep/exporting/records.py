@@ -111,7 +111,7 @@ def lay_out(
         crops.splits.names,
         crops.splits.order,
         sizes,
-        crops.metadata["seed"],
+        crops.seed,
         shards,
         file_name,
     )

@@ -6,7 +6,7 @@ exists is complete. The same crops and options give the same bytes for any numbe
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,11 +14,18 @@ import pyarrow as pa
 
 from dfdc_prep.shards.checksums import SUMS, parse_sums, write_sums
 from dfdc_prep.shards.output import METADATA, TOOL, OutputFolder
-from dfdc_prep.shards.sources import CropChoice, SplitCrops, read_crops
+from dfdc_prep.shards.sources import (
+    CropChoice,
+    SplitCrops,
+    crops_metadata,
+    read_crops,
+    with_pictures,
+)
 from manifests.errors import OutputError
 from manifests.io.atomic import atomic_folder
 from manifests.io.json_files import write_json
 from manifests.schema import SPLIT_SCHEMA
+from manifests.splitting.sets import RowsInSplits, given_splits
 from manifests.tables.parquet import read_manifest, write_table
 
 MANIFEST = "manifest.parquet"
@@ -103,19 +110,21 @@ def write_export(
         OutputError: `out` contains foreign files, cannot be written, or another run is writing
             it.
     """
-    crops = read_crops(faces, choice)
-    metadata = {"tool": TOOL, _FORMAT: form.name, **crops.metadata, **form.options()}
+    chosen = crops_metadata(faces, choice)
+    metadata = {"tool": TOOL, _FORMAT: form.name, **chosen, **form.options()}
     output = OutputFolder(out, "an export", "an export", _is_export, check_only_listed)
     if output.is_complete(metadata, overwrite):
         manifest = read_manifest(out / MANIFEST, "dfdc-prep export --overwrite", SPLIT_SCHEMA)
-        return _report(out, form.name, manifest, crops, already_exists=True)
+        return _report(out, form.name, manifest, given_splits(manifest), already_exists=True)
+    crops = read_crops(faces, choice)
     with atomic_folder(out) as folder:
         output.check_again(metadata, overwrite)
         written = form.write(crops, folder)
         write_table(written.manifest, folder / MANIFEST)
-        write_json(folder / METADATA, metadata, ensure_ascii=False)
+        write_json(folder / METADATA, with_pictures(metadata, crops), ensure_ascii=False)
         write_sums(folder, written.hashes)
-    return _report(out, form.name, written.manifest, crops, written.notes)
+    splits = replace(crops.splits, text=crops.text)
+    return _report(out, form.name, written.manifest, splits, written.notes)
 
 
 def _is_export(_folder: Path, metadata: dict[str, Any]) -> bool:
@@ -137,11 +146,11 @@ def _report(
     out: Path,
     name: str,
     manifest: pa.Table,
-    crops: SplitCrops,
+    splits: RowsInSplits,
     notes: tuple[str, ...] = (),
     already_exists: bool = False,
 ) -> ExportReport:
     found = Counter(manifest["split"].to_pylist())
-    counts = {split: found[split] for split in crops.splits.order}
+    counts = {split: found[split] for split in splits.order}
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    return ExportReport(out, name, counts, size, crops.text, notes, already_exists)
+    return ExportReport(out, name, counts, size, splits.text, notes, already_exists)

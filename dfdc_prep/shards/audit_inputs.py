@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.crops.folder import read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
-from dfdc_prep.shards.pictures import read_images
+from dfdc_prep.shards.pictures import read_image, read_images
 from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
@@ -130,14 +130,8 @@ def _with_images(found: NotedTable, folder: Path) -> AuditInputs:
     if "path" not in found.rows.column_names:
         return AuditInputs(found.rows, None, found.notes)
     root = os.path.realpath(folder)
-    paths = found.rows["path"].to_pylist()
-    return _hash_images(found, (_read_image(root, path) for path in paths))
-
-
-def _read_image(root: str, path: str | None) -> bytes | None:
-    """The bytes of an image file; None if it is missing or outside `root`."""
-    file = path_inside(root, path or "")
-    return Path(file).read_bytes() if file and os.path.isfile(file) else None
+    files = (path_inside(root, path or "") for path in found.rows["path"].to_pylist())
+    return _hash_images(found, (read_image(file) if file else None for file in files))
 
 
 def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:

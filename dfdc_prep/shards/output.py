@@ -16,6 +16,8 @@ from manifests.io.locks import clear_folder_lock
 
 TOOL = f"dfdc-prep {__version__}"
 METADATA = "metadata.json"
+#: The key of metadata.json that says what was found in the crops, and determines nothing.
+PICTURES = "pictures"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class OutputFolder:
         """Whether the folder already contains what is to be written.
 
         Args:
-            metadata: the content of metadata.json; equal metadata implies equal bytes of all files.
+            metadata: the content of metadata.json but for `PICTURES`; equal metadata implies equal
+                bytes of all files.
 
         Raises:
             OptionsDiffer: the folder contains something else and `overwrite` is not set, or is
@@ -70,6 +73,7 @@ class OutputFolder:
                 f"expected {folder} to be empty or {self.a_kind}, found something else; "
                 "choose another folder"
             )
+        found.pop(PICTURES, None)
         if found == metadata and not overwrite:
             return True
         if overwrite:

@@ -1,15 +1,19 @@
 """Reads the images of a table in threads: their checksums, and thumbnails to compare them by."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from dfdc_prep.parallel.cpu_count import available_cores
+from manifests.pictures.near_identical import rows_to_compare
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
 from manifests.tables.factorize import Mask
 
@@ -28,6 +32,26 @@ class ImagesRead:
 
     hashes: list[str | None]
     pictures: Pictures
+
+
+def read_image(file: str) -> bytes | None:
+    """Return the bytes of an image file; None if there is no such file."""
+    return Path(file).read_bytes() if os.path.isfile(file) else None
+
+
+def read_pictures(table: pa.Table, locate: Callable[[str], str | None]) -> Pictures:
+    """Read the thumbnails of the images that the column `path` of a table names, if it has one.
+
+    Args:
+        locate: returns the file of a path; None if there can be none.
+    """
+    wanted = rows_to_compare(table)
+    if "path" not in table.column_names:
+        wanted[:] = False
+        return read_images(iter([None] * len(wanted)), wanted).pictures
+    paths = zip(table["path"].to_pylist(), wanted.tolist(), strict=True)
+    files = (locate(path) if path and want else None for path, want in paths)
+    return read_images((read_image(file) if file else None for file in files), wanted).pictures
 
 
 def read_images(images: Iterator[bytes | None], wanted: Mask) -> ImagesRead:

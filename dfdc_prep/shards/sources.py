@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import CropFolders
+from dfdc_prep.shards.output import PICTURES
+from dfdc_prep.shards.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.identities.join import FILE, join_people
 from manifests.io.hashing import file_sha256
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.splitting.groups import IDENTITY, JOINED
+from manifests.splitting.joins import drop_joined
 from manifests.splitting.sets import (
     RowsInSplits,
     check_every_split,
@@ -24,7 +28,6 @@ from manifests.splitting.sets import (
     split_rows,
 )
 from manifests.splitting.spec import SplitPlan
-from manifests.splitting.split import IDENTITY
 from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.face_labels import CLIP, label_rows
 from manifests.tables.parquet import read_manifest
@@ -51,11 +54,19 @@ class CropChoice:
         crops: `balanced`, `all`, or `split`: the crops of split.parquet, whose splits are taken
             instead of those of the plan.
         label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
+        join_duplicates: whether families whose crops are near-identical go to one split.
     """
 
     plan: SplitPlan
     crops: str = BALANCED
     label_by: str = CLIP
+    join_duplicates: bool = True
+
+    @property
+    def compares(self) -> bool:
+        """Whether crops are compared, so that near-identical ones go to one split."""
+        several = len(self.plan.names) > 1 and self.plan.group_by != "none"
+        return self.join_duplicates and several and self.crops != SPLIT
 
 
 @dataclass(frozen=True)
@@ -63,17 +74,17 @@ class SplitCrops:
     """The chosen crops.
 
     Attributes:
-        table: the rows of the manifest.
+        table: the rows of the manifest, with the column `joined_family`.
         splits: the split of each row.
         folders: what the paths of the rows are relative to.
-        metadata: what determines the rows and their splits, for metadata.json.
+        seed: of the split, and of the shuffle within it.
         text: a description for the terminal.
     """
 
     table: pa.Table
     splits: RowsInSplits
     folders: CropFolders
-    metadata: dict[str, Any]
+    seed: int
     text: str
 
 
@@ -88,7 +99,6 @@ def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
             or a split has none.
     """
     tables = [_read_table(folder, choice) for folder in faces]
-    metadata = _metadata(faces, choice)
     if len(faces) == 1:
         (table,), folders, text = tables, CropFolders.single(faces[0]), ""
     else:
@@ -100,9 +110,12 @@ def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
     if choice.crops == SPLIT:
         splits = given_splits(table)
     else:
-        splits = (split_rows if len(faces) == 1 else split_each_set)(table, choice.plan)
+        pictures = read_pictures(table, folders.resolve) if choice.compares else None
+        split = split_rows if len(faces) == 1 else split_each_set
+        splits = split(table, choice.plan, pictures)
         check_every_split(splits.names, splits.order)
-    return SplitCrops(table, splits, folders, metadata, text + splits.text)
+    table = drop_joined(table).append_column(SPLIT_SCHEMA.field(JOINED), splits.joined)
+    return SplitCrops(table, splits, folders, choice.plan.seed, text + splits.text)
 
 
 def _read_table(folder: Path, choice: CropChoice) -> pa.Table:
@@ -167,11 +180,14 @@ def _check_names(faces: Sequence[Path], names: Sequence[tuple[str, bool]]) -> No
             )
 
 
-def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
-    """What determines the rows and their splits.
+def crops_metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
+    """What determines the rows and their splits, for metadata.json.
 
-    The metadata of a single folder is that of earlier versions, which knew no other choice.
+    Raises:
+        TableError: a table is missing, invalid, or of another manifest.
     """
+    for folder in faces:
+        _read_table(folder, choice)
     name, given = _TABLES[choice.crops], choice.crops == SPLIT
     sources = [{"file": name, "sha256": file_sha256(folder / name)} for folder in faces]
     fractions = {split: round(share, 6) for split, share in choice.plan.fractions}
@@ -181,6 +197,8 @@ def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
         "group_by": GIVEN if given else choice.plan.group_by,
         "seed": choice.plan.seed,
     }
+    if not given:
+        found["join_duplicates"] = choice.compares
     if choice.label_by != CLIP:
         found["label_by"] = choice.label_by
     if choice.plan.group_by == IDENTITY and not given:
@@ -188,6 +206,12 @@ def _metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
         if files:  # otherwise the data set names its people
             found["identities"] = _one_or_sorted([file_sha256(file) for file in files])
     return found
+
+
+def with_pictures(metadata: dict[str, Any], crops: SplitCrops) -> dict[str, Any]:
+    """Add to the content of metadata.json what was joined because crops are alike."""
+    joins = crops.splits.joins
+    return metadata if joins is None else {**metadata, PICTURES: asdict(joins)}
 
 
 def _one_or_sorted(values: list[Any]) -> Any:

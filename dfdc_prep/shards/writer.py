@@ -24,7 +24,13 @@ from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
 from dfdc_prep.shards.features import COLUMNS, MASK, features_of
 from dfdc_prep.shards.layout import assign_shards, iter_shards
 from dfdc_prep.shards.output import TOOL, OutputFolder
-from dfdc_prep.shards.sources import BALANCED, CropChoice, SplitCrops, read_crops
+from dfdc_prep.shards.sources import (
+    BALANCED,
+    CropChoice,
+    crops_metadata,
+    read_crops,
+    with_pictures,
+)
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
@@ -34,6 +40,7 @@ from manifests.labels import LABELS
 from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
+from manifests.splitting.sets import given_splits
 from manifests.splitting.spec import SplitPlan
 from manifests.tables.face_labels import CLIP
 from manifests.tables.parquet import read_manifest, write_table
@@ -64,7 +71,7 @@ class ShardOptions:
         overwrite: replace a shards folder with other content.
         workers: number of threads, None for one per core; does not change the output.
         label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
-        crops: which crops are taken, see `CropChoice`.
+        crops, join_duplicates: which crops are taken, and how they are split; see `CropChoice`.
     """
 
     plan: SplitPlan
@@ -75,11 +82,12 @@ class ShardOptions:
     workers: int | None = None
     label_by: str = CLIP
     crops: str = BALANCED
+    join_duplicates: bool = True
 
     @property
     def choice(self) -> CropChoice:
         """Which crops are taken, and how they are split."""
-        return CropChoice(self.plan, self.crops, self.label_by)
+        return CropChoice(self.plan, self.crops, self.label_by, self.join_duplicates)
 
 
 @dataclass(frozen=True)
@@ -120,14 +128,15 @@ def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptio
         OutputError: `shards` contains foreign files, cannot be written, or another run is
             writing it.
     """
-    source = read_crops([faces] if isinstance(faces, Path) else faces, options.choice)
-    metadata = _metadata(source, options)
+    folders = [faces] if isinstance(faces, Path) else faces
+    metadata = _metadata(crops_metadata(folders, options.choice), options)
     output = OutputFolder(shards, "shards", "a shards folder", _is_shards, _check_replaceable)
     if output.is_complete(metadata, options.overwrite):
         sharded = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
-        return _report(shards, sharded, source.text, already_exists=True)
+        return _report(shards, sharded, given_splits(sharded).text, already_exists=True)
+    source = read_crops(folders, options.choice)
     crops = CropReader(source.folders, options.image_format, options.quality)
     sizes = crops.sizes(source.table) + crops.mask_sizes(source.table) + FRAMING + _OTHER_FEATURES
     sharded = assign_shards(
@@ -141,20 +150,20 @@ def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptio
     with atomic_folder(shards) as folder:
         output.check_again(metadata, options.overwrite)
         written = _write_records(sharded, crops, folder, options.workers)
-        _write_index(sharded, written, metadata, folder)
+        _write_index(sharded, written, with_pictures(metadata, source), folder)
     return _report(shards, sharded, source.text)
 
 
-def _metadata(source: SplitCrops, options: ShardOptions) -> dict[str, Any]:
+def _metadata(source: dict[str, Any], options: ShardOptions) -> dict[str, Any]:
     """The content of metadata.json; equal metadata implies equal bytes of all files."""
-    found = {name: source.metadata[name] for name in ("source", "split", "group_by", "seed")}
+    found = {name: source[name] for name in ("source", "split", "group_by", "seed")}
     return {
         "tool": TOOL,
         **found,
         "shards": options.shards or "auto",
         "image_format": options.image_format,
         "quality": options.quality if options.image_format == "jpeg" else None,
-        **{name: value for name, value in source.metadata.items() if name not in found},
+        **{name: value for name, value in source.items() if name not in found},
     }
 
 

@@ -28,6 +28,15 @@ class Pictures:
     rows: Codes
     thumbnails: Thumbnails
 
+    def of(self, rows: Codes) -> "Pictures":
+        """Return the pictures of some rows of the table, numbered by their place among them.
+
+        Args:
+            rows: int64, ascending.
+        """
+        _, place, at = np.intersect1d(rows, self.rows, assume_unique=True, return_indices=True)
+        return Pictures(place, self.thumbnails[at])
+
 
 def thumbnail(data: bytes) -> npt.NDArray[np.uint8] | None:
     """Return the grey thumbnail of an encoded image, uint8 [SIDE, SIDE].

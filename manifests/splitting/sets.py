@@ -1,7 +1,9 @@
 """Splits that are not made of one data set: several sets, one split alone, and given splits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,8 @@ import pyarrow.compute as pc
 from manifests.auditing.leakage import RowSplits, leaks_by_key
 from manifests.errors import TableError
 from manifests.labels import LABELS
+from manifests.pictures.thumbnails import Pictures
+from manifests.splitting.joins import Joins, drop_joined, join_families, joined_column
 from manifests.splitting.spec import SplitPlan, check_split_name
 from manifests.splitting.split import assign_splits
 from manifests.tables import families
@@ -25,13 +29,17 @@ class RowsInSplits:
 
     Attributes:
         names: string [rows], the split of each row.
+        joined: string [rows], the column `joined_family`.
         order: names of the splits, in output order.
         text: a description for the terminal.
+        joins: what was joined because crops are alike; None if none were compared.
     """
 
     names: pa.Array
+    joined: pa.Array
     order: tuple[str, ...]
     text: str
+    joins: Joins | None = None
 
 
 def only_test(group_by: str = "original", seed: int = 42) -> SplitPlan:
@@ -39,29 +47,48 @@ def only_test(group_by: str = "original", seed: int = 42) -> SplitPlan:
     return SplitPlan(((TEST, 1.0),), group_by, seed)
 
 
-def split_rows(table: pa.Table, plan: SplitPlan) -> RowsInSplits:
-    """Split the rows of one data set; see `assign_splits`."""
-    assignment = assign_splits(table, plan)
-    return RowsInSplits(assignment.names, plan.names, assignment.text())
+def split_rows(table: pa.Table, plan: SplitPlan, pictures: Pictures | None = None) -> RowsInSplits:
+    """Split the rows of one data set; see `assign_splits`.
+
+    Args:
+        pictures: of the rows; families whose crops are near-identical go to one split. None to
+            compare none.
+    """
+    joins, table = None, drop_joined(table)
+    if pictures is not None:
+        table, joins = join_families(table, plan, pictures)
+    found = replace(assign_splits(table, plan), joins=joins)
+    return RowsInSplits(found.names, joined_column(table), plan.names, found.text(), joins)
 
 
-def split_each_set(table: pa.Table, plan: SplitPlan) -> RowsInSplits:
+def split_each_set(
+    table: pa.Table, plan: SplitPlan, pictures: Pictures | None = None
+) -> RowsInSplits:
     """Split each data set by itself, so that every split has the same share of each.
 
     Args:
         table: joined by `join_sets`, so that no family is in two data sets.
+        pictures: as for `split_rows`; those of different data sets are not compared.
 
     Raises:
         TableError: as `assign_splits`, for one of the sets.
     """
-    names = np.empty(table.num_rows, object)
-    lines = []
+    names, joined = np.empty(table.num_rows, object), np.empty(table.num_rows, object)
+    lines, joins = [], []
     for dataset in sorted(pc.unique(table[DATASET]).to_pylist()):
         rows = np.flatnonzero(pc.equal(table[DATASET], dataset).to_numpy())
-        found = split_rows(table.take(pa.array(rows)), plan)
-        names[rows] = found.names.to_pylist()
+        shown = None if pictures is None else pictures.of(rows)
+        found = split_rows(table.take(pa.array(rows)), plan, shown)
+        names[rows], joined[rows] = found.names.to_pylist(), found.joined.to_pylist()
+        joins += [found.joins] if found.joins else []
         lines += [f"{dataset}:", *(f"  {line}" for line in found.text.splitlines())]
-    return RowsInSplits(pa.array(names, pa.string()), plan.names, "\n".join(lines))
+    return RowsInSplits(
+        pa.array(names, pa.string()),
+        pa.array(joined, pa.string()),
+        plan.names,
+        "\n".join(lines),
+        reduce(add, joins) if joins else None,
+    )
 
 
 def given_splits(table: pa.Table) -> RowsInSplits:
@@ -83,7 +110,9 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     lines += [leak.text("families") for leak in leaks if leak.shared] or [
         "no family is in two splits"
     ]
-    return RowsInSplits(table["split"].combine_chunks(), order, "\n".join(lines))
+    return RowsInSplits(
+        table["split"].combine_chunks(), joined_column(table), order, "\n".join(lines)
+    )
 
 
 def check_every_split(names: pa.Array, order: Sequence[str]) -> None:

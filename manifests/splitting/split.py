@@ -20,14 +20,13 @@ from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
+from manifests.splitting.groups import IDENTITY, group_rows
+from manifests.splitting.joins import Joins
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
-from manifests.tables.factorize import Codes, factorize_sorted, label_codes, text_column
+from manifests.tables.factorize import Codes, factorize_sorted, label_codes
 
-__all__ = ["Assignment", "SplitPlan", "add_split_column", "assign_splits"]
-
-#: The grouping by estimated person, `manifests.identities`.
-IDENTITY = "identity"
+__all__ = ["IDENTITY", "Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 
 
 class People(NamedTuple):
@@ -58,6 +57,7 @@ class Assignment:
         leaks: what each pair of splits shares, by family.
         people: the groups of people, if the split is by identity.
         shared_people: what each pair of splits shares, by the person filmed, if it is official.
+        joins: the families joined because their crops are alike; None if nobody looked.
     """
 
     names: pa.Array
@@ -67,6 +67,7 @@ class Assignment:
     leaks: tuple[Leak, ...]
     people: People | None = None
     shared_people: tuple[Leak, ...] = ()
+    joins: Joins | None = None
 
     @property
     def shortfall(self) -> Counts:
@@ -91,6 +92,7 @@ class Assignment:
                 f"{self.people.groups:,} groups of {self.people.what} and families, the largest "
                 f"with {self.people.largest:,} crops; none is in two splits"
             )
+        lines += self.joins.lines() if self.joins else ["pictures: not compared"]
         lines += [leak.text("identities") for leak in self.shared_people if leak.shared]
         if not self.leaking:
             return "\n".join([*lines, "no family is in two splits"])
@@ -112,7 +114,8 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
 
     Args:
         table: with the columns label and family (or video and original to derive the family
-            from), and the column `plan.group_by`, if it names one.
+            from), and the column `plan.group_by`, if it names one. The column `joined_family`, if
+            there is one, joins families.
         plan: the splits, the grouping and the seed.
 
     Returns:
@@ -130,7 +133,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         split = _split_rows(label, plan)
         wanted = count_rows(split, label, len(plan.names))
     else:
-        group = _group_rows(table, plan.group_by, family, len(names))
+        group = group_rows(table, plan.group_by, family, names)
         wanted = _wanted_rows(label, plan)
         if plan.group_by == IDENTITY:
             people = _check_people(table, group, wanted)
@@ -162,37 +165,6 @@ def _wanted_rows(label: Codes, plan: SplitPlan) -> Counts:
     """Divide the rows of each label among the splits, int64 [splits, labels]."""
     available = np.bincount(label, minlength=len(LABELS)).tolist()
     return np.stack([largest_remainder(count, plan.weights) for count in available], axis=1)
-
-
-def _group_rows(table: pa.Table, group_by: str, family: Codes, count: int) -> Codes:
-    """Return the group of each row: its family, or families connected by a column's values.
-
-    Args:
-        family: int64 [rows], family of each row, numbered by name.
-        count: number of families.
-
-    Returns:
-        int64 [rows], numbered by name, independently of the order of the rows.
-    """
-    if group_by in ("original", "family"):
-        return family
-    if group_by == IDENTITY and group_by not in table.column_names:
-        raise TableError(
-            "expected the column identity to group by, found none; run dfdc-prep identify on the "
-            "faces folder first"
-        )
-    if group_by not in table.column_names:
-        raise TableError(
-            f"expected original, none or a column to group by, found {group_by!r}; "
-            f"the columns are {', '.join(table.column_names)}"
-        )
-    (value,), values = factorize_sorted(text_column(table, group_by))
-    if value.min() < 0:
-        raise TableError(
-            f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows without; "
-            f"group by another column"
-        )
-    return families.connected_groups(count + len(values), family, count + value)[family]
 
 
 def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
