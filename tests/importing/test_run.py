@@ -13,6 +13,8 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
 from dfdc_prep.importing.run import import_crops
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.tables.clips import clips_known
+from manifests.tables.external import Reading
 from manifests.tables.parquet import read_manifest, read_table
 from tests.bare_tables import write
 
@@ -209,3 +211,36 @@ def test_real_crops(shared: Path, tmp_path: Path) -> None:
     report = import_crops(crops, table, tmp_path / "faces")
     assert (report.crops, report.clips, report.failed) == (167, 60, 0)
     assert len(np.unique(pq.read_table(tmp_path / "faces/manifest.parquet")["sha256"])) < 167
+
+
+def test_frames_in_the_folders_of_their_clips(tmp_path: Path) -> None:
+    paths = [
+        f"{label}/{n:03}/{f}.png" for label in ("real", "fake") for n in range(2) for f in (0, 1)
+    ]
+    for path in paths:
+        make_crop(tmp_path / "crops" / path)
+    rows = (f"{path},{path.split('/')[0]}" for path in paths)
+    table = write(tmp_path, "\n".join(["path,label", *rows]) + "\n")
+    report = import_crops(tmp_path / "crops", table, tmp_path / "faces")
+    assert report.clips == 4
+    assert report.notes[0].startswith("4 clips, read by the folders of the images")
+    manifest = read_manifest(tmp_path / "faces/manifest.parquet")
+    clips = set(zip(*(manifest[name].to_pylist() for name in ("part", "video")), strict=True))
+    assert clips == {(label, clip) for label in ("real", "fake") for clip in ("000", "001")}
+    assert set(manifest["path"].to_pylist()) == {f"crops/imported/{path}" for path in paths}
+    with pytest.raises(OptionsDiffer, match=r"other options \(clips_from\)"):
+        import_crops(tmp_path / "crops", table, tmp_path / "faces", reading=Reading("name"))
+
+
+def test_clips_that_are_not_known_stay_so(tmp_path: Path) -> None:
+    paths = [f"{label}/{label}_{n}.png" for label in ("real", "fake") for n in range(3)]
+    for path in paths:
+        make_crop(tmp_path / "crops" / path)
+    rows = (f"{path},{path.split('/')[0]}" for path in paths)
+    table = write(tmp_path, "\n".join(["path,label", *rows]) + "\n")
+    import_crops(tmp_path / "crops", table, tmp_path / "faces")
+    manifest = read_manifest(tmp_path / "faces/manifest.parquet")
+    assert not clips_known(manifest)
+    balanced = balance(manifest, BalanceOptions())
+    assert balanced.clips is balanced.originals is None
+    assert not clips_known(balanced.table)

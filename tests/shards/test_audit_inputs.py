@@ -1,12 +1,16 @@
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.shards.audit_inputs import read_audit_inputs
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.auditing.audit import Audit, audit
 from manifests.splitting.split import SplitPlan
+from manifests.tables.external import Reading
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
 
@@ -59,3 +63,69 @@ def test_a_path_without_a_data_set_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(DfdcPrepError, match=r"^expected .* found .*; [a-z]+"):
             read_audit_inputs(path)
+
+
+def make_tree(folder: Path, paths: Iterable[str]) -> Path:
+    """Write a picture of noise, each another one, at every path."""
+    for number, path in enumerate(paths):
+        noise = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(folder / path)
+    return folder
+
+
+CLIPS = {"real": ["r0", "r1", "r2"], "fake": ["f0", "f1", "f2"]}
+
+
+def test_frames_of_clips_that_are_in_two_splits(tmp_path: Path) -> None:
+    frames = {"train": (0, 1), "test": (1, 2)}
+    paths = (
+        f"{split}/{label}/{clip}/{frame}.png"
+        for label, clips in CLIPS.items()
+        for clip in clips
+        for split, numbers in frames.items()
+        for frame in numbers
+    )
+    found = audited(make_tree(tmp_path, paths))
+    assert found.crossing["clips"] == (6, 6)
+    assert [leak.rate for leak in found.families] == [1.0]
+
+
+def test_frames_of_clips_in_one_split_each(tmp_path: Path) -> None:
+    paths = (
+        f"{'test' if clip.endswith('0') else 'train'}/{label}/{clip}/{frame}.png"
+        for label, clips in CLIPS.items()
+        for clip in clips
+        for frame in range(3)
+    )
+    found = audited(make_tree(tmp_path, paths))
+    assert found.crossing["clips"] == (0, 6)
+    assert [leak.rate for leak in found.families] == [0.0]
+
+
+def test_names_that_say_nothing_give_no_count_of_clips(tmp_path: Path) -> None:
+    places = [("Train", "Real"), ("Train", "Fake"), ("Test", "Real"), ("Test", "Fake")]
+    names = (
+        f"{split}/{label}/{label.lower()}_{n}.jpg" for split, label in places for n in range(4)
+    )
+    inputs = read_audit_inputs(make_tree(tmp_path, names))
+    assert inputs.notes[0].startswith("clips: not known; names such as T")
+    found = audit(inputs.table, inputs.near)
+    assert "clips" not in found.crossing
+    assert not any(leak.rate for leak in found.families)
+    given = read_audit_inputs(tmp_path, reading=Reading(r"/(?P<clip>[a-z]+_\d)"))
+    assert given.notes[0].startswith("8 clips, read by the pattern given")
+    assert audit(given.table, given.near).crossing["clips"] == (8, 8)
+
+
+def test_images_outside_the_layout_are_counted(tmp_path: Path) -> None:
+    paths = ["train/real/a_0.png", "test/fake/b_0.png", "notes/a.png", "b.png"]
+    notes = read_audit_inputs(make_tree(tmp_path, paths)).notes
+    assert "2 images are in no folder such as train/real: left out" in notes
+
+
+def test_clips_from_is_refused_where_clips_have_names(tmp_path: Path) -> None:
+    faces = make_faces(tmp_path / "faces", families=2)
+    (faces / "balanced.parquet").rename(faces / "manifest.parquet")
+    with pytest.raises(DfdcPrepError, match=r"--clips-from and --real-is, found .*; leave them"):
+        read_audit_inputs(faces, reading=Reading("name"))
