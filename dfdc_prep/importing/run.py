@@ -33,7 +33,7 @@ from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
-from manifests.tables.clips import SOURCE
+from manifests.tables.clips import SOURCE, clips_known
 from manifests.tables.derived import MANIFEST, write_faces_tables
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 
@@ -48,11 +48,12 @@ class ImportReport:
     """Counts of what was imported and what was not; clips.parquet has the names.
 
     The counts are those of `Matches`; `unreadable` counts the images that are not valid crops.
-    `notes` say how the table was read, where it does not say it itself.
+    `clips` is None if it is not known what is a clip, and `notes` say how the table was read,
+    where it does not say it itself.
     """
 
     crops: int
-    clips: int
+    clips: int | None
     missing: int
     without_image: int
     unnamed: int
@@ -74,7 +75,8 @@ class ImportReport:
             "rows that name the image of an earlier row": self.duplicates,
             f"images that are not a readable {CROP_SIZE}x{CROP_SIZE} crop": self.unreadable,
         }
-        lines = [*self.notes, f"{self.crops:,} crops of {self.clips:,} clips"]
+        of_clips = "" if self.clips is None else f" of {self.clips:,} clips"
+        lines = [*self.notes, f"{self.crops:,} crops{of_clips}"]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
 
 
@@ -118,7 +120,7 @@ def import_crops(
             _keep_derived(out, folder)
     return ImportReport(
         crops.num_rows,
-        log.num_rows,
+        log.num_rows if clips_known(table) else None,
         len(matches.missing),
         len(matches.without_image),
         len(matches.unnamed),

@@ -60,7 +60,7 @@ def clip_lines(table: pa.Table) -> list[str]:
         row = pc.index(table[SOURCE], UNKNOWN).as_py()
         return [
             f"clips: not known; names such as {_path(table, row)} do not say which images are of "
-            "one clip; name them with --clips-from"
+            "one clip; import or read them with --clips-from"
         ]
     count = int(clip_codes(table).max(initial=-1)) + 1
     how, clip = _HOW.get(table[SOURCE][row].as_py(), "before"), table["video"][row].as_py()

@@ -238,7 +238,9 @@ def test_clips_that_are_not_known_stay_so(tmp_path: Path) -> None:
         make_crop(tmp_path / "crops" / path)
     rows = (f"{path},{path.split('/')[0]}" for path in paths)
     table = write(tmp_path, "\n".join(["path,label", *rows]) + "\n")
-    import_crops(tmp_path / "crops", table, tmp_path / "faces")
+    report = import_crops(tmp_path / "crops", table, tmp_path / "faces")
+    assert report.clips is None
+    assert "6 crops\n" in f"{report.text()}\n"
     manifest = read_manifest(tmp_path / "faces/manifest.parquet")
     assert not clips_known(manifest)
     balanced = balance(manifest, BalanceOptions())

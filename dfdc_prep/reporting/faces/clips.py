@@ -96,6 +96,8 @@ def families_section(table: pa.Table, summary: Summary) -> Section:
         table: the manifest.
         summary: its statistics.
     """
+    if summary.families is None:
+        return Section("Families and parts", [Text("Not known, as the clips are not.")])
     fakes = table.filter(pc.equal(table["label"], FAKE)).group_by(["family", "part", "video"])
     per_family = Counter(fakes.aggregate([])["family"].to_pylist())
     sizes = Counter(per_family.values())

@@ -20,8 +20,9 @@ from dfdc_prep.reporting.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
 from manifests.labels import FAILURES, LABELS
 from manifests.schema import MANIFEST_SCHEMA
+from manifests.tables.clips import clip_codes, clip_lines, clips_known
 from manifests.tables.derived import manifest_hash, read_clip_log
-from manifests.tables.factorize import factorize, label_codes, pair_codes
+from manifests.tables.factorize import label_codes, pair_codes
 from manifests.tables.parquet import read_table
 
 
@@ -63,7 +64,7 @@ def faces_page(path: Path) -> Page:
         TableError, OutputError: as `read_faces_folder`.
     """
     folder = read_faces_folder(path)
-    sections = [clips_section(folder.clips)]
+    sections = [_clips_section(folder)]
     if folder.crops.num_rows:
         sections += _crops_sections(folder)
     else:
@@ -73,9 +74,20 @@ def faces_page(path: Path) -> Page:
     return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(folder))
 
 
+def _clips_section(folder: FacesFolder) -> Section:
+    lines = [Text(line) for line in clip_lines(folder.crops)]
+    if not clips_known(folder.crops):
+        return Section("Clips", lines)
+    section = clips_section(folder.clips)
+    return Section(section.title, [*lines, *section.blocks])
+
+
 def _facts(folder: FacesFolder) -> list[tuple[str, object]]:
     labels = Counter(folder.crops["label"].to_pylist())
     facts: list[tuple[str, object]] = []
+    if not clips_known(folder.crops):
+        facts.append(("clips and families", "not known"))
+        return facts + [(f"{label} crops", labels[label]) for label in LABELS]
     if folder.clips is not None:
         statuses = Counter(folder.clips["status"].to_pylist())
         found = int(pc.sum(pc.greater(folder.clips["faces"], 0)).as_py() or 0)
@@ -92,8 +104,7 @@ def _crops_sections(folder: FacesFolder) -> list[Section]:
     images = measure_images(files, table["sha256"].to_pylist())
     measures = row_measures(table, images)
     label = label_codes(table)
-    (part, video), _ = factorize(table["part"], table["video"])
-    clip = pair_codes(pair_codes(part, video), label)
+    clip = pair_codes(clip_codes(table), label)
     gallery = Gallery(table, files)
     sampled = [Text(note)] if (note := sample_note(images)) else []
     pairs = crop_sheets.original_fake_pairs(gallery)

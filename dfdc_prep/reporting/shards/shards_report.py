@@ -36,6 +36,7 @@ from manifests.errors import TableError
 from manifests.io.json_files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
+from manifests.tables.clips import clips_known
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
@@ -75,7 +76,7 @@ def _facts(table: pa.Table, splits: list[str]) -> list[tuple[str, object]]:
     return [
         ("crops", table.num_rows),
         *((f"{split} crops", counts[split]) for split in splits),
-        ("families", pc.count_distinct(table["family"]).as_py()),
+        ("families", _clips_and_families(table)[1]),
         ("shard files", pc.count_distinct(table["shard"]).as_py()),
     ]
 
@@ -90,16 +91,22 @@ def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
     rows = []
     for split in splits:
         part = table.filter(pc.equal(table["split"], split))
-        clips = part.group_by(["part", "video"]).aggregate([]).num_rows
-        families = pc.count_distinct(part["family"]).as_py()
         share = f"{100 * fraction(part.num_rows, table.num_rows):.1f} %"
-        numbers = (counts[REAL, split], counts[FAKE, split], part.num_rows, share, clips, families)
-        rows.append((split, *numbers))
+        numbers = (counts[REAL, split], counts[FAKE, split], part.num_rows, share)
+        rows.append((split, *numbers, *_clips_and_families(part)))
     header = ("split", REAL, FAKE, "crops", "of all", "clips", "families")
     return [
         Chart("Crops by split and label", svg, f"Bar chart of crops by split: {said}"),
         Table("Crops, clips and families of each split", header, rows),
     ]
+
+
+def _clips_and_families(table: pa.Table) -> tuple[int | str, int | str]:
+    """How many there are."""
+    if not clips_known(table):
+        return "not known", "not known"
+    clips = table.group_by(["part", "video"]).aggregate([]).num_rows
+    return clips, int(pc.count_distinct(table["family"]).as_py())
 
 
 def _training_sheet(gallery: Gallery, split: str) -> Sheet:
