@@ -83,16 +83,19 @@ def all_but(*parts: str) -> "Callable[[Mirror], object]":
 
 
 def faces_to_encode(mirror: "Mirror") -> None:
-    """Fetch what `identify` reads: its own files, the manifest, and some crops of REAL clips."""
+    """Fetch what `identify` reads: its own files, the manifest, crops to encode and to compare."""
     from dfdc_prep.identities.candidates import choose_candidates
     from dfdc_prep.output_folder import RUN_OUTPUTS
     from manifests.errors import TableError
+    from manifests.pictures.near_identical import rows_to_compare
     from manifests.tables.parquet import read_manifest
 
     mirror.pull([_MANIFEST, *(name for name in RUN_OUTPUTS if name.startswith("identi"))])
     with suppress(TableError):  # the command says what is wrong with it
-        clips = choose_candidates(read_manifest(mirror.folder / _MANIFEST))
-        mirror.pull(crop.path for clip in clips for crop in clip.crops)
+        manifest = read_manifest(mirror.folder / _MANIFEST)
+        encoded = [crop.path for clip in choose_candidates(manifest) for crop in clip.crops]
+        compared = manifest["path"].filter(rows_to_compare(manifest)).to_pylist()
+        mirror.pull(dict.fromkeys([*encoded, *compared]))
 
 
 def compared_by_audit(mirror: "Mirror") -> None:

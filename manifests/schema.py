@@ -152,19 +152,19 @@ IDENTITY_SCHEMA = pa.schema(
         _field(
             "identity_distance",
             pa.float32(),
-            "distance of the original's face to the mean of its group; null without a face",
+            "distance of the family's face to the mean of its group; null without a face",
             True,
         ),
         _field(
             "identity_source",
             pa.string(),
-            "named, real, uncertain or none: its source",
+            "named, real, fake, uncertain or none: its source",
         ),
-        _field("identity_faces", pa.int32(), "crops of the original that were encoded"),
+        _field("identity_faces", pa.int32(), "crops of the family that were encoded"),
         _field(
             "identity_doubts",
             pa.string(),
-            "why it is uncertain: dark, profile, small, spread, near; separated by commas",
+            "why it is uncertain: alone, dark, fake, near, profile, small, spread; comma-separated",
             True,
         ),
     ]
@@ -177,6 +177,7 @@ ENCODING_SCHEMA = pa.schema(
         _field("part", pa.string(), "folder the clip came in"),
         _field("video", pa.string(), "file name of the clip"),
         _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _field("label", pa.string(), "REAL; FAKE if no REAL clip of the family has a crop"),
         _field("rank", pa.int32(), "0 for the clip's best face"),
         _field("path", pa.string(), "the crop's file, relative to the manifest's folder"),
         _field("size", pa.float32(), "longer side of the face box, source pixels", True),

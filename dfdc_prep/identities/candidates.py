@@ -1,4 +1,5 @@
-"""Chooses the crops of every REAL clip that are worth a look, from the manifest alone."""
+"""Chooses the crops that are worth a look, from the manifest alone: of every REAL clip, and of the
+fakes in families without one."""
 
 import hashlib
 import json
@@ -19,7 +20,7 @@ MAX_CANDIDATES = 5
 #: Most crops of a clip that are encoded.
 MAX_FACES = 3
 _COLUMNS = (
-    *("part", "video", "family", "frame", "face", "path", "sha256", "score"),
+    *("part", "video", "family", "label", "frame", "face", "path", "sha256", "score"),
     *("x", "y", "w", "h", "crop_x", "crop_y", "crop_size"),
 )
 
@@ -44,11 +45,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ClipCandidates:
-    """The candidates of one REAL clip, at most `MAX_CANDIDATES`."""
+    """The candidates of one clip, at most `MAX_CANDIDATES`."""
 
     part: str
     video: str
     family: str
+    label: str
     crops: tuple[Candidate, ...]
 
     def key(self, model: str) -> str:
@@ -58,18 +60,20 @@ class ClipCandidates:
 
 
 def choose_candidates(manifest: pa.Table) -> Iterator[ClipCandidates]:
-    """Yield the candidates of every REAL clip, in the order of (part, video).
+    """Yield the candidates of clips in the order of (part, video).
 
+    These are the REAL clips, and the FAKE ones of families without a REAL crop.
     In each frame only the largest face counts. Of many frames those with the best score and
     size are taken, or evenly spaced ones where the manifest has neither.
     """
-    real = manifest.filter(pc.equal(manifest["label"], REAL)).select(list(_COLUMNS))
-    rows = (row for batch in sort_manifest(real).to_batches(10_000) for row in batch.to_pylist())
+    real = pc.equal(manifest["label"], REAL)
+    filmed = pc.is_in(manifest["family"], pc.unique(manifest["family"].filter(real)))
+    chosen = manifest.filter(pc.or_(real, pc.invert(filmed))).select(list(_COLUMNS))
+    rows = (row for batch in sort_manifest(chosen).to_batches(10_000) for row in batch.to_pylist())
     for (part, video), clip in groupby(rows, key=lambda row: (row["part"], row["video"])):
         crops = list(clip)
-        chosen = _best(_largest_faces(crops))
-        candidates = tuple(_candidate(row) for row in chosen)
-        yield ClipCandidates(part, video, crops[0]["family"], candidates)
+        candidates = tuple(_candidate(row) for row in _best(_largest_faces(crops)))
+        yield ClipCandidates(part, video, crops[0]["family"], crops[0]["label"], candidates)
 
 
 def _largest_faces(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -139,6 +139,7 @@ def _table(entries: dict[str, list[EncodedFace]], clips: dict[str, ClipCandidate
         "part": [clip.part for _, clip, *_ in rows],
         "video": [clip.video for _, clip, *_ in rows],
         "family": [clip.family for _, clip, *_ in rows],
+        "label": [clip.label for _, clip, *_ in rows],
         "rank": [rank for *_, rank, _ in rows],
         "path": [face["path"] for *_, face in rows],
         "size": [face["size"] for *_, face in rows],

@@ -26,11 +26,11 @@ from dfdc_prep.reporting.page import (
 from dfdc_prep.reporting.thumbnails import thumbnail
 from manifests.identities.assignment import Identities
 from manifests.identities.evidence import GroupPair
-from manifests.identities.quality import NEAR
+from manifests.identities.quality import ALONE
 
 PAGE = "identities.html"
-#: Most pairs, weak faces and people shown, and faces of one person.
-MAX_PAIRS, MAX_WEAK, MAX_PEOPLE, MAX_FACES = 200, 100, 40, 8
+#: Most weak faces and people shown, and faces of one person; of pairs, all that there are.
+MAX_WEAK, MAX_PEOPLE, MAX_FACES = 100, 40, 8
 _SIDE = 112
 
 
@@ -70,7 +70,7 @@ class _Builder:
     def page(self) -> Page:
         apart = [pair for pair in self.found.pairs if not pair.joined]
         joined = [pair for pair in self.found.pairs if pair.joined]
-        weak = {f: d for f, each in self.found.doubts.items() if (d := self._own(each))}
+        weak = {f: each for f, each in self.found.doubts.items() if ALONE in each}
         people = self.found.people
         return Page(
             title="Estimated identities",
@@ -83,17 +83,15 @@ class _Builder:
                 ("uncertain families", len(self.found.doubts)),
             ],
             sections=[
-                Section("Close, kept apart", self._pairs(apart, "apart by")),
-                Section("Joined just below the threshold", self._pairs(joined, "joined at")),
-                Section("Weak evidence", self._weak(weak)),
+                Section("Kept apart", self._pairs(apart, "apart by")),
+                Section("Joined on weak evidence", self._pairs(joined, "joined at")),
+                Section("Weak evidence that resembles nobody", self._weak(weak)),
                 Section("Largest groups", self._people(people)),
             ],
-            footer=f"dfdc-prep identify, threshold {self.threshold:g}. Distances are Euclidean, "
-            "averaged over the pairs of two groups. Encoders err more for some groups of people.",
+            footer=f"dfdc-prep identify, threshold {self.threshold:g}. Distances are "
+            "Euclidean, of two groups the average of their pairs. Encoders err more for some "
+            "groups of people.",
         )
-
-    def _own(self, doubts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(doubt for doubt in doubts if doubt != NEAR)
 
     def _pairs(self, pairs: list[GroupPair], how: str) -> list[Block]:
         if not pairs:
@@ -102,12 +100,12 @@ class _Builder:
         groups = [
             Group(
                 [self._picture(pair.first), self._picture(pair.second)],
-                f"{how} {pair.distance:.2f}; --same or --different "
+                f"{how} {pair.distance:.2f}, {pair.moved:,} "
+                f"{'family' if pair.moved == 1 else 'families'} to move; --same or --different "
                 f"{names[pair.first].as_py()},{names[pair.second].as_py()}",
             )
-            for pair in pairs[:MAX_PAIRS]
+            for pair in pairs
         ]
-        more = len(pairs) - len(groups)
         return [
             TextList(
                 [
@@ -116,7 +114,7 @@ class _Builder:
                     "the column relation of identity_pairs.csv and pass it as --pairs.",
                 ]
             ),
-            Groups("Closest first", groups, more),
+            Groups("Those that move most families first", groups),
         ]
 
     def _weak(self, weak: dict[int, tuple[str, ...]]) -> list[Block]:
@@ -127,7 +125,9 @@ class _Builder:
         return [
             Text("These faces are their own identity unless a settled pair says otherwise."),
             Sheet(
-                "Dark, in profile, small, or unlike each other", pictures, len(weak) - len(shown)
+                "Dark, in profile, small, unlike each other, or of a fake",
+                pictures,
+                len(weak) - len(shown),
             ),
         ]
 

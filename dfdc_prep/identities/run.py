@@ -1,4 +1,4 @@
-"""Runs `identify`: encodes the REAL clips of a faces folder, groups them, writes the tables."""
+"""Runs `identify`: encodes the clips of a faces folder, compares their pictures, groups them."""
 
 import os
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
+from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
 from dfdc_prep.identities.candidates import ClipCandidates, choose_candidates
 from dfdc_prep.identities.encoder import model_files
@@ -25,13 +26,16 @@ from dfdc_prep.identities.worker import EncodedFace, encode_clip, init_worker
 from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from dfdc_prep.parallel.tasks import TaskRun
+from dfdc_prep.shards.pictures import read_pictures
 from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
 from manifests.identities.join import FILE
+from manifests.identities.likeness import compare_pictures
 from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
 from manifests.io.hashing import file_sha256
 from manifests.io.journal import Journal
+from manifests.labels import REAL
 from manifests.tables.derived import MANIFEST, bound, manifest_hash
 from manifests.tables.parquet import read_manifest, write_table
 
@@ -68,12 +72,17 @@ class IdentifyReport:
 
     Attributes:
         clips: REAL clips with a crop.
+        fakes: fake clips that stand for a family without a REAL crop.
+        compared, crops: crops whose pictures were compared, and all crops.
         encoded: crops encoded, of all runs.
         failed: clips whose worker died or timed out, part/video.
         identities: the identities.
     """
 
     clips: int
+    fakes: int
+    compared: int
+    crops: int
     encoded: int
     failed: tuple[str, ...]
     identities: Identities
@@ -82,9 +91,13 @@ class IdentifyReport:
         """The report for the terminal."""
         found = self.identities
         families, people = len(found.families), found.people
+        stand_in = f" and {self.fakes:,} fakes of families without one" if self.fakes else ""
         lines = [
-            f"{self.clips:,} REAL clips, {self.encoded:,} faces encoded",
-            f"{len(found.identified):,} of {families:,} families have a face of their original",
+            f"{self.clips:,} REAL clips{stand_in}, {self.encoded:,} faces encoded",
+            f"{self.compared:,} of {self.crops:,} pictures compared, {found.alike:,} families have "
+            "one that is near-identical to another family's",
+            f"{len(found.identified - found.faked):,} of {families:,} families have a face of "
+            f"their original, {len(found.faked):,} only that of a fake",
         ]
         if people:
             lines.append(
@@ -92,8 +105,8 @@ class IdentifyReport:
             )
         joined = sum(pair.joined for pair in found.pairs)
         lines.append(
-            f"{len(found.doubts):,} families uncertain, {len(found.pairs) - joined:,} pairs close "
-            f"but kept apart, {joined:,} joined just below the threshold"
+            f"{len(found.doubts):,} families uncertain; to look at, those that change a split "
+            f"most: {len(found.pairs) - joined:,} pairs kept apart, {joined:,} joined"
         )
         lines += [f"not encoded, its worker failed: {name}" for name in self.failed[:5]]
         if len(self.failed) > 5:
@@ -124,16 +137,21 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         rules = [*settled, *named_pairs(rows)]
         # Report pairs that cannot be used before the hours of encoding.
         assign_identities(rows, collect_encodings(faces, ()), rules, options.threshold)
+        root = os.path.realpath(faces)
+        pictures = read_pictures(manifest, lambda path: path_inside(root, path))
         failed = _encode(faces, clips, options.workers)
         encodings = collect_encodings(faces, clips.items())
         store_encodings(faces, encodings)
-        found = assign_identities(rows, encodings, rules, options.threshold)
+        alike = compare_pictures(manifest, pictures)
+        found = assign_identities(rows, encodings, rules, options.threshold, alike)
         write_table(bound(add_names(found.table, rows), made_from), faces / FILE)
         write_uncertain_pairs(found, faces / PAIRS)
         write_identities_page(faces, found, encodings, options.threshold)
         if settled:
             write_pairs(settled, faces / SETTLED)
-    return IdentifyReport(len(clips), encodings.num_rows, failed, found)
+    real = sum(clip.label == REAL for clip in clips.values())
+    compared = len(pictures.rows), manifest.num_rows
+    return IdentifyReport(real, len(clips) - real, *compared, encodings.num_rows, failed, found)
 
 
 def forget(faces: Path) -> list[str]:

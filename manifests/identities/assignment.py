@@ -1,8 +1,8 @@
 """Assigns an estimated identity to every clip, from the encodings and the settled pairs.
 
-A family takes the identity of its original. Only good faces are grouped: a family whose faces
-are all weak evidence (dark, profile, small, spread) and a family without a face are their own
-identity, unless a settled pair says otherwise.
+A family takes the identity of its original, or that of the face of its fakes where no crop of the
+original is there. A family without a face is its own identity, unless its pictures or a settled
+pair say otherwise.
 """
 
 from collections import Counter
@@ -11,23 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from manifests.identities.constraints import Constraints, SettledPair, resolve_pairs
-from manifests.identities.evidence import (
-    MARGIN_ABOVE,
-    FamilyFaces,
-    GroupPair,
-    close_pairs,
-    family_faces,
-)
-from manifests.identities.grouping import Encodings, Merge, group_by_average_linkage
-from manifests.identities.quality import NEAR
+from manifests.identities.constraints import SettledPair, resolve_pairs
+from manifests.identities.doubts import doubts_of_families, represents, uncertain_pairs
+from manifests.identities.evidence import FamilyFaces, GroupPair, family_faces
+from manifests.identities.grouping import Encodings
+from manifests.identities.joining import group_families
+from manifests.identities.likeness import NO_PICTURES, FamilyPictures
 from manifests.schema import IDENTITY_SCHEMA
 from manifests.tables.factorize import Codes, factorize_sorted
-from manifests.tables.families import connected_groups
 
 #: Largest average distance at which two groups are joined.
 THRESHOLD = 0.5
-SOURCES = ("real", "uncertain", "none")
+SOURCES = ("real", "fake", "uncertain", "none")
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,12 @@ class Identities:
         table: with the columns of `IDENTITY_SCHEMA`, one row per clip, in the order given.
         families: string [families], sorted.
         identity: int64 [families], the family that names the identity.
-        pairs: groups that may show one person, or were joined just so, not settled; their
-            members are numbers of families.
+        pairs: groups that a person should look at, most important first; their members are
+            numbers of families.
         doubts: for each family the reasons why it is uncertain, if any.
-        identified: bool for each family, whether it has a face or a settled pair.
+        identified: the families that have a face, a settled pair or a near-identical picture.
+        faked: those whose only face is that of fakes.
+        alike: families with a picture that is near-identical to one of another family.
     """
 
     table: pa.Table
@@ -50,6 +47,8 @@ class Identities:
     pairs: tuple[GroupPair, ...]
     doubts: dict[int, tuple[str, ...]]
     identified: frozenset[int]
+    faked: frozenset[int]
+    alike: int
 
     @property
     def people(self) -> list[tuple[int, int]]:
@@ -63,6 +62,7 @@ def assign_identities(
     encodings: pa.Table,
     settled: list[SettledPair],
     threshold: float = THRESHOLD,
+    pictures: FamilyPictures = NO_PICTURES,
 ) -> Identities:
     """Estimate who is filmed in every clip.
 
@@ -71,6 +71,7 @@ def assign_identities(
         encodings: with the columns of `ENCODING_SCHEMA`.
         settled: pairs that a person decided.
         threshold: largest average distance at which two groups are joined.
+        pictures: of the families, numbered by name.
 
     Raises:
         TableError: the settled pairs are not of these clips or contradict each other, or too
@@ -79,13 +80,14 @@ def assign_identities(
     (family,), names = factorize_sorted(clips["family"])
     rules = resolve_pairs(settled, clips["video"], family, names)
     faces = family_faces(encodings, names)
-    good = np.array([not doubts for doubts in faces.doubts], bool)
-    group, merges = _group_families(faces, good, rules, threshold)
-    pairs = _uncertain_pairs(faces, good, group, merges, rules, threshold)
-    doubts = _doubts(faces, group, pairs, rules)
-    identified = frozenset([*faces.family.tolist(), *rules.same.ravel().tolist()])
-    identity = _first_members(group)[group]
-    columns = _Columns(faces, good, group, doubts, identified)
+    groups = group_families(faces, pictures, rules, threshold)
+    pairs = uncertain_pairs(faces, groups, rules, threshold)
+    doubts = doubts_of_families(faces, groups.group, pairs, rules)
+    known = np.concatenate([faces.family, rules.same.ravel(), pictures.alike.ravel()])
+    identified = frozenset(known.tolist())
+    faked = frozenset(faces.family[~faces.filmed].tolist())
+    identity = np.unique(groups.group, return_index=True)[1][groups.group]
+    columns = _Columns(faces, groups.group, doubts, identified, faked)
     return Identities(
         columns.table(clips, family, names.take(pa.array(identity))),
         names,
@@ -93,112 +95,9 @@ def assign_identities(
         pairs,
         doubts,
         identified,
+        faked,
+        len(np.unique(pictures.alike)),
     )
-
-
-def _group_families(
-    faces: FamilyFaces, good: np.ndarray, rules: Constraints, threshold: float
-) -> tuple[Codes, list[Merge]]:
-    """Return the group of every family, int64 [families], and the merges just below the threshold.
-
-    The members of the merges are numbers of families.
-    """
-    family = faces.family[good]
-    closure = rules.closure[family]
-    forbidden = _forbidden(closure, rules)
-    # A settled pair joins whole groups, unless that would join people known to be different;
-    # then linkage itself starts from the pairs, which keeps to every one of them.
-    for same in (forbidden[:0], _chains(closure)):
-        grouping = group_by_average_linkage(faces.mean[good], threshold, same, forbidden)
-        first = _first_members(grouping.group)[grouping.group]
-        edges = np.concatenate([np.stack([family, family[first]], axis=1), rules.same])
-        group = connected_groups(len(rules.closure), edges[:, 0], edges[:, 1])
-        if (group[rules.different[:, 0]] != group[rules.different[:, 1]]).all():
-            break
-    merges = [Merge(m.distance, family[m.first], family[m.second]) for m in grouping.merges]
-    return group, merges
-
-
-def _chains(code: Codes) -> Codes:
-    """Return pairs of neighbours that connect all positions with equal codes, int64 [pairs, 2]."""
-    order = np.argsort(code, kind="stable")
-    equal = code[order[1:]] == code[order[:-1]]
-    return np.stack([order[:-1][equal], order[1:][equal]], axis=1)
-
-
-def _forbidden(closure: Codes, rules: Constraints) -> Codes:
-    """Return all pairs of positions that must not be in one group, int64 [pairs, 2]."""
-    pairs = [
-        np.stack(np.meshgrid(*(np.flatnonzero(closure == c) for c in two)), axis=-1).reshape(-1, 2)
-        for two in rules.closure[rules.different]
-    ]
-    return np.concatenate([np.empty((0, 2), np.int64), *pairs])
-
-
-def _first_members(group: Codes) -> Codes:
-    """Return the first member of each group, int64 [groups]."""
-    return np.unique(group, return_index=True)[1]
-
-
-def _uncertain_pairs(
-    faces: FamilyFaces,
-    good: np.ndarray,
-    group: Codes,
-    merges: list[Merge],
-    rules: Constraints,
-    threshold: float,
-) -> tuple[GroupPair, ...]:
-    """Return the pairs that are not settled, closest first."""
-    used = _represents(faces, good, group)
-    family, points = faces.family[used], faces.mean[used]
-    compact = np.unique(group[family], return_inverse=True)[1]
-    settled = {frozenset(pair) for pair in group[rules.different].tolist()}
-    found = [
-        GroupPair(pair.distance, int(family[pair.first]), int(family[pair.second]), False)
-        for pair in close_pairs(points, compact, threshold + MARGIN_ABOVE)
-    ]
-    found = [p for p in found if frozenset((group[p.first], group[p.second])) not in settled]
-    at = dict(zip(faces.family.tolist(), faces.mean, strict=True))
-    found += [_joined(merge, at) for merge in merges if not _is_settled(merge, rules)]
-    return tuple(sorted(found, key=lambda pair: (pair.joined, pair.distance, pair.first)))
-
-
-def _represents(faces: FamilyFaces, good: np.ndarray, group: Codes) -> np.ndarray:
-    """Return which faces stand for their group: the good ones, or all if there is none."""
-    has_good = np.zeros(int(group.max(initial=-1)) + 1, bool)
-    has_good[group[faces.family[good]]] = True
-    return good | ~has_good[group[faces.family]]
-
-
-def _joined(merge: Merge, mean: dict[int, np.ndarray]) -> GroupPair:
-    from scipy.spatial.distance import cdist
-
-    distance = cdist(
-        *(np.array([mean[int(m)] for m in each]) for each in (merge.first, merge.second))
-    )
-    at = np.unravel_index(distance.argmin(), distance.shape)
-    return GroupPair(merge.distance, int(merge.first[at[0]]), int(merge.second[at[1]]), True)
-
-
-def _is_settled(merge: Merge, rules: Constraints) -> bool:
-    """Whether a settled pair says that the two sides show the same person."""
-    return bool(np.intersect1d(rules.closure[merge.first], rules.closure[merge.second]).size)
-
-
-def _doubts(
-    faces: FamilyFaces, group: Codes, pairs: tuple[GroupPair, ...], rules: Constraints
-) -> dict[int, tuple[str, ...]]:
-    """Return the reasons for doubt of each family that has any."""
-    named = set(rules.named.tolist())
-    near = {int(group[at]) for pair in pairs for at in (pair.first, pair.second)}
-    found = {}
-    for family, doubts in zip(faces.family.tolist(), faces.doubts, strict=True):
-        reasons = () if family in named else doubts
-        if int(group[family]) in near:
-            reasons = (*reasons, NEAR)
-        if reasons:
-            found[family] = reasons
-    return found
 
 
 @dataclass(frozen=True)
@@ -206,10 +105,10 @@ class _Columns:
     """What the table says of each family."""
 
     faces: FamilyFaces
-    good: np.ndarray
     group: Codes
     doubts: dict[int, tuple[str, ...]]
     identified: frozenset[int]
+    faked: frozenset[int]
 
     def table(self, clips: pa.Table, family: Codes, identity: pa.Array) -> pa.Table:
         """Build the table of `clips`, whose rows belong to these families."""
@@ -233,11 +132,13 @@ class _Columns:
     def _source(self, family: int) -> str:
         if family not in self.identified:
             return "none"
-        return "uncertain" if family in self.doubts else "real"
+        if family in self.doubts:
+            return "uncertain"
+        return "fake" if family in self.faked else "real"
 
     def _distances(self) -> Encodings:
         """Return the distance of each face to the mean of its group, float64 [n]."""
-        used = _represents(self.faces, self.good, self.group)
+        used = represents(self.faces, self.group)
         group = self.group[self.faces.family]
         sums = np.zeros((len(self.group), self.faces.mean.shape[1]))
         np.add.at(sums, group[used], self.faces.mean[used])

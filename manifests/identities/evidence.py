@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.identities.grouping import Encodings
-from manifests.identities.quality import MAX_SPREAD, SPREAD, flaws
+from manifests.identities.quality import FAKED, MAX_SPREAD, SPREAD, flaws
+from manifests.labels import FAKE
 from manifests.schema import ENCODING_SIZE
-from manifests.tables.factorize import Codes
+from manifests.tables.factorize import Codes, Mask
 
-#: Groups apart by at most the threshold plus this distance are an uncertain pair.
-MARGIN_ABOVE = 0.10
 #: Most pairs of groups that are compared, the closest means first.
 MAX_PAIRS = 20_000
 #: Rows of a distance matrix in memory at a time.
@@ -27,7 +26,8 @@ class FamilyFaces:
 
     Attributes:
         family: int64 [n], number of the family, ascending.
-        mean: float64 [n, ENCODING_SIZE], mean encoding of the original.
+        mean: float64 [n, ENCODING_SIZE], mean encoding of the original, or of its fakes if none of
+            its crops is there.
         faces: int64 [n], crops encoded.
         doubts: why the encoding is weak evidence, [n] tuples of the words in
             `manifests.identities.quality`.
@@ -38,6 +38,16 @@ class FamilyFaces:
     faces: Codes
     doubts: tuple[tuple[str, ...], ...]
 
+    @property
+    def weak(self) -> Mask:
+        """Which faces are weak evidence, bool [n]."""
+        return np.array([bool(doubts) for doubts in self.doubts], bool)
+
+    @property
+    def filmed(self) -> Mask:
+        """Which faces are those of originals, bool [n]."""
+        return np.array([FAKED not in doubts for doubts in self.doubts], bool)
+
 
 @dataclass(frozen=True)
 class GroupPair:
@@ -47,12 +57,14 @@ class GroupPair:
         distance: the average distance of their members.
         first, second: the closest members, one of each group.
         joined: whether they were joined.
+        moved: families of the smaller group: what changes sides if a person decides otherwise.
     """
 
     distance: float
     first: int
     second: int
     joined: bool
+    moved: int
 
 
 def encoding_matrix(encodings: pa.Table) -> Encodings:
@@ -74,6 +86,7 @@ def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:
     number = number.drop_null().to_numpy().astype(np.int64)
     matrix = encoding_matrix(encodings)
     looks = encodings.select(["light", "asymmetry", "size"]).to_pylist()
+    fake = np.array([label == FAKE for label in encodings["label"].to_pylist()], bool)
     order = np.argsort(number, kind="stable")
     families, starts = np.unique(number[order], return_index=True)
     rows = np.split(order, starts[1:])
@@ -83,14 +96,18 @@ def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:
             -1, ENCODING_SIZE
         ),
         np.array([len(each) for each in rows if len(each)], np.int64),
-        tuple(_doubts(matrix[each], [looks[row] for row in each]) for each in rows if len(each)),
+        tuple(
+            _doubts(matrix[each], [looks[row] for row in each], bool(fake[each].any()))
+            for each in rows
+            if len(each)
+        ),
     )
 
 
-def _doubts(faces: Encodings, looks: list[dict[str, float]]) -> tuple[str, ...]:
+def _doubts(faces: Encodings, looks: list[dict[str, float]], fake: bool) -> tuple[str, ...]:
     from scipy.spatial.distance import pdist
 
-    found = {flaw for look in looks for flaw in flaws(**look)}
+    found = {flaw for look in looks for flaw in flaws(**look)} | ({FAKED} if fake else set())
     if len(faces) > 1 and pdist(faces).max() > MAX_SPREAD:
         found.add(SPREAD)
     return tuple(sorted(found))
@@ -119,7 +136,8 @@ def close_pairs(points: Encodings, group: Codes, limit: float) -> list[GroupPair
         if distance.mean() <= limit:
             at = np.unravel_index(distance.argmin(), distance.shape)
             pair = int(one[at[0]]), int(two[at[1]])
-            found.append(GroupPair(float(distance.mean()), *pair, joined=False))
+            moved = min(len(one), len(two))
+            found.append(GroupPair(float(distance.mean()), *pair, joined=False, moved=moved))
     return sorted(found, key=lambda pair: (pair.distance, pair.first, pair.second))
 
 

@@ -86,7 +86,7 @@ def group_by_average_linkage(
         group[members] = count + found.group
         count += int(found.group.max()) + 1
         merges += [Merge(m.distance, members[m.first], members[m.second]) for m in found.merges]
-    return Grouping(_number_by_first(group), tuple(merges))
+    return Grouping(number_by_first(group), tuple(merges))
 
 
 def _components(encodings: Encodings, threshold: float, closure: Codes) -> Codes:
@@ -192,7 +192,7 @@ def _leaves(tree: npt.NDArray[np.float64], node: int) -> Codes:
     return np.array(found, np.int64)
 
 
-def _number_by_first(group: Codes) -> Codes:
+def number_by_first(group: Codes) -> Codes:
     """Renumber groups in the order of their first members."""
     _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)

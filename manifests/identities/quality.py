@@ -7,8 +7,12 @@ the figures.
 DARK, PROFILE, SMALL = "dark", "profile", "small"
 #: The faces of one clip differ too much to be of one person.
 SPREAD = "spread"
-#: Another group is nearly as close as those that were joined.
+#: Only a fake shows the clip: its face drifts from the person filmed.
+FAKED = "fake"
+#: A person should look at it: it could join another group, or was joined only just.
 NEAR = "near"
+#: Weak evidence that resembles nobody.
+ALONE = "alone"
 
 #: Smallest mean luma of a face, 0 to 255. Dark faces of strangers resemble each other.
 MIN_LIGHT = 40.0

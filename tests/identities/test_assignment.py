@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from manifests.errors import TableError
+from manifests.identities import doubts, links
 from manifests.identities.assignment import Identities, assign_identities
 from manifests.identities.constraints import (
     SettledPair,
@@ -12,6 +14,7 @@ from manifests.identities.constraints import (
     read_pairs,
     write_pairs,
 )
+from manifests.identities.likeness import NO_PICTURES, FamilyPictures
 from manifests.schema import ENCODING_SCHEMA, ENCODING_SIZE, IDENTITY_SCHEMA
 
 #: Positions of the originals' faces on a line; a, b and c show one person, d another.
@@ -29,13 +32,16 @@ def clips(names: dict[str, float]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def encodings(faces: dict[str, float], dark: tuple[str, ...] = ()) -> pa.Table:
+def encodings(
+    faces: dict[str, float], dark: tuple[str, ...] = (), fake: tuple[str, ...] = ()
+) -> pa.Table:
     rows = [
         {
             "key": name,
             "part": "p",
             "video": name,
             "family": name,
+            "label": "FAKE" if name in fake else "REAL",
             "rank": 0,
             "path": f"{name}.png",
             "size": None,
@@ -49,9 +55,24 @@ def encodings(faces: dict[str, float], dark: tuple[str, ...] = ()) -> pa.Table:
 
 
 def assigned(
-    *settled: SettledPair, dark: tuple[str, ...] = (), faces: dict[str, float] = FACES
+    *settled: SettledPair,
+    dark: tuple[str, ...] = (),
+    fake: tuple[str, ...] = (),
+    faces: dict[str, float] = FACES,
+    pictures: FamilyPictures = NO_PICTURES,
 ) -> Identities:
-    return assign_identities(clips(faces), encodings(faces, dark), list(settled))
+    table = encodings(faces, dark, fake)
+    return assign_identities(clips(faces), table, list(settled), pictures=pictures)
+
+
+def pictures_of(*alike: tuple[int, int], scenes: dict[int, float] | None = None) -> FamilyPictures:
+    """Near-identical families of a to d and gone, and the angles of their scenes."""
+    angle = np.array(list((scenes or {}).values()))
+    return FamilyPictures(
+        np.array(alike, np.int64).reshape(-1, 2),
+        np.array(list(scenes or {}), np.int64),
+        np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32),
+    )
 
 
 def people(found: Identities) -> dict[str, str]:
@@ -83,23 +104,83 @@ def test_a_family_takes_its_originals_identity_and_one_without_a_face_is_its_own
     assert distances["lost.mp4"] is None
 
 
-def test_weak_evidence_is_shown_and_not_merged() -> None:
-    found = assigned(dark=("b.mp4",))
-    assert people(found)["b.mp4"] == "b.mp4"
-    row = found.table.filter(pa.compute.equal(found.table["video"], "b.mp4")).to_pylist()[0]
-    assert row["identity_source"] == "uncertain"
-    assert row["identity_doubts"] == "dark,near"
-    names = [
-        {found.families[p.first].as_py(), found.families[p.second].as_py()} for p in found.pairs
-    ]
-    assert {"b.mp4", "a.mp4"} in names or {"b.mp4", "c.mp4"} in names
+def row_of(found: Identities, video: str) -> dict[str, Any]:
+    return next(row for row in found.table.to_pylist() if row["video"] == video)
 
 
-def test_a_settled_pair_merges_weak_evidence_and_is_no_longer_shown() -> None:
-    found = assigned(same("b.mp4", "fake_of_c.mp4"), dark=("b.mp4",))
+def test_weak_evidence_joins_and_is_certain_where_nothing_is_near() -> None:
+    found = assigned(dark=("a.mp4", "b.mp4"))
     assert people(found)["b.mp4"] == "a.mp4"
+    assert row_of(found, "b.mp4")["identity_source"] == "real"
     assert not found.pairs
-    assert not found.doubts
+
+
+def test_a_weak_face_joins_its_nearest_neighbour_and_is_shown() -> None:
+    faces = FACES | {"d.mp4": 0.82}  # 0.42 from c, 0.62 from the group on average
+    assert people(assigned(faces=faces))["d.mp4"] == "d.mp4"
+    found = assigned(dark=("d.mp4",), faces=faces)
+    assert people(found)["d.mp4"] == "a.mp4"
+    assert row_of(found, "d.mp4")["identity_doubts"] == "dark,near"
+    (pair,) = found.pairs
+    assert (pair.first, pair.second, pair.joined, pair.moved) == (3, 2, True, 1)
+    assert not assigned(same("d.mp4", "a.mp4"), dark=("d.mp4",), faces=faces).pairs
+
+
+def test_a_weak_face_that_resembles_nobody_is_uncertain() -> None:
+    row = row_of(assigned(dark=("d.mp4",)), "d.mp4")
+    assert (row["identity"], row["identity_source"]) == ("d.mp4", "uncertain")
+    assert row["identity_doubts"] == "alone,dark"
+
+
+def test_a_family_that_only_a_fake_shows_joins_and_says_so() -> None:
+    found = assigned(fake=("b.mp4",))
+    assert people(found)["b.mp4"] == "a.mp4"
+    assert found.faked == {1}
+    assert row_of(found, "lost.mp4")["identity_source"] == "none"
+    assert (
+        row_of(assigned(fake=("b.mp4",), faces={"b.mp4": 0.0}), "b.mp4")["identity_doubts"]
+        == "alone,fake"
+    )
+
+
+def test_the_same_picture_joins_whatever_the_faces_and_without_one() -> None:
+    found = assigned(pictures=pictures_of((0, 3), (3, 4)))
+    assert people(found)["d.mp4"] == people(found)["a.mp4"] == people(found)["lost.mp4"]
+    kept = assigned(different("a.mp4", "d.mp4"), pictures=pictures_of((0, 3), (3, 4)))
+    assert people(kept)["d.mp4"] == people(kept)["lost.mp4"] == "d.mp4"
+
+
+def test_the_more_alike_the_scenes_the_further_apart_the_faces() -> None:
+    faces = FACES | {"d.mp4": 0.95}  # 0.55 from c
+    for angle, joined in ((0.0, True), (0.3, True), (0.42, False), (1.5, False)):
+        pictures = pictures_of(scenes={2: 0.0, 3: angle})
+        found = assigned(faces=faces, pictures=pictures)
+        assert (people(found)["d.mp4"] == "a.mp4") == joined, angle
+        apart = assigned(different("a.mp4", "d.mp4"), faces=faces, pictures=pictures)
+        assert people(apart)["d.mp4"] == "d.mp4"
+
+
+def test_links_do_not_join_more_families_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "_MIN_LIMIT", 3)
+    faces = FACES | {"d.mp4": 0.82}
+    found = assigned(dark=("d.mp4",), faces=faces)
+    assert people(found)["d.mp4"] == "d.mp4"
+    (pair,) = found.pairs
+    assert not pair.joined
+
+
+def test_only_so_many_pairs_are_shown_those_that_move_most_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Three families and two are 0.55 apart, and so are two lone ones.
+    at = {"a": 0.0, "b": 0.0, "c": 0.0, "d": 0.55, "e": 0.55, "f": 9.0, "g": 9.52}
+    faces = {f"{name}.mp4": position for name, position in at.items()}
+    first, second = assigned(faces=faces).pairs
+    assert (first.moved, second.moved) == (2, 1)
+    monkeypatch.setattr(doubts, "MAX_SHOWN", 1)
+    found = assigned(faces=faces)
+    assert found.pairs == (first,)
+    assert len(found.doubts) == 2  # the two clips shown
 
 
 def test_different_keeps_apart_what_is_close() -> None:

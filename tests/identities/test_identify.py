@@ -14,10 +14,10 @@ from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from dfdc_prep.parallel.tasks import TaskRun
-from manifests.identities.join import add_identities, read_identities
+from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.rows import CropRow
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
-from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.parquet import read_manifest, sort_manifest, write_table
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -237,6 +237,26 @@ def test_the_largest_face_of_the_best_frames_is_chosen() -> None:
     (bare,) = choose_candidates(pa.Table.from_pylist([_crop(None)], schema=MANIFEST_SCHEMA))
     assert bare.crops[0].box == MIDDLE
     assert bare.crops[0].size is None
+
+
+def test_fakes_stand_for_a_family_without_a_real_crop() -> None:
+    rows = [_crop(0, video=name, family=family, label=label) for name, family, label in (
+        ("a.mp4", "a.mp4", "REAL"), ("b.mp4", "a.mp4", "FAKE"), ("c.mp4", "gone.mp4", "FAKE"),
+    )]  # fmt: skip
+    found = choose_candidates(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+    assert [(clip.video, clip.label) for clip in found] == [("a.mp4", "REAL"), ("c.mp4", "FAKE")]
+
+
+def test_the_same_picture_under_two_names_is_one_person(known: Path) -> None:
+    manifest = read_manifest(known / "manifest.parquet")
+    row = manifest.slice(0, 1).to_pylist()[0]
+    twin = row | {"video": "twin.mp4", "family": "twin.mp4", "original": None, "label": "REAL"}
+    table = pa.concat_tables([manifest, pa.Table.from_pylist([twin], manifest.schema)])
+    write_table(sort_manifest(table), known / "manifest.parquet")
+    result = dfdc_prep.identify(known, workers=1)
+    assert "14 of 14 pictures compared, 4 families have one that is near-identical" in str(result)
+    identity = {r["video"]: r["identity"] for r in pq.read_table(known / FILE).to_pylist()}
+    assert identity["twin.mp4"] == identity[row["video"]]
 
 
 def test_light_and_asymmetry_of_real_faces(shared: Path) -> None:
