@@ -11,6 +11,7 @@ from tests.torture import (
     code,
     disk,
     each,
+    foreign,
     kills,
     leaks,
     limits,
@@ -45,7 +46,9 @@ def test_kills_bad_disks_and_limits(scene: Scene, kind: object, count: int) -> N
     held(kind.trials(scene, random.Random(2), count, SHORT))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("kind", "count"), [(clips, 60), (media, 60), (tables, 60), (source, 8)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [(clips, 60), (media, 60), (foreign, 40), (tables, 60), (source, 8)]
+)
 def test_mutants(scene: Scene, kind: object, count: int) -> None:
     held(kind.trials(scene, random.Random(2), count))  # type: ignore[attr-defined]
 

@@ -17,6 +17,7 @@ from tests.torture import (
     code,
     disk,
     each,
+    foreign,
     kills,
     leaks,
     limits,
@@ -34,7 +35,7 @@ from tests.torture.trial import LOSSES, Table, Trial
 #: Kinds that count as trials, and how many of a hundred trials are one.
 TRIALS = {kills: 60, disk: 25, limits: 15, source: 25}
 #: Kinds of mutants: clips are --mutants, the files of these kinds as many again.
-MUTANTS = {clips: 100, media: 200, tables: 96, models: 4, uploads: 20}
+MUTANTS = {clips: 100, media: 200, foreign: 200, tables: 96, models: 4, uploads: 20}
 #: Kinds that are done once each, in full or a few of them.
 ONCE = (names, twice, code, leaks)
 #: Kinds that are done where --only names them: no lot is drawn, so once is enough.
@@ -49,7 +50,7 @@ def harm(
     counts |= {kind: mutants * share for kind, share in MUTANTS.items()}
     for kind, hundredths in counts.items():
         name = kind.__name__.rpartition(".")[2]
-        if (not only or name in only) and not (short and kind in (models, uploads)):
+        if (not only or name in only) and not (short and kind in (foreign, models, uploads)):
             count = max(1, round(hundredths / 100))
             options = [SHORT] if short and kind in TRIALS and kind is not source else []
             yield from kind.trials(scene, random.Random(f"{seed} {name}"), count, *options)

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +79,7 @@ TEXTS = {
 #: System calls that leave the process, and those that change files.
 _CALLS = "socket,connect,bind,sendto,execve,fork,vfork,clone,clone3,unlink,unlinkat,rename"
 _TRACED = f"openat,open,creat,mkdir,mkdirat,renameat,renameat2,symlink,link,truncate,{_CALLS}"
-_MARK = "/begin-of-hostile-files"
+MARK = "/begin-of-hostile-files"
 _NAMED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -148,17 +148,26 @@ def trials(
     left = lay(folder, draw, count, count // 4 if texts is None else texts)
     while left:
         before = len(left)
-        yield from _watched_run(strace, folder, left)
+        yield from watched_run([strace, __name__], folder, left, _kind)
         assert len(left) < before, "no file was opened"
 
 
-def _watched_run(strace: str, folder: Path, left: list[Path]) -> Iterator[Trial]:
-    """Open files until the process dies; remove those that it opened from `left`."""
+def watched_run(
+    command: Sequence[str], folder: Path, left: list[Path], kind: Callable[[Path], str]
+) -> Iterator[Trial]:
+    """Open files until the process dies; remove those that it opened from `left`.
+
+    Args:
+        command: strace, and the module that opens the files whose names it is given.
+        kind: the row of a file in the table.
+    """
+    strace, module = command
+    group = module.rpartition(".")[2]
     log = folder / "strace.log"
     listed = "\n".join(map(str, left))
-    command = [strace, "-f", "--seccomp-bpf", "-o", str(log), "-e", f"trace={_TRACED}"]
+    words = [strace, "-f", "--seccomp-bpf", "-o", str(log), "-e", f"trace={_TRACED}"]
     done = subprocess.run(
-        [*command, sys.executable, "-m", "tests.torture.media"],
+        [*words, sys.executable, "-m", module],
         cwd=ROOT, input=listed, capture_output=True, text=True, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -166,20 +175,20 @@ def _watched_run(strace: str, folder: Path, left: list[Path]) -> Iterator[Trial]
     for name, why in ends:
         left.remove(folder / name)
         lost = why.startswith("traceback")
-        yield Trial(_kind(folder / name), name, "traceback" if lost else "survived", why)
+        yield Trial(kind(folder / name), name, "traceback" if lost else "survived", why)
     peaks = [int(s.split()[1]) for s in done.stdout.splitlines() if s.startswith("peak ")]
     peak = max(peaks, default=0)
     if left:  # the process died of the next one, as a worker would: that costs its clip
         died = left.pop(0)
         hung = done.returncode in (-signal.SIGALRM, 128 + signal.SIGALRM)
         why = f"exit code {done.returncode}: {done.stderr[-200:]!a}"
-        yield Trial(_kind(died), died.name, "hang" if hung else "survived", why)
+        yield Trial(kind(died), died.name, "hang" if hung else "survived", why)
     seen = watched(log, folder)
     for what, calls in vars(seen).items():
         end = "outside" if calls else "survived"
-        yield Trial(f"media {what}", f"{len(ends):,} files", end, "; ".join(calls[:3]))
+        yield Trial(f"{group} {what}", f"{len(ends):,} files", end, "; ".join(calls[:3]))
     end = "survived" if peak < MEMORY else "lost"
-    yield Trial("media memory", f"{len(ends):,} files", end, f"{peak >> 20:,} MB at most")
+    yield Trial(f"{group} memory", f"{len(ends):,} files", end, f"{peak >> 20:,} MB at most")
 
 
 def _kind(path: Path) -> str:
@@ -191,9 +200,9 @@ def watched(log: Path, folder: Path) -> Watched:
     """Read what strace saw after the mark."""
     seen, begun = Watched(), False
     for line in log.read_text(errors="replace").splitlines():
-        begun = begun or _MARK in line
+        begun = begun or MARK in line
         call = line.partition(" ")[2].lstrip().partition("(")[0]
-        if not begun or _MARK in line or not call.isidentifier():
+        if not begun or MARK in line or not call.isidentifier():
             continue
         if call in ("socket", "connect", "bind", "sendto"):
             seen.sockets.append(line)
@@ -248,7 +257,7 @@ def open_all(files: list[Path]) -> None:
     for path in sorted(files[0].parent.joinpath("whole").iterdir()):
         attempt(path)  # what is imported late is imported now
     with suppress(FileNotFoundError):
-        os.close(os.open(_MARK, os.O_RDONLY))
+        os.close(os.open(MARK, os.O_RDONLY))
     for path in files:
         signal.alarm(PATIENCE)
         click.echo(f"{path.name}\t{attempt(path)}")

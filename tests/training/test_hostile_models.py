@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import struct
 import zipfile
 
 import h5py
@@ -261,6 +262,34 @@ def test_the_weights_of_a_file_are_in_it(honest, tmp_path, kind, said):
         open_model(path, InputSettings())
     with pytest.raises(ValueError, match=said):
         load_weights(keras.saving.load_model(honest / "model.keras"), path)
+
+
+def reference(data, text):
+    """What names a text of an attribute: its length, its heap, its number there."""
+    at = data.index(text)
+    heap = data.rindex(b"GCOL", 0, at)
+    return struct.pack("<IQI", len(text), heap, int.from_bytes(data[at - 16 : at - 14], "little"))
+
+
+def test_a_long_text_is_not_read_a_thousand_times(tmp_path):
+    names = [f"name-{number:04}".encode() for number in range(1000)]
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["long"] = "x" * 1_000_000
+        file.attrs["layer_names"] = names
+    data = (tmp_path / "model.h5").read_bytes()
+    long = reference(data, b"x" * 1_000_000)
+    for name in names:
+        data = data.replace(reference(data, name), long)
+    (tmp_path / "model.h5").write_bytes(data)
+    with pytest.raises(TrainingError, match=r"1,000,000 bytes that is named 1,001 times"):
+        open_model(tmp_path / "model.h5", InputSettings())
+
+
+def test_no_library_is_loaded_for_a_filter(honest, tmp_path):
+    """HDF5 would look for it in folders of plug-ins, one of them in the working folder."""
+    h5py.h5pl.append(str(tmp_path).encode())
+    load_weights(load_classifier(honest / "model.keras", compile=False), honest / "model.h5")
+    assert h5py.h5pl.size() == 0
 
 
 def test_keras_finds_what_the_list_names():

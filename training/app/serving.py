@@ -9,19 +9,15 @@ from threading import Thread
 from typing import Any
 
 import click
-import waitress
 
 from dfdc_prep.parallel.forkserver import forkserver_context
 from training.app.access import Access
+from training.app.connections import ConnectionLimits, create_server
 from training.app.jobs import Jobs
 from training.app.limits import Limits
 from training.app.model_facts import read_facts
 from training.app.server import FORM_BYTES, App
 
-#: Threads that answer requests; none of them runs the model.
-_THREADS = 8
-#: Connections at the same time, idle ones included.
-_CONNECTIONS = 100
 #: Processes that read uploads: one works, since one upload is analyzed at a time.
 _WORKERS = 1
 
@@ -47,18 +43,11 @@ def serve(
     started = time.monotonic()
     facts = read_facts(run)
     jobs = Jobs(limits)
-    host, port = address
-    server = waitress.create_server(
-        App(jobs, facts, limits, access),
-        host=host,
-        port=port,
-        threads=_THREADS,
-        connection_limit=_CONNECTIONS,
-        max_request_body_size=limits.upload_bytes + FORM_BYTES,
-        ident=None,
-    )
+    app = App(jobs, facts, limits, access)
+    max_body = limits.upload_bytes + FORM_BYTES
+    server = create_server(app, address, max_body, ConnectionLimits())
     Thread(target=server.run, daemon=True).start()
-    click.echo(f"{_url(server, host)} answers; the model is loading")
+    click.echo(f"{_url(server, address[0])} answers; the model is loading")
     forkserver_context()
     try:
         _work(run, jobs, limits, detector_model, started)

@@ -14,21 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from manifests.io.json_files import parse_json
+from training.models.hdf5_files import most_unpacked, open_hdf5
 from training.models.keras_objects import known
 
-_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+_ZIP = b"PK\x03\x04"
 #: Largest file, in bytes; an EfficientNetB7 with its optimizer has 0.5 GB.
 _LARGEST = 2 << 30
 #: Largest config.json and metadata.json, in bytes; EfficientNetB7's config.json has 0.6 MB.
 _MAX_CONFIG, _MAX_METADATA = 20_000_000, 1_000_000
-#: Keras stores weights as they are: more than this times the bytes of the file is a bomb.
-_MAX_GROWTH, _SLACK = 2, 1 << 20
-#: Most members of an archive, and most groups, data sets and attributes of an HDF5 file.
-_MOST_MEMBERS, _MOST_OBJECTS = 100, 100_000
+#: Most members of an archive.
+_MOST_MEMBERS = 100
 #: Most values of a feature map of one image; EfficientNetB7 has 17 million at 600x600.
 LARGEST_MAP = 1 << 25
 #: Height and width that feature maps of a free size are reckoned with.
@@ -68,11 +66,6 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def is_hdf5(data: bytes) -> bool:
-    """Whether it is read as HDF5; a file may be valid as several formats."""
-    return data.startswith(_HDF5)
-
-
 def is_archive(data: bytes) -> bool:
     """Whether it is read as a zip archive."""
     return data.startswith(_ZIP)
@@ -89,10 +82,9 @@ def read_archive(data: bytes) -> Archive:
     if data.count(b"PK\x01\x02") > _MOST_MEMBERS:
         raise ValueError(f"more than {_MOST_MEMBERS} members")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        grown = _MAX_GROWTH * len(data) + _SLACK
         config = _member(archive, "config.json", _MAX_CONFIG)
         metadata = _member(archive, "metadata.json", _MAX_METADATA)
-        weights = _member(archive, "model.weights.h5", grown)
+        weights = _member(archive, "model.weights.h5", most_unpacked(data))
     written = parse_json(metadata)
     version = written.get("keras_version", "") if isinstance(written, dict) else ""
     return Archive(parse_json(config), weights, str(version))
@@ -107,69 +99,6 @@ def _member(archive: zipfile.ZipFile, name: str, largest: int) -> bytes:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"a {name} in an unknown compression")
     return archive.read(member)
-
-
-@contextmanager
-def open_hdf5(data: bytes) -> Iterator[h5py.File]:
-    """Open an HDF5 file in memory that holds all it says, itself, and as it is.
-
-    Raises:
-        ValueError, OSError, RuntimeError, KeyError: it is damaged; or it has a link, values in
-            another file, compressed ones, or more than the file can hold.
-    """
-    if not is_hdf5(data):
-        raise ValueError("no HDF5 file")
-    with h5py.File(io.BytesIO(data), "r") as file:
-        _check_hdf5(file, _MAX_GROWTH * len(data) + _SLACK)
-        yield file
-
-
-def _check_hdf5(file: h5py.File, budget: int) -> None:
-    """Check every object before any is read."""
-    waiting: list[Any] = [file["/"]]
-    seen: set[Any] = set()
-    while waiting:
-        found = waiting.pop()
-        where = h5py.h5o.get_info(found.id).addr
-        if where in seen:
-            raise ValueError(f"{found.name} in two places")
-        seen.add(where)
-        if len(seen) > _MOST_OBJECTS:
-            raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
-        budget -= sum(_attribute_size(found, name) for name in found.attrs)
-        if isinstance(found, h5py.Dataset):
-            budget -= _stored_size(found)
-        elif isinstance(found, h5py.Group):
-            if len(found) > _MOST_OBJECTS:
-                raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
-            waiting += [_inside(found, name) for name in found]
-        else:
-            raise ValueError(f"a {type(found).__name__}")
-        if budget < 0:
-            raise ValueError("more values than the file has bytes for")
-
-
-def _inside(group: h5py.Group, name: str) -> Any:
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"no {name} in the file itself")
-    return group[name]
-
-
-def _stored_size(found: h5py.Dataset) -> int:
-    """Bytes of a data set in memory."""
-    if found.external or found.is_virtual:
-        raise ValueError(f"the values of {found.name} in another file")
-    settings = found.id.get_create_plist()
-    if found.dtype.hasobject or settings.get_nfilters():
-        raise ValueError(f"{found.name} compressed, or of another kind than numbers")
-    return int(math.prod(found.shape or (1,)) * found.dtype.itemsize)
-
-
-def _attribute_size(found: Any, name: str) -> int:
-    """Bytes of an attribute, but for texts of free lengths, which lie elsewhere in the file."""
-    attribute = found.attrs.get_id(name)
-    count = attribute.get_space().get_simple_extent_npoints()
-    return int(count * attribute.get_type().get_size())
 
 
 @contextmanager

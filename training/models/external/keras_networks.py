@@ -12,6 +12,7 @@ from training.errors import TrainingError
 from training.models import keras_files
 from training.models.external import legacy_layers, legacy_weights
 from training.models.external.networks import Inputs, Network, first_line
+from training.models.hdf5_files import is_hdf5, open_hdf5
 from training.models.keras_objects import UnknownLayer
 
 #: Height and width of the input where neither the file nor the caller tells.
@@ -31,7 +32,7 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
     """
     try:
         data = keras_files.read_bytes(path)
-        reader = _read_h5 if keras_files.is_hdf5(data) else _read_keras
+        reader = _read_h5 if is_hdf5(data) else _read_keras
         model, form, notes = reader(data, size or DEFAULT_SIZE)
         return _network(model, form, path, output), notes
     except UnknownLayer as error:
@@ -48,7 +49,7 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
 
 
 def _read_h5(data: bytes, size: int) -> tuple[Any, str, list[str]]:
-    with keras_files.open_hdf5(data) as file:
+    with open_hdf5(data) as file:
         version = _text(file.attrs.get("keras_version")) or "2"
         config = _text(file.attrs.get("model_config"))
         if config is None:

@@ -21,6 +21,7 @@ from training.models.external.input_settings import (
     kept_shares,
 )
 from training.models.external.networks import Network, first_line, onnx_network
+from training.models.hdf5_files import is_hdf5
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,7 +132,7 @@ def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[st
     if path.is_file():
         with open(path, "rb") as file:
             start = file.read(8)
-        if keras_files.is_hdf5(start) or keras_files.is_archive(start):
+        if is_hdf5(start) or keras_files.is_archive(start):
             return keras_networks.keras_network(path, settings.size, settings.output)
         if path.suffix.lower() == ".onnx":
             return onnx_network(path), []

@@ -109,7 +109,7 @@ def _check_onnx(data: bytes) -> None:
                 raise ValueError(f"a graph in the operation {node.op_type}")
             tensors += [attribute.t, *attribute.tensors]
     if any(tensor.external_data or tensor.data_location for tensor in tensors):
-        raise ValueError("weights in another file")
+        raise ValueError("weights in another file; external_data=False of PyTorch keeps them in it")
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         sizes = [each.dim_value or FREE_SIDE for each in value.type.tensor_type.shape.dim[1:]]
