@@ -182,7 +182,10 @@ def sample(folder: Path, families: int, seed: int) -> None:
     "--workers", type=options.EXTRACT["workers"], help="Worker processes.  [default: cores]"
 )
 @click.option(
-    "--timeout", type=options.EXTRACT["timeout"], default=120, help="Seconds a clip may take."
+    "--timeout",
+    type=options.EXTRACT["timeout"],
+    default=120,
+    help="Seconds of CPU time a clip may take; the same command tries it again.",
 )
 @click.option(
     "--limit", type=options.EXTRACT["limit"], help="Only the first clips, in whole families."

@@ -19,10 +19,12 @@ FAKE_WORDS = (
     "synthesis", "synthesized", "generated", "tampered", "altered", "spoof",
 )  # fmt: skip
 
+#: The status of a clip that is tried again by the same command.
+TIMEOUT = "timeout"
 #: Statuses of a clip in the clip log.
-STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", "timeout", "crashed")
+STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", TIMEOUT, "crashed")
 #: Statuses that count as failures (exit code 3).
-FAILURES = ("missing", "unreadable", "truncated", "timeout", "crashed")
+FAILURES = ("missing", "unreadable", "truncated", TIMEOUT, "crashed")
 
 
 #: Words of either label, plurals too.

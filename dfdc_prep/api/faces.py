@@ -77,7 +77,8 @@ def extract(
             and aligned.
         masks: write where each crop of a fake was changed; turns compare on.
         workers: processes; None for one per core.
-        timeout: seconds a clip may take.
+        timeout: seconds of CPU time that a clip may take; a worker that does nothing for as long
+            ends too. The same command tries the clip again.
         limit: stop after about this many clips, in whole families.
         slice: "I/N" for slice I of N of the families; any machines may run the slices into the
             same `out`, in any order; `gather` then writes the tables.

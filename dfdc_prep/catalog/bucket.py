@@ -35,8 +35,9 @@ def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog
             catalog = read(mirror.folder)
         except SourceError as error:
             raise type(error)(str(error).replace(folder, str(source))) from error
+        names = [clip.path.removeprefix(folder).removeprefix("/") for clip in catalog.clips]
         clips = tuple(
-            replace(clip, path=f"{source}{clip.path.removeprefix(folder)}")
-            for clip in catalog.clips
+            replace(clip, path=f"{source}/{name}", version=mirror.versions.get(name, ""))
+            for clip, name in zip(catalog.clips, names, strict=True)
         )
         return replace(catalog, clips=clips)

@@ -40,6 +40,7 @@ class Clip:
         path: path of the clip; the file may be missing.
         size: bytes on disk, None if the file is missing.
         provenance: what else the data set says; clips share equal values.
+        version: what the store of a bucket says of the object's content; None on a disk.
     """
 
     part: str
@@ -51,6 +52,7 @@ class Clip:
     path: str
     size: int | None
     provenance: Provenance = field(default=Provenance(), compare=False)
+    version: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ class ClipResult:
     frames_wanted: int = 0
     frames_decoded: int = 0
     seconds: float = 0.0
+    version: str | None = None
     rows: tuple[CropRow, ...] = ()
     boxes: Boxes | None = None
 

@@ -1,6 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -27,10 +27,11 @@ from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
+from dfdc_prep.video.source_file import is_version
 from manifests.confinement import why_unconfined
-from manifests.labels import FAILURES
+from manifests.labels import FAILURES, TIMEOUT
 from manifests.rows import ClipRow
-from manifests.storage.urls import Location, Url, as_location
+from manifests.storage.urls import Location, Url, as_location, is_url
 
 #: The tables, in the order in which they appear.
 _TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
@@ -43,7 +44,7 @@ class RunOptions:
     Attributes:
         reading: how the source is read.
         workers: number of processes; None for one per core.
-        timeout: maximum time per clip, seconds.
+        timeout: CPU time that a clip may use, seconds; a worker that hangs for as long ends too.
         limit: stop after about this many clips; families are never divided.
         overwrite: remove the files of an earlier run first.
         retry_failed: process families with a failed clip again.
@@ -102,7 +103,8 @@ def extract(
         metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
         output.start(metadata, run.overwrite)
         families = _families(catalog, run.part)
-        finished = _finished_families(output, families.keys(), run.retry_failed)
+        again = FAILURES if run.retry_failed else (TIMEOUT,)
+        finished = _finished_families(output, families, again)
         todo = {key: family for key, family in families.items() if key not in finished}
         notes = [*output.notes, *_slice_notes(out, output, run, todo)]
         summary = RunSummary(catalog.notes, choice.why, notes)
@@ -140,7 +142,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
     with open_output(out, source) as output:
         output.start(earlier, overwrite=False)
         families = _families(catalog, None)
-        finished = _finished_families(output, families.keys(), retry_failed=False)
+        finished = _finished_families(output, families)
         if missing := [family for key, family in families.items() if key not in finished]:
             raise OutputError(
                 f"expected all {len(families):,} families in {out}, found {len(missing):,} "
@@ -267,23 +269,46 @@ def _recorded_reading(run: Mapping[str, Any]) -> SourceOptions:
 
 
 def _finished_families(
-    output: Output, keys: Iterable[str], retry_failed: bool
+    output: Output, families: Mapping[str, Family], again: Collection[str] = ()
 ) -> dict[str, list[ClipRow]]:
     """Clip log rows of the finished families, by key.
 
-    A family with a missing or empty crop or mask file does not count as finished.
+    A family with a missing or empty crop or mask file does not count as finished, nor one with a
+    clip that was replaced since.
+
+    Args:
+        again: statuses of clips that are to be processed again.
     """
-    wanted = set(keys)
     finished: dict[str, list[ClipRow]] = {}
     for entry in output.entries():
-        if entry["key"] not in wanted:
+        family = families.get(entry["key"])
+        if family is None:
             continue
         finished.pop(entry["key"], None)
-        failed = any(clip["status"] in FAILURES for clip in entry["clips"])
-        complete = all(map(output.has_content, crop_files(entry["crops"])))
-        if complete and not (failed and retry_failed):
+        if (
+            not any(clip["status"] in again for clip in entry["clips"])
+            and all(map(output.has_content, crop_files(entry["crops"])))
+            and _has_same_clips(family, entry)
+        ):
             finished[entry["key"]] = entry["clips"]
     return finished
+
+
+def _has_same_clips(family: Family, entry: JournalEntry) -> bool:
+    """Whether the files of a family's clips are those that were processed."""
+    clips = {(clip.part, clip.video): clip for clip in family.clips}
+    for row, version in zip(entry["clips"], entry["versions"], strict=True):
+        clip = clips.get((row["part"], row["video"]))
+        if clip is None or (clip.size is None) != (version is None):
+            return False
+        if version is None:
+            continue
+        if is_url(clip.path):
+            if clip.version != version:
+                return False
+        elif not is_version(Path(clip.path), version):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -319,7 +344,12 @@ class _Extraction:
             ):
                 rows = [_clip_row(clip, result) for clip, result in done.results.items()]
                 crops = [row for result in done.results.values() for row in result.rows]
-                journal.append(JournalEntry(key=keys[done.family.name], clips=rows, crops=crops))
+                versions = [result.version for result in done.results.values()]
+                journal.append(
+                    JournalEntry(
+                        key=keys[done.family.name], versions=versions, clips=rows, crops=crops
+                    )
+                )
                 self.summary.add(rows)
                 bar.update(len(rows))
                 bar.set_postfix(faces=self.summary.faces, failed=self.summary.failed, refresh=False)

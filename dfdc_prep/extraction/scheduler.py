@@ -21,6 +21,7 @@ from dfdc_prep.parallel.process_pool import (
     WorkerTimeout,
 )
 from dfdc_prep.parallel.tasks import MAX_ATTEMPTS, TASKS_PER_WORKER
+from manifests.labels import TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def extract_families(
     Args:
         start: starts the workers; `init_worker` prepares them.
         transfer: where the crops go.
-        timeout: maximum time per clip, seconds.
+        timeout: CPU time that a clip may use, seconds.
 
     Raises:
         OutputError: a worker cannot write below `out`.
@@ -139,9 +140,8 @@ class _Scheduler:
                 return
             result = self._failure(task, "crashed", f"its worker died {MAX_ATTEMPTS} times")
         except WorkerTimeout:
-            result = self._failure(
-                task, "timeout", f"not finished within {self._timeout:g} s; raise --timeout"
-            )
+            used = f"not finished within {self._timeout:g} s of CPU time"
+            result = self._failure(task, TIMEOUT, f"{used}; raise --timeout")
         except (SourceUnreachable, StorageError):
             raise
         except OSError as error:
@@ -156,10 +156,10 @@ class _Scheduler:
 
     def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
         """Remove the clip's crops and return its failure; raise if its file is unreachable."""
-        self._transfer.check_reachable(task.clip)
+        version = self._transfer.reachable_version(task.clip)
         self._transfer.remove_crops(task.clip)
         text = f"{task.clip.video}: {reason}".splitlines()[0]
-        return ClipResult(status, text, self._options.frames)
+        return ClipResult(status, text, self._options.frames, version=version)
 
     def _finished(self) -> Iterator[FamilyQueue]:
         """Remove the families that are done from the open ones, and yield them."""

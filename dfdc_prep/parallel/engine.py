@@ -71,7 +71,7 @@ def start_workers(
     Args:
         count: number of workers; None for one per core, of this machine or of the cluster.
         calls: number of calls expected; more workers are not started.
-        timeout: maximum duration of a call, seconds.
+        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
         setup: a function that prepares every new worker, and its arguments.
 
     Raises:

@@ -1,17 +1,20 @@
 """Worker processes that run calls in parallel on this machine.
 
 Another backend, such as a cluster scheduler, can implement the `Workers` protocol. The pool
-replaces a worker that dies, so only the call it was running fails. A call that exceeds the
-timeout is ended together with its worker.
+replaces a worker that dies, so only the call it was running fails. A call that takes too long, by
+what its worker uses, is ended together with its worker.
 """
 
 import multiprocessing
 import os
 import signal
+import struct
 import sys
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import (
     FIRST_COMPLETED,
+    CancelledError,
     Future,
     InvalidStateError,
     ThreadPoolExecutor,
@@ -19,6 +22,8 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from itertools import count as numbers
+from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
@@ -26,6 +31,7 @@ from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
 from dfdc_prep.parallel.forkserver import forkserver_context
+from dfdc_prep.parallel.usage import Watch, usage_of
 
 #: Memory limit of a worker in bytes; a clip that needs more fails without affecting others.
 MEMORY_LIMIT = 3 << 30
@@ -38,10 +44,12 @@ PoolBroken = BrokenProcessPool
 _MAX_BROKEN_POOLS = 5
 #: Seconds between the pool's checks of its workers; stopping it takes at least as long.
 CONSTS.sleep_unit = 0.02
-#: Seconds between checks whether the pool is still active.
+#: Seconds between checks whether the pool is still active, and of what the calls have used.
 _POLL_SECONDS = 1.0
-#: Raised by a call's future when the call exceeded the timeout.
-WorkerTimeout = TimeoutError
+#: Raised by a call's future when the call took too long.
+WorkerTimeout = CancelledError
+#: A worker's report that it begins a call: the call's number, its process, its CPU time so far.
+_REPORT = struct.Struct("=QQd")
 
 
 class Workers(Protocol):
@@ -82,7 +90,7 @@ class LocalWorkers:
 
     Args:
         count: number of processes.
-        timeout: maximum duration of a call, seconds.
+        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
         prepare: called with `args` in every new worker.
     """
 
@@ -93,9 +101,13 @@ class LocalWorkers:
     ) -> None:
         self.count = count
         self._timeout = timeout
-        self._initializer_args = (prepare, args, dict(os.environ))
+        self._reports, reporter = multiprocessing.Pipe(duplex=False)
+        self._initializer_args = (prepare, args, dict(os.environ), reporter)
         self._broken_pools = 0
-        self._pending: set[Future[Any]] = set()
+        self._numbers = numbers()
+        self._pending: dict[Future[Any], int] = {}
+        self._watched: dict[int, tuple[int, Watch]] = {}
+        self._looked = time.monotonic()
         self._start()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
@@ -118,8 +130,11 @@ class LocalWorkers:
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
         while True:
             done, _ = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
-            self._pending -= done
-            if any(future.exception() is None for future in done):
+            self._read_reports()
+            for future in done:
+                self._watched.pop(self._pending.pop(future, -1), None)
+            self._cancel_overdue()
+            if any(not each.cancelled() and each.exception() is None for each in done):
                 self._broken_pools = 0
             if done:
                 return done
@@ -141,8 +156,30 @@ class LocalWorkers:
         """Fail the pending calls of a broken pool, which would never complete otherwise."""
         for future in self._pending:
             with suppress(InvalidStateError):
-                future.set_exception(PoolBroken())
+                if not future.cancelled():
+                    future.set_exception(PoolBroken())
+                else:  # nobody else says so to those who wait
+                    future.set_running_or_notify_cancel()
         self._pending.clear()
+        self._watched.clear()
+
+    def _read_reports(self) -> None:
+        """Watch the calls that began."""
+        while self._reports.poll():
+            number, process, began = _REPORT.unpack(self._reports.recv_bytes())
+            watch = Watch.start(self._timeout, began, time.monotonic())
+            self._watched[number] = process, watch
+
+    def _cancel_overdue(self) -> None:
+        """End the calls that take too long, and their workers."""
+        now = time.monotonic()
+        if now - self._looked < _POLL_SECONDS:
+            return
+        self._looked = now
+        for future, number in self._pending.items():
+            process, watch = self._watched.get(number, (0, None))
+            if watch and watch.is_over(usage_of(process), now):
+                future.cancel()
 
     def _start(self) -> None:
         self._pool = ProcessPool(
@@ -159,13 +196,28 @@ class LocalWorkers:
 
     def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
         self._started.result()
-        future: Future[Any] = self._pool.schedule(call, args=args, timeout=self._timeout)
-        self._pending.add(future)
+        number = next(self._numbers)
+        future: Future[Any] = self._pool.schedule(_report_and_call, args=(number, call, args))
+        self._pending[future] = number
         return future
 
 
+#: Where this worker reports the calls that it begins.
+_reporter: Connection | None = None
+
+
+def _report_and_call(number: int, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Report that a call begins, and run it."""
+    assert _reporter is not None, "_initialize_worker was not called"
+    _reporter.send_bytes(_REPORT.pack(number, os.getpid(), time.process_time()))
+    return call(*args)
+
+
 def _initialize_worker(
-    prepare: Callable[..., None], args: tuple[Any, ...], environment: dict[str, str]
+    prepare: Callable[..., None],
+    args: tuple[Any, ...],
+    environment: dict[str, str],
+    reporter: Connection,
 ) -> None:
     """Restore the default SIGTERM action, limit the memory, and call `prepare`.
 
@@ -173,6 +225,8 @@ def _initialize_worker(
         environment: the variables of the main process. The fork server has those of the moment
             when it started, so credentials that were set later would be missing.
     """
+    global _reporter
+    _reporter = reporter
     os.environ.update(environment)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_memory()

@@ -22,6 +22,7 @@ from dfdc_prep.parallel.engine import Setup
 from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
 from dfdc_prep.parallel.ray_cluster import Node, head_is_reachable, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
+from dfdc_prep.parallel.usage import Usage, Watch
 
 #: Seconds between two looks at the timeouts, and at the nodes.
 _POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
@@ -48,7 +49,9 @@ class _Call:
         payload: the pickled function and arguments.
         attempt: from 1; raised when the call runs again for no fault of its own.
         due: time at which it is to be started, seconds.
-        started: time at which a worker began it, None if none has.
+        watch: of the worker that began it, None if none has.
+        worker: its node and its process there.
+        looked: what the node is asked about the worker's usage, None if nothing.
         cancelled: time at which it was cancelled, since it took too long; None if it was not.
     """
 
@@ -56,7 +59,9 @@ class _Call:
     future: "Future[Any]" = field(default_factory=Future)
     attempt: int = 1
     due: float = 0.0
-    started: float | None = None
+    watch: Watch | None = None
+    worker: tuple[str, int] = ("", 0)
+    looked: Any = None
     cancelled: float | None = None
 
 
@@ -65,7 +70,7 @@ class RayWorkers:
 
     Args:
         most: maximum number of workers.
-        timeout: maximum duration of a call, seconds.
+        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
         prepare: called with `args` in every new worker; an exception means that its node is not
             fit for the run.
 
@@ -92,7 +97,9 @@ class RayWorkers:
         self._excluded: list[str] = []
         self._head_seen, self._head_lost = time.monotonic(), False
         setup = self._ray.cloudpickle.dumps((prepare, args))
-        self._check, self._function = _remote_functions(self._ray, uuid.uuid4().hex, setup)
+        self._check, self._look, self._function = _remote_functions(
+            self._ray, uuid.uuid4().hex, setup
+        )
         self._perform = self._function
         self._nodes: list[Node] = []
         self._refresh_nodes()
@@ -125,7 +132,7 @@ class RayWorkers:
                 self._ray.cancel(task, force=True)
 
     def _start(self, call: _Call) -> None:
-        call.started, call.cancelled = None, None
+        call.watch, call.looked, call.cancelled = None, None, None
         self._running[self._perform.remote(call.payload)] = call
 
     def _retry_later(self, call: _Call) -> None:
@@ -161,7 +168,9 @@ class RayWorkers:
             self._handle_failure(call, error)
             return
         if kind == STARTED:
-            call.started = time.monotonic()
+            node, process, began = value
+            call.worker = node, process
+            call.watch = Watch.start(self._timeout, began, time.monotonic())
             return
         del self._running[task]
         if kind == UNFIT:
@@ -199,11 +208,27 @@ class RayWorkers:
     def _cancel_overdue(self) -> None:
         now = time.monotonic()
         for task, call in self._running.items():
-            late = call.started is not None and now - call.started > self._timeout
+            late = call.cancelled is not None or self._is_over(call, now)
             if late and (call.cancelled is None or now - call.cancelled > _CANCEL_SECONDS):
                 # A plain cancel first would keep a later one with force from ending a call in C.
                 call.cancelled = now
                 self._ray.cancel(task, force=True)
+
+    def _is_over(self, call: _Call, now: float) -> bool:
+        """Whether a call takes too long, as far as its node has answered."""
+        if call.watch is None or now - call.watch.moved < self._timeout:
+            return False
+        if call.looked is None:
+            node, process = call.worker
+            call.looked = self._look.options(scheduling_strategy=_on(node)).remote(process)
+        if not self._ray.wait([call.looked], timeout=0)[0]:
+            return False
+        answer, call.looked = call.looked, None
+        try:
+            found = self._ray.get(answer)
+        except self._ray.exceptions.RayError:  # the node is lost, as the call will be
+            return False
+        return call.watch.is_over(found and Usage(*found), now)
 
     def _refresh_nodes(self) -> None:
         self._nodes_due = time.monotonic() + _NODES_SECONDS
@@ -236,10 +261,7 @@ class RayWorkers:
         self._refresh_nodes()
 
     def _start_check(self, node: Node) -> Any:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        here = NodeAffinitySchedulingStrategy(node.id, False)
-        return self._check.options(scheduling_strategy=here).remote()
+        return self._check.options(scheduling_strategy=_on(node.id)).remote()
 
     def _problem(self, node: Node, answer: Any) -> str | None:
         """Why a node is not fit, None if it is, or is found to have ended."""
@@ -272,8 +294,15 @@ class RayWorkers:
         self._perform = self._function.options(label_selector={"ray.io/node-id": others})
 
 
-def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any]:
-    """The remote functions that check a node, and that perform a call.
+def _on(node: str) -> Any:
+    """The strategy that runs a task on one node."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, False)
+
+
+def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any, Any]:
+    """The remote functions that check a node, look at a worker there, and perform a call.
 
     They are pickled by value, because they are local functions, so that they start even on a
     node without this package and can say so.
@@ -292,16 +321,24 @@ def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any]:
             return f"dfdc-prep cannot be imported there ({type(error).__name__}: {error})"
         return prepare_once(run, load)
 
+    def look(process: int) -> tuple[float, bool] | None:
+        from dfdc_prep.parallel.usage import usage_of
+
+        return usage_of(process)
+
     def perform(payload: bytes) -> Iterator[tuple[str, Any]]:
         from ray import cloudpickle, get_runtime_context
 
+        node = get_runtime_context().get_node_id()
         if problem := check():
-            yield "unfit", (get_runtime_context().get_node_id(), problem)
+            yield "unfit", (node, problem)
             return
-        from dfdc_prep.parallel.ray_worker import perform
+        from dfdc_prep.parallel.ray_worker import STARTED, perform
 
-        yield from perform(*cloudpickle.loads(payload))
+        for kind, value in perform(*cloudpickle.loads(payload)):
+            yield kind, (node, *value) if kind == STARTED else value
 
     once = {"max_retries": 0, "retry_exceptions": False}
-    checking = ray.remote(num_cpus=0, **once)(check)
-    return checking, ray.remote(num_cpus=1, num_returns="streaming", **once)(perform)
+    beside = ray.remote(num_cpus=0, **once)
+    performing = ray.remote(num_cpus=1, num_returns="streaming", **once)(perform)
+    return beside(check), beside(look), performing

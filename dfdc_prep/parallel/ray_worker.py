@@ -1,5 +1,7 @@
 """Code that runs in a worker process of a Ray cluster. It imports neither Ray nor the engine."""
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,8 +38,11 @@ def prepare_once(run: str, load: Callable[[], Setup]) -> str | None:
 
 
 def perform(call: Callable[..., Any], args: tuple[Any, ...]) -> Iterator[Message]:
-    """Run a call; yield that it began, then its result or its exception."""
-    yield STARTED, None
+    """Run a call; yield that it began, then its result or its exception.
+
+    That it began comes with this process's number and the CPU time that it has used.
+    """
+    yield STARTED, (os.getpid(), time.process_time())
     try:
         result = call(*args)
     except Exception as error:

@@ -5,10 +5,14 @@ as damaged. `SourceFile` records the operating system's error instead.
 """
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
 from dfdc_prep.errors import SourceUnreachable
+
+#: Bytes hashed at each end of a clip: a header and an index, whichever is where.
+_END = 16_384
 
 
 class SourceFile:
@@ -84,6 +88,39 @@ def check_reachable(path: Path) -> None:
         path.stat()
     except OSError as error:
         raise unreachable_error(path, error) from error
+
+
+def file_version(path: Path) -> str:
+    """What tells a clip from another of the same size: its time, and a hash of its two ends.
+
+    Raises:
+        SourceUnreachable: the file cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            digest = hashlib.sha256(file.read(_END))
+            file.seek(max(_END, found.st_size - _END))
+            digest.update(file.read(_END))
+    except OSError as error:
+        raise unreachable_error(path, error) from error
+    return f"{found.st_mtime_ns} {digest.hexdigest()[:32]}"
+
+
+def is_version(path: Path, version: str) -> bool:
+    """Whether a clip is the one of which `file_version` returned `version`.
+
+    Only a file with another time is read: copying a data set changes the times of its clips.
+
+    Raises:
+        SourceUnreachable: the file cannot be read.
+    """
+    try:
+        time = str(path.stat().st_mtime_ns)
+    except OSError as error:
+        raise unreachable_error(path, error) from error
+    earlier, _, digest = version.partition(" ")
+    return time == earlier or file_version(path).partition(" ")[2] == digest
 
 
 def unreachable_error(path: Path, error: OSError) -> SourceUnreachable:

@@ -33,6 +33,8 @@ _SECRETS = (
     (re.compile(r"(?i)(signature|credential|secret|token|password|key)(\s*[=:]\s*)\S+"), r"\1\2…"),
 )
 _MAX_REASON = 200
+#: Names of an object's hash (Google Cloud Storage), tag (S3, Azure) or hash (Hugging Face).
+_VERSIONS = ("md5Hash", "ETag", "etag", "blob_id")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,13 @@ class Bucket:
         return True
 
     def list(self, below: str = "") -> dict[str, int]:
+        return {name: int(info["size"]) for name, info in self._found(below).items()}
+
+    def list_versions(self) -> dict[str, tuple[int, str]]:
+        return {n: (int(info["size"]), _version(info)) for n, info in self._found("").items()}
+
+    def _found(self, below: str) -> dict[str, dict[str, Any]]:
+        """What the store says of each object below a folder, by name."""
         with self._reporting("list", below):
             try:
                 found = self._files.find(self._path(below), detail=True)
@@ -97,7 +106,7 @@ class Bucket:
             self.check()
         start = len(self._path("")) + 1
         return {
-            path[start:]: int(info["size"])
+            path[start:]: info
             for path, info in found.items()
             if info["type"] == "file" and not path.endswith("/") and len(path) > start
         }
@@ -155,6 +164,14 @@ class Bucket:
 
     def _where(self, name: str) -> str:
         return str(self.url / name if name else self.url)
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """The hash or the tag of an object's content; "" if the store gives neither.
+
+    A copy keeps a hash and, on S3, the tag; other stores give each copy another tag.
+    """
+    return next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
 
 
 def _refused(verb: str, where: str, error: BaseException) -> StorageError:

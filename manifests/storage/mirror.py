@@ -29,6 +29,8 @@ class Mirror:
         self.folder = folder
         self.place: Place = open_place(url)
         self._known: dict[str, tuple[int, int]] = {}
+        #: What the store said of the content of the files laid out, by name.
+        self.versions: dict[str, str] = {}
 
     def names(self) -> dict[str, int]:
         """List the place: {name: size in bytes}, without what a lease needs."""
@@ -57,7 +59,10 @@ class Mirror:
             StorageError: as `pull`, or two names cannot be in one folder.
         """
         wanted, made = [], set[Path]()
-        for name, size in self.names().items():
+        for name, (size, version) in self.place.list_versions().items():
+            if name.startswith(f"{LEASE}/"):
+                continue
+            self.versions[name] = version
             path = self.folder / check_name(self.url, name)
             try:
                 if path.parent not in made:

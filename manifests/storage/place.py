@@ -47,6 +47,10 @@ class Place(Protocol):
         """Return {name: size in bytes} of all files below a folder of the place."""
         ...
 
+    def list_versions(self) -> dict[str, tuple[int, str]]:
+        """Return {name: (size in bytes, text that differs if the content does)} of all files."""
+        ...
+
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; those that do not exist are left out."""
         ...
@@ -105,6 +109,10 @@ class LocalFolder:
                 if path.is_file() and not _is_partial(path):
                     found[path.relative_to(self.folder).as_posix()] = path.stat().st_size
         return found
+
+    def list_versions(self) -> dict[str, tuple[int, str]]:
+        times = ((name, size, self.folder / name) for name, size in self.list().items())
+        return {name: (size, str(path.stat().st_mtime_ns)) for name, size, path in times}
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:

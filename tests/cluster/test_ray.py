@@ -110,7 +110,7 @@ def test_calls_that_die_hang_or_fail_are_their_own_fault_only(
     assert ends.pop("seconds") < 60
     assert ends == {
         "dies": "ProcessExpired",
-        "hangs": "TimeoutError",
+        "hangs": "CancelledError",
         "too much memory": "MemoryError",
         "raises": "ClipError",
         "input/output error": "read",

@@ -1,17 +1,18 @@
-"""Worker processes: death between calls, interrupts, stopping during start-up."""
+"""Worker processes: timeouts, death between calls, interrupts, stopping during start-up."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
 import pytest
 
 from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.process_pool import LocalWorkers, WorkerTimeout
 from tests.processes import forkserver_of, workers_of
 
 
@@ -53,7 +54,7 @@ def test_workers_stopped_during_start_up_print_nothing() -> None:
     stopping = """
 import os
 from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.process_pool import LocalWorkers, WorkerTimeout
 if __name__ == "__main__":
     for _ in range(20):
         workers = LocalWorkers(2, 60.0, os.getpid, ())
@@ -86,5 +87,56 @@ def test_workers_die_with_the_fork_server() -> None:
         (worker,), (forkserver,) = workers_of(), forkserver_of(os.getpid())
         forkserver.kill()
         worker.wait(5.0)
+    finally:
+        workers.stop()
+
+
+def work(seconds: float) -> str:
+    """Use a core for so many seconds of CPU time."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return "done"
+
+
+def work_starved(seconds: float) -> str:
+    """Do the same while four other processes want the same core."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    others = []
+    for _ in range(4):
+        others.append(os.fork())
+        if not others[-1]:
+            work(60.0)
+            os._exit(0)
+    try:
+        return work(seconds)
+    finally:
+        for other in others:
+            os.kill(other, signal.SIGKILL)
+            os.waitpid(other, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds", "is_over"), [(work, 60.0, True), (time.sleep, 60.0, True),
+                                     (work_starved, 1.0, False)]
+)  # fmt: skip
+def test_a_timeout_counts_what_a_worker_uses(
+    call: Callable[[float], object], seconds: float, is_over: bool
+) -> None:
+    """A starved call goes on; one that uses too much, or sleeps, ends."""
+    workers = LocalWorkers(1, 1.5, nothing, ())
+    try:
+        began = time.monotonic()
+        future = workers.submit(call, seconds)
+        assert workers.wait([future]) == {future}
+        if is_over:
+            with pytest.raises(WorkerTimeout):
+                future.result()
+        else:
+            assert future.result() == "done"
+            assert time.monotonic() - began > 1.5
+        following = workers.submit(work, 0.01)
+        workers.wait([following])
+        assert following.result() == "done"
     finally:
         workers.stop()

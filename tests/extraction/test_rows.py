@@ -45,7 +45,7 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         face_identity=None,
         official_split="train",
     )
-    entry = JournalEntry(key="k", clips=[clip], crops=[])
+    entry = JournalEntry(key="k", versions=["1 a"], clips=[clip], crops=[])
     with Journal(tmp_path / "journal.jsonl") as journal:
         journal.append(entry)
     (line,) = (tmp_path / "journal.jsonl").read_text().splitlines()
@@ -58,6 +58,6 @@ def test_rows_of_an_earlier_version_lack_later_columns(tmp_path: Path) -> None:
     row = dict.fromkeys(CLIP_LOG_SCHEMA.names) | {"status": "ok", "faces": 0, "label": "REAL"}
     earlier = {name: row[name] for name in row if name not in LATER_JOURNAL_COLUMNS}
     (tmp_path / "journal.jsonl").write_text(
-        json.dumps({"key": "k", "clips": [earlier], "crops": []}) + "\n"
+        json.dumps({"key": "k", "versions": [None], "clips": [earlier], "crops": []}) + "\n"
     )
     assert next(read_journal(tmp_path / "journal.jsonl"))["clips"] == [earlier]

@@ -149,6 +149,40 @@ def test_a_finished_run_does_nothing_again(run: Extract, pair: Path, tmp_path: P
     assert before == {path: path.stat().st_mtime_ns for path in faces.glob("crops/*/*/*")}
 
 
+def copied(pair: Path) -> tuple[Path, Path]:
+    """Replace the links of the pair by copies of the same size; return both, the original first."""
+    clips = [pair / "dfdc_train_part_1" / name for name in ("004.mp4", "004_982.mp4")]
+    contents = [clip.read_bytes() for clip in clips]
+    size = max(map(len, contents))
+    for clip, content in zip(clips, contents, strict=True):
+        clip.unlink()
+        clip.write_bytes(content.ljust(size, b"\0"))
+    return clips[0], clips[1]
+
+
+def test_a_clip_replaced_by_one_of_its_size_is_extracted_again(
+    run: Extract, pair: Path, tmp_path: Path
+) -> None:
+    original, fake = copied(pair)
+    run(pair, tmp_path / "faces")
+    before = digest(tmp_path / "faces")
+    fake.write_bytes(original.read_bytes())
+    run(pair, tmp_path / "faces")
+    assert digest(tmp_path / "faces") != before
+    run(pair, tmp_path / "anew")
+    assert digest(tmp_path / "faces") == digest(tmp_path / "anew")
+
+
+def test_a_copied_source_is_not_extracted_again(run: Extract, pair: Path, tmp_path: Path) -> None:
+    clips = copied(pair)
+    run(pair, tmp_path / "faces")
+    journal = (tmp_path / "faces/journal.jsonl").read_bytes()
+    for clip in clips:
+        os.utime(clip, (1, 1))
+    run(pair, tmp_path / "faces")
+    assert (tmp_path / "faces/journal.jsonl").read_bytes() == journal
+
+
 def test_a_missing_crop_is_extracted_again(run: Extract, pair: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
     run(pair, faces)
@@ -217,6 +251,10 @@ def test_a_timeout_affects_only_its_clip(
     assert summary.failed == 2
     assert "--timeout" in log["error"][0]
     assert not list(faces.glob("crops/*/*/*"))
+    options = RunOptions(2, timeout=100.0, limit=2)
+    again = extract(real_clips, faces, CropOptions(frames=200, share_boxes=False), options,
+                    "yunet", yunet_model)  # fmt: skip
+    assert (again.failed, again.clips["REAL", "ok"] + again.clips["FAKE", "ok"]) == (0, 2)
 
 
 @contextmanager

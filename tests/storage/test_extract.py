@@ -104,6 +104,21 @@ def test_a_finished_run_does_nothing_and_other_options_are_refused(
     assert len([n for n in s3.files(bucket, "faces") if n.startswith("crops/")]) == 6
 
 
+def test_an_object_replaced_by_one_of_its_size_is_extracted_again(
+    extract: Extract, family: Path, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    s3.upload(family, bucket, "dfdc")
+    extract(f"s3://{bucket}/dfdc", tmp_path / "faces")
+    journal = (tmp_path / "faces/journal.jsonl").read_bytes()
+    extract(f"s3://{bucket}/dfdc", tmp_path / "faces")
+    assert (tmp_path / "faces/journal.jsonl").read_bytes() == journal
+    place = open_place(Url(f"s3://{bucket}/dfdc"))
+    name = next(name for name in sorted(place.list()) if name.endswith(".mp4"))
+    place.put({name: place.read(name)[:-1] + b"?"})
+    extract(f"s3://{bucket}/dfdc", tmp_path / "faces")
+    assert (tmp_path / "faces/journal.jsonl").read_bytes() != journal
+
+
 def test_a_lost_crop_is_written_again(
     extract: Extract, family: Path, s3: S3Server, bucket: str
 ) -> None:

@@ -24,10 +24,12 @@ __all__ = ["Journal", "JournalEntry", "family_key", "read_journal"]
 class JournalEntry(TypedDict):
     """One line of the journal: a finished family.
 
-    `key` is that of `family_key`; `clips` and `crops` are the rows of the two tables.
+    `key` is that of `family_key`; `clips` and `crops` are the rows of the two tables. `versions`
+    are those of the clips' files, in the order of `clips`; null for a clip that was missing.
     """
 
     key: str
+    versions: list[str | None]
     clips: list[ClipRow]
     crops: list[CropRow]
 
@@ -36,7 +38,8 @@ def family_key(family: Family) -> str:
     """Hash of everything that determines the work on a family, 32 hexadecimal digits.
 
     The key changes if a clip is added or removed or its file size changes, so that a restarted run
-    processes the family again.
+    processes the family again. A file of the same size is known by its version, which is not part
+    of the key: it would have to be computed for every clip at every start.
     """
     clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
     return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
@@ -75,6 +78,8 @@ def _is_entry(entry: Any) -> bool:
     try:
         return (
             isinstance(entry["key"], str)
+            and len(entry["versions"]) == len(entry["clips"])
+            and all(isinstance(version, str | None) for version in entry["versions"])
             and all(
                 clip_columns - optional <= clip.keys() <= clip_columns
                 and clip["label"] in (*LABELS, None)

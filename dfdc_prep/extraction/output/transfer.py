@@ -21,7 +21,7 @@ from dfdc_prep.detectors import Detector
 from dfdc_prep.errors import SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives, extract_clip
 from dfdc_prep.extraction.crop_writer import CROPS, crop_files, crop_folder
-from dfdc_prep.video.source_file import check_reachable
+from dfdc_prep.video.source_file import check_reachable, file_version
 from manifests.storage.place import open_place
 from manifests.storage.urls import Location, Url, is_url
 
@@ -52,7 +52,9 @@ class Transfer:
             StorageError: a bucket cannot be reached or written.
         """
         if isinstance(self.out, Path) and self.scratch is None:
-            return extract_clip(clip, self.out, options, detector, relatives)
+            version = self._version(clip)  # before it is decoded: it may be replaced
+            result = extract_clip(clip, self.out, options, detector, relatives)
+            return replace(result, version=version)
         with ExitStack() as stack:
             try:
                 here = stack.enter_context(self._staged(clip))
@@ -62,7 +64,9 @@ class Transfer:
             staged = self._staged_relatives(relatives)
             others = [stack.enter_context(self._kept(each)) for each in relatives.others]
             staged = replace(staged, others=tuple(each for each in others if each))
+            version = self._version(clip)
             result = extract_clip(here, folder, options, detector, staged)
+            result = replace(result, version=version)
             if isinstance(self.out, Url):
                 names = crop_files(result.rows)
                 open_place(self.out).put({n: (folder / n).read_bytes() for n in names})
@@ -86,20 +90,23 @@ class Transfer:
             place.put({name: b""})
             place.remove([name])
 
-    def check_reachable(self, clip: Clip) -> None:
-        """Check that the file of a clip that failed exists.
+    def reachable_version(self, clip: Clip) -> str | None:
+        """Check that the file of a clip that failed exists, and return its version.
 
         Raises:
             SourceUnreachable, StorageError: it does not, or cannot be reached.
         """
         if not is_url(clip.path):
-            check_reachable(Path(clip.path))
-            return
+            return self._version(clip)
         folder, name = _object(clip)
         if name not in open_place(folder).list(name):
             raise SourceUnreachable(
                 f"expected to read {clip.path}, found no such object; run the same command again"
             )
+        return clip.version
+
+    def _version(self, clip: Clip) -> str | None:
+        return clip.version if is_url(clip.path) else file_version(Path(clip.path))
 
     def remove_crops(self, clip: Clip) -> None:
         """Remove the crops of a clip that failed."""
@@ -253,7 +260,7 @@ def _process() -> str:
 def missing(clip: Clip, options: CropOptions) -> ClipResult:
     """The result of a clip that metadata names and that is not there."""
     reason = f"expected {clip.video} in {clip.part}, found no such file"
-    return ClipResult("missing", reason, options.frames)
+    return ClipResult("missing", reason, options.frames, version=clip.version)
 
 
 def fetch(clip: Clip, path: Path) -> None:
