@@ -44,7 +44,7 @@ def audit(
 
     people = None if identities is None else Path(identities)
     found = read_audit_inputs(Path(path), people, Reading(clips_from, real_is))
-    return AuditResult(compare(found.table, found.near), found.notes)
+    return AuditResult(compare(found.table, found.near, found.pictures), found.notes)
 
 
 @checked(options.VERIFY)

@@ -16,6 +16,7 @@ from dfdc_prep.shards.pictures import read_image, read_images
 from dfdc_prep.shards.tfrecord import parse_example, read_records
 from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
+from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables.clips import clip_lines
 from manifests.tables.derived import check_bound, manifest_hash
@@ -41,11 +42,13 @@ class AuditInputs:
         table: the rows, with the column `sha256` if images could be read.
         near: the near-identical images of different splits; None if no image could be read.
         notes: how the rows were read, where `path` does not say it.
+        pictures: the pictures that were compared; None if no image could be read.
     """
 
     table: pa.Table
     near: NearIdentical | None
     notes: tuple[str, ...] = ()
+    pictures: Pictures | None = None
 
 
 def read_audit_inputs(
@@ -148,4 +151,5 @@ def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInpu
     if "split" not in table.column_names:
         return AuditInputs(table, None, found.notes)
     (split,), _ = factorize(text_column(table, "split"))
-    return AuditInputs(table, find_in_table(read.pictures, split), found.notes)
+    near = find_in_table(read.pictures, split)
+    return AuditInputs(table, near, found.notes, read.pictures)

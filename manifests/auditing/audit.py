@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
+from manifests.auditing.neighbours import NeighbourAccuracy, nearest_neighbours
 from manifests.auditing.people import NO_IDENTITIES, People, people_in_splits
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.near_identical import NearIdentical
+from manifests.pictures.thumbnails import Pictures
 from manifests.tables import families
 from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import (
@@ -51,6 +53,7 @@ class Audit:
         compared: number of images compared.
         worst: the families with the most rows outside their largest split.
         people: the people, estimated or named; None if the table has no identities.
+        neighbours: how far the nearest neighbour tells the label; None without pictures.
     """
 
     rows: dict[str, int]
@@ -61,6 +64,7 @@ class Audit:
     compared: int
     worst: list[SharedFamily]
     people: People | None = None
+    neighbours: NeighbourAccuracy | None = None
 
     @property
     def leaking(self) -> bool:
@@ -99,6 +103,7 @@ class Audit:
                 f"only {self.compared:,} images were compared; the others could not be read, are "
                 "blank or nearly black, or are more than are compared of a clip"
             )
+        lines += [self.neighbours.text()] if self.neighbours else []
         lines += self.people.lines(self.rows) if self.people else [NO_IDENTITIES]
         return lines + [
             f"worst family {family.name}: "
@@ -107,7 +112,9 @@ class Audit:
         ]
 
 
-def audit(table: pa.Table, near: NearIdentical | None = None) -> Audit:
+def audit(
+    table: pa.Table, near: NearIdentical | None = None, pictures: Pictures | None = None
+) -> Audit:
     """Measure what the splits of a table share.
 
     Args:
@@ -116,6 +123,7 @@ def audit(table: pa.Table, near: NearIdentical | None = None) -> Audit:
             people if there is a column identity.
         near: the near-identical images of different splits, with the picture of each row; None if
             no image could be read.
+        pictures: the pictures of the rows, for the nearest neighbours; None for none.
 
     Raises:
         TableError: the table has no rows, a row without a split, or only one split.
@@ -138,6 +146,7 @@ def audit(table: pa.Table, near: NearIdentical | None = None) -> Audit:
         0 if near is None else int((near.picture >= 0).sum()),
         _worst_families(family, family_presence, names, rows),
         people_in_splits(table, rows),
+        None if pictures is None else nearest_neighbours(pictures, family, rows),
     )
 
 

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_any_key, leaks_by_key
-from manifests.identities.accuracy import MEASURED
 from manifests.tables.factorize import factorize, text_column
 
 NO_IDENTITIES = (
@@ -48,9 +47,8 @@ class People:
         if self.estimated:
             lines.append(
                 f"estimated identities, the data set names none; {100 * rate:.1f} % of the {last} "
-                f"crops share an estimated actor with {first}; on known people the grouping had "
-                f"pair precision {MEASURED.precision:.2f} and recall {MEASURED.recall:.2f}; "
-                "swapped-in faces are not checked"
+                f"crops share an estimated actor with {first}; how far the estimate is right "
+                "on this set is not known; swapped-in faces are not checked"
             )
         else:
             lines.append(
@@ -86,7 +84,7 @@ def people_in_splits(table: pa.Table, rows: RowSplits) -> People | None:
     if "identity_source" not in table.column_names:
         return People(leaks, faces, False, None, _count_by_split(missing, rows))
     source = text_column(table, "identity_source")
-    estimated = pc.any(pc.is_in(source, pa.array(["real", "uncertain"]))).as_py() or False
+    estimated = pc.any(pc.is_in(source, pa.array(["real", "fake", "uncertain"]))).as_py() or False
     unknown = pc.or_(missing, pc.equal(source, "none").fill_null(True))
     uncertain = pc.and_(pc.equal(source, "uncertain").fill_null(False), pc.invert(unknown))
     counts = (_count_by_split(each, rows) for each in (uncertain, unknown))

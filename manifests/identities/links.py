@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from manifests.identities.evidence import FamilyFaces
 from manifests.identities.likeness import FamilyPictures
+from manifests.pictures.scenes import LENGTH
 from manifests.tables.factorize import Codes
 
 Floats = npt.NDArray[np.float64]
@@ -86,7 +87,7 @@ def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[_Foun
     family, scenes = pictures.family[shown], pictures.scenes[shown]
     face = np.searchsorted(faces.family, family)
     for start in range(0, len(scenes), _BLOCK):
-        alike = scenes[start : start + _BLOCK] @ scenes[start:].T
+        alike = scenes[start : start + _BLOCK] @ scenes[start:].T / np.float32(LENGTH**2)
         row, column = np.nonzero(alike >= MIN_SCENE)
         later = family[row + start] != family[column + start]
         later &= column > row

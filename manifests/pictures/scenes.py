@@ -10,6 +10,9 @@ Scenes = npt.NDArray[np.float32]
 
 #: Side of a scene, pixels.
 SIDE = 12
+#: Length of a scene as a vector. Its numbers are whole, so that products are exact in float32,
+#: whatever the machine and its number of threads.
+LENGTH = 1000
 #: Standard deviation of the grey values below which a scene shows nothing.
 _BLANK = 6.0
 #: Thumbnails shrunk at a time.
@@ -17,9 +20,10 @@ _BLOCK = 4096
 
 
 def scenes(small: Thumbnails) -> Scenes:
-    """Return the scenes of thumbnails without their mean and of unit length.
+    """Return the scenes of thumbnails without their mean and of one length.
 
-    The product of two is their correlation, -1 to 1. A scene that shows nothing is all zeros.
+    The product of two is their correlation times LENGTH squared. A scene that shows nothing is all
+    zeros.
 
     Returns:
         float32 [thumbnails, SIDE * SIDE].
@@ -31,8 +35,8 @@ def scenes(small: Thumbnails) -> Scenes:
         found[start : start + _BLOCK] = values.reshape(-1, SIDE * SIDE)
     found -= found.mean(axis=1, keepdims=True)
     found[found.std(axis=1) < _BLANK] = 0.0
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
-    return found
+    found *= LENGTH / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+    return np.rint(found, out=found)
 
 
 def _shares() -> Scenes:

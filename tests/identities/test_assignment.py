@@ -15,6 +15,7 @@ from manifests.identities.constraints import (
     write_pairs,
 )
 from manifests.identities.likeness import NO_PICTURES, FamilyPictures
+from manifests.pictures.scenes import LENGTH
 from manifests.schema import ENCODING_SCHEMA, ENCODING_SIZE, IDENTITY_SCHEMA
 
 #: Positions of the originals' faces on a line; a, b and c show one person, d another.
@@ -71,7 +72,7 @@ def pictures_of(*alike: tuple[int, int], scenes: dict[int, float] | None = None)
     return FamilyPictures(
         np.array(alike, np.int64).reshape(-1, 2),
         np.array(list(scenes or {}), np.int64),
-        np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32),
+        LENGTH * np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32),
     )
 
 

@@ -131,7 +131,9 @@ def test_the_audit_of_a_family_safe_split_finds_the_people(faces: Path, tmp_path
     code, text = run("audit", tmp_path / "shards", "--identities", faces)
     assert code == 3
     assert "estimated identities, the data set names none; " in text
-    assert "share an estimated actor with train; on known people the grouping had pair" in text
+    assert "share an estimated actor with train; how far the estimate is right on" in text
+    assert "nearest neighbour: the most similar crop of train, by 12x12 thumbnails" in text
+    assert "precision" not in text
     assert "swapped-in faces are not checked" in text
     assert "actor-disjoint" not in text
 

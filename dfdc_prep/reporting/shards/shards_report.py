@@ -119,10 +119,13 @@ def _training_sheet(gallery: Gallery, split: str) -> Sheet:
 def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     title = "What the splits share"
     try:
-        found = audit(inputs.table, inputs.near)
+        found = audit(inputs.table, inputs.near, inputs.pictures)
     except TableError as error:  # a single split shares nothing
         return [Section(title, [Text(f"Not compared: {error}")])]
     blocks: list[Block] = [_verdict(found), _leak_table(found)]
+    if found.neighbours:
+        text = found.neighbours.text()
+        blocks.append(Text(f"{text[0].upper()}{text[1:]}."))
     if found.worst:
         rows = [
             (family.name, *(family.rows.get(split, 0) for split in found.rows))
