@@ -36,6 +36,9 @@ class Matches:
 def match_images(table: pa.Table, images: list[str], prefix: str) -> Matches:
     """Find the image of every row: by its `path`, or by the stem of its `video` if that is null.
 
+    Of several images with this stem, the one in a folder called like the row's `part` is taken,
+    else the first.
+
     Args:
         images: sorted paths of all images, relative to the folder of crops.
         prefix: path of the folder of crops relative to the table's folder; the paths in the
@@ -49,9 +52,10 @@ def match_images(table: pa.Table, images: list[str], prefix: str) -> Matches:
     paths = table["path"].to_pylist() if "path" in table.column_names else [None] * len(table)
     # `video` may have been read from another column; `videoname` still names the image.
     names = table["videoname" if "videoname" in table.column_names else "video"].to_pylist()
+    parts = table["part"].to_pylist() if "part" in table.column_names else [None] * len(table)
     matches, taken = Matches(), set()
-    for row, (path, video) in enumerate(zip(paths, names, strict=True)):
-        image = stems.get(PurePosixPath(video).stem) if path is None else path
+    for row, (path, video, part) in enumerate(zip(paths, names, parts, strict=True)):
+        image = _of_part(stems.get(PurePosixPath(video).stem, []), part) if path is None else path
         if path is not None and path not in existing:
             image = path.removeprefix(f"{prefix}/")
         if image is None:
@@ -67,12 +71,18 @@ def match_images(table: pa.Table, images: list[str], prefix: str) -> Matches:
     return matches
 
 
-def _by_stem(images: Iterable[str]) -> dict[str, str]:
-    """The first image with each stem."""
-    stems: dict[str, str] = {}
+def _by_stem(images: Iterable[str]) -> dict[str, list[str]]:
+    """The images with each stem."""
+    stems: dict[str, list[str]] = {}
     for image in images:
-        stems.setdefault(PurePosixPath(image).stem, image)
+        stems.setdefault(PurePosixPath(image).stem, []).append(image)
     return stems
+
+
+def _of_part(images: list[str], part: str | None) -> str | None:
+    """The first image in a folder called like the part; without one, the first."""
+    inside = [image for image in images if part in PurePosixPath(image).parent.parts]
+    return next(iter(inside or images), None)
 
 
 def _check_names(table: pa.Table) -> None:

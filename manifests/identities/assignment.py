@@ -78,7 +78,7 @@ def assign_identities(
             many originals are linked by small distances.
     """
     (family,), names = factorize_sorted(clips["family"])
-    rules = resolve_pairs(settled, clips["video"], family, names)
+    rules = resolve_pairs(settled, clips, family, names)
     faces = family_faces(encodings, names)
     groups = group_families(faces, pictures, rules, threshold)
     pairs = uncertain_pairs(faces, groups, rules, threshold)

@@ -93,24 +93,42 @@ def write_pairs(pairs: Sequence[SettledPair], path: Path) -> None:
         writer.writerows([COLUMNS, *pairs])
 
 
+def _families_by_name(
+    clips: pa.Table, family: Codes, names: pa.Array
+) -> tuple[dict[str, int], set[str]]:
+    """The family of each name, and the names that do not tell it, because several have them."""
+    number: dict[str, int] = {}
+    several: set[str] = set()
+    columns = (clips["part"].to_pylist(), clips["video"].to_pylist(), family.tolist())
+    for part, video, at in zip(*columns, strict=True):
+        number[f"{part}/{video}"] = at
+        if number.setdefault(video, at) != at:
+            several.add(video)
+    own = {name: at for at, name in enumerate(names.to_pylist())}
+    return number | own, several - own.keys()
+
+
 def resolve_pairs(
-    pairs: Sequence[SettledPair], video: pa.ChunkedArray, family: Codes, names: pa.Array
+    pairs: Sequence[SettledPair], clips: pa.Table, family: Codes, names: pa.Array
 ) -> Constraints:
-    """Find the families of the clips that the pairs name.
+    """Find the families of the clips that the pairs name, as `video` or as `part/video`.
 
     Args:
-        video: string [clips].
+        clips: one row per clip with the columns video and part.
         family: int64 [clips], index in `names`.
         names: string [families].
 
     Raises:
-        TableError: a name is neither a clip nor a family, or the pairs contradict each other.
+        TableError: a name is neither a clip nor a family, or is one of clips of several
+            families, or the pairs contradict each other.
     """
-    number: dict[str, int] = {}
-    if pairs:
-        number = dict(zip(video.to_pylist(), family.tolist(), strict=True))
-        number |= {name: at for at, name in enumerate(names.to_pylist())}
+    number, several = _families_by_name(clips, family, names) if pairs else ({}, set())
     for name in (name for pair in pairs for name in pair[:2]):
+        if name in several:
+            raise TableError(
+                f"expected settled pairs of single clips, found {name!a}, a name of clips of "
+                f"several families; give their part too, as in {clips['part'][0]}/{name}"
+            )
         if name not in number:
             raise TableError(
                 f"expected settled pairs of clips in the manifest, found {name!a}; give the "

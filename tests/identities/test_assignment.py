@@ -12,6 +12,7 @@ from manifests.identities.constraints import (
     SettledPair,
     merge_pairs,
     read_pairs,
+    resolve_pairs,
     write_pairs,
 )
 from manifests.identities.likeness import NO_PICTURES, FamilyPictures
@@ -270,3 +271,12 @@ def test_a_csv_that_is_no_list_of_pairs(tmp_path: Path, text: str | bytes, found
 def test_rows_without_a_relation_are_not_settled_yet(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("first,second,relation,distance\na,b,,0.51\nc,d,same,0.5\n")
     assert read_pairs(tmp_path / "pairs.csv") == [same("c", "d")]
+
+
+def test_a_name_of_several_clips_needs_its_part() -> None:
+    columns = {"video": ["x.mp4", "x.mp4", "y.mp4"], "part": ["p", "q", "p"]}
+    family, names = np.array([0, 1, 2]), pa.array(["a", "b", "c"])
+    with pytest.raises(TableError, match=r"found .x\.mp4., .* as in p/x\.mp4"):
+        resolve_pairs([same("x.mp4", "y.mp4")], pa.table(columns), family, names)
+    rules = resolve_pairs([same("q/x.mp4", "y.mp4")], pa.table(columns), family, names)
+    assert rules.same.tolist() == [[1, 2]]

@@ -246,3 +246,14 @@ def test_clips_that_are_not_known_stay_so(tmp_path: Path) -> None:
     balanced = balance(manifest, BalanceOptions())
     assert balanced.clips is balanced.originals is None
     assert not clips_known(balanced.table)
+
+
+def test_images_of_one_name_are_found_by_part(tmp_path: Path) -> None:
+    for method in ("Deepfakes", "FaceSwap"):
+        make_crop(tmp_path / "crops" / method / "183_253.png")
+    rows = ["183_253.mp4,FaceSwap,FAKE", "183_253.mp4,Deepfakes,FAKE"]
+    table = write(tmp_path, "\n".join(["video,part,label", *rows]) + "\n")
+    report = import_crops(tmp_path / "crops", table, tmp_path / "faces")
+    assert (report.crops, report.clips, report.failed) == (2, 2, 0)
+    manifest = read_manifest(tmp_path / "faces/manifest.parquet").to_pylist()
+    assert all(f"/{row['part']}/183_253.png" in row["path"] for row in manifest)
