@@ -30,13 +30,18 @@ _HOW = {
 }
 
 
-def clip_codes(table: pa.Table) -> Codes:
-    """Number the clips of a table, each a part and a video, int64 [rows]; without gaps."""
-    (clip,), videos = factorize(table["video"])
+def clip_codes(table: pa.Table, video: Codes | None = None) -> Codes:
+    """Number the clips of a table, each a part and a video, int64 [rows].
+
+    Args:
+        video: int64 [rows], a code for each distinct video, if they are numbered already. Without
+            it, the clips are numbered without gaps.
+    """
+    clip = factorize(table["video"])[0][0] if video is None else video
     if "part" not in table.column_names:
         return clip
     (part,), _ = factorize(text_column(table, "part"))
-    part_of_video = np.full(len(videos), -1, np.int64)
+    part_of_video = np.empty(int(clip.max(initial=-1)) + 1, np.int64)
     part_of_video[clip] = part
     # Fast path: no name is used in two parts.
     return clip if (part_of_video[clip] == part).all() else pair_codes(part + 1, clip)
