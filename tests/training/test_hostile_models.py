@@ -285,6 +285,15 @@ def test_a_long_text_is_not_read_a_thousand_times(tmp_path):
         open_model(tmp_path / "model.h5", InputSettings())
 
 
+def test_a_heap_that_hdf5_would_read_for_ever_is_refused(honest, tmp_path):
+    data = bytearray((honest / "model.h5").read_bytes())
+    heap = data.index(b"GCOL")
+    data[heap + 16 : heap + 4096] = bytes(4080)
+    (tmp_path / "model.h5").write_bytes(data)
+    with pytest.raises(TrainingError, match="a damaged heap of texts"):
+        open_model(tmp_path / "model.h5", InputSettings())
+
+
 def test_no_library_is_loaded_for_a_filter(honest, tmp_path):
     """HDF5 would look for it in folders of plug-ins, one of them in the working folder."""
     h5py.h5pl.append(str(tmp_path).encode())

@@ -14,6 +14,8 @@ from typing import Any
 import h5py
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: How a heap of texts begins, with the only version.
+_HEAP = b"GCOL\x01"
 #: Most groups and data sets of a file; an EfficientNetB7 with its optimizer has some 5,000.
 _MOST_OBJECTS = 100_000
 #: Bytes from which on a text counts as long, most texts in a list, which Keras cuts at 64 KB, and
@@ -52,28 +54,37 @@ def open_hdf5(data: bytes) -> Iterator[h5py.File]:
 
 
 def _check_texts(data: bytes) -> None:
-    """Check that no long text of a free length is named many times, which could fill the memory.
+    """Check the heaps of texts of free lengths (HDF5 File Format Specification, III.E).
 
-    Such texts lie in heaps (HDF5 File Format Specification, III.E): "GCOL", its size, and objects
-    of a header and values. An attribute names each by the address of the heap and its number.
+    HDF5 1.14 reads a heap whose free space has the size 0 for ever, and a long text that is named
+    many times fills the memory.
     """
     # Addresses are of 8 bytes from the file's beginning, in every version of its header.
     size, base = {0: (13, 24), 1: (13, 28)}.get(data[8], (9, 12))
     if data[size] != 8 or any(data[base : base + 8]):
         raise ValueError("an unusual HDF5 header")
-    heap = data.find(b"GCOL")
+    heap = data.find(_HEAP)
     while heap >= 0:
-        at, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
-        while at + 16 <= min(end, len(data)):
-            number, _, length = struct.unpack_from("<HHxxxxQ", data, at)
-            if number and length > _LONG_TEXT:
-                named = data.count(struct.pack("<QI", heap, number))
-                if named * length > _MOST_NAMED:
-                    raise ValueError(f"a text of {length:,} bytes that is named {named:,} times")
-            at += 16 + (length + 7) // 8 * 8
-            if not number:
-                break
-        heap = data.find(b"GCOL", heap + 4)
+        for number, length in _texts(data, heap):
+            named = data.count(struct.pack("<QI", heap, number)) if length > _LONG_TEXT else 0
+            if named * length > _MOST_NAMED:
+                raise ValueError(f"a text of {length:,} bytes that is named {named:,} times")
+        heap = data.find(_HEAP, heap + 4)
+
+
+def _texts(data: bytes, heap: int) -> Iterator[tuple[int, int]]:
+    """The number and length of each text of a heap, which an attribute names by both places."""
+    at, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+    while end - at >= 16:
+        if end > len(data):
+            raise ValueError("a heap of texts that is cut off")
+        number, length = struct.unpack_from("<HxxxxxxQ", data, at)
+        taken = 16 + (length + 7) // 8 * 8 if number else length
+        if at + taken > end or (not number and at + taken < end):
+            raise ValueError("a damaged heap of texts")
+        if number:
+            yield number, length
+        at += taken
 
 
 def _check_hdf5(file: h5py.File, budget: int) -> None:
