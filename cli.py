@@ -452,10 +452,10 @@ def split(**given: Any) -> None:
 def shard(**given: Any) -> None:
     """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
 
-    No family is in two splits. The folder appears when it is complete, and the same crops and
-    options give the same bytes. TensorFlow Datasets, Croissant, pandas and DuckDB read it
-    without this project. Several FACES, of different data sets, give equal numbers of crops of
-    each set, and SHARDS must then be named.
+    Families stay in one split as far as they are known, and it is said how many are. The folder
+    appears when it is complete, and the same crops and options give the same bytes. TensorFlow
+    Datasets, Croissant, pandas and DuckDB read it without this project. Several FACES, of different
+    data sets, give equal numbers of crops of each set, and SHARDS must then be named.
 
     \b
     Example:
@@ -561,7 +561,9 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 
     PATH is a shards folder, a faces folder with its split.parquet, a CSV or parquet table
     with the columns split, label, video (or videoname) and original, or a folder of crops
-    sorted as train/real, train/fake, test/real ... The exit code is 3 if anything is shared.
+    sorted as train/real, train/fake, test/real ... The verdict comes first: leaks, no leak found,
+    or not known, where nothing says what some fakes were made from. The exit code is 0 only if no
+    leak was found, else 3.
 
     \b
     Example:
@@ -573,7 +575,7 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     _show(result, as_json)
     if not as_json and _has_report(given["path"]):
         click.echo(report_hint(given["path"]), err=True)
-    ctx.exit(DONE_WITH_FAILURES if result.leaking else 0)
+    ctx.exit(0 if result.ok else DONE_WITH_FAILURES)
 
 
 @main.command()

@@ -123,8 +123,9 @@ class ImportResult(Result):
         return f"{self.report.text()}\nwritten to {self.out}"
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        counts = ([name, n] for name, n in vars(self.report).items() if isinstance(n, int))
-        return ("count of", "number"), counts
+        counts = {name: n for name, n in vars(self.report).items() if isinstance(n, int)}
+        known = {f"FAKE clips, family {name}": n for name, n in vars(self.report.fakes).items()}
+        return ("count of", "number"), (counts | known).items()
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ class SplitResult(Result):
 
     @property
     def leaking(self) -> bool:
-        """Whether any family is in two splits."""
+        """Whether any known family is in two splits."""
         return self.report.leaking
 
     def __str__(self) -> str:
@@ -308,8 +309,18 @@ class AuditResult(Result):
     notes: tuple[str, ...] = ()
 
     @property
+    def verdict(self) -> str:
+        """leaks, no leak found, or not known: nothing says what some fakes were made from."""
+        return self.report.verdict
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is that no leak was found, and the exit code of the command 0."""
+        return self.verdict == "no leak found"
+
+    @property
     def leaking(self) -> bool:
-        """Whether anything is in two splits."""
+        """Whether anything that was compared is in two splits."""
         return self.report.leaking
 
     def as_json(self) -> dict[str, Any]:
@@ -317,29 +328,22 @@ class AuditResult(Result):
         return {**self.report.as_json(), "notes": self.notes}
 
     def __str__(self) -> str:
-        return "\n".join([*self.notes, self.report.text()])
+        verdict, _, rest = self.report.text().partition("\n")
+        return "\n".join([verdict, *self.notes, rest])
 
     def parts(self) -> "Iterable[TextTable | str]":
+        yield self.report.verdict_line()
         yield from self.notes
         yield from self.report.counts()
         yield TextTable(*self._table())
         yield from self.report.notes()
-        yield self._caption()
 
     def _caption(self) -> str:
-        return "the splits leak" if self.leaking else "the splits share nothing that was compared"
+        return self.report.verdict_line()
 
     def _table(self) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
-        people = self.report.people
-        compared = {
-            "families": self.report.families,
-            people.what if people else "estimated identities": people.leaks if people else None,
-            **({"people, filmed or swapped in": people.faces} if people and people.faces else {}),
-            "files": self.report.files,
-            "near-identical images": self.report.images,
-        }
         rows: list[Sequence[object]] = []
-        for what, leaks in compared.items():
+        for what, leaks in self.report.kinds().items():
             if leaks is None:
                 rows.append([what, "", "not compared", ""])
             for leak in leaks or ():

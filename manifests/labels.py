@@ -1,4 +1,4 @@
-"""Labels and clip statuses used in the tables.
+"""Labels, clip statuses and sources of families used in the tables.
 
 Kept apart from `manifests.schema` because importing pyarrow is slow.
 """
@@ -25,6 +25,11 @@ TIMEOUT = "timeout"
 STATUSES = ("ok", "no_face", "missing", "unreadable", "truncated", TIMEOUT, "crashed")
 #: Statuses that count as failures (exit code 3).
 FAILURES = ("missing", "unreadable", "truncated", TIMEOUT, "crashed")
+
+#: How the family of a FAKE clip is known: the data set names its original, or its name does, or
+#: nothing says what it was made from, and its family is itself alone.
+KNOWN, NAMES, UNKNOWN = "known", "names", "unknown"
+FAMILY_SOURCES = (KNOWN, NAMES, UNKNOWN)
 
 
 #: Words of either label, plurals too.

@@ -18,6 +18,7 @@ class CropRow(TypedDict):
     label: str
     original: str | None
     family: str
+    family_source: str | None
     frame: int | None
     time_s: float | None
     face: int | None
@@ -73,6 +74,7 @@ class ClipRow(TypedDict):
     label: str | None
     original: str | None
     family: str
+    family_source: str | None
     status: str
     error: str | None
     frames_wanted: int

@@ -63,6 +63,15 @@ CLIP_SOURCE_FIELD = _field(
     True,
 )
 
+#: Beside the column family.
+_FAMILY_SOURCE = _field(
+    "family_source",
+    pa.string(),
+    "how a FAKE's family is known: known (the data set names the original), names (its name does) "
+    "or unknown (a family of its own for want of knowledge); null for REAL",
+    True,
+)
+
 #: Manifest: one row per crop, sorted by (part, video, frame, face). Values that an imported
 #: crop set lacks (frame, box, score ...) are null; `extract` fills every column.
 MANIFEST_SCHEMA = pa.schema(
@@ -72,6 +81,7 @@ MANIFEST_SCHEMA = pa.schema(
         _field("label", pa.string(), "REAL or FAKE"),
         _field("original", pa.string(), "file name of the clip a fake was made from", True),
         _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _FAMILY_SOURCE,
         _field("frame", pa.int32(), "index of the frame in presentation order", True),
         _field("time_s", pa.float64(), "presentation time of the frame, seconds", True),
         _field("face", pa.int32(), "index of the face in its frame, by x then y", True),
@@ -99,7 +109,7 @@ MANIFEST_SCHEMA = pa.schema(
 PROVENANCE_COLUMNS = tuple(field.name for field in _PROVENANCE_FIELDS)
 
 #: Columns that the journals of earlier versions lack.
-LATER_JOURNAL_COLUMNS = PROVENANCE_COLUMNS
+LATER_JOURNAL_COLUMNS = (_FAMILY_SOURCE.name, *PROVENANCE_COLUMNS)
 
 _JOINED_FIELD = _field(
     "joined_family", pa.string(), "first of the families joined because crops are alike", True
@@ -107,7 +117,14 @@ _JOINED_FIELD = _field(
 
 #: Columns that tables of earlier versions lack; they are read as null.
 LATER_COLUMNS = tuple(
-    field.name for field in (*_PLACE_FIELDS, *_FORGERY_FIELDS, *_PROVENANCE_FIELDS, _JOINED_FIELD)
+    field.name
+    for field in (
+        _FAMILY_SOURCE,
+        *_PLACE_FIELDS,
+        *_FORGERY_FIELDS,
+        *_PROVENANCE_FIELDS,
+        _JOINED_FIELD,
+    )
 )
 
 #: Clip log: one row for every clip of the catalog, sorted by (part, video).
@@ -118,6 +135,7 @@ CLIP_LOG_SCHEMA = pa.schema(
         _field("label", pa.string(), "REAL or FAKE; null where metadata.json does not say", True),
         _field("original", pa.string(), "file name of the clip a fake was made from", True),
         _field("family", pa.string(), "file name of the original all relatives go back to"),
+        _FAMILY_SOURCE,
         _field("status", pa.string(), "one of " + ", ".join(STATUSES)),
         _field("error", pa.string(), "what went wrong, one sentence", True),
         _field("frames_wanted", pa.int32(), "frames asked for"),

@@ -47,6 +47,7 @@ def _crop(folder: Path, video: str, original: str | None, family: str, suffix: s
         label="FAKE" if original else "REAL",
         original=original,
         family=family,
+        family_source="known" if original else None,
         frame=0,
         time_s=0.0,
         face=0,

@@ -1,9 +1,11 @@
 """Data classes for the clips of a source and the families they form."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from manifests.labels import FAKE
+from manifests.family_counts import FamilyCounts, OriginalMatches
+from manifests.labels import FAKE, KNOWN, NAMES, UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class Clip:
         size: bytes on disk, None if the file is missing.
         provenance: what else the data set says; clips share equal values.
         version: what the store of a bucket says of the object's content; None on a disk.
+        family_source: how the family of a FAKE is known, one of FAMILY_SOURCES; None if REAL.
     """
 
     part: str
@@ -53,6 +56,7 @@ class Clip:
     size: int | None
     provenance: Provenance = field(default=Provenance(), compare=False)
     version: str | None = field(default=None, compare=False)
+    family_source: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,14 @@ class Catalog:
         notes: sentences about what is missing or left out.
         options: how the source was read: layout, dataset and compression. They are recorded
             with the run.
+        originals: how the originals that fakes name were found.
     """
 
     clips: tuple[Clip, ...]
     unnamed: tuple[str, ...]
     notes: tuple[str, ...] = ()
     options: Mapping[str, str | None] = field(default_factory=dict)
+    originals: OriginalMatches = field(default_factory=OriginalMatches)
 
     def families(self) -> list[Family]:
         """Return the families, sorted by part and video of their first clip in the catalog."""
@@ -109,3 +115,9 @@ class Catalog:
                 break
             kept.extend(family.clips)
         return replace(self, clips=tuple(sorted(kept)))
+
+
+def count_families(clips: Iterable[Clip]) -> FamilyCounts:
+    """Count the FAKE clips by the source of their family."""
+    counts = Counter(clip.family_source for clip in clips)
+    return FamilyCounts(counts[KNOWN], counts[NAMES], counts[UNKNOWN])

@@ -93,6 +93,7 @@ class CropWriter:
             label=self.clip.label,
             original=self.clip.original,
             family=self.clip.family,
+            family_source=self.clip.family_source,
             frame=frame.index,
             time_s=frame.time_s,
             face=number,

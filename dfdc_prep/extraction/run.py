@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.clips import Catalog, Clip, Family
+from dfdc_prep.catalog.clips import Catalog, Clip, Family, count_families
 from dfdc_prep.catalog.layouts.base import SourceOptions
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import alignment
@@ -107,7 +107,8 @@ def extract(
         finished = _finished_families(output, families, again)
         todo = {key: family for key, family in families.items() if key not in finished}
         notes = [*output.notes, *_slice_notes(out, output, run, todo)]
-        summary = RunSummary(catalog.notes, choice.why, notes)
+        about = (*_family_lines(catalog, families.values()), *catalog.notes)
+        summary = RunSummary(about, choice.why, notes)
         for clips in finished.values():
             summary.add(clips)
         if run.part is None:
@@ -149,7 +150,8 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
                 f"missing: {describe_missing(output.slice_journals, missing)}; run "
                 f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )
-        summary = RunSummary(catalog.notes, None, output.notes)
+        about = (*_family_lines(catalog, families.values()), *catalog.notes)
+        summary = RunSummary(about, None, output.notes)
         for clips in finished.values():
             summary.add(clips)
         output.merge_slices()
@@ -171,6 +173,12 @@ def _families(catalog: Catalog, part: Slice | None) -> dict[str, Family]:
     if part is not None:
         families = [family for family in families if part.contains(family)]
     return {family_key(family): family for family in families}
+
+
+def _family_lines(catalog: Catalog, families: Iterable[Family]) -> list[str]:
+    """How the families of the fakes are known, for the report."""
+    clips = (clip for family in families for clip in family.clips)
+    return [*count_families(clips).lines(), *catalog.originals.lines()]
 
 
 def _slice_notes(
@@ -375,6 +383,7 @@ def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
         label=clip.label,
         original=clip.original,
         family=clip.family,
+        family_source=clip.family_source,
         status=result.status,
         error=result.error,
         frames_wanted=result.frames_wanted,

@@ -16,7 +16,7 @@ class RunSummary:
     """Counts of clips by label and status, and of crops by label.
 
     Args:
-        about_source: sentences about what the source lacks or was left out.
+        about_source: sentences about the families of the source, and what it lacks.
         detector_note: a line about the detector, if it was chosen automatically.
         output_notes: lines about the output folder.
     """

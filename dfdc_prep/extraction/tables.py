@@ -25,8 +25,8 @@ _BATCH = 20_000
 def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> None:
     """Write manifest.parquet, metadata.csv and clips.parquet of the families with these keys.
 
-    The provenance columns are those of the families' clips, so that a run continued with other
-    lists of splits, or one begun by an earlier version, has them too.
+    The provenance columns and family_source are those of the families' clips, so that a run
+    continued with other lists of splits, or one begun by an earlier version, has them too.
 
     Raises:
         OutputError: the journal lacks a family or contains an invalid row.
@@ -62,8 +62,9 @@ def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> No
 def _with_provenance(
     row: ClipRow | CropRow, clips: Mapping[tuple[str, str], Clip]
 ) -> ClipRow | CropRow:
-    """Set the provenance columns of a row to those of its clip."""
-    found = clips[row["part"], row["video"]].provenance
+    """Set the provenance columns and the source of the family to those of the clip."""
+    clip = clips[row["part"], row["video"]]
+    row["family_source"], found = clip.family_source, clip.provenance
     row["dataset"] = found.dataset
     row["method"] = found.method
     row["identity"] = found.identity

@@ -127,6 +127,7 @@ class _ClipId:
     label: str | None
     original: str | None
     family: str
+    family_source: str | None = None
     dataset: str | None = None
     method: str | None = None
     identity: str | None = None
@@ -148,7 +149,7 @@ def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop
     # The first row of each clip gives what is the same in all of them.
     first = {name: row for row, name in reversed(list(enumerate(names)))}
     given = [name for name in PROVENANCE_COLUMNS if name in table.column_names]
-    columns = table.select(["label", "original", "family", *given])
+    columns = table.select(["label", "original", "family", "family_source", *given])
     columns = columns.take(pa.array(list(first.values())))
     columns = columns.set_column(1, "original", _originals(columns))
     rows = [
@@ -190,6 +191,7 @@ def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
         label=clip.label,
         original=clip.original,
         family=clip.family,
+        family_source=clip.family_source,
         status=imported if kinds["ok"] else failed,
         error="; ".join([*faults[:_MAX_FAULTS], *more]) or None,
         frames_wanted=len(outcomes),

@@ -27,15 +27,18 @@ from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_man
 from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.cpu_count import available_cores
+from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.io.atomic import atomic_folder
 from manifests.io.foreign_files import check_replaceable
 from manifests.io.hashing import file_sha256
 from manifests.io.json_files import parse_json, write_json
 from manifests.io.linking import link_or_copy
 from manifests.rows import CROP_SIZE
-from manifests.tables.clips import SOURCE, clips_known
+from manifests.tables.clips import SOURCE, clip_codes, clips_known
 from manifests.tables.derived import MANIFEST, write_faces_tables
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
+from manifests.tables.families import connected_families
+from manifests.tables.family_sources import count_families
 
 #: Files that other commands derive from the manifest of an import.
 _DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
@@ -49,7 +52,8 @@ class ImportReport:
 
     The counts are those of `Matches`; `unreadable` counts the images that are not valid crops.
     `clips` is None if it is not known what is a clip, and `notes` say how the table was read,
-    where it does not say it itself.
+    where it does not say it itself. `fakes` are the FAKE clips by the source of their family, and
+    `originals` says how the originals that they name were found among the clips of the table.
     """
 
     crops: int
@@ -59,6 +63,8 @@ class ImportReport:
     unnamed: int
     duplicates: int
     unreadable: int
+    fakes: FamilyCounts
+    originals: OriginalMatches
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,6 +83,7 @@ class ImportReport:
         }
         of_clips = "" if self.clips is None else f" of {self.clips:,} clips"
         lines = [*self.notes, f"{self.crops:,} crops{of_clips}"]
+        lines += [*self.fakes.lines(), *self.originals.lines()]
         return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
 
 
@@ -126,6 +133,8 @@ def import_crops(
         len(matches.unnamed),
         len(matches.duplicates),
         sum(crop.fault is not None for crop in checked),
+        count_families(crops, clip_codes(crops)),
+        connected_families(table).matches,
         found.notes,
     )
 

@@ -1,7 +1,7 @@
 """Verifies a shards folder completely and reports every fault.
 
 Checks every file against SHA256SUMS, the checksum, image and features of every record against
-manifest.parquet, every count against dataset_info.json, and that no family, and no estimated
+manifest.parquet, every count against dataset_info.json, and that no known family, and no estimated
 person that the split is grouped by, is in two splits.
 """
 
@@ -31,6 +31,8 @@ from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
 from manifests.splitting.split import IDENTITY
+from manifests.tables.clips import clip_codes
+from manifests.tables.family_sources import count_families
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
@@ -56,24 +58,25 @@ class Fault:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify_shards` read, and the faults it found."""
+    """What `verify_shards` read, the faults it found, and what it says beside them."""
 
     path: Path
     records: int
     size: int
     faults: tuple[Fault, ...]
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The report for the terminal; lists the first faults and counts the rest."""
         read = f"{self.path}: {self.records:,} records, {self.size / 1e6:,.1f} MB"
         if not self.faults:
-            return "\n".join([f"{read}, no faults", self.note]).rstrip()
+            return "\n".join([f"{read}, no faults in files and records", *self.notes])
         lines = [f"  {fault}" for fault in self.faults[:_MAX_SHOWN]]
         more = len(self.faults) - _MAX_SHOWN
         if more > 0:
             lines.append(f"  and {more:,} more")
-        return "\n".join([f"{read}, {len(self.faults):,} faults", *lines, self.note]).rstrip()
+        faults = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
+        return "\n".join([f"{read}, {faults}", *lines, *self.notes])
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     shard_names = [name for name in names if is_shard_file(name)]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
-    rows, faults, note = _read_rows(shards, hashes)
+    rows, faults, notes = _read_rows(shards, hashes)
     with (
         RecordBar("verify", sum(map(len, rows.values())) or None) as bar,
         ThreadPool(workers) as pool,
@@ -114,7 +117,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     faults += [fault for shard in checked.values() for fault in shard.faults]
     size = sum(shard.size for shard in checked.values())
     records = sum(shard.records for shard in checked.values())
-    return VerifyReport(shards, records, size, tuple(faults), note)
+    return VerifyReport(shards, records, size, tuple(faults), tuple(notes))
 
 
 def _file_names(shards: Path) -> list[str]:
@@ -139,14 +142,14 @@ def _file_names(shards: Path) -> list[str]:
 
 def _read_rows(
     shards: Path, hashes: dict[str, str]
-) -> tuple[dict[str, list[RecordRow]], list[Fault], str]:
-    """The manifest's rows by shard, the faults of the manifest, and a note for the report.
+) -> tuple[dict[str, list[RecordRow]], list[Fault], list[str]]:
+    """The manifest's rows by shard, the faults of the manifest, and notes for the report.
 
     A manifest with a wrong hash is not read, because its rows are unreliable.
     """
     listed = parse_sums(shards / SUMS)
     if any(name not in hashes or listed.get(name) != hashes[name] for name in _MANIFEST_FILES):
-        return {}, [], "records not compared with the manifest, which is missing or altered"
+        return {}, [], ["records and families not compared: the manifest is missing or altered"]
     try:
         table = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
@@ -158,16 +161,15 @@ def _read_rows(
         families = _in_two_splits(table, "family")
         by_identity = group_by == IDENTITY
         people = _in_two_splits(table, IDENTITY) if by_identity else []
+        fakes = count_families(table, clip_codes(table))
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
-        return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], ""
+        return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], []
     if group_by in _LEAKING:
-        return rows, [], f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
-    return (
-        rows,
-        [Fault(tfds_metadata.MANIFEST, f"family {name} is in two splits") for name in families]
-        + [Fault(tfds_metadata.MANIFEST, f"identity {name} is in two splits") for name in people],
-        "",
-    )
+        leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
+        return rows, [], [*fakes.lines(), leak]
+    torn = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
+    faults = [Fault(tfds_metadata.MANIFEST, f"{what} is in two splits") for what in torn]
+    return rows, faults, fakes.lines() if families else fakes.apart_lines()
 
 
 def _in_two_splits(table: pa.Table, column: str) -> list[str]:

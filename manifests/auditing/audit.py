@@ -1,4 +1,8 @@
-"""Leakage audit: families, people, files and near-identical images shared between splits."""
+"""Leakage audit: families, people, files and near-identical images shared between splits.
+
+Its verdict is one of three: the splits leak; no leak was found; or it is not known whether they
+leak, because nothing says which clips some fakes were made from.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,9 +14,10 @@ import pyarrow.compute as pc
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
 from manifests.auditing.neighbours import NeighbourAccuracy, nearest_neighbours
-from manifests.auditing.people import NO_IDENTITIES, People, people_in_splits
+from manifests.auditing.people import NO_IDENTITIES, SWAPPED, People, people_in_splits
 from manifests.errors import TableError
-from manifests.labels import LABELS
+from manifests.family_counts import FamilyCounts, OriginalMatches
+from manifests.labels import LABELS, UNKNOWN
 from manifests.pictures.near_identical import NearIdentical
 from manifests.pictures.thumbnails import Pictures
 from manifests.tables import families
@@ -25,11 +30,14 @@ from manifests.tables.factorize import (
     label_codes,
     text_column,
 )
+from manifests.tables.family_sources import count_families, source_column
 
 #: Usual names of splits, in the order in which they are compared and printed.
 _USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
 #: Number of worst families reported.
 MAX_WORST_FAMILIES = 5
+#: Verdicts.
+LEAKS, NO_LEAK_FOUND, NOT_KNOWN = "leaks", "no leak found", "not known"
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,9 @@ class Audit:
         families, files, images: the leaks between each pair of splits by family, by file hash
             and by near-identical image; None if the table lacks the data.
         compared: number of images compared.
+        hashed: number of files compared.
+        fakes: the FAKE clips by the source of their family.
+        originals: how the originals that fakes name were found.
         worst: the families with the most rows outside their largest split.
         people: the people, estimated or named; None if the table has no identities.
         neighbours: how far the nearest neighbour tells the label; None without pictures.
@@ -62,41 +73,91 @@ class Audit:
     files: list[Leak] | None
     images: list[Leak] | None
     compared: int
+    hashed: int
+    fakes: FamilyCounts
+    originals: OriginalMatches
     worst: list[SharedFamily]
     people: People | None = None
     neighbours: NeighbourAccuracy | None = None
 
     @property
+    def verdict(self) -> str:
+        """LEAKS, NO_LEAK_FOUND or NOT_KNOWN."""
+        if self.leaking:
+            return LEAKS
+        return NOT_KNOWN if self.fakes.unknown_text() else NO_LEAK_FOUND
+
+    @property
     def leaking(self) -> bool:
         """Whether any two splits share anything."""
-        found = [*self.families, *(self.files or []), *(self.images or [])]
-        found += [*self.people.leaks, *(self.people.faces or [])] if self.people else []
-        return any(leak.shared for leak in found)
+        return any(leak.shared for leaks in self.kinds().values() for leak in leaks or ())
+
+    def kinds(self) -> dict[str, list[Leak] | None]:
+        """The leaks by what is shared; None for what was not compared."""
+        people = self.people
+        return {
+            "families": self.families,
+            "files": self.files,
+            "near-identical images": self.images,
+            people.what if people else "people": people.leaks if people else None,
+            **({SWAPPED: people.faces} if people and people.faces is not None else {}),
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return the audit as values for JSON."""
-        return {"leaking": self.leaking, **asdict(self)}
+        not_compared = [what for what, leaks in self.kinds().items() if leaks is None]
+        return {
+            "verdict": self.verdict,
+            "leaking": self.leaking,
+            "not_compared": not_compared,
+            **asdict(self),
+        }
 
     def text(self) -> str:
-        """Describe what was compared, what leaks and the worst families."""
-        lines = self.counts()
-        lines += _leak_lines(self.families, "families", "")
-        lines += _leak_lines(self.files, "files", "no sha256 and no images available")
-        lines += _leak_lines(self.images, "near-identical images", "no images available")
+        """The verdict; what was compared, what leaks and the worst families."""
+        lines = [self.verdict_line(), *self.counts()]
+        total = sum(self.rows.values())
+        lines += _leak_lines(self.families, "families", "among those known", "")
+        among = f"among {self.hashed:,} of {total:,} crops"
+        lines += _leak_lines(self.files, "files", among, "no sha256 and no images available")
+        among = f"among {self.compared:,} of {total:,} crops"
+        lines += _leak_lines(self.images, "near-identical images", among, "no images available")
         return "\n".join([*lines, *self.notes()])
 
+    def verdict_line(self) -> str:
+        """The verdict, what it rests on, and what could not be compared."""
+        kinds = self.kinds()
+        missing = [what for what, leaks in kinds.items() if leaks is None]
+        not_compared = f"; not compared: {', '.join(missing)}" if missing else ""
+        if self.verdict == LEAKS:
+            shared = [
+                what for what, leaks in kinds.items() if any(each.shared for each in leaks or ())
+            ]
+            found = f"{LEAKS}: the splits share {', '.join(shared)}"
+        elif self.verdict == NOT_KNOWN:
+            return f"{NOT_KNOWN}: {self.fakes.unknown_text()}{not_compared}"
+        else:
+            compared = [what for what, leaks in kinds.items() if leaks is not None]
+            found = f"{NO_LEAK_FOUND}: compared {', '.join(compared)}"
+        unknown = f"; {why}" if (why := self.fakes.unknown_text()) else ""
+        return found + unknown + not_compared
+
     def counts(self) -> list[str]:
-        """The first lines: crops of each split, clips and families in more than one."""
+        """Crops of each split, clips and families in more than one, what is known of families."""
+        known = "known " if self.fakes.unknown_text() else ""
+        what = {"clips": "clips", "families": f"{known}families"}
         return [
             ", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items()),
             *(
-                f"{crossing:,} of {total:,} {what} are in more than one split"
-                for what, (crossing, total) in self.crossing.items()
+                f"{crossing:,} of {total:,} {what[of]} are in more than one split"
+                for of, (crossing, total) in self.crossing.items()
             ),
+            *self.fakes.lines(),
+            *self.originals.lines(),
         ]
 
     def notes(self) -> list[str]:
-        """The last lines: images not compared, the worst families."""
+        """The last lines: images not compared, people, the worst families."""
         lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):
             lines.append(
@@ -129,25 +190,51 @@ def audit(
         TableError: the table has no rows, a row without a split, or only one split.
     """
     rows = _row_splits(table)
-    _, family, names = families.connected_families(table)
-    family_presence = rows.presence(family)
-    presences = {"families": family_presence}
-    if clips_known(table):
-        presences = {"clips": rows.presence(clip_codes(table)), **presences}
+    found = families.connected_families(table)
+    known = clips_known(table)
+    clip = clip_codes(table)
+    fakes = count_families(table, clip)
+    present = rows.presence(found.family)
+    files = _file_leaks(table, rows)
     return Audit(
         dict(zip(rows.split_names, np.bincount(rows.split).tolist(), strict=True)),
         {
-            what: (int((presence.sum(axis=1) > 1).sum()), int(presence.any(axis=1).sum()))
-            for what, presence in presences.items()
+            **({"clips": _crossing(rows.presence(clip))} if known else {}),
+            "families": _crossing(present, _unknown_families(table, found.family, fakes)),
         },
-        leaks_by_similarity(family, family_presence, family_presence, rows),
-        _file_leaks(table, rows),
+        leaks_by_similarity(found.family, present, present, rows),
+        files,
         None if near is None else _image_leaks(near, rows),
         0 if near is None else int((near.picture >= 0).sum()),
-        _worst_families(family, family_presence, names, rows),
+        0 if files is None else table.num_rows - table["sha256"].null_count,
+        fakes,
+        found.matches,
+        _worst_families(found.family, present, found.names, rows),
         people_in_splits(table, rows),
-        None if pictures is None else nearest_neighbours(pictures, family, rows),
+        None if pictures is None else nearest_neighbours(pictures, found.family, rows),
     )
+
+
+def _crossing(present: Mask, left_out: Mask | None = None) -> tuple[int, int]:
+    """Return how many keys are in several splits, and how many there are.
+
+    Args:
+        present: bool [keys, splits].
+        left_out: bool [keys], keys that are not counted unless they are in several splits.
+    """
+    several = present.sum(axis=1) > 1
+    counted = present.any(axis=1) if left_out is None else present.any(axis=1) & ~left_out
+    return int(np.count_nonzero(several)), int(np.count_nonzero(several | counted))
+
+
+def _unknown_families(table: pa.Table, family: Codes, fakes: FamilyCounts) -> Mask | None:
+    """Return which families are those of unknown fakes alone, bool [families]; None for none."""
+    if not fakes.unknown:
+        return None
+    unknown = pc.equal(source_column(table), UNKNOWN).fill_null(False).to_numpy()
+    only_unknown = np.ones(int(family.max()) + 1, bool)
+    only_unknown[family[~unknown]] = False
+    return only_unknown
 
 
 def _row_splits(table: pa.Table) -> RowSplits:
@@ -211,7 +298,14 @@ def _worst_families(
     ]
 
 
-def _leak_lines(leaks: list[Leak] | None, things: str, why_not: str) -> list[str]:
+def _leak_lines(leaks: list[Leak] | None, things: str, among: str, why_not: str) -> list[str]:
+    """Describe the leaks by one kind of thing.
+
+    Args:
+        among: what was compared, for the sentence that says that nothing was found.
+        why_not: why nothing was compared, if `leaks` is None.
+    """
     if leaks is None:
         return [f"{things}: not compared, {why_not}"]
-    return [leak.text(things) for leak in leaks if leak.shared] or [f"no {things} shared"]
+    found = [leak.text(things) for leak in leaks if leak.shared]
+    return found or [f"{things}: none shared {among}"]

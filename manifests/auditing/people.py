@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_any_key, leaks_by_key
 from manifests.tables.factorize import factorize, text_column
 
+#: What is compared, where the data set names both people of a fake.
+SWAPPED = "people, filmed or swapped in"
 NO_IDENTITIES = (
     "estimated identities: not compared; run dfdc-prep identify on the faces folder, then audit "
     "again with --identities FACES"
@@ -55,8 +57,7 @@ class People:
                 f"identities as the data set names them; {100 * rate:.1f} % of the {last} crops "
                 f"show a person who is filmed in {first}"
             )
-        shared = "people, filmed or swapped in"
-        lines += [leak.text(shared) for leak in self.faces or () if leak.shared]
+        lines += [leak.text(SWAPPED) for leak in self.faces or () if leak.shared]
         return lines + self._doubts(rows[last], last)
 
     def _doubts(self, rows: int, split: str) -> list[str]:

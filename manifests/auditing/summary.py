@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.labels import FAKE, LABELS
+from manifests.family_counts import FamilyCounts, OriginalMatches
+from manifests.labels import FAKE, LABELS, UNKNOWN
 from manifests.tables import face_labels, families
 from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import Codes, factorize, label_codes, pair_codes
+from manifests.tables.family_sources import count_families, source_column
 from manifests.tables.kaggle_csv import kaggle_table
 
 #: Quantiles reported: minimum, quartiles with the median, maximum.
@@ -91,13 +93,15 @@ class Summary:
         classes: rows of each label.
         clips: distinct clips of each label; None if it is not known what is a clip, and then so
             are families, family_sizes and fakes_per_original.
-        families: number of families.
+        families: number of families; a FAKE whose family is not known is not counted as one.
         family_sizes: rows per family.
         fakes_per_original: fake clips per original that has any.
         yields: clips and crops of each part and label.
         face_sizes: longer side of the crop before scaling, in source pixels.
         oddities: number of rows for each kind of inconsistency that occurs.
         forged_faces: crops of fakes that were compared; None if none was.
+        fakes: the FAKE clips by the source of their family.
+        originals: how the originals that fakes name were found among the clips.
     """
 
     columns: list[ColumnStats]
@@ -110,6 +114,8 @@ class Summary:
     face_sizes: Distribution | None
     oddities: dict[str, int]
     forged_faces: ForgedFaces | None
+    fakes: FamilyCounts
+    originals: OriginalMatches
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
@@ -129,6 +135,7 @@ class Summary:
         """The lines below the table of columns: classes, families, yields, oddities."""
         lines = [f"{label}: {crops}" for label, crops in self._crops().items()]
         lines.append(f"families: {_count_or_unknown(self.families)}")
+        lines += [*self.fakes.lines(), *self.originals.lines()]
         lines += _distribution_line("crops per family", self.family_sizes)
         lines += _distribution_line("fakes per original", self.fakes_per_original)
         lines += _distribution_line("face size, pixels", self.face_sizes)
@@ -165,19 +172,23 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
     (family,), _ = factorize(families.family_column(table))
     clip = clip_codes(table)
     labelled, first = np.unique(pair_codes(clip, label), return_index=True)
-    fakes = first[label[first] == LABELS.index(FAKE)]  # one row of each fake clip
+    related = ~pc.equal(source_column(table), UNKNOWN).fill_null(False).to_numpy()
+    # One row of each fake clip of a known family.
+    fakes = first[(label[first] == LABELS.index(FAKE)) & related[first]]
     known = clips_known(table)
     return Summary(
         [_column_stats(name, column) for name, column in _columns(kaggle_table(table))],
         _count_by_label(label),
         _count_by_label(label[first]) if known else None,
-        len(np.unique(family)) if known else None,
-        _rows_each(family) if known else None,
+        len(np.unique(family[related])) if known else None,
+        _rows_each(family[related]) if known and related.any() else None,
         _rows_each(family[fakes]) if known and len(fakes) else None,
         _yields(table, clip_log),
         _face_sizes(kaggle_table(table)),
         _oddities(table, clip, len(labelled)),
         _forged_faces(table),
+        count_families(table, clip_codes(table)),
+        families.connected_families(table).matches,
     )
 
 

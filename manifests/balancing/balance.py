@@ -15,13 +15,16 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.balancing.pairs import match_pairs
 from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import NotEnoughRows, TableError
-from manifests.labels import FAKE, LABELS
+from manifests.family_counts import FamilyCounts
+from manifests.labels import FAKE, LABELS, UNKNOWN
 from manifests.tables.clips import clips_known
 from manifests.tables.factorize import Codes, Mask, label_codes
+from manifests.tables.family_sources import count_families, source_column
 from manifests.tables.rows_by_clip import ClipRows, sample_frames, sort_by_clip
 
 Strategy = Literal["random", "spread", "pairs"]
@@ -57,8 +60,10 @@ class Balance:
             of the smaller class.
         per_class: rows of each label chosen.
         clips: number of clips chosen of each label; None if it is not known what is a clip.
-        originals: number of different families of the fakes; None as for `clips`.
+        originals: number of different families of the fakes, as far as they are known; None as
+            for `clips`.
         limiting_label: the label with too few rows for the default; None if neither has.
+        fakes: the FAKE clips chosen, by the source of their family.
     """
 
     table: pa.Table
@@ -67,6 +72,7 @@ class Balance:
     clips: dict[str, int] | None
     originals: int | None
     limiting_label: str | None
+    fakes: FamilyCounts
 
     def text(self) -> str:
         """Describe the rows, clips and originals of each label, and any shortfall."""
@@ -75,6 +81,7 @@ class Balance:
             counts = (f"{self.clips[label]:,} clips" for label in LABELS)
             lines = [f"{line} from {clips}" for line, clips in zip(lines, counts, strict=True)]
             lines[-1] += f" of {self.originals:,} originals"
+        lines += self.fakes.lines()
         if self.limiting_label:
             lines.append(
                 f"fewer than {DEFAULT_PER_CLASS:,} each: there are no more "
@@ -119,15 +126,27 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
     clips = [each.clip[choose_clips(each.size, per_class)] for each in classes]
     chosen = candidates.select(_rows_of_clips(candidates, clips))
     known = clips_known(table)
-    originals = np.bincount(chosen.family[chosen.label == LABELS.index(FAKE)])
+    chosen = chosen.select(np.argsort(position[chosen.index]))
+    balanced = table.take(chosen.index)
+    fakes = count_families(balanced, chosen.clip)
     return Balance(
-        table.take(chosen.index[np.argsort(position[chosen.index])]),
+        balanced,
         wanted,
         per_class,
         {name: len(each) for name, each in zip(LABELS, clips, strict=True)} if known else None,
-        int(np.count_nonzero(originals)) if known else None,
+        _count_originals(balanced, chosen, fakes) if known else None,
         limiting_label,
+        fakes,
     )
+
+
+def _count_originals(table: pa.Table, rows: ClipRows, fakes: FamilyCounts) -> int:
+    """Count the families of the fakes of which it is known what they were made from."""
+    counted = rows.label == LABELS.index(FAKE)
+    if fakes.unknown:
+        unknown = pc.equal(source_column(table), UNKNOWN).fill_null(False)
+        counted &= ~unknown.to_numpy()
+    return int(np.count_nonzero(np.bincount(rows.family[counted])))
 
 
 @dataclass(frozen=True)

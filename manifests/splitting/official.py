@@ -12,6 +12,7 @@ from manifests.splitting.spec import DEFAULT_NAMES, SplitPlan
 from manifests.splitting.split import Assignment, count_rows
 from manifests.tables import families
 from manifests.tables.factorize import factorize_sorted, label_codes, text_column
+from manifests.tables.family_sources import count_families
 
 COLUMN = "official_split"
 #: Value of `SplitPlan.group_by` of such a split.
@@ -42,6 +43,7 @@ def official_splits(table: pa.Table) -> Assignment:
         placed,
         placed,
         tuple(leaks_by_key(family, rows)),
+        count_families(table),
         shared_people=tuple(people.leaks) if people else (),
     )
 

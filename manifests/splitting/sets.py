@@ -18,6 +18,7 @@ from manifests.splitting.spec import SplitPlan, check_split_name
 from manifests.splitting.split import assign_splits
 from manifests.tables import families
 from manifests.tables.factorize import factorize_sorted, label_codes
+from manifests.tables.family_sources import count_families
 from manifests.tables.sets import DATASET
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -107,9 +108,9 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     split = pc.index_in(table["split"], pa.array(order)).to_numpy().astype(np.int64)
     lines = [_count_text(table, name) for name in order]
     leaks = leaks_by_key(family, RowSplits(split, label, order, LABELS))
-    lines += [leak.text("families") for leak in leaks if leak.shared] or [
-        "no family is in two splits"
-    ]
+    fakes = count_families(table)
+    shared = [leak.text("families") for leak in leaks if leak.shared]
+    lines += [*fakes.lines(), *shared] if shared else fakes.apart_lines()
     return RowsInSplits(
         table["split"].combine_chunks(), joined_column(table), order, "\n".join(lines)
     )

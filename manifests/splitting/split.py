@@ -17,6 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
 from manifests.errors import TableError
+from manifests.family_counts import FamilyCounts
 from manifests.labels import LABELS
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
@@ -25,6 +26,7 @@ from manifests.splitting.joins import Joins
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
 from manifests.tables.factorize import Codes, factorize_sorted, label_codes
+from manifests.tables.family_sources import count_families
 
 __all__ = ["IDENTITY", "Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 
@@ -55,6 +57,7 @@ class Assignment:
         wanted: int64 [splits, labels], rows each split should have.
         placed: int64 [splits, labels], rows it has.
         leaks: what each pair of splits shares, by family.
+        fakes: the FAKE clips by the source of their family.
         people: the groups of people, if the split is by identity.
         shared_people: what each pair of splits shares, by the person filmed, if it is official.
         joins: the families joined because their crops are alike; None if nobody looked.
@@ -65,6 +68,7 @@ class Assignment:
     wanted: Counts
     placed: Counts
     leaks: tuple[Leak, ...]
+    fakes: FamilyCounts
     people: People | None = None
     shared_people: tuple[Leak, ...] = ()
     joins: Joins | None = None
@@ -77,7 +81,7 @@ class Assignment:
 
     @property
     def leaking(self) -> bool:
-        """Whether any family is in two splits."""
+        """Whether any known family is in two splits."""
         return any(leak.shared for leak in self.leaks)
 
     def text(self) -> str:
@@ -95,7 +99,8 @@ class Assignment:
         lines += self.joins.lines() if self.joins else ["pictures: not compared"]
         lines += [leak.text("identities") for leak in self.shared_people if leak.shared]
         if not self.leaking:
-            return "\n".join([*lines, "no family is in two splits"])
+            return "\n".join([*lines, *self.fakes.apart_lines()])
+        lines += self.fakes.lines()
         lines += [leak.text("families") for leak in self.leaks if leak.shared]
         return "\n".join([*lines, "this split leaks; --group-by original avoids it"])
 
@@ -144,6 +149,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         wanted,
         count_rows(split, label, len(plan.names)),
         tuple(leaks_by_key(family, RowSplits(split, label, plan.names, LABELS))),
+        count_families(table),
         people,
     )
 

@@ -1,9 +1,9 @@
 """Bare tables: CSV or parquet files from elsewhere that list crops or clips and their labels.
 
 An example is the table of the Kaggle `deepfake_faces` set. Column names and label spellings
-vary; the result always has `video`, `label` (REAL or FAKE), `original` and `family` as in a
-manifest. Other columns are kept unchanged. Where a table names no clips, they are read from its
-paths (`manifests.tables.clip_reading`).
+vary; the result always has `video`, `label` (REAL or FAKE), `original`, `family` and
+`family_source` as in a manifest. Other columns are kept unchanged. Where a table names no clips,
+they are read from its paths (`manifests.tables.clip_reading`).
 """
 
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
-from manifests.tables import families
+from manifests.labels import KNOWN, NAMES
 from manifests.tables.clip_reading import read_clips, set_column
 from manifests.tables.clips import SOURCE, clip_lines
+from manifests.tables.family_sources import add_families
 from manifests.tables.label_reading import read_labels
 
 #: Spellings of a missing value.
@@ -27,7 +28,7 @@ NULL_SPELLINGS = (
 _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
     "identity", "identity_source", "dataset", "method", "face_identity", "official_split",
-    SOURCE,
+    SOURCE, "family_source",
 )  # fmt: skip
 _INTEGER_COLUMNS = ("frame", "face")
 
@@ -122,10 +123,9 @@ def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
             table = set_column(table, name, _to_integers(table[name], name, where))
     labels, notes = read_labels(table, reading.real_is, where)
     table = set_column(table, "label", labels)
+    named = "original" in table.column_names
     table = _with_clips(table, where, reading.clips_from)
-    if "original" not in table.column_names:
-        table = table.append_column("original", pa.nulls(table.num_rows, pa.string()))
-    table = set_column(table, "family", families.family_column(table))
+    table = add_families(table, originals_from=KNOWN if named else NAMES)
     return NotedTable(table, (*clip_lines(table), *notes))
 
 

@@ -4,24 +4,34 @@ A family is an original clip and every fake made from it, whether the original i
 the table or only named. Rules for inconsistent tables:
 
 - A REAL clip is its own family; its `original`, if any, is ignored.
-- A FAKE without an original is its own family.
+- The original of a FAKE is the clip of that name, however it is spelled
+  (`manifests.tables.originals`); where there is none, the name itself.
+- A FAKE that names no original is its own family, unless the names of the table give the originals
+  (`manifests.tables.family_sources`).
 - If the original of a FAKE is itself a FAKE, the chain is followed to its end.
 - Clips whose originals form a cycle are one family, named after the first name in sort order.
 - A name used by two clips, or with two originals, merges both families into one, because the
   clips may share frames.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.family_counts import OriginalMatches
 from manifests.labels import FAKE
 from manifests.tables.factorize import Codes, factorize
+from manifests.tables.originals import Originals, match_originals
+from manifests.tables.sets import names_are_qualified
+
+_NULL = pa.scalar(None, pa.string())
 
 
 def resolve_families(
     video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray
-) -> pa.Array:
+) -> tuple[pa.Array, OriginalMatches]:
     """Return the family of every row: the name of the original at the end of its chain.
 
     Args:
@@ -30,52 +40,73 @@ def resolve_families(
         original: string [rows], file name of the clip a fake was made from, or null.
 
     Returns:
-        string [rows]. The result does not depend on the order of the rows.
+        string [rows], which does not depend on the order of the rows; and how the originals were
+        found.
     """
-    (child, parent), names = factorize(video, _originals_of_fakes(label, original))
-    known = parent >= 0
-    return names.take(_family_names(child[known], parent[known], names)[child])
+    found = _connect(video, _originals_of_fakes(label, original), [])
+    return found.names.take(pa.array(found.family)), found.matches
 
 
 def family_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
-    """Return the family of every row: the family column, or derived from the originals.
-
-    The column takes precedence because it was written when all clips were known; intermediate
-    clips of a chain may be missing from this table.
-    """
+    """Return the family of every row: the family column, or derived from the originals."""
     if "family" in table.column_names:
         return table["family"]
-    return resolve_families(table["video"], table["label"], table["original"])
+    return resolve_families(table["video"], table["label"], table["original"])[0]
 
 
-def connected_families(table: pa.Table) -> tuple[Codes, Codes, pa.Array]:
+class Connected(NamedTuple):
+    """Families that join all clips that are related.
+
+    Attributes:
+        clip, family: int64 [rows] each, indices into the names.
+        names: string [names].
+        matches: how the originals were found.
+    """
+
+    clip: Codes
+    family: Codes
+    names: pa.Array
+    matches: OriginalMatches
+
+
+def connected_families(table: pa.Table) -> Connected:
     """Return families that join clips related by the family column or by the originals.
 
     The audit uses this: a wrong family column cannot separate a fake from its original.
-
-    Returns:
-        The clip and the family of each row, int64 [rows] each, both indices into the names;
-        and the names, string [names].
     """
     originals = _originals_of_fakes(table["label"], table["original"])
     differing = [_differing_families(table, originals)] if "family" in table.column_names else []
-    (child, *parents), names = factorize(table["video"], originals, *differing)
-    known = [parent >= 0 for parent in parents]
-    first = np.concatenate([child[rows] for rows in known])
-    second = np.concatenate([parent[rows] for parent, rows in zip(parents, known, strict=True)])
-    return child, _family_names(first, second, names)[child], names
+    return _connect(table["video"], originals, differing, names_are_qualified(table))
+
+
+def _connect(
+    video: pa.ChunkedArray,
+    originals: pa.ChunkedArray,
+    families: list[pa.ChunkedArray],
+    qualified: bool = False,
+) -> Connected:
+    """Connect every clip with its original, and with the family that a column gives it."""
+    (child, parent, *others), names = factorize(video, originals, *families)
+    named = parent >= 0
+    is_clip, is_named = np.zeros((2, len(names)), bool)
+    is_clip[child] = True
+    is_named[parent[named]] = True
+    found = match_originals(names, is_clip, is_named, qualified)
+    edges = [(child[named], found.clip[parent[named]])]
+    edges += [(child[other >= 0], other[other >= 0]) for other in others]
+    made, source = (np.concatenate(each) for each in zip(*edges, strict=True))
+    return Connected(child, _family_names(made, source, found, names)[child], names, found.matches)
 
 
 def _differing_families(table: pa.Table, originals: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the family column where it adds to the originals, null elsewhere."""
     expected = pc.coalesce(originals, table["video"])
-    null = pa.scalar(None, pa.string())
-    return pc.if_else(pc.equal(table["family"], expected), null, table["family"])
+    return pc.if_else(pc.equal(table["family"], expected), _NULL, table["family"])
 
 
 def _originals_of_fakes(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the originals of FAKE rows; null for REAL rows."""
-    return pc.if_else(pc.equal(label, FAKE), original, pa.scalar(None, pa.string()))
+    return pc.if_else(pc.equal(label, FAKE), original, _NULL)
 
 
 def connected_groups(nodes: int, first: Codes, second: Codes) -> Codes:
@@ -94,14 +125,16 @@ def connected_groups(nodes: int, first: Codes, second: Codes) -> Codes:
     return group
 
 
-def _family_names(child: Codes, parent: Codes, names: pa.Array) -> Codes:
+def _family_names(child: Codes, parent: Codes, found: Originals, names: pa.Array) -> Codes:
     """Return the family of each name, int64 [names], if child[i] was made from parent[i]."""
     family = np.arange(len(names))
     family[child] = parent
     # Fast path for all of DFDC: one original per fake and no chains.
-    if (family[child] == parent).all() and (family[family] == family).all():
+    simple = (family[child] == parent).all() and (family[family] == family).all()
+    if simple and not len(found.first):
         return family
-    group = connected_groups(len(names), child, parent)
+    first, second = np.concatenate([child, found.first]), np.concatenate([parent, found.second])
+    group = connected_groups(len(names), first, second)
     return _group_names(group, child[child != parent], names)[group]
 
 

@@ -37,6 +37,19 @@ def dataset_column(table: pa.Table, default: str | None = None) -> pa.ChunkedArr
     return pc.coalesce(table[DATASET].cast(pa.string()), fallback)
 
 
+def names_are_qualified(table: pa.Table) -> bool:
+    """Whether the names of a table begin with the data set, as `join_sets` writes them."""
+    if DATASET not in table.column_names or table[DATASET].null_count or not table.num_rows:
+        return False
+    dataset, video = dataset_column(table), table["video"]
+    if not video[0].as_py().startswith(f"{dataset[0]}/"):  # most tables, at once
+        return False
+    return all(
+        pc.all(pc.starts_with(video.filter(pc.equal(dataset, name)), f"{name}/")).as_py()
+        for name in pc.unique(dataset).to_pylist()
+    )
+
+
 def join_sets(sets: Sequence[CropSet]) -> pa.Table:
     """Return one table with the rows of all sets, in their order.
 

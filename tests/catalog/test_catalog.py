@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, family_names, resolve_family_names
+from dfdc_prep.catalog.entries import Entry, find_families, resolve_entries
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import SourceError
 
@@ -137,4 +137,4 @@ def test_the_fast_path_yields_the_same_families_as_the_general_one(
         Entry("p", video, "FAKE" if original else "REAL", original, "", None, Provenance())
         for video, original in rows
     ]
-    assert family_names(entries) == resolve_family_names(entries)
+    assert find_families(entries) == resolve_entries(entries)

@@ -24,12 +24,14 @@ def test_the_real_csv_from_balance_to_audit(real_csv: Path, tmp_path: Path) -> N
     assert "16,000 FAKE crops" in call("balance", real_csv, "--out", balanced).output
     output = call("split", balanced, "--out", split).output
     assert "test: 3,200 REAL, 3,200 FAKE\npictures: not compared" in output
-    assert "\nno family is in two splits" in output
-    assert call("audit", split).exit_code == 0
+    assert "\nfamilies: known of every FAKE clip\nno family is in two splits\n" in output
+    found = call("audit", split)
+    assert found.exit_code == 0
+    assert found.output.startswith("no leak found: compared families; not compared: files, ")
     call("split", balanced, "--group-by", "none", "--out", split)
     leaking = call("audit", split, "--json")
     assert leaking.exit_code == 3
-    assert json.loads(leaking.output)["leaking"]
+    assert json.loads(leaking.output)["verdict"] == "leaks"
 
 
 def test_a_faces_folder_from_balance_to_audit(tmp_path: Path) -> None:
@@ -40,7 +42,8 @@ def test_a_faces_folder_from_balance_to_audit(tmp_path: Path) -> None:
     assert "6 REAL, 6 FAKE" in call("split", faces, "--split", "fit=50/test=50").output
     found = call("audit", faces)
     assert found.exit_code == 0
-    assert "no families shared\nno files shared\nno near-identical images shared" in found.output
+    assert found.output.startswith("no leak found: compared families, files, near-identical images")
+    assert "files: none shared among 24 of 24 crops\n" in found.output
 
 
 def test_results_of_bare_tables_are_written_to_the_current_folder(
@@ -51,7 +54,7 @@ def test_results_of_bare_tables_are_written_to_the_current_folder(
     call("balance", table)
     call("split", "balanced.csv", "--split", "50/50")
     header, *rows = (tmp_path / "split.csv").read_text().splitlines()
-    assert header == "video,label,original,family,split"
+    assert header == "video,label,original,family,family_source,split"
     assert len(rows) == 4
 
 

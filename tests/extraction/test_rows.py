@@ -33,6 +33,7 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
         label="REAL",
         original=None,
         family="a.mp4",
+        family_source=None,
         status="no_face",
         error=None,
         frames_wanted=1,

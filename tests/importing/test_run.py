@@ -45,7 +45,7 @@ def kaggle(tmp_path: Path) -> Path:
 
 def run(kaggle: Path, out: str = "faces", **options: bool) -> tuple[dict[str, int], Path]:
     report = import_crops(kaggle / "faces_224", kaggle / "table.csv", kaggle / out, **options)
-    counts = {name: count for name, count in vars(report).items() if count and name != "notes"}
+    counts = {name: n for name, n in vars(report).items() if n and isinstance(n, int)}
     return counts, kaggle / out
 
 

@@ -48,6 +48,7 @@ def _clip(video: str, label: str | None, status: str) -> ClipRow:
         label=label,
         original=None,
         family=video,
+        family_source=None if label == "REAL" else "unknown",
         status=status,
         error=f"found no picture in {HOSTILE}" if failed else None,
         frames_wanted=1,

@@ -91,7 +91,7 @@ def test_shards_show_the_figures_of_the_audit(tmp_path: Path) -> None:
     for leak in [*found.families, *(found.files or []), *(found.images or [])]:
         crops, rate = sum(leak.touched.values()), f"{100 * leak.rate:.1f} %"
         assert f"{leak.second} and {leak.first} {leak.shared} {crops} {rate}" in text
-    assert "The splits leak" in text
+    assert "Leaks: the splits share families" in text
 
 
 def test_a_run_shows_results_mistakes_and_limits(copy: dict[str, Path]) -> None:

@@ -12,7 +12,7 @@ Clip = tuple[str, str, str | None]
 def families(clips: list[Clip]) -> list[str]:
     video, label, original = zip(*clips, strict=True)
     columns = [pa.array(column, pa.string()) for column in (video, label, original)]
-    return resolve_families(*columns).to_pylist()
+    return resolve_families(*columns)[0].to_pylist()
 
 
 CASES: list[tuple[str, list[Clip], list[str]]] = [
@@ -34,7 +34,7 @@ def test_rules(clips: list[Clip], expected: list[str]) -> None:
 
 def test_no_rows() -> None:
     empty = pa.array([], pa.string())
-    assert len(resolve_families(empty, empty, empty)) == 0
+    assert len(resolve_families(empty, empty, empty)[0]) == 0
 
 
 NAMES = st.sampled_from("abcdefgh")
@@ -63,5 +63,5 @@ def test_a_wrong_family_column_does_not_separate_related_clips() -> None:
             "family": ["f", "g", "o", "x"],
         }
     )
-    _, family, _ = connected_families(table)
+    family = connected_families(table).family
     assert family[0] == family[1] == family[2] != family[3]

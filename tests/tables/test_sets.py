@@ -52,7 +52,7 @@ def test_no_clip_family_or_person_is_in_two_sets(
             values = joined[name].to_pylist()
             known = [set(values[: len(first)]), set(values[len(first) :])]
             assert not (known[0] & known[1]) - {None}
-    _, family, _ = connected_families(joined)
+    family = connected_families(joined).family
     assert not set(family[: len(first)]) & set(family[len(first) :])
     assert len(set(joined["path"].to_pylist())) == joined.num_rows
 

@@ -12,17 +12,15 @@ from dfdc_prep.catalog.layouts.base import SourceOptions
 from dfdc_prep.catalog.names import abbreviated, shortened, split_path
 from dfdc_prep.catalog.text_files import read_lines
 from dfdc_prep.errors import SourceError
-from manifests.labels import FAKE, REAL
+from manifests.clip_names import CELEB_DF
+from manifests.labels import FAKE, NAMES, REAL
 
 TEST_LIST = "List_of_testing_videos.txt"
 CELEBRITIES, YOUTUBE, SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"
-#: The pattern of the names in each folder. A fake was made from the clip of `target` with that
-#: number, with the face of `source`.
-_NAMES = {
-    CELEBRITIES: re.compile(r"(?P<target>id\d+)_(?P<number>\d+)"),
-    YOUTUBE: re.compile(r"\d+"),
-    SYNTHESIS: re.compile(r"(?P<target>id\d+)_(?P<source>id\d+)_(?P<number>\d+)"),
-}
+#: The names in each folder. A fake was made from the clip of `target` with its number, with the
+#: face of `source`.
+_CELEBRITY, _YOUTUBE_NUMBER = CELEB_DF.reals
+_NAMES = {CELEBRITIES: _CELEBRITY, YOUTUBE: _YOUTUBE_NUMBER, SYNTHESIS: CELEB_DF.fake}
 #: Many copies keep the clips one folder down.
 _VIDEOS = "videos"
 #: Clips in the list of version 1; that of version 2 has 518.
@@ -70,7 +68,7 @@ class CelebDf:
             notes.append(f"no {TEST_LIST} in {source}: the clips have no official split")
         if strange:
             notes.append(f"not named as in Celeb-DF, left out: {shortened(strange)}")
-        return Listing(entries, tuple(strange), tuple(notes))
+        return Listing(entries, tuple(strange), tuple(notes), originals_from=NAMES)
 
 
 def _find_folders(source: Path) -> dict[str, Path]:
@@ -139,7 +137,7 @@ class _Reader:
         if self.tests is not None:
             split = "test" if (part, video) in self.tests else "train"
         label = FAKE if part == SYNTHESIS else REAL
-        original = f"{people['target']}_{people['number']}{suffix}" if label == FAKE else None
+        original = f"{CELEB_DF.original.format(**people)}{suffix}" if label == FAKE else None
         provenance = Provenance(
             self.dataset,
             part if label == FAKE else None,

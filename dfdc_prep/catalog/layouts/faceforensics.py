@@ -1,7 +1,6 @@
 """FaceForensics++ with DeepFakeDetection: original_sequences and manipulated_sequences."""
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,14 @@ from dfdc_prep.catalog.layouts.base import SourceOptions
 from dfdc_prep.catalog.names import abbreviated, check_file_name, shortened
 from dfdc_prep.catalog.text_files import load_json
 from dfdc_prep.errors import SourceError
-from manifests.labels import FAKE, REAL
+from manifests.clip_names import ACTORS, YOUTUBE
+from manifests.labels import FAKE, NAMES, REAL
 
 ORIGINAL, MANIPULATED = "original_sequences", "manipulated_sequences"
 COMPRESSIONS = ("raw", "c23", "c40")
 _VIDEOS = "videos"
 #: The files that hold the official split: lists of pairs of YouTube sequences.
 _LISTS = {"train.json": "train", "val.json": "validation", "test.json": "test"}
-
-#: Names of sequences: those of YouTube are numbers, those of actors a number and a scene.
-_YOUTUBE = re.compile(r"(?P<target>\d{3})")
-_ACTOR = re.compile(r"(?P<target>\d{2})__(?P<scene>\w+)")
-#: A fake names the sequence it was made from, then the one that its face came from.
-_YOUTUBE_FAKE = re.compile(r"(?P<target>\d{3})_(?P<source>\d{3})")
-_ACTOR_FAKE = re.compile(
-    r"(?P<target>\d{2})_(?P<source>\d{2})__(?P<scene>\w+)__(?P<experiment>[0-9A-Z]{8})"
-)
 
 
 class _Sequences(NamedTuple):
@@ -88,7 +79,7 @@ class FaceForensics:
             )
         if strange:
             notes.append(f"not named as in FaceForensics++, left out: {shortened(strange)}")
-        return Listing(entries, tuple(strange), tuple(notes), compression)
+        return Listing(entries, tuple(strange), tuple(notes), compression, NAMES)
 
 
 def _choose_compression(
@@ -176,12 +167,12 @@ class _Reader:
     def _parse(self, kind: str, video: str) -> tuple[str | None, str, str | None] | None:
         """The original, the person filmed and the person whose face is shown."""
         name, suffix = stem(video), os.path.splitext(video)[1]
-        if kind == ORIGINAL:
-            found = _YOUTUBE.fullmatch(name) or _ACTOR.fullmatch(name)
-            return (None, found["target"], None) if found else None
-        if found := _YOUTUBE_FAKE.fullmatch(name):
-            return f"{found['target']}{suffix}", found["target"], found["source"]
-        if found := _ACTOR_FAKE.fullmatch(name):
-            original = f"{found['target']}__{found['scene']}{suffix}"
-            return original, found["target"], found["source"]
+        for convention in (YOUTUBE, ACTORS):
+            if kind == ORIGINAL:
+                (form,) = convention.reals
+                if found := form.fullmatch(name):
+                    return None, found["target"], None
+            elif found := convention.fake.fullmatch(name):
+                original = convention.original.format(**found.groupdict())
+                return f"{original}{suffix}", found["target"], found["source"]
         return None

@@ -10,7 +10,8 @@ from dfdc_prep.reporting import charts
 from dfdc_prep.reporting.page import Block, Chart, Section, Table, Text
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary
-from manifests.labels import FAILURES, FAKE, LABELS, STATUSES
+from manifests.labels import FAILURES, FAKE, LABELS, STATUSES, UNKNOWN
+from manifests.tables.family_sources import source_column
 
 #: Rows of the table of clips that are not ok, of parts, and of the largest families.
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
@@ -98,10 +99,15 @@ def families_section(table: pa.Table, summary: Summary) -> Section:
     """
     if summary.families is None:
         return Section("Families and parts", [Text("Not known, as the clips are not.")])
-    fakes = table.filter(pc.equal(table["label"], FAKE)).group_by(["family", "part", "video"])
+    known_fakes = pc.and_(
+        pc.equal(table["label"], FAKE),
+        pc.not_equal(source_column(table), UNKNOWN).fill_null(True),
+    )
+    fakes = table.filter(known_fakes).group_by(["family", "part", "video"])
     per_family = Counter(fakes.aggregate([])["family"].to_pylist())
     sizes = Counter(per_family.values())
-    blocks: list[Block] = []
+    known = (*summary.fakes.lines(), *summary.originals.lines())
+    blocks: list[Block] = [Text(line) for line in known]
     if sizes:
         most = sorted(sizes)[:15]
         rest = sum(count for size, count in sizes.items() if size > most[-1])

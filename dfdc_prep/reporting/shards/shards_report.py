@@ -30,8 +30,8 @@ from dfdc_prep.reporting.shards.near_pairs import nearest_pairs
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.shards.layout import iter_shards
-from manifests.auditing.audit import Audit, audit
-from manifests.auditing.leakage import Leak, fraction
+from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
+from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
 from manifests.io.json_files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
@@ -122,7 +122,8 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
         found = audit(inputs.table, inputs.near, inputs.pictures)
     except TableError as error:  # a single split shares nothing
         return [Section(title, [Text(f"Not compared: {error}")])]
-    blocks: list[Block] = [_verdict(found), _leak_table(found)]
+    known = [Text(line) for line in (*found.fakes.lines(), *found.originals.lines())]
+    blocks: list[Block] = [_verdict(found), *known, _leak_table(found)]
     if found.neighbours:
         text = found.neighbours.text()
         blocks.append(Text(f"{text[0].upper()}{text[1:]}."))
@@ -136,32 +137,27 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
 
 
 def _verdict(found: Audit) -> Text:
-    compared = f"{found.compared:,} images were compared."
-    if not found.leaking:
-        return Text(
-            f"The splits share no family, no file and no near-identical image. {compared}", "good"
-        )
+    said = found.verdict_line()
+    said = f"{said[0].upper()}{said[1:]}. {found.compared:,} images were compared."
+    if found.verdict == NOT_KNOWN:
+        return Text(f"{said} Their originals may be in another split.", "warning")
+    if found.verdict == NO_LEAK_FOUND:
+        return Text(said, "good")
     only_near = not any(leak.shared for leak in [*found.families, *(found.files or [])])
     if only_near:
         return Text(
-            "The splits share no family and no file, but some near-identical images. Look at the "
-            f"pairs below: different clips of one person or room can look alike. {compared}"
+            f"{said} Look at the pairs below: different clips of one person or room can look alike."
         )
     return Text(
-        "The splits leak: a model can recognise test crops from training. Split again with "
-        f"dfdc-prep shard, whose default keeps families together. {compared}",
+        f"{said} A model can recognise test crops from training. Split again with dfdc-prep shard, "
+        "whose default keeps known families together.",
         "warning",
     )
 
 
 def _leak_table(found: Audit) -> Table:
-    kinds: dict[str, list[Leak] | None] = {
-        "families": found.families,
-        "identical files": found.files,
-        "near-identical images": found.images,
-    }
     rows: list[tuple[object, ...]] = []
-    for what, leaks in kinds.items():
+    for what, leaks in found.kinds().items():
         if leaks is None:
             rows.append((what, "not compared", *[None] * 5))
         for leak in leaks or ():
