@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.clip_names import read_originals
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
 from manifests.tables import path_names
@@ -190,8 +191,25 @@ class _Paths:
 
     @cached_property
     def is_faceforensics(self) -> bool:
-        """Whether a folder has the name of a method of FaceForensics++."""
-        return bool(pc.any(_matches(self.folders, path_names.FACEFORENSICS_FOLDER)).as_py())
+        """Whether folders are named as in FaceForensics++, or all images are."""
+        named = pc.any(_matches(self.folders, path_names.FACEFORENSICS_FOLDER)).as_py()
+        return bool(named) or self._names_follow_faceforensics()
+
+    def _names_follow_faceforensics(self) -> bool:
+        """Whether every fake is 183_253, every REAL clip 183, and half of the originals are there.
+
+        Three digits alone may be anything, so that all names of the table have to agree.
+        """
+        rows = (self.fake, ~self.fake)
+        fakes, reals = (
+            path_names.find(self.stems.take(pa.array(np.unique(self.stem[each]))), pattern)
+            for each, pattern in zip(rows, path_names.FACEFORENSICS, strict=True)
+        )
+        if fakes.null_count or reals.null_count or not len(fakes) or not len(reals):
+            return False
+        known = set(reals.to_pylist())
+        originals = set(read_originals(fakes.to_pylist(), known).values())
+        return 2 * len(originals & known) >= len(originals) > 0
 
     def _part(self, folders: pa.Array) -> dict[str, pa.Array]:
         """The column part: folders joined by `_`, but those of splits; none if all are empty."""

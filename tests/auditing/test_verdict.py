@@ -23,7 +23,10 @@ KNOWN: dict[str, tuple[str, Callable[[int], list[str]]]] = {
     "folder": ("video,label,original", lambda n: [f"o{n}.mp4,REAL,", f"f{n}.mp4,FAKE,real/o{n}"]),
     "case": ("video,label,original", lambda n: [f"o{n}.mp4,REAL,", f"f{n}.mp4,FAKE,O{n}.MP4"]),
     "unicode": ("video,label,original", lambda n: [f"\u00e9{n},REAL,", f"f{n},FAKE,e\u0301{n}"]),
-    "FaceForensics++": ("path,label", lambda n: [f"r/{n:03d}.png,0", f"f/{n:03d}_9{n:02d}.png,1"]),
+    "FaceForensics++": (
+        "path,label",
+        lambda n: [f"real/{n:03d}.png,0", f"fake/{n:03d}_9{n:02d}.png,1"],
+    ),
     "Celeb-DF": ("path,label", lambda n: [f"id{n}_0001.mp4,0", f"id{n}_id{n + 50}_0001.mp4,1"]),
     "family": ("video,label,family", lambda n: [f"o{n},REAL,{n}", f"f{n},FAKE,{n}"]),
     "absent": ("video,label,original", lambda n: [f"f{n},FAKE,o{n}", f"g{n},FAKE,o{n}"]),
@@ -78,7 +81,7 @@ CANNOT_BE_KNOWN = {
         *(f"real_{n}.png,0" for n in range(3)),
         *(f"00{n}_000.png,1" for n in range(6)),
     ),
-    "names of both kinds": known("FaceForensics++", torn=False) + "f/other.png,1,test\n",
+    "names of both kinds": known("FaceForensics++", torn=False) + "fake/other.png,1,test\n",
 }
 
 

@@ -29,7 +29,7 @@ def test_every_row_gets_the_split_of_its_data_set() -> None:
     assert found.text().splitlines()[-2:] == [
         "families of 2 FAKE clips: 0 known, 0 read from names, 2 not known",
         "no known family is in two splits; nothing says what 2 of 2 FAKE clips were made from, so "
-        "their originals may be in another split",
+        "that relatives may be in two",
     ]
     known = official_splits(crops(original=[None, "a.mp4", None, "c.mp4"]))
     assert known.text().endswith("no family is in two splits")
