@@ -60,7 +60,7 @@ def test_real_clips_of_faceforensics_give_the_crops_of_a_dfdc_tree(
     same = extracted(real_clips / "dfdc_train_part_1", tmp_path / "b")
     key = ["video", "frame", "face"]
     found, same = (each.sort_values(key, ignore_index=True) for each in (found, same))
-    own = ["part", "path", *PROVENANCE_COLUMNS]
+    own = ["part", "path", "family_source", *PROVENANCE_COLUMNS]
     pd.testing.assert_frame_equal(found.drop(columns=own), same.drop(columns=own))
     fakes = found[found["label"] == "FAKE"]
     people = fakes["identity"] + "_" + fakes["face_identity"] + ".mp4"
