@@ -1,6 +1,6 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
