@@ -192,7 +192,7 @@ def audit(
     rows = _row_splits(table)
     found = families.connected_families(table)
     known = clips_known(table)
-    clip = clip_codes(table)
+    clip = clip_codes(table, found.clip)
     fakes = count_families(table, clip)
     present = rows.presence(found.family)
     files = _file_leaks(table, rows)

@@ -187,7 +187,7 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
         _face_sizes(kaggle_table(table)),
         _oddities(table, clip, len(labelled)),
         _forged_faces(table),
-        count_families(table, clip_codes(table)),
+        count_families(table, clip),
         families.connected_families(table).matches,
     )
 
