@@ -1,6 +1,7 @@
 """The output folder of a run: run.json, the locks, and removing an earlier run's files."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +13,7 @@ from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
-from manifests.io.locks import folder_lock, lock
+from manifests.io.locks import clear_leftovers, folder_lock, is_temporary, lock
 from manifests.report_file import REPORT_FILE
 
 RUN_FILE = "run.json"
@@ -36,9 +37,10 @@ RUN_OUTPUTS = (
     RUN_FILE,
 )
 _EARLIER_LAYOUT = {"layout": "dfdc", "dataset": "dfdc", "compression": None}
-_TEMPORARY_PREFIXES = (*(f".{name}" for name in RUN_OUTPUTS), ".preflight")
+_PREFLIGHT = re.compile(r"\.preflight-[0-9a-f]{32}")
 #: Journals of slices, and their locks.
-_SLICE_JOURNALS, _SLICE_LOCKS = "journal-", f"{LOCK_FILE}-"
+_SLICE_JOURNAL = re.compile(r"journal-\d+-of-\d+\.jsonl")
+_SLICE_LOCK = re.compile(r"\.lock-(join|\d+-of-\d+)")
 _RECORDED_PACKAGES = (
     "av",
     "dlib-bin",
@@ -102,13 +104,14 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
         OptionsDiffer: the earlier run used another option.
         OutputError: there is no run.json and the folder is not empty, or run.json is invalid.
     """
+    is_new = not (folder / RUN_FILE).exists()
+    if is_new:
+        check_unused(folder, is_run_output if overwrite else _is_temporary, "an earlier run")
+    _remove_temporary(folder)
     if overwrite:
         clear(folder)
-    for path in _temporary_files(folder):
-        path.unlink()
     earlier = read_run(folder)
     if earlier is None:
-        check_unused(folder, _is_lock_or_temporary, "an earlier run")
         write_json(folder / RUN_FILE, run)
         return
     for name, value in run["options"].items():
@@ -133,7 +136,7 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
     """
     earlier = read_run(folder)
     if earlier is None:
-        check_unused(folder, _is_lock_or_temporary, "an earlier run")
+        check_unused(folder, _is_temporary, "an earlier run")
         write_json(folder / RUN_FILE, run)
         return
     ours, theirs = _compared(run), _compared(earlier)
@@ -187,8 +190,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 def clear(folder: Path) -> None:
     """Remove the files of an earlier run and nothing else."""
+    _remove_temporary(folder)
     journals = [path for path in folder.iterdir() if is_slice_journal(path.name)]
-    for path in [*_temporary_files(folder), *journals, *(folder / name for name in RUN_OUTPUTS)]:
+    for path in [*journals, *(folder / name for name in RUN_OUTPUTS)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -197,18 +201,24 @@ def clear(folder: Path) -> None:
 
 def is_run_output(name: str) -> bool:
     """Whether a command writes a file or folder of this name into a faces folder."""
-    return name in RUN_OUTPUTS or is_slice_journal(name) or _is_lock_or_temporary(name)
+    return name in RUN_OUTPUTS or is_slice_journal(name) or _is_temporary(name)
 
 
 def is_slice_journal(name: str) -> bool:
     """Whether a file of this name is the journal of a slice."""
-    return name.startswith(_SLICE_JOURNALS) and name.endswith(".jsonl")
+    return _SLICE_JOURNAL.fullmatch(name) is not None
 
 
-def _is_lock_or_temporary(name: str) -> bool:
-    return name == LOCK_FILE or name.startswith((*_TEMPORARY_PREFIXES, _SLICE_LOCKS))
+def _is_temporary(name: str) -> bool:
+    """Whether this is the name of a lock file, or of what a killed run may leave."""
+    if name == LOCK_FILE or _SLICE_LOCK.fullmatch(name) or _PREFLIGHT.fullmatch(name):
+        return True
+    return any(is_temporary(name, output) for output in RUN_OUTPUTS)
 
 
-def _temporary_files(folder: Path) -> list[Path]:
-    """Return the temporary files of a killed run, which are renamed when complete."""
-    return [path for path in folder.iterdir() if path.name.startswith(_TEMPORARY_PREFIXES)]
+def _remove_temporary(folder: Path) -> None:
+    """Remove what killed runs left in the folder, and nothing that merely looks like it."""
+    clear_leftovers(folder)
+    for path in folder.iterdir():
+        if _PREFLIGHT.fullmatch(path.name) and path.is_file() and not path.stat().st_size:
+            path.unlink()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from manifests.errors import DfdcPrepError
+from manifests.io.foreign_files import OTHER_KINDS
 from manifests.storage.urls import Location, Url, is_folder
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def crops_to_split(arguments: Mapping[str, Any]) -> Staged:
 
 def balanced_crops(arguments: Mapping[str, Any]) -> Staged:
     """What `split` reads of a faces folder: the crops only if it compares them."""
-    names = ("balanced.parquet", "identities.parquet", "manifest.parquet")
+    names = ("balanced.parquet", "identities.parquet", "manifest.parquet", *OTHER_KINDS)
     compares = arguments["join_duplicates"] and not arguments["official"]
     return Staged(crops_of(*names) if compares else tables(*names), writes=True)
 
@@ -90,7 +91,9 @@ def faces_to_encode(mirror: "Mirror") -> None:
     from manifests.pictures.near_identical import rows_to_compare
     from manifests.tables.parquet import read_manifest
 
-    mirror.pull([_MANIFEST, *(name for name in RUN_OUTPUTS if name.startswith("identi"))])
+    mirror.pull(
+        [_MANIFEST, *OTHER_KINDS, *(name for name in RUN_OUTPUTS if name.startswith("identi"))]
+    )
     with suppress(TableError):  # the command says what is wrong with it
         manifest = read_manifest(mirror.folder / _MANIFEST)
         encoded = [crop.path for clip in choose_candidates(manifest) for crop in clip.crops]

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from manifests.io.locks import is_temporary
 from manifests.storage.urls import Location
 
 REPORT_FILE = "report.html"
@@ -10,7 +11,7 @@ REPORT_FILE = "report.html"
 
 def is_report(name: str) -> bool:
     """Whether a file is the page, or what a killed run left of it."""
-    return name == REPORT_FILE or name.startswith(f".{REPORT_FILE}.")
+    return name == REPORT_FILE or is_temporary(name, REPORT_FILE)
 
 
 def report_hint(folder: Location) -> str:

@@ -10,6 +10,7 @@ from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
 from dfdc_prep.results import BalanceResult, SplitResult, SummaryResult
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
+from manifests.io.foreign_files import OTHER_KINDS
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy
@@ -44,7 +45,10 @@ def summarize(
 
 
 @checked(options.BALANCE)
-@staged(faces=Staged(tables("manifest.parquet"), writes=True), out=Staged(nothing, writes=True))
+@staged(
+    faces=Staged(tables("manifest.parquet", *OTHER_KINDS), writes=True),
+    out=Staged(nothing, writes=True),
+)
 def balance(
     faces: StrPath = "faces",
     *,
@@ -83,10 +87,10 @@ def balance(
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
+    target = source.output_path("balanced") if out is None else Path(out)
     found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
     rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
-    target = source.output_path("balanced") if out is None else Path(out)
     write_table(source.bound(report.table), target)
     return BalanceResult(target, report, found.notes)
 
@@ -145,6 +149,7 @@ def split(
 
     plan = SplitPlan.parse(split, group_by, seed)
     source = TableSource.from_path(Path(faces))
+    target = source.output_path("split") if out is None else Path(out)
     found = source.read("balanced.parquet", "balance", Reading(clips_from, real_is))
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
@@ -158,6 +163,5 @@ def split(
     report = replace(report, joins=joins)
     if not official:
         check_every_split(report.names, plan.names)
-    target = source.output_path("split") if out is None else Path(out)
     write_table(source.bound(add_split_column(table, report)), target)
     return SplitResult(target, report, found.notes)

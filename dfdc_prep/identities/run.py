@@ -33,8 +33,10 @@ from manifests.identities.join import FILE
 from manifests.identities.likeness import compare_pictures
 from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
+from manifests.io.foreign_files import check_faces_folder
 from manifests.io.hashing import file_sha256
 from manifests.io.journal import Journal
+from manifests.io.locks import is_temporary
 from manifests.labels import REAL
 from manifests.tables.derived import MANIFEST, bound, manifest_hash
 from manifests.tables.parquet import read_manifest, write_table
@@ -127,6 +129,7 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         OutputError: the folder cannot be written, or another run is writing it.
         WorkersError: worker processes cannot be started.
     """
+    check_faces_folder(faces)
     made_from = manifest_hash(faces)
     manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
     model = _model_hashes()
@@ -169,7 +172,7 @@ def forget(faces: Path) -> list[str]:
         names = {
             path.name
             for path in faces.iterdir()
-            if path.name in BIOMETRIC or path.name.startswith(tuple(f".{n}." for n in BIOMETRIC))
+            if path.name in BIOMETRIC or any(is_temporary(path.name, n) for n in BIOMETRIC)
         }
         for name in sorted(names):
             (faces / name).unlink()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from manifests.errors import OutputError
-from manifests.io.locks import folder_lock, lock
+from manifests.io.locks import HALF, OLD, PARTIAL, HeldLock, folder_lock, lock
 
 
 @contextmanager
@@ -15,16 +15,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` if the block succeeds.
 
     The temporary path is in the same folder and has the same suffix. If the block raises, the
-    temporary file is removed and `path` is unchanged. A temporary file left by a killed run is
-    removed first. A lock keeps concurrent runs from writing the same file.
+    temporary file is removed and `path` is unchanged. A lock keeps concurrent runs from writing
+    the same file; it names the temporary file, so that the next run removes it after a kill.
 
     Raises:
         OutputError: another run is writing the same file; the message names its process.
         OSError: the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.half{path.suffix}")
-    with lock(path.with_name(f".{path.name}.lock"), path):
-        temporary.unlink(missing_ok=True)
+    with lock(path.with_name(f".{path.name}.lock"), path) as held:
+        temporary = held.new_name(HALF)
         try:
             yield temporary
             sync_file(temporary)
@@ -38,15 +37,15 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder to write to; rename it to `target` if the block succeeds.
 
     The temporary folder is beside the target, so that renaming is atomic. If the block raises,
-    the temporary folder is removed and `target` is unchanged. Folders left by a killed run are
-    removed first. A lock keeps concurrent runs from writing the same folder.
+    the temporary folder is removed and `target` is unchanged. A lock keeps concurrent runs from
+    writing the same folder, and names its temporary folders, as that of `atomic_file` does.
 
     Raises:
         OutputError: another run is writing the same folder, or the folder cannot be written.
     """
     target = Path(os.path.realpath(target))
     try:
-        with folder_lock(target), _temporary_folder(target) as temporary:
+        with folder_lock(target) as held, _temporary_folder(held) as temporary:
             yield temporary
     except OSError as error:
         raise OutputError(
@@ -56,30 +55,26 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
-    temporary, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
-    if old.is_dir() and not target.exists():
-        os.rename(old, target)  # a run was killed between the two renames
-    for leftover in (temporary, old):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
+def _temporary_folder(held: HeldLock) -> Iterator[Path]:
+    temporary = held.new_name(PARTIAL)
     temporary.mkdir()
     try:
         yield temporary
         sync_file(temporary)
-        _replace_folder(temporary, target)
+        _replace_folder(temporary, held)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _replace_folder(temporary: Path, target: Path) -> None:
-    """Rename the folder to `target`; remove the previous target only after the rename."""
+def _replace_folder(temporary: Path, held: HeldLock) -> None:
+    """Rename the folder to its target; remove the previous target only after the rename."""
+    target = held.guarded
     if not target.exists():
         os.rename(temporary, target)
         sync_file(target.parent)
         return
-    old = target.with_name(f".{target.name}.old")
+    old = held.new_name(OLD)
     os.rename(target, old)
     os.rename(temporary, target)
     sync_file(target.parent)

@@ -12,6 +12,24 @@ from manifests.errors import OutputError
 IsOwn = Callable[[str], bool]
 
 
+#: Files that tell a folder of another kind than a faces folder; it may have a manifest.parquet too.
+OTHER_KINDS = {
+    "dataset_info.json": "a shards folder",
+    "SHA256SUMS": "an export",
+    "config.json": "a run folder",
+}
+
+
+def check_faces_folder(folder: Path) -> None:
+    """Raise OutputError if a table would be written into a folder of another kind."""
+    for name, kind in OTHER_KINDS.items():
+        if (folder / name).is_file():
+            raise OutputError(
+                f"expected a faces folder at {folder}, found {kind}; give the folder that "
+                "dfdc-prep extract or import wrote"
+            )
+
+
 def foreign_files(folder: Path, is_own: IsOwn) -> list[str]:
     """The sorted names of the foreign files in a folder; empty if the folder does not exist.
 

@@ -7,6 +7,7 @@ from typing import Self
 import pyarrow as pa
 
 from manifests.errors import TableError
+from manifests.io.foreign_files import check_faces_folder
 from manifests.tables import derived
 from manifests.tables.clips import clip_lines
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
@@ -67,5 +68,11 @@ class TableSource:
         return derived.bound(table, self.manifest)
 
     def output_path(self, name: str) -> Path:
-        """Return where to write the table `name`: in the folder, or here for a bare table."""
+        """Return where to write the table `name`: in the folder, or here for a bare table.
+
+        Raises:
+            OutputError: the folder is of another kind, such as a shards folder.
+        """
+        if self.is_folder:
+            check_faces_folder(self.path)
         return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")

@@ -228,14 +228,26 @@ def test_an_image_name_that_is_not_utf8(faces: Path, tmp_path: Path) -> None:
     failed(call(*words), errors.SourceError, "rename it")
 
 
-@pytest.mark.parametrize("left", [".run.json.123", ".manifest.parquet.abc"])
 def test_a_run_killed_while_writing_can_continue(
-    tmp_path: Path, extract: Callable[..., Result], left: str
+    tmp_path: Path, extract: Callable[..., Result]
 ) -> None:
+    left = ".run.json.0123456789abcdef.half.json"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / left).write_text("half")
+    (tmp_path / "out" / ".run.json.lock").write_text(f"process 1 on nowhere\n{left}")
     assert extract().exit_code == 0
     assert not (tmp_path / "out" / left).exists()
+
+
+@pytest.mark.parametrize("name", [".manifest.parquet.bak", ".run.json.swp", ".crops.old"])
+def test_hidden_files_of_the_users_stay_in_a_faces_folder(
+    tmp_path: Path, extract: Callable[..., Result], name: str
+) -> None:
+    assert extract().exit_code == 0
+    (tmp_path / "out" / name).write_text("mine")
+    assert extract().exit_code == 0
+    assert extract("--overwrite").exit_code == 0
+    assert (tmp_path / "out" / name).read_text() == "mine"
 
 
 def test_an_altered_journal(tmp_path: Path, extract: Callable[..., Result]) -> None:

@@ -96,7 +96,7 @@ def test_settled_pairs_are_kept_for_the_next_call(known: Path) -> None:
 
 def test_forget_removes_faces_and_leaves_the_table(known: Path) -> None:
     kept = (known / "identities.parquet").read_bytes()
-    (known / f".{encodings.TABLE}.half.parquet").write_text("a killed run's")
+    (known / f".{encodings.TABLE}.0123456789abcdef.half.parquet").write_text("a killed run's")
     result = dfdc_prep.identify(known, forget=True)
     assert set(result.forgotten) == {
         "identities.html",

@@ -243,7 +243,7 @@ def test_a_damaged_shard_is_an_error_of_one_line(copy: dict[str, Path]) -> None:
 def test_shards_with_a_page_are_verified_found_again_and_replaced(copy: dict[str, Path]) -> None:
     shards = copy["shards"]
     dfdc_prep.report(shards)
-    (shards / ".report.html.half.html").write_text("of a killed run")
+    (shards / ".report.html.0123456789abcdef.half.html").write_text("of a killed run")
     assert dfdc_prep.verify(shards).ok
     faces = faces_folder(shards.parent / "other")
     dfdc_prep.shard(faces, shards, seed=1, overwrite=True)

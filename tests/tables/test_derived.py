@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dfdc_prep
-from dfdc_prep.errors import TableError
+from dfdc_prep.errors import OutputError, TableError
 from manifests.schema import IDENTITY_SCHEMA
 from manifests.tables.derived import bound, check_bound, manifest_hash, write_faces_tables
 from manifests.tables.parquet import read_manifest, write_table
@@ -108,3 +108,27 @@ def test_a_clip_log_of_another_run_is_refused(made: Path, tmp_path: Path) -> Non
     for read in (dfdc_prep.summarize, dfdc_prep.report):
         with pytest.raises(TableError, match="run dfdc-prep extract SOURCE"):
             read(folder)
+
+
+@pytest.mark.parametrize("command", [dfdc_prep.balance, dfdc_prep.split, dfdc_prep.identify])
+@pytest.mark.parametrize("kind", ["shards", "export"])
+def test_no_table_is_written_into_a_folder_of_another_kind(
+    made: Path, tmp_path: Path, command: Callable[[Path], object], kind: str
+) -> None:
+    folder = tmp_path / kind
+    (dfdc_prep.shard if kind == "shards" else dfdc_prep.export_webdataset)(made, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match=rf"a faces folder at {folder}, found an? {kind}"):
+        command(folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_extract_overwrites_no_folder_of_another_kind(
+    made: Path, tmp_path: Path, real_clips: Path, yunet_model: Path
+) -> None:
+    folder = tmp_path / "shards"
+    dfdc_prep.shard(made, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OutputError, match="to be empty or to contain an earlier run"):
+        dfdc_prep.extract(real_clips, folder, overwrite=True, detector_model=yunet_model)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

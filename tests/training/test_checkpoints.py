@@ -201,7 +201,9 @@ def test_an_altered_config_is_an_error_message(run, text):
 def test_a_run_killed_as_it_began_begins_again(tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    (run.folder / ".config.json.half.json").write_text("{")
+    half = run.folder / ".config.json.0123456789abcdef.half.json"
+    half.write_text("{")
+    (run.folder / ".config.json.lock").write_text(f"process 1 on nowhere\n{half.name}")
     run.prepare(new_config(), fresh=False)
     assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 

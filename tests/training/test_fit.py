@@ -146,10 +146,13 @@ def test_a_second_training_in_the_folder_names_the_first(fit, tmp_path):
 def test_resuming_removes_partial_files(tmp_path):
     run, config = Run(tmp_path), new_config()
     run.prepare(config, fresh=False)
-    for name in (".history.csv.half.csv", ".predictions.parquet.lock", ".letter.csv.half.csv"):
+    half = tmp_path / ".history.csv.0123456789abcdef.half.csv"
+    for name in (half.name, ".README.md.swp", ".history.csv.half.csv"):
         (tmp_path / name).write_text("half")
+    (tmp_path / ".history.csv.lock").write_text(f"process 1 on nowhere\n{half.name}")
     run.prepare(config, fresh=False)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", ".letter.csv.half.csv"}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"config.json", ".README.md.swp", ".history.csv.half.csv"}
 
 
 def test_fresh_removes_only_the_files_of_the_run(tmp_path):

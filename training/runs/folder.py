@@ -2,7 +2,6 @@
 
 import csv
 import math
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import TypeVar
 from manifests.io.atomic import atomic_file
 from manifests.io.foreign_files import check_unused
 from manifests.io.json_files import parse_json, write_json
+from manifests.io.locks import clear_leftovers, is_temporary
 from manifests.report_file import REPORT_FILE
 from training.errors import TrainingError
 from training.schemas import RunConfig, SplitMetrics, parse
@@ -23,11 +23,6 @@ HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "lea
 
 #: Sections of config.json that must be unchanged for a run to resume.
 RESUME_SECTIONS = ("recipe", "options", "data")
-
-#: Temporary files of interrupted writes.
-_PARTIAL_FILE = re.compile(
-    r"\.(config|history|model|metrics|cross|report|predictions|curves|confusion|samples|README)\..+"
-)
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ class Run:
         """
         if self.config_file.is_file() and not fresh:
             _check_same_options(self.config(), config, self.folder)
-            self._remove_partial_files()
+            clear_leftovers(self.folder)
             return
         if not self.config_file.is_file():
             check_unused(self.folder, self._may_precede_run, "a run")
@@ -163,13 +158,7 @@ class Run:
         """
         if name == self.logs.name:
             return _contains_only_tensorboard_logs(self.logs)
-        return name.startswith(f".{self.config_file.name}.")
-
-    def _remove_partial_files(self) -> None:
-        """Delete temporary files of interrupted writes."""
-        for path in self.folder.iterdir():
-            if _PARTIAL_FILE.fullmatch(path.name):
-                path.unlink()
+        return is_temporary(name, self.config_file.name)
 
     def _results(self) -> tuple[Path, ...]:
         """What a new training makes invalid."""
@@ -185,7 +174,7 @@ class Run:
             OSError: a file cannot be deleted.
         """
         if self.folder.exists():
-            self._remove_partial_files()
+            clear_leftovers(self.folder)
         for folder in (self.checkpoints, self.logs, self.mistakes):
             if folder.exists():
                 shutil.rmtree(folder)
