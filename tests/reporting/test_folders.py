@@ -274,3 +274,27 @@ def test_a_run_with_a_page_resumes_and_starts_over(tmp_path: Path) -> None:
     dfdc_prep.report(run.folder)
     run.clear()
     assert not {"report.html", "mistakes"} & set(os.listdir(run.folder))
+
+
+def test_a_run_tested_on_few_clips_shows_no_figure_as_a_result(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "run", images=4)
+    found = json.loads((run / "metrics.json").read_text())
+    for level in ("image", "clip"):
+        found[level] |= {"auc": 1.0, "accuracy": 1.0}
+        found[level]["interval"] = {key: [None, None] for key in found[level]["interval"]}
+    found |= {
+        "too_few": "2 clips: too few to say",
+        "undecided": {"low": 0.0, "high": 1.0, "why": "the model was tested on 2 clips"},
+        "remarks": ["Temperature 20 is the largest that is tried."],
+        "families": 1,
+    }
+    (run / "metrics.json").write_text(json.dumps(found))
+    page = dfdc_prep.report(run).out.read_text()
+    facts = page.partition("</dl>")[0]
+    assert "2 clips: too few to say" in facts
+    assert "1.0000" not in facts
+    assert "ROC curves" not in page
+    assert "Results on the test split, 2 clips of 1 family; intervals by family" in page
+    assert "Tested on 2 clips: too few to say." in page
+    assert "scores from 0.0000 to 1.0000 are undecided: the model was tested on 2 clips." in page
+    assert "Temperature 20 is the largest that is tried." in page

@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from dfdc_prep.reporting.faces import measures
-from dfdc_prep.reporting.faces.measures import Measure, evenly_spaced, measure_image, measure_images
+from dfdc_prep.reporting.faces.measures import (
+    ImageMeasures,
+    Measure,
+    evenly_spaced,
+    measure_image,
+    measure_images,
+)
+from dfdc_prep.reporting.faces.shortcut_section import shortcuts_section
 from dfdc_prep.reporting.faces.shortcuts import find_shortcuts
 from dfdc_prep.reporting.images import CropFiles, ShardRecords
+from dfdc_prep.reporting.page import Table, Text
 from dfdc_prep.reporting.shards.near_pairs import NearPair, nearest_pairs
 from dfdc_prep.shards.audit_inputs import AuditInputs
 from manifests.pictures.near_identical import NearIdentical
@@ -116,6 +124,28 @@ def test_a_measure_that_separates_the_labels_is_a_shortcut_in_its_direction() ->
 def test_few_clips_prove_nothing_however_many_crops_they_have() -> None:
     label, clip = [0] * 50 + [1] * 50, [0] * 25 + [1] * 25 + [2] * 25 + [3] * 25
     assert shortcut(list(range(100)), label, clip) == (1.0, "FAKE", False)
+
+
+def section_of(values: list[float], label: list[int]) -> str:
+    """The sentences about one measure, of clips with one crop each."""
+    measure = Measure("brightness", "grey levels", np.array(values, np.float64))
+    images = ImageMeasures(measure.values, measure.values, measure.values, len(values), 0)
+    section = shortcuts_section([measure], images, np.array(label), np.arange(len(label)))
+    assert all(len(block.rows) for block in section.blocks if isinstance(block, Table))
+    has_table = any(isinstance(block, Table) for block in section.blocks)
+    sentence = next(block for block in section.blocks if isinstance(block, Text))
+    return f"{sentence.kind}, {'a' if has_table else 'no'} table: {sentence.text}"
+
+
+def test_few_clips_have_no_auc_and_no_all_clear() -> None:
+    assert section_of([0, 1, 0, 1], [0, 0, 1, 1]) == (
+        "plain, no table: 2 REAL clips and 2 FAKE clips: too few to say whether a single measure "
+        "tells the labels apart."
+    )
+    of_20 = section_of([*range(10), *range(10)], [0] * 10 + [1] * 10)
+    assert of_20.startswith("plain, a table: No single measure is seen to separate the labels.")
+    assert of_20.endswith("AUC 0.50 over 20 clips, which leave room for an AUC of up to 0.81.")
+    assert section_of([*range(100), *range(100)], [0] * 100 + [1] * 100).startswith("good, a table")
 
 
 def test_unknown_values_and_one_label_are_left_out() -> None:

@@ -8,9 +8,12 @@ from dfdc_prep.reporting import charts
 from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure, short_number
 from dfdc_prep.reporting.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
 from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table, Text
+from manifests.cli.terminal import counted
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 
+#: An AUC of no measure is above this where the page says that all is well.
+_GOOD_UPPER = 0.75
 #: Measures drawn as distributions.
 _DRAWN = (
     *("brightness", "sharpness", "face size", "detector score"),
@@ -42,6 +45,7 @@ def shortcuts_section(
             each.measure.unit,
         )
         for each in found
+        if not each.few
     ]
     if rows:
         header = ("measure", "AUC", "larger in", "median REAL", "median FAKE", "by chance", "unit")
@@ -65,7 +69,12 @@ def _shortcut_sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
                 "re-encode both labels in the same way, or test on data without it."
             ),
         ]
-    strongest = found[0]
+    told = [each for each in found if not each.few]
+    if not told:
+        known = max(found, key=lambda each: sum(each.clips.values())).clips
+        shown = " and ".join(counted(count, f"{name} clip") for name, count in known.items())
+        return [Text(f"{shown}: too few to say whether a single measure tells the labels apart.")]
+    strongest = told[0]
     clips = sum(strongest.clips.values())
     if strongest.auc >= SEPARATING_AUC:
         return [
@@ -77,9 +86,10 @@ def _shortcut_sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
         ]
     return [
         Text(
-            f"No single measure separates the labels. The strongest is {strongest.measure.name}, "
-            f"AUC {strongest.auc:.2f} over {clips:,} clips.",
-            "good",
+            f"No single measure is seen to separate the labels. The strongest is "
+            f"{strongest.measure.name}, AUC {strongest.auc:.2f} over {clips:,} clips, which leave "
+            f"room for an AUC of up to {strongest.upper:.2f}.",
+            "good" if strongest.upper < _GOOD_UPPER else "plain",
         )
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import beta, mannwhitneyu
 
 from dfdc_prep.reporting.faces.measures import Measure, short_number
 from manifests.labels import FAKE, LABELS, REAL
@@ -16,6 +16,8 @@ from manifests.tables.factorize import Codes
 
 #: Smallest AUC, in the better direction, of a measure said to separate the labels.
 SEPARATING_AUC = 0.65
+#: Fewest clips of each label of which the AUC of a measure is said.
+MIN_CLIPS = 10
 #: Largest probability that none of the measures tried would reach its AUC by chance.
 _SIGNIFICANCE = 0.05
 
@@ -32,6 +34,9 @@ class Shortcut:
         larger: the label with the larger values.
         medians: the median of each label's clips.
         clips: number of clips with a known value, by label.
+        upper: the AUC that such clips can hide, the upper end of its 95 % interval: that of a share
+            of as many clips as the rarer label has, the largest variance that an AUC can have
+            (Birnbaum and Klose, 1957).
     """
 
     measure: Measure
@@ -40,11 +45,17 @@ class Shortcut:
     larger: str
     medians: dict[str, float]
     clips: dict[str, int]
+    upper: float
+
+    @property
+    def few(self) -> bool:
+        """Whether a label has too few clips for its AUC to say anything."""
+        return min(self.clips.values()) < MIN_CLIPS
 
     @property
     def separates(self) -> bool:
         """Whether the measure is a shortcut, and not by chance."""
-        return self.auc >= SEPARATING_AUC and self.by_chance < _SIGNIFICANCE
+        return not self.few and self.auc >= SEPARATING_AUC and self.by_chance < _SIGNIFICANCE
 
     def sentence(self) -> str:
         """What the measure gives away, in words."""
@@ -83,11 +94,14 @@ def _shortcut(
     # The statistic counts the pairs in which the FAKE clip has the larger value; ties are half.
     statistic, probability = mannwhitneyu(fake, real)
     auc = float(statistic) / (len(real) * len(fake))
+    best, rarer = max(auc, 1 - auc), min(len(real), len(fake))
+    upper = beta.ppf(0.975, best * rarer + 1, (1 - best) * rarer) if best < 1 else 1.0
     return Shortcut(
         measure,
-        max(auc, 1 - auc),
+        best,
         min(1.0, float(probability) * len(tried)),
         FAKE if auc >= 0.5 else REAL,
         {REAL: float(np.median(real)), FAKE: float(np.median(fake))},
         {REAL: len(real), FAKE: len(fake)},
+        float(upper),
     )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dfdc_prep.reporting.page import Group, Groups, Picture, Section, Text
 from dfdc_prep.reporting.run.run_files import Mistake
 from dfdc_prep.reporting.thumbnails import thumbnail
+from manifests.cli.terminal import counted
 from manifests.pictures.images import ImageError, open_image, to_rgb
 
 
@@ -19,11 +20,12 @@ def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None
     if not mistakes:
         if metrics is None:
             return []
+        images = metrics["image"]["images"]
         wrong = sum(metrics["image"]["confusion"][row][1 - row] for row in (0, 1))
         said = (
             "There is no folder of mistakes; python -m training.evaluate writes it."
             if wrong
-            else "Every image was predicted correctly."
+            else f"Every image was predicted correctly, of {counted(images, 'image')}."
         )
         return [Section(title, [Text(said)])]
     groups = []
