@@ -1,4 +1,4 @@
-"""Allocating families to splits so that every split gets its number of rows of every label.
+"""Allocating families to splits: every kind in proportion, and the rows wanted of every label.
 
 Families of one kind have the same number of rows of each label. In all functions here:
 
@@ -7,21 +7,33 @@ Families of one kind have the same number of rows of each label. In all function
 - `wanted`: int64 [splits, labels], rows each split should get; the sums over the splits equal
   the rows available.
 - an allocation: int64 [kinds, splits], number of families of each kind in each split.
+
+An integer program alone hits the counts and returns a corner: whole kinds of families in one
+split. So families are first dealt in proportion, at random by the seed, and an integer program
+then moves as few of them as it takes, among some that are drawn at random.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import LinearConstraint, milp
+from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import block_array, eye_array, kron
 
 Counts = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.float64]
 
-#: Branch-and-bound nodes after which the integer program stops. A limit in seconds would make
+#: Branch-and-bound nodes after which an integer program stops. A limit in seconds would make
 #: the result depend on the machine's speed.
-MAX_NODES = 2_000
-#: Largest number of kinds for which the integer program is tried.
+MAX_NODES = 1_000
+#: Largest number of kinds for which an integer program is tried.
 MAX_KINDS = 2_000
+#: Families that may be moved, drawn at random: more where fewer do not reach the counts.
+_MOVABLE = (40, 160, 640)
+#: Families by which moving may change the number of one kind in one split.
+_MOST_MOVED = 2
+#: What a row that is missing costs, the largest shortfall, and a family that is moved.
+_ROW, _LARGEST, _MOVE = 1000.0, 1.0, 0.01
 
 
 def largest_remainder(count: int, weights: Weights) -> Counts:
@@ -40,20 +52,57 @@ def largest_remainder(count: int, weights: Weights) -> Counts:
     return quotas
 
 
-def allocate(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
-    """Allocate all families, exactly as wanted if possible, else as close as possible.
+def allocate(kinds: Counts, counts: Counts, wanted: Counts, seed: int = 0) -> Counts:
+    """Allocate all families, each kind in proportion, and exactly as wanted if possible.
 
-    The best allocation has the smallest total shortfall; of those, the smallest shortfall of
-    any label in any split. The result is optimal within `MAX_NODES` and `MAX_KINDS`, else the
-    best allocation found.
+    Of the allocations found, the best has the smallest total shortfall, then the smallest
+    shortfall of any label in any split, then the fewest families moved from their proportion.
+    The shortfall is optimal within `MAX_NODES` and `MAX_KINDS`.
     """
+    random = np.random.RandomState(seed)
+    dealt = deal(counts, wanted.sum(axis=1) / wanted.sum(), random)
+    best, least = dealt, _shortfall(dealt, kinds, wanted)
+    for movable, most in _movable(dealt, random):
+        if least == (0, 0):
+            return best
+        found = _move(kinds, dealt, movable, wanted, most)
+        if found is not None and _shortfall(found, kinds, wanted) < least:
+            best, least = found, _shortfall(found, kinds, wanted)
     greedy = allocate_greedily(kinds, counts, wanted)
-    if _shortfall(greedy, kinds, wanted) == (0, 0) or len(kinds) > MAX_KINDS:
-        return greedy
-    solved = _solve_integer_program(kinds, counts, wanted)
-    if solved is None:
-        return greedy
-    return min(greedy, solved, key=lambda allocation: _shortfall(allocation, kinds, wanted))
+    return greedy if _shortfall(greedy, kinds, wanted) < least else best
+
+
+def deal(counts: Counts, weights: Weights, random: np.random.RandomState) -> Counts:
+    """Deal families to splits in proportion to the weights, kind by kind.
+
+    The families are dealt in the order of their kinds by the golden ratio: of any that follow each
+    other, each split gets its share, but for one or two families.
+
+    Args:
+        weights: float64 [splits], with the sum 1.
+        random: chooses where the sequence starts.
+    """
+    families = int(counts.sum())
+    golden = (np.sqrt(5) - 1) / 2
+    place = (random.random_sample() + golden * np.arange(families)) % 1
+    split = np.searchsorted(np.cumsum(weights)[:-1], place, side="right")
+    cells = np.repeat(np.arange(len(counts)), counts) * len(weights) + split
+    dealt: Counts = np.bincount(cells, minlength=len(counts) * len(weights))
+    return dealt.reshape(len(counts), len(weights))
+
+
+def _movable(dealt: Counts, random: np.random.RandomState) -> Iterator[tuple[Counts, int]]:
+    """Yield the families that may be moved, int64 [kinds, splits], and how many of a kind."""
+    families = int(dealt.sum())
+    for drawn in _MOVABLE:
+        if drawn < families:
+            cells = np.repeat(np.arange(dealt.size), dealt.ravel())
+            chosen = cells[random.choice(families, drawn, replace=False)]
+            yield np.bincount(chosen, minlength=dealt.size).reshape(dealt.shape), _MOST_MOVED
+    if len(dealt) <= MAX_KINDS:
+        if dealt.max() > _MOST_MOVED:
+            yield dealt, _MOST_MOVED
+        yield dealt, families
 
 
 def allocate_greedily(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
@@ -103,34 +152,56 @@ def _shortfall(allocation: Counts, kinds: Counts, wanted: Counts) -> tuple[int, 
     return int(short.sum()), int(short.max(initial=0))
 
 
-def _solve_integer_program(kinds: Counts, counts: Counts, wanted: Counts) -> Counts | None:
-    """Return the best allocation by branch and bound; None if none is found in `MAX_NODES`.
+def _move(
+    kinds: Counts, dealt: Counts, movable: Counts, wanted: Counts, most: int
+) -> Counts | None:
+    """Return the allocation after the best moves; None if none is found in `MAX_NODES`.
 
-    The variables are the allocation [kinds * splits], the shortfall of each label in each
-    split [labels * splits], and the largest shortfall. The objective is the sum of the
-    shortfalls plus a thousandth of the largest one.
+    The variables are the movable families after the moves [kinds * splits], those that moved into
+    a split [kinds * splits], the shortfall of each label in each split [labels * splits], and the
+    largest shortfall.
+
+    Args:
+        movable: int64 [kinds, splits], the families that may be moved.
+        most: by how many families a kind may change in a split.
     """
+    used = np.flatnonzero(movable.sum(axis=1))
+    before, rows = movable[used], kinds[used]
     splits, labels = wanted.shape
-    allocations, shortfalls = len(kinds) * splits, splits * labels
+    cells, shortfalls = before.size, splits * labels
+    left = (wanted - (dealt - movable).T @ kinds).T.ravel()
 
-    # Constraints: every family is allocated; rows placed + shortfall >= wanted;
-    # largest shortfall >= each shortfall.
-    placed = kron(kinds.T, eye_array(splits))
-    families = kron(eye_array(len(kinds)), np.ones((1, splits)))
+    # Constraints: every family is allocated; rows placed + shortfall >= wanted; moved into a split
+    # >= after - before; largest shortfall >= each shortfall.
+    placed = kron(rows.T, eye_array(splits))
+    families = kron(eye_array(len(used)), np.ones((1, splits)))
     each, largest = eye_array(shortfalls), np.ones((shortfalls, 1))
-    unused = np.zeros((len(kinds), 1))
+    unused = np.zeros((len(used), 1))
     matrix = block_array(
-        [[families, None, unused], [placed, each, None], [None, -each, largest]], format="csr"
+        [
+            [families, None, None, unused],
+            [placed, None, each, None],
+            [-eye_array(cells), eye_array(cells), None, None],
+            [None, None, -each, largest],
+        ],
+        format="csr",
     )
-    lower = np.concatenate([counts, wanted.T.ravel(), np.zeros(shortfalls)])
-    upper = np.concatenate([counts, np.full(2 * shortfalls, np.inf)])
+    counts, flat = before.sum(axis=1), before.ravel()
+    lower = np.concatenate([counts, left, -flat, np.zeros(shortfalls)])
+    upper = np.concatenate([counts, np.full(2 * shortfalls + cells, np.inf)])
+    further = np.full(cells + shortfalls + 1, np.inf)
     solution = milp(
-        np.concatenate([np.zeros(allocations), np.ones(shortfalls), [1e-3]]),
-        integrality=np.concatenate([np.ones(allocations), np.zeros(shortfalls + 1)]),
+        np.repeat([0, _MOVE, _ROW, _LARGEST], [cells, cells, shortfalls, 1]),
+        integrality=np.repeat([1, 0], [cells, cells + shortfalls + 1]),
+        bounds=Bounds(
+            np.concatenate([np.maximum(flat - most, 0), np.zeros(len(further))]),
+            np.concatenate([flat + most, further]),
+        ),
         constraints=LinearConstraint(matrix, lower, upper),
         options={"node_limit": MAX_NODES, "mip_rel_gap": 0.0},
     ).x
     if solution is None:
         return None
-    allocation: Counts = np.rint(solution[:allocations]).astype(np.int64).reshape(-1, splits)
-    return allocation
+    found = dealt - movable
+    found[used] += np.rint(solution[:cells]).astype(np.int64).reshape(-1, splits)
+    return found

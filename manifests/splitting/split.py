@@ -1,10 +1,10 @@
-"""Assigning every crop to a split: exact counts, and no family in two splits.
+"""Assigning every crop to a split: exact counts, no family in two splits, each kind in proportion.
 
 Families with the same numbers of REAL and FAKE crops are interchangeable, so the allocation
 decides only how many families of each such kind go to each split. There are a few hundred kinds
-however many rows the table has. A greedy allocation is tried first and improved by an integer
-program if it is not exact (`manifests.splitting.allocation`). The seed decides which families
-of a kind go to which split.
+however many rows the table has. They are dealt in proportion, and as few are moved as it takes to
+reach the counts (`manifests.splitting.allocation`). The seed decides which families of a kind go to
+which split.
 """
 
 from dataclasses import dataclass
@@ -209,7 +209,7 @@ def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Code
         sizes[:, 0] * base + sizes[:, 1], return_inverse=True, return_counts=True
     )
     kinds = np.stack(np.divmod(code, base), axis=1)
-    allocation = allocate(kinds, counts, wanted)
+    allocation = allocate(kinds, counts, wanted, seed)
 
     # Shuffle the groups, sort them by kind, and give each split its number of each kind.
     shuffled = np.random.RandomState(seed).permutation(len(sizes))

@@ -1,6 +1,7 @@
 import numpy as np
+import numpy.typing as npt
 
-from manifests.splitting.allocation import allocate, allocate_greedily, largest_remainder
+from manifests.splitting.allocation import allocate, allocate_greedily, deal, largest_remainder
 
 
 def test_largest_remainder() -> None:
@@ -38,3 +39,36 @@ def test_fifty_large_groups_are_a_few_rows_off() -> None:
         )
     ]
     assert short[1] < 50 < short[0]
+
+
+def table_of_400_families() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Rows of each label of families of a clip and its fakes, ten frames each, 30 % of them hard.
+
+    Of hard ones, some frames show no face.
+    """
+    rng = np.random.RandomState(1000)
+    hard = rng.random_sample(400) < 0.3
+    frames = np.where(hard, rng.random_sample(400), 1.0)
+    fakes = rng.randint(1, 9, 400)
+    rows = np.stack([rng.binomial(10, frames), rng.binomial(10 * fakes, frames)], axis=1)
+    return rows[rows.any(axis=1)], hard[rows.any(axis=1)]
+
+
+def test_every_kind_is_in_proportion_and_no_row_off() -> None:
+    rows, hard = table_of_400_families()
+    kinds, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    shares = np.array([0.56, 0.24, 0.2])
+    wanted = np.stack([largest_remainder(int(n), shares) for n in rows.sum(axis=0)], axis=1)
+    allocation = allocate(kinds, counts, wanted)
+    assert (allocation.T @ kinds).tolist() == wanted.tolist()
+    assert np.abs(allocation - counts[:, None] * shares).max() < 4
+    hard_of_kind = np.bincount(kind.ravel(), hard) / counts
+    in_test = float(allocation[:, 2] @ hard_of_kind / hard.sum())
+    assert 0.15 < in_test < 0.25
+
+
+def test_no_family_is_in_one_split_whatever_the_seed() -> None:
+    shares = np.array([0.56, 0.24, 0.2])
+    dealt = [deal(np.ones(1000, np.int64), shares, np.random.RandomState(at)) for at in range(10)]
+    assert np.abs(np.sum(dealt, axis=1) - 1000 * shares).max() < 3
+    assert np.all(dealt, axis=0).mean() < 0.02  # at random 0.56 ** 10, 0.003
