@@ -13,7 +13,8 @@ from training.schemas import RunConfig, SplitMetrics
 _LIMITS = """\
 - The results apply to crops cut the same way from the same kind of data. Accuracy within one
   data set does not transfer: expect much less on other forgeries, cameras and compressions.
-- Splits keep families apart, not actors: DFDC does not say who is in a clip.
+- Splits by original keep known families apart. A fake that names no original may have relatives in
+  another split, and actors recur: `dfdc-prep audit SHARDS` says what is known.
 - The score describes pixels. It proves nothing about a person; do not use it to accuse anyone.
 - Blur, small faces, strong compression, very dark or bright scenes and extreme poses lower the
   accuracy; `python -m training.evaluate RUN --robustness` measures by how much.

@@ -66,7 +66,10 @@ def _overlaps(model: str, rows: Sequence[CrossRow]) -> Iterator[str]:
             f"files that {model} was trained on: its figures there are too good."
         )
     if not found:
-        yield f"No image of these sets is of a family or file that {model} was trained on."
+        yield (
+            f"No image of these sets is of a known family or a file that {model} was trained on; "
+            "fakes of unknown families cannot be compared."
+        )
 
 
 def _table(rows: Sequence[CrossRow]) -> TextTable:
