@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.clips import Catalog
+from dfdc_prep.catalog.clips import Catalog, count_families
 from dfdc_prep.catalog.layouts.base import SourceOptions
 from dfdc_prep.catalog.reader import LAYOUTS, read_catalog
 from dfdc_prep.errors import DfdcPrepError, SourceError
+from manifests.family_counts import FamilyCounts
 from tests.catalog import trees
 
 Make = Callable[[Path], Path]
@@ -34,6 +35,37 @@ def rows(catalog: Catalog) -> list[tuple[object, ...]]:
         )
         for c, p in found
     ]
+
+
+def test_it_is_said_how_families_are_known(tmp_path: Path) -> None:
+    forensics = read_catalog(trees.make_faceforensics(tmp_path / "ff"))
+    celeb = read_catalog(trees.make_celeb_df(tmp_path / "celeb"))
+    for catalog in (forensics, celeb):
+        counts = count_families(catalog.clips)
+        assert (counts.known, counts.unknown) == (0, 0)
+        assert counts.names == sum(clip.label == "FAKE" for clip in catalog.clips)
+
+
+@pytest.mark.parametrize(
+    ("csv", "family", "counts"),
+    [
+        ("a/o.mp4,REAL,\na/f.mp4,FAKE,O.avi\na/g.mp4,FAKE,\n", "o.mp4", (1, 0, 1)),
+        ("a/183.mp4,REAL,\nb/183_253.mp4,FAKE,\n", "183.mp4", (0, 1, 0)),
+        ("a/id0_0001.mp4,REAL,\nb/id0_id1_0001.mp4,FAKE,\n", "id0_0001.mp4", (0, 1, 0)),
+    ],
+)
+def test_families_of_a_table_of_clips(
+    tmp_path: Path, csv: str, family: str, counts: tuple[int, int, int]
+) -> None:
+    for name in (line.split(",")[0] for line in csv.splitlines()):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    table = tmp_path / "clips.csv"
+    table.write_text(f"path,label,original\n{csv}")
+    catalog = read_catalog(tmp_path, options=SourceOptions(layout="table", table=table))
+    assert count_families(catalog.clips) == FamilyCounts(*counts)
+    known = [clip.family for clip in catalog.clips if clip.family_source != "unknown"]
+    assert known == [family, family]
 
 
 def test_faceforensics(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 
 from cli import main
 from dfdc_prep.errors import ShardError
+from dfdc_prep.reporting.shards.shards_report import shards_page
 from dfdc_prep.shards.checksums import write_sums
 from dfdc_prep.shards.tfrecord import encode_example, frame_record, parse_example, read_records
 from dfdc_prep.shards.verify import verify_shards
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
-from tests.crop_sets import make_faces
+from tests.crop_sets import make_crops, make_faces
 
 TRAIN = "dfdc_faces-train.tfrecord-00001-of-00002"
 
@@ -128,7 +129,7 @@ def test_an_image_that_does_not_decode(shards: Path) -> None:
 
     rewrite(shards, harm)
     (fault,) = faults(shards)
-    assert f"{TRAIN}, record 3: its image is no image" in fault
+    assert f"{TRAIN}, record 3: its image is a damaged image" in fault
 
 
 def test_an_image_of_another_crop(shards: Path, tmp_path: Path) -> None:
@@ -167,6 +168,21 @@ def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> N
     report = verify_shards(tmp_path / "shards")
     assert not report.faults
     assert "families are in two splits" in report.text()
+
+
+def test_what_is_not_known_of_families_is_said(healthy: Path, tmp_path: Path) -> None:
+    assert "families of 10 FAKE clips: 10 known, 0 read from names, 0 not known" in (
+        verify_shards(healthy).text()
+    )
+    clips = [{"video": f"{at}.mp4", "label": "FAKE" if at % 2 else "REAL"} for at in range(12)]
+    faces = make_crops(tmp_path / "faces", clips)
+    written = write_shards(faces, tmp_path / "shards", ShardOptions(SplitPlan.parse("50/30/20")))
+    for text in (written.text(), verify_shards(tmp_path / "shards").text()):
+        assert "families of 6 FAKE clips: 0 known, 0 read from names, 6 not known" in text
+        assert "no known family is in two splits; nothing says what 6 of 6 FAKE clips" in text
+        assert "\nno family is in two splits" not in text
+    page = shards_page(tmp_path / "shards")
+    assert "Not known: nothing says what 6 of 6 FAKE clips were made from" in repr(page.sections)
 
 
 def test_a_count_that_is_wrong(shards: Path) -> None:

@@ -60,6 +60,8 @@ def _data_section(config: RunConfig) -> str:
         f"Shards in `{config.shards}`, split by {grouped}, seed {metadata.get('seed')}; "
         f"manifest SHA-256 `{config.data.manifest}`.",
     ]
+    if grouped in ("none", "given", "unknown"):
+        lines += ["", "Nothing kept the families of these splits apart: relatives may be in two."]
     return "\n".join(lines)
 
 
