@@ -49,8 +49,8 @@ def main(
     """Predict how likely the faces in each FILE, image or clip, are FAKE with the model of RUN.
 
     Faces are cropped like the run's training data, and scores are calibrated with the run's
-    temperature. A file that is unreadable, has no face or no score has its own line; the
-    remaining files are still processed.
+    temperature. A file that is unreadable, has no face or no score has its own line, and a clip
+    of which a part is missing says so; the remaining files are still processed.
 
     \b
     Example:
@@ -75,7 +75,7 @@ def main(
             prediction = predict_file(here, options, scorer, heatmap)
         error = prediction.error and prediction.error.replace(str(here), str(path))
         prediction = replace(prediction, file=str(path), error=error)
-        failed |= prediction.status in (UNREADABLE, NO_SCORE)
+        failed |= prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None
         click.echo(prediction.as_json() if as_json else prediction.as_text())
     if failed:
         ctx.exit(DONE_WITH_FAILURES)

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 
+import av
 import keras
 import numpy as np
 import pytest
@@ -183,3 +184,29 @@ def test_several_pictures_in_one_tiff_are_refused(tmp_path):
     pages[0].save(tmp_path / "pages.tiff", save_all=True, append_images=pages[1:])
     with pytest.raises(ClipError, match="2 pictures in one file"):
         find_faces(tmp_path / "pages.tiff", FaceCropOptions(Middle(), 0.3, 3, every_face=False))
+
+
+def test_a_clip_that_was_cut_off_says_so(finished, real_clips, tmp_path, yunet_model):
+    clip = (real_clips / "dfdc_train_part_1" / "004.mp4").read_bytes()
+    whole = tmp_path / "whole.mp4"
+    remux(real_clips / "dfdc_train_part_1" / "004.mp4", whole)
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: len(clip) * 6 // 10])
+    words = ["--frames", "2", "--detector-model", str(yunet_model)]
+    result = CliRunner().invoke(
+        main, [str(finished.folder), str(whole), str(tmp_path / "cut.mp4"), *words]
+    )
+    first, second = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert result.exit_code == 3
+    assert first.endswith("2 faces")
+    assert "2 faces; not the whole clip: the file ends after" in second
+
+
+def remux(source, target):
+    """Copy a clip with its index first, as for streaming."""
+    options = {"movflags": "faststart"}
+    with av.open(str(source)) as clip, av.open(str(target), "w", options=options) as out:
+        stream = out.add_stream_from_template(clip.streams.video[0])
+        for packet in clip.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)

@@ -95,11 +95,13 @@ class FoundFaces:
         pictures: the image, or the decoded frames of the clip.
         crops: the faces in the order of the pictures, by x then y within each.
         is_clip: the file is a clip, not an image.
+        missing: what is missing of the clip; None if nothing is known to be.
     """
 
     pictures: list[SampledPicture]
     crops: list[FaceCrop]
     is_clip: bool
+    missing: str | None = None
 
 
 def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) -> FoundFaces:
@@ -123,12 +125,15 @@ def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) ->
         _check_limits(clip, options, name)
         wanted = choose_frames(EVEN, options.frames, clip.timeline)
         pictures = [SampledPicture(f.index, f.time_s, f) for f in clip.frames(wanted)]
+        missing = clip.shortfall
     if not pictures:
         raise ClipError(
             f"expected {len(wanted)} frames of {name}, found none that decodes; "
             "check the file with ffprobe"
         )
-    return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=True)
+    if len(pictures) < len(wanted):
+        missing = f"{len(pictures)} of {len(wanted)} frames decoded"
+    return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=True, missing=missing)
 
 
 def _check_limits(clip: AnyVideo, options: FaceCropOptions, name: str) -> None:

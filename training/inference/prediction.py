@@ -32,6 +32,7 @@ class FilePrediction:
         status: `OK`, `NO_FACE`, `UNREADABLE`, or `NO_SCORE` where the model gave no number.
         p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
         error: the reason where the file is unreadable or has no score.
+        missing: what is missing of a clip whose other frames were scored.
     """
 
     file: str
@@ -39,6 +40,7 @@ class FilePrediction:
     p_fake: float | None = None
     error: str | None = None
     faces: tuple[FacePrediction, ...] = field(default=())
+    missing: str | None = None
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -46,12 +48,14 @@ class FilePrediction:
 
     def as_text(self) -> str:
         """One line for the file and one for each face."""
+        missing = f"; not the whole clip: {self.missing}" if self.missing else ""
         if self.status == NO_FACE:
-            return f"{self.file}: no face found"
+            return f"{self.file}: no face found{missing}"
         if self.p_fake is None:
             return f"{self.file}: {self.error}"
         plural = "s" if len(self.faces) > 1 else ""
-        lines = [f"{self.file}: P(FAKE) {self.p_fake:.4f}, {len(self.faces)} face{plural}"]
+        score = f"P(FAKE) {self.p_fake:.4f}, {len(self.faces)} face{plural}"
+        lines = [f"{self.file}: {score}{missing}"]
         for face in self.faces:
             heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""
             lines.append(

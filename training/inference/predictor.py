@@ -1,6 +1,7 @@
 """Predicts P(FAKE) of image and clip files: face crops, scores, heatmaps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,10 @@ def predict_file(
         heatmaps: folder for one image per face with its Grad-CAM beside it.
     """
     try:
-        crops = find_faces(path, options).crops
+        found = find_faces(path, options)
     except (ClipError, SourceUnreachable) as error:
         return FilePrediction(str(path), UNREADABLE, error=str(error))
+    crops = found.crops
     try:
         logits = scorer.calibrated_logits(crops)
     except ScoreError as error:
@@ -55,7 +57,7 @@ def predict_file(
     written: list[str | None] | None = None
     if heatmaps and crops:
         written = write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
-    return predict_faces(str(path), crops, logits, written)
+    return replace(predict_faces(str(path), crops, logits, written), missing=found.missing)
 
 
 def predict_faces(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class Analyzer:
         crops = decoded.crops
         self._limits.check_faces(len(crops))
         logits = self._scorer.calibrated_logits(crops)
-        prediction = predict_faces(upload.name, crops, logits)
+        prediction = replace(predict_faces(upload.name, crops, logits), missing=decoded.missing)
         persons = self._persons(decoded, logits) if crops else []
         return Result(prediction, decoded.is_clip, decoded.views, persons)
 

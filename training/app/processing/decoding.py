@@ -23,6 +23,7 @@ class DecodedFile:
     views: list[View]
     crops: list[FaceCrop]
     is_clip: bool
+    missing: str | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def find_in_worker(upload: bytes, name: str, options: ReadOptions) -> DecodedFil
     assert _detector is not None, "init_worker was not called"
     with nameless_file(upload) as path:
         found = find_faces(path, FaceCropOptions(_detector, **vars(options)), name)
-        return DecodedFile([_view(each) for each in found.pictures], found.crops, found.is_clip)
+        views = [_view(each) for each in found.pictures]
+        return DecodedFile(views, found.crops, found.is_clip, found.missing)
 
 
 def annotate_in_worker(upload: bytes, tracks: list[FaceTrack]) -> bytes:
