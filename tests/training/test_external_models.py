@@ -168,6 +168,21 @@ def test_statistics_of_the_input_count_in_both_formats_of_keras_3(tmp_path):
         assert score(tmp_path / name, images)[0] == pytest.approx(own, abs=1e-5)
 
 
+def test_a_network_of_keras_with_operations_gives_its_scores_in_both_formats(tmp_path):
+    """Keras 3 cannot read the `.h5` that it writes of a network with `x * 2` in it."""
+    image = keras.Input((SIDE, SIDE, 3))
+    options = {"include_top": False, "weights": None, "input_tensor": image, "alpha": 0.35}
+    network = keras.applications.MobileNetV3Small(pooling="avg", **options)
+    spread = keras.initializers.RandomNormal(stddev=1e6, seed=1)
+    output = keras.layers.Dense(1, "sigmoid", kernel_initializer=spread)(network.output)
+    model = keras.Model(image, output)
+    images = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3), np.uint8)
+    own = model.predict(images.astype(np.float32), verbose=0)[:, 0]
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        assert score(tmp_path / name, images)[0] == pytest.approx(own, abs=1e-5)
+
+
 def write_onnx(path, shape, final):
     """Mean of each channel, times 1, 2, 3, then `final`."""
     axes = [2, 3] if shape[1] == 3 else [1, 2]
