@@ -66,6 +66,8 @@ def test_an_interval_holds_its_figure(drawn):
     labels, logits, clips, families = drawn
     columns = {"part": ["p"] * 400, "video": clips.astype(str), "family": families.astype(str)}
     columns["label"] = [LABELS[label] for label in labels]
+    columns["family_source"] = ["unknown" if 0 < clip < 3 and label else "known"
+                                for clip, label in zip(clips, labels, strict=True)]  # fmt: skip
     predictions = Predictions(pa.table(columns), labels, logits)
     found = metrics.split_metrics("test", "shards", predictions, OperatingPoint(2.0, 0.5))
     for level in (found.image, found.clip):
@@ -74,6 +76,8 @@ def test_an_interval_holds_its_figure(drawn):
             assert low <= getattr(level, name) <= high
     assert found.families == 50
     assert found.too_few is None
+    (remark,) = found.remarks
+    assert remark.startswith("The original of 2 FAKE clips is not known")
     assert 0 < found.undecided.low < found.undecided.high < 1
 
 

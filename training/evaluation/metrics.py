@@ -12,7 +12,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from manifests.labels import LABELS
+from manifests.cli.terminal import counted
+from manifests.labels import LABELS, UNKNOWN
 from training.evaluation.intervals import (
     UNDEFINED,
     FamilyIntervals,
@@ -134,6 +135,20 @@ def temperature_remark(temperature: float) -> str | None:
     return None
 
 
+def _families_remark(predictions: Predictions) -> str | None:
+    """What to say where the families of FAKE clips are not known; None if they all are."""
+    if "family_source" not in predictions.rows.column_names:
+        return None
+    sources = predictions.rows["family_source"].to_pylist()
+    pairs = zip(predictions.clips, sources, strict=True)
+    if not (unknown := {clip for clip, source in pairs if source == UNKNOWN}):
+        return None
+    return (
+        f"The original of {counted(len(unknown), 'FAKE clip')} is not known: each counts as a "
+        "family of its own, and intervals may be too narrow."
+    )
+
+
 def _intervals(measured: ClassificationMetrics, labels: Ints, scores: Floats, of: Any) -> Intervals:
     """95 % intervals of accuracy, log-loss and AUC by family; see `intervals`."""
     intervals = FamilyIntervals(labels, of)
@@ -173,7 +188,7 @@ def split_metrics(
     scores, clip_scores = expit(logits), expit(clip_logits)
     calibrated = expit(logits / point.temperature)
     image = _with_intervals(labels, scores, families)
-    remark = temperature_remark(point.temperature)
+    remarks = (temperature_remark(point.temperature), _families_remark(predictions))
     few = too_few(len(names), families_by_label(labels, families))
     return SplitMetrics(
         split,
@@ -192,7 +207,7 @@ def split_metrics(
         threshold=point.threshold,
         too_few=few,
         undecided=undecided_band(labels, calibrated, families, image.interval.auc, few),
-        remarks=(remark,) if remark else (),
+        remarks=tuple(remark for remark in remarks if remark),
     )
 
 
