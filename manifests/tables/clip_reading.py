@@ -148,10 +148,9 @@ class _Paths:
         folder_names, image_names = path_names.divide(path)
         (folder,), folders = factorize(folder_names)
         (outer,), bases = factorize(pc.replace_substring_regex(folders, path_names.INNER, ""))
-        (name,), names = factorize(image_names)
-        (stem,), stems = factorize(pc.replace_substring_regex(names, r"(.)\.[^.]*$", r"\1"))
+        (stem,), stems = factorize(pc.replace_substring_regex(image_names, r"(.)\.[^.]*$", r"\1"))
         fake = label_codes(table) == LABELS.index(FAKE)
-        return cls(path, fake, outer[folder], stem[name], bases, stems, _split_names(table))
+        return cls(path, fake, outer[folder], stem, bases, stems, _split_names(table))
 
     def columns(self, source: str) -> dict[str, pa.ChunkedArray | pa.Array]:
         """The columns video and part, and original where names give it."""
@@ -185,6 +184,8 @@ class _Paths:
             found = (path_names.find(self.stems, each) for each in path_names.FACEFORENSICS)
             fake, real = (pc.coalesce(each, base) for each in found)
             return fake, real, pa.nulls(len(base), pa.string())
+        if not pc.any(pc.match_substring(base, "_")).as_py():
+            return base, base, pa.nulls(len(base), pa.string())
         real = base.take(pa.array(np.unique(self.stem[~self.fake])))
         fake = path_names.find(base, path_names.DFDC_FAKE)
         return pc.coalesce(fake, base), base, path_names.originals(base, real)
@@ -267,11 +268,15 @@ def _two_readings(paths: _Paths, by_folder: Mask, other: Mask, where: str) -> st
 
 def _named_after_folder(paths: _Paths) -> Mask:
     """Whether each image begins with the name of its folder: abc/abc_12.png, bool [rows]."""
-    fakes, reals, _ = paths.names
-    (fake, real, folder), _ = factorize(fakes, reals, paths.last_folders)
+    clip_folder, last = _is_clip_folder(paths)[paths.folder], paths.last_folders
+    if not clip_folder.any():
+        return clip_folder
+    fake, real, folder = (
+        pc.index_in(names, last).fill_null(-1).to_numpy() for names in (*paths.names[:2], last)
+    )
     name = np.where(paths.fake, fake[paths.stem], real[paths.stem])
     equal: Mask = name == folder[paths.folder]
-    return equal & _is_clip_folder(paths)[paths.folder]
+    return equal & clip_folder
 
 
 def _numbered(paths: _Paths) -> Mask:

@@ -101,8 +101,6 @@ def originals(fakes: pa.Array, reals: pa.Array) -> pa.Array:
     DFDC's names show it by their form, others by the second name being that of a REAL clip, and
     the first not.
     """
-    if not pc.any(pc.match_substring(fakes, "_")).as_py():
-        return pa.nulls(len(fakes), pa.string())
     halves = pc.extract_regex(fakes, FAKE_AND_ORIGINAL)
     first, second = pc.struct_field(halves, "fake"), pc.struct_field(halves, "original")
     known = pc.and_(pc.is_in(second, reals), pc.invert(pc.is_in(first, reals)))
