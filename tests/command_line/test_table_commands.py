@@ -214,3 +214,34 @@ def _faces(folder: Path, name: str, *columns: dict[str, object]) -> Path:
             table = table.append_column(key, pa.array([value] * table.num_rows))
     pq.write_table(table, faces / f"{name}.parquet")
     return faces
+
+
+def test_frames_in_folders_of_clips_from_summary_to_audit(tmp_path: Path) -> None:
+    clips = [(label, f"{n:03}") for label in ("real", "fake") for n in range(20)]
+    rows = [f"{label}/{clip}/{frame}.png,{label}" for label, clip in clips for frame in range(5)]
+    table = write(tmp_path, "\n".join(["path,label", *rows]) + "\n")
+    said = "40 clips, read by the folders of the images: real/000/0.png is of 000"
+    summary = call("summary", table, "--json")
+    assert json.loads(summary.output)["notes"] == [said]
+    assert json.loads(summary.output)["clips"] == {"REAL": 20, "FAKE": 20}
+    assert said in call("balance", table, "--out", tmp_path / "balanced.csv").output
+    split = tmp_path / "split.csv"
+    assert "40 clips" in call("split", tmp_path / "balanced.csv", "--out", split).output
+    assert json.loads(call("audit", split, "--json").output)["crossing"]["clips"] == [0, 40]
+    call("split", table, "--group-by", "none", "--out", split)
+    found = call("audit", split)
+    assert found.exit_code == 3
+    assert " of 40 clips are in more than one split" in found.output
+
+
+def test_labels_the_other_way_round_are_refused(tmp_path: Path) -> None:
+    rows = [f"{n:05}.mp4,{n % 2},{('fake', 'real')[n % 2]}" for n in range(20)]
+    table = write(tmp_path, "\n".join(["video,label,label_str", *rows]) + "\n")
+    for command in ("summary", "balance", "split", "audit"):
+        found = CliRunner().invoke(main, [command, str(table)])
+        assert found.exit_code == 1
+        assert "where the column label_str says FAKE, in 20 of 20 rows" in found.stderr
+    out = tmp_path / "balanced.csv"
+    assert "1 is REAL" in call("balance", table, "--real-is", "1", "--out", out).output
+    labels = dict(line.split(",")[1:3] for line in out.read_text().splitlines()[1:])
+    assert labels == {"FAKE": "fake", "REAL": "real"}
