@@ -282,8 +282,9 @@ def import_(ctx: click.Context, /, **given: Any) -> None:
     CROPS_DIR contains 224x224 images. METADATA_CSV has the columns label (REAL/FAKE, real/fake,
     0/1) and path, or videoname to find images by their stem; video, original, part, frame,
     face, dataset, method, identity, face_identity and official_split are used where they are
-    present. Without video or videoname, the clips are read from the paths. The images are linked or copied, never re-encoded. The exit code is 3 if a row or an
-    image was left out; clips.parquet names each.
+    present. Without video or videoname, the clips are read from the paths. The images are linked
+    or copied, never re-encoded. The exit code is 3 if a row or an image was left out;
+    clips.parquet names each.
 
     \b
     Example:
