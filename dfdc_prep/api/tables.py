@@ -1,7 +1,6 @@
 """The tables of a faces folder: summarize, balance and split them."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +140,13 @@ def split(
     from manifests.splitting.joins import drop_joined, join_families
     from manifests.splitting.official import official_splits
     from manifests.splitting.sets import check_every_split
-    from manifests.splitting.split import IDENTITY, SplitPlan, add_split_column, assign_splits
+    from manifests.splitting.split import (
+        IDENTITY,
+        SplitPlan,
+        add_split_column,
+        assign_splits,
+        with_kinds,
+    )
     from manifests.tables.external import Reading
     from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
@@ -154,13 +159,13 @@ def split(
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
         table = join_people(table, source.path)
-    joins, table = None, drop_joined(table)
+    joins, pictures, table = None, None, drop_joined(table)
     if join_duplicates and group_by != "none" and not official:
         root = os.path.realpath(source.path if source.is_folder else source.path.parent)
         pictures = read_pictures(table, lambda path: path_inside(root, path))
         table, joins = join_families(table, plan, pictures)
     report = official_splits(table) if official else assign_splits(table, plan)
-    report = replace(report, joins=joins)
+    report = with_kinds(report, table, joins, pictures)
     if not official:
         check_every_split(report.names, plan.names)
     write_table(source.bound(add_split_column(table, report)), target)

@@ -4,7 +4,7 @@ Its verdict is one of three: the splits leak; no leak was found; or it is not kn
 leak, because nothing says which clips some fakes were made from.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
 from manifests.auditing.neighbours import NeighbourAccuracy, nearest_neighbours
 from manifests.auditing.people import NO_IDENTITIES, SWAPPED, People, people_in_splits
@@ -65,6 +66,7 @@ class Audit:
         worst: the families with the most rows outside their largest split.
         people: the people, estimated or named; None if the table has no identities.
         neighbours: how far the nearest neighbour tells the label; None without pictures.
+        differences: how the splits differ in kind; empty if they were not compared.
     """
 
     rows: dict[str, int]
@@ -79,6 +81,7 @@ class Audit:
     worst: list[SharedFamily]
     people: People | None = None
     neighbours: NeighbourAccuracy | None = None
+    differences: list[Difference] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -165,6 +168,7 @@ class Audit:
                 "blank or nearly black, or are more than are compared of a clip"
             )
         lines += [self.neighbours.text()] if self.neighbours else []
+        lines += kind_lines(self.differences)
         lines += self.people.lines(self.rows) if self.people else [NO_IDENTITIES]
         return lines + [
             f"worst family {family.name}: "
@@ -212,6 +216,7 @@ def audit(
         _worst_families(found.family, present, found.names, rows),
         people_in_splits(table, rows),
         None if pictures is None else nearest_neighbours(pictures, found.family, rows),
+        compare_kinds(table, found.family, rows.split, rows.split_names, pictures),
     )
 
 

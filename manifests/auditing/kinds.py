@@ -5,7 +5,7 @@ families is compared with the mean over all: z is their difference in standard d
 drawing as many families at random gives, without replacement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ Values = npt.NDArray[np.float64]
 
 #: Most values of a column that are compared; the most frequent ones.
 _MAX_VALUES = 50
+#: Most rows of a table whose splits are compared.
+_MAX_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,13 @@ class Difference:
         return f"{self.measure}: {means}; {self.split} differs by {self.by:+.2g}, z {self.z:+.1f}"
 
 
-def kind_lines(differences: list[Difference]) -> list[str]:
+def kind_lines(differences: Sequence[Difference]) -> list[str]:
     """Describe the differences for the terminal."""
     if not differences:
-        return []
+        return ["kinds of the splits: not compared"]
     most = max(abs(each.z) for each in differences)
     alike = "alike in kind" if most <= 3 else "not alike in kind"
-    head = (
-        f"the splits are {alike}, as far as compared (means over families, largest |z| {most:.1f}):"
-    )
+    head = f"the splits are {alike}: means over families, largest |z| {most:.1f}"
     return [head, *(f"  {each.text()}" for each in differences)]
 
 
@@ -65,7 +65,7 @@ def compare_kinds(
     names: tuple[str, ...],
     pictures: Pictures | None = None,
 ) -> list[Difference]:
-    """Compare the splits by every measure that the table has.
+    """Compare the splits by every measure that the table has; not those of over 1,000,000 rows.
 
     Of the column `part`, and of `method`, the value that differs most is returned.
 
@@ -73,9 +73,11 @@ def compare_kinds(
         family, split: int64 [rows].
         pictures: of rows of the table, for brightness and sharpness; None if none were read.
     """
+    if table.num_rows > _MAX_ROWS:
+        return []
     unit = family * len(names) + split
     families = np.bincount(unit, minlength=(int(family.max()) + 1) * len(names))
-    found = [_difference("crops per family", families, families > 0, names)]
+    found = [_difference("crops per family", families.astype(float), families > 0, names)]
     for measure, values in _measures(table, pictures):
         found.append(_compare_rows(measure, values, unit, len(families), names))
     for column in ("part", "method"):

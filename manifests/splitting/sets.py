@@ -1,7 +1,7 @@
 """Splits that are not made of one data set: several sets, one split alone, and given splits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
@@ -15,7 +15,7 @@ from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
 from manifests.splitting.joins import Joins, drop_joined, join_families, joined_column
 from manifests.splitting.spec import SplitPlan, check_split_name
-from manifests.splitting.split import assign_splits
+from manifests.splitting.split import assign_splits, with_kinds
 from manifests.tables import families
 from manifests.tables.factorize import factorize_sorted, label_codes
 from manifests.tables.family_sources import count_families
@@ -58,7 +58,7 @@ def split_rows(table: pa.Table, plan: SplitPlan, pictures: Pictures | None = Non
     joins, table = None, drop_joined(table)
     if pictures is not None:
         table, joins = join_families(table, plan, pictures)
-    found = replace(assign_splits(table, plan), joins=joins)
+    found = with_kinds(assign_splits(table, plan), table, joins, pictures)
     return RowsInSplits(found.names, joined_column(table), plan.names, found.text(), joins)
 
 

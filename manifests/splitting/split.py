@@ -7,7 +7,7 @@ reach the counts (`manifests.splitting.allocation`). The seed decides which fami
 which split.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,17 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
+from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
 from manifests.errors import TableError
 from manifests.family_counts import FamilyCounts
 from manifests.labels import LABELS
+from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
 from manifests.splitting.groups import IDENTITY, group_rows
 from manifests.splitting.joins import Joins
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
-from manifests.tables.factorize import Codes, factorize_sorted, label_codes
+from manifests.tables.factorize import Codes, factorize, factorize_sorted, label_codes
 from manifests.tables.family_sources import count_families
 
 __all__ = ["IDENTITY", "Assignment", "SplitPlan", "add_split_column", "assign_splits"]
@@ -61,6 +63,7 @@ class Assignment:
         people: the groups of people, if the split is by identity.
         shared_people: what each pair of splits shares, by the person filmed, if it is official.
         joins: the families joined because their crops are alike; None if nobody looked.
+        differences: how the splits differ in kind; None if nobody looked.
     """
 
     names: pa.Array
@@ -72,6 +75,7 @@ class Assignment:
     people: People | None = None
     shared_people: tuple[Leak, ...] = ()
     joins: Joins | None = None
+    differences: tuple[Difference, ...] | None = None
 
     @property
     def shortfall(self) -> Counts:
@@ -87,6 +91,7 @@ class Assignment:
     def text(self) -> str:
         """Describe the rows of each split, the shortfall and the leaks."""
         lines = [self._split_line(index) for index in range(len(self.plan.names))]
+        lines += [] if self.differences is None else kind_lines(self.differences)
         if self.shortfall.any():
             lines.append(
                 f"no family-safe split matches the counts; {self.shortfall.sum():,} rows off"
@@ -152,6 +157,17 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         count_families(table),
         people,
     )
+
+
+def with_kinds(
+    assignment: Assignment, table: pa.Table, joins: Joins | None, pictures: Pictures | None
+) -> Assignment:
+    """Return the assignment with what was joined, and how the splits differ in kind."""
+    (family,), _ = factorize(families.family_column(table))
+    names = assignment.plan.names
+    split = pc.index_in(assignment.names, pa.array(names)).to_numpy().astype(np.int64)
+    found = compare_kinds(table, family, split, names, pictures)
+    return replace(assignment, joins=joins, differences=tuple(found))
 
 
 def add_split_column(table: pa.Table, assignment: Assignment) -> pa.Table:

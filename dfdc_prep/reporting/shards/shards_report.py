@@ -133,7 +133,9 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
             for family in found.worst
         ]
         blocks.append(Table("Families in more than one split", ("family", *found.rows), rows))
-    return [Section(title, blocks), *_pairs_section(inputs, gallery)]
+    kinds = _kinds_table(found)
+    alike = [Section("Kinds of crops in the splits", kinds)] if kinds else []
+    return [Section(title, blocks), *alike, *_pairs_section(inputs, gallery)]
 
 
 def _verdict(found: Audit) -> Text:
@@ -153,6 +155,23 @@ def _verdict(found: Audit) -> Text:
         "whose default keeps known families together.",
         "warning",
     )
+
+
+def _kinds_table(found: Audit) -> list[Block]:
+    """How the splits differ in kind: means over families."""
+    rows = [
+        (
+            each.measure,
+            *(f"{each.means[split]:.3g}" for split in found.rows),
+            each.split,
+            f"{each.by:+.2g}",
+            f"{each.z:+.1f}",
+        )
+        for each in found.differences
+    ]
+    header = ("measure", *found.rows, "differs most", "by", "z")
+    caption = "Are the splits alike? Means over families; beyond a z of 3 it is hardly chance"
+    return [Table(caption, header, rows)] if rows else []
 
 
 def _leak_table(found: Audit) -> Table:
