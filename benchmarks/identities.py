@@ -21,15 +21,20 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.identity_split import simulate
 from dfdc_prep.identities.candidates import MAX_CANDIDATES, MAX_FACES
 from dfdc_prep.identities.encoder import MIDDLE, Box, Encoder
+from manifests.identities.assignment import assign_identities
 from manifests.identities.evidence import close_pairs
 from manifests.identities.grouping import group_by_average_linkage
+from manifests.identities.likeness import compare_pictures
 from manifests.identities.quality import flaws
+from manifests.pictures.thumbnails import Pictures, thumbnail
+from manifests.schema import ENCODING_SCHEMA
 
 Picture = np.ndarray
 NO_PAIRS = np.empty((0, 2), np.int64)
@@ -90,7 +95,7 @@ def report_accuracy(pictures: list[tuple[str, Picture, Box]]) -> None:
     """Print what is missed and falsely joined, for the pictures and each kind of copy."""
     encoder = Encoder()
     who = np.array([name for name, *_ in pictures])
-    plain, _ = encode(encoder, pictures)
+    plain, flaws_found, _ = encode(encoder, pictures)
     print(f"\n{len(who)} pictures of {len(set(who))} people")
     for threshold in (0.45, 0.5, 0.55, 0.6):
         group = group_by_average_linkage(plain, threshold, NO_PAIRS, NO_PAIRS).group
@@ -101,11 +106,14 @@ def report_accuracy(pictures: list[tuple[str, Picture, Box]]) -> None:
     print(f"closest strangers: {distance[other].min():.2f}")
     print(f"{'pairs at ' + str(THRESHOLD):28}{'missed':>9}{'false':>9}{'flagged':>9}")
     print_errors("as they are", distance, same, other, 0.0)
-    everything, names = [plain], [who]
+    everything, names, rows = [plain], [who], [*flaws_found]
+    shown = [picture for _, picture, _ in pictures]
     for kind, degrade in DEGRADED.items():
         copies = [(name, degrade(picture, box), box) for name, picture, box in pictures]
         sizes = {"40 pixels": 40.0, "28 pixels": 28.0}
-        encoded, flagged = encode(encoder, copies, sizes.get(kind))
+        encoded, flaws_found, flagged = encode(encoder, copies, sizes.get(kind))
+        rows += flaws_found
+        shown += [picture for _, picture, _ in copies]
         joint = squareform(pdist(np.concatenate([plain, encoded])))[: len(plain), len(plain) :]
         print_errors(f"{kind} beside as they are", joint, same, other, flagged)
         within = squareform(pdist(encoded))
@@ -113,7 +121,10 @@ def report_accuracy(pictures: list[tuple[str, Picture, Box]]) -> None:
         everything.append(encoded)
         names.append(who)
     for name, parts in (("as they are", 1), ("all copies", len(everything))):
-        print_grouping(name, np.concatenate(everything[:parts]), np.concatenate(names[:parts]))
+        every, known = np.concatenate(everything[:parts]), np.concatenate(names[:parts])
+        linked = group_by_average_linkage(every, THRESHOLD, NO_PAIRS, NO_PAIRS).group
+        print_grouping(f"{name}, average linkage", linked, known)
+        print_grouping(f"{name}, identify", identified(every, rows, shown[: len(every)]), known)
 
 
 def pairs_of(who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,12 +135,33 @@ def pairs_of(who: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def encode(
     encoder: Encoder, pictures: list[tuple[str, Picture, Box]], size: float | None = None
-) -> tuple[np.ndarray, float]:
-    """Encodings, and the share of the pictures that count as weak evidence."""
+) -> tuple[np.ndarray, list[dict[str, float | None]], float]:
+    """Encodings, the light, asymmetry and size of each, and the share that is weak evidence."""
     looks = [encoder.look(picture, box) for _, picture, box in pictures]
+    rows = [{"light": look.light, "asymmetry": look.asymmetry, "size": size} for look in looks]
     weak = [bool(flaws(look.light, look.asymmetry, size)) for look in looks]
     encodings = [encoder.encode(look) for look in looks]
-    return np.array(encodings, np.float64), float(np.mean(weak))
+    return np.array(encodings, np.float64), rows, float(np.mean(weak))
+
+
+def identified(
+    encodings: np.ndarray, rows: list[dict[str, float | None]], shown: list[Picture]
+) -> np.ndarray:
+    """The groups that `identify` makes of pictures, each taken for a clip of its own."""
+    names = [f"{at:05d}.mp4" for at in range(len(encodings))]
+    own = {"part": "", "rank": 0, "label": "REAL", "path": "", "key": ""}
+    faces = [
+        own | row | {"video": name, "family": name, "encoding": encoding}
+        for row, name, encoding in zip(rows, names, encodings.tolist(), strict=False)
+    ]
+    small = []
+    for picture in shown:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        small.append(thumbnail(file.getvalue()))
+    table = pa.Table.from_pylist(faces, ENCODING_SCHEMA)
+    alike = compare_pictures(table, Pictures(np.arange(len(small)), np.array(small)))
+    return assign_identities(table, table, [], THRESHOLD, alike).identity
 
 
 def print_errors(
@@ -140,16 +172,15 @@ def print_errors(
     print(f"{name:36}{100 * missed:7.1f} %{100 * false:7.2f} %{100 * flagged:7.0f} %")
 
 
-def print_grouping(name: str, encodings: np.ndarray, who: np.ndarray) -> None:
-    """Print pair precision and recall of average linkage."""
-    group = group_by_average_linkage(encodings, THRESHOLD, NO_PAIRS, NO_PAIRS).group
+def print_grouping(name: str, group: np.ndarray, who: np.ndarray) -> None:
+    """Print pair precision and recall of a grouping."""
     joined = (group[:, None] == group) & ~np.eye(len(who), dtype=bool)
     same, _ = pairs_of(who)
     precision = (joined & same).sum() / max(1, joined.sum())
     recall = (joined & same).sum() / same.sum()
     print(
-        f"{name}: {len(who)} pictures, {group.max() + 1} groups, pair precision {precision:.3f}, "
-        f"recall {recall:.3f}"
+        f"{name}: {len(who)} pictures, {len(set(group.tolist()))} groups, pair precision "
+        f"{precision:.3f}, recall {recall:.3f}"
     )
 
 
