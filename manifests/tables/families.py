@@ -87,14 +87,15 @@ def _connect(
 ) -> Connected:
     """Connect every clip with its original, and with the family that a column gives it."""
     (child, parent, *others), names = factorize(video, originals, *families)
-    named = parent >= 0
-    is_clip, is_named = np.zeros((2, len(names)), bool)
-    is_clip[child] = True
-    is_named[parent[named]] = True
-    found = match_originals(names, is_clip, is_named, qualified)
-    edges = [(child[named], found.clip[parent[named]])]
-    edges += [(child[other >= 0], other[other >= 0]) for other in others]
-    made, source = (np.concatenate(each) for each in zip(*edges, strict=True))
+    known = [parent >= 0, *(other >= 0 for other in others)]
+    original = parent[known[0]]
+    # Names are numbered in order of appearance, those of clips first.
+    found = match_originals(names, int(child.max(initial=-1)) + 1, original, qualified)
+    if found.matches.respelled or found.matches.absent:
+        original = found.clip[original]
+    made = np.concatenate([child[rows] for rows in known])
+    given = [other[rows] for other, rows in zip(others, known[1:], strict=True)]
+    source = np.concatenate([original, *given])
     return Connected(child, _family_names(made, source, found, names)[child], names, found.matches)
 
 

@@ -35,24 +35,26 @@ class Originals:
 
 
 def match_originals(
-    names: pa.Array, clips: Mask, named: Mask, qualified: bool = False
+    names: pa.Array, clips: int, named: Codes, qualified: bool = False
 ) -> Originals:
     """Find the clip of every name that a fake names as its original.
 
     Args:
         names: string [names], distinct.
-        clips: bool [names], whether a clip has this name.
-        named: bool [names], whether a fake names it.
+        clips: number of names of clips, which come first.
+        named: int64 [fakes], the name that each fake gives as its original.
         qualified: the names begin with that of their data set and a slash: names of different
             sets never match.
     """
-    wanted = np.flatnonzero(named & ~clips)
-    exact = int(np.count_nonzero(named)) - len(wanted)
+    is_named = np.zeros(len(names), bool)
+    is_named[named] = True
+    wanted = clips + np.flatnonzero(is_named[clips:])
+    exact = int(np.count_nonzero(is_named[:clips]))
     none = np.empty(0, np.int64)
     if not len(wanted) or _are_plain(names):
         found = OriginalMatches(exact, absent=len(wanted))
         return Originals(np.arange(len(names)), none, none, found)
-    return _Search(names, wanted, np.flatnonzero(clips)).run(exact, qualified)
+    return _Search(names, wanted, np.arange(clips)).run(exact, qualified)
 
 
 class _Search:
