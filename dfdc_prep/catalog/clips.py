@@ -87,6 +87,7 @@ class Catalog:
         options: how the source was read: layout, dataset and compression. They are recorded
             with the run.
         originals: how the originals that fakes name were found.
+        refused: clips left out because their name, or that of their original, is no file name.
     """
 
     clips: tuple[Clip, ...]
@@ -94,6 +95,7 @@ class Catalog:
     notes: tuple[str, ...] = ()
     options: Mapping[str, str | None] = field(default_factory=dict)
     originals: OriginalMatches = field(default_factory=OriginalMatches)
+    refused: tuple[str, ...] = ()
 
     def families(self) -> list[Family]:
         """Return the families, sorted by part and video of their first clip in the catalog."""

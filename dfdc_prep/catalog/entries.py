@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dfdc_prep.catalog.clips import Catalog, Clip, Provenance
 from dfdc_prep.catalog.folders import stem
+from dfdc_prep.catalog.names import abbreviated
 from dfdc_prep.errors import SourceError
 from manifests.clip_names import are_plain, read_originals
 from manifests.family_counts import OriginalMatches
@@ -36,6 +37,7 @@ class Listing:
         notes: sentences about what is missing or left out, for the end of the run.
         compression: the compression level read, where the layout has several.
         originals_from: how the originals of the entries are known: `known` or `names`.
+        refused: clips left out because their name, or that of their original, is no file name.
     """
 
     entries: list[Entry]
@@ -43,6 +45,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     compression: str | None = None
     originals_from: str = KNOWN
+    refused: tuple[str, ...] = ()
 
 
 def check_unique(entries: list[Entry], where: Path) -> None:
@@ -57,6 +60,11 @@ def check_unique(entries: list[Entry], where: Path) -> None:
 
 def build_catalog(listing: Listing, layout: str, dataset: str | None) -> Catalog:
     """Find the families and the crop folders of the listed clips, and sort the clips."""
+    if listing.refused and not listing.entries:
+        raise SourceError(
+            f"expected plain file names, found only others, such as "
+            f"{abbreviated(listing.refused[0])}; rename the clips"
+        )
     read = _read_from_names(listing.entries)
     entries = [_with_original(entry, read) for entry in listing.entries]
     families, originals = find_families(entries)
@@ -80,7 +88,9 @@ def build_catalog(listing: Listing, layout: str, dataset: str | None) -> Catalog
         for entry, family, folder in sorted(rows)
     )
     options = {"layout": layout, "dataset": dataset, "compression": listing.compression}
-    return Catalog(clips, listing.unnamed, listing.notes, options, originals)
+    return Catalog(
+        clips, listing.unnamed, listing.notes, options, originals, refused=listing.refused
+    )
 
 
 def _read_from_names(entries: list[Entry]) -> dict[str, str]:

@@ -19,13 +19,24 @@ def check_file_name(where: Path, name: str) -> None:
         SourceError: the name contains a path separator, a drive, or unprintable characters,
             or is longer than 255 bytes in UTF-8.
     """
-    plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
-    drive = len(name) > 1 and name[1] == ":"
-    if not plain or drive or not _fits(name) or not name.isprintable():
+    if not is_file_name(name):
         raise SourceError(
             f"expected plain file names in {where}, found {abbreviated(name)}; "
             "rename or remove the entry"
         )
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name is a plain file name; a clip with another is left out and counts as failed."""
+    plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
+    drive = len(name) > 1 and name[1] == ":"
+    return plain and not drive and _fits(name) and name.isprintable()
+
+
+def is_path(path: str) -> bool:
+    """Whether `split_path` accepts a path."""
+    names = [name for name in path.split("/") if name != "."]
+    return bool(names) and not path.startswith("/") and all(map(is_file_name, names))
 
 
 def check_text(where: Path, column: str, text: str) -> None:
@@ -67,7 +78,8 @@ def abbreviated(value: Any) -> str:
 def shortened(names: list[str], most: int = 5) -> str:
     """List the first names, and say how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    shown = (name if name.isprintable() else abbreviated(name) for name in names[:most])
+    return ", ".join(shown) + more
 
 
 def _fits(name: str) -> bool:

@@ -19,6 +19,7 @@ class RunSummary:
         about_source: sentences about the families of the source, and what it lacks.
         detector_note: a line about the detector, if it was chosen automatically.
         output_notes: lines about the output folder.
+        refused: clips left out because of their names; they count as failed.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class RunSummary:
         about_source: tuple[str, ...] = (),
         detector_note: str | None = None,
         output_notes: Sequence[str] = (),
+        refused: Sequence[str] = (),
     ) -> None:
         self.about_source = about_source
         self.output_notes = output_notes
@@ -33,6 +35,7 @@ class RunSummary:
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
         self.missing: list[str] = []
+        self.refused = refused
 
     def add(self, clips: Iterable[ClipRow]) -> None:
         """Count rows of the clip log."""
@@ -45,7 +48,8 @@ class RunSummary:
     @property
     def failed(self) -> int:
         """Number of clips with a failure status."""
-        return sum(n for (_, status), n in self.clips.items() if status in FAILURES)
+        failed = sum(n for (_, status), n in self.clips.items() if status in FAILURES)
+        return failed + len(self.refused)
 
     @property
     def faces(self) -> int:
@@ -91,6 +95,11 @@ class RunSummary:
         notes = [self.detector_note] if self.detector_note else []
         notes += self.output_notes
         notes += self.about_source
+        if self.refused:
+            notes.append(
+                f"left out, {len(self.refused):,} with a name that no file can have or no terminal "
+                f"shows: {shortened(sorted(self.refused))}; rename the file and its entry"
+            )
         if self.missing:
             notes.append(
                 f"not on disk, {len(self.missing):,} of {self.clips.total():,} clips: "

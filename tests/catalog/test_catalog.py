@@ -82,6 +82,11 @@ def test_names_that_are_paths_are_refused(tmp_path: Path, name: str) -> None:
     part(other, "q", {"a.mp4": {"label": "FAKE", "original": name or "../x"}})
     with pytest.raises(SourceError, match="expected plain file names"):
         read_catalog(other)
+    both = {name: {"label": "REAL"}, "b.mp4": {"label": "REAL"}}
+    part(tmp_path / "third", "r", {**both, "a.mp4": {"label": "FAKE", "original": name or "../x"}})
+    catalog = read_catalog(tmp_path / "third")
+    assert [clip.video for clip in catalog.clips] == ["b.mp4"]
+    assert set(catalog.refused) == {f"r/{name}", "r/a.mp4"}
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,19 @@ def test_a_finished_run_does_nothing_again(run: Extract, pair: Path, tmp_path: P
     assert before == {path: path.stat().st_mtime_ns for path in faces.glob("crops/*/*/*")}
 
 
+def test_a_clip_whose_name_no_file_can_have_costs_that_clip(
+    run: Extract, pair: Path, tmp_path: Path
+) -> None:
+    metadata = pair / "dfdc_train_part_1" / "metadata.json"
+    entries = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps({**entries, "a\nb.mp4": {"label": "REAL"}}))
+    summary = run(pair, tmp_path / "faces", frames=1)
+    assert (summary.faces, summary.failed) == (2, 1)
+    assert r"'dfdc_train_part_1/a\nb.mp4'" in summary.text()
+    log = read_table(tmp_path / "faces/clips.parquet", CLIP_LOG_SCHEMA, "")
+    assert log["video"].to_pylist() == ["004.mp4", "004_982.mp4"]
+
+
 def copied(pair: Path) -> tuple[Path, Path]:
     """Replace the links of the pair by copies of the same size; return both, the original first."""
     clips = [pair / "dfdc_train_part_1" / name for name in ("004.mp4", "004_982.mp4")]

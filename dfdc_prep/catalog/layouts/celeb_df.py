@@ -68,7 +68,8 @@ class CelebDf:
             notes.append(f"no {TEST_LIST} in {source}: the clips have no official split")
         if strange:
             notes.append(f"not named as in Celeb-DF, left out: {shortened(strange)}")
-        return Listing(entries, tuple(strange), tuple(notes), originals_from=NAMES)
+        refused = tuple(name for name in strange if not name.isprintable())
+        return Listing(entries, tuple(strange), tuple(notes), originals_from=NAMES, refused=refused)
 
 
 def _find_folders(source: Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing
 from dfdc_prep.catalog.folders import file_sizes, is_video, subfolders
 from dfdc_prep.catalog.layouts.base import SourceOptions
-from dfdc_prep.catalog.names import abbreviated, check_file_name, shortened
+from dfdc_prep.catalog.names import abbreviated, check_file_name, is_file_name, shortened
 from dfdc_prep.catalog.text_files import load_json
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, LABELS, REAL
@@ -37,6 +37,7 @@ class _Part:
     folder: str
     rows: list[_Row]
     sizes: dict[str, int]
+    refused: list[str]
 
 
 class Dfdc:
@@ -74,7 +75,7 @@ class Dfdc:
             for part in parts
             for video, label, original, provenance in part.rows
         ]
-        if not entries:
+        if not entries and not any(part.refused for part in parts):
             raise SourceError(
                 f"expected {self.shape}, found no metadata.json with a clip below {source}; "
                 "pass the folder that contains the parts"
@@ -86,7 +87,8 @@ class Dfdc:
             if is_video(name)
         )
         notes = (f"not named by any metadata.json, left out: {shortened(unnamed)}",)
-        return Listing(entries, tuple(unnamed), notes if unnamed else ())
+        refused = tuple(name for part in parts for name in part.refused)
+        return Listing(entries, tuple(unnamed), notes if unnamed else (), refused=refused)
 
 
 def _find_parts(source: Path) -> dict[str, Path]:
@@ -123,12 +125,24 @@ def _read_part(
 ) -> _Part:
     metadata = folder / METADATA
     rows: list[_Row] = []
+    refused = []
     for video, fields in load_metadata(metadata).items():
+        original = fields.get("original") if isinstance(fields, dict) else None
+        if not (is_file_name(video) and _may_name(original)):
+            refused.append(f"{name}/{video}")
+            continue
         label, original = parse_entry(metadata, video, fields)
         split = fields.get("split")
         known = provenances.get(split, unknown) if isinstance(split, str) else unknown
         rows.append((video, label, original, known))
-    return _Part(name, str(folder), rows, file_sizes(folder, {row[0] for row in rows}))
+    return _Part(name, str(folder), rows, file_sizes(folder, {row[0] for row in rows}), refused)
+
+
+def _may_name(original: Any) -> bool:
+    """Whether a value of `original` is a file name, or none at all; other types are an error."""
+    if not isinstance(original, str) or original.lower() in _NO_ORIGINAL:
+        return True
+    return is_file_name(original)
 
 
 def load_metadata(path: Path) -> dict[str, Any]:

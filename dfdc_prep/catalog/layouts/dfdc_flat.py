@@ -10,7 +10,7 @@ from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import file_sizes, is_video
 from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
 from dfdc_prep.catalog.layouts.dfdc import DATASET, METADATA, load_metadata
-from dfdc_prep.catalog.names import abbreviated, check_file_name, shortened
+from dfdc_prep.catalog.names import abbreviated, check_file_name, is_file_name, shortened
 from dfdc_prep.catalog.text_files import read_csv
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
@@ -37,8 +37,12 @@ class DfdcFlat:
 
     def read(self, source: Path, options: SourceOptions) -> Listing:
         table = source / LABELS_CSV
-        rows = list(_labels(table) if table.is_file() else _metadata(source / METADATA, self.shape))
-        if not rows:
+        found = list(
+            _labels(table) if table.is_file() else _metadata(source / METADATA, self.shape)
+        )
+        rows = [row for row in found if is_file_name(row[0]) and is_file_name(row[2] or "none")]
+        refused = tuple(row[0] for row in found if row not in rows)
+        if not found:
             raise SourceError(f"expected {self.shape}, found no clip in {source}; give its folder")
         part = source.resolve().name
         check_file_name(source, part)
@@ -61,7 +65,8 @@ class DfdcFlat:
         check_unique(entries, table if table.is_file() else source / METADATA)
         unnamed = sorted(n for n in sizes.keys() - {row[0] for row in rows} if is_video(n))
         notes = (f"not named in {part}, left out: {shortened(unnamed)}",) if unnamed else ()
-        return Listing(entries, tuple(f"{part}/{name}" for name in unnamed), notes)
+        named = tuple(f"{part}/{name}" for name in unnamed)
+        return Listing(entries, named, notes, refused=refused)
 
 
 def has_flags(folder: Path) -> bool:
@@ -100,13 +105,10 @@ def _metadata(path: Path, shape: str) -> Iterator[tuple[str, str, str, str]]:
 def _checked(
     path: Path, video: str, text: str, original: str, split: str
 ) -> tuple[str, str, str, str]:
-    check_file_name(path, video)
     label = parse_label(text)
     if label is None:
         raise SourceError(
             f"expected a label 0 (REAL) or 1 (FAKE) for {abbreviated(video)} in {path}, found "
             f"{abbreviated(text)}; correct the entry"
         )
-    if original:
-        check_file_name(path, original)
     return video, label, original, split

@@ -9,7 +9,7 @@ from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import is_video, sizes_below, stem, subfolders
 from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
-from dfdc_prep.catalog.names import abbreviated, shortened, split_path
+from dfdc_prep.catalog.names import abbreviated, is_path, shortened, split_path
 from dfdc_prep.catalog.text_files import load_json
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, REAL, parse_label
@@ -43,7 +43,8 @@ class DfdcPreview:
         if not isinstance(loaded, dict) or not loaded:
             found = "no such file" if loaded is None else "no object with clips"
             raise SourceError(f"expected {self.shape}, found {found} at {index}; check the folder")
-        paths = {path: split_path(index, path) for path in loaded}
+        refused = tuple(path for path in loaded if not is_path(path))
+        paths = {path: split_path(index, path) for path in loaded if is_path(path)}
         originals = {
             stem(names[-1]): names[-1] for names in paths.values() if names[0] == ORIGINALS
         }
@@ -68,7 +69,7 @@ class DfdcPreview:
         notes = [f"not named by {DATASET_JSON}, left out: {shortened(unnamed)}"] if unnamed else []
         absent = sorted(folders - set(subfolders(source)))
         notes += [f"no folder {name} in {source}: its clips are missing" for name in absent]
-        return Listing(entries, tuple(unnamed), tuple(notes))
+        return Listing(entries, tuple(unnamed), tuple(notes), refused=refused)
 
 
 def _parse_entry(index: Path, path: str, fields: Any) -> tuple[str, str | None]:

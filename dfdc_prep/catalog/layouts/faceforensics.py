@@ -79,7 +79,8 @@ class FaceForensics:
             )
         if strange:
             notes.append(f"not named as in FaceForensics++, left out: {shortened(strange)}")
-        return Listing(entries, tuple(strange), tuple(notes), compression, NAMES)
+        refused = tuple(name for name in strange if not name.isprintable())
+        return Listing(entries, tuple(strange), tuple(notes), compression, NAMES, refused=refused)
 
 
 def _choose_compression(

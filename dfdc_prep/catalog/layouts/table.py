@@ -7,7 +7,7 @@ from dfdc_prep.catalog.clips import Provenance
 from dfdc_prep.catalog.entries import Entry, Listing, check_unique
 from dfdc_prep.catalog.folders import file_sizes
 from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
-from dfdc_prep.catalog.names import abbreviated, check_text, split_path
+from dfdc_prep.catalog.names import abbreviated, check_text, is_path, split_path
 from dfdc_prep.catalog.text_files import read_csv
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
@@ -32,18 +32,25 @@ class Table:
             raise SourceError(f"expected {self.shape}, found no --table; give one")
         top = source.resolve().name or "clips"
         files = _Files(source)
-        rows = list(read_csv(options.table, _REQUIRED, _OPTIONAL, others=True))
-        if not rows:
+        given = list(read_csv(options.table, _REQUIRED, _OPTIONAL, others=True))
+        rows = [row for row in given if _has_names(row)]
+        refused = tuple(row["path"] for row in given if not _has_names(row))
+        if not given:
             raise SourceError(f"expected rows in {options.table}, found none; add the clips")
-        notes = _read_labels(options.table, rows, options.real_is)
+        notes = _read_labels(options.table, rows, options.real_is) if rows else ()
         entries = [_entry(options.table, row, top, files, options.dataset) for row in rows]
         check_unique(entries, options.table)
-        if all(entry.size is None for entry in entries):
+        if entries and all(entry.size is None for entry in entries):
             raise SourceError(
                 f"expected the clips of {options.table} below {source}, found none of them, such "
                 f"as {entries[0].path}; give the folder that the paths are relative to"
             )
-        return Listing(entries, notes=notes)
+        return Listing(entries, notes=notes, refused=refused)
+
+
+def _has_names(row: dict[str, str]) -> bool:
+    """Whether the paths of a row are those of clips."""
+    return is_path(row["path"]) and (not row["original"] or is_path(row["original"]))
 
 
 class _Files:
