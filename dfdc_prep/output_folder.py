@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
@@ -85,11 +86,28 @@ def locked(folder: Path, shared: bool = False) -> Iterator[None]:
         with beside, lock(folder / LOCK_FILE, folder, shared):
             yield
     except OSError as error:
+        place = error.filename or _unwritable_place(folder) or folder
         raise OutputError(
-            f"expected a writable folder at {folder}, found {error.strerror or error}; "
-            "free disk space, change its permissions or name another one, and run the same "
-            "command again"
+            f"expected to write {place}, found {error.strerror or error}; free disk space or "
+            "change its permissions, or name another folder (TMPDIR for temporary files), and run "
+            "the same command again"
         ) from error
+
+
+def _unwritable_place(folder: Path) -> str | None:
+    """The first of the places that a run writes where writing fails; None if it works in all.
+
+    An error of a semaphore or of a full disk names no file.
+    """
+    shared_memory = Path("/dev/shm")
+    places = [folder, Path(tempfile.gettempdir())]
+    for place in [*places, shared_memory] if shared_memory.exists() else places:
+        try:
+            with tempfile.TemporaryFile(dir=place) as probe:
+                probe.write(bytes(4096))
+        except OSError:
+            return str(place)
+    return None
 
 
 def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:

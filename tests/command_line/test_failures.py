@@ -1,5 +1,6 @@
 """Every error class, raised through the command line: one line on stderr and an exit code."""
 
+import errno
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
+from dfdc_prep.output_folder import locked
 from manifests.cli.error_handling import MAX_MESSAGE_CHARS
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
@@ -91,7 +93,7 @@ def test_source_unreachable(source: Path, extract: Callable[..., Result]) -> Non
 
 def test_output_error(tmp_path: Path, extract: Callable[..., Result]) -> None:
     (tmp_path / "out").write_text("a file")
-    failed(extract(), errors.OutputError, "name another one")
+    failed(extract(), errors.OutputError, "name another folder")
 
 
 def test_options_differ(extract: Callable[..., Result]) -> None:
@@ -237,6 +239,20 @@ def test_a_run_killed_while_writing_can_continue(
     (tmp_path / "out" / ".run.json.lock").write_text(f"process 1 on nowhere\n{left}")
     assert extract().exit_code == 0
     assert not (tmp_path / "out" / left).exists()
+
+
+def test_a_place_that_cannot_be_written_is_named_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full TMPDIR and a read-only /dev/shm, whose errors name no file, are not OUT."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    full = rf"expected to write {tmp_path / 'full'}, found"
+    with pytest.raises(errors.OutputError, match=full), locked(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.undo()
+    shared = r"expected to write /dev/shm/sem\.x, found"
+    with pytest.raises(errors.OutputError, match=shared), locked(tmp_path / "out"):
+        raise OSError(errno.EROFS, "Read-only file system", "/dev/shm/sem.x")
 
 
 @pytest.mark.parametrize("name", [".manifest.parquet.bak", ".run.json.swp", ".crops.old"])
