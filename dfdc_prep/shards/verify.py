@@ -1,8 +1,8 @@
 """Verifies a shards folder completely and reports every fault.
 
 Checks every file against SHA256SUMS, the checksum, image and features of every record against
-manifest.parquet, every count against dataset_info.json, and that no known family, and no estimated
-person that the split is grouped by, is in two splits.
+manifest.parquet, every count against dataset_info.json, and that no known family, no families
+joined by their crops, and no estimated person that the split is grouped by, are in two splits.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from manifests.report_file import is_report
 from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
-from manifests.splitting.split import IDENTITY
+from manifests.splitting.groups import IDENTITY, JOINED
 from manifests.tables.clips import clip_codes
 from manifests.tables.family_sources import count_families
 from manifests.tables.parquet import read_manifest
@@ -161,6 +161,7 @@ def _read_rows(
         families = _in_two_splits(table, "family")
         by_identity = group_by == IDENTITY
         people = _in_two_splits(table, IDENTITY) if by_identity else []
+        joined = [name for name in _in_two_splits(table, JOINED) if name is not None]
         fakes = count_families(table, clip_codes(table))
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], []
@@ -168,6 +169,7 @@ def _read_rows(
         leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
         return rows, [], [*fakes.lines(), leak]
     torn = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
+    torn += [f"joined family {name}" for name in joined]
     faults = [Fault(tfds_metadata.MANIFEST, f"{what} is in two splits") for what in torn]
     return rows, faults, fakes.lines() if families else fakes.apart_lines()
 

@@ -30,6 +30,8 @@ MAX_NODES = 1_000
 MAX_KINDS = 2_000
 #: Families that may be moved, drawn at random: more where fewer do not reach the counts.
 _MOVABLE = (40, 160, 640)
+#: Families of a kind above which the whole parts of the shares need no dealing.
+_MANY = 1_000
 #: Families by which moving may change the number of one kind in one split.
 _MOST_MOVED = 2
 #: What a row that is missing costs, the largest shortfall, and a family that is moved.
@@ -75,20 +77,24 @@ def allocate(kinds: Counts, counts: Counts, wanted: Counts, seed: int = 0) -> Co
 def deal(counts: Counts, weights: Weights, random: np.random.RandomState) -> Counts:
     """Deal families to splits in proportion to the weights, kind by kind.
 
-    The families are dealt in the order of their kinds by the golden ratio: of any that follow each
+    Of kinds of many families, each split first gets the whole part of its share. The others are
+    dealt in the order of their kinds by the golden ratio: of any that follow each
     other, each split gets its share, but for one or two families.
 
     Args:
         weights: float64 [splits], with the sum 1.
         random: chooses where the sequence starts.
     """
+    many = (counts > _MANY)[:, None]
+    sure = np.where(many, np.floor(counts[:, None] * weights), 0).astype(np.int64)
+    counts = counts - sure.sum(axis=1)
     families = int(counts.sum())
     golden = (np.sqrt(5) - 1) / 2
     place = (random.random_sample() + golden * np.arange(families)) % 1
     split = np.searchsorted(np.cumsum(weights)[:-1], place, side="right")
     cells = np.repeat(np.arange(len(counts)), counts) * len(weights) + split
     dealt: Counts = np.bincount(cells, minlength=len(counts) * len(weights))
-    return dealt.reshape(len(counts), len(weights))
+    return sure + dealt.reshape(len(counts), len(weights))
 
 
 def _movable(dealt: Counts, random: np.random.RandomState) -> Iterator[tuple[Counts, int]]:
@@ -96,8 +102,8 @@ def _movable(dealt: Counts, random: np.random.RandomState) -> Iterator[tuple[Cou
     families = int(dealt.sum())
     for drawn in _MOVABLE:
         if drawn < families:
-            cells = np.repeat(np.arange(dealt.size), dealt.ravel())
-            chosen = cells[random.choice(families, drawn, replace=False)]
+            drawn_at = np.unique(random.randint(0, families, drawn))
+            chosen = np.searchsorted(np.cumsum(dealt.ravel()), drawn_at, side="right")
             yield np.bincount(chosen, minlength=dealt.size).reshape(dealt.shape), _MOST_MOVED
     if len(dealt) <= MAX_KINDS:
         if dealt.max() > _MOST_MOVED:

@@ -151,15 +151,17 @@ def test_records_too_few_and_too_many(shards: Path) -> None:
     assert f"{TRAIN}, record {len(framed)}: has no row in the manifest" in faults(shards)
 
 
-def test_a_family_in_two_splits(shards: Path) -> None:
+@pytest.mark.parametrize("column", ["family", "joined_family"])
+def test_a_family_in_two_splits(shards: Path, column: str) -> None:
     table = pq.read_table(shards / "manifest.parquet")
-    families = table["family"].to_pylist()
-    families[0] = families[-1]
-    index = table.column_names.index("family")
+    families = table[column].to_pylist()
+    families[0] = families[-1] = "clip007.mp4"
+    index = table.column_names.index(column)
     table = table.set_column(index, table.schema.field(index), pa.array(families))
     pq.write_table(table, shards / "manifest.parquet")
     write_sums(shards, {})
-    assert f"manifest.parquet: family {families[-1]} is in two splits" in faults(shards)
+    what = column.replace("_", " ")
+    assert f"manifest.parquet: {what} clip007.mp4 is in two splits" in faults(shards)
 
 
 def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> None:
