@@ -1,11 +1,7 @@
-"""The exceptions of `training`; see `dfdc_prep.errors` for the whole hierarchy."""
+"""The exception of `training`; see `dfdc_prep.errors` for the whole hierarchy."""
 
 from manifests.errors import DfdcPrepError
 
 
 class TrainingError(DfdcPrepError):
     """Weights are unavailable, no device fits, or shards or a run folder cannot be used."""
-
-
-class ScoreError(TrainingError):
-    """A model gives scores that are no numbers."""

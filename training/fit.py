@@ -91,7 +91,8 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
     from training.data.shard_info import check_splits
 
     with local_file(shards / "manifest.parquet") as manifest:
-        check_splits(manifest, shards)  # before TensorFlow is imported
+        if manifest.is_file():
+            check_splits(manifest, shards)  # before TensorFlow is imported
 
     from training.evaluation import text_report
     from training.runs import experiment

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dfdc_prep.crops.geometry import MARGIN
 from dfdc_prep.detectors import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from training.errors import ScoreError
+from training.errors import TrainingError
 from training.inference.face_crops import FaceCrop, FaceCropOptions, find_faces
 from training.inference.heatmaps import write_heatmaps
 from training.inference.prediction import (
@@ -52,7 +52,7 @@ def predict_file(
     crops = found.crops
     try:
         logits = scorer.calibrated_logits(crops)
-    except ScoreError as error:
+    except TrainingError as error:
         return FilePrediction(str(path), NO_SCORE, error=str(error))
     written: list[str | None] | None = None
     if heatmaps and crops:

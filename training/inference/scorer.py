@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from manifests.cli.terminal import counted
-from training.errors import ScoreError
+from training.errors import TrainingError
 from training.evaluation.tested_model import load_model
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
@@ -42,12 +42,12 @@ class Scorer:
         """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3].
 
         Raises:
-            ScoreError: a logit is not finite.
+            TrainingError: a logit is not finite.
         """
         predicted = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         logits = np.asarray(predicted, np.float64)[:, 0]
         if bad := int((~np.isfinite(logits)).sum()):
-            raise ScoreError(
+            raise TrainingError(
                 f"expected a finite score for each of {counted(len(logits), 'face')}, found "
                 f"{bad:,} that are not (NaN or infinite); the model is broken, so train it again"
             )
