@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import dfdc_prep
+from dfdc_prep.detectors import choose_detector
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from manifests.confinement import confine, why_unconfined
+from training.app.processing import decoding
 
 pytestmark = pytest.mark.skipif(
     why_unconfined() is not None, reason=f"no confinement here: {why_unconfined()}"
@@ -113,3 +115,22 @@ def test_both_are_recorded_of_a_run_that_went_on_elsewhere(
     dfdc_prep.extract(real_clips, faces, limit=4, detector_model=yunet_model)
     record = json.loads((faces / "run.json").read_text())
     assert record["confinement"] == ["off: for a test", "on"]
+
+
+def test_the_app_reads_uploads_in_a_confined_process(
+    real_clips: Path, tmp_path: Path, yunet_model: Path
+) -> None:
+    clip = next(real_clips.glob("*/*.mp4"))
+    choice = choose_detector("yunet", yunet_model)
+    workers = LocalWorkers(1, 60.0, decoding.init_worker, (choice, True))
+    try:
+        how = decoding.ReadOptions(0.3, 2, False, "none", 20_000_000, 60.0)
+        call = workers.submit(decoding.find_in_worker, clip.read_bytes(), "clip", how)
+        assert len(call.result().views) == 2
+        drawn = workers.submit(decoding.annotate_in_worker, clip.read_bytes(), [])
+        assert len(drawn.result()) > 10_000
+        for name in ("tcp", "program", "create", "own file"):
+            refused = workers.submit(attack, name, str(tmp_path), str(tmp_path)).result()
+            assert refused == "PermissionError"
+    finally:
+        workers.stop()

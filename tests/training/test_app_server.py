@@ -20,6 +20,7 @@ from skimage.data import astronaut, camera
 from werkzeug.test import Client
 
 from dfdc_prep.parallel.process_pool import LocalWorkers
+from manifests.confinement import why_unconfined
 from tests.torture import uploads
 from training import predict
 from training.app import command
@@ -42,7 +43,7 @@ HOSTILE = '<img src=x onerror=alert(1)>".png'
 def analyzer(finished, yunet_model):
     scorer = Scorer(finished.folder)
     detector, margin = settings_for_run(scorer.crop_settings, yunet_model)
-    workers = LocalWorkers(1, 60, init_worker, (detector,))
+    workers = LocalWorkers(1, 60, init_worker, (detector, why_unconfined() is None))
     yield Analyzer(scorer, workers, margin, LIMITS)
     workers.stop()
 

@@ -67,6 +67,7 @@ def _work(
 ) -> None:
     """Load the model and the detector, then analyze uploads until interrupted."""
     from dfdc_prep.parallel.process_pool import LocalWorkers
+    from manifests.confinement import why_unconfined
     from training.app.processing.analysis import Analyzer
     from training.app.processing.decoding import init_worker
     from training.inference.predictor import settings_for_run
@@ -74,7 +75,10 @@ def _work(
 
     scorer = Scorer(run)
     detector, margin = settings_for_run(scorer.crop_settings, detector_model)
-    workers = LocalWorkers(_WORKERS, limits.work_seconds, init_worker, (detector,))
+    if reason := why_unconfined():
+        click.echo(f"the process that decodes uploads is not confined: {reason}")
+    prepared = (detector, reason is None)
+    workers = LocalWorkers(_WORKERS, limits.work_seconds, init_worker, prepared)
     try:
         analyzer = Analyzer(scorer, workers, margin, limits)
         analyzer.warm_up()

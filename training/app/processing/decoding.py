@@ -1,5 +1,6 @@
 """Reads uploads in a worker process, which a damaged file may crash, hang or fill."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import cv2
 
 from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
+from manifests.confinement import confine
 from training.app.processing.annotate import annotate_clip
 from training.app.processing.tracks import FaceTrack
 from training.app.result import PICTURE_SIZE, View
@@ -41,9 +43,15 @@ class ReadOptions:
 _detector: Detector | None = None
 
 
-def init_worker(choice: DetectorChoice) -> None:
-    """Set up the worker process: one OpenCV thread, one detector."""
+def init_worker(choice: DetectorChoice, confined: bool = False) -> None:
+    """Set up the worker process: one OpenCV thread, one detector.
+
+    Args:
+        confined: let it write nothing; see `manifests.confinement`.
+    """
     global _detector
+    if confined:
+        confine()
     cv2.setNumThreads(1)
     _detector = make_detector(choice)
 
@@ -76,7 +84,9 @@ def nameless_file(content: bytes) -> Iterator[Path]:
 
     The system deletes the file when the process ends, however it ends.
     """
-    with tempfile.TemporaryFile() as file:
+    # In memory where the system can: a confined process may create no file.
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("upload"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
         yield Path(f"/dev/fd/{file.fileno()}")
