@@ -13,7 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
-from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key, leaks_by_similarity
+from manifests.auditing.leakage import (
+    Leak,
+    RowSplits,
+    count_splits,
+    leaks_by_key,
+    leaks_by_similarity,
+)
 from manifests.auditing.neighbours import NeighbourAccuracy, nearest_neighbours
 from manifests.auditing.people import NO_IDENTITIES, SWAPPED, People, people_in_splits
 from manifests.errors import TableError
@@ -227,8 +233,10 @@ def _crossing(present: Mask, left_out: Mask | None = None) -> tuple[int, int]:
         present: bool [keys, splits].
         left_out: bool [keys], keys that are not counted unless they are in several splits.
     """
-    several = present.sum(axis=1) > 1
-    counted = present.any(axis=1) if left_out is None else present.any(axis=1) & ~left_out
+    splits = count_splits(present)
+    several, counted = splits > 1, splits > 0
+    if left_out is not None:
+        counted &= ~left_out
     return int(np.count_nonzero(several)), int(np.count_nonzero(several | counted))
 
 
@@ -280,7 +288,7 @@ def _worst_families(
     family: Codes, present: Mask, names: pa.Array, rows: RowSplits
 ) -> list[SharedFamily]:
     """Return the families with most rows outside their largest split; ties by name."""
-    crossing = np.flatnonzero(present.sum(axis=1) > 1)
+    crossing = np.flatnonzero(count_splits(present) > 1)
     crossing = crossing[pc.sort_indices(names.take(crossing)).to_numpy()]
 
     # Count the rows of each crossing family in each split, int64 [crossing, splits].
