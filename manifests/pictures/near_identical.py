@@ -30,7 +30,7 @@ _MIN_COSINE = 0.85
 #: Standard deviation of the grey values below which a picture is blank.
 _BLANK = 8.0
 #: Pictures laid over each picture at most, the most similar ones.
-_MAX_CANDIDATES = 16
+_MAX_CANDIDATES = 256
 #: Frequencies in each direction, and the scale of the integers that describe them. Products of
 #: integers this small are exact in float32, whatever the machine and its number of threads.
 _FREQUENCIES, _LEVELS = 8, 127
