@@ -77,15 +77,10 @@ def compare_kinds(
         return []
     unit = family * len(names) + split
     families = np.bincount(unit, minlength=(int(family.max()) + 1) * len(names))
-    found = [_difference("crops per family", families.astype(float), families > 0, names)]
+    found = [_compare_families("crops per family", families.astype(float), families > 0, names)]
     for measure, values in _measures(table, pictures):
         found.append(_compare_rows(measure, values, unit, len(families), names))
-    for column in ("part", "method"):
-        each = [
-            _compare_rows(measure, values, unit, len(families), names)
-            for measure, values in _indicators(table, column)
-        ]
-        found += sorted((one for one in each if one), key=lambda one: -abs(one.z))[:1]
+    found += [_compare_column(table, column, unit, names) for column in ("part", "method")]
     return [each for each in found if each is not None]
 
 
@@ -116,17 +111,48 @@ def _sharpness(thumbnail: Values) -> float:
     )
 
 
-def _indicators(table: pa.Table, column: str) -> Iterator[tuple[str, Values]]:
-    """Yield the share of the rows that have each value of a column, if there are several."""
+def _compare_column(
+    table: pa.Table, column: str, unit: Codes, names: tuple[str, ...]
+) -> Difference | None:
+    """Compare the shares of a family's rows that have a value of a column.
+
+    Returns:
+        The difference of the value that differs most, None if there are not several values.
+    """
     if column not in table.column_names:
-        return
+        return None
     (code,), values = factorize(text_column(table, column))
-    counts = np.bincount(code[code >= 0], minlength=len(values))
     if len(values) < 2:
-        return
-    for value in np.argsort(-counts, kind="stable")[:_MAX_VALUES]:
-        shown = np.where(code < 0, np.nan, code == value)
-        yield f"share of {column} {values[int(value)].as_py()}", shown
+        return None
+    family, value, share = _shares(unit[code >= 0], code[code >= 0], len(values))
+    cells = family % len(names)
+    present = np.zeros(int(family.max()) + 1, bool)
+    present[family] = True
+    counts = np.bincount(np.flatnonzero(present) % len(names), minlength=len(names))
+    pairs = value * len(names) + cells
+    sums: Values = np.bincount(pairs, share, len(values) * len(names)).astype(np.float64)
+    sums = sums.reshape(len(values), len(names))
+    frequent = np.argsort(-sums.sum(axis=1), kind="stable")[:_MAX_VALUES]
+    squares = np.bincount(value, share**2, minlength=len(values))
+    each = [
+        _difference(
+            f"share of {column} {values[at].as_py()}", sums[at], float(squares[at]), counts, names
+        )
+        for at in frequent.tolist()
+    ]
+    return max((one for one in each if one), key=lambda one: abs(one.z), default=None)
+
+
+def _shares(unit: Codes, code: Codes, values: int) -> tuple[Codes, Codes, Values]:
+    """Return the units and values that occur together, and the share of the unit's rows."""
+    only = np.full(int(unit.max(initial=-1)) + 1, -1)
+    only[unit] = code
+    if (only[unit] == code).all():  # a family is of one part
+        found = np.flatnonzero(only >= 0)
+        return found, only[found], np.ones(len(found))
+    pair, rows = np.unique(unit * values + code, return_counts=True)
+    found = pair // values
+    return found, pair % values, rows / np.bincount(unit)[found]
 
 
 def _compare_rows(
@@ -135,26 +161,52 @@ def _compare_rows(
     known = np.isfinite(values)
     rows = np.bincount(unit[known], minlength=units)
     sums = np.bincount(unit[known], values[known], minlength=units)
-    return _difference(measure, sums / np.maximum(rows, 1), rows > 0, names)
+    return _compare_families(measure, sums / np.maximum(rows, 1), rows > 0, names)
+
+
+def _compare_families(
+    measure: str, values: Values, known: npt.NDArray[np.bool_], names: tuple[str, ...]
+) -> Difference | None:
+    """Compare the values of families in splits, [families * splits] each."""
+    cells = np.flatnonzero(known) % len(names)
+    values = values[known]
+    counts = np.bincount(cells, minlength=len(names))
+    center = values.mean() if len(values) else 0.0  # squares of large values lose digits
+    sums: Values = np.bincount(cells, values - center, len(names)).astype(np.float64)
+    squares = float(((values - center) ** 2).sum())
+    return _difference(measure, sums, squares, counts, names, center)
 
 
 def _difference(
-    measure: str, values: Values, known: npt.NDArray[np.bool_], names: tuple[str, ...]
+    measure: str,
+    sums: Values,
+    squares: float,
+    counts: Codes,
+    names: tuple[str, ...],
+    center: float = 0.0,
 ) -> Difference | None:
-    """Compare the values of families in splits, [families * splits] each; None if all are equal."""
-    cells = np.arange(len(values)) % len(names)
-    values, cells = values[known].astype(np.float64), cells[known]
-    counts = np.bincount(cells, minlength=len(names))
-    if len(values) < 2 or not counts.all() or len(names) < 2 or values.std() == 0:
+    """Compare the means of the splits; None if all values are equal.
+
+    Args:
+        sums: of the values less `center`, [splits].
+        squares: sum of their squares over all splits.
+        counts: number of values, [splits].
+    """
+    total = int(counts.sum())
+    if total < 2 or not counts.all() or len(names) < 2:
         return None
-    means = np.bincount(cells, values, minlength=len(names)) / counts
-    drawn = np.sqrt((len(values) - counts) / (counts * (len(values) - 1)))
-    z = (means - values.mean()) / (values.std() * drawn)
+    mean = sums.sum() / total
+    variance = squares / total - mean**2
+    if variance <= 1e-12 * max(squares / total, 1e-300):
+        return None
+    means = sums / counts
+    drawn = np.sqrt((total - counts) / (counts * (total - 1)))
+    z = (means - mean) / (np.sqrt(variance) * drawn)
     most = int(np.abs(z).argmax())
     return Difference(
         measure,
-        dict(zip(names, means.tolist(), strict=True)),
+        dict(zip(names, (means + center).tolist(), strict=True)),
         names[most],
-        float(means[most] - values.mean()),
+        float(means[most] - mean),
         float(z[most]),
     )
