@@ -27,6 +27,7 @@ from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from dfdc_prep.parallel.tasks import TaskRun
 from dfdc_prep.shards.pictures import read_pictures
+from manifests.cli.terminal import counted
 from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
 from manifests.identities.join import FILE
@@ -93,22 +94,24 @@ class IdentifyReport:
         """The report for the terminal."""
         found = self.identities
         families, people = len(found.families), found.people
-        stand_in = f" and {self.fakes:,} fakes of families without one" if self.fakes else ""
+        fakes = f" and {counted(self.fakes, 'fake')} of families without one" if self.fakes else ""
         lines = [
-            f"{self.clips:,} REAL clips{stand_in}, {self.encoded:,} faces encoded",
-            f"{self.compared:,} of {self.crops:,} pictures compared, {found.alike:,} families have "
-            "one that is near-identical to another family's",
-            f"{len(found.identified - found.faked):,} of {families:,} families have a face of "
-            f"their original, {len(found.faked):,} only that of a fake",
+            f"{counted(self.clips, 'REAL clip')}{fakes}, {counted(self.encoded, 'face')} encoded",
+            f"{self.compared:,} of {self.crops:,} pictures compared; families with one that is "
+            f"near-identical to another family's: {found.alike:,}",
+            f"{counted(families, 'family')}: {len(found.identified - found.faked):,} with a face "
+            f"of their original, {len(found.faked):,} only with that of a fake",
         ]
         if people:
             lines.append(
-                f"{len(people):,} estimated people, at most {people[0][1]:,} families each"
+                f"people estimated: {len(people):,}, each in at most "
+                f"{counted(people[0][1], 'family')}"
             )
         joined = sum(pair.joined for pair in found.pairs)
         lines.append(
-            f"{len(found.doubts):,} families uncertain; to look at, those that change a split "
-            f"most: {len(found.pairs) - joined:,} pairs kept apart, {joined:,} joined"
+            f"{counted(len(found.doubts), 'family')} uncertain; to look at, those that change a "
+            f"split most: {counted(len(found.pairs) - joined, 'pair')} kept apart, "
+            f"{joined:,} joined"
         )
         lines += [f"not encoded, its worker failed: {name}" for name in self.failed[:5]]
         if len(self.failed) > 5:
