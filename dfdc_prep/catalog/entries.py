@@ -62,7 +62,7 @@ def build_catalog(listing: Listing, layout: str, dataset: str | None) -> Catalog
     """Find the families and the crop folders of the listed clips, and sort the clips."""
     if listing.refused and not listing.entries:
         raise SourceError(
-            f"expected plain file names, found only others, such as "
+            "expected plain file names of the clips, found none that is one, as in "
             f"{abbreviated(listing.refused[0])}; rename the clips"
         )
     read = _read_from_names(listing.entries)

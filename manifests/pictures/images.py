@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from manifests.errors import DfdcPrepError
 from manifests.pictures import MAX_PIXELS
 
 #: The formats that are read, by Pillow's names.
@@ -48,7 +47,7 @@ class BinaryFile(Protocol):
     def tell(self) -> int: ...
 
 
-class ImageError(DfdcPrepError, ValueError):
+class ImageError(ValueError):
     """A file is no picture in one of the formats, is damaged, or has too many pixels.
 
     Attributes:

@@ -81,7 +81,7 @@ def test_not_enough_rows(faces: Path) -> None:
 
 def test_source_error(source: Path, extract: Callable[..., Result]) -> None:
     (source / "part_a" / "metadata.json").write_text('{"../../x.mp4": {"label": "REAL"}}')
-    failed(extract(), errors.SourceError, "remove the entry")
+    failed(extract(), errors.SourceError, "rename the clips")
 
 
 def test_source_unreachable(source: Path, extract: Callable[..., Result]) -> None:

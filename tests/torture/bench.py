@@ -60,7 +60,7 @@ def invoke(command: Command, words: list[str], folder: Path, but: list[Path]) ->
 def _one_sentence(err: str, out: str) -> bool:
     """Whether the error is one line of limited length; `verify` prints its faults instead."""
     said = [line for line in err.splitlines() if line.startswith("error: ")]
-    if not err and " faults" in out:
+    if not err and " fault" in out:
         return True
     return len(said) == 1 and err.splitlines()[-1] == said[0] and len(said[0]) < 5000
 
