@@ -75,13 +75,41 @@ def compare_kinds(
     """
     if table.num_rows > _MAX_ROWS:
         return []
-    unit = family * len(names) + split
-    families = np.bincount(unit, minlength=(int(family.max()) + 1) * len(names))
-    found = [_compare_families("crops per family", families.astype(float), families > 0, names)]
+    crops, units = _units(family, split, names)
+    found = [_compare_families("crops per family", crops, crops > 0, units)]
     for measure, values in _measures(table, pictures):
-        found.append(_compare_rows(measure, values, unit, len(families), names))
-    found += [_compare_column(table, column, unit, names) for column in ("part", "method")]
+        found.append(_compare_rows(measure, values, units))
+    found += [_compare_column(table, column, units) for column in ("part", "method")]
     return [each for each in found if each is not None]
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The families, once for each split that has rows of them.
+
+    Attributes:
+        of: int64 [rows], the unit of each row.
+        split: int64 [units].
+        names: the splits.
+    """
+
+    of: Codes
+    split: Codes
+    names: tuple[str, ...]
+
+    def count(self, known: npt.NDArray[np.bool_]) -> Codes:
+        """Count the units of each split that are known, int64 [splits]."""
+        return np.bincount(self.split[known], minlength=len(self.names)).astype(np.int64)
+
+
+def _units(family: Codes, split: Codes, names: tuple[str, ...]) -> tuple[Values, _Units]:
+    """Return the rows of each unit, and the units."""
+    cell = family * len(names) + split
+    rows = np.bincount(cell)
+    found = np.flatnonzero(rows)
+    position = np.empty(len(rows), np.int64)
+    position[found] = np.arange(len(found))
+    return rows[found].astype(np.float64), _Units(position[cell], found % len(names), names)
 
 
 def _measures(table: pa.Table, pictures: Pictures | None) -> Iterator[tuple[str, Values]]:
@@ -111,9 +139,7 @@ def _sharpness(thumbnail: Values) -> float:
     )
 
 
-def _compare_column(
-    table: pa.Table, column: str, unit: Codes, names: tuple[str, ...]
-) -> Difference | None:
+def _compare_column(table: pa.Table, column: str, units: _Units) -> Difference | None:
     """Compare the shares of a family's rows that have a value of a column.
 
     Returns:
@@ -124,57 +150,58 @@ def _compare_column(
     (code,), values = factorize(text_column(table, column))
     if len(values) < 2:
         return None
-    family, value, share = _shares(unit[code >= 0], code[code >= 0], len(values))
-    cells = family % len(names)
-    present = np.zeros(int(family.max()) + 1, bool)
-    present[family] = True
-    counts = np.bincount(np.flatnonzero(present) % len(names), minlength=len(names))
-    pairs = value * len(names) + cells
-    sums: Values = np.bincount(pairs, share, len(values) * len(names)).astype(np.float64)
-    sums = sums.reshape(len(values), len(names))
-    frequent = np.argsort(-sums.sum(axis=1), kind="stable")[:_MAX_VALUES]
-    squares = np.bincount(value, share**2, minlength=len(values))
+    unit, value, share = _shares(units, code, len(values))
+    known = np.zeros(len(units.split), bool)
+    known[unit] = True
+    splits = len(units.names)
+    cells = value * splits + units.split[unit]
+    sums: Values = np.bincount(cells, share, len(values) * splits).astype(np.float64)
+    sums = sums.reshape(len(values), splits)
+    squares = np.bincount(value, share**2, len(values))
+    counts = units.count(known)
     each = [
         _difference(
-            f"share of {column} {values[at].as_py()}", sums[at], float(squares[at]), counts, names
+            f"share of {column} {values[at].as_py()}",
+            sums[at],
+            float(squares[at]),
+            counts,
+            units.names,
         )
-        for at in frequent.tolist()
+        for at in np.argsort(-sums.sum(axis=1), kind="stable")[:_MAX_VALUES].tolist()
     ]
     return max((one for one in each if one), key=lambda one: abs(one.z), default=None)
 
 
-def _shares(unit: Codes, code: Codes, values: int) -> tuple[Codes, Codes, Values]:
+def _shares(units: _Units, code: Codes, values: int) -> tuple[Codes, Codes, Values]:
     """Return the units and values that occur together, and the share of the unit's rows."""
-    only = np.full(int(unit.max(initial=-1)) + 1, -1)
-    only[unit] = code
-    if (only[unit] == code).all():  # a family is of one part
+    given = code >= 0
+    of, code = (units.of, code) if given.all() else (units.of[given], code[given])
+    only = np.full(len(units.split), -1)
+    only[of] = code
+    if (only[of] == code).all():  # a family is of one part
         found = np.flatnonzero(only >= 0)
         return found, only[found], np.ones(len(found))
-    pair, rows = np.unique(unit * values + code, return_counts=True)
+    pair, rows = np.unique(of * values + code, return_counts=True)
     found = pair // values
-    return found, pair % values, rows / np.bincount(unit)[found]
+    return found, pair % values, rows / np.bincount(of)[found]
 
 
-def _compare_rows(
-    measure: str, values: Values, unit: Codes, units: int, names: tuple[str, ...]
-) -> Difference | None:
+def _compare_rows(measure: str, values: Values, units: _Units) -> Difference | None:
     known = np.isfinite(values)
-    rows = np.bincount(unit[known], minlength=units)
-    sums = np.bincount(unit[known], values[known], minlength=units)
-    return _compare_families(measure, sums / np.maximum(rows, 1), rows > 0, names)
+    rows = np.bincount(units.of[known], minlength=len(units.split))
+    sums = np.bincount(units.of[known], values[known], len(units.split))
+    return _compare_families(measure, sums / np.maximum(rows, 1), rows > 0, units)
 
 
 def _compare_families(
-    measure: str, values: Values, known: npt.NDArray[np.bool_], names: tuple[str, ...]
+    measure: str, values: Values, known: npt.NDArray[np.bool_], units: _Units
 ) -> Difference | None:
-    """Compare the values of families in splits, [families * splits] each."""
-    cells = np.flatnonzero(known) % len(names)
-    values = values[known]
-    counts = np.bincount(cells, minlength=len(names))
-    center = values.mean() if len(values) else 0.0  # squares of large values lose digits
-    sums: Values = np.bincount(cells, values - center, len(names)).astype(np.float64)
+    """Compare the values of the units that are known, float64 and bool [units]."""
+    split, values = units.split[known], values[known]
+    center = float(values.mean()) if len(values) else 0.0  # squares of large values lose digits
+    sums: Values = np.bincount(split, values - center, len(units.names)).astype(np.float64)
     squares = float(((values - center) ** 2).sum())
-    return _difference(measure, sums, squares, counts, names, center)
+    return _difference(measure, sums, squares, units.count(known), units.names, center)
 
 
 def _difference(

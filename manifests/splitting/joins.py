@@ -54,11 +54,13 @@ class Joins:
             return ["pictures: not compared, no images available"]
         left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
         pairs = "1 pair" if self.pairs == 1 else f"{self.pairs:,} pairs"
-        lines = [
-            f"pictures: {self.compared:,} of {self.rows:,} compared{left_out}; {self.families:,} "
-            f"families joined into {self.groups:,} through {pairs} of crops that show the same or "
-            "nearly so"
-        ]
+        joined = (
+            f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops that "
+            "show the same or nearly so"
+            if self.families
+            else f"{pairs} of crops show the same or nearly so, none of families that are apart"
+        )
+        lines = [f"pictures: {self.compared:,} of {self.rows:,} compared{left_out}; {joined}"]
         if self.apart:
             pairs = (
                 "1 of these pairs is" if self.apart == 1 else f"{self.apart:,} of these pairs are"
