@@ -128,23 +128,29 @@ def leaks_by_similarity(key: Codes, present: Mask, reached: Mask, rows: RowSplit
 
 
 def _leaks(keys: Sequence[Codes], present: Mask, reached: Mask, rows: RowSplits) -> list[Leak]:
-    pairs = combinations(range(len(rows.split_names)), 2)
-    return [_leak(keys, present, reached, pair, rows) for pair in pairs]
+    totals = [rows.count_by_label(rows.split == at) for at in range(len(rows.split_names))]
+    found = []
+    for first, second in combinations(range(len(rows.split_names)), 2):
+        shared = int((present[:, second] & reached[:, first]).sum())
+        touched = _touched(keys, reached[:, first], rows.split == second) if shared else None
+        found.append(
+            Leak(
+                rows.split_names[first],
+                rows.split_names[second],
+                shared,
+                dict.fromkeys(rows.label_names, 0)
+                if touched is None
+                else rows.count_by_label(touched),
+                totals[second],
+            )
+        )
+    return found
 
 
-def _leak(
-    keys: Sequence[Codes], present: Mask, reached: Mask, pair: tuple[int, int], rows: RowSplits
-) -> Leak:
-    first, second = pair
-    inside = rows.split == second
+def _touched(keys: Sequence[Codes], reached: Mask, inside: Mask) -> Mask:
+    """Return which rows of a split have a key that another split reaches, bool [rows]."""
     touched = np.zeros(len(inside), bool)
     for key in keys:
         known = inside & (key >= 0)
-        touched[known] |= reached[key[known], first]
-    return Leak(
-        rows.split_names[first],
-        rows.split_names[second],
-        int((present[:, second] & reached[:, first]).sum()),
-        rows.count_by_label(touched),
-        rows.count_by_label(inside),
-    )
+        touched[known] |= reached[key[known]]
+    return touched
