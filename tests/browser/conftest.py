@@ -1,7 +1,7 @@
 """A headless Chromium for the tests of pages: outside requests are blocked and counted.
 
-`scripts/browser` installs Chromium. Where there is none the tests are skipped by name; with
-BROWSER_TESTS=required, as in continuous integration, they fail instead.
+`scripts/debian` installs Chromium. Where there is none the tests are skipped by name; with
+DEBIAN_TESTS=required, as in continuous integration, they fail instead.
 """
 
 import os
@@ -72,8 +72,8 @@ def chromium() -> Iterator[Any]:
     """
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
-        message = "needs Chromium, found none; scripts/browser installs it"
-        if os.environ.get("BROWSER_TESTS") == "required":
+        message = "needs Chromium, found none; scripts/debian installs it"
+        if os.environ.get("DEBIAN_TESTS") == "required":
             pytest.fail(message)
         pytest.skip(message)
     from playwright.sync_api import sync_playwright
