@@ -235,7 +235,8 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
     if not given["slice"]:
         click.echo(report_hint(result.out), err=True)
     if result.failed:
-        named = "" if given["slice"] else f"; {result.out / 'clips.parquet'} names them"
+        but = " but for those left out" if result.report.refused else ""
+        named = "" if given["slice"] else f"; {result.out / 'clips.parquet'} names them{but}"
         click.echo(f"{counted(result.failed, 'clip')} failed{named}", err=True)
     ctx.exit(DONE_WITH_FAILURES if result.failed or result.report.no_crops else 0)
 

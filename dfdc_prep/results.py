@@ -80,7 +80,7 @@ class ExtractResult(Result):
 
     @property
     def failed(self) -> int:
-        """Clips that could not be read completely; clips.parquet names them."""
+        """Clips that could not be read completely, in clips.parquet, and those left out by name."""
         return self.report.failed
 
     def __str__(self) -> str:
