@@ -35,7 +35,8 @@ def test_an_image_without_a_text_is_an_accessibility_fault(visit: Visit, tmp_pat
 def test_the_script_says_what_is_missing_where_it_cannot_install_it(tmp_path: Path) -> None:
     for name in ("bash", "env", "id"):
         os.symlink(str(shutil.which(name)), tmp_path / name)
-    script = Path(__file__).resolve().parents[2] / "scripts" / "browser"
+    script = Path(__file__).resolve().parents[2] / "scripts" / "debian"
     done = subprocess.run([script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "chromium is missing; install it with: sudo apt-get install chromium\n"
+    advice = "install them with: sudo apt-get install chromium strace"
+    assert done.stderr == f"chromium or strace is missing; {advice}\n"
