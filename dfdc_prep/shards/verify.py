@@ -168,9 +168,9 @@ def _read_rows(
     if group_by in _LEAKING:
         leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
         return rows, [], [*fakes.lines(), leak]
-    torn = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
-    torn += [f"joined family {name}" for name in joined]
-    faults = [Fault(tfds_metadata.MANIFEST, f"{what} is in two splits") for what in torn]
+    divided = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
+    divided += [f"joined family {name}" for name in joined]
+    faults = [Fault(tfds_metadata.MANIFEST, f"{what} is in two splits") for what in divided]
     return rows, faults, fakes.lines() if families else fakes.apart_lines()
 
 
