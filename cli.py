@@ -23,12 +23,13 @@ from dfdc_prep.command_options import (
     shard_file_options,
     split_options,
 )
+from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, Group
+from dfdc_prep.commands.param_types import SEED, CountParam, PathParam
+from dfdc_prep.report_file import report_hint
 from dfdc_prep.results import AuditResult, Result, SummaryResult
-from manifests.cli.error_handling import DONE_WITH_FAILURES, Group
-from manifests.cli.param_types import SEED, CountParam, PathParam
-from manifests.cli.terminal import counted, echo_parts
-from manifests.report_file import report_hint
-from manifests.storage.urls import Location, is_folder
+from dfdc_prep.storage.urls import Location, is_folder
+from dfdc_prep.terminal import echo_parts
+from manifests.wording import counted
 
 _OVERWRITE_EXPORT = "Replace an export of other crops or options."
 

@@ -116,8 +116,8 @@ def compare_training(rounds: int, families: int) -> None:
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
         from dfdc_prep.shards.writer import ShardOptions, write_shards
+        from dfdc_prep.storage.urls import Url
         from manifests.splitting.split import SplitPlan
-        from manifests.storage.urls import Url
         from tests.training.conftest import make_faces
         from training.data.input_pipeline import make_dataset
         from training.data.shard_cache import open_shards

@@ -12,10 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from dfdc_prep.extraction.output.slices import Slice
-from dfdc_prep.parallel.engine import ENGINES
-from dfdc_prep.video.sampling import SAMPLINGS
-from manifests.cli.param_types import (
+from dfdc_prep.commands.param_types import (
     SEED,
     CountParam,
     FloatParam,
@@ -26,7 +23,10 @@ from manifests.cli.param_types import (
     TableFileParam,
     TextParam,
 )
-from manifests.storage.urls import Location, Url
+from dfdc_prep.extraction.output.slices import Slice
+from dfdc_prep.parallel.engine import ENGINES
+from dfdc_prep.storage.urls import Location, Url
+from dfdc_prep.video.sampling import SAMPLINGS
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -12,10 +12,10 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
-from manifests.io.foreign_files import check_unused
-from manifests.io.json_files import parse_json, write_json
-from manifests.io.locks import clear_leftovers, folder_lock, is_temporary, lock
-from manifests.report_file import REPORT_FILE
+from dfdc_prep.report_file import REPORT_FILE
+from manifests.files import parse_json, write_json
+from manifests.folders import check_unused
+from manifests.locks import clear_leftovers, folder_lock, is_temporary, lock
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"

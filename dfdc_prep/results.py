@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from manifests.cli.terminal import TextTable
+from dfdc_prep.storage.urls import Location
+from dfdc_prep.terminal import TextTable
 from manifests.labels import LABELS
-from manifests.storage.urls import Location
 
 if TYPE_CHECKING:
     from dfdc_prep.exporting.run import ExportReport

@@ -10,12 +10,12 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from dfdc_prep.storage.urls import Location, Url, is_folder
 from manifests.errors import DfdcPrepError
-from manifests.io.foreign_files import OTHER_KINDS
-from manifests.storage.urls import Location, Url, is_folder
+from manifests.folders import OTHER_KINDS
 
 if TYPE_CHECKING:
-    from manifests.storage.mirror import Mirror
+    from dfdc_prep.storage.mirror import Mirror
 
 _MANIFEST, _SHARDS_INFO = "manifest.parquet", "dataset_info.json"
 P = ParamSpec("P")
@@ -179,8 +179,8 @@ class _StagedCall:
 
     def enter(self, url: Url, needs: Staged) -> Path:
         """Fetch what an argument needs; return the path that takes its place."""
-        from manifests.storage.lease import lease
-        from manifests.storage.mirror import mirrored
+        from dfdc_prep.storage.lease import lease
+        from dfdc_prep.storage.mirror import mirrored
 
         is_file = not is_folder(url) or url.suffix in (".html", ".htm")
         for mirror, _ in self._mirrors:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import CountParam, FloatParam, LocationParam, TextParam
-from manifests.cli.terminal import TextTable, echo_parts
-from manifests.report_file import report_hint
-from manifests.storage.urls import Location, Url, as_location
+from dfdc_prep.commands.error_handling import TrainingCommand
+from dfdc_prep.commands.param_types import CountParam, FloatParam, LocationParam, TextParam
+from dfdc_prep.report_file import report_hint
+from dfdc_prep.storage.urls import Location, Url, as_location
+from dfdc_prep.terminal import TextTable, echo_parts
 
 if TYPE_CHECKING:
     from training.evaluation.cross.outputs import OutputPlan

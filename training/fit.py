@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import (
+from dfdc_prep.commands.error_handling import TrainingCommand
+from dfdc_prep.commands.param_types import (
     SEED,
     CountParam,
     FloatParam,
@@ -17,9 +17,9 @@ from manifests.cli.param_types import (
     PathParam,
     TextParam,
 )
-from manifests.cli.terminal import echo_parts
-from manifests.report_file import report_hint
-from manifests.storage.urls import Location
+from dfdc_prep.report_file import report_hint
+from dfdc_prep.storage.urls import Location
+from dfdc_prep.terminal import echo_parts
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.
@@ -87,7 +87,7 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
       python -m training.fit shards/ --recipe v1.3
       python -m training.fit s3://bucket/shards --out s3://bucket/runs/v1.3
     """
-    from manifests.storage.mirror import local_file
+    from dfdc_prep.storage.mirror import local_file
     from training.data.shard_info import check_splits
 
     with local_file(shards / "manifest.parquet") as manifest:

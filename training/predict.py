@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from manifests.cli.error_handling import DONE_WITH_FAILURES, TrainingCommand
-from manifests.cli.param_types import CountParam, LocationParam, PathParam
-from manifests.storage.mirror import local_file
-from manifests.storage.urls import Location
+from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, TrainingCommand
+from dfdc_prep.commands.param_types import CountParam, LocationParam, PathParam
+from dfdc_prep.storage.mirror import local_file
+from dfdc_prep.storage.urls import Location
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,7 +10,7 @@ from dfdc_prep.options import AUTO, checked
 from dfdc_prep.parallel.engine import LOCAL, Engine
 from dfdc_prep.results import ExtractResult, IdentifyResult, ImportResult
 from dfdc_prep.staging import Staged, all_but, everything, faces_to_encode, staged
-from manifests.storage.urls import as_location
+from dfdc_prep.storage.urls import as_location
 
 
 @checked(options.EXTRACT)

@@ -9,7 +9,7 @@ from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
 from dfdc_prep.results import BalanceResult, SplitResult, SummaryResult
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
-from manifests.io.foreign_files import OTHER_KINDS
+from manifests.folders import OTHER_KINDS
 
 if TYPE_CHECKING:
     from manifests.balancing.balance import Strategy

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Catalog
 from dfdc_prep.errors import SourceError
-from manifests.storage.mirror import mirrored
-from manifests.storage.urls import Url
+from dfdc_prep.storage.mirror import mirrored
+from dfdc_prep.storage.urls import Url
 
 #: Extensions of the files that a reader may read, and the largest of them, bytes.
 _TEXT, _MAX_TEXT = (".json", ".csv", ".txt"), 1_000_000_000

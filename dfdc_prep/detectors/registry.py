@@ -8,7 +8,7 @@ from pathlib import Path
 from dfdc_prep.detectors import weights
 from dfdc_prep.detectors.base import Detector
 from dfdc_prep.errors import ModelError
-from manifests.io.hashing import file_sha256
+from manifests.files import file_sha256
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")

@@ -27,8 +27,7 @@ from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.shards.sources import SplitCrops
 from manifests.errors import TableError
-from manifests.io.json_files import write_text
-from manifests.io.linking import link_or_copy
+from manifests.files import link_or_copy, write_text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 from manifests.schema import SPLIT_SCHEMA

@@ -28,8 +28,7 @@ from dfdc_prep.exporting.records import (
 from dfdc_prep.exporting.run import Written
 from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.sources import SplitCrops
-from manifests.io.atomic import sync_file
-from manifests.io.hashing import file_sha256
+from manifests.files import file_sha256, sync_file
 from manifests.labels import LABELS
 from manifests.tables.sets import dataset_column
 

@@ -22,8 +22,7 @@ from dfdc_prep.shards.sources import (
     with_pictures,
 )
 from manifests.errors import OutputError
-from manifests.io.atomic import atomic_folder
-from manifests.io.json_files import write_json
+from manifests.files import atomic_folder, write_json
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import RowsInSplits, given_splits
 from manifests.tables.parquet import read_manifest, write_table

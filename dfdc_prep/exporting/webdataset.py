@@ -17,7 +17,7 @@ from dfdc_prep.crops.files import CropReader
 from dfdc_prep.exporting.records import Record, ShardSettings, lay_out, write_shard_files
 from dfdc_prep.exporting.run import Written
 from dfdc_prep.shards.sources import SplitCrops
-from manifests.io.atomic import sync_file
+from manifests.files import sync_file
 from manifests.labels import LABELS
 from manifests.shard_names import DATASET
 

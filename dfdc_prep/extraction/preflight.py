@@ -21,7 +21,7 @@ from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.output_folder import package_versions
-from manifests.storage.urls import is_url
+from dfdc_prep.storage.urls import is_url
 
 #: Prefix of the files that a check writes into the output folder.
 _PREFIX = ".preflight"

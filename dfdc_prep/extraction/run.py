@@ -26,12 +26,12 @@ from dfdc_prep.extraction.output.slices import Slice, describe_missing
 from dfdc_prep.extraction.run_summary import RunSummary
 from dfdc_prep.extraction.scheduler import extract_families
 from dfdc_prep.extraction.worker import init_worker
+from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
+from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
-from manifests.confinement import why_unconfined
 from manifests.labels import FAILURES, TIMEOUT
 from manifests.rows import ClipRow
-from manifests.storage.urls import Location, Url, as_location, is_url
 
 #: The tables, in the order in which they appear.
 _TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
@@ -216,7 +216,7 @@ def _resolve_detector(
 
 
 def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | None:
-    """Why the workers are not confined, None if they are; see `manifests.confinement`."""
+    """Why the workers are not confined, None if they are; see `dfdc_prep.parallel.confinement`."""
     if isinstance(source, Url) or isinstance(out, Url):
         return "the workers reach a bucket"
     if engine.name != LOCAL:

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dfdc_prep.catalog.names import shortened
-from manifests.cli.terminal import counted
+from dfdc_prep.storage.urls import Location
 from manifests.labels import FAILURES, LABELS
 from manifests.rows import ClipRow
-from manifests.storage.urls import Location
+from manifests.wording import counted
 
 MISSING = "missing"
 

@@ -10,7 +10,7 @@ from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.crop_writer import CROPS
 from dfdc_prep.extraction.output.transfer import Transfer
-from manifests.confinement import confine
+from dfdc_prep.parallel.confinement import confine
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def init_worker(
     """Set up a worker process: one OpenCV thread, one detector.
 
     Args:
-        confined: let it write crops, and nothing else; see `manifests.confinement`.
+        confined: let it write crops, and nothing else; see `dfdc_prep.parallel.confinement`.
     """
     global _state
     if confined and isinstance(transfer.out, Path):

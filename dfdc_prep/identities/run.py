@@ -27,20 +27,20 @@ from dfdc_prep.parallel.cpu_count import available_cores
 from dfdc_prep.parallel.process_pool import LocalWorkers
 from dfdc_prep.parallel.tasks import TaskRun
 from dfdc_prep.shards.pictures import read_pictures
-from manifests.cli.terminal import counted
+from manifests.files import file_sha256
+from manifests.folders import check_faces_folder
 from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
 from manifests.identities.join import FILE
 from manifests.identities.likeness import compare_pictures
 from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
-from manifests.io.foreign_files import check_faces_folder
-from manifests.io.hashing import file_sha256
-from manifests.io.journal import Journal
-from manifests.io.locks import is_temporary
+from manifests.journal import Journal
 from manifests.labels import REAL
+from manifests.locks import is_temporary
 from manifests.tables.derived import MANIFEST, bound, manifest_hash
 from manifests.tables.parquet import read_manifest, write_table
+from manifests.wording import counted
 
 #: Pairs that were settled, kept for the next call.
 SETTLED = "identity_settled.csv"

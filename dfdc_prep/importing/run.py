@@ -28,11 +28,8 @@ from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.cpu_count import available_cores
 from manifests.family_counts import FamilyCounts, OriginalMatches
-from manifests.io.atomic import atomic_folder
-from manifests.io.foreign_files import check_replaceable
-from manifests.io.hashing import file_sha256
-from manifests.io.json_files import parse_json, write_json
-from manifests.io.linking import link_or_copy
+from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
+from manifests.folders import check_replaceable
 from manifests.rows import CROP_SIZE
 from manifests.tables.clips import SOURCE, clip_codes, clips_known
 from manifests.tables.derived import MANIFEST, write_faces_tables

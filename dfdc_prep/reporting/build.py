@@ -7,9 +7,9 @@ from pathlib import Path
 from dfdc_prep import __version__
 from dfdc_prep.errors import SourceError
 from dfdc_prep.output_folder import RUN_FILE
+from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.reporting.page import Page, write_page
 from dfdc_prep.shards import tfds_metadata
-from manifests.report_file import REPORT_FILE
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from manifests.io.json_files import write_text
+from manifests.files import write_text
 
 #: Shown for a value that is missing, undefined or not finite.
 MISSING = "–"

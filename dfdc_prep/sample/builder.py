@@ -19,8 +19,8 @@ from dfdc_prep.parallel.thread_pool import ThreadPool
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
-from manifests.io.atomic import atomic_folder
-from manifests.io.foreign_files import check_unused
+from manifests.files import atomic_folder
+from manifests.folders import check_unused
 from manifests.labels import FAKE, REAL
 
 #: Number of families per part. The original of the last family is not on disk.

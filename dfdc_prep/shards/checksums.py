@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
-from manifests.io.hashing import file_sha256
+from manifests.files import file_sha256
 
 SUMS = "SHA256SUMS"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
-from manifests.io.json_files import parse_json
-from manifests.io.locks import clear_folder_lock
+from manifests.files import parse_json
+from manifests.locks import clear_folder_lock
 
 TOOL = f"dfdc-prep {__version__}"
 METADATA = "metadata.json"

@@ -17,6 +17,7 @@ from dfdc_prep.crops.files import describe_image, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.report_file import is_report
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
@@ -24,9 +25,7 @@ from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.sources import GIVEN
 from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.errors import DfdcPrepError
-from manifests.io.hashing import file_sha256
-from manifests.io.json_files import parse_json
-from manifests.report_file import is_report
+from manifests.files import file_sha256, parse_json
 from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file

@@ -18,6 +18,7 @@ import pyarrow as pa
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.progress import RecordBar
 from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.report_file import is_report
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, write_sums
 from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
@@ -32,12 +33,9 @@ from dfdc_prep.shards.sources import (
     with_pictures,
 )
 from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
-from manifests.io.atomic import atomic_folder
-from manifests.io.foreign_files import check_replaceable
-from manifests.io.hashing import file_sha256
-from manifests.io.json_files import write_json
+from manifests.files import atomic_folder, file_sha256, write_json
+from manifests.folders import check_replaceable
 from manifests.labels import LABELS
-from manifests.report_file import is_report
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.sets import given_splits

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from manifests.errors import TableError
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from manifests.tables.factorize import Codes
 from manifests.tables.families import connected_groups
 

@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
+from manifests.files import atomic_file
 from manifests.identities.assignment import Identities
 from manifests.identities.constraints import COLUMNS
-from manifests.io.atomic import atomic_file
 
 PAIRS = "identity_pairs.csv"
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
-from manifests.io.atomic import atomic_file
-from manifests.io.hashing import file_sha256
+from manifests.files import atomic_file, file_sha256
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.kaggle_csv import kaggle_table
 from manifests.tables.parquet import read_table, write_parquet, write_table

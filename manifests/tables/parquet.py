@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.errors import TableError
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from manifests.labels import LABELS
 from manifests.schema import LATER_COLUMNS, MANIFEST_SCHEMA, SORT_KEY
 

@@ -7,7 +7,7 @@ from typing import Self
 import pyarrow as pa
 
 from manifests.errors import TableError
-from manifests.io.foreign_files import check_faces_folder
+from manifests.folders import check_faces_folder
 from manifests.tables import derived
 from manifests.tables.clips import clip_lines
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table

@@ -20,8 +20,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
+from dfdc_prep.commands.error_handling import MAX_MESSAGE_CHARS
 from dfdc_prep.output_folder import locked
-from manifests.cli.error_handling import MAX_MESSAGE_CHARS
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from manifests.cli.terminal import TextTable, echo_parts
-from manifests.report_file import report_hint
+from dfdc_prep.report_file import report_hint
+from dfdc_prep.terminal import TextTable, echo_parts
 
 
 class Terminal(io.StringIO):

@@ -19,7 +19,7 @@ from PIL import Image
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
 from dfdc_prep.shards.tfrecord import parse_example, read_records
 from dfdc_prep.shards.writer import ShardOptions, write_shards
-from manifests.io.atomic import atomic_folder
+from manifests.files import atomic_folder
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
@@ -205,7 +205,7 @@ from pathlib import Path
 from dfdc_prep.shards import writer
 from dfdc_prep.parallel.progress import RecordBar
 from manifests.splitting.split import SplitPlan
-from manifests.io.atomic import atomic_folder
+from manifests.files import atomic_folder
 
 class Deadly(RecordBar):
     def add(self, size):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from manifests.storage import bucket as buckets
+from dfdc_prep.storage import bucket as buckets
 from tests.storage.server import S3Server, running_server
 
 

@@ -16,9 +16,9 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import CropOptions, Relatives
 from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.results import ExtractResult
-from manifests.storage.lease import lease
-from manifests.storage.place import open_place
-from manifests.storage.urls import Url
+from dfdc_prep.storage.lease import lease
+from dfdc_prep.storage.place import open_place
+from dfdc_prep.storage.urls import Url
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server
 
 TABLES = ("manifest.parquet", "metadata.csv")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_prep.storage import lease as leases
+from dfdc_prep.storage.lease import Holder, lease
+from dfdc_prep.storage.mirror import Mirror
+from dfdc_prep.storage.place import LocalFolder, Place, open_place
+from dfdc_prep.storage.urls import Url
 from manifests.errors import OutputError, StorageError
-from manifests.storage import lease as leases
-from manifests.storage.lease import Holder, lease
-from manifests.storage.mirror import Mirror
-from manifests.storage.place import LocalFolder, Place, open_place
-from manifests.storage.urls import Url
 
 
 @pytest.fixture(params=["disk", "bucket"])

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_prep.storage.bucket import redacted
+from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.urls import Url
 from manifests.errors import StorageError
-from manifests.storage.bucket import redacted
-from manifests.storage.place import Place, open_place
-from manifests.storage.urls import Url
 from tests.storage.server import S3Server
 
 

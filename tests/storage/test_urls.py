@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 import dfdc_prep
 from cli import main
-from manifests.storage import urls
-from manifests.storage.urls import Url, as_location, parse_url
+from dfdc_prep.storage import urls
+from dfdc_prep.storage.urls import Url, as_location, parse_url
 from training.evaluate import main as evaluate
 from training.fit import main as fit
 from training.predict import main as predict

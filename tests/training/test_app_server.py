@@ -19,8 +19,8 @@ from PIL import Image
 from skimage.data import astronaut, camera
 from werkzeug.test import Client
 
+from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.process_pool import LocalWorkers
-from manifests.confinement import why_unconfined
 from tests.torture import uploads
 from training import predict
 from training.app import command

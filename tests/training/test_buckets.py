@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.storage.urls import Url
 from manifests.errors import StorageError
 from manifests.splitting.split import SplitPlan
-from manifests.storage.urls import Url
 from tests.storage.server import S3Server
 from tests.training.conftest import SMALL
 from training.data import input_pipeline, shard_cache

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.errors import OutputError
-from manifests.io.locks import folder_lock
+from manifests.locks import folder_lock
 from manifests.splitting.spec import SplitPlan
 from tests.training.conftest import SMALL, make_faces, new_config
 from training.errors import TrainingError

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from manifests.cli.error_handling import TrainingCommand
-from manifests.cli.param_types import CountParam, FloatParam, PathParam, TextParam
+from dfdc_prep.commands.error_handling import TrainingCommand
+from dfdc_prep.commands.param_types import CountParam, FloatParam, PathParam, TextParam
 from training.errors import TrainingError
 
 #: Names of this machine that its own browser may use.

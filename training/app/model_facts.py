@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from manifests.cli.terminal import counted
 from manifests.labels import FAKE, REAL
+from manifests.wording import counted
 from training.errors import TrainingError
 from training.runs.folder import Run
 from training.schemas import Interval, Undecided

@@ -11,8 +11,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
-from manifests.cli.terminal import counted
 from manifests.labels import FAKE
+from manifests.wording import counted
 from training.app.access import Access, is_cross_site
 from training.app.jobs import DONE, FAILED, Job, Jobs
 from training.app.limits import MEGA, Limits, Refused

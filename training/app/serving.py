@@ -66,8 +66,8 @@ def _work(
     run: Path, jobs: Jobs, limits: Limits, detector_model: Path | None, started: float
 ) -> None:
     """Load the model and the detector, then analyze uploads until interrupted."""
+    from dfdc_prep.parallel.confinement import why_unconfined
     from dfdc_prep.parallel.process_pool import LocalWorkers
-    from manifests.confinement import why_unconfined
     from training.app.processing.analysis import Analyzer
     from training.app.processing.decoding import init_worker
     from training.inference.predictor import settings_for_run

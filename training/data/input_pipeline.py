@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
 from training.data.shard_cache import cache_of

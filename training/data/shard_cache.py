@@ -15,12 +15,12 @@ from threading import Condition
 
 import pooch
 
+from dfdc_prep.storage.mirror import Mirror
+from dfdc_prep.storage.urls import Location, Url
 from manifests.errors import DfdcPrepError, OutputError, StorageError
-from manifests.io.hashing import file_sha256
-from manifests.io.locks import folder_lock
+from manifests.files import file_sha256
+from manifests.locks import folder_lock
 from manifests.shard_names import is_shard_file
-from manifests.storage.mirror import Mirror
-from manifests.storage.urls import Location, Url
 from training.errors import TrainingError
 
 #: Size of the cache unless --cache-gb says otherwise.

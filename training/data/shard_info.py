@@ -6,11 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.io.hashing import file_sha256
-from manifests.io.json_files import parse_json
+from dfdc_prep.storage.urls import Location
+from manifests.files import file_sha256, parse_json
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
-from manifests.storage.urls import Location
 from manifests.tables.parquet import read_manifest
 from training.errors import TrainingError
 from training.schemas import CropSettings, ShardsConfig

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from manifests.io.atomic import atomic_file
-from manifests.io.json_files import write_json, write_text
+from manifests.files import atomic_file, write_json, write_text
 from manifests.tables.parquet import write_table
 from training.data import input_pipeline
 from training.data.shard_cache import shown

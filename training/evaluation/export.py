@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from manifests.io.atomic import atomic_file, atomic_folder
+from manifests.files import atomic_file, atomic_folder
 from training.errors import TrainingError
 from training.evaluation import evaluator
 from training.evaluation.tested_model import load_model

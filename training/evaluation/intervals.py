@@ -20,8 +20,8 @@ import numpy.typing as npt
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from manifests.cli.terminal import counted
 from manifests.labels import LABELS
+from manifests.wording import counted
 from training.evaluation.bootstrap import FamilyBootstrap, Floats, Ints
 from training.schemas import Interval
 

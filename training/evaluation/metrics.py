@@ -12,8 +12,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from manifests.cli.terminal import counted
 from manifests.labels import LABELS, UNKNOWN
+from manifests.wording import counted
 from training.evaluation.intervals import (
     UNDEFINED,
     FamilyIntervals,

@@ -2,9 +2,9 @@
 
 import csv
 
-from manifests.cli.terminal import counted
-from manifests.io.json_files import write_text
+from manifests.files import write_text
 from manifests.labels import FAKE, REAL
+from manifests.wording import counted
 from training.evaluation import text_report
 from training.recipes import Recipe
 from training.runs.folder import Run

@@ -15,7 +15,7 @@ import pyarrow as pa
 from PIL import Image, ImageFilter
 from scipy.special import expit
 
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from manifests.pictures.images import open_image
 from training.evaluation import metrics, model_card, plots
 from training.evaluation.predictions import Images, Transform, predict

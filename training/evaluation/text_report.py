@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from manifests.cli.terminal import TextTable, counted
+from dfdc_prep.terminal import TextTable
 from manifests.labels import LABELS
+from manifests.wording import counted
 from training.schemas import (
     ClassificationMetrics,
     ClassMetrics,

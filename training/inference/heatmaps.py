@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from training.evaluation.explanation.gradcam import draw_side_by_side
 from training.inference.face_crops import FaceCrop
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from manifests.cli.terminal import counted
+from manifests.wording import counted
 from training.errors import TrainingError
 from training.evaluation.tested_model import load_model
 from training.inference.face_crops import FaceCrop

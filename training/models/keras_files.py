@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 from training.models.hdf5_files import most_unpacked, open_hdf5
 from training.models.keras_objects import known
 

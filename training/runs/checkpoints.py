@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.errors import out_of_memory
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from training.errors import TrainingError
 from training.models import keras_files
 from training.models.classifier import HEAD_LAYER

@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from manifests.io.locks import folder_lock
-from manifests.storage.urls import Location
+from dfdc_prep.storage.urls import Location
+from manifests.locks import folder_lock
 from training import recipes
 from training.data import shard_cache, shard_info
 from training.evaluation import evaluator

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from manifests.io.atomic import atomic_file
-from manifests.io.foreign_files import check_unused
-from manifests.io.json_files import parse_json, write_json
-from manifests.io.locks import clear_leftovers, is_temporary
-from manifests.report_file import REPORT_FILE
+from dfdc_prep.report_file import REPORT_FILE
+from manifests.files import atomic_file, parse_json, write_json
+from manifests.folders import check_unused
+from manifests.locks import clear_leftovers, is_temporary
 from training.errors import TrainingError
 from training.schemas import RunConfig, SplitMetrics, parse
 

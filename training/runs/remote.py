@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfdc_prep.storage.lease import lease
+from dfdc_prep.storage.mirror import mirrored
+from dfdc_prep.storage.urls import Location
 from manifests.errors import DfdcPrepError
-from manifests.storage.lease import lease
-from manifests.storage.mirror import mirrored
-from manifests.storage.urls import Location
 
 #: What scoring needs of a run.
 MODEL_FILES = ("config.json", "metrics.json", "history.csv", "model.keras")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from training.data import augmentation, decoded_cache, input_pipeline
 from training.errors import TrainingError
 from training.models import classifier

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from dfdc_prep.errors import OutputError, StorageError
 from dfdc_prep.extraction.output.journal import JournalEntry
 from dfdc_prep.extraction.output.transfer import Transfer
-from manifests.storage.urls import Location
+from dfdc_prep.storage.urls import Location
 
 #: File name of the journal.
 JOURNAL = "journal.jsonl"

@@ -21,11 +21,11 @@ from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_jour
 from dfdc_prep.extraction.output.slices import Slice, slice_journals
 from dfdc_prep.extraction.output.transfer import Transfer
 from dfdc_prep.output_folder import RUN_FILE
-from manifests.storage.lease import FOLDER as LEASE
-from manifests.storage.lease import Lease
-from manifests.storage.mirror import check_name
-from manifests.storage.place import Place, open_place
-from manifests.storage.urls import Url
+from dfdc_prep.storage.lease import FOLDER as LEASE
+from dfdc_prep.storage.lease import Lease
+from dfdc_prep.storage.mirror import check_name
+from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.urls import Url
 
 #: Folder of the journal.
 _ENTRIES = "journal"

@@ -14,7 +14,7 @@ from dfdc_prep.extraction.output.base import JOURNAL, check_overwrite
 from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_journal
 from dfdc_prep.extraction.output.slices import Slice, slice_journals
 from dfdc_prep.extraction.output.transfer import Transfer
-from manifests.io.locks import lock
+from manifests.locks import lock
 
 #: Lock held while a slice joins a run, and seconds that another slice waits for it.
 _JOIN_LOCK, _JOIN_SECONDS = ".lock-join", 60.0

@@ -11,11 +11,11 @@ from dfdc_prep.extraction.output.bucket import BucketOutput, fetch_run
 from dfdc_prep.extraction.output.local import LocalOutput, SliceOutput
 from dfdc_prep.extraction.output.slices import Slice
 from dfdc_prep.extraction.output.transfer import Transfer
-from manifests.io.locks import lock
-from manifests.storage.lease import FOLDER as LEASE
-from manifests.storage.lease import lease
-from manifests.storage.place import open_place
-from manifests.storage.urls import Location, Url
+from dfdc_prep.storage.lease import FOLDER as LEASE
+from dfdc_prep.storage.lease import lease
+from dfdc_prep.storage.place import open_place
+from dfdc_prep.storage.urls import Location, Url
+from manifests.locks import lock
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from dfdc_prep.reporting import charts
 from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure, short_number
 from dfdc_prep.reporting.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
 from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table, Text
-from manifests.cli.terminal import counted
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
+from manifests.wording import counted
 
 #: An AUC of no measure is above this where the page says that all is well.
 _GOOD_UPPER = 0.75

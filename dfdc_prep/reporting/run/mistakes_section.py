@@ -10,8 +10,8 @@ import numpy.typing as npt
 from dfdc_prep.reporting.page import Group, Groups, Picture, Section, Text
 from dfdc_prep.reporting.run.run_files import Mistake
 from dfdc_prep.reporting.thumbnails import thumbnail
-from manifests.cli.terminal import counted
 from manifests.pictures.images import ImageError, open_image, to_rgb
+from manifests.wording import counted
 
 
 def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None) -> list[Section]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from dfdc_prep.reporting.run.predictions import Predictions
 from manifests.errors import TableError
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_table
 

@@ -23,8 +23,8 @@ from dfdc_prep.reporting.run.mistakes_section import mistakes_section
 from dfdc_prep.reporting.run.prediction_sections import prediction_sections, roc_chart
 from dfdc_prep.reporting.run.predictions import Predictions
 from dfdc_prep.reporting.run.run_files import RunFiles, invalid_as_table_error
-from manifests.cli.terminal import counted
 from manifests.labels import LABELS
+from manifests.wording import counted
 
 #: Objects of config.json shown as tables.
 _SETTINGS = ("recipe", "options", "versions")

@@ -33,7 +33,7 @@ from dfdc_prep.shards.layout import iter_shards
 from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
 from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
 from manifests.tables.clips import clips_known

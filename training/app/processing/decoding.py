@@ -11,7 +11,7 @@ import cv2
 
 from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
-from manifests.confinement import confine
+from dfdc_prep.parallel.confinement import confine
 from training.app.processing.annotate import annotate_clip
 from training.app.processing.tracks import FaceTrack
 from training.app.result import PICTURE_SIZE, View
@@ -47,7 +47,7 @@ def init_worker(choice: DetectorChoice, confined: bool = False) -> None:
     """Set up the worker process: one OpenCV thread, one detector.
 
     Args:
-        confined: let it write nothing; see `manifests.confinement`.
+        confined: let it write nothing; see `dfdc_prep.parallel.confinement`.
     """
     global _detector
     if confined:

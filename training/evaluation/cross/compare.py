@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfdc_prep.storage.mirror import local_file
+from dfdc_prep.storage.urls import as_location
 from manifests.errors import StorageError
-from manifests.io.hashing import file_sha256
-from manifests.io.json_files import write_text
-from manifests.storage.mirror import local_file
-from manifests.storage.urls import as_location
+from manifests.files import file_sha256, write_text
 from training.evaluation import text_report
 from training.evaluation.cross import table
 from training.evaluation.cross.outputs import OutputPlan

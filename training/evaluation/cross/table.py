@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
-from manifests.io.atomic import atomic_file
+from manifests.files import atomic_file
 from training.errors import TrainingError
 from training.evaluation.cross.measures import measure
 from training.evaluation.metrics import group_means

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from manifests.cli.terminal import TextTable
+from dfdc_prep.terminal import TextTable
 from training.evaluation.cross.measures import MEASURES
 from training.evaluation.cross.table import ALL, CrossRow
 from training.evaluation.intervals import MIN_FAMILIES

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from manifests.io.atomic import atomic_folder
-from manifests.io.foreign_files import check_replaceable
+from manifests.files import atomic_folder
+from manifests.folders import check_replaceable
 from manifests.tables.parquet import write_table
 from training.evaluation.explanation import gradcam
 from training.evaluation.predictions import Predictions

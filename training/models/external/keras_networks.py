@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from manifests.errors import out_of_memory
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 from training.errors import TrainingError
 from training.models import keras_files
 from training.models.external import legacy_layers, legacy_weights

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from dfdc_prep.storage.lease import FOLDER as LEASE
+from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.urls import Location, Url
 from manifests.errors import StorageError
-from manifests.storage.lease import FOLDER as LEASE
-from manifests.storage.place import Place, open_place
-from manifests.storage.urls import Location, Url
 
 #: Files fetched or put at the same time.
 _AT_ONCE = 16

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import Protocol
 
-from manifests.storage.urls import Location, Url
+from dfdc_prep.storage.urls import Location, Url
 
 
 class Place(Protocol):
@@ -59,7 +59,7 @@ class Place(Protocol):
 def open_place(location: Location) -> Place:
     """Return the place of a path or URL; nothing is read or created yet."""
     if isinstance(location, Url):
-        from manifests.storage.bucket import Bucket
+        from dfdc_prep.storage.bucket import Bucket
 
         return Bucket(location)
     return LocalFolder(location)

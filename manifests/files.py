@@ -1,13 +1,19 @@
-"""Atomic writing: a file or folder is written under a temporary name, then renamed."""
+"""Files: written atomically, hashed, linked; JSON parsed safely.
 
+A file or folder is written under a temporary name, then renamed.
+"""
+
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from manifests.errors import OutputError
-from manifests.io.locks import HALF, OLD, PARTIAL, HeldLock, folder_lock, lock
+from manifests.locks import HALF, OLD, PARTIAL, HeldLock, folder_lock, lock
 
 
 @contextmanager
@@ -88,3 +94,56 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: the text is not valid JSON, or is nested too deeply to parse.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nesting too deep") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any, *, ensure_ascii: bool = True) -> None:
+    """Write a JSON file, atomically; keys keep their order, so equal values give equal bytes.
+
+    Args:
+        ensure_ascii: escape characters outside ASCII.
+
+    Raises:
+        ValueError: the value contains NaN or infinity, which JSON does not allow.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=ensure_ascii)
+    write_text(path, text + "\n")
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(file: Path | str, target: Path) -> None:
+    """Link `target` to a file; copy it if it is on another file system, or one without links.
+
+    Raises:
+        OSError: the file cannot be copied either.
+    """
+    try:
+        os.link(os.path.realpath(file), target)
+    except OSError:
+        shutil.copyfile(file, target)

@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
-from manifests.io.locks import is_temporary
-from manifests.storage.urls import Location
+from dfdc_prep.storage.urls import Location
+from manifests.locks import is_temporary
 
 REPORT_FILE = "report.html"
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from dfdc_prep.storage.place import Place
+from dfdc_prep.storage.urls import Location
 from manifests.errors import OutputError, StorageError
-from manifests.storage.place import Place
-from manifests.storage.urls import Location
 
 FOLDER = ".lease"
 #: Seconds between two renewals, and until a lease that is not renewed can be taken over. The

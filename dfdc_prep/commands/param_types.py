@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from manifests.storage.urls import READ_ONLY, TABLE_SUFFIXES, Location, Url, is_url, parse_url
+from dfdc_prep.storage.urls import READ_ONLY, TABLE_SUFFIXES, Location, Url, is_url, parse_url
 
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1

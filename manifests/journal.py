@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from manifests.io.json_files import parse_json
+from manifests.files import parse_json
 
 #: Seconds between two calls of fsync. A killed process loses nothing even without it; a power
 #: failure loses the lines written since the last call.

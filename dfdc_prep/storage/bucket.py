@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any, TypeVar
 
+from dfdc_prep.storage.urls import Url
 from manifests.errors import StorageError
-from manifests.storage.urls import Url
 
 Item = TypeVar("Item")
 
