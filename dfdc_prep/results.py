@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dfdc_prep.extraction.run_summary import RunSummary
     from dfdc_prep.identities.run import IdentifyReport
     from dfdc_prep.importing.run import ImportReport
-    from dfdc_prep.reporting.build import Report
+    from dfdc_prep.reports.build import Report
     from dfdc_prep.shards.verify import VerifyReport
     from dfdc_prep.shards.writer import ShardReport
     from manifests.auditing.audit import Audit

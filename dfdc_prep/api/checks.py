@@ -80,6 +80,6 @@ def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
         SourceError: `path` is no such folder.
         TableError, ShardError, OutputError: a file of the folder is missing or invalid.
     """
-    from dfdc_prep.reporting.build import build_report
+    from dfdc_prep.reports.build import build_report
 
     return ReportResult(build_report(Path(path), None if out is None else Path(out)))

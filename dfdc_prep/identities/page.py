@@ -11,7 +11,7 @@ from dfdc_prep.crops.files import resolve_inside
 from dfdc_prep.errors import ShardError
 from dfdc_prep.identities.encoder import brightened
 from dfdc_prep.identities.worker import decode
-from dfdc_prep.reporting.page import (
+from dfdc_prep.reports.page import (
     Block,
     Group,
     Groups,
@@ -23,7 +23,7 @@ from dfdc_prep.reporting.page import (
     TextList,
     write_page,
 )
-from dfdc_prep.reporting.thumbnails import thumbnail
+from dfdc_prep.reports.thumbnails import thumbnail
 from manifests.identities.assignment import Identities
 from manifests.identities.evidence import GroupPair
 from manifests.identities.quality import ALONE

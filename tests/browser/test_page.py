@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.page import (
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.page import (
     Chart,
     Charts,
     Group,
@@ -20,7 +20,7 @@ from dfdc_prep.reporting.page import (
     TextList,
     write_page,
 )
-from dfdc_prep.reporting.thumbnails import thumbnail
+from dfdc_prep.reports.thumbnails import thumbnail
 from tests.browser.conftest import NARROW, Visit
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>.mp4"

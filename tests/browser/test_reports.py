@@ -6,7 +6,7 @@ import pytest
 
 import dfdc_prep
 from tests.browser.conftest import NARROW, Visit
-from tests.reporting.folders import HOSTILE, faces_folder, run_folder, shards_folder
+from tests.reports.folders import HOSTILE, faces_folder, run_folder, shards_folder
 
 KINDS = ("faces", "shards", "run")
 

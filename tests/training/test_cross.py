@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy.special import expit
 from sklearn import metrics as sk
 
-from dfdc_prep.reporting.build import build_report
+from dfdc_prep.reports.build import build_report
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan

@@ -21,14 +21,14 @@ from dfdc_prep.output_folder import start_run
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from tests.crop_sets import make_faces
-from tests.reporting.folders import (
+from tests.reports.folders import (
     HOSTILE,
     faces_folder,
     replace_manifest,
     run_folder,
     shards_folder,
 )
-from tests.reporting.test_page import Tags
+from tests.reports.test_page import Tags
 from training.runs.folder import Run
 
 

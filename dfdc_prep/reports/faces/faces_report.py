@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.output_folder import read_run
-from dfdc_prep.reporting.faces import crop_sheets
-from dfdc_prep.reporting.faces.clips import clips_section, families_section
-from dfdc_prep.reporting.faces.measures import measure_images, row_measures
-from dfdc_prep.reporting.faces.shortcut_section import sample_note, shortcuts_section
-from dfdc_prep.reporting.gallery import Gallery
-from dfdc_prep.reporting.images import CropFiles
-from dfdc_prep.reporting.page import Page, Section, Text, settings_table
+from dfdc_prep.reports.faces import crop_sheets
+from dfdc_prep.reports.faces.clips import clips_section, families_section
+from dfdc_prep.reports.faces.measures import measure_images, row_measures
+from dfdc_prep.reports.faces.shortcut_section import sample_note, shortcuts_section
+from dfdc_prep.reports.gallery import Gallery
+from dfdc_prep.reports.images import CropFiles
+from dfdc_prep.reports.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
 from manifests.labels import FAILURES, LABELS
 from manifests.schema import MANIFEST_SCHEMA

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.page import Block, Chart, Section, Table, Text
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.page import Block, Chart, Section, Table, Text
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary
 from manifests.labels import FAILURES, FAKE, LABELS, STATUSES, UNKNOWN

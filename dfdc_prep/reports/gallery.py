@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from dfdc_prep.reporting.images import Images
-from dfdc_prep.reporting.page import Picture
-from dfdc_prep.reporting.thumbnails import thumbnail
+from dfdc_prep.reports.images import Images
+from dfdc_prep.reports.page import Picture
+from dfdc_prep.reports.thumbnails import thumbnail
 
 
 @dataclass(frozen=True)

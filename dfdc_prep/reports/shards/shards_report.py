@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.errors import ShardError
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.gallery import Gallery
-from dfdc_prep.reporting.images import ShardRecords
-from dfdc_prep.reporting.page import (
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.gallery import Gallery
+from dfdc_prep.reports.images import ShardRecords
+from dfdc_prep.reports.page import (
     Block,
     Chart,
     Group,
@@ -26,7 +26,7 @@ from dfdc_prep.reporting.page import (
     Text,
     settings_table,
 )
-from dfdc_prep.reporting.shards.near_pairs import nearest_pairs
+from dfdc_prep.reports.shards.near_pairs import nearest_pairs
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.shards.layout import iter_shards

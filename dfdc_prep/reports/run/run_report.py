@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.page import (
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.page import (
     Block,
     Chart,
     Charts,
@@ -18,11 +18,11 @@ from dfdc_prep.reporting.page import (
     TextList,
     settings_table,
 )
-from dfdc_prep.reporting.run.cross_section import cross_section
-from dfdc_prep.reporting.run.mistakes_section import mistakes_section
-from dfdc_prep.reporting.run.prediction_sections import prediction_sections, roc_chart
-from dfdc_prep.reporting.run.predictions import Predictions
-from dfdc_prep.reporting.run.run_files import RunFiles, invalid_as_table_error
+from dfdc_prep.reports.run.cross_section import cross_section
+from dfdc_prep.reports.run.mistakes_section import mistakes_section
+from dfdc_prep.reports.run.prediction_sections import prediction_sections, roc_chart
+from dfdc_prep.reports.run.predictions import Predictions
+from dfdc_prep.reports.run.run_files import RunFiles, invalid_as_table_error
 from manifests.labels import LABELS
 from manifests.wording import counted
 

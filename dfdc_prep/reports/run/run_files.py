@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dfdc_prep.reporting.run.predictions import Predictions
+from dfdc_prep.reports.run.predictions import Predictions
 from manifests.errors import TableError
 from manifests.files import parse_json
 from manifests.labels import LABELS

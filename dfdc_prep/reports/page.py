@@ -83,7 +83,7 @@ def _is_number(cell: object) -> bool:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as inline SVG (see `dfdc_prep.reporting.charts`).
+    """A chart as inline SVG (see `dfdc_prep.reports.charts`).
 
     Attributes:
         title: heading of the chart.
@@ -112,7 +112,7 @@ class Picture:
     """One image of a contact sheet.
 
     Attributes:
-        source: a data URI (see `dfdc_prep.reporting.thumbnails`), None if the image is unreadable.
+        source: a data URI (see `dfdc_prep.reports.thumbnails`), None if the image is unreadable.
         alt: what the image is.
         lines: caption, one short line each.
     """
@@ -273,7 +273,7 @@ def _printable(text: str) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader("dfdc_prep.reporting"),
+        loader=PackageLoader("dfdc_prep.reports"),
         autoescape=True,
         finalize=shown,
         undefined=StrictUndefined,

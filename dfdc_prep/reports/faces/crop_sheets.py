@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.reporting.faces.measures import Measure, evenly_spaced, short_number
-from dfdc_prep.reporting.gallery import Gallery
-from dfdc_prep.reporting.page import Group, Groups, Sheet
+from dfdc_prep.reports.faces.measures import Measure, evenly_spaced, short_number
+from dfdc_prep.reports.gallery import Gallery
+from dfdc_prep.reports.page import Group, Groups, Sheet
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 

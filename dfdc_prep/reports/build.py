@@ -8,7 +8,7 @@ from dfdc_prep import __version__
 from dfdc_prep.errors import SourceError
 from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.report_file import REPORT_FILE
-from dfdc_prep.reporting.page import Page, write_page
+from dfdc_prep.reports.page import Page, write_page
 from dfdc_prep.shards import tfds_metadata
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
@@ -80,13 +80,13 @@ def folder_kind(folder: Path) -> str:
 def _page_builder(kind: str) -> Callable[[Path], Page]:
     # Imported here, so that the page of a run does not load OpenCV.
     if kind == "faces":
-        from dfdc_prep.reporting.faces.faces_report import faces_page
+        from dfdc_prep.reports.faces.faces_report import faces_page
 
         return faces_page
     if kind == "shards":
-        from dfdc_prep.reporting.shards.shards_report import shards_page
+        from dfdc_prep.reports.shards.shards_report import shards_page
 
         return shards_page
-    from dfdc_prep.reporting.run.run_report import run_page
+    from dfdc_prep.reports.run.run_report import run_page
 
     return run_page

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta, mannwhitneyu
 
-from dfdc_prep.reporting.faces.measures import Measure, short_number
+from dfdc_prep.reports.faces.measures import Measure, short_number
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.faces.measures import ImageMeasures, Measure, short_number
-from dfdc_prep.reporting.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
-from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table, Text
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.faces.measures import ImageMeasures, Measure, short_number
+from dfdc_prep.reports.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
+from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.factorize import Codes
 from manifests.wording import counted

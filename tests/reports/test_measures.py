@@ -11,24 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from dfdc_prep.reporting.faces import measures
-from dfdc_prep.reporting.faces.measures import (
+from dfdc_prep.reports.faces import measures
+from dfdc_prep.reports.faces.measures import (
     ImageMeasures,
     Measure,
     evenly_spaced,
     measure_image,
     measure_images,
 )
-from dfdc_prep.reporting.faces.shortcut_section import shortcuts_section
-from dfdc_prep.reporting.faces.shortcuts import find_shortcuts
-from dfdc_prep.reporting.images import CropFiles, ShardRecords
-from dfdc_prep.reporting.page import Table, Text
-from dfdc_prep.reporting.shards.near_pairs import NearPair, nearest_pairs
+from dfdc_prep.reports.faces.shortcut_section import shortcuts_section
+from dfdc_prep.reports.faces.shortcuts import find_shortcuts
+from dfdc_prep.reports.images import CropFiles, ShardRecords
+from dfdc_prep.reports.page import Table, Text
+from dfdc_prep.reports.shards.near_pairs import NearPair, nearest_pairs
 from dfdc_prep.shards.audit_inputs import AuditInputs
 from manifests.pictures.near_identical import NearIdentical
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
-from tests.reporting.folders import shards_folder
+from tests.reports.folders import shards_folder
 
 
 def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:

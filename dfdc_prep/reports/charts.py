@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from dfdc_prep.reporting.page import shown
+from dfdc_prep.reports.page import shown
 from manifests.labels import FAKE, REAL
 
 Floats = npt.NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dfdc_prep.reporting.page import Block, Section, Table, Text
+from dfdc_prep.reports.page import Block, Section, Table, Text
 
 #: Measures of the table: the column of cross.csv's `measure`, and the title.
 _MEASURES = {

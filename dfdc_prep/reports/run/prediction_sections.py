@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from dfdc_prep.reporting import charts
-from dfdc_prep.reporting.page import Block, Chart, Charts, Section, Table
-from dfdc_prep.reporting.run.predictions import Grouped, Predictions, group_predictions, reliability
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table
+from dfdc_prep.reports.run.predictions import Grouped, Predictions, group_predictions, reliability
 from manifests.labels import LABELS
 
 #: Rows of the tables of clips and of families, at either end.
