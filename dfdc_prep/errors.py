@@ -12,7 +12,7 @@
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
-    └── TrainingError             invalid weights, devices or runs (training.errors)
+    └── TrainingError             invalid weights, devices or runs (manifests.errors)
 
 The command line prints the message of these errors on one line and exits with status 1.
 """

@@ -30,6 +30,10 @@ class NotEnoughRows(TableError):
     """A class has fewer rows than the user asked for."""
 
 
+class TrainingError(DfdcPrepError):
+    """Weights are unavailable, no device fits, or shards or a run folder cannot be used."""
+
+
 def out_of_memory(error: Exception) -> bool:
     """Return whether an error of Python or of a Keras backend means that memory ran out."""
     return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))

@@ -7,10 +7,11 @@ model (EfficientNetB4 at 224, global average pooling, one sigmoid unit) and one 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from training.errors import TrainingError
+from dfdc_prep.run_files import Published, Recipe
+from manifests.errors import TrainingError
 
 #: Valid values of `Recipe.backbone` and `Recipe.augmentation`.
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
@@ -21,54 +22,6 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 #: The paper's split is 56 % train, 24 % validation, 20 % test.
 TRAIN_FRACTION = 0.56
-
-
-@dataclass(frozen=True)
-class Published:
-    """Test accuracy and loss the paper reports; its test split shares families with training."""
-
-    accuracy: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The hyperparameters of a training; data, initial weights and seed are given separately.
-
-    Attributes:
-        images: number of images the recipe is meant for, over all splits and both classes.
-        patience: epochs without a lower validation loss before training stops; 0 disables
-            early stopping.
-        augmentation: one of `AUGMENTATIONS`, see `training.data.augmentation`.
-        head_epochs: epochs that train the sigmoid unit only, with the backbone frozen.
-        unfreeze_from: the first block trained afterwards ("block4"); "" trains all blocks.
-        freeze_batchnorm: keep BatchNormalization's ImageNet statistics and scales.
-        schedule: learning rate schedule after `head_epochs`: "constant", or "cosine" decay to
-            zero.
-    """
-
-    name: str
-    images: int
-    epochs: int
-    batch_size: int
-    backbone: str = "EfficientNetB4"
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    patience: int = 0
-    augmentation: str = "none"
-    head_epochs: int = 0
-    head_learning_rate: float = 0.01
-    unfreeze_from: str = ""
-    freeze_batchnorm: bool = False
-    schedule: str = "constant"
-    label_smoothing: float = 0.0
-    published: Published | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-serializable values, for config.json."""
-        return asdict(self)
 
 
 def _fine_tune_recipe() -> Recipe:

@@ -22,11 +22,11 @@ from cli import main
 from dfdc_prep import errors
 from dfdc_prep.commands.error_handling import MAX_MESSAGE_CHARS
 from dfdc_prep.output_folder import locked
+from manifests.errors import TrainingError
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces
 from tests.processes import workers_of
-from training.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,6 +13,7 @@ import pytest
 from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNet
 from PIL import Image
 
+from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
@@ -20,7 +21,6 @@ from manifests.tables.parquet import sort_manifest, write_table
 from training.recipes import choose_recipe
 from training.runs import experiment
 from training.runs.folder import Run
-from training.schemas import CropSettings, FitConfig, RunConfig, ShardsConfig
 
 SIDE = 224
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dfdc_prep.run_files import Undecided
 from training.app.access import Access
 from training.app.connections import ConnectionLimits, create_server
 from training.app.jobs import Jobs
 from training.app.limits import Limits
 from training.app.model_facts import ModelFacts
 from training.app.server import App
-from training.schemas import Undecided
 
 MANY = 200
 POST = (

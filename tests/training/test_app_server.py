@@ -21,6 +21,7 @@ from werkzeug.test import Client
 
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.run_files import Undecided
 from tests.torture import uploads
 from training import predict
 from training.app import command
@@ -33,7 +34,6 @@ from training.app.processing.decoding import init_worker, nameless_file
 from training.app.server import App
 from training.inference.predictor import settings_for_run
 from training.inference.scorer import Scorer
-from training.schemas import Undecided
 
 LIMITS = Limits(upload_bytes=20_000_000, clip_seconds=30, pixels=3_000_000, faces=12)
 HOSTILE = '<img src=x onerror=alert(1)>".png'

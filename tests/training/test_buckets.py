@@ -9,13 +9,12 @@ from click.testing import CliRunner
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from dfdc_prep.storage.urls import Url
-from manifests.errors import StorageError
+from manifests.errors import StorageError, TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.storage.server import S3Server
 from tests.training.conftest import SMALL
 from training.data import input_pipeline, shard_cache
 from training.data.shard_cache import cache_of, open_shards
-from training.errors import TrainingError
 from training.evaluate import main as evaluate
 from training.predict import main as predict
 from training.runs import experiment, trainer

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from manifests.errors import OutputError, out_of_memory
+from manifests.errors import OutputError, TrainingError, out_of_memory
 from tests.training.conftest import new_config
-from training.errors import TrainingError
 from training.models.classifier import HEAD_LAYER
 from training.runs import checkpoints
 from training.runs.folder import HISTORY_COLUMNS, Run

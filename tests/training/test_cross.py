@@ -13,6 +13,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
+from dfdc_prep.run_files import OperatingPoint
 from dfdc_prep.shards.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
@@ -26,7 +27,6 @@ from training.evaluation.cross.table import read_rows
 from training.evaluation.predictions import split_rows
 from training.models.external import input_settings
 from training.runs.folder import Run
-from training.schemas import OperatingPoint
 
 
 def make_shards(folder: Path, change=lambda row, number: {}, seed: int = 8) -> Path:

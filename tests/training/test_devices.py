@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 from training.models import devices
 
 #: Trains and resumes on one CPU device, then on several in place of GPUs; prints the losses.

@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.torture.folders import listing
 from tests.training.conftest import make_faces
-from training.errors import TrainingError
 from training.evaluate import main
 from training.evaluation import export, predictions
-from training.evaluation.tested_model import load_model
 from training.models.classifier import logit_model
+from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
 

@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper
 from scipy.special import expit
 
+from manifests.errors import TrainingError
 from tests.training.legacy_models import MEAN, SIDE, STD
-from training.errors import TrainingError
 from training.models.external.input_settings import (
     PRESETS,
     InputSettings,

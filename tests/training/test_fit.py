@@ -13,11 +13,10 @@ from click.testing import CliRunner
 from sklearn import metrics as sk
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
-from manifests.errors import OutputError
+from manifests.errors import OutputError, TrainingError
 from manifests.locks import folder_lock
 from manifests.splitting.spec import SplitPlan
 from tests.training.conftest import SMALL, make_faces, new_config
-from training.errors import TrainingError
 from training.fit import main
 from training.models import devices
 from training.recipes import choose_recipe

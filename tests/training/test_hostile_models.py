@@ -13,7 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 from training.models.external.input_settings import InputSettings
 from training.models.external.model_file import open_model
 from training.models.keras_files import load_weights

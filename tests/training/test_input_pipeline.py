@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 from training.data import decoded_cache
@@ -21,7 +22,6 @@ from training.data.input_pipeline import (
     read_shards_info,
     report_read_errors,
 )
-from training.errors import TrainingError
 
 
 @pytest.fixture(scope="module")

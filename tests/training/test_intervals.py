@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
+from dfdc_prep.run_files import Interval
 from training.evaluation.intervals import FamilyIntervals, clopper_pearson, too_few
 from training.evaluation.undecided import undecided_band
-from training.schemas import Interval
 
 
 def drawn(rng, families, distance, frames=3):

@@ -16,7 +16,7 @@ from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_predict import Middle
 from training.evaluate import main
-from training.evaluation.explanation import gradcam
+from training.evaluation import heatmaps
 from training.evaluation.explanation.localization import score_heatmap
 from training.inference.face_crops import FaceCropOptions, find_faces
 from training.runs.folder import Run
@@ -77,6 +77,6 @@ def test_a_mask_beside_an_image_is_cut_and_drawn_with_it(tmp_path):
     options = FaceCropOptions(Middle(), 0.25, 1, False)
     (found,) = find_faces(tmp_path / "000000_0.png", options).crops
     assert found.mask[0, 0, 0] == pytest.approx(32, abs=1)
-    drawn = gradcam.draw_side_by_side(found.crop, np.ones((7, 7), np.float32), found.mask)
+    drawn = heatmaps.draw_side_by_side(found.crop, np.ones((7, 7), np.float32), found.mask)
     assert drawn.shape == (224, 672, 3)
     assert (drawn[:, 448:] == found.mask).all()

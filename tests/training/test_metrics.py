@@ -4,10 +4,10 @@ import pytest
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from dfdc_prep.run_files import OperatingPoint
 from manifests.labels import LABELS
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions
-from training.schemas import OperatingPoint
 
 
 @pytest.fixture

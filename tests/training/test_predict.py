@@ -65,9 +65,9 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     from pathlib import Path
 
     from training.evaluation import evaluator, predictions
-    from training.evaluation.tested_model import load_model
     from training.inference import scorer
     from training.models import classifier
+    from training.runs.checkpoints import load_model
 
     shards = Path(finished.config().shards)
     _, images = evaluator.sample_images(shards, "test", 8, seed=1)

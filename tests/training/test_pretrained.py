@@ -9,7 +9,7 @@ from keras.src.applications import efficientnet
 from keras.src.backend import config
 from keras.src.legacy.saving import legacy_h5_format
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 from training.models import pretrained
 from training.models.classifier import FEATURE_LAYER, MEAN, STD, build_model
 from training.recipes import BACKBONES, choose_recipe

@@ -1,6 +1,6 @@
 import pytest
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 from training.recipes import RECIPES, choose_recipe, describe_differences
 
 

@@ -11,7 +11,7 @@ import click
 
 from dfdc_prep.commands.error_handling import TrainingCommand
 from dfdc_prep.commands.param_types import CountParam, FloatParam, PathParam, TextParam
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 
 #: Names of this machine that its own browser may use.
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from dfdc_prep.run_files import Interval, Undecided
+from manifests.errors import TrainingError
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
-from training.errors import TrainingError
 from training.runs.folder import Run
-from training.schemas import Interval, Undecided
 
 #: What a score is called that does not tell REAL from FAKE.
 UNDECIDED = "UNDECIDED"

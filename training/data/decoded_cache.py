@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from manifests.errors import TrainingError
 from manifests.rows import CROP_SIZE
 from training.data import input_pipeline
-from training.errors import TrainingError
 
 #: Values of `--cache`.
 NONE, MEMORY, DISK = "none", "memory", "disk"

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from manifests.errors import TrainingError
 from manifests.files import parse_json
 from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
 from training.data.shard_cache import cache_of
-from training.errors import TrainingError
 
 if keras.backend.backend() != "tensorflow":
     # TensorFlow only reads the data then. It would otherwise take most of the memory of every GPU,

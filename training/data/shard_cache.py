@@ -17,11 +17,10 @@ import pooch
 
 from dfdc_prep.storage.mirror import Mirror
 from dfdc_prep.storage.urls import Location, Url
-from manifests.errors import DfdcPrepError, OutputError, StorageError
+from manifests.errors import DfdcPrepError, OutputError, StorageError, TrainingError
 from manifests.files import file_sha256
 from manifests.locks import folder_lock
 from manifests.shard_names import is_shard_file
-from training.errors import TrainingError
 
 #: Size of the cache unless --cache-gb says otherwise.
 DEFAULT_GB = 50.0

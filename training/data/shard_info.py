@@ -6,13 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfdc_prep.run_files import CropSettings, ShardsConfig
 from dfdc_prep.storage.urls import Location
+from manifests.errors import TrainingError
 from manifests.files import file_sha256, parse_json
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
-from training.errors import TrainingError
-from training.schemas import CropSettings, ShardsConfig
 
 SPLITS = ("train", "validation", "test")
 

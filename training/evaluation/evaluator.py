@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from dfdc_prep.run_files import SplitMetrics
 from manifests.files import atomic_file, write_json, write_text
 from manifests.tables.parquet import write_table
 from training.data import input_pipeline
@@ -20,7 +21,6 @@ from training.evaluation.predictions import Images, Predictions
 from training.evaluation.tested_model import TestedModel, is_trained_on, open_run
 from training.runs import checkpoints
 from training.runs.folder import Run
-from training.schemas import SplitMetrics
 
 #: Largest number of images in samples.png (Fig. 8 of the paper).
 MAX_SAMPLES = 20

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from manifests.errors import TrainingError
 from manifests.files import atomic_file, atomic_folder
-from training.errors import TrainingError
 from training.evaluation import evaluator
-from training.evaluation.tested_model import load_model
 from training.models import classifier, pretrained
 from training.recipes import choose_recipe
+from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
 #: Largest absolute difference allowed between scores of the export and of model.keras.

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from scipy.stats import beta
 from scipy.stats import t as student
 
+from dfdc_prep.run_files import Interval
 from manifests.labels import LABELS
 from manifests.wording import counted
 from training.evaluation.bootstrap import FamilyBootstrap, Floats, Ints
-from training.schemas import Interval
 
 #: Fewest families of each label for an interval.
 MIN_FAMILIES = 10

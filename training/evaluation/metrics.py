@@ -12,6 +12,15 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from dfdc_prep.run_files import (
+    Calibration,
+    ClassificationMetrics,
+    ClassMetrics,
+    IntervalMetrics,
+    Intervals,
+    OperatingPoint,
+    SplitMetrics,
+)
 from manifests.labels import LABELS, UNKNOWN
 from manifests.wording import counted
 from training.evaluation.intervals import (
@@ -22,15 +31,6 @@ from training.evaluation.intervals import (
 )
 from training.evaluation.predictions import Predictions
 from training.evaluation.undecided import undecided_band
-from training.schemas import (
-    Calibration,
-    ClassificationMetrics,
-    ClassMetrics,
-    IntervalMetrics,
-    Intervals,
-    OperatingPoint,
-    SplitMetrics,
-)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -2,13 +2,12 @@
 
 import csv
 
+from dfdc_prep.run_files import Recipe, RunConfig, SplitMetrics
 from manifests.files import write_text
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
 from training.evaluation import text_report
-from training.recipes import Recipe
 from training.runs.folder import Run
-from training.schemas import RunConfig, SplitMetrics
 
 _LIMITS = """\
 - The results apply to crops cut the same way from the same kind of data. Accuracy within one

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from scipy.special import expit
 from tqdm import tqdm
 
+from manifests.errors import TrainingError
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from training.data import input_pipeline
-from training.errors import TrainingError
 
 Images = npt.NDArray[np.uint8]
 Transform = Callable[[Images], Images]

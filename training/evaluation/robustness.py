@@ -19,8 +19,8 @@ from manifests.files import atomic_file
 from manifests.pictures.images import open_image
 from training.evaluation import metrics, model_card, plots
 from training.evaluation.predictions import Images, Transform, predict
-from training.evaluation.tested_model import load_model
 from training.models.classifier import logit_model
+from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
 

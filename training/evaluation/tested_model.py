@@ -7,17 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from dfdc_prep.run_files import OperatingPoint
 from training.data.input_pipeline import read_shards_info
 from training.data.shard_info import manifest_hash
-from training.errors import TrainingError
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions, Transform, predict
 from training.models.classifier import logit_model
 from training.models.external.input_settings import InputSettings
 from training.models.external.model_file import open_model
-from training.runs import checkpoints
+from training.runs.checkpoints import load_model
 from training.runs.folder import Run
-from training.schemas import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,6 @@ class TestedModel:
     def predict(self, shards: Path, split: str, batch_size: int) -> Predictions:
         """The logits of a split; see `training.evaluation.predictions.predict`."""
         return predict(self.logits, shards, split, batch_size, self.transform_for)
-
-
-def load_model(run: Run) -> Any:
-    """Load model.keras of a run, not compiled.
-
-    Raises:
-        TrainingError: model.keras is missing or broken.
-    """
-    if checkpoints.is_intact(run.model_file):
-        model = checkpoints.load_classifier(run.model_file, compile=False)
-        if model is not None:
-            return model
-    found = "a broken one" if run.model_file.exists() else "none"
-    raise TrainingError(
-        f"expected a model.keras in {run.folder}, found {found}; finish the run with "
-        "python -m training.fit"
-    )
 
 
 def is_trained_on(run: Run, shards: Path) -> bool:

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from dfdc_prep.terminal import TextTable
-from manifests.labels import LABELS
-from manifests.wording import counted
-from training.schemas import (
+from dfdc_prep.run_files import (
     ClassificationMetrics,
     ClassMetrics,
     Interval,
@@ -13,6 +10,9 @@ from training.schemas import (
     Localization,
     SplitMetrics,
 )
+from dfdc_prep.terminal import TextTable
+from manifests.labels import LABELS
+from manifests.wording import counted
 
 _COLUMNS = ("precision", "recall", "f1")
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from dfdc_prep.run_files import Interval, Undecided
 from manifests.labels import FAKE, REAL
 from training.evaluation.bootstrap import Floats, Ints
-from training.schemas import Interval, Undecided
 
 #: Share of the images of a label that may lie on the other's side of the band.
 ERROR_RATE = 0.1

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from manifests.files import atomic_file
-from training.evaluation.explanation.gradcam import draw_side_by_side
+from training.evaluation.heatmaps import draw_side_by_side
 from training.inference.face_crops import FaceCrop
 
 
@@ -22,7 +22,7 @@ def write_heatmaps(
 
     Args:
         path: the image or clip the faces come from; names the images.
-        activations: [N, h, w]; see `training.evaluation.explanation.gradcam`.
+        activations: [N, h, w]; see `training.evaluation.heatmaps`.
 
     Returns:
         The paths of the images.

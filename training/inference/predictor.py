@@ -10,7 +10,8 @@ import numpy.typing as npt
 from dfdc_prep.crops.geometry import MARGIN
 from dfdc_prep.detectors import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
-from training.errors import TrainingError
+from dfdc_prep.run_files import CropSettings
+from manifests.errors import TrainingError
 from training.inference.face_crops import FaceCrop, FaceCropOptions, find_faces
 from training.inference.heatmaps import write_heatmaps
 from training.inference.prediction import (
@@ -22,7 +23,6 @@ from training.inference.prediction import (
     FilePrediction,
 )
 from training.inference.scorer import Scorer
-from training.schemas import CropSettings
 
 
 def settings_for_run(

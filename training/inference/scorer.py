@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from manifests.errors import TrainingError
 from manifests.wording import counted
-from training.errors import TrainingError
-from training.evaluation.tested_model import load_model
 from training.inference.face_crops import FaceCrop
 from training.models import classifier
+from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
 BATCH_SIZE = 32
@@ -60,7 +60,7 @@ class Scorer:
         return self.score(np.stack([face.crop for face in faces])) / self.temperature
 
     def activations(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float32]:
-        """Return each face's Grad-CAM, float32 [N, h, w]; see `explanation.gradcam`."""
+        """Return each face's Grad-CAM, float32 [N, h, w]; see `training.evaluation.heatmaps`."""
         crops = np.stack([face.crop for face in faces])
         features = self._features.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         return classifier.class_activation(self._model, features)

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from dfdc_prep.run_files import Recipe
 from manifests.rows import CROP_SIZE
 from training.models import pretrained
-from training.recipes import Recipe
 
 #: Mean and standard deviation of ImageNet's RGB channels, on a scale of 0 to 1.
 MEAN = (0.485, 0.456, 0.406)

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 
 #: Backends on which a batch can be divided among several GPUs.
 _SHARING_BACKENDS = ("tensorflow", "jax")

@@ -12,8 +12,7 @@ from typing import Any
 
 import keras
 
-from manifests.errors import out_of_memory
-from training.errors import TrainingError
+from manifests.errors import TrainingError, out_of_memory
 from training.models import keras_files
 
 #: Where Keras publishes its ImageNet weights, and the MD5 of each backbone's file without the

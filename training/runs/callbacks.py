@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
-from training.errors import TrainingError
+from manifests.errors import TrainingError
 
 #: Steps that are profiled: after those that compile the model and fill the input pipeline.
 PROFILED_STEPS = range(10, 20)

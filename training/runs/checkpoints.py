@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from manifests.errors import out_of_memory
+from manifests.errors import TrainingError, out_of_memory
 from manifests.files import atomic_file
-from training.errors import TrainingError
 from training.models import keras_files
 from training.models.classifier import HEAD_LAYER
 from training.runs.folder import Run
@@ -128,6 +127,23 @@ def load_classifier(path: Path, *, compile: bool) -> Any:
         if out_of_memory(error):
             raise
         return None
+
+
+def load_model(run: Run) -> Any:
+    """Load model.keras of a run, not compiled.
+
+    Raises:
+        TrainingError: model.keras is missing or broken.
+    """
+    if is_intact(run.model_file):
+        model = load_classifier(run.model_file, compile=False)
+        if model is not None:
+            return model
+    found = "a broken one" if run.model_file.exists() else "none"
+    raise TrainingError(
+        f"expected a model.keras in {run.folder}, found {found}; finish the run with "
+        "python -m training.fit"
+    )
 
 
 def _saved_epochs(run: Run) -> list[int]:

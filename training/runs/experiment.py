@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dfdc_prep.run_files import FitConfig, RunConfig, SplitMetrics
 from dfdc_prep.storage.urls import Location
 from manifests.locks import folder_lock
 from training import recipes
@@ -14,7 +15,6 @@ from training.evaluation import evaluator
 from training.models import devices, pretrained
 from training.runs import remote, trainer
 from training.runs.folder import Run
-from training.schemas import FitConfig, RunConfig, SplitMetrics
 
 #: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from dfdc_prep.report_file import REPORT_FILE
+from dfdc_prep.run_files import RunConfig, SplitMetrics, parse
+from manifests.errors import TrainingError
 from manifests.files import atomic_file, parse_json, write_json
 from manifests.folders import check_unused
 from manifests.locks import clear_leftovers, is_temporary
-from training.errors import TrainingError
-from training.schemas import RunConfig, SplitMetrics, parse
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_prep.run_files import Recipe
+from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from training.data import augmentation, decoded_cache, input_pipeline
-from training.errors import TrainingError
 from training.models import classifier
 from training.models.devices import Devices
-from training.recipes import Recipe
 from training.runs import checkpoints
 from training.runs.callbacks import EpochMetrics, Profiler, ProgressBar
 from training.runs.folder import Run

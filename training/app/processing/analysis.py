@@ -23,7 +23,7 @@ from training.app.processing.decoding import (
 from training.app.processing.tracks import make_tracks, number_persons
 from training.app.result import FaceResult, PersonResult, Result
 from training.app.uploads import Upload
-from training.evaluation.explanation import gradcam
+from training.evaluation import heatmaps
 from training.inference.face_crops import FaceCrop
 from training.inference.predictor import predict_faces, sigmoid
 from training.inference.scorer import Scorer
@@ -107,7 +107,7 @@ class Analyzer:
                 box=(crop.box.x, crop.box.y, crop.box.w, crop.box.h),
                 p_fake=sigmoid(logits[number]),
                 crop=encode(crop.crop, "png"),
-                heatmap=encode(gradcam.draw_overlay(crop.crop, activations[number]), "jpg"),
+                heatmap=encode(heatmaps.draw_overlay(crop.crop, activations[number]), "jpg"),
             )
             for number, crop in enumerate(crops)
         ]

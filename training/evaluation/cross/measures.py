@@ -8,10 +8,10 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn import metrics as sk
 
+from dfdc_prep.run_files import Interval, OperatingPoint
 from training.evaluation.bootstrap import Floats, Ints
 from training.evaluation.intervals import UNDEFINED, FamilyIntervals
 from training.evaluation.metrics import log_losses
-from training.schemas import Interval, OperatingPoint
 
 #: Measures in the order of the table, and their titles.
 MEASURES = {

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from dfdc_prep.run_files import OperatingPoint
+from manifests.errors import TrainingError
 from manifests.files import atomic_file
-from training.errors import TrainingError
 from training.evaluation.cross.measures import measure
 from training.evaluation.metrics import group_means
 from training.evaluation.predictions import Predictions
-from training.schemas import OperatingPoint
 
 #: Rows of every fake, and of fakes whose method is not known beside some whose is.
 ALL, UNKNOWN = "all", "unknown"

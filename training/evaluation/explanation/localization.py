@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dfdc_prep.run_files import Localization
 from training.data import input_pipeline
 from training.models import classifier
-from training.schemas import Localization
 
 #: A pixel lies on a mask from this level.
 ON_MASK = 128

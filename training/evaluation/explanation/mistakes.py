@@ -13,7 +13,7 @@ from PIL import Image
 from manifests.files import atomic_folder
 from manifests.folders import check_replaceable
 from manifests.tables.parquet import write_table
-from training.evaluation.explanation import gradcam
+from training.evaluation import heatmaps
 from training.evaluation.predictions import Predictions
 from training.models.classifier import class_activation, feature_model
 
@@ -75,4 +75,4 @@ def _drawings(
         return []
     features = feature_model(model).predict(np.stack(crops), verbose=0)
     maps = class_activation(model, features)
-    return [gradcam.draw_side_by_side(*pair) for pair in zip(crops, maps, masks, strict=True)]
+    return [heatmaps.draw_side_by_side(*pair) for pair in zip(crops, maps, masks, strict=True)]

@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from manifests.errors import out_of_memory
+from manifests.errors import TrainingError, out_of_memory
 from manifests.files import parse_json
-from training.errors import TrainingError
 from training.models import keras_files
 from training.models.external import legacy_layers, legacy_weights
 from training.models.external.networks import Inputs, Network, first_line

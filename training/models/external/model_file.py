@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manifests.errors import out_of_memory
-from training.errors import TrainingError
+from manifests.errors import TrainingError, out_of_memory
 from training.models import keras_files
 from training.models.external import keras_networks
 from training.models.external.input_settings import (

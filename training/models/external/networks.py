@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manifests.errors import out_of_memory
-from training.errors import TrainingError
+from manifests.errors import TrainingError, out_of_memory
 from training.models.keras_files import FREE_SIDE, LARGEST_MAP, read_bytes
 
 Floats = npt.NDArray[np.float64]

@@ -3,14 +3,60 @@
 `asdict` gives the JSON values; `parse` checks JSON values and gives the dataclass.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
-from training.recipes import Recipe
-
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Test accuracy and loss the paper reports; its test split shares families with training."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The hyperparameters of a training; data, initial weights and seed are given separately.
+
+    Attributes:
+        images: number of images the recipe is meant for, over all splits and both classes.
+        patience: epochs without a lower validation loss before training stops; 0 disables
+            early stopping.
+        augmentation: see `training.data.augmentation`.
+        head_epochs: epochs that train the sigmoid unit only, with the backbone frozen.
+        unfreeze_from: the first block trained afterwards ("block4"); "" trains all blocks.
+        freeze_batchnorm: keep BatchNormalization's ImageNet statistics and scales.
+        schedule: learning rate schedule after `head_epochs`: "constant", or "cosine" decay to
+            zero.
+    """
+
+    name: str
+    images: int
+    epochs: int
+    batch_size: int
+    backbone: str = "EfficientNetB4"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    patience: int = 0
+    augmentation: str = "none"
+    head_epochs: int = 0
+    head_learning_rate: float = 0.01
+    unfreeze_from: str = ""
+    freeze_batchnorm: bool = False
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    published: Published | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as JSON-serializable values, for config.json."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
