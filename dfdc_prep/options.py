@@ -23,7 +23,7 @@ from dfdc_prep.commands.param_types import (
     TableFileParam,
     TextParam,
 )
-from dfdc_prep.extraction.output.slices import Slice
+from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.video.sampling import SAMPLINGS

@@ -12,7 +12,7 @@ from manifests.labels import LABELS
 
 if TYPE_CHECKING:
     from dfdc_prep.exporting.run import ExportReport
-    from dfdc_prep.extraction.run_summary import RunSummary
+    from dfdc_prep.extraction.summary import RunSummary
     from dfdc_prep.identities.run import IdentifyReport
     from dfdc_prep.importing.run import ImportReport
     from dfdc_prep.reports.build import Report

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
-from dfdc_prep.extraction.output.slices import Slice
+from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.options import AUTO, checked
 from dfdc_prep.parallel.engine import LOCAL, Engine
 from dfdc_prep.results import ExtractResult, IdentifyResult, ImportResult
@@ -104,8 +104,7 @@ def extract(
         forkserver_context()
 
     from dfdc_prep.catalog.layouts.base import SourceOptions
-    from dfdc_prep.extraction.clip import CropOptions
-    from dfdc_prep.extraction.presets import PRESETS
+    from dfdc_prep.extraction.clip import PRESETS, CropOptions
     from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.run import extract as run
 

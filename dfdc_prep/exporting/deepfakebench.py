@@ -23,8 +23,7 @@ from dfdc_prep.crops.files import CropFolders, CropReader
 from dfdc_prep.errors import ShardError
 from dfdc_prep.exporting.bench_names import ClipKey, check_name, clip_folders, frame_names
 from dfdc_prep.exporting.run import Written
-from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.shards.sources import SplitCrops
 from manifests.errors import TableError
 from manifests.files import link_or_copy, write_text

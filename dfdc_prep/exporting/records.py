@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.shards.layout import assign_shards, iter_shards
 from dfdc_prep.shards.sources import SplitCrops
 

@@ -14,7 +14,7 @@ from dfdc_prep.detectors import Detector, Face
 from dfdc_prep.detectors.base import iou
 from dfdc_prep.detectors.tracking import select_detections
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.crop_writer import Crop, CroppedFrame, CropWriter
+from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter
 from dfdc_prep.extraction.originals import Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
@@ -60,6 +60,27 @@ class CropOptions:
     align: str = alignment.NONE
     compare: bool = False
     masks: bool = False
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The options that a preset sets; see `CropOptions`."""
+
+    frames: int
+    faces: str
+    align: str
+    margin: float
+    size: int
+
+
+#: `paper`: the defaults, after Zhalgasbayev, Aiteni and Khaimuldin. `deepfakebench`: Yan et al.,
+#: 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
+#: each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
+PRESETS = {
+    "paper": Preset(1, LARGEST, alignment.NONE, geometry.MARGIN, CROP_SIZE),
+    "deepfakebench": Preset(32, LARGEST, alignment.FIVE_POINT, 0.15, 256),
+    "selimsef": Preset(32, LARGEST, alignment.NONE, 0.3, CROP_SIZE),
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import geometry
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.crop_writer import CroppedFrame, OriginalCrops, crop_path
+from dfdc_prep.extraction.crops_out import CroppedFrame, OriginalCrops, crop_path
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 

@@ -18,7 +18,7 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import DetectorChoice, find_model
 from dfdc_prep.errors import DfdcPrepError, WorkersError
 from dfdc_prep.extraction.clip import CropOptions
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.output_folder import package_versions
 from dfdc_prep.storage.urls import is_url

@@ -18,13 +18,13 @@ from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
 from dfdc_prep.errors import ModelError, OutputError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions
-from dfdc_prep.extraction.crop_writer import crop_files
+from dfdc_prep.extraction.crops_out import crop_files
+from dfdc_prep.extraction.journal import JournalEntry, family_key
 from dfdc_prep.extraction.output.base import JOURNAL, Output
-from dfdc_prep.extraction.output.journal import JournalEntry, family_key
 from dfdc_prep.extraction.output.places import open_output, read_earlier_run
-from dfdc_prep.extraction.output.slices import Slice, describe_missing
-from dfdc_prep.extraction.run_summary import RunSummary
-from dfdc_prep.extraction.scheduler import extract_families
+from dfdc_prep.extraction.schedule import extract_families
+from dfdc_prep.extraction.slices import Slice, describe_missing
+from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import init_worker
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers

@@ -12,7 +12,7 @@ from pyarrow import json
 
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError
-from dfdc_prep.extraction.output.journal import read_journal
+from dfdc_prep.extraction.journal import read_journal
 from manifests.rows import ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.derived import write_faces_tables

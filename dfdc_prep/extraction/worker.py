@@ -8,8 +8,8 @@ import cv2
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
-from dfdc_prep.extraction.crop_writer import CROPS
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.crops_out import CROPS
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.parallel.confinement import confine
 
 

@@ -23,11 +23,10 @@ from dfdc_prep.identities.encodings import (
 )
 from dfdc_prep.identities.page import PAGE, write_identities_page
 from dfdc_prep.identities.worker import EncodedFace, encode_clip, init_worker
-from dfdc_prep.parallel.cpu_count import available_cores
-from dfdc_prep.parallel.process_pool import LocalWorkers
-from dfdc_prep.parallel.tasks import TaskRun
+from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
+from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.shards.pictures import read_pictures
-from manifests.files import file_sha256
+from manifests.files import Journal, file_sha256
 from manifests.folders import check_faces_folder
 from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
 from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
@@ -35,7 +34,6 @@ from manifests.identities.join import FILE
 from manifests.identities.likeness import compare_pictures
 from manifests.identities.named import add_names, named_pairs
 from manifests.identities.pairs import PAIRS, write_uncertain_pairs
-from manifests.journal import Journal
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.tables.derived import MANIFEST, bound, manifest_hash

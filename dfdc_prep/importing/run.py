@@ -26,7 +26,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
 from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.parallel.threads import available_cores
 from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import check_replaceable

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dfdc_prep.errors import WorkersError
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.parallel.threads import available_cores
 
 if TYPE_CHECKING:
-    from dfdc_prep.parallel.process_pool import Workers
+    from dfdc_prep.parallel.processes import Workers
 
 LOCAL, RAY = "local", "ray"
 ENGINES = (LOCAL, RAY)
@@ -79,9 +79,9 @@ def start_workers(
     """
     most = max(1, calls)
     if engine.name == LOCAL:
-        from dfdc_prep.parallel.process_pool import LocalWorkers
+        from dfdc_prep.parallel.processes import LocalWorkers
 
         return LocalWorkers(min(count or available_cores(), most), timeout, *setup)
-    from dfdc_prep.parallel.ray_pool import RayWorkers
+    from dfdc_prep.parallel.ray_workers import RayWorkers
 
     return RayWorkers(min(count, most) if count else most, timeout, *setup)

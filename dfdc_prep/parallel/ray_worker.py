@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dfdc_prep.parallel.engine import Setup
-from dfdc_prep.parallel.process_pool import limit_memory
+from dfdc_prep.parallel.processes import limit_memory
 
 #: What a call tells the driver: its worker is not fit for the run, the call began, its result,
 #: the exception it raised.

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.parallel.threads import ThreadPool
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image

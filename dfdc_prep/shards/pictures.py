@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.parallel.threads import available_cores
 from manifests.pictures.near_identical import rows_to_compare
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
 from manifests.tables.factorize import Mask

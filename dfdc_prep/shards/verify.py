@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import describe_image, mask_fault
 from dfdc_prep.errors import ShardError
-from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.report_file import is_report
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums

@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.parallel.progress import RecordBar
-from dfdc_prep.parallel.thread_pool import ThreadPool
+from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.report_file import is_report
 from dfdc_prep.shards import tfds_metadata
 from dfdc_prep.shards.checksums import SUMS, write_sums

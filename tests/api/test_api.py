@@ -21,8 +21,7 @@ from dfdc_prep.crops.alignment import ALIGNMENTS
 from dfdc_prep.crops.geometry import FORMATS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
-from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
-from dfdc_prep.extraction.presets import PRESETS
+from dfdc_prep.extraction.clip import ALL, LARGEST, PRESETS, CropOptions
 from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.shards.sources import ALL as EVERY_CROP
 from dfdc_prep.shards.sources import BALANCED, SPLIT

@@ -54,7 +54,7 @@ def double(number: int) -> int:
 
 def main(address: str, mark: str) -> None:
     from dfdc_prep.parallel.engine import Engine, connected
-    from dfdc_prep.parallel.ray_pool import RayWorkers
+    from dfdc_prep.parallel.ray_workers import RayWorkers
 
     stack = ExitStack()
     stack.enter_context(connected(Engine("ray", address)))

@@ -141,7 +141,7 @@ KILLED = """
 import os, signal, sys
 import dfdc_prep
 from dfdc_prep.exporting import deepfakebench, records
-from dfdc_prep.parallel.progress import RecordBar
+from dfdc_prep.parallel.threads import RecordBar
 
 class Deadly(RecordBar):
     def add(self, size):

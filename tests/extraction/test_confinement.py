@@ -14,7 +14,7 @@ import pytest
 import dfdc_prep
 from dfdc_prep.detectors import choose_detector
 from dfdc_prep.parallel.confinement import confine, why_unconfined
-from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.processes import LocalWorkers
 from training.app.processing import decoding
 
 pytestmark = pytest.mark.skipif(

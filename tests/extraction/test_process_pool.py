@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.process_pool import LocalWorkers, WorkerTimeout
+from dfdc_prep.parallel.processes import LocalWorkers, WorkerTimeout
 from tests.processes import forkserver_of, workers_of
 
 
@@ -54,7 +54,7 @@ def test_workers_stopped_during_start_up_print_nothing() -> None:
     stopping = """
 import os
 from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.process_pool import LocalWorkers, WorkerTimeout
+from dfdc_prep.parallel.processes import LocalWorkers, WorkerTimeout
 if __name__ == "__main__":
     for _ in range(20):
         workers = LocalWorkers(2, 60.0, os.getpid, ())

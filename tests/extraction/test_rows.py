@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_journal
+from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from manifests.rows import ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, LATER_JOURNAL_COLUMNS, MANIFEST_SCHEMA
 

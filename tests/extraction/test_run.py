@@ -21,7 +21,7 @@ import pytest
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
-from dfdc_prep.extraction.run_summary import RunSummary
+from dfdc_prep.extraction.summary import RunSummary
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.processes import workers_of

@@ -16,7 +16,7 @@ from cli import main
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import OptionsDiffer, OutputError
-from dfdc_prep.extraction.output.slices import Slice, slice_of
+from dfdc_prep.extraction.slices import Slice, slice_of
 from manifests.locks import lock
 from tests.extraction.test_run import digest
 

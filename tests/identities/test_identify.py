@@ -12,8 +12,7 @@ from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import encodings, run
 from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
-from dfdc_prep.parallel.process_pool import LocalWorkers
-from dfdc_prep.parallel.tasks import TaskRun
+from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from manifests.identities.join import FILE, add_identities, read_identities
 from manifests.rows import CropRow
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA

@@ -203,7 +203,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from dfdc_prep.shards import writer
-from dfdc_prep.parallel.progress import RecordBar
+from dfdc_prep.parallel.threads import RecordBar
 from manifests.splitting.split import SplitPlan
 from manifests.files import atomic_folder
 

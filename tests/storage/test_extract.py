@@ -14,7 +14,7 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import CropOptions, Relatives
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.results import ExtractResult
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import open_place

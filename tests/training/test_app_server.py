@@ -20,7 +20,7 @@ from skimage.data import astronaut, camera
 from werkzeug.test import Client
 
 from dfdc_prep.parallel.confinement import why_unconfined
-from dfdc_prep.parallel.process_pool import LocalWorkers
+from dfdc_prep.parallel.processes import LocalWorkers
 from dfdc_prep.run_files import Undecided
 from tests.torture import uploads
 from training import predict

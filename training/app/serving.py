@@ -67,7 +67,7 @@ def _work(
 ) -> None:
     """Load the model and the detector, then analyze uploads until interrupted."""
     from dfdc_prep.parallel.confinement import why_unconfined
-    from dfdc_prep.parallel.process_pool import LocalWorkers
+    from dfdc_prep.parallel.processes import LocalWorkers
     from training.app.processing.analysis import Analyzer
     from training.app.processing.decoding import init_worker
     from training.inference.predictor import settings_for_run

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dfdc_prep.errors import OutputError, StorageError
-from dfdc_prep.extraction.output.journal import JournalEntry
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.journal import JournalEntry
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.storage.urls import Location
 
 #: File name of the journal.

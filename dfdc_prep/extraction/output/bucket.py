@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any
 
 from dfdc_prep import output_folder
+from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from dfdc_prep.extraction.output.base import JOURNAL, Appendable, check_overwrite
-from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_journal
-from dfdc_prep.extraction.output.slices import Slice, slice_journals
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.slices import Slice, slice_journals
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease

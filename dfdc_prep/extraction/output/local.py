@@ -9,11 +9,11 @@ from typing import Any
 
 from dfdc_prep import output_folder
 from dfdc_prep.errors import OutputError
-from dfdc_prep.extraction.crop_writer import CROPS
+from dfdc_prep.extraction.crops_out import CROPS
+from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from dfdc_prep.extraction.output.base import JOURNAL, check_overwrite
-from dfdc_prep.extraction.output.journal import Journal, JournalEntry, read_journal
-from dfdc_prep.extraction.output.slices import Slice, slice_journals
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.slices import Slice, slice_journals
+from dfdc_prep.extraction.transfer import Transfer
 from manifests.locks import lock
 
 #: Lock held while a slice joins a run, and seconds that another slice waits for it.

@@ -9,8 +9,8 @@ from dfdc_prep import output_folder
 from dfdc_prep.extraction.output.base import Output, scratch_folder
 from dfdc_prep.extraction.output.bucket import BucketOutput, fetch_run
 from dfdc_prep.extraction.output.local import LocalOutput, SliceOutput
-from dfdc_prep.extraction.output.slices import Slice
-from dfdc_prep.extraction.output.transfer import Transfer
+from dfdc_prep.extraction.slices import Slice
+from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import open_place

@@ -11,7 +11,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from dfdc_prep.crops.geometry import decode
-from dfdc_prep.parallel.cpu_count import available_cores
+from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.reports.images import CropFiles
 
 Floats = npt.NDArray[np.float64]

@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
 from dfdc_prep.parallel.engine import Setup
-from dfdc_prep.parallel.process_pool import WorkerDied, WorkerTimeout
+from dfdc_prep.parallel.processes import Usage, Watch, WorkerDied, WorkerTimeout
 from dfdc_prep.parallel.ray_cluster import Node, head_is_reachable, nodes
 from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
-from dfdc_prep.parallel.usage import Usage, Watch
 
 #: Seconds between two looks at the timeouts, and at the nodes.
 _POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
@@ -322,7 +321,7 @@ def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any, Any]:
         return prepare_once(run, load)
 
     def look(process: int) -> tuple[float, bool] | None:
-        from dfdc_prep.parallel.usage import usage_of
+        from dfdc_prep.parallel.processes import usage_of
 
         return usage_of(process)
 

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
-from manifests.journal import Journal, read_lines
+from manifests.files import Journal, read_lines
 from manifests.labels import LABELS, STATUSES
 from manifests.rows import ClipRow, CropRow
 

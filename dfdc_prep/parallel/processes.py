@@ -11,7 +11,7 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     CancelledError,
@@ -22,16 +22,17 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count as numbers
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
 from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
 from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.usage import Watch, usage_of
 
 #: Memory limit of a worker in bytes; a clip that needs more fails without affecting others.
 MEMORY_LIMIT = 3 << 30
@@ -90,7 +91,7 @@ class LocalWorkers:
 
     Args:
         count: number of processes.
-        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
+        timeout: CPU time that a call may use, seconds; see `Watch`.
         prepare: called with `args` in every new worker.
     """
 
@@ -242,3 +243,133 @@ def limit_memory(used: int = 0) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+#: A worker that uses less than this share of a core while it could run makes no progress.
+_LEAST_SHARE = 0.01
+
+
+class Usage(NamedTuple):
+    """What a process has used.
+
+    Attributes:
+        cpu: seconds of CPU time of all its threads, in user and system mode.
+        runnable: whether it is running or waiting for a core.
+    """
+
+    cpu: float
+    runnable: bool
+
+
+def usage_of(pid: int) -> Usage | None:
+    """What a process of this machine has used; None if it has ended, or the system does not say."""
+    if sys.platform != "linux":
+        return None
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name, in brackets, may contain anything; state, ..., utime and stime follow (proc(5)).
+    fields = text.rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R")
+
+
+@dataclass
+class Watch:
+    """Watches one call.
+
+    Attributes:
+        timeout: seconds of CPU time that the call may use, and seconds by the clock that its
+            worker may pass without progress.
+        began: CPU time that the worker had used when the call began.
+        moved: time by the clock of its last progress.
+        cpu: CPU time that it had used then.
+    """
+
+    timeout: float
+    began: float
+    moved: float
+    cpu: float
+
+    @classmethod
+    def start(cls, timeout: float, began: float, now: float) -> "Watch":
+        """Watch a call that begins."""
+        return cls(timeout, began, now, began)
+
+    def is_over(self, usage: Usage | None, now: float) -> bool:
+        """Whether the call takes too long; where the system says nothing, the clock decides."""
+        if usage is not None:
+            if usage.cpu - self.began > self.timeout:
+                return True
+            if usage.runnable or usage.cpu - self.cpu > _LEAST_SHARE * self.timeout:
+                self.moved, self.cpu = now, usage.cpu
+        return now - self.moved > self.timeout
+
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+#: Number of attempts at a task whose worker dies.
+MAX_ATTEMPTS = 2
+#: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
+TASKS_PER_WORKER = 2
+
+
+class TaskRun(Generic[Task, Result]):
+    """Calls a function for every task, a few at a time.
+
+    Args:
+        workers: the pool.
+        call: a picklable function of one task.
+    """
+
+    def __init__(self, workers: Workers, call: Callable[[Task], Result]) -> None:
+        self._workers = workers
+        self._call = call
+        self._running: dict[Future[Result], tuple[Task, int]] = {}
+
+    def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | None]]:
+        """Yield each task with its result as it finishes.
+
+        The result is None if the task's worker timed out, or died in every attempt.
+
+        Raises:
+            WorkersError: workers cannot be started.
+            Exception: what a call raised.
+        """
+        waiting = iter(tasks)
+        while True:
+            self._fill(waiting)
+            if not self._running:
+                return
+            for future in self._workers.wait(self._running.keys()):
+                yield from self._finish(future)
+
+    def _fill(self, waiting: Iterator[Task]) -> None:
+        while len(self._running) < TASKS_PER_WORKER * self._workers.count:
+            for task in waiting:
+                self._submit(task, 1)
+                break
+            else:
+                return
+
+    def _submit(self, task: Task, attempt: int) -> None:
+        future: Future[Any] = self._workers.submit(self._call, task)
+        self._running[future] = task, attempt
+
+    def _finish(self, future: "Future[Result]") -> Iterator[tuple[Task, Result | None]]:
+        task, attempt = self._running.pop(future)
+        result: Result | None = None
+        try:
+            result = future.result()
+        except PoolBroken:
+            self._submit(task, attempt)
+            return
+        except WorkerDied:
+            if attempt < MAX_ATTEMPTS:
+                self._submit(task, attempt + 1)
+                return
+        except WorkerTimeout:
+            pass
+        yield task, result

@@ -1,15 +1,23 @@
-"""A thread pool that cancels all its work on the first failure or interrupt."""
+"""Threads: how many, a pool that ends on the first failure or interrupt, a progress bar."""
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from threading import Event
+from threading import Event, Lock
 from types import TracebackType
 from typing import TypeVar
 
-from dfdc_prep.parallel.cpu_count import available_cores
+from tqdm import tqdm
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """Return the cores this process may use, respecting CPU affinity (container, scheduler)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Cancelled(Exception):
@@ -59,3 +67,27 @@ class ThreadPool:
         """Raise `Cancelled` if the pool is stopping; worker functions call it once per record."""
         if self._cancelled.is_set():
             raise Cancelled
+
+
+class RecordBar:
+    """A thread-safe tqdm bar, disabled when stderr is not a terminal."""
+
+    def __init__(self, name: str, records: int | None) -> None:
+        self._bar = tqdm(total=records, desc=name, unit=" records", disable=None)
+        self._lock = Lock()
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count one record of `size` bytes."""
+        with self._lock:
+            self._bytes += size
+            if not self._bar.disable:
+                elapsed = self._bar.format_dict["elapsed"] or 1e-9
+                self._bar.set_postfix_str(f"{self._bytes / elapsed / 1e6:.0f} MB/s", refresh=False)
+            self._bar.update()
+
+    def __enter__(self) -> "RecordBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

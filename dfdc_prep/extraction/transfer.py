@@ -20,7 +20,7 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors import Detector
 from dfdc_prep.errors import SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives, extract_clip
-from dfdc_prep.extraction.crop_writer import CROPS, crop_files, crop_folder
+from dfdc_prep.extraction.crops_out import CROPS, crop_files, crop_folder
 from dfdc_prep.storage.place import open_place
 from dfdc_prep.storage.urls import Location, Url, is_url
 from dfdc_prep.video.source_file import check_reachable, file_version

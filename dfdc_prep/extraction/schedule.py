@@ -12,15 +12,16 @@ from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.family_queue import FamilyQueue
-from dfdc_prep.extraction.output.transfer import Prefetcher, Transfer, missing
+from dfdc_prep.extraction.transfer import Prefetcher, Transfer, missing
 from dfdc_prep.extraction.worker import extract_in_worker
-from dfdc_prep.parallel.process_pool import (
+from dfdc_prep.parallel.processes import (
+    MAX_ATTEMPTS,
+    TASKS_PER_WORKER,
     PoolBroken,
     WorkerDied,
     Workers,
     WorkerTimeout,
 )
-from dfdc_prep.parallel.tasks import MAX_ATTEMPTS, TASKS_PER_WORKER
 from manifests.labels import TIMEOUT
 
 
