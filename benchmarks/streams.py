@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from dfdc_prep.shards.tfrecord import parse_example, read_records
-from manifests.rows import CROP_SIZE
+from manifests.columns import CROP_SIZE
 from training.data import input_pipeline
 
 BATCH = 16

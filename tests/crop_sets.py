@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 from skimage.data import astronaut
 
-from manifests.rows import CropRow
+from manifests.columns import CropRow
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.derived import bound, manifest_hash
 from manifests.tables.parquet import sort_manifest, write_table

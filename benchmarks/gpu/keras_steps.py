@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from manifests.rows import CROP_SIZE
+from manifests.columns import CROP_SIZE
 from training.data import decoded_cache, input_pipeline
 from training.models import classifier, devices
 from training.recipes import choose_recipe

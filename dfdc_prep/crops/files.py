@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dfdc_prep.errors import ShardError
+from manifests.columns import CROP_SIZE
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
-from manifests.rows import CROP_SIZE
 
 MODES = ("RGB", "L")
 #: Number of crops encoded to estimate the total size as JPEG.

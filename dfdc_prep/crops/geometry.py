@@ -12,7 +12,7 @@ import numpy as np
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
-from manifests.rows import CROP_SIZE
+from manifests.columns import CROP_SIZE
 
 #: Margin on each side in units of the face box's longer side.
 MARGIN = 0.3

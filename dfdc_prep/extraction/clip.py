@@ -19,8 +19,8 @@ from dfdc_prep.extraction.originals import Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames, common_length
+from manifests.columns import CROP_SIZE, CropRow
 from manifests.labels import REAL
-from manifests.rows import CROP_SIZE, CropRow
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"

@@ -12,7 +12,7 @@ from dfdc_prep.detectors import Face
 from dfdc_prep.forgery.compare import Comparison, compare
 from dfdc_prep.forgery.regions import regions_of
 from dfdc_prep.video.picture import Image
-from manifests.rows import CropRow
+from manifests.columns import CropRow, make_row
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
 CROPS = "crops"
@@ -37,9 +37,6 @@ class CroppedFrame:
     height: int
     crops: list[Crop]
 
-
-#: The columns of a face whose detector finds no landmarks.
-_NO_LANDMARKS = ((None, None),) * 5
 
 #: What the original shows at the crops of a frame; None where it is unknown.
 OriginalCrops = list[Image | None]
@@ -79,67 +76,25 @@ class CropWriter:
         _make_folder(path.parent)
         encoded = geometry.encode(crop.image, self.format)
         _write(path, encoded)
-        mask = compared = None
+        compared, mask = None, None
         if original is not None:
             # Compared as stored, so that JPEG changes both.
             stored = geometry.as_stored(crop.image, self.format, encoded)
             regions = regions_of(crop.face, crop.place, frame.width, frame.height)
             compared = compare(stored, original, regions, self.masks)
             mask = self._write_mask(path, compared)
-        place, points = crop.place, crop.face.landmarks or _NO_LANDMARKS
-        return CropRow(
-            video=self.clip.video,
-            part=self.clip.part,
-            label=self.clip.label,
-            original=self.clip.original,
-            family=self.clip.family,
-            family_source=self.clip.family_source,
-            frame=frame.index,
-            time_s=frame.time_s,
-            face=number,
-            x=crop.face.x,
-            y=crop.face.y,
-            w=crop.face.w,
-            h=crop.face.h,
-            crop_x=place.square.x,
-            crop_y=place.square.y,
-            crop_size=place.square.size,
-            score=crop.face.score,
-            box_source=self.box_source,
-            detector=self.detector,
-            width=frame.width,
-            height=frame.height,
-            path=path.relative_to(self.out).as_posix(),
-            sha256=hashlib.sha256(encoded).hexdigest(),
-            left_eye_x=points[0][0],
-            left_eye_y=points[0][1],
-            right_eye_x=points[1][0],
-            right_eye_y=points[1][1],
-            nose_x=points[2][0],
-            nose_y=points[2][1],
-            left_mouth_x=points[3][0],
-            left_mouth_y=points[3][1],
-            right_mouth_x=points[4][0],
-            right_mouth_y=points[4][1],
-            align=place.align,
-            margin=place.margin,
-            affine_xx=place.affine.xx,
-            affine_xy=place.affine.xy,
-            affine_x0=place.affine.x0,
-            affine_yx=place.affine.yx,
-            affine_yy=place.affine.yy,
-            affine_y0=place.affine.y0,
-            forged=compared.forged if compared else None,
-            difference=compared.difference if compared else None,
-            aligned=compared.shift if compared else None,
-            mask=mask[0] if mask else None,
-            mask_sha256=mask[1] if mask else None,
-            dataset=self.clip.provenance.dataset,
-            method=self.clip.provenance.method,
-            identity=self.clip.provenance.identity,
-            face_identity=self.clip.provenance.face_identity,
-            official_split=self.clip.provenance.official_split,
-        )
+        given = {
+            "frame": frame.index,
+            "face": number,
+            "path": path.relative_to(self.out).as_posix(),
+            "sha256": hashlib.sha256(encoded).hexdigest(),
+            "aligned": compared.shift if compared else None,
+            "mask": mask and mask[0],
+            "mask_sha256": mask and mask[1],
+            **_coordinates(crop),
+        }
+        sources = (self.clip, self.clip.provenance, self, frame, crop.face, crop.place, compared)
+        return make_row(CropRow, given, *sources)
 
     def _write_mask(self, crop: Path, compared: Comparison) -> tuple[str, str] | None:
         """Write the mask beside its crop; return its path below `out` and its hash."""
@@ -149,6 +104,17 @@ class CropWriter:
         encoded = geometry.encode_mask(compared.mask)
         _write(path, encoded)
         return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
+
+
+def _coordinates(crop: Crop) -> dict[str, float]:
+    """The columns of the square, of the affine map and of the landmarks, if there are any."""
+    points = crop.face.landmarks._asdict() if crop.face.landmarks else {}
+    return {
+        **{f"crop_{name}": value for name, value in vars(crop.place.square).items()},
+        **{f"affine_{name}": value for name, value in vars(crop.place.affine).items()},
+        **{f"{name}_x": x for name, (x, _) in points.items()},
+        **{f"{name}_y": y for name, (_, y) in points.items()},
+    }
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,15 +8,14 @@ the partial line and processes that family again.
 import hashlib
 import json
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
+from manifests.columns import ClipRow, CropRow
 from manifests.files import Journal, read_lines
 from manifests.labels import LABELS, STATUSES
-from manifests.rows import ClipRow, CropRow
 
 __all__ = ["Journal", "JournalEntry", "family_key", "read_journal"]
 
@@ -48,8 +47,6 @@ def family_key(family: Family) -> str:
 def read_journal(path: Path) -> Iterator[JournalEntry]:
     """Yield the finished families in the order in which they finished; skip a partial last line.
 
-    Rows of earlier versions lack the provenance columns; `tables.write_tables` adds them.
-
     Raises:
         OutputError: a complete line is not a valid entry.
     """
@@ -62,33 +59,22 @@ def read_journal(path: Path) -> Iterator[JournalEntry]:
         yield entry
 
 
-@cache
-def _columns() -> tuple[set[str], set[str], set[str]]:
-    """The column names of the clip log and of the manifest, and those a row may lack."""
-    # Imported here because pyarrow loads slowly: a new run has no journal to read, and its
-    # workers must not wait.
-    from manifests.schema import CLIP_LOG_SCHEMA, LATER_JOURNAL_COLUMNS, MANIFEST_SCHEMA
-
-    return set(CLIP_LOG_SCHEMA.names), set(MANIFEST_SCHEMA.names), set(LATER_JOURNAL_COLUMNS)
-
-
 def _is_entry(entry: Any) -> bool:
     """Whether a parsed line has the structure of an entry; not every value is checked."""
-    clip_columns, crop_columns, optional = _columns()
     try:
         return (
             isinstance(entry["key"], str)
             and len(entry["versions"]) == len(entry["clips"])
             and all(isinstance(version, str | None) for version in entry["versions"])
             and all(
-                clip_columns - optional <= clip.keys() <= clip_columns
+                clip.keys() == ClipRow.__annotations__.keys()
                 and clip["label"] in (*LABELS, None)
                 and clip["status"] in STATUSES
                 and isinstance(clip["faces"], int)
                 for clip in entry["clips"]
             )
             and all(
-                crop_columns - optional <= crop.keys() <= crop_columns
+                crop.keys() == CropRow.__annotations__.keys()
                 and isinstance(crop["path"], str)
                 and isinstance(crop["mask"], str | None)
                 for crop in entry["crops"]

@@ -30,8 +30,8 @@ from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
+from manifests.columns import ClipRow, make_row
 from manifests.labels import FAILURES, TIMEOUT
-from manifests.rows import ClipRow
 
 #: The tables, in the order in which they appear.
 _TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
@@ -377,22 +377,4 @@ class _Extraction:
 
 
 def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
-    return ClipRow(
-        video=clip.video,
-        part=clip.part,
-        label=clip.label,
-        original=clip.original,
-        family=clip.family,
-        family_source=clip.family_source,
-        status=result.status,
-        error=result.error,
-        frames_wanted=result.frames_wanted,
-        frames_decoded=result.frames_decoded,
-        faces=len(result.rows),
-        seconds=result.seconds,
-        dataset=clip.provenance.dataset,
-        method=clip.provenance.method,
-        identity=clip.provenance.identity,
-        face_identity=clip.provenance.face_identity,
-        official_split=clip.provenance.official_split,
-    )
+    return make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)

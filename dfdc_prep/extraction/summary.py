@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from dfdc_prep.catalog.names import shortened
 from dfdc_prep.storage.urls import Location
+from manifests.columns import ClipRow
 from manifests.labels import FAILURES, LABELS
-from manifests.rows import ClipRow
 from manifests.wording import counted
 
 MISSING = "missing"

@@ -13,7 +13,7 @@ from pyarrow import json
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.journal import read_journal
-from manifests.rows import ClipRow, CropRow
+from manifests.columns import PROVENANCE_COLUMNS, ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.derived import write_faces_tables
 from manifests.tables.parquet import sort_manifest
@@ -26,7 +26,7 @@ def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> No
     """Write manifest.parquet, metadata.csv and clips.parquet of the families with these keys.
 
     The provenance columns and family_source are those of the families' clips, so that a run
-    continued with other lists of splits, or one begun by an earlier version, has them too.
+    continued with other lists of splits has them too.
 
     Raises:
         OutputError: the journal lacks a family or contains an invalid row.
@@ -64,12 +64,9 @@ def _with_provenance(
 ) -> ClipRow | CropRow:
     """Set the provenance columns and the source of the family to those of the clip."""
     clip = clips[row["part"], row["video"]]
-    row["family_source"], found = clip.family_source, clip.provenance
-    row["dataset"] = found.dataset
-    row["method"] = found.method
-    row["identity"] = found.identity
-    row["face_identity"] = found.face_identity
-    row["official_split"] = found.official_split
+    for name in PROVENANCE_COLUMNS:
+        row[name] = getattr(clip.provenance, name)  # type: ignore[literal-required]
+    row["family_source"] = clip.family_source
     return row
 
 

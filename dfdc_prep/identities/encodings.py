@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 from dfdc_prep.errors import OutputError, TableError
 from dfdc_prep.identities.candidates import MAX_FACES, ClipCandidates
 from dfdc_prep.identities.worker import EncodedFace
+from manifests.columns import ENCODING_SIZE
 from manifests.files import read_lines
 from manifests.identities.evidence import encoding_matrix
-from manifests.schema import ENCODING_SCHEMA, ENCODING_SIZE
+from manifests.schema import ENCODING_SCHEMA
 from manifests.tables.parquet import read_table, write_table
 
 TABLE = "identity_encodings.parquet"

@@ -1,18 +1,19 @@
 """Builds the tables of an import: its manifest and its clip log. Does no I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.importing.matching import Matches
+from manifests.columns import PROVENANCE_COLUMNS, ClipRow, make_row
 from manifests.errors import TableError
 from manifests.labels import FAKE
-from manifests.rows import ClipRow
-from manifests.schema import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA, PROVENANCE_COLUMNS
+from manifests.schema import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest
 
 #: Part of the crops whose table has no `part`.
@@ -118,23 +119,6 @@ class _Outcome:
     fault: str | None
 
 
-@dataclass(frozen=True)
-class _ClipId:
-    """The columns of a clip log row that the table gives."""
-
-    video: str
-    part: str
-    label: str | None
-    original: str | None
-    family: str
-    family_source: str | None = None
-    dataset: str | None = None
-    method: str | None = None
-    identity: str | None = None
-    face_identity: str | None = None
-    official_split: str | None = None
-
-
 def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop]) -> pa.Table:
     """The clip log: one row per clip of the table, and one per image that no row names.
 
@@ -153,14 +137,15 @@ def build_clip_log(table: pa.Table, matches: Matches, checked: list[ImportedCrop
     columns = columns.take(pa.array(list(first.values())))
     columns = columns.set_column(1, "original", _originals(columns))
     rows = [
-        _clip_row(_ClipId(video, part, **values), outcomes[part, video])
+        _clip_row({"video": video, "part": part, **values}, outcomes[part, video])
         for (part, video), values in zip(first, columns.to_pylist(), strict=True)
     ]
     unnamed: dict[str, list[_Outcome]] = defaultdict(list)
     for image in matches.unnamed:
         unnamed[PurePosixPath(image).name].append(_Outcome("missing", f"no row names {image}"))
     rows += [
-        _clip_row(_ClipId(name, PART, None, None, name), found) for name, found in unnamed.items()
+        _clip_row({"video": name, "part": PART, "family": name}, found)
+        for name, found in unnamed.items()
     ]
     order = [("part", "ascending"), ("video", "ascending")]
     return pa.Table.from_pylist(rows, schema=CLIP_LOG_SCHEMA).sort_by(order)
@@ -178,29 +163,19 @@ def _outcomes(matches: Matches, checked: list[ImportedCrop]) -> Iterator[tuple[i
         yield row, _Outcome("duplicate", f"row {row + 1} names {image} again and was left out")
 
 
-def _clip_row(clip: _ClipId, outcomes: list[_Outcome]) -> ClipRow:
-    """The clip log row of a clip, with its outcomes counted."""
+def _clip_row(clip: Mapping[str, Any], outcomes: list[_Outcome]) -> ClipRow:
+    """The clip log row of a clip, given by some columns, with its outcomes counted."""
     kinds = Counter(outcome.kind for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault]
     failed = "unreadable" if kinds["unreadable"] else "missing"
     imported = "truncated" if kinds["unreadable"] or kinds["missing"] else "ok"
     more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
-    return ClipRow(
-        video=clip.video,
-        part=clip.part,
-        label=clip.label,
-        original=clip.original,
-        family=clip.family,
-        family_source=clip.family_source,
-        status=imported if kinds["ok"] else failed,
-        error="; ".join([*faults[:_MAX_FAULTS], *more]) or None,
-        frames_wanted=len(outcomes),
-        frames_decoded=kinds["ok"],
-        faces=kinds["ok"],
-        seconds=0.0,
-        dataset=clip.dataset,
-        method=clip.method,
-        identity=clip.identity,
-        face_identity=clip.face_identity,
-        official_split=clip.official_split,
-    )
+    counted = {
+        "status": imported if kinds["ok"] else failed,
+        "error": "; ".join([*faults[:_MAX_FAULTS], *more]) or None,
+        "frames_wanted": len(outcomes),
+        "frames_decoded": kinds["ok"],
+        "faces": kinds["ok"],
+        "seconds": 0.0,
+    }
+    return make_row(ClipRow, {**clip, **counted})

@@ -27,10 +27,10 @@ from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_man
 from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.threads import available_cores
+from manifests.columns import CROP_SIZE
 from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import check_replaceable
-from manifests.rows import CROP_SIZE
 from manifests.tables.clips import SOURCE, clip_codes, clips_known
 from manifests.tables.derived import MANIFEST, write_faces_tables
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.shards.features import NUMBERS, TEXTS
+from manifests.columns import CROP_SIZE
 from manifests.labels import LABELS
-from manifests.rows import CROP_SIZE
 from manifests.shard_names import DATASET
 from manifests.tables.sets import dataset_column
 

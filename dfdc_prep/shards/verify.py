@@ -23,9 +23,9 @@ from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
 from dfdc_prep.shards.layout import iter_shards
 from dfdc_prep.shards.sources import GIVEN
 from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
+from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, parse_json
-from manifests.rows import CROP_SIZE
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
 from manifests.splitting.groups import IDENTITY, JOINED

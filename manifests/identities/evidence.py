@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.columns import ENCODING_SIZE
 from manifests.identities.grouping import Encodings
 from manifests.identities.quality import FAKED, MAX_SPREAD, SPREAD, flaws
 from manifests.labels import FAKE
-from manifests.schema import ENCODING_SIZE
 from manifests.tables.factorize import Codes, Mask
 
 #: Most pairs of groups that are compared, the closest means first.

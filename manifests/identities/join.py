@@ -5,8 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.columns import IDENTITY_COLUMNS
 from manifests.errors import TableError
-from manifests.schema import IDENTITY_COLUMNS, IDENTITY_SCHEMA
+from manifests.schema import IDENTITY_SCHEMA
 from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.families import family_column
 from manifests.tables.parquet import read_table

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.columns import SORT_KEY
 from manifests.errors import TableError
 from manifests.files import atomic_file
 from manifests.labels import LABELS
-from manifests.schema import LATER_COLUMNS, MANIFEST_SCHEMA, SORT_KEY
+from manifests.schema import MANIFEST_SCHEMA
 
 
 def sort_manifest(table: pa.Table) -> pa.Table:
@@ -55,8 +56,8 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     """Read a parquet table and check it against a schema.
 
     Args:
-        schema: columns the table must have; they are cast to its types. Those in
-            `LATER_COLUMNS` that it lacks are added as null. Other columns are kept unchanged.
+        schema: columns the table must have; they are cast to its types. Those that
+            may be null and that it lacks are added as null. Other columns are kept unchanged.
         made_by: the command that writes this file, for error messages.
 
     Raises:
@@ -77,7 +78,7 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         raise TableError(
             f"expected each column once in {path}, found {duplicates[0]} twice; run {made_by} again"
         )
-    table = _add_later_columns(table, schema)
+    table = _add_nullable_columns(table, schema)
     absent = [name for name in schema.names if name not in table.column_names]
     if absent:
         raise TableError(
@@ -87,13 +88,12 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     return _cast_to_schema(table, schema, path, made_by)
 
 
-def _add_later_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Add the columns that the table of an earlier version lacks, in the order of the schema."""
-    absent = [n for n in LATER_COLUMNS if n in schema.names and n not in table.column_names]
+def _add_nullable_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Add the columns that may be null and that the table lacks, in the order of the schema."""
+    absent = [f for f in schema if f.nullable and f.name not in table.column_names]
     if not absent:
         return table
-    for name in absent:
-        field = schema.field(name)
+    for field in absent:
         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     known = [name for name in schema.names if name in table.column_names]
     return table.select([*known, *(name for name in table.column_names if name not in known)])

@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep.sample.builder import build_sample
-from manifests.schema import CLIP_LOG_SCHEMA, PROVENANCE_COLUMNS
+from manifests.columns import PROVENANCE_COLUMNS
+from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.catalog import trees
 
@@ -115,23 +116,6 @@ def test_a_table_and_another_layout_in_the_same_folder(
     assert result.exit_code == 1
     assert "expected layout dfdc-flat in" in result.output
     assert "found layout table of an earlier run" in result.output
-
-
-def test_a_run_begun_before_layouts_were_recorded_is_continued(
-    pair: tuple[Path, Path], tmp_path: Path
-) -> None:
-    source, faces = pair[0].parent, tmp_path / "faces"
-    before = extracted(source, faces)
-    run = json.loads((faces / "run.json").read_text())
-    for name in ("layout", "dataset", "compression"):
-        del run["options"][name]
-    (faces / "run.json").write_text(json.dumps(run))
-    lines = [json.loads(line) for line in (faces / "journal.jsonl").read_text().splitlines()]
-    for row in (row for line in lines for kind in ("clips", "crops") for row in line[kind]):
-        for name in PROVENANCE_COLUMNS:
-            del row[name]
-    (faces / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    pd.testing.assert_frame_equal(extracted(source, faces), before)
 
 
 @pytest.mark.slow

@@ -1,29 +1,30 @@
-"""The typed rows have the columns of the tables, and the journal keeps their order."""
+"""Rows are made of what has values of their columns, and the journal keeps them."""
 
 import json
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
+from dfdc_prep.catalog.clips import Clip, Provenance
 from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
-from manifests.rows import ClipRow, CropRow
-from manifests.schema import CLIP_LOG_SCHEMA, LATER_JOURNAL_COLUMNS, MANIFEST_SCHEMA
+from manifests.columns import ClipRow, CropRow, make_row
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
 
-@pytest.mark.parametrize(
-    ("row", "schema"), [(CropRow, MANIFEST_SCHEMA), (ClipRow, CLIP_LOG_SCHEMA)]
-)
-def test_keys_are_the_columns_in_order(row: type, schema: pa.Schema) -> None:
-    assert list(row.__annotations__) == schema.names
-
-
-@pytest.mark.parametrize(
-    ("row", "schema"), [(CropRow, MANIFEST_SCHEMA), (ClipRow, CLIP_LOG_SCHEMA)]
-)
-def test_a_value_may_be_none_where_its_column_is_nullable(row: type, schema: pa.Schema) -> None:
-    nullable = [isinstance(None, kind) for kind in row.__annotations__.values()]
-    assert nullable == [field.nullable for field in schema]
+def test_a_row_takes_each_column_from_where_it_has_a_value() -> None:
+    clip = Clip("p", "a.mp4", "REAL", None, "a.mp4", "a", "/clips/a.mp4", 1, Provenance("dfdc"))
+    row = make_row(CropRow, {"path": "crops/a.png", "mask": None}, clip, clip.provenance)
+    assert list(row) == MANIFEST_SCHEMA.names
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "video": "a.mp4",
+        "part": "p",
+        "label": "REAL",
+        "family": "a.mp4",
+        "path": "crops/a.png",
+        "dataset": "dfdc",
+    }
+    with pytest.raises(AssertionError, match="no columns: \\['size'\\]"):
+        make_row(CropRow, {"size": 1})
 
 
 def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
@@ -53,12 +54,3 @@ def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
     assert list(json.loads(line)) == list(JournalEntry.__annotations__)
     assert list(json.loads(line)["clips"][0]) == CLIP_LOG_SCHEMA.names
     assert list(read_journal(tmp_path / "journal.jsonl")) == [entry]
-
-
-def test_rows_of_an_earlier_version_lack_later_columns(tmp_path: Path) -> None:
-    row = dict.fromkeys(CLIP_LOG_SCHEMA.names) | {"status": "ok", "faces": 0, "label": "REAL"}
-    earlier = {name: row[name] for name in row if name not in LATER_JOURNAL_COLUMNS}
-    (tmp_path / "journal.jsonl").write_text(
-        json.dumps({"key": "k", "versions": [None], "clips": [earlier], "crops": []}) + "\n"
-    )
-    assert next(read_journal(tmp_path / "journal.jsonl"))["clips"] == [earlier]

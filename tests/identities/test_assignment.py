@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from manifests.columns import ENCODING_SIZE
 from manifests.errors import TableError
 from manifests.identities import doubts, links
 from manifests.identities.assignment import Identities, assign_identities
@@ -17,7 +18,7 @@ from manifests.identities.constraints import (
 )
 from manifests.identities.likeness import NO_PICTURES, FamilyPictures
 from manifests.pictures.scenes import LENGTH
-from manifests.schema import ENCODING_SCHEMA, ENCODING_SIZE, IDENTITY_SCHEMA
+from manifests.schema import ENCODING_SCHEMA, IDENTITY_SCHEMA
 
 #: Positions of the originals' faces on a line; a, b and c show one person, d another.
 FACES = {"a.mp4": 0.0, "b.mp4": 0.2, "c.mp4": 0.4, "d.mp4": 2.0}

@@ -13,8 +13,8 @@ from dfdc_prep.identities import encodings, run
 from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
+from manifests.columns import CropRow, make_row
 from manifests.identities.join import FILE, add_identities, read_identities
-from manifests.rows import CropRow
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, sort_manifest, write_table
 
@@ -217,10 +217,9 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
 
 
 def _crop(frame: int | None, **values: object) -> CropRow:
-    row = dict.fromkeys(CropRow.__annotations__)
-    row |= {"video": "a.mp4", "part": "p", "label": "REAL", "family": "a.mp4", "frame": frame}
-    row |= {"path": f"{frame}_{values.get('face')}.png", "sha256": "0", **values}
-    return row  # type: ignore[return-value]
+    crop = {"video": "a.mp4", "part": "p", "label": "REAL", "family": "a.mp4", "frame": frame}
+    path = f"{frame}_{values.get('face')}.png"
+    return make_row(CropRow, {**crop, "path": path, "sha256": "0", **values})
 
 
 def test_the_largest_face_of_the_best_frames_is_chosen() -> None:

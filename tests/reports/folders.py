@@ -10,8 +10,8 @@ import pyarrow as pa
 from PIL import Image
 
 from dfdc_prep.shards.writer import ShardOptions, write_shards
+from manifests.columns import ClipRow
 from manifests.labels import STATUSES
-from manifests.rows import ClipRow
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.derived import bound, manifest_hash, write_faces_tables

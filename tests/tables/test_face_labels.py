@@ -1,4 +1,4 @@
-"""Labels by face, the counts of the summary, and manifests of earlier versions."""
+"""Labels by face, and the counts of the summary."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import dfdc_prep
 import dfdc_prep.errors
 from manifests.auditing.summary import ForgedFaces, summarize
 from manifests.errors import TableError
-from manifests.schema import LATER_COLUMNS, MANIFEST_SCHEMA
+from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.face_labels import label_rows
 from manifests.tables.parquet import read_manifest
 from tests.crop_sets import make_faces, write_both
@@ -81,16 +81,3 @@ def test_the_summary_counts_untouched_faces_and_clips() -> None:
     assert summarize(table).forged_faces == ForgedFaces(1, 4, 1, 2)
     assert "4 untouched" in summarize(table).text()
     assert summarize(table.drop_columns(["forged"])).forged_faces is None
-
-
-def test_a_manifest_of_an_earlier_version_is_read_with_nulls(faces: Path, tmp_path: Path) -> None:
-    later = [name for name in LATER_COLUMNS if name in MANIFEST_SCHEMA.names]
-    table = pq.read_table(faces / "manifest.parquet").drop_columns(later)
-    write_both(faces, table)
-    found = read_manifest(faces / "manifest.parquet")
-    assert found.schema.names == MANIFEST_SCHEMA.names
-    assert all(found[name].null_count == found.num_rows for name in later)
-    dfdc_prep.balance(faces)
-    dfdc_prep.split(faces)
-    dfdc_prep.shard(faces, tmp_path / "shards")
-    assert dfdc_prep.summarize(faces).report.forged_faces is None

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
-from manifests.rows import CROP_SIZE
 from training.data import input_pipeline
 
 #: Values of `--cache`.

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
 from manifests.files import parse_json
-from manifests.rows import CROP_SIZE
 from manifests.shard_names import shard_file
 from training.data.shard_cache import cache_of
 

@@ -18,6 +18,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.sampling import EVEN, choose_frames
+from manifests.columns import CROP_SIZE
 from manifests.pictures import MAX_PIXELS
 from manifests.pictures.images import (
     ANIMATED,
@@ -27,7 +28,6 @@ from manifests.pictures.images import (
     reading,
     to_rgb,
 )
-from manifests.rows import CROP_SIZE
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from dfdc_prep.run_files import Recipe
-from manifests.rows import CROP_SIZE
+from manifests.columns import CROP_SIZE
 from training.models import pretrained
 
 #: Mean and standard deviation of ImageNet's RGB channels, on a scale of 0 to 1.

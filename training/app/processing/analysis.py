@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dfdc_prep.crops.geometry import encode
 from dfdc_prep.detectors import Face
 from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
-from manifests.rows import CROP_SIZE
+from manifests.columns import CROP_SIZE
 from training.app.limits import Limits, Refused
 from training.app.processing.decoding import (
     DecodedFile,

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
+from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
-from manifests.rows import CROP_SIZE
 from training.models.classifier import MEAN, STD
 
 Images = npt.NDArray[np.uint8]

@@ -1,0 +1,219 @@
+"""The columns of every table: name, type and meaning, each declared once.
+
+`manifests.schema` makes the Arrow schemas from these declarations. A column is of type str, int
+(int32), float (float64), bool or `Single` (float32), and null where its type allows None. A new
+column of a manifest is one line in `CropRow`: it is filled from whatever has a value of that name
+(`make_row`) and null elsewhere.
+
+This module imports nothing heavy, so that worker processes can use it without loading pyarrow.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NewType, TypedDict, TypeVar, cast
+
+from manifests.labels import STATUSES
+
+#: Default side of a crop and required side of a crop in a shard, pixels; the model's input size.
+CROP_SIZE = 224
+#: Numbers in the encoding of a face.
+ENCODING_SIZE = 128
+#: A float32 column.
+Single = NewType("Single", float)
+
+_FAMILY_SOURCE = (
+    "how a FAKE's family is known: known (the data set names the original), names (its name does) "
+    "or unknown (a family of its own for want of knowledge); null for REAL"
+)
+
+
+class _Crop(TypedDict):
+    """A crop, its clip, its frame and the detector's box."""
+
+    video: Annotated[str, "file name of the clip, aagfhgtpmv.mp4"]
+    part: Annotated[str, "folder the clip came in, dfdc_train_part_7"]
+    label: Annotated[str, "REAL or FAKE"]
+    original: Annotated[str | None, "file name of the clip a fake was made from"]
+    family: Annotated[str, "file name of the original all relatives go back to"]
+    family_source: Annotated[str | None, _FAMILY_SOURCE]
+    frame: Annotated[int | None, "index of the frame in presentation order"]
+    time_s: Annotated[float | None, "presentation time of the frame, seconds"]
+    face: Annotated[int | None, "index of the face in its frame, by x then y"]
+    x: Annotated[int | None, "left edge of the detector's box, source pixels"]
+    y: Annotated[int | None, "top edge of the detector's box, source pixels"]
+    w: Annotated[int | None, "width of the detector's box, source pixels"]
+    h: Annotated[int | None, "height of the detector's box, source pixels"]
+    crop_x: Annotated[int | None, "left edge of the square cut out, may be negative"]
+    crop_y: Annotated[int | None, "top edge of the square cut out, may be negative"]
+    crop_size: Annotated[int | None, "side of the square cut out, source pixels"]
+    score: Annotated[Single | None, "the detector's confidence, on its own scale"]
+    box_source: Annotated[str | None, "own, original or sibling: source of the box"]
+    detector: Annotated[str | None, "name of the detector that found the box"]
+    width: Annotated[int | None, "width of the source frame, pixels"]
+    height: Annotated[int | None, "height of the source frame, pixels"]
+    path: Annotated[str, "the crop's file, relative to the manifest's folder"]
+    sha256: Annotated[str, "SHA-256 of the crop's file, hexadecimal"]
+
+
+class _Placement(TypedDict):
+    """Landmarks, and where the crop lies. Left and right are those of the picture.
+
+    Coordinates are continuous: the center of the first pixel is at (0.5, 0.5).
+    """
+
+    left_eye_x: Annotated[float | None, "x of the eye on the left, source pixels"]
+    left_eye_y: Annotated[float | None, "y of the eye on the left, source pixels"]
+    right_eye_x: Annotated[float | None, "x of the eye on the right, source pixels"]
+    right_eye_y: Annotated[float | None, "y of the eye on the right, source pixels"]
+    nose_x: Annotated[float | None, "x of the tip of the nose, source pixels"]
+    nose_y: Annotated[float | None, "y of the tip of the nose, source pixels"]
+    left_mouth_x: Annotated[float | None, "x of the corner of the mouth on the left, source pixels"]
+    left_mouth_y: Annotated[float | None, "y of the corner of the mouth on the left, source pixels"]
+    right_mouth_x: Annotated[
+        float | None, "x of the corner of the mouth on the right, source pixels"
+    ]
+    right_mouth_y: Annotated[
+        float | None, "y of the corner of the mouth on the right, source pixels"
+    ]
+    align: Annotated[str | None, "how the crop is aligned: none, eyes or five-point"]
+    margin: Annotated[float | None, "margin on each side, share of the box or template"]
+    affine_xx: Annotated[float | None, "crop x = affine_xx * x + affine_xy * y + affine_x0"]
+    affine_xy: Annotated[float | None, "x, y in source pixels; crop x in crop pixels"]
+    affine_x0: Annotated[float | None, "see affine_xx"]
+    affine_yx: Annotated[float | None, "crop y = affine_yx * x + affine_yy * y + affine_y0"]
+    affine_yy: Annotated[float | None, "see affine_yx"]
+    affine_y0: Annotated[float | None, "see affine_yx"]
+
+
+class _Forgery(TypedDict):
+    """A fake's crop beside its original's; null for REAL, or if the original is not on disk."""
+
+    forged: Annotated[bool | None, "whether this face was changed; null if unknown"]
+    difference: Annotated[float | None, "mean 1 - SSIM to the original inside the face"]
+    aligned: Annotated[float | None, "shift to the original when compared, source pixels"]
+    mask: Annotated[str | None, "the mask's file, relative to the manifest's folder"]
+    mask_sha256: Annotated[str | None, "SHA-256 of the mask's file, hexadecimal"]
+
+
+class _Provenance(TypedDict):
+    """What the data set itself says of a clip, beside its label and its original."""
+
+    dataset: Annotated[str | None, "the data set: dfdc, faceforensics++ ..."]
+    method: Annotated[str | None, "how a fake was made, Deepfakes; null if unknown"]
+    identity: Annotated[str | None, "person filmed, as the data set names them"]
+    face_identity: Annotated[str | None, "person whose face a fake shows"]
+    official_split: Annotated[str | None, "the data set's: train, validation or test"]
+
+
+class CropRow(_Crop, _Placement, _Forgery, _Provenance):
+    """Manifest: one row per crop, sorted by (part, video, frame, face).
+
+    Values that an imported crop set lacks (frame, box, score ...) are null; `extract` fills every
+    column.
+    """
+
+
+class ImportedRow(CropRow):
+    """Manifest of imported crops whose table named no clips, and tables made from it."""
+
+    clip_source: Annotated[
+        str | None, "how the clip of a crop was read: folder, name, column, pattern; or unknown"
+    ]
+
+
+class SplitRow(CropRow):
+    """Manifest with the split of each crop."""
+
+    split: Annotated[str, "train, validation or test"]
+    joined_family: Annotated[str | None, "first of the families joined because crops are alike"]
+
+
+class ShardRow(SplitRow):
+    """Manifest of a shards folder, in the order of the records."""
+
+    shard: Annotated[str | None, "file name of the shard that holds the crop"]
+
+
+class _Clip(TypedDict):
+    video: Annotated[str, "file name of the clip"]
+    part: Annotated[str, "folder the clip came in"]
+    label: Annotated[str | None, "REAL or FAKE; null where metadata.json does not say"]
+    original: Annotated[str | None, "file name of the clip a fake was made from"]
+    family: Annotated[str, "file name of the original all relatives go back to"]
+    family_source: Annotated[str | None, _FAMILY_SOURCE]
+    status: Annotated[str, "one of " + ", ".join(STATUSES)]
+    error: Annotated[str | None, "what went wrong, one sentence"]
+    frames_wanted: Annotated[int, "frames asked for"]
+    frames_decoded: Annotated[int, "frames that decoded"]
+    faces: Annotated[int, "crops written"]
+    seconds: Annotated[float, "time spent on the clip"]
+
+
+class ClipRow(_Clip, _Provenance):
+    """Clip log: one row for every clip of the catalog, sorted by (part, video)."""
+
+
+class IdentityRow(TypedDict):
+    """Estimated identities: one row per clip that has a crop, sorted by (part, video)."""
+
+    video: Annotated[str, "file name of the clip"]
+    part: Annotated[str, "folder the clip came in"]
+    family: Annotated[str, "file name of the original all relatives go back to"]
+    label: Annotated[str, "REAL or FAKE"]
+    identity: Annotated[str, "estimated person filmed: the first family of the group"]
+    identity_distance: Annotated[
+        Single | None,
+        "distance of the family's face to the mean of its group; null without a face",
+    ]
+    identity_source: Annotated[str, "named, real, fake, uncertain or none: its source"]
+    identity_faces: Annotated[int, "crops of the family that were encoded"]
+    identity_doubts: Annotated[
+        str | None,
+        "why it is uncertain: alone, dark, fake, near, profile, small, spread; comma-separated",
+    ]
+
+
+class EncodingRow(TypedDict):
+    """Face encodings, biometric data: one row per encoded crop, sorted by (part, video, rank)."""
+
+    key: Annotated[str, "hash of all that determines the encodings of the clip"]
+    part: Annotated[str, "folder the clip came in"]
+    video: Annotated[str, "file name of the clip"]
+    family: Annotated[str, "file name of the original all relatives go back to"]
+    label: Annotated[str, "REAL; FAKE if no REAL clip of the family has a crop"]
+    rank: Annotated[int, "0 for the clip's best face"]
+    path: Annotated[str, "the crop's file, relative to the manifest's folder"]
+    size: Annotated[Single | None, "longer side of the face box, source pixels"]
+    asymmetry: Annotated[Single, "0 for a frontal face, some 0.5 for a profile"]
+    light: Annotated[Single, "mean luma of the face box, 0 to 255"]
+    encoding: Annotated[list[float], "dlib's face descriptor"]
+
+
+#: Names of the columns that the data set itself gives.
+PROVENANCE_COLUMNS = tuple(_Provenance.__annotations__)
+#: Columns of the estimated identity in a table of crops.
+IDENTITY_COLUMNS = ("identity", "identity_source")
+#: Sort order of a manifest.
+SORT_KEY = ("part", "video", "frame", "face")
+
+Row = TypeVar("Row")
+
+
+def make_row(kind: type[Row], given: Mapping[str, Any], *sources: object) -> Row:
+    """Return a row of a table: each column given, or from the first source with such an attribute.
+
+    Columns that nothing gives are null.
+
+    Args:
+        kind: one of the row types of this module.
+        given: values by the name of their column.
+        sources: objects some of whose attributes have the names of columns.
+    """
+    columns = kind.__annotations__
+    assert given.keys() <= columns.keys(), f"no columns: {sorted(given.keys() - columns.keys())}"
+
+    def value(name: str) -> Any:
+        if name in given:
+            return given[name]
+        return next((getattr(each, name) for each in sources if hasattr(each, name)), None)
+
+    return cast(Row, {name: value(name) for name in columns})
