@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.clips import SourceOptions
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract

@@ -86,7 +86,7 @@ def clips_of(source: Path) -> list[str]:
 def wanted_frames(path: str, frames: int, sampling: str = "even") -> list[int]:
     """The frames that the extractor samples from a clip."""
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose_frames
+    from dfdc_prep.video.timeline import choose_frames
 
     with open_clip(Path(path)) as video:
         return choose_frames(sampling, frames, video.timeline)
@@ -118,7 +118,7 @@ def read_in_turn(capture, wanted):
 
 def decode(source: Path, frames: int, sampling: str = "even") -> None:
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose_frames
+    from dfdc_prep.video.timeline import choose_frames
 
     for path in clips_of(source):
         with open_clip(Path(path)) as video:

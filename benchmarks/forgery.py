@@ -137,7 +137,7 @@ def of_people(folder: Path, model: Path, **_) -> None:
 
 
 def of_aligned(folder: Path, model: Path, source: Path, **_) -> None:
-    from dfdc_prep.crops.alignment import template_points
+    from dfdc_prep.crops.placement import template_points
     from dfdc_prep.detectors.yunet import YuNet
     from dfdc_prep.video.picture import Still
 

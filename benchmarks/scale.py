@@ -49,7 +49,7 @@ def looks(paths: list[str], sampling: str, frames: int, model: Path) -> Looks:
     """Measure detection alone: OpenCV at 640 pixels, our full search, our tracking."""
     from dfdc_prep.detectors.yunet import YuNet
     from dfdc_prep.video.reader import open_clip
-    from dfdc_prep.video.sampling import choose_frames
+    from dfdc_prep.video.timeline import choose_frames
 
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

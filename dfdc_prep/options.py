@@ -26,7 +26,7 @@ from dfdc_prep.commands.param_types import (
 from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES
 from dfdc_prep.storage.urls import Location, Url
-from dfdc_prep.video.sampling import SAMPLINGS
+from dfdc_prep.video.timeline import SAMPLINGS
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -56,7 +56,7 @@ def main(
     Example:
       python -m training.predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
-    from dfdc_prep.detectors import make_detector
+    from dfdc_prep.detectors.registry import make_detector
     from training.inference.face_crops import FaceCropOptions
     from training.inference.prediction import NO_SCORE, UNREADABLE
     from training.inference.predictor import predict_file, settings_for_run

@@ -103,7 +103,7 @@ def extract(
         # The fork server preloads the workers' imports while this process goes on.
         forkserver_context()
 
-    from dfdc_prep.catalog.layouts.base import SourceOptions
+    from dfdc_prep.catalog.clips import SourceOptions
     from dfdc_prep.extraction.clip import PRESETS, CropOptions
     from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.run import extract as run

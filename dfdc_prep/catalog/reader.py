@@ -1,22 +1,21 @@
 """Finds the layout of a source and reads its clips into a `Catalog`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Catalog
-from dfdc_prep.catalog.entries import build_catalog
-from dfdc_prep.catalog.folders import subfolders
-from dfdc_prep.catalog.layouts.base import Layout, SourceOptions
+from dfdc_prep.catalog.clips import Catalog, Layout, SourceOptions, build_catalog
+from dfdc_prep.catalog.files import check_text, subfolders
 from dfdc_prep.catalog.layouts.celeb_df import CelebDf
 from dfdc_prep.catalog.layouts.dfdc import Dfdc
 from dfdc_prep.catalog.layouts.dfdc_flat import DfdcFlat, has_flags
 from dfdc_prep.catalog.layouts.dfdc_preview import DfdcPreview
 from dfdc_prep.catalog.layouts.faceforensics import FaceForensics
 from dfdc_prep.catalog.layouts.table import Table
-from dfdc_prep.catalog.names import check_text
 from dfdc_prep.errors import SourceError
+from dfdc_prep.storage.mirror import mirrored
+from dfdc_prep.storage.urls import Url
 
 AUTO = "auto"
 DEFAULT = SourceOptions()
@@ -115,3 +114,32 @@ def _recognized(folder: Path, wanted: list[Layout], depth: int) -> Iterator[tupl
             return
     for name in subfolders(folder) if depth else ():
         yield from _recognized(folder / name, wanted, depth - 1)
+
+
+#: Extensions of the files that a reader may read, and the largest of them, bytes.
+_TEXT, _MAX_TEXT = (".json", ".csv", ".txt"), 1_000_000_000
+
+
+def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog:
+    """Read a catalog whose clips have URLs as paths.
+
+    Args:
+        read: the reader of a folder.
+
+    Raises:
+        SourceError: as the reader does.
+        StorageError: the bucket cannot be reached, or its names cannot be those of files.
+    """
+    with mirrored(source) as mirror:
+        mirror.lay_out(lambda name, size: name.lower().endswith(_TEXT) and size <= _MAX_TEXT)
+        folder = str(mirror.folder)
+        try:
+            catalog = read(mirror.folder)
+        except SourceError as error:
+            raise type(error)(str(error).replace(folder, str(source))) from error
+        names = [clip.path.removeprefix(folder).removeprefix("/") for clip in catalog.clips]
+        clips = tuple(
+            replace(clip, path=f"{source}/{name}", version=mirror.versions.get(name, ""))
+            for clip, name in zip(catalog.clips, names, strict=True)
+        )
+        return replace(catalog, clips=clips)

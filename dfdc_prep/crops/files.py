@@ -1,11 +1,10 @@
-"""Reads crop files: resolves their paths, checks them against the manifest, converts to JPEG."""
+"""Reads files of crops: lists folders, resolves paths, checks crops against the manifest."""
 
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -13,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dfdc_prep.errors import ShardError
+from dfdc_prep.crops.encoding import MASK_SUFFIX, crop_fault, mask_fault, to_jpeg
+from dfdc_prep.errors import ShardError, SourceError
 from manifests.columns import CROP_SIZE
-from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
+from manifests.labels import parse_label
+from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, normalize_table
 
-MODES = ("RGB", "L")
+_SUFFIXES = (".png", ".jpg", ".jpeg")
 #: Number of crops encoded to estimate the total size as JPEG.
 _JPEG_SAMPLE = 64
 
@@ -39,11 +40,7 @@ class CropFolders:
         return cls({"": os.path.realpath(folder)})
 
     def resolve(self, path: str) -> str:
-        """Return the real path of a table's `path`, following symbolic links.
-
-        Raises:
-            ShardError: the path leads outside its folder; see `resolve_inside`.
-        """
+        """Return the real path of a table's `path`; see `resolve_inside`, also for errors."""
         if "" in self.roots:
             return resolve_inside(self.roots[""], path)
         name, _, inside = path.partition("/")
@@ -53,6 +50,9 @@ class CropFolders:
 @dataclass(frozen=True)
 class CropReader:
     """Reads the crops of faces folders in the form in which shards store them.
+
+    The methods raise ShardError if a crop or a mask is missing, invalid or, by its SHA-256 in the
+    manifest, another one.
 
     Attributes:
         folders: what manifest paths are relative to.
@@ -67,65 +67,59 @@ class CropReader:
     size: int | None = CROP_SIZE
 
     def image(self, path: str, sha256: str) -> bytes:
-        """Return the encoded image of a crop.
-
-        Args:
-            path: the crop's path in the manifest.
-            sha256: the file's hexadecimal SHA-256 in the manifest.
-
-        Raises:
-            ShardError: the crop is missing, invalid or differs from the manifest.
-        """
-        data = read_crop(self.folders.resolve(path), path, sha256, self.size)
+        """Return the encoded image of a crop, by its path and hash in the manifest."""
+        data = self._read(path, sha256)
         return to_jpeg(data, path, self.quality) if self.image_format == "jpeg" else data
 
     def mask(self, path: str, sha256: str) -> bytes:
-        """Return the encoded mask of a crop, a grey PNG.
-
-        Args:
-            path: the mask's path in the manifest.
-            sha256: the file's hexadecimal SHA-256 in the manifest.
-
-        Raises:
-            ShardError: the mask is missing, invalid or differs from the manifest.
-        """
-        data = read_crop(self.folders.resolve(path), path, sha256, self.size)
+        """Return the encoded mask of a crop, a grey PNG, by its path and hash in the manifest."""
+        data = self._read(path, sha256)
         if fault := mask_fault(data, self.size):
             raise ShardError(
-                f"expected the mask {path} to be a grey PNG of {_pixels(self.size)}, "
+                f"expected the mask {path} to be a grey PNG of {self._pixels}, "
                 f"found {fault}; extract again and balance"
             )
         return data
 
     def mask_sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
-        """Return the size of each row's mask in bytes, 0 without a mask, int64 [rows].
-
-        Raises:
-            ShardError: a mask is missing.
-        """
+        """Return the size of each row's mask in bytes, 0 without a mask, int64 [rows]."""
         paths = table["mask"].to_pylist()
-        return np.array(
-            [file_size(self.folders.resolve(path), path) if path else 0 for path in paths],
-            np.int64,
-        )
+        return np.array([self._file_size(path) if path else 0 for path in paths], np.int64)
 
     def sizes(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """Return the size of each row's image in bytes, int64 [rows].
 
         If images are converted to JPEG, the sizes are estimated from a sample.
-
-        Raises:
-            ShardError: a crop is missing; also as `image` for the crops of the sample.
         """
         paths = table["path"].to_pylist()
-        sizes = np.array([file_size(self.folders.resolve(path), path) for path in paths])
+        sizes = np.array([self._file_size(path) for path in paths])
         if self.image_format == "jpeg":
-            # Scale the sizes on disk by the compression ratio of evenly spaced crops.
+            # Scale the sizes on disk by the compression ratio of every n-th crop.
             sample = np.arange(0, len(paths), max(1, len(paths) // _JPEG_SAMPLE))
             hashes = table["sha256"].to_pylist()
             jpeg_size = sum(len(self.image(paths[row], hashes[row])) for row in sample)
             sizes = np.ceil(sizes * (jpeg_size / sizes[sample].sum()))
         return sizes.astype(np.int64)
+
+    @property
+    def _pixels(self) -> str:
+        return "equal sides" if self.size is None else f"{self.size}x{self.size} pixels"
+
+    def _read(self, path: str, sha256: str) -> bytes:
+        data = read_verified(self.folders.resolve(path), path, sha256)
+        if fault := crop_fault(data, self.size):
+            again = "" if self.size is None else f" with --size {self.size}"
+            raise ShardError(
+                f"expected the crop {path} to be a PNG or JPEG of {self._pixels}, "
+                f"RGB or grayscale, found {fault}; extract again{again} and balance"
+            )
+        return data
+
+    def _file_size(self, path: str) -> int:
+        try:
+            return os.stat(self.folders.resolve(path)).st_size
+        except OSError as error:
+            raise _read_error(path, error) from error
 
 
 def path_inside(root: str, path: str) -> str | None:
@@ -142,7 +136,7 @@ def resolve_inside(root: str, path: str) -> str:
     """Return the real path of a manifest's `path`, following symbolic links.
 
     Args:
-        root: real path (`os.path.realpath`) of the folder that the path is relative to.
+        root: as for `path_inside`.
 
     Raises:
         ShardError: the path is empty, absolute, contains `..`, a backslash or NUL, or leads
@@ -156,67 +150,6 @@ def resolve_inside(root: str, path: str) -> str:
             "extract again and balance"
         )
     return real
-
-
-def file_size(file: str, path: str) -> int:
-    """Return the size of a file in bytes.
-
-    Args:
-        file: real path of the file.
-        path: the crop's path in the manifest, for messages.
-
-    Raises:
-        ShardError: the file does not exist or is not accessible.
-    """
-    try:
-        return os.stat(file).st_size
-    except OSError as error:
-        raise _read_error(path, error) from error
-
-
-def _read_error(path: str, error: OSError) -> ShardError:
-    return ShardError(
-        f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
-    )
-
-
-def read_crop(file: str, path: str, sha256: str, size: int | None = CROP_SIZE) -> bytes:
-    """Read a crop and check its hash, format and size.
-
-    Args:
-        file: real path of the file.
-        path: the crop's path in the manifest, for messages.
-        sha256: expected hexadecimal SHA-256 of the file.
-        size: required side, pixels; None for a crop of any size.
-
-    Returns:
-        The bytes of the file.
-
-    Raises:
-        ShardError: the file cannot be read, has another hash, or is not a PNG or JPEG image of
-            `size` x `size` pixels in RGB or grayscale.
-    """
-    data = read_verified(file, path, sha256)
-    found = describe_image(data)
-    if not _has_size(found, size):
-        again = "extract again" if size is None else f"extract again with --size {size}"
-        raise ShardError(
-            f"expected the crop {path} to be a PNG or JPEG of {_pixels(size)}, "
-            f"RGB or grayscale, found {found}; {again} and balance"
-        )
-    return data
-
-
-def _has_size(found: str, size: int | None) -> bool:
-    """Whether what `describe_image` found is an image of the size; None for any square."""
-    width, _, height = found.partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        return False
-    return width == height if size is None else found == f"{size}x{size}"
-
-
-def _pixels(size: int | None) -> str:
-    return "equal sides" if size is None else f"{size}x{size} pixels"
 
 
 def read_verified(file: str, path: str, sha256: str) -> bytes:
@@ -245,53 +178,72 @@ def read_verified(file: str, path: str, sha256: str) -> bytes:
     return data
 
 
-def mask_fault(data: bytes, size: int | None = CROP_SIZE) -> str:
-    """What is wrong with an encoded mask of `size` x `size` pixels; "" if nothing is."""
-    found = describe_image(data, decode=True, size=size)
-    if not _has_size(found, size):
-        return found
-    with open_image(data, CROP_FORMATS) as image:
-        return "" if image.mode == "L" and image.format == "PNG" else f"{image.format} {image.mode}"
+def _read_error(path: str, error: OSError) -> ShardError:
+    return ShardError(
+        f"expected to read the crop {path}, found {error.strerror}; extract again and balance"
+    )
 
 
-def describe_image(data: bytes, decode: bool = False, size: int | None = CROP_SIZE) -> str:
-    """Return the size of an encoded image such as "224x224", or the reason why it is unusable.
+def list_images(folder: Path) -> list[str]:
+    """Return the images below a folder as sorted relative paths with forward slashes.
 
-    Args:
-        data: a PNG or JPEG file.
-        decode: also decode the pixels of an image of the expected size, to detect damage.
-            Otherwise only the header is read.
-        size: the expected side, pixels; None for any.
-    """
-    try:
-        with open_image(data, CROP_FORMATS) as image, reading():
-            found = f"{image.width}x{image.height}"
-            if decode and _has_size(found, size):
-                image.load()
-            return found if image.mode in MODES else f"an image of mode {image.mode}"
-    except ImageError as error:
-        return str(error)
-
-
-def to_jpeg(data: bytes, path: str, quality: int) -> bytes:
-    """Convert a crop to an RGB JPEG; return a crop that is already a JPEG unchanged.
-
-    Args:
-        data: a PNG or JPEG file.
-        path: the crop's path in the manifest, for messages.
-        quality: JPEG quality, 1 to 100.
+    Masks are left out.
 
     Raises:
-        ShardError: the image is damaged.
+        SourceError: the folder does not exist, contains no image, or contains an image with a
+            name that is not valid UTF-8.
     """
-    try:
-        with open_image(data, CROP_FORMATS) as image, reading():
-            if image.format == "JPEG":
-                return data
-            file = io.BytesIO()
-            image.convert("RGB").save(file, "JPEG", quality=quality)
-            return file.getvalue()
-    except ImageError as error:
-        raise ShardError(
-            f"expected a crop that decodes at {path}, found {error}; extract again and balance"
-        ) from error
+    if not folder.is_dir():
+        raise SourceError(f"expected a folder of crops at {folder}, found none; give its path")
+    found = [
+        Path(base, name).relative_to(folder).as_posix()
+        for base, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(_SUFFIXES) and not name.lower().endswith(MASK_SUFFIX)
+    ]
+    if not found:
+        raise SourceError(
+            f"expected images ({', '.join(_SUFFIXES)}) under {folder}, found none; give the "
+            "folder of the crops"
+        )
+    for path in found:
+        # Surrogates stand for bytes that are not valid UTF-8.
+        if path.encode(errors="ignore").decode() != path:
+            raise SourceError(
+                f"expected the images under {folder} to have names in UTF-8, found {path!a}; "
+                "rename it or remove it"
+            )
+    return sorted(found)
+
+
+def read_crop_folders(folder: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
+    """Return one row per image of a folder with the layout `<split>/<real|fake>/.../<name>.jpg`.
+
+    Images outside this layout are left out, and counted in the notes. Clips are read from the
+    paths (`manifests.tables.clip_reading`).
+
+    Returns:
+        A table with the string columns split, label, path, and those that `normalize_table` adds.
+
+    Raises:
+        SourceError: no image has such a path, or as `list_images`.
+        TableError: the clips cannot be told.
+    """
+    paths = list_images(folder)
+    rows = [row for path in paths if (row := _parse_path(path))]
+    if not rows:
+        raise SourceError(
+            f"expected crops in folders such as train/real and train/fake under {folder}, found "
+            "none; give a table with the columns split, label, video and original"
+        )
+    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    found = normalize_table(pa.table(columns, ["split", "label", "path"]), str(folder), reading)
+    outside = len(paths) - len(rows)
+    left_out = (f"{outside:,} images are in no folder such as train/real: left out",)
+    return replace(found, notes=(*found.notes, *left_out[: bool(outside)]))
+
+
+def _parse_path(path: str) -> tuple[str, str, str] | None:
+    """Return split, label and path of an image, None if outside the layout."""
+    split, label, *rest = (*path.split("/", 2), "")[:3]
+    return (split, label, path) if parse_label(label) and rest[0] else None

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import alignment, geometry
-from dfdc_prep.detectors import Detector, Face
-from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import select_detections
+from dfdc_prep.crops import placement
+from dfdc_prep.detectors.base import Detector, Face, iou, select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter
 from dfdc_prep.extraction.originals import Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
-from dfdc_prep.video.sampling import EVEN, choose_frames, common_length
+from dfdc_prep.video.timeline import EVEN, choose_frames, common_length
 from manifests.columns import CROP_SIZE, CropRow
 from manifests.labels import REAL
 
@@ -53,11 +51,11 @@ class CropOptions:
     frames: int = 1
     sampling: str = EVEN
     faces: str = LARGEST
-    margin: float = geometry.MARGIN
+    margin: float = placement.MARGIN
     size: int = CROP_SIZE
     format: str = "png"
     share_boxes: bool = True
-    align: str = alignment.NONE
+    align: str = placement.NONE
     compare: bool = False
     masks: bool = False
 
@@ -77,9 +75,9 @@ class Preset:
 #: 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
 #: each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
 PRESETS = {
-    "paper": Preset(1, LARGEST, alignment.NONE, geometry.MARGIN, CROP_SIZE),
-    "deepfakebench": Preset(32, LARGEST, alignment.FIVE_POINT, 0.15, 256),
-    "selimsef": Preset(32, LARGEST, alignment.NONE, 0.3, CROP_SIZE),
+    "paper": Preset(1, LARGEST, placement.NONE, placement.MARGIN, CROP_SIZE),
+    "deepfakebench": Preset(32, LARGEST, placement.FIVE_POINT, 0.15, 256),
+    "selimsef": Preset(32, LARGEST, placement.NONE, 0.3, CROP_SIZE),
 }
 
 
@@ -313,7 +311,7 @@ def _boxes_confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
 def _crop_faces(frame: Frame, faces: Sequence[Face], options: CropOptions) -> CroppedFrame:
     crops = []
     for face in faces:
-        place = alignment.place(face, options.align, options.margin, options.size)
+        place = placement.place(face, options.align, options.margin, options.size)
         crops.append(Crop(face, place, place.cut(frame)))
     return CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
 

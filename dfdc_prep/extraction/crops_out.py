@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import MASK_SUFFIX, geometry
-from dfdc_prep.crops.alignment import Placement
-from dfdc_prep.detectors import Face
-from dfdc_prep.forgery.compare import Comparison, compare
-from dfdc_prep.forgery.regions import regions_of
+from dfdc_prep.crops import encoding
+from dfdc_prep.crops.encoding import MASK_SUFFIX
+from dfdc_prep.crops.forgery import Comparison, compare, regions_of
+from dfdc_prep.crops.placement import Placement
+from dfdc_prep.detectors.base import Face
 from dfdc_prep.video.picture import Image
 from manifests.columns import CropRow, make_row
 
@@ -74,12 +74,12 @@ class CropWriter:
         crop = frame.crops[number]
         path = crop_path(self.out, self.clip, frame.index, number, self.format)
         _make_folder(path.parent)
-        encoded = geometry.encode(crop.image, self.format)
+        encoded = encoding.encode(crop.image, self.format)
         _write(path, encoded)
         compared, mask = None, None
         if original is not None:
             # Compared as stored, so that JPEG changes both.
-            stored = geometry.as_stored(crop.image, self.format, encoded)
+            stored = encoding.as_stored(crop.image, self.format, encoded)
             regions = regions_of(crop.face, crop.place, frame.width, frame.height)
             compared = compare(stored, original, regions, self.masks)
             mask = self._write_mask(path, compared)
@@ -101,7 +101,7 @@ class CropWriter:
         if compared.mask is None:
             return None
         path = crop.with_suffix(MASK_SUFFIX)
-        encoded = geometry.encode_mask(compared.mask)
+        encoded = encoding.encode_mask(compared.mask)
         _write(path, encoded)
         return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
 

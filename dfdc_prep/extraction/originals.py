@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.crops import geometry
+from dfdc_prep.crops import encoding
 from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crops_out import CroppedFrame, OriginalCrops, crop_path
 from dfdc_prep.video.picture import Image
@@ -85,7 +85,7 @@ class Original:
                     if (decoded.width, decoded.height) == (frame.width, frame.height):
                         images = (crop.place.cut(decoded) for crop in frame.crops)
                         found[frame.index] = [
-                            geometry.as_stored(image, self.format) for image in images
+                            encoding.as_stored(image, self.format) for image in images
                         ]
         except ClipError:
             pass
@@ -94,7 +94,7 @@ class Original:
 
 
 def _read_image(path: Path, size: int) -> Image:
-    image = geometry.decode(path.read_bytes())
+    image = encoding.decode(path.read_bytes())
     if image.shape != (size, size, 3):
         raise ValueError(f"expected {size}x{size} pixels")
     return image

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors import DetectorChoice, find_model
+from dfdc_prep.detectors.registry import DetectorChoice, find_model
 from dfdc_prep.errors import DfdcPrepError, WorkersError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.transfer import Transfer

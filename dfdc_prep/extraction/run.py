@@ -10,12 +10,15 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.clips import Catalog, Clip, Family, count_families
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.clips import Catalog, Clip, Family, SourceOptions, count_families
 from dfdc_prep.catalog.reader import read_catalog
-from dfdc_prep.crops import alignment
-from dfdc_prep.detectors import DetectorChoice, choose_detector, make_detector
-from dfdc_prep.detectors.registry import LANDMARK_DETECTORS
+from dfdc_prep.crops import placement
+from dfdc_prep.detectors.registry import (
+    LANDMARK_DETECTORS,
+    DetectorChoice,
+    choose_detector,
+    make_detector,
+)
 from dfdc_prep.errors import ModelError, OutputError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions
 from dfdc_prep.extraction.crops_out import crop_files
@@ -199,7 +202,7 @@ def _absolute(location: Location) -> Location:
 def read_source(source: Location, limit: int | None, reading: SourceOptions) -> Catalog:
     """Read the catalog of a source on a disk or in a bucket; see `read_catalog`."""
     if isinstance(source, Url):
-        from dfdc_prep.catalog.bucket import read_bucket_catalog
+        from dfdc_prep.catalog.reader import read_bucket_catalog
 
         return read_bucket_catalog(source, lambda folder: read_catalog(folder, limit, reading))
     return read_catalog(source, limit, reading)
@@ -226,7 +229,7 @@ def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | No
 
 def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
     """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
-    if options.align != alignment.NONE and choice.name not in LANDMARK_DETECTORS:
+    if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
         raise ModelError(
             f"expected a detector that finds landmarks for --align {options.align}, found "
             f"{choice.name}; use --detector yunet, or --align none"

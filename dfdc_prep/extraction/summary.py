@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dfdc_prep.catalog.names import shortened
+from dfdc_prep.catalog.files import shortened
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
 from manifests.labels import FAILURES, LABELS

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors import Detector
+from dfdc_prep.detectors.base import Detector
 from dfdc_prep.errors import SourceUnreachable, StorageError
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives, extract_clip
 from dfdc_prep.extraction.crops_out import CROPS, crop_files, crop_folder

@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
+from dfdc_prep.detectors.base import Detector
+from dfdc_prep.detectors.registry import DetectorChoice, make_detector
 from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.transfer import Transfer

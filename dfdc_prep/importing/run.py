@@ -20,8 +20,8 @@ from PIL import __version__ as pillow_version
 from tqdm import tqdm
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.files import describe_image
-from dfdc_prep.crops.folder import list_images
+from dfdc_prep.crops.encoding import crop_fault
+from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
 from dfdc_prep.importing.matching import Matches, match_images
@@ -164,8 +164,7 @@ def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
         data = file.read_bytes()
     except OSError as error:
         return ImportedCrop(row, path, "", f"{file.name} cannot be read: {error.strerror}")
-    what = describe_image(data, decode=True)
-    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+    if what := crop_fault(data, decoded=True):
         return ImportedCrop(
             row, path, "", f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
         )

@@ -9,8 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops.files import path_inside
-from dfdc_prep.crops.folder import read_crop_folders
+from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.shards.pictures import read_image, read_images
 from dfdc_prep.shards.tfrecord import parse_example, read_records

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.crops.files import describe_image, mask_fault
+from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.report_file import is_report
@@ -215,8 +215,7 @@ def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
     image = found.pop("image", [])
     if len(image) != 1 or not isinstance(image[0], bytes):
         return "does not contain exactly one image"
-    what = describe_image(image[0], decode=True)
-    if what != f"{CROP_SIZE}x{CROP_SIZE}":
+    if what := crop_fault(image[0], decoded=True):
         return f"its image is {what}, not {CROP_SIZE}x{CROP_SIZE}"
     mask = found.pop(MASK, [])
     if what := _mask_fault(mask, row if compare else None):

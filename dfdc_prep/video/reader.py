@@ -18,8 +18,7 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.completeness import missing_end
-from dfdc_prep.video.container import MP4, choose_stream, open_container
+from dfdc_prep.video.container import MP4, choose_stream, missing_end, open_container
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile

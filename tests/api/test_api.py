@@ -17,8 +17,8 @@ from cli import main
 from dfdc_prep import options
 from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
 from dfdc_prep.catalog.reader import LAYOUTS
-from dfdc_prep.crops.alignment import ALIGNMENTS
-from dfdc_prep.crops.geometry import FORMATS
+from dfdc_prep.crops.encoding import FORMATS
+from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, PRESETS, CropOptions
@@ -27,7 +27,7 @@ from dfdc_prep.shards.sources import ALL as EVERY_CROP
 from dfdc_prep.shards.sources import BALANCED, SPLIT
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
-from dfdc_prep.video.sampling import SAMPLINGS
+from dfdc_prep.video.timeline import SAMPLINGS
 from manifests.balancing.balance import BalanceOptions, Strategy
 from manifests.tables.face_labels import CLIP, FACE
 from tests.bare_tables import write

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, find_families, resolve_entries
+from dfdc_prep.catalog.clips import Entry, Provenance, find_families, resolve_entries
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import SourceError
 

@@ -1,7 +1,7 @@
 """The order in which the clips of a family are processed."""
 
 from dfdc_prep.catalog.clips import Clip, Family
-from dfdc_prep.detectors import Face
+from dfdc_prep.detectors.base import Face
 from dfdc_prep.extraction.clip import Boxes, ClipResult, Relatives
 from dfdc_prep.extraction.family_queue import FamilyQueue
 

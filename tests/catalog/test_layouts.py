@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.clips import Catalog, count_families
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.clips import Catalog, SourceOptions, count_families
 from dfdc_prep.catalog.reader import LAYOUTS, read_catalog
 from dfdc_prep.errors import DfdcPrepError, SourceError
 from manifests.family_counts import FamilyCounts

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
-from dfdc_prep.crops import alignment, geometry
-from dfdc_prep.crops.alignment import EYES, FIVE_POINT, NONE, place, template_points
-from dfdc_prep.detectors import Face
-from dfdc_prep.detectors.base import Landmarks
+from dfdc_prep.crops import placement
+from dfdc_prep.crops.placement import EYES, FIVE_POINT, NONE, place, template_points
+from dfdc_prep.detectors.base import Face, Landmarks
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Still
 
@@ -19,7 +18,7 @@ coordinate = st.floats(-500, 2500)
 
 
 @given(st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=9))
-@pytest.mark.parametrize("align", alignment.ALIGNMENTS)
+@pytest.mark.parametrize("align", placement.ALIGNMENTS)
 def test_points_map_to_the_crop_and_back(align: str, points: list[tuple[float, float]]) -> None:
     affine = place(FACE, align, 0.3, 224).affine
     back = affine.inverse().map(affine.map(points).tolist())
@@ -44,11 +43,11 @@ def test_eyes_lie_on_the_template() -> None:
 
 
 def test_an_upright_crop_is_the_square_of_before() -> None:
-    found, square = place(FACE, NONE, 0.3, 224), geometry.square(FACE, 0.3)
+    found, square = place(FACE, NONE, 0.3, 224), placement.square(FACE, 0.3)
     corners = [(square.x, square.y), (square.x + square.size, square.y + square.size)]
     assert found.affine.map(corners) == pytest.approx(np.array([[0, 0], [224, 224]]))
     image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
-    assert (found.cut(Still(image)) == geometry.cut(Still(image), square)).all()
+    assert (found.cut(Still(image)) == placement.cut(Still(image), square)).all()
 
 
 @pytest.mark.parametrize("align", [EYES, FIVE_POINT])

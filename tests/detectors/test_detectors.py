@@ -16,14 +16,13 @@ import pytest
 from PIL import ImageFile
 from skimage import data
 
-from dfdc_prep.detectors import DetectorChoice, Face, choose_detector, make_detector, weights
-from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import select_detections
+from dfdc_prep.detectors.base import Face, iou, select_detections
+from dfdc_prep.detectors.registry import DetectorChoice, choose_detector, make_detector, registry
 from dfdc_prep.detectors.yunet import MIN_SCORE, YuNet
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Still
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.sampling import choose_frames
+from dfdc_prep.video.timeline import choose_frames
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}/{weights.FILE_NAME}"
+    yield folder, f"http://127.0.0.1:{server.server_port}/{registry.FILE_NAME}"
     server.shutdown()
     thread.join()
     server.server_close()
@@ -48,8 +47,8 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(weights.PATH_VARIABLE, raising=False)
-    monkeypatch.setenv(weights.URL_VARIABLE, "http://127.0.0.1:9/unused-port")
+    monkeypatch.delenv(registry.PATH_VARIABLE, raising=False)
+    monkeypatch.setenv(registry.URL_VARIABLE, "http://127.0.0.1:9/unused-port")
 
 
 @pytest.mark.parametrize("name", ["yunet", "hog", "hog+cnn"])
@@ -91,7 +90,7 @@ def test_yunet_is_deterministic(real_clips: Path, yunet_model: Path) -> None:
 
 def test_auto_uses_yunet_if_a_copy_is_given(yunet_model: Path) -> None:
     choice = choose_detector("auto", yunet_model)
-    assert (choice.name, choice.model_sha256) == ("yunet", weights.SHA256)
+    assert (choice.name, choice.model_sha256) == ("yunet", registry.SHA256)
 
 
 def test_auto_falls_back_to_hog_with_a_one_line_reason_without_a_server() -> None:
@@ -111,10 +110,10 @@ def test_a_download_with_the_right_hash_is_kept(
     served: tuple[Path, str], yunet_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, address = served
-    (folder / weights.FILE_NAME).write_bytes(yunet_model.read_bytes())
-    monkeypatch.setenv(weights.URL_VARIABLE, address)
+    (folder / registry.FILE_NAME).write_bytes(yunet_model.read_bytes())
+    monkeypatch.setenv(registry.URL_VARIABLE, address)
     first = choose_detector("yunet")
-    (folder / weights.FILE_NAME).unlink()
+    (folder / registry.FILE_NAME).unlink()
     assert choose_detector("yunet") == first
 
 
@@ -122,8 +121,8 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(
     served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     folder, address = served
-    (folder / weights.FILE_NAME).write_bytes(b"something else")
-    monkeypatch.setenv(weights.URL_VARIABLE, address)
+    (folder / registry.FILE_NAME).write_bytes(b"something else")
+    monkeypatch.setenv(registry.URL_VARIABLE, address)
     with pytest.raises(ModelError, match="another SHA-256"):
         choose_detector("yunet")
     assert not list((tmp_path / "cache").rglob("*.onnx"))
@@ -132,7 +131,7 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(
 def test_the_environment_variable_gives_the_path(
     yunet_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(weights.PATH_VARIABLE, str(yunet_model))
+    monkeypatch.setenv(registry.PATH_VARIABLE, str(yunet_model))
     assert choose_detector("auto").name == "yunet"
 
 

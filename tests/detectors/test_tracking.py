@@ -1,6 +1,4 @@
-from dfdc_prep.detectors import Face
-from dfdc_prep.detectors.base import iou
-from dfdc_prep.detectors.tracking import number_tracks, select_detections
+from dfdc_prep.detectors.base import Face, iou, number_tracks, select_detections
 
 
 def face(x: int, y: int, size: int) -> Face:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dfdc_prep
-from dfdc_prep.detectors import choose_detector
+from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.parallel.confinement import confine, why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers
 from training.app.processing import decoding

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from dfdc_prep.crops.alignment import EYES, NONE, Placement, place
-from dfdc_prep.detectors import Face
-from dfdc_prep.detectors.base import Landmarks
-from dfdc_prep.forgery.compare import Comparison, compare
-from dfdc_prep.forgery.regions import regions_of
+from dfdc_prep.crops.forgery import Comparison, compare, regions_of
+from dfdc_prep.crops.placement import EYES, NONE, Placement, place
+from dfdc_prep.detectors.base import Face, Landmarks
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face, swapped_region
 from dfdc_prep.video.picture import Image, Still
 

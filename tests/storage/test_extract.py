@@ -11,7 +11,7 @@ import pytest
 
 import dfdc_prep
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors import choose_detector, make_detector
+from dfdc_prep.detectors.registry import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import CropOptions, Relatives
 from dfdc_prep.extraction.transfer import Transfer

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from dfdc_prep.catalog.layouts.base import SourceOptions
+from dfdc_prep.catalog.clips import SourceOptions
 from dfdc_prep.catalog.reader import read_catalog
 from manifests.errors import DfdcPrepError, TableError
 from manifests.tables.external import NotedTable, Reading, read_bare_table

@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors import choose_detector, make_detector
+from dfdc_prep.detectors.registry import choose_detector, make_detector
 from dfdc_prep.extraction.clip import CropOptions, extract_clip
 from tests.torture import clips
 from tests.torture.scene import CLIPS, MODEL, Scene

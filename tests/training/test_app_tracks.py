@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from dfdc_prep.detectors import Face
+from dfdc_prep.detectors.base import Face
 from dfdc_prep.video.reader import open_clip
 from training.app.processing import curve
 from training.app.processing.annotate import COLOURS, annotate_clip

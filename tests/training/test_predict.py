@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.special import expit
 from skimage.data import astronaut, camera
 
-from dfdc_prep.detectors import Face
+from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
 from training import evaluate
 from training.inference.face_crops import FaceCropOptions, find_faces

@@ -8,7 +8,7 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, Relatives, extract_clip
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.sampling import common_length
+from dfdc_prep.video.timeline import common_length
 from tests.video.shapes import Track, noise, write
 
 #: Container and codec, and options of the container.

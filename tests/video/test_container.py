@@ -172,7 +172,7 @@ def product_code() -> dict[str, str]:
         (r"VideoCapture|\bVideoReader\b", set()),
         # The portrait is one of matplotlib's files.
         (r"\.imread\(", {"dfdc_prep/sample/face_swap.py"}),
-        (r"\.imdecode\(", {"dfdc_prep/crops/geometry.py"}),
+        (r"\.imdecode\(", {"dfdc_prep/crops/encoding.py"}),
         (r"\bread_file\(.*image|keras\.utils\.load_img|tf\.io\.decode_(?!png|image)", set()),
     ],
 )  # fmt: skip

@@ -15,8 +15,7 @@ from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
-from dfdc_prep.video.sampling import SAMPLINGS
-from dfdc_prep.video.timeline import Packet, build_timeline
+from dfdc_prep.video.timeline import SAMPLINGS, Packet, build_timeline
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.conftest import SHARED

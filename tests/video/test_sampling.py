@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfdc_prep.video.sampling import SAMPLINGS, choose_frames
-from dfdc_prep.video.timeline import Timeline
+from dfdc_prep.video.timeline import SAMPLINGS, Timeline, choose_frames
 
 
 def test_even_frames_omit_both_ends() -> None:

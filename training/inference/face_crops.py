@@ -11,13 +11,13 @@ from typing import Any
 
 from PIL import ImageOps
 
-from dfdc_prep.crops import MASK_SUFFIX, alignment
-from dfdc_prep.detectors import Detector, Face
-from dfdc_prep.detectors.tracking import select_detections
+from dfdc_prep.crops import placement
+from dfdc_prep.crops.encoding import MASK_SUFFIX
+from dfdc_prep.detectors.base import Detector, Face, select_detections
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
-from dfdc_prep.video.sampling import EVEN, choose_frames
+from dfdc_prep.video.timeline import EVEN, choose_frames
 from manifests.columns import CROP_SIZE
 from manifests.pictures import MAX_PIXELS
 from manifests.pictures.images import (
@@ -48,7 +48,7 @@ class FaceCropOptions:
     margin: float
     frames: int
     every_face: bool
-    align: str = alignment.NONE
+    align: str = placement.NONE
     max_pixels: int = MAX_PIXELS
     max_seconds: float | None = None
 
@@ -195,7 +195,7 @@ def _crop_faces(
     crops = []
     for each, faces, chosen in zip(pictures, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
-            place = alignment.place(face, options.align, options.margin, CROP_SIZE)
+            place = placement.place(face, options.align, options.margin, CROP_SIZE)
             changed = place.cut(mask) if mask else None
             crop = place.cut(each.picture)
             crops.append(FaceCrop(each.frame, each.time_s, face, crop, changed))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_prep.crops.geometry import MARGIN
-from dfdc_prep.detectors import DetectorChoice, choose_detector
+from dfdc_prep.crops.placement import MARGIN
+from dfdc_prep.detectors.registry import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
 from dfdc_prep.run_files import CropSettings
 from manifests.errors import TrainingError

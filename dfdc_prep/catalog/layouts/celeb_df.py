@@ -5,12 +5,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, Listing
-from dfdc_prep.catalog.folders import file_sizes, is_video, subfolders
-from dfdc_prep.catalog.layouts.base import SourceOptions
-from dfdc_prep.catalog.names import abbreviated, shortened, split_path
-from dfdc_prep.catalog.text_files import read_lines
+from dfdc_prep.catalog.clips import Entry, Listing, Provenance, SourceOptions
+from dfdc_prep.catalog.files import (
+    abbreviated,
+    file_sizes,
+    is_video,
+    read_lines,
+    shortened,
+    split_path,
+    subfolders,
+)
 from dfdc_prep.errors import SourceError
 from manifests.clip_names import CELEB_DF
 from manifests.labels import FAKE, NAMES, REAL

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, Listing
-from dfdc_prep.catalog.folders import file_sizes, is_video, subfolders
-from dfdc_prep.catalog.layouts.base import SourceOptions
-from dfdc_prep.catalog.names import abbreviated, check_file_name, is_file_name, shortened
-from dfdc_prep.catalog.text_files import load_json
+from dfdc_prep.catalog.clips import Entry, Listing, Provenance, SourceOptions
+from dfdc_prep.catalog.files import (
+    abbreviated,
+    check_file_name,
+    file_sizes,
+    is_file_name,
+    is_video,
+    load_json,
+    shortened,
+    subfolders,
+)
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, LABELS, REAL
 

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, Listing, check_unique
-from dfdc_prep.catalog.folders import file_sizes, is_video
-from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
+from dfdc_prep.catalog.clips import SPLITS, Entry, Listing, Provenance, SourceOptions, check_unique
+from dfdc_prep.catalog.files import (
+    abbreviated,
+    check_file_name,
+    file_sizes,
+    is_file_name,
+    is_video,
+    read_csv,
+    shortened,
+)
 from dfdc_prep.catalog.layouts.dfdc import DATASET, METADATA, load_metadata
-from dfdc_prep.catalog.names import abbreviated, check_file_name, is_file_name, shortened
-from dfdc_prep.catalog.text_files import read_csv
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
 

@@ -5,12 +5,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, Listing, check_unique
-from dfdc_prep.catalog.folders import is_video, sizes_below, stem, subfolders
-from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
-from dfdc_prep.catalog.names import abbreviated, is_path, shortened, split_path
-from dfdc_prep.catalog.text_files import load_json
+from dfdc_prep.catalog.clips import SPLITS, Entry, Listing, Provenance, SourceOptions, check_unique
+from dfdc_prep.catalog.files import (
+    abbreviated,
+    is_path,
+    is_video,
+    load_json,
+    shortened,
+    sizes_below,
+    split_path,
+    stem,
+    subfolders,
+)
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, REAL, parse_label
 

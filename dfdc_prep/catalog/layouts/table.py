@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Provenance
-from dfdc_prep.catalog.entries import Entry, Listing, check_unique
-from dfdc_prep.catalog.folders import file_sizes
-from dfdc_prep.catalog.layouts.base import SPLITS, SourceOptions
-from dfdc_prep.catalog.names import abbreviated, check_text, is_path, split_path
-from dfdc_prep.catalog.text_files import read_csv
+from dfdc_prep.catalog.clips import SPLITS, Entry, Listing, Provenance, SourceOptions, check_unique
+from dfdc_prep.catalog.files import (
+    abbreviated,
+    check_text,
+    file_sizes,
+    is_path,
+    read_csv,
+    split_path,
+)
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from tqdm import tqdm
 
-from dfdc_prep.crops.geometry import decode
+from dfdc_prep.crops.encoding import decode
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.reports.images import CropFiles
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_prep.crops.geometry import encode
-from dfdc_prep.detectors import Face
+from dfdc_prep.crops.encoding import encode
+from dfdc_prep.detectors.base import Face
 from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
 from manifests.columns import CROP_SIZE
 from training.app.limits import Limits, Refused

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import cv2
 
-from dfdc_prep.crops.geometry import encode
-from dfdc_prep.detectors import Detector, DetectorChoice, make_detector
+from dfdc_prep.crops.encoding import encode
+from dfdc_prep.detectors.base import Detector
+from dfdc_prep.detectors.registry import DetectorChoice, make_detector
 from dfdc_prep.parallel.confinement import confine
 from training.app.processing.annotate import annotate_clip
 from training.app.processing.tracks import FaceTrack

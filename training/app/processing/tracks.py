@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from dfdc_prep.detectors.tracking import number_tracks
+from dfdc_prep.detectors.base import number_tracks
 from training.inference.face_crops import FaceCrop
 
 #: A box as left, top, width, height in pixels of the frame.
