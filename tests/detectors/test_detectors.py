@@ -261,7 +261,7 @@ def test_nothing_is_reported_to_anybody(yunet_model: Path, tmp_path: Path) -> No
     """ONNX Runtime's telemetry keeps a device number and a queue of events in the user's cache."""
     program = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "from dfdc_prep.detectors import choose_detector, make_detector\n"
+        "from dfdc_prep.detectors.registry import choose_detector, make_detector\n"
         "from dfdc_prep.video.picture import Still\n"
         "detector = make_detector(choose_detector('yunet', Path(sys.argv[1])))\n"
         "detector.detect(Still(np.zeros((90, 160, 3), np.uint8)))\n"

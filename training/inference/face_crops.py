@@ -36,7 +36,7 @@ class FaceCropOptions:
 
     Attributes:
         margin: margin around the box, as a share of its longer side; see
-            `dfdc_prep.crops.geometry.square`.
+            `dfdc_prep.crops.placement.square`.
         frames: number of frames sampled from a clip, evenly spaced.
         every_face: keep all faces instead of the main one.
         align: `none`, `eyes` or `five-point`, as the training data.

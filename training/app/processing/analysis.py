@@ -34,7 +34,7 @@ class Analyzer:
 
     Args:
         workers: processes prepared by `decoding.init_worker`.
-        margin: margin of the crops; see `dfdc_prep.crops.geometry.square`.
+        margin: margin of the crops; see `dfdc_prep.crops.placement.square`.
     """
 
     def __init__(
