@@ -37,10 +37,10 @@ class CropOptions:
 
     Attributes:
         frames: number of frames to sample from each clip.
-        sampling: one of `video.sampling.SAMPLINGS`.
+        sampling: one of `video.timeline.SAMPLINGS`.
         faces: `largest` (the clip's main face) or `all`.
-        align: `none`, `eyes` or `five-point`; see `crops.alignment.place`.
-        margin: see `crops.geometry.square` and `crops.alignment.place`.
+        align: `none`, `eyes` or `five-point`; see `crops.placement.place`.
+        margin: see `crops.placement.place`.
         size: side of a crop, pixels.
         format: `png` or `jpg`.
         share_boxes: crop a fake at the face boxes of its original.
