@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from training.runs.folder import Run
     from training.runs.remote import RunPlace
 
-#: The same as in `training.models.external.input_settings`, which loads Keras; a test compares.
+#: The same as in `training.models.model_file`, which loads Keras; a test compares.
 CHANNELS = ("rgb", "bgr")
 SCALES = ("0..255", "0..1", "-1..1", "imagenet")
 OUTPUTS = ("probability", "logit")
@@ -268,7 +268,7 @@ def _open_model(
 
     if _is_run(path):
         return open_run(Run(path), batch_size)
-    from training.models.external.input_settings import PRESETS, InputSettings, Preset
+    from training.models.model_file import PRESETS, InputSettings, Preset
 
     preset = PRESETS[options["preset"]] if options["preset"] else Preset(InputSettings(), ())
     given = {name: options[name] for name in FILE_OPTIONS if options[name] is not None}

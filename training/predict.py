@@ -59,8 +59,7 @@ def main(
     from dfdc_prep.detectors.registry import make_detector
     from training.inference.face_crops import FaceCropOptions
     from training.inference.prediction import NO_SCORE, UNREADABLE
-    from training.inference.predictor import predict_file, settings_for_run
-    from training.inference.scorer import Scorer
+    from training.inference.scorer import Scorer, predict_file, settings_for_run
     from training.runs.remote import MODEL_FILES, open_run
 
     with open_run(run, names=MODEL_FILES) as place:

@@ -15,7 +15,8 @@ import dfdc_prep
 from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.parallel.confinement import confine, why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers
-from training.app.processing import decoding
+from training.app.annotate import annotate_in_worker
+from training.inference import face_crops
 
 pytestmark = pytest.mark.skipif(
     why_unconfined() is not None, reason=f"no confinement here: {why_unconfined()}"
@@ -122,12 +123,12 @@ def test_the_app_reads_uploads_in_a_confined_process(
 ) -> None:
     clip = next(real_clips.glob("*/*.mp4"))
     choice = choose_detector("yunet", yunet_model)
-    workers = LocalWorkers(1, 60.0, decoding.init_worker, (choice, True))
+    workers = LocalWorkers(1, 60.0, face_crops.init_worker, (choice, True))
     try:
-        how = decoding.ReadOptions(0.3, 2, False, "none", 20_000_000, 60.0)
-        call = workers.submit(decoding.find_in_worker, clip.read_bytes(), "clip", how)
+        how = face_crops.ReadOptions(0.3, 2, False, "none", 20_000_000, 60.0)
+        call = workers.submit(face_crops.find_in_worker, clip.read_bytes(), "clip", how)
         assert len(call.result().views) == 2
-        drawn = workers.submit(decoding.annotate_in_worker, clip.read_bytes(), [])
+        drawn = workers.submit(annotate_in_worker, clip.read_bytes(), [])
         assert len(drawn.result()) > 10_000
         for name in ("tcp", "program", "create", "own file"):
             refused = workers.submit(attack, name, str(tmp_path), str(tmp_path)).result()

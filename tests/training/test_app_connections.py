@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.run_files import Undecided
-from training.app.access import Access
-from training.app.connections import ConnectionLimits, create_server
 from training.app.jobs import Jobs
-from training.app.limits import Limits
-from training.app.model_facts import ModelFacts
+from training.app.requests import Access, Limits
+from training.app.result import ModelFacts
 from training.app.server import App
+from training.app.serving import ConnectionLimits, create_server
 
 MANY = 200
 POST = (
@@ -109,7 +108,7 @@ def test_a_connection_that_does_not_get_on_is_closed(kind):
 
 def test_a_body_of_unknown_length_is_refused():
     with serving() as port, connect(port, SLOW["chunks without end"][0]) as connection:
-        answer = connection.recv(1000)
+        answer = b"".join(iter(lambda: connection.recv(1000), b""))
     assert answer.startswith(b"HTTP/1.1 411 Length Required")
     assert b"send the body with a Content-Length" in answer
 

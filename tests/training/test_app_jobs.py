@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from training.app.jobs import DONE, FAILED, RUNNING, WAITING, Jobs
-from training.app.limits import Limits, Refused
+from training.app.requests import Limits, Refused, Upload, display_name
 from training.app.result import Result
-from training.app.uploads import Upload, display_name
 from training.inference.prediction import NO_FACE, FilePrediction
 
 

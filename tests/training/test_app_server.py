@@ -25,15 +25,13 @@ from dfdc_prep.run_files import Undecided
 from tests.torture import uploads
 from training import predict
 from training.app import command
-from training.app.access import Access
+from training.app.analysis import Analyzer
 from training.app.jobs import Jobs
-from training.app.limits import Limits, Refused
-from training.app.model_facts import ModelFacts, read_facts
-from training.app.processing.analysis import Analyzer
-from training.app.processing.decoding import init_worker, nameless_file
+from training.app.requests import Access, Limits, Refused
+from training.app.result import ModelFacts, read_facts
 from training.app.server import App
-from training.inference.predictor import settings_for_run
-from training.inference.scorer import Scorer
+from training.inference.face_crops import init_worker, nameless_file
+from training.inference.scorer import Scorer, settings_for_run
 
 LIMITS = Limits(upload_bytes=20_000_000, clip_seconds=30, pixels=3_000_000, faces=12)
 HOSTILE = '<img src=x onerror=alert(1)>".png'

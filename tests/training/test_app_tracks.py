@@ -8,10 +8,8 @@ import pytest
 
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.video.reader import open_clip
-from training.app.processing import curve
-from training.app.processing.annotate import COLOURS, annotate_clip
-from training.app.processing.tracks import make_tracks, number_persons
-from training.app.result import FaceResult, PersonResult
+from training.app.annotate import COLOURS, annotate_clip, make_tracks, number_persons
+from training.app.result import FaceResult, PersonResult, draw_curve
 from training.inference.face_crops import FaceCrop
 
 BLANK = np.zeros((224, 224, 3), np.uint8)
@@ -39,7 +37,7 @@ def test_the_curve_spans_the_plot():
         FaceResult(n, n, 1, n, float(n), (0, 0, 1, 1), p, b"", b"")
         for n, p in enumerate((0.0, 1.0, 0.5))
     )
-    drawn = curve.draw_curve([PersonResult(1, 0.5, faces)])
+    drawn = draw_curve([PersonResult(1, 0.5, faces)])
     assert drawn.lines[0].path == "40.0,188.0 256.0,10.0 472.0,99.0"
     assert [label for _, label in drawn.ticks] == ["0", "0.5", "1", "1.5", "2"]
 

@@ -25,7 +25,7 @@ from training.evaluation.cross.overlap import TrainingCrops
 from training.evaluation.cross.sets import name_sets, numbered
 from training.evaluation.cross.table import read_rows
 from training.evaluation.predictions import split_rows
-from training.models.external import input_settings
+from training.models import model_file
 from training.runs.folder import Run
 
 
@@ -225,11 +225,11 @@ def test_options_that_do_not_fit_are_refused(finished, arguments, said):
 
 def test_the_commands_choices_are_those_of_the_settings():
     choices = {p.name: p.type.choices for p in main.params if hasattr(p.type, "choices")}
-    assert tuple(choices["channels"]) == input_settings.CHANNELS
-    assert tuple(choices["scale"]) == input_settings.SCALES
-    assert tuple(choices["output"]) == input_settings.OUTPUTS
-    assert tuple(input_settings.PRESETS) == PRESETS
-    assert set(FILE_OPTIONS) == set(vars(input_settings.InputSettings()))
+    assert tuple(choices["channels"]) == model_file.CHANNELS
+    assert tuple(choices["scale"]) == model_file.SCALES
+    assert tuple(choices["output"]) == model_file.OUTPUTS
+    assert tuple(model_file.PRESETS) == PRESETS
+    assert set(FILE_OPTIONS) == set(vars(model_file.InputSettings()))
 
 
 def test_a_new_training_removes_the_table(finished, compared, tmp_path):

@@ -15,14 +15,14 @@ from scipy.special import expit
 
 from manifests.errors import TrainingError
 from tests.training.legacy_models import MEAN, SIDE, STD
-from training.models.external.input_settings import (
+from training.models.model_file import (
     PRESETS,
     InputSettings,
     as_input,
     cut_margins,
     kept_shares,
+    open_model,
 )
-from training.models.external.model_file import open_model
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,9 @@ import pytest
 from onnx import TensorProto
 
 from manifests.errors import TrainingError
-from training.models.external.input_settings import InputSettings
-from training.models.external.model_file import open_model
 from training.models.keras_files import load_weights
 from training.models.keras_objects import CLASSES, UnknownLayer, known
+from training.models.model_file import InputSettings, open_model
 from training.runs.checkpoints import load_classifier
 
 SIDE = 16

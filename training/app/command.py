@@ -80,8 +80,7 @@ def main(
             f"expected the packages of the extra app, found no {' and no '.join(missing)}; "
             "run pip install 'dfdc-prep[app]'"
         )
-    from training.app.access import Access
-    from training.app.limits import MEGA, Limits
+    from training.app.requests import MEGA, Access, Limits
     from training.app.serving import serve
 
     limits = Limits(

@@ -11,9 +11,8 @@ from typing import Protocol
 import click
 
 from dfdc_prep.errors import DfdcPrepError
-from training.app.limits import Limits, Refused
+from training.app.requests import Limits, Refused, Upload
 from training.app.result import Result
-from training.app.uploads import Upload
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 

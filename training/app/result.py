@@ -1,30 +1,18 @@
 """The result of one upload, as the page and the downloads show it."""
 
 import io
+import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from training.inference.prediction import FilePrediction
-
-#: Longer side of the pictures on the page, pixels.
-PICTURE_SIZE = 1280
-
-
-@dataclass(frozen=True)
-class View:
-    """A picture as the page shows it.
-
-    Attributes:
-        frame, time_s: see `training.inference.face_crops.SampledPicture`.
-        width, height: size of the source picture, pixels.
-        jpeg: the picture, its longer side at most `PICTURE_SIZE` pixels.
-    """
-
-    frame: int
-    time_s: float
-    width: int
-    height: int
-    jpeg: bytes
+from dfdc_prep.run_files import Interval, Undecided
+from manifests.errors import TrainingError
+from manifests.labels import FAKE, REAL
+from manifests.wording import counted
+from training.inference.prediction import FilePrediction, View
+from training.runs.folder import Run
 
 
 @dataclass(frozen=True)
@@ -109,3 +97,148 @@ class Result:
                 # ZipInfo's default date makes the same crops the same bytes.
                 archive.writestr(zipfile.ZipInfo(f"{face.frame:06d}_{in_frame}.png"), face.crop)
         return written.getvalue()
+
+
+#: What a score is called that does not tell REAL from FAKE.
+UNDECIDED = "UNDECIDED"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Facts about a run.
+
+    Attributes:
+        run: the folder as it was given.
+        rows: name and value of each fact.
+        tested: on how many clips the model was tested.
+        undecided: scores that the pages call neither REAL nor FAKE.
+        remarks: what else the reader has to know, one sentence each.
+    """
+
+    run: Path
+    rows: tuple[tuple[str, str], ...]
+    tested: str
+    undecided: Undecided
+    remarks: tuple[str, ...] = ()
+
+    def word(self, p_fake: float, threshold: float) -> str:
+        """What a score is called at a threshold; `static/app.js` decides in the same way."""
+        if p_fake >= threshold and p_fake > self.undecided.high:
+            return FAKE
+        if p_fake < threshold and p_fake < self.undecided.low:
+            return REAL
+        return UNDECIDED
+
+    @property
+    def decides(self) -> bool:
+        """Whether any score is called REAL or FAKE."""
+        return self.undecided.low > 0 or self.undecided.high < 1
+
+
+def read_facts(folder: Path) -> ModelFacts:
+    """Read the facts from config.json and metrics.json.
+
+    Raises:
+        TrainingError: the folder does not contain a finished run.
+    """
+    run = Run(folder)
+    config, metrics = run.config(), run.metrics()
+    recipe, image = config.recipe, metrics.image
+    trained = sum(config.data.counts.get("train", {}).values())
+    few = metrics.too_few
+    tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
+    rows = (
+        ("Model", f"{recipe.backbone}, recipe {recipe.name}"),
+        ("Trained on", f"{trained:,} face crops"),
+        ("Tested on", tested),
+        ("Accuracy in the test", _with_interval(image.accuracy, image.interval.accuracy, few)),
+        ("ROC-AUC in the test", _with_interval(image.auc, image.interval.auc, few)),
+    )
+    if not run.model_file.is_file():
+        raise TrainingError(
+            f"expected a model.keras in {folder}, found none; give the folder of a finished run "
+            "of python -m training.fit"
+        )
+    return ModelFacts(folder, rows, tested, metrics.undecided, metrics.remarks)
+
+
+def _with_interval(value: float | None, interval: Interval, few: str | None) -> str:
+    """A figure with its interval; without one, why there is none, and no figure."""
+    if value is None or interval.low is None or interval.high is None:
+        return few or "unknown"
+    return f"{value:.3f} (95 %: {interval.low:.3f} to {interval.high:.3f})"
+
+
+#: Size of the drawing, in its own units; the page scales it.
+WIDTH, HEIGHT = 480, 220
+#: The plot's area within the drawing.
+LEFT, RIGHT, TOP, BOTTOM = 40, 472, 10, 188
+#: Largest number of labels on the time axis.
+_MAX_TICKS = 7
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A scored face on the curve; `view` is the position of its picture."""
+
+    x: float
+    y: float
+    time_s: float
+    p_fake: float
+    view: int
+
+
+@dataclass(frozen=True)
+class CurveLine:
+    """The points of one person, in order of time."""
+
+    person: int
+    points: tuple[CurvePoint, ...]
+
+    @property
+    def path(self) -> str:
+        """The points as SVG's `polyline` takes them."""
+        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of a clip.
+
+    Attributes:
+        ticks: position and label of each mark on the time axis.
+    """
+
+    lines: tuple[CurveLine, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def draw_curve(persons: Sequence[PersonResult]) -> Curve:
+    """Place P(FAKE) of each person over time, from 0 to the last scored frame."""
+    end = max((face.time_s for person in persons for face in person.faces), default=0.0)
+    end = end if end > 0 else 1.0
+
+    def x(time_s: float) -> float:
+        return LEFT + (RIGHT - LEFT) * time_s / end
+
+    lines = tuple(
+        CurveLine(
+            person.number,
+            tuple(
+                CurvePoint(
+                    x(face.time_s), height_of(face.p_fake), face.time_s, face.p_fake, face.view
+                )
+                for face in person.faces
+            ),
+        )
+        for person in persons
+    )
+    step = next((step for step in _STEPS_S if end / step <= _MAX_TICKS), end)
+    ticks = tuple((x(i * step), f"{i * step:g}") for i in range(math.floor(end / step) + 1))
+    return Curve(lines, ticks)
+
+
+def height_of(p_fake: float) -> float:
+    """The vertical position of a probability."""
+    return BOTTOM - (BOTTOM - TOP) * p_fake

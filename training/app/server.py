@@ -13,13 +13,10 @@ from werkzeug.wrappers import Request, Response
 
 from manifests.labels import FAKE
 from manifests.wording import counted
-from training.app.access import Access, is_cross_site
+from training.app import result as plot
 from training.app.jobs import DONE, FAILED, Job, Jobs
-from training.app.limits import MEGA, Limits, Refused
-from training.app.model_facts import UNDECIDED, ModelFacts
-from training.app.processing import curve
-from training.app.result import Result
-from training.app.uploads import read_upload
+from training.app.requests import MEGA, Access, Limits, Refused, is_cross_site, read_upload
+from training.app.result import UNDECIDED, ModelFacts, Result, draw_curve
 from training.inference.prediction import NO_FACE
 
 #: The threshold of the first view, and that of `training.evaluate`.
@@ -194,8 +191,8 @@ class App:
     def _result(self, job: Job, result: Result) -> Response:
         if result.prediction.status == NO_FACE:
             return self._page("no_face.html", 200, job=job, result=result)
-        drawn = curve.draw_curve(result.persons) if result.is_clip else None
-        values = {"job": job, "result": result, "drawn": drawn, "plot": curve}
+        drawn = draw_curve(result.persons) if result.is_clip else None
+        values = {"job": job, "result": result, "drawn": drawn, "plot": plot}
         return self._page("result.html", 200, counts=self._counts(result), **values)
 
     def _counts(self, result: Result) -> str:

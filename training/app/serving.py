@@ -1,22 +1,163 @@
-"""Starts the app: the server answers from a thread at once while the model is loading.
+"""The server: Waitress, with limits on slow connections that Waitress lacks.
 
-The main thread loads TensorFlow and the model, then analyzes the uploads one after another.
+Waitress closes a connection only when nothing at all comes for `channel_timeout` seconds, so a byte
+now and then keeps it open without end, and so does a peer that reads no answer. At
+`connection_limit` it accepts nobody else. Here every connection has to get on, and where there are
+too many, those that get on least make room.
 """
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import click
+import waitress
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import BaseWSGIServer
+from waitress.utilities import Error
 
 from dfdc_prep.parallel.forkserver import forkserver_context
-from training.app.access import Access
-from training.app.connections import ConnectionLimits, create_server
 from training.app.jobs import Jobs
-from training.app.limits import Limits
-from training.app.model_facts import read_facts
+from training.app.requests import Access, Limits
+from training.app.result import read_facts
 from training.app.server import FORM_BYTES, App
+
+#: Threads that answer requests; none of them runs the model.
+_THREADS = 8
+#: Bytes of a request's headers.
+_HEADER_BYTES = 32_000
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What a connection may cost.
+
+    Attributes:
+        grace_s: seconds that a request may take beside the time for its bytes; also how long a
+            connection may be idle.
+        bytes_per_s: least speed of sending a request and of reading its answer, on average.
+        total: connections at the same time.
+        of_one_address: connections of one address at the same time. A proxy has one address.
+    """
+
+    grace_s: float = 15
+    bytes_per_s: float = 50_000
+    total: int = 100
+    of_one_address: int = 50
+
+    def seconds(self, size: int) -> float:
+        """The longest time that a request of a size may take."""
+        return self.grace_s + size / self.bytes_per_s
+
+
+class _LengthRequired(Error):  # type: ignore[misc]
+    code = 411
+    reason = "Length Required"
+
+
+class _Request(HTTPRequestParser):  # type: ignore[misc]
+    """A request of known length: a body in chunks need never end, and no browser sends one."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.chunked:
+            self.body_rcv = None
+            self.error = _LengthRequired("send the body with a Content-Length")
+
+
+class _Connection(HTTPChannel):  # type: ignore[misc]
+    """A connection that is closed where it gets on too slowly, or makes room for another."""
+
+    parser_class = _Request
+
+    def __init__(self, *waitress_arguments: Any, limits: ConnectionLimits, map: Any) -> None:
+        self._limits = limits
+        self._restart()
+        super().__init__(*waitress_arguments, map=map)
+        self._make_room([each for each in map.values() if isinstance(each, _Connection)])
+
+    @property
+    def reserve_s(self) -> float:
+        """Seconds until the connection is too slow if no more bytes pass."""
+        return self._limits.seconds(self._passed) - (time.monotonic() - self._began)
+
+    @property
+    def _waits_for_peer(self) -> bool:
+        """Whether the peer has to send or to read; not while a thread works on the answer."""
+        return bool(self.total_outbufs_len) or not self.requests
+
+    def readable(self) -> bool:
+        # The server's loop asks at least once a second, before it waits for the sockets.
+        if self.connected and self._waits_for_peer and self.reserve_s < 0:
+            self.handle_close()
+        return bool(self.connected and super().readable())
+
+    def writable(self) -> bool:
+        return bool(self.connected and super().writable())
+
+    def received(self, data: bytes) -> bool:
+        self._passed += len(data)
+        return bool(super().received(data))
+
+    def send(self, data: bytes, do_close: bool = True) -> int:
+        sent: int = super().send(data, do_close=do_close)
+        self._passed += sent
+        return sent
+
+    def service(self) -> None:
+        """Answer a request; its answer, and the next request, have a time of their own."""
+        self._restart()
+        super().service()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._began, self._passed = time.monotonic(), 0
+
+    def _make_room(self, everyone: list["_Connection"]) -> None:
+        """Close the connections that get on least until the numbers are within the limits."""
+        own = [each for each in everyone if each.addr[0] == self.addr[0]]
+        for group, most in ((own, self._limits.of_one_address), (everyone, self._limits.total)):
+            waiting = [each for each in group if each.connected and each is not self]
+            waiting = [each for each in waiting if each._waits_for_peer]
+            surplus = sum(each.connected for each in group) - most
+            for each in sorted(waiting, key=lambda other: other.reserve_s)[: max(0, surplus)]:
+                each.handle_close()
+
+
+def create_server(
+    app: Callable[..., Any], address: tuple[str, int], max_body: int, limits: ConnectionLimits
+) -> Any:
+    """Listen on an address; `run` of the server answers until it is closed.
+
+    Args:
+        max_body: bytes of a request's body.
+
+    Raises:
+        OSError: the address is in use or not this machine's.
+    """
+    host, port = address
+    server = waitress.create_server(
+        app,
+        host=host,
+        port=port,
+        threads=_THREADS,
+        connection_limit=10 * limits.total,  # never reached: `_make_room`
+        max_request_body_size=max_body,
+        max_request_header_size=_HEADER_BYTES,
+        asyncore_use_poll=True,  # select() knows no file numbers above 1,023
+        ident=None,
+    )
+    sockets = server.map if hasattr(server, "effective_listen") else server._map
+    for each in sockets.values():
+        if isinstance(each, BaseWSGIServer):
+            each.channel_class = partial(_Connection, limits=limits)
+    return server
+
 
 #: Processes that read uploads: one works, since one upload is analyzed at a time.
 _WORKERS = 1
@@ -68,10 +209,9 @@ def _work(
     """Load the model and the detector, then analyze uploads until interrupted."""
     from dfdc_prep.parallel.confinement import why_unconfined
     from dfdc_prep.parallel.processes import LocalWorkers
-    from training.app.processing.analysis import Analyzer
-    from training.app.processing.decoding import init_worker
-    from training.inference.predictor import settings_for_run
-    from training.inference.scorer import Scorer
+    from training.app.analysis import Analyzer
+    from training.inference.face_crops import init_worker
+    from training.inference.scorer import Scorer, settings_for_run
 
     scorer = Scorer(run)
     detector, margin = settings_for_run(scorer.crop_settings, detector_model)

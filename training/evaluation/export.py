@@ -9,7 +9,7 @@ import numpy as np
 from manifests.errors import TrainingError
 from manifests.files import atomic_file, atomic_folder
 from training.evaluation import evaluator
-from training.models import classifier, pretrained
+from training.models import classifier
 from training.recipes import choose_recipe
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run
@@ -68,7 +68,7 @@ def _float32(run: Run) -> Any:
     """The model of the run rebuilt in float32, independent of its training precision."""
     recipe = run.config().recipe
     network = classifier.build_model(choose_recipe(recipe.name, {"backbone": recipe.backbone}))
-    pretrained.copy_weights(load_model(run), network)
+    classifier.copy_weights(load_model(run), network)
     return network
 
 

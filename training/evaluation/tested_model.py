@@ -13,8 +13,7 @@ from training.data.shard_info import manifest_hash
 from training.evaluation import metrics
 from training.evaluation.predictions import Predictions, Transform, predict
 from training.models.classifier import logit_model
-from training.models.external.input_settings import InputSettings
-from training.models.external.model_file import open_model
+from training.models.model_file import InputSettings, open_model
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 

@@ -4,17 +4,23 @@ The only module of `training`, besides the command `training.predict`, that impo
 `dfdc_prep`.
 """
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 from PIL import ImageOps
 
 from dfdc_prep.crops import placement
-from dfdc_prep.crops.encoding import MASK_SUFFIX
+from dfdc_prep.crops.encoding import MASK_SUFFIX, encode
 from dfdc_prep.detectors.base import Detector, Face, select_detections
+from dfdc_prep.detectors.registry import DetectorChoice, make_detector
 from dfdc_prep.errors import ClipError
+from dfdc_prep.parallel.confinement import confine
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
@@ -28,6 +34,7 @@ from manifests.pictures.images import (
     reading,
     to_rgb,
 )
+from training.inference.prediction import PICTURE_SIZE, View
 
 
 @dataclass(frozen=True)
@@ -200,3 +207,82 @@ def _crop_faces(
             crop = place.cut(each.picture)
             crops.append(FaceCrop(each.frame, each.time_s, face, crop, changed))
     return crops
+
+
+@dataclass(frozen=True)
+class DecodedFile:
+    """What the worker found in a file; fields as in `FoundFaces`."""
+
+    views: list[View]
+    crops: list[FaceCrop]
+    is_clip: bool
+    missing: str | None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a file; fields as in `FaceCropOptions`."""
+
+    margin: float
+    frames: int
+    every_face: bool
+    align: str
+    max_pixels: int
+    max_seconds: float
+
+
+_detector: Detector | None = None
+
+
+def init_worker(choice: DetectorChoice, confined: bool = False) -> None:
+    """Set up the worker process: one OpenCV thread, one detector.
+
+    Args:
+        confined: let it write nothing; see `dfdc_prep.parallel.confinement`.
+    """
+    global _detector
+    if confined:
+        confine()
+    cv2.setNumThreads(1)
+    _detector = make_detector(choice)
+
+
+def find_in_worker(upload: bytes, name: str, options: ReadOptions) -> DecodedFile:
+    """Find the faces in the bytes of an image or a clip.
+
+    Args:
+        name: the file's name in error messages.
+
+    Raises:
+        ClipError: the file cannot be read or exceeds the options' limits.
+    """
+    assert _detector is not None, "init_worker was not called"
+    with nameless_file(upload) as path:
+        found = find_faces(path, FaceCropOptions(_detector, **vars(options)), name)
+        views = [_view(each) for each in found.pictures]
+        return DecodedFile(views, found.crops, found.is_clip, found.missing)
+
+
+@contextmanager
+def nameless_file(content: bytes) -> Iterator[Path]:
+    """Yield a path to a temporary file that has no name in any folder.
+
+    The system deletes the file when the process ends, however it ends.
+    """
+    # In memory where the system can: a confined process may create no file.
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("upload"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
+def _view(sampled: SampledPicture) -> View:
+    picture = sampled.picture
+    return View(
+        sampled.frame,
+        sampled.time_s,
+        picture.width,
+        picture.height,
+        encode(picture.rgb(PICTURE_SIZE), "jpg"),
+    )

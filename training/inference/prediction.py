@@ -4,6 +4,25 @@ import json
 from dataclasses import asdict, dataclass, field
 
 OK, NO_FACE, UNREADABLE, NO_SCORE = "ok", "no_face", "unreadable", "no_score"
+#: Longer side of the pictures on the page, pixels.
+PICTURE_SIZE = 1280
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as the page shows it.
+
+    Attributes:
+        frame, time_s: see `training.inference.face_crops.SampledPicture`.
+        width, height: size of the source picture, pixels.
+        jpeg: the picture, its longer side at most `PICTURE_SIZE` pixels.
+    """
+
+    frame: int
+    time_s: float
+    width: int
+    height: int
+    jpeg: bytes
 
 
 @dataclass(frozen=True)

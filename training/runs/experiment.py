@@ -12,7 +12,7 @@ from manifests.locks import folder_lock
 from training import recipes
 from training.data import shard_cache, shard_info
 from training.evaluation import evaluator
-from training.models import devices, pretrained
+from training.models import classifier, devices
 from training.runs import remote, trainer
 from training.runs.folder import Run
 
@@ -76,7 +76,7 @@ def _fit(options: FitOptions, shards: Path, run: Run, log: Callable[[str], objec
     log(used_devices.description())
     data = shard_info.describe_shards(shards)
     recipe = recipes.choose_recipe(options.recipe, options.overrides)
-    weights_file = pretrained.resolve_weights(options.weights, recipe.backbone)
+    weights_file = classifier.resolve_weights(options.weights, recipe.backbone)
     totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
     differences = recipes.describe_differences(recipe, totals)
     for line in differences:

@@ -33,7 +33,7 @@ class TrainingPlan:
     """The inputs of a training, except its run folder.
 
     Attributes:
-        weights_file: path from `training.models.pretrained.resolve_weights`.
+        weights_file: path from `training.models.classifier.resolve_weights`.
         precision: one of `training.recipes.PRECISIONS`.
         steps_per_epoch: batches per epoch; None for one pass over the training split.
         cache: where decoded crops are kept: none, memory or disk.

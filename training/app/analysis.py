@@ -13,20 +13,17 @@ from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
 from manifests.columns import CROP_SIZE
-from training.app.limits import Limits, Refused
-from training.app.processing.decoding import (
+from training.app.annotate import annotate_in_worker, make_tracks, number_persons
+from training.app.requests import Limits, Refused, Upload
+from training.app.result import FaceResult, PersonResult, Result
+from training.evaluation import heatmaps
+from training.inference.face_crops import (
     DecodedFile,
+    FaceCrop,
     ReadOptions,
-    annotate_in_worker,
     find_in_worker,
 )
-from training.app.processing.tracks import make_tracks, number_persons
-from training.app.result import FaceResult, PersonResult, Result
-from training.app.uploads import Upload
-from training.evaluation import heatmaps
-from training.inference.face_crops import FaceCrop
-from training.inference.predictor import predict_faces, sigmoid
-from training.inference.scorer import Scorer
+from training.inference.scorer import Scorer, predict_faces, sigmoid
 
 
 class Analyzer:

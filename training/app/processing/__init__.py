@@ -1,1 +1,0 @@
-"""What the app does with an upload: read, crop, score, track, annotate."""
