@@ -28,11 +28,11 @@ from scipy.spatial.distance import pdist, squareform
 from benchmarks.identity_split import simulate
 from dfdc_prep.identities.candidates import MAX_CANDIDATES, MAX_FACES
 from dfdc_prep.identities.encoder import MIDDLE, Box, Encoder
-from manifests.identities.assignment import assign_identities
-from manifests.identities.evidence import close_pairs
-from manifests.identities.grouping import group_by_average_linkage
-from manifests.identities.likeness import compare_pictures
-from manifests.identities.quality import flaws
+from manifests.identities.doubts import close_pairs
+from manifests.identities.evidence import flaws
+from manifests.identities.linkage import group_by_average_linkage
+from manifests.identities.links import compare_pictures
+from manifests.identities.people import assign_identities
 from manifests.pictures.thumbnails import Pictures, thumbnail
 from manifests.schema import ENCODING_SCHEMA
 
@@ -98,7 +98,7 @@ def report_accuracy(pictures: list[tuple[str, Picture, Box]]) -> None:
     plain, flaws_found, _ = encode(encoder, pictures)
     print(f"\n{len(who)} pictures of {len(set(who))} people")
     for threshold in (0.45, 0.5, 0.55, 0.6):
-        group = group_by_average_linkage(plain, threshold, NO_PAIRS, NO_PAIRS).group
+        group = group_by_average_linkage(plain, threshold, NO_PAIRS, NO_PAIRS)[0]
         mixed = sum(len(set(who[group == each])) > 1 for each in range(group.max() + 1))
         print(f"average linkage at {threshold}: {group.max() + 1} groups, {mixed} mixed")
     same, other = pairs_of(who)
@@ -122,7 +122,7 @@ def report_accuracy(pictures: list[tuple[str, Picture, Box]]) -> None:
         names.append(who)
     for name, parts in (("as they are", 1), ("all copies", len(everything))):
         every, known = np.concatenate(everything[:parts]), np.concatenate(names[:parts])
-        linked = group_by_average_linkage(every, THRESHOLD, NO_PAIRS, NO_PAIRS).group
+        linked = group_by_average_linkage(every, THRESHOLD, NO_PAIRS, NO_PAIRS)[0]
         print_grouping(f"{name}, average linkage", linked, known)
         print_grouping(f"{name}, identify", identified(every, rows, shown[: len(every)]), known)
 
@@ -218,7 +218,7 @@ def print_scale(count: int) -> None:
     """Group so many encodings, 39 of each person, and print what that took."""
     encodings = made_up(count, max(1, count // 39))
     began = time.process_time()
-    group = group_by_average_linkage(encodings, THRESHOLD, NO_PAIRS, NO_PAIRS).group
+    group = group_by_average_linkage(encodings, THRESHOLD, NO_PAIRS, NO_PAIRS)[0]
     grouped = time.process_time()
     pairs = close_pairs(encodings, group, THRESHOLD + 0.1)
     done = time.process_time()

@@ -232,7 +232,7 @@ def identify(
     from dfdc_prep.identities.run import IdentifyOptions
     from dfdc_prep.identities.run import forget as remove
     from dfdc_prep.identities.run import identify as run
-    from manifests.identities.constraints import DIFFERENT, SAME, SettledPair
+    from manifests.identities.pairs import DIFFERENT, SAME, SettledPair
 
     folder = Path(faces)
     if forget:

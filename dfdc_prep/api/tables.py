@@ -136,7 +136,7 @@ def split(
     """
     from dfdc_prep.crops.files import path_inside
     from dfdc_prep.shards.pictures import read_pictures
-    from manifests.identities.join import join_people
+    from manifests.identities.table import join_people
     from manifests.splitting.joins import drop_joined, join_families
     from manifests.splitting.official import official_splits
     from manifests.splitting.sets import check_every_split

@@ -24,9 +24,9 @@ from dfdc_prep.reports.page import (
     write_page,
 )
 from dfdc_prep.reports.thumbnails import thumbnail
-from manifests.identities.assignment import Identities
-from manifests.identities.evidence import GroupPair
-from manifests.identities.quality import ALONE
+from manifests.identities.doubts import GroupPair
+from manifests.identities.evidence import ALONE
+from manifests.identities.people import Identities
 
 PAGE = "identities.html"
 #: Most weak faces and people shown, and faces of one person; of pairs, all that there are.

@@ -28,12 +28,17 @@ from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.shards.pictures import read_pictures
 from manifests.files import Journal, file_sha256
 from manifests.folders import check_faces_folder
-from manifests.identities.assignment import THRESHOLD, Identities, assign_identities
-from manifests.identities.constraints import SettledPair, merge_pairs, read_pairs, write_pairs
-from manifests.identities.join import FILE
-from manifests.identities.likeness import compare_pictures
-from manifests.identities.named import add_names, named_pairs
-from manifests.identities.pairs import PAIRS, write_uncertain_pairs
+from manifests.identities.links import compare_pictures
+from manifests.identities.pairs import (
+    PAIRS,
+    SettledPair,
+    merge_pairs,
+    named_pairs,
+    read_pairs,
+    write_pairs,
+)
+from manifests.identities.people import THRESHOLD, Identities, assign_identities
+from manifests.identities.table import FILE, add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.tables.derived import MANIFEST, bound, manifest_hash
@@ -149,7 +154,7 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
         alike = compare_pictures(manifest, pictures)
         found = assign_identities(rows, encodings, rules, options.threshold, alike)
         write_table(bound(add_names(found.table, rows), made_from), faces / FILE)
-        write_uncertain_pairs(found, faces / PAIRS)
+        found.write_pairs(faces / PAIRS)
         write_identities_page(faces, found, encodings, options.threshold)
         if settled:
             write_pairs(settled, faces / SETTLED)

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypedDict
 from dfdc_prep.crops.files import read_verified, resolve_inside
 from dfdc_prep.identities.candidates import MAX_FACES, Candidate, ClipCandidates
 from dfdc_prep.identities.encoder import Encoder, Image, Look
-from manifests.identities.quality import flaws, quality
+from manifests.identities.evidence import flaws, quality
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, to_rgb
 
 

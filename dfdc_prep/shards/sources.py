@@ -16,7 +16,7 @@ from dfdc_prep.shards.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
-from manifests.identities.join import FILE, join_people
+from manifests.identities.table import FILE, join_people
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.splitting.groups import IDENTITY, JOINED
 from manifests.splitting.joins import drop_joined

@@ -5,20 +5,57 @@ that links did not join because they would have grown too large.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from manifests.identities.constraints import Constraints
-from manifests.identities.evidence import FamilyFaces, GroupPair, close_pairs
-from manifests.identities.grouping import Merge
-from manifests.identities.joining import Groups
-from manifests.identities.quality import ALONE, NEAR
+from manifests.identities.evidence import ALONE, NEAR, Encodings, FamilyFaces
+from manifests.identities.linkage import Merge
+from manifests.identities.links import Joined, Links
+from manifests.identities.pairs import Constraints
 from manifests.tables.factorize import Codes, Mask
 
 #: Groups apart by at most the threshold plus this distance may show one person.
 MARGIN_ABOVE = 0.10
 #: Most pairs that a person is shown.
 MAX_SHOWN = 400
+#: Most pairs of groups that are compared, the closest means first.
+MAX_PAIRS = 20_000
+#: Rows of a distance matrix in memory at a time.
+_BLOCK = 1024
+
+
+class Groups(NamedTuple):
+    """The families that show one person, and what they rest on; all by numbers of families.
+
+    Attributes:
+        group: int64 [families], numbered by first member.
+        merges: of linkage, just below the threshold.
+        links: between families.
+        joined: what came of them.
+    """
+
+    group: Codes
+    merges: list[Merge]
+    links: Links
+    joined: Joined
+
+
+class GroupPair(NamedTuple):
+    """Two groups that may show one person.
+
+    Attributes:
+        distance: the average distance of their members.
+        first, second: the closest members, one of each group.
+        joined: whether they were joined.
+        moved: families of the smaller group: what changes sides if a person decides otherwise.
+    """
+
+    distance: float
+    first: int
+    second: int
+    joined: bool
+    moved: int
 
 
 def represents(faces: FamilyFaces, group: Codes) -> Mask:
@@ -36,13 +73,7 @@ def uncertain_pairs(
     group = groups.group
     apart = {frozenset(pair) for pair in group[rules.different].tolist()}
     found: dict[tuple[int, int] | frozenset[int], GroupPair] = {}
-    candidates = (
-        *_too_large(groups, faces),
-        *_left_apart(faces, group, threshold),
-        *_joined_by_links(groups),
-        *_joined_just_so(groups.merges, faces),
-    )
-    for pair in candidates:
+    for pair in _candidates(faces, groups, threshold):
         sides = frozenset((int(group[pair.first]), int(group[pair.second])))
         if sides in apart or rules.closure[pair.first] == rules.closure[pair.second]:
             continue
@@ -51,46 +82,81 @@ def uncertain_pairs(
     return tuple(order[:MAX_SHOWN])
 
 
-def _sizes(faces: FamilyFaces, group: Codes) -> Codes:
-    return np.bincount(group[faces.family], minlength=int(group.max(initial=-1)) + 1)
-
-
-def _too_large(groups: Groups, faces: FamilyFaces) -> Iterator[GroupPair]:
-    """Yield the groups that links did not join, the closest link of each."""
-    sizes, links = _sizes(faces, groups.group), groups.links
-    for at in groups.joined.refused.tolist():
+def _candidates(faces: FamilyFaces, groups: Groups, threshold: float) -> Iterator[GroupPair]:
+    group, links = groups.group, groups.links
+    sizes = _sizes(faces, group)
+    # What links did not join because it would be too large: the closest link of each.
+    for at in groups.joined.refused:
         first, second = int(links.first[at]), int(links.second[at])
-        one, other = groups.group[first], groups.group[second]
-        if one != other:
-            moved = int(min(sizes[one], sizes[other]))
+        if group[first] != group[second]:
+            moved = int(min(sizes[group[first]], sizes[group[second]]))
             yield GroupPair(float(links.distance[at]), first, second, False, moved)
-
-
-def _left_apart(faces: FamilyFaces, group: Codes, threshold: float) -> Iterator[GroupPair]:
     used = represents(faces, group)
     family = faces.family[used]
     compact = np.unique(group[family], return_inverse=True)[1]
     for pair in close_pairs(faces.mean[used], compact, threshold + MARGIN_ABOVE):
-        first, second = int(family[pair.first]), int(family[pair.second])
-        yield GroupPair(pair.distance, first, second, False, pair.moved)
-
-
-def _joined_by_links(groups: Groups) -> Iterator[GroupPair]:
-    links = groups.links
-    for at, moved in groups.joined.used.tolist():
+        yield pair._replace(first=int(family[pair.first]), second=int(family[pair.second]))
+    for at, moved in groups.joined.used:
         first, second = int(links.first[at]), int(links.second[at])
         yield GroupPair(float(links.distance[at]), first, second, True, moved)
+    for merge in groups.merges:
+        one, two = (np.searchsorted(faces.family, side) for side in (merge.first, merge.second))
+        first, second = (int(faces.family[at]) for at in _closest(faces.mean, one, two)[:2])
+        yield GroupPair(merge.distance, first, second, True, min(len(one), len(two)))
 
 
-def _joined_just_so(merges: tuple[Merge, ...], faces: FamilyFaces) -> Iterator[GroupPair]:
+def _sizes(faces: FamilyFaces, group: Codes) -> Codes:
+    return np.bincount(group[faces.family], minlength=int(group.max(initial=-1)) + 1)
+
+
+def close_pairs(points: Encodings, group: Codes, limit: float) -> list[GroupPair]:
+    """Return the pairs of groups whose average distance is at most a limit, closest first.
+
+    The distance of the means of two groups is at most their average distance, so only pairs
+    with close means are compared, and at most `MAX_PAIRS`.
+
+    Args:
+        points: float64 [n, d].
+        group: int64 [n], the group of each point, without gaps.
+    """
+    if not len(points):
+        return []
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    means = np.array([points[each].mean(axis=0) for each in members]).reshape(-1, points.shape[1])
+    found = []
+    for one, two in _close_means(means, limit):
+        first, second, distance = _closest(points, members[one], members[two])
+        if distance <= limit:
+            moved = min(len(members[one]), len(members[two]))
+            found.append(GroupPair(distance, first, second, joined=False, moved=moved))
+    return sorted(found)
+
+
+def _closest(points: Encodings, one: Codes, two: Codes) -> tuple[int, int, float]:
+    """Return the closest points of two groups, and the average distance of all of theirs."""
     from scipy.spatial.distance import cdist
 
-    at = dict(zip(faces.family.tolist(), faces.mean, strict=True))
-    for merge in merges:
-        one, two = (np.array([at[int(m)] for m in side]) for side in (merge.first, merge.second))
-        closest = np.unravel_index(cdist(one, two).argmin(), (len(one), len(two)))
-        pair = int(merge.first[closest[0]]), int(merge.second[closest[1]])
-        yield GroupPair(merge.distance, *pair, True, min(len(one), len(two)))
+    distance = cdist(points[one], points[two])
+    first, second = np.unravel_index(distance.argmin(), distance.shape)
+    return int(one[first]), int(two[second]), float(distance.mean())
+
+
+def _close_means(means: Encodings, limit: float) -> list[list[int]]:
+    """Return the pairs of means within a limit, at most `MAX_PAIRS`, the closest first."""
+    from scipy.spatial.distance import cdist
+
+    blocks = []
+    for start in range(0, len(means), _BLOCK):
+        distance = cdist(means[start : start + _BLOCK], means[start:])
+        first, second = np.nonzero(np.triu(distance <= limit, 1))
+        # Keep only what can be among the closest of all.
+        near = np.argsort(distance[first, second], kind="stable")[:MAX_PAIRS]
+        first, second = first[near], second[near]
+        blocks.append((distance[first, second], first + start, second + start))
+    distance, first, second = (np.concatenate(each) for each in zip(*blocks, strict=True))
+    order = np.lexsort((second, first, distance))[:MAX_PAIRS]
+    pairs: list[list[int]] = np.stack([first, second], axis=1)[order].tolist()
+    return pairs
 
 
 def doubts_of_families(
@@ -100,7 +166,7 @@ def doubts_of_families(
 
     These are the families of the pairs, and weak faces that resemble nobody's.
     """
-    named = set(rules.named.tolist())
+    named = {*rules.same.ravel().tolist(), *rules.different.ravel().tolist()}
     near = {at for pair in pairs for at in (pair.first, pair.second)}
     sizes = _sizes(faces, group)
     found = {}

@@ -1,6 +1,9 @@
-"""Evidence of who is filmed: the mean face of each family, its doubts, and pairs too close."""
+"""Evidence of who is filmed: when a face is weak evidence, and the mean face of each family.
 
-from collections.abc import Iterator
+The limits were set on DFDC crops and on photographs of known people; docs/identities.md has
+the figures.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,15 +12,59 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.columns import ENCODING_SIZE
-from manifests.identities.grouping import Encodings
-from manifests.identities.quality import FAKED, MAX_SPREAD, SPREAD, flaws
 from manifests.labels import FAKE
 from manifests.tables.factorize import Codes, Mask
 
-#: Most pairs of groups that are compared, the closest means first.
-MAX_PAIRS = 20_000
-#: Rows of a distance matrix in memory at a time.
-_BLOCK = 1024
+Encodings = npt.NDArray[np.float64]
+
+DARK, PROFILE, SMALL = "dark", "profile", "small"
+#: The faces of one clip differ too much to be of one person.
+SPREAD = "spread"
+#: Only a fake shows the clip: its face drifts from the person filmed.
+FAKED = "fake"
+#: A person should look at it: it could join another group, or was joined only just.
+NEAR = "near"
+#: Weak evidence that resembles nobody.
+ALONE = "alone"
+
+#: Smallest mean luma of a face, 0 to 255. Dark faces of strangers resemble each other.
+MIN_LIGHT = 40.0
+#: Largest asymmetry of a face: profiles lie above it, three-quarter views below.
+MAX_ASYMMETRY = 0.35
+#: Smallest longer side of a face box, pixels.
+MIN_SIZE = 40.0
+#: Largest distance between two faces of one clip.
+MAX_SPREAD = 0.5
+#: Values at which more of the same no longer improves a face.
+_FULL_LIGHT, _FULL_SIZE = 80.0, 120.0
+
+
+def flaws(light: float, asymmetry: float, size: float | None) -> tuple[str, ...]:
+    """Return why a face is weak evidence, nothing for a good face.
+
+    Args:
+        light: mean luma of the face box, 0 to 255.
+        asymmetry: see `dfdc_prep.identities.encoder`.
+        size: longer side of the face box, pixels; None if unknown.
+    """
+    weak = {
+        DARK: light < MIN_LIGHT,
+        PROFILE: asymmetry > MAX_ASYMMETRY,
+        SMALL: size is not None and size < MIN_SIZE,
+    }
+    return tuple(flaw for flaw, present in weak.items() if present)
+
+
+def quality(light: float, asymmetry: float, size: float | None, score: float | None) -> float:
+    """Return how well a face suits encoding; a good face always beats a weak one.
+
+    Args:
+        score: the detector's confidence, on its own scale; None if unknown.
+    """
+    value = min(1.0, light / _FULL_LIGHT) * max(0.0, 1.0 - asymmetry)
+    value *= 1.0 if size is None else min(1.0, size / _FULL_SIZE)
+    value *= 1.0 if score is None else max(0.0, min(1.0, score))
+    return value + (0.0 if flaws(light, asymmetry, size) else 1.0)
 
 
 @dataclass(frozen=True)
@@ -29,8 +76,7 @@ class FamilyFaces:
         mean: float64 [n, ENCODING_SIZE], mean encoding of the original, or of its fakes if none of
             its crops is there.
         faces: int64 [n], crops encoded.
-        doubts: why the encoding is weak evidence, [n] tuples of the words in
-            `manifests.identities.quality`.
+        doubts: why the encoding is weak evidence, [n] tuples of the words above.
     """
 
     family: Codes
@@ -47,24 +93,6 @@ class FamilyFaces:
     def filmed(self) -> Mask:
         """Which faces are those of originals, bool [n]."""
         return np.array([FAKED not in doubts for doubts in self.doubts], bool)
-
-
-@dataclass(frozen=True)
-class GroupPair:
-    """Two groups that may show one person.
-
-    Attributes:
-        distance: the average distance of their members.
-        first, second: the closest members, one of each group.
-        joined: whether they were joined.
-        moved: families of the smaller group: what changes sides if a person decides otherwise.
-    """
-
-    distance: float
-    first: int
-    second: int
-    joined: bool
-    moved: int
 
 
 def encoding_matrix(encodings: pa.Table) -> Encodings:
@@ -86,22 +114,14 @@ def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:
     number = number.drop_null().to_numpy().astype(np.int64)
     matrix = encoding_matrix(encodings)
     looks = encodings.select(["light", "asymmetry", "size"]).to_pylist()
-    fake = np.array([label == FAKE for label in encodings["label"].to_pylist()], bool)
-    order = np.argsort(number, kind="stable")
-    families, starts = np.unique(number[order], return_index=True)
-    rows = np.split(order, starts[1:])
-    return FamilyFaces(
-        families,
-        np.array([matrix[each].mean(axis=0) for each in rows if len(each)]).reshape(
-            -1, ENCODING_SIZE
-        ),
-        np.array([len(each) for each in rows if len(each)], np.int64),
-        tuple(
-            _doubts(matrix[each], [looks[row] for row in each], bool(fake[each].any()))
-            for each in rows
-            if len(each)
-        ),
+    fake = pc.equal(encodings["label"], FAKE).to_numpy()
+    families, starts, counts = np.unique(np.sort(number), return_index=True, return_counts=True)
+    rows = np.split(np.argsort(number, kind="stable"), starts)[1:]
+    mean = np.array([matrix[each].mean(axis=0) for each in rows]).reshape(-1, ENCODING_SIZE)
+    doubts = (
+        _doubts(matrix[each], [looks[row] for row in each], bool(fake[each].any())) for each in rows
     )
+    return FamilyFaces(families, mean, counts, tuple(doubts))
 
 
 def _doubts(faces: Encodings, looks: list[dict[str, float]], fake: bool) -> tuple[str, ...]:
@@ -111,53 +131,3 @@ def _doubts(faces: Encodings, looks: list[dict[str, float]], fake: bool) -> tupl
     if len(faces) > 1 and pdist(faces).max() > MAX_SPREAD:
         found.add(SPREAD)
     return tuple(sorted(found))
-
-
-def close_pairs(points: Encodings, group: Codes, limit: float) -> list[GroupPair]:
-    """Return the pairs of groups whose average distance is at most a limit, closest first.
-
-    The distance of the means of two groups is at most their average distance, so only pairs
-    with close means are compared, and at most `MAX_PAIRS`.
-
-    Args:
-        points: float64 [n, d].
-        group: int64 [n], the group of each point, without gaps.
-    """
-    from scipy.spatial.distance import cdist
-
-    if not len(points):
-        return []
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    means = np.array([points[each].mean(axis=0) for each in members]).reshape(-1, points.shape[1])
-    found = []
-    for first, second in _close_means(means, limit):
-        one, two = members[first], members[second]
-        distance = cdist(points[one], points[two])
-        if distance.mean() <= limit:
-            at = np.unravel_index(distance.argmin(), distance.shape)
-            pair = int(one[at[0]]), int(two[at[1]])
-            moved = min(len(one), len(two))
-            found.append(GroupPair(float(distance.mean()), *pair, joined=False, moved=moved))
-    return sorted(found, key=lambda pair: (pair.distance, pair.first, pair.second))
-
-
-def _close_means(means: Encodings, limit: float) -> list[tuple[int, int]]:
-    """Return the pairs of means within a limit, at most `MAX_PAIRS`, the closest first."""
-    blocks = list(_close_in_blocks(means, limit))
-    distance, first, second = (np.concatenate(each) for each in zip(*blocks, strict=True))
-    order = np.lexsort((second, first, distance))[:MAX_PAIRS]
-    return list(zip(first[order].tolist(), second[order].tolist(), strict=True))
-
-
-def _close_in_blocks(
-    means: Encodings, limit: float
-) -> Iterator[tuple[npt.NDArray[np.float64], Codes, Codes]]:
-    from scipy.spatial.distance import cdist
-
-    for start in range(0, len(means), _BLOCK):
-        distance = cdist(means[start : start + _BLOCK], means[start:])
-        first, second = np.nonzero(np.triu(distance <= limit, 1))
-        # Keep only what can be among the closest of all.
-        near = np.argsort(distance[first, second], kind="stable")[:MAX_PAIRS]
-        first, second = first[near], second[near]
-        yield distance[first, second], first + start, second + start

@@ -11,16 +11,18 @@ size.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from manifests.identities.evidence import FamilyFaces
-from manifests.identities.likeness import FamilyPictures
-from manifests.pictures.scenes import LENGTH
-from manifests.tables.factorize import Codes
+from manifests.pictures.near_identical import find_in_table
+from manifests.pictures.scenes import LENGTH, SIDE, Scenes, scenes
+from manifests.pictures.thumbnails import Pictures
+from manifests.tables.factorize import Codes, Mask, factorize_sorted
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,18 +39,110 @@ MAX_SHARE, _MIN_LIMIT = 0.02, 50
 _BLOCK = 512
 
 
-@dataclass(frozen=True)
-class Links:
-    """Links of families, the strongest first.
+class FamilyPictures(NamedTuple):
+    """The pictures of families, which are numbered by name.
+
+    Attributes:
+        alike: int64 [pairs, 2], families with near-identical pictures, the most alike first.
+        family: int64 [pictures], the family of each.
+        scenes: float32 [pictures, pixels].
+    """
+
+    alike: Codes
+    family: Codes
+    scenes: Scenes
+
+
+#: What is known of families whose pictures were not read.
+NO_PICTURES = FamilyPictures(
+    np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, SIDE * SIDE), np.float32)
+)
+
+
+def compare_pictures(manifest: pa.Table, pictures: Pictures) -> FamilyPictures:
+    """Compare the pictures of the families of a manifest.
+
+    Args:
+        pictures: of rows of the manifest.
+    """
+    (family,), _ = factorize_sorted(manifest["family"])
+    near = find_in_table(pictures, family)
+    # Equal pictures, then similar ones.
+    seen = np.flatnonzero(near.picture >= 0)
+    seen = seen[np.lexsort((family[seen], near.picture[seen]))]
+    equal = near.picture[seen[1:]] == near.picture[seen[:-1]]
+    same = np.stack([family[seen[:-1]][equal], family[seen[1:]][equal]], axis=1)
+    first_row = seen[np.searchsorted(near.picture[seen], np.stack([near.first, near.second], 1))]
+    similar = family[first_row][np.lexsort((near.second, near.first, -near.likeness))]
+    alike = np.sort(np.concatenate([same, similar.reshape(-1, 2)]), axis=1)
+    alike = alike[alike[:, 0] != alike[:, 1]]
+    return FamilyPictures(alike, family[pictures.rows], scenes(pictures.thumbnails))
+
+
+class Links(NamedTuple):
+    """Links of families.
 
     Attributes:
         first, second: int64 [links], numbers of the families.
         distance: float64 [links], of their faces.
+        strength: float64 [links], small is strong.
     """
 
     first: Codes
     second: Codes
     distance: Floats
+    strength: Floats
+
+    def take(self, which: Codes | Mask) -> "Links":
+        """Return some of the links, by their numbers or a mask."""
+        return Links(
+            self.first[which], self.second[which], self.distance[which], self.strength[which]
+        )
+
+
+def find_links(faces: FamilyFaces, pictures: FamilyPictures) -> Links:
+    """Find the links of families that have a face, the strongest first."""
+    none = np.empty(0, np.int64)
+    found = [Links(none, none, np.empty(0), np.empty(0))]
+    found += [*_scene_links(faces, pictures), *_nearest_links(faces)]
+    links = Links(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    order = np.lexsort((links.second, links.first, links.strength))
+    return links.take(order)
+
+
+def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[Links]:
+    shown = np.isin(pictures.family, faces.family)
+    family, scenes = pictures.family[shown], pictures.scenes[shown]
+    face = np.searchsorted(faces.family, family)
+    for start in range(0, len(scenes), _BLOCK):
+        alike = scenes[start : start + _BLOCK] @ scenes[start:].T / np.float32(LENGTH**2)
+        row, column = np.nonzero(alike >= MIN_SCENE)
+        later = (family[row + start] != family[column + start]) & (column > row)
+        row, column = row[later], column[later]
+        worth = _SCENE_WORTH * (alike[row, column].astype(np.float64) - MIN_SCENE)
+        row, column = row + start, column + start
+        distance = np.linalg.norm(faces.mean[face[row]] - faces.mean[face[column]], axis=1)
+        pair = np.sort(np.stack([family[row], family[column]]), axis=0)
+        found = Links(pair[0], pair[1], distance, distance - worth)
+        yield found.take(found.strength <= SCENE_DISTANCE)
+
+
+def _nearest_links(faces: FamilyFaces) -> Iterator[Links]:
+    from scipy.spatial.distance import cdist
+
+    weak, filmed = np.flatnonzero(faces.weak), np.flatnonzero(faces.filmed)
+    for start in range(0, len(weak) if len(filmed) else 0, _BLOCK):
+        first = weak[start : start + _BLOCK]
+        distance = cdist(faces.mean[first], faces.mean[filmed])
+        distance[first[:, None] == filmed] = np.inf
+        second, nearest = filmed[distance.argmin(axis=1)], distance.min(axis=1)
+        found = Links(faces.family[first], faces.family[second], nearest, nearest)
+        yield found.take(nearest <= WEAK_DISTANCE)
+
+
+def largest_group(faces: int) -> int:
+    """Return how many families links may join in one group, of so many with a face."""
+    return max(_MIN_LIMIT, round(MAX_SHARE * faces))
 
 
 @dataclass(frozen=True)
@@ -57,68 +151,13 @@ class Joined:
 
     Attributes:
         group: int64 [n], the group of each node; the numbers have gaps.
-        used: int64 [joins, 2], the number of the link of each join, and the weight of the smaller
-            of the two groups.
-        refused: int64 [refused], links between groups that would have grown too large.
+        used: for each join the number of its link, and the weight of the smaller group.
+        refused: numbers of the links between groups that would have grown too large.
     """
 
     group: Codes
-    used: Codes
-    refused: Codes
-
-
-def find_links(faces: FamilyFaces, pictures: FamilyPictures) -> Links:
-    """Find the links of families that have a face."""
-    found = [*_scene_links(faces, pictures), *_nearest_links(faces)]
-    if not found:
-        none = np.empty(0, np.int64)
-        return Links(none, none, np.empty(0))
-    first, second, distance, strength = (np.concatenate(each) for each in zip(*found, strict=True))
-    order = np.lexsort((second, first, strength))
-    return Links(first[order], second[order], distance[order])
-
-
-#: First and second families, the distance of their faces, and the strength: small is strong.
-_Found: TypeAlias = tuple[Codes, Codes, Floats, Floats]
-
-
-def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[_Found]:
-    shown = np.isin(pictures.family, faces.family)
-    family, scenes = pictures.family[shown], pictures.scenes[shown]
-    face = np.searchsorted(faces.family, family)
-    for start in range(0, len(scenes), _BLOCK):
-        alike = scenes[start : start + _BLOCK] @ scenes[start:].T / np.float32(LENGTH**2)
-        row, column = np.nonzero(alike >= MIN_SCENE)
-        later = family[row + start] != family[column + start]
-        later &= column > row
-        row, column = row[later], column[later]
-        worth = _SCENE_WORTH * (alike[row, column].astype(np.float64) - MIN_SCENE)
-        row, column = row + start, column + start
-        distance = np.linalg.norm(faces.mean[face[row]] - faces.mean[face[column]], axis=1)
-        near = distance - worth <= SCENE_DISTANCE
-        row, column, distance, worth = row[near], column[near], distance[near], worth[near]
-        pair = np.sort(np.stack([family[row], family[column]]), axis=0)
-        yield pair[0], pair[1], distance, distance - worth
-
-
-def _nearest_links(faces: FamilyFaces) -> Iterator[_Found]:
-    from scipy.spatial.distance import cdist
-
-    weak, filmed = np.flatnonzero(faces.weak), np.flatnonzero(faces.filmed)
-    for start in range(0, len(weak) if len(filmed) else 0, _BLOCK):
-        first = weak[start : start + _BLOCK]
-        distance = cdist(faces.mean[first], faces.mean[filmed])
-        distance[first[:, None] == filmed] = np.inf
-        second = filmed[distance.argmin(axis=1)]
-        nearest = distance.min(axis=1)
-        near = nearest <= WEAK_DISTANCE
-        pair = faces.family[first[near]], faces.family[second[near]]
-        yield *pair, nearest[near], nearest[near]
-
-
-def largest_group(faces: int) -> int:
-    """Return how many families links may join in one group, of so many with a face."""
-    return max(_MIN_LIMIT, round(MAX_SHARE * faces))
+    used: list[tuple[int, int]]
+    refused: list[int]
 
 
 def join_links(
@@ -133,41 +172,31 @@ def join_links(
         different: int64 [pairs, 2], nodes that must not be in one group.
         most: largest weight of a group that is joined; None for no limit.
     """
-    union = _Union(group, weight, different)
+    sets = _DisjointSets(group, weight, different)
     used, refused = [], []
     for number, (first, second) in enumerate(group[links].tolist()):
-        one, other = union.root(first), union.root(second)
-        if one == other or other in union.apart.get(one, ()):
+        one, other = sets.root(first), sets.root(second)
+        if one == other or other in sets.apart.get(one, ()):
             continue
-        smaller, larger = sorted((union.weight[one], union.weight[other]))
+        smaller, larger = sorted((sets.weight[one], sets.weight[other]))
         if most is not None and smaller + larger > most:
             refused.append(number)
         else:
-            union.join(one, other)
+            sets.join(one, other)
             used.append((number, smaller))
-    roots = np.array([union.root(each) for each in range(len(union.parent))], np.int64)
-    return Joined(
-        roots[group], np.array(used, np.int64).reshape(-1, 2), np.array(refused, np.int64)
-    )
+    roots = np.array([sets.root(each) for each in range(len(sets.parent))], np.int64)
+    return Joined(roots[group], used, refused)
 
 
-@dataclass
-class _Union:
+class _DisjointSets:
     """Disjoint sets of groups with pairs that stay apart."""
 
-    group: Codes
-    node_weight: Codes
-    different: Codes
-    parent: list[int] = field(init=False)
-    weight: list[int] = field(init=False)
-    apart: dict[int, set[int]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        weights = np.zeros(int(self.group.max(initial=-1)) + 1, np.int64)
-        np.add.at(weights, self.group, self.node_weight)
+    def __init__(self, group: Codes, weight: Codes, different: Codes) -> None:
+        weights = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
+        np.add.at(weights, group, weight)
         self.parent, self.weight = list(range(len(weights))), weights.tolist()
-        self.apart = {}
-        for first, second in self.group[self.different].tolist():
+        self.apart: dict[int, set[int]] = {}
+        for first, second in group[different].tolist():
             self.apart.setdefault(first, set()).add(second)
             self.apart.setdefault(second, set()).add(first)
 

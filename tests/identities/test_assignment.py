@@ -8,15 +8,15 @@ import pytest
 from manifests.columns import ENCODING_SIZE
 from manifests.errors import TableError
 from manifests.identities import doubts, links
-from manifests.identities.assignment import Identities, assign_identities
-from manifests.identities.constraints import (
+from manifests.identities.links import NO_PICTURES, FamilyPictures
+from manifests.identities.pairs import (
     SettledPair,
     merge_pairs,
     read_pairs,
     resolve_pairs,
     write_pairs,
 )
-from manifests.identities.likeness import NO_PICTURES, FamilyPictures
+from manifests.identities.people import Identities, assign_identities
 from manifests.pictures.scenes import LENGTH
 from manifests.schema import ENCODING_SCHEMA, IDENTITY_SCHEMA
 

@@ -14,7 +14,7 @@ from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from manifests.columns import CropRow, make_row
-from manifests.identities.join import FILE, add_identities, read_identities
+from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, sort_manifest, write_table
 

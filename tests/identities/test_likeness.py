@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from manifests.identities.likeness import compare_pictures
+from manifests.identities.links import compare_pictures
 from manifests.pictures.scenes import LENGTH, scenes
 from manifests.pictures.thumbnails import SIDE, Pictures, thumbnail
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from manifests.identities.assignment import assign_identities
-from manifests.identities.constraints import SAME, SettledPair
-from manifests.identities.join import add_identities, join_people
-from manifests.identities.named import add_names, named_pairs
+from manifests.identities.pairs import SAME, SettledPair, named_pairs
+from manifests.identities.people import assign_identities
+from manifests.identities.table import add_identities, add_names, join_people
 from manifests.schema import ENCODING_SCHEMA
 
 

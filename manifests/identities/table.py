@@ -1,4 +1,4 @@
-"""Adds the estimated identity to a table of crops."""
+"""identities.parquet, the estimated identity of every clip, and its columns in a table of crops."""
 
 from pathlib import Path
 
@@ -54,12 +54,13 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
         )
     for name in IDENTITY_COLUMNS:
         field = IDENTITY_SCHEMA.field(name).with_nullable(not strict)
-        column = identities[name].take(row)
-        if name in table.column_names:
-            table = table.set_column(table.column_names.index(name), field, column)
-        else:
-            table = table.append_column(field, column)
-    return table if named is None else _rename_faces(table, named)
+        table = _with_column(table, field, identities[name].take(row))
+    if named is None or "face_identity" not in table.column_names:
+        return table
+    # Rename the people whose faces fakes show as those filmed were renamed.
+    face = table["face_identity"]
+    renamed = table["identity"].take(pc.index_in(face, named, skip_nulls=True))
+    return _with_column(table, "face_identity", pc.coalesce(renamed, face))
 
 
 def join_people(table: pa.Table, faces: Path) -> pa.Table:
@@ -70,33 +71,40 @@ def join_people(table: pa.Table, faces: Path) -> pa.Table:
     Raises:
         TableError: there is neither an identities.parquet nor a named identity.
     """
-    if (faces / FILE).is_file() or not _names_people(table):
+    named = table["identity"] if "identity" in table.column_names else None
+    unnamed = named is None or named.null_count == table.num_rows
+    if (faces / FILE).is_file() or unnamed:
         return add_identities(table, read_identities(faces))
-    named = table["identity"]
     source = pc.if_else(pc.is_valid(named), pa.scalar("named"), pa.scalar("none"))
-    people = pc.coalesce(named, family_column(table))
-    table = table.set_column(table.column_names.index("identity"), "identity", people)
-    if "identity_source" in table.column_names:
-        table = table.drop_columns(["identity_source"])
-    return table.append_column("identity_source", source)
+    table = _with_column(table, "identity", pc.coalesce(named, family_column(table)))
+    return _with_column(table, "identity_source", source)
 
 
-def _names_people(table: pa.Table) -> bool:
-    return "identity" in table.column_names and table["identity"].null_count < table.num_rows
-
-
-def _rename_faces(table: pa.Table, named: pa.ChunkedArray) -> pa.Table:
-    """Rename the people whose faces fakes show as those filmed were renamed.
+def add_names(identities: pa.Table, clips: pa.Table) -> pa.Table:
+    """Name the groups after the first named identity in them; their clips have the source `named`.
 
     Args:
-        named: the column `identity` before it was replaced.
+        identities: with the columns of `IDENTITY_SCHEMA`.
+        clips: the same clips in the same order, with the column identity.
     """
-    if "face_identity" not in table.column_names:
-        return table
-    face = table["face_identity"]
-    renamed = table["identity"].take(pc.index_in(face, named, skip_nulls=True))
-    column = pc.coalesce(renamed, face)
-    return table.set_column(table.column_names.index("face_identity"), "face_identity", column)
+    named = clips["identity"]
+    if named.null_count == clips.num_rows:
+        return identities
+    groups = pa.table({"group": identities["identity"], "name": named})
+    names = groups.filter(pc.is_valid(named)).group_by("group").aggregate([("name", "min")])
+    at = pc.index_in(identities["identity"], names["group"])
+    people = pc.coalesce(names["name_min"].take(at), identities["identity"])
+    source = pc.if_else(pc.is_valid(named), pa.scalar("named"), identities["identity_source"])
+    found = _with_column(identities, identities.schema.field("identity"), people)
+    return _with_column(found, found.schema.field("identity_source"), source)
+
+
+def _with_column(table: pa.Table, field: pa.Field | str, column: pa.ChunkedArray) -> pa.Table:
+    """The table with a column, in its place if it is there."""
+    name = field if isinstance(field, str) else field.name
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), field, column)
+    return table.append_column(field, column)
 
 
 def _joined(table: pa.Table, names: list[str]) -> pa.ChunkedArray:

@@ -1,0 +1,187 @@
+"""Groups faces by average linkage, with faces that must or must not be in one group.
+
+Average linkage (UPGMA) joins two groups if their average distance is at most the threshold.
+scipy's holds all distances. Here only the pairs within the threshold are held, and the average
+distance of two groups is computed from their members when it is needed:
+
+- Groups whose average distance is within the threshold have a pair of members within it, so the
+  neighbours of a group are found among the pairs.
+- The distance of two means is at most the average distance of their groups, so most neighbours
+  are ruled out by their means.
+
+The order of merges is that of the nearest-neighbour chain (Murtagh 1983; Müllner 2011,
+arXiv:1109.2378), which gives the same groups as merging the closest pair of all each time.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from manifests.errors import TableError
+from manifests.identities.evidence import Encodings
+from manifests.tables.factorize import Codes
+from manifests.tables.families import connected_groups
+
+#: Most pairs within the threshold; they then need 2 GB.
+MAX_PAIRS = 60_000_000
+#: Merges above the threshold minus this distance are reported: they are uncertain.
+MARGIN_BELOW = 0.05
+#: Added to the threshold when pairs are sought, for the rounding of float32.
+_SLACK = 1e-3
+#: Rows of a distance matrix in memory at a time.
+_BLOCK = 1024
+
+
+class Merge(NamedTuple):
+    """Two groups that were joined: their distance, and the indices of their faces, int64."""
+
+    distance: float
+    first: Codes
+    second: Codes
+
+
+def group_by_average_linkage(
+    encodings: Encodings, threshold: float, same: Codes, different: Codes
+) -> tuple[Codes, list[Merge]]:
+    """Group encodings whose average distance is at most a threshold.
+
+    Args:
+        encodings: float64 [n, d].
+        threshold: largest average Euclidean distance at which two groups are joined.
+        same: int64 [pairs, 2], encodings that must be in one group.
+        different: int64 [pairs, 2], encodings that must not, free of contradictions.
+
+    Returns:
+        The group of each encoding, int64 [n], numbered by first member; and the merges above the
+        threshold minus `MARGIN_BELOW`.
+
+    Raises:
+        TableError: more than `MAX_PAIRS` pairs are within the threshold.
+    """
+    if not len(encodings):
+        return np.empty(0, np.int64), []
+    closure = connected_groups(len(encodings), same[:, 0], same[:, 1])
+    chain = _NeighbourChain(encodings, closure, different, threshold)
+    merges = [merge for merge in chain.run() if merge.distance > threshold - MARGIN_BELOW]
+    return number_by_first(chain.group), merges
+
+
+def number_by_first(group: Codes) -> Codes:
+    """Renumber groups in the order of their first members."""
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def _pairs_within(encodings: Encodings, threshold: float) -> Codes:
+    """Return all pairs within the threshold and a few just above it, int32 [2, pairs]."""
+    points = encodings.astype(np.float32)
+    squares = np.einsum("ij,ij->i", points, points)
+    blocks, count = [], 0
+    for start in range(0, len(points), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        distance = squares[rows, None] + squares[start:] - 2 * points[rows] @ points[start:].T
+        pairs = np.nonzero(np.triu(distance <= (threshold + _SLACK) ** 2, 1))
+        blocks.append(np.array(pairs, np.int32) + np.int32(start))
+        count += len(pairs[0])
+        if count > MAX_PAIRS:
+            raise TableError(
+                f"expected at most {MAX_PAIRS:,} pairs of originals within {threshold:g}, found "
+                f"more among {len(points):,}, too many for the memory; use a lower --threshold"
+            )
+    return np.concatenate(blocks, axis=1)
+
+
+class _NeighbourChain:
+    """The groups, while they are joined; closures are the groups at the start."""
+
+    def __init__(
+        self, points: Encodings, closure: Codes, different: Codes, threshold: float
+    ) -> None:
+        from scipy.sparse import coo_array
+
+        #: The group of every point; the numbers have gaps.
+        self.group = closure.copy()
+        self._points, self._threshold = points, threshold
+        order = np.argsort(closure, kind="stable")
+        self._members = np.split(order, np.cumsum(np.bincount(closure))[:-1])
+        self._means = np.empty((2 * len(self._members), points.shape[1]))
+        self._means[: len(self._members)] = [points[each].mean(axis=0) for each in self._members]
+        # For each group the closures in it, and those that must stay out of it.
+        self._inside = {int(c): {int(c)} for c in np.unique(closure[different])}
+        self._outside: dict[int, set[int]] = {c: set() for c in self._inside}
+        for first, second in closure[different].tolist():
+            self._outside[first].add(second)
+            self._outside[second].add(first)
+        one, two = _pairs_within(points, threshold)
+        both = np.concatenate([one, two]), np.concatenate([two, one])
+        shape = len(points), len(points)
+        self._neighbours = coo_array((np.ones(len(both[0]), np.bool_), both), shape).tocsr()
+
+    def run(self) -> Iterator[Merge]:
+        """Join groups until none are within the threshold; yield every merge."""
+        waiting = deque(range(len(self._members)))
+        while waiting:
+            start = waiting.popleft()
+            chain = [start] if len(self._members[start]) else []
+            while chain:
+                previous = chain[-2] if len(chain) > 1 else None
+                nearest = self._nearest(chain[-1], previous)
+                if nearest is None:
+                    chain.pop()  # its distance to every later group is above the threshold too
+                elif nearest[1] != previous:
+                    chain.append(nearest[1])
+                else:
+                    first, second = sorted((chain.pop(), chain.pop()))
+                    yield Merge(nearest[0], self._members[first], self._members[second])
+                    waiting.append(self._join(first, second))
+
+    def _nearest(self, group: int, previous: int | None) -> tuple[float, int] | None:
+        """Return the nearest group within the threshold and its distance; ties go to `previous`."""
+        best = None if previous is None else (self._average(group, previous), previous)
+        others = self._adjacent(group)
+        bounds = np.linalg.norm(self._means[others] - self._means[group], axis=1)
+        for at in np.argsort(bounds, kind="stable").tolist():
+            limit = self._threshold if best is None else best[0]
+            if bounds[at] > limit:
+                break
+            distance = self._average(group, int(others[at]))
+            if distance < limit or (best is None and distance <= limit):
+                best = distance, int(others[at])
+        return best
+
+    def _adjacent(self, group: int) -> Codes:
+        """Return the groups with a neighbour of a member that may be joined, int64 [groups]."""
+        indices, starts = self._neighbours.indices, self._neighbours.indptr
+        slices = [indices[starts[p] : starts[p + 1]] for p in self._members[group].tolist()]
+        others: Codes = np.unique(self.group[np.concatenate(slices)])
+        others = others[others != group]
+        if not (outside := self._outside.get(group)):
+            return others
+        allowed = (each for each in others.tolist() if not outside & self._inside.get(each, set()))
+        return np.fromiter(allowed, np.int64)
+
+    def _average(self, one: int, other: int) -> float:
+        """Return the average distance of two groups, the same in either order."""
+        from scipy.spatial.distance import cdist
+
+        first, second = (self._members[each] for each in sorted((one, other)))
+        if len(first) == len(second) == 1:
+            return float(np.linalg.norm(self._points[first[0]] - self._points[second[0]]))
+        blocks = (first[at : at + _BLOCK] for at in range(0, len(first), _BLOCK))
+        total = sum(float(cdist(self._points[b], self._points[second]).sum()) for b in blocks)
+        return total / (len(first) * len(second))
+
+    def _join(self, first: int, second: int) -> int:
+        """Join two groups; return the number of the new one."""
+        new, sizes = len(self._members), [len(self._members[each]) for each in (first, second)]
+        members = np.sort(np.concatenate([self._members[first], self._members[second]]))
+        self._means[new] = np.average(self._means[[first, second]], axis=0, weights=sizes)
+        self.group[members] = new
+        self._members.append(members)
+        for sets in (self._inside, self._outside):
+            if joined := sets.get(first, set()) | sets.get(second, set()):
+                sets[new] = joined
+        self._members[first] = self._members[second] = members[:0]
+        return new

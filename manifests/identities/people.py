@@ -1,0 +1,206 @@
+"""Estimates who is filmed in every clip, from pictures, faces, settled pairs and links.
+
+To keep people apart, the safe error is to join:
+
+1. Families with near-identical pictures are one person from the start.
+2. Average linkage joins the families whose faces are close, weak ones too.
+3. Settled pairs join whole groups.
+4. Links join what linkage leaves apart; see `manifests.identities.links`.
+
+Pairs that a person settled as different hold in every step. A family takes the identity of its
+original, or that of the face of its fakes where no crop of the original is there. A family without
+a face is its own identity, unless its pictures or a settled pair say otherwise.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from manifests.identities.doubts import (
+    GroupPair,
+    Groups,
+    doubts_of_families,
+    represents,
+    uncertain_pairs,
+)
+from manifests.identities.evidence import Encodings, FamilyFaces, family_faces
+from manifests.identities.linkage import Merge, group_by_average_linkage, number_by_first
+from manifests.identities.links import (
+    NO_PICTURES,
+    FamilyPictures,
+    find_links,
+    join_links,
+    largest_group,
+)
+from manifests.identities.pairs import Constraints, SettledPair, resolve_pairs, write_pairs
+from manifests.schema import IDENTITY_SCHEMA
+from manifests.tables.factorize import Codes, factorize_sorted
+from manifests.tables.families import connected_groups
+
+#: Largest average distance at which two groups are joined.
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The identities of a manifest, and what is uncertain about them.
+
+    Attributes:
+        table: with the columns of `IDENTITY_SCHEMA`, one row per clip, in the order given.
+        families: string [families], sorted.
+        identity: int64 [families], the family that names the identity.
+        pairs: groups that a person should look at, most important first; their members are
+            numbers of families.
+        doubts: for each family the reasons why it is uncertain, if any.
+        identified: the families that have a face, a settled pair or a near-identical picture.
+        faked: those whose only face is that of fakes.
+        alike: families with a picture that is near-identical to one of another family.
+    """
+
+    table: pa.Table
+    families: pa.Array
+    identity: Codes
+    pairs: tuple[GroupPair, ...]
+    doubts: dict[int, tuple[str, ...]]
+    identified: frozenset[int]
+    faked: frozenset[int]
+    alike: int
+
+    @property
+    def people(self) -> list[tuple[int, int]]:
+        """The identities with a face, largest first: the family that names it, its families."""
+        counts = Counter(int(self.identity[family]) for family in sorted(self.identified))
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+    def write_pairs(self, path: Path) -> None:
+        """Write the uncertain pairs, atomically, with an empty relation to be filled in."""
+        names = self.families
+        rows = (
+            (names[p.first].as_py(), names[p.second].as_py(), "", f"{p.distance:.4f}",
+             "joined" if p.joined else "apart")
+            for p in self.pairs
+        )  # fmt: skip
+        write_pairs(rows, path, ("distance", "state"))
+
+
+def assign_identities(
+    clips: pa.Table,
+    encodings: pa.Table,
+    settled: list[SettledPair],
+    threshold: float = THRESHOLD,
+    pictures: FamilyPictures = NO_PICTURES,
+) -> Identities:
+    """Estimate who is filmed in every clip.
+
+    Args:
+        clips: one row per clip with the columns video, part, family and label.
+        encodings: with the columns of `ENCODING_SCHEMA`.
+        settled: pairs that a person decided.
+        threshold: largest average distance at which two groups are joined.
+        pictures: of the families, numbered by name.
+
+    Raises:
+        TableError: the settled pairs are not of these clips or contradict each other, or too
+            many originals are linked by small distances.
+    """
+    (family,), names = factorize_sorted(clips["family"])
+    rules = resolve_pairs(settled, clips, family, names)
+    faces = family_faces(encodings, names)
+    groups = _group_families(faces, pictures, rules, threshold)
+    pairs = uncertain_pairs(faces, groups, rules, threshold)
+    doubts = doubts_of_families(faces, groups.group, pairs, rules)
+    known = np.concatenate([faces.family, rules.same.ravel(), pictures.alike.ravel()])
+    identified, faked = frozenset(known.tolist()), frozenset(faces.family[~faces.filmed].tolist())
+    identity = np.unique(groups.group, return_index=True)[1][groups.group]
+
+    def source(number: int) -> str:
+        if number not in identified:
+            return "none"
+        return "uncertain" if number in doubts else "fake" if number in faked else "real"
+
+    distance, encoded = np.full(len(names), np.nan), np.zeros(len(names), np.int64)
+    distance[faces.family] = _distances(faces, groups.group).round(4)
+    encoded[faces.family] = faces.faces
+    columns = {
+        "identity": names.take(pa.array(identity)),
+        "identity_distance": pa.array(distance, from_pandas=True),
+        "identity_source": pa.array([source(each) for each in range(len(names))], pa.string()),
+        "identity_faces": pa.array(encoded),
+        "identity_doubts": pa.array(
+            [",".join(doubts.get(each, ())) or None for each in range(len(names))], pa.string()
+        ),
+    }
+    own = {name: clips[name] for name in ("video", "part", "family", "label")}
+    table = pa.table(own | {name: each.take(pa.array(family)) for name, each in columns.items()})
+    alike = len(np.unique(pictures.alike))
+    return Identities(
+        table.cast(IDENTITY_SCHEMA), names, identity, pairs, doubts, identified, faked, alike
+    )
+
+
+def _distances(faces: FamilyFaces, groups: Codes) -> Encodings:
+    """Return the distance of each face to the mean of its group, float64 [n]."""
+    used = represents(faces, groups)
+    group = groups[faces.family]
+    sums = np.zeros((len(groups), faces.mean.shape[1]))
+    np.add.at(sums, group[used], faces.mean[used])
+    counts = np.bincount(group[used], minlength=len(groups))
+    distance: Encodings = np.linalg.norm(faces.mean - sums[group] / counts[group][:, None], axis=1)
+    return distance
+
+
+def _group_families(
+    faces: FamilyFaces, pictures: FamilyPictures, rules: Constraints, threshold: float
+) -> Groups:
+    linked, merges = _linked(faces, pictures, rules, threshold)
+    weight = np.zeros(len(linked), np.int64)
+    weight[faces.family] = 1
+    links = find_links(faces, pictures)
+    pairs = np.stack([links.first, links.second], axis=1)
+    joined = join_links(linked, weight, pairs, rules.different, largest_group(len(faces.family)))
+    return Groups(number_by_first(joined.group), merges, links, joined)
+
+
+def _linked(
+    faces: FamilyFaces, pictures: FamilyPictures, rules: Constraints, threshold: float
+) -> tuple[Codes, list[Merge]]:
+    """Return the groups without links, int64 [families], and the merges just below the threshold.
+
+    The members of the merges are numbers of families.
+    """
+    families = len(rules.closure)
+    alone, ones = np.arange(families), np.ones(families, np.int64)
+    alike = join_links(alone, ones, pictures.alike, rules.different).group
+    settled = join_links(rules.closure, ones, pictures.alike, rules.different).group
+    family, means = faces.family[faces.filmed], faces.mean[faces.filmed]
+    forbidden = _forbidden(settled, family, rules)
+    # A settled pair joins whole groups, unless that would join people known to be different;
+    # then linkage itself starts from the pairs, which keeps to every one of them.
+    for start in (alike, settled):
+        same = _chains(start[family])
+        found, merges = group_by_average_linkage(means, threshold, same, forbidden)
+        edges = np.concatenate([family[_chains(found)], _chains(settled)])
+        group = connected_groups(families, edges[:, 0], edges[:, 1])
+        if (group[rules.different[:, 0]] != group[rules.different[:, 1]]).all():
+            break
+    return group, [Merge(m.distance, family[m.first], family[m.second]) for m in merges]
+
+
+def _chains(code: Codes) -> Codes:
+    """Return pairs of neighbours that connect all positions with equal codes, int64 [pairs, 2]."""
+    order = np.argsort(code, kind="stable")
+    equal = code[order[1:]] == code[order[:-1]]
+    return np.stack([order[:-1][equal], order[1:][equal]], axis=1)
+
+
+def _forbidden(closure: Codes, family: Codes, rules: Constraints) -> Codes:
+    """Return all pairs of positions in `family` that must not be in one group, int64 [pairs, 2]."""
+    inside = closure[family]
+    pairs = [
+        np.stack(np.meshgrid(*(np.flatnonzero(inside == c) for c in two)), axis=-1).reshape(-1, 2)
+        for two in closure[rules.different]
+    ]
+    return np.concatenate([np.empty((0, 2), np.int64), *pairs])
