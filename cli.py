@@ -26,9 +26,9 @@ from dfdc_prep.command_options import (
 from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, Group
 from dfdc_prep.commands.param_types import SEED, CountParam, PathParam
 from dfdc_prep.report_file import report_hint
-from dfdc_prep.results import AuditResult, Result, SummaryResult
 from dfdc_prep.storage.urls import Location, is_folder
 from dfdc_prep.terminal import echo_parts
+from manifests.result import Result
 from manifests.wording import counted
 
 _OVERWRITE_EXPORT = "Replace an export of other crops or options."
@@ -236,10 +236,10 @@ def extract(ctx: click.Context, /, **given: Any) -> None:
     if not given["slice"]:
         click.echo(report_hint(result.out), err=True)
     if result.failed:
-        but = " but for those left out" if result.report.refused else ""
+        but = " but for those left out" if result.refused else ""
         named = "" if given["slice"] else f"; {result.out / 'clips.parquet'} names them{but}"
         click.echo(f"{counted(result.failed, 'clip')} failed{named}", err=True)
-    ctx.exit(DONE_WITH_FAILURES if result.failed or result.report.no_crops else 0)
+    ctx.exit(DONE_WITH_FAILURES if result.failed or result.no_crops else 0)
 
 
 @main.command()
@@ -264,7 +264,7 @@ def gather(ctx: click.Context, /, **given: Any) -> None:
     result = api.gather(**given)
     _show(result)
     click.echo(report_hint(result.out), err=True)
-    ctx.exit(DONE_WITH_FAILURES if result.failed or result.report.no_crops else 0)
+    ctx.exit(DONE_WITH_FAILURES if result.failed or result.no_crops else 0)
 
 
 @main.command("import")
@@ -363,8 +363,11 @@ def summary(as_json: bool, **given: Any) -> None:
       dfdc-prep summary metadata.csv --json
     """
     result = api.summarize(**given)
-    _show(result, as_json)
-    if not as_json and is_folder(given["faces"]):
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+        return
+    _show(result)
+    if is_folder(given["faces"]):
         click.echo(report_hint(given["faces"]), err=True)
 
 
@@ -575,9 +578,12 @@ def audit(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
       dfdc-prep audit shards --identities faces
     """
     result = api.audit(**given)
-    _show(result, as_json)
-    if not as_json and _has_report(given["path"]):
-        click.echo(report_hint(given["path"]), err=True)
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2))
+    else:
+        _show(result)
+        if _has_report(given["path"]):
+            click.echo(report_hint(given["path"]), err=True)
     ctx.exit(0 if result.ok else DONE_WITH_FAILURES)
 
 
@@ -629,11 +635,8 @@ def _has_report(path: Location) -> bool:
     return (path / "manifest.parquet").is_file() and not exported
 
 
-def _show(result: Result, as_json: bool = False) -> None:
-    if as_json and isinstance(result, SummaryResult | AuditResult):
-        click.echo(json.dumps(result.as_json(), indent=2))
-    else:
-        echo_parts(str(result), result.parts())
+def _show(result: Result) -> None:
+    echo_parts(result.text(), result.parts())
 
 
 if __name__ == "__main__":

@@ -1,22 +1,15 @@
 """Prints results: tables drawn by rich on a terminal, plain text in a pipe."""
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
+from manifests.result import TextTable
+
 if TYPE_CHECKING:
     from rich.table import Table
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table for a terminal; cells are text, numbers or None."""
-
-    header: Sequence[str]
-    rows: Iterable[Sequence[object]]
 
 
 def echo_parts(plain: str, parts: Iterable[TextTable | str]) -> None:

@@ -1,11 +1,12 @@
 """Check what was made: audit its splits, verify its shards, report on a folder."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
-from dfdc_prep.results import AuditResult, ReportResult, VerifyResult
 from dfdc_prep.staging import (
     Staged,
     compared_by_audit,
@@ -16,6 +17,11 @@ from dfdc_prep.staging import (
     tables,
 )
 
+if TYPE_CHECKING:
+    from dfdc_prep.reports.build import Report
+    from dfdc_prep.shards.verify import VerifyReport
+    from manifests.auditing.audit import Audit
+
 
 @checked(options.AUDIT)
 @staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
@@ -25,7 +31,7 @@ def audit(
     identities: StrPath | None = None,
     clips_from: str | None = None,
     real_is: int | None = None,
-) -> AuditResult:
+) -> "Audit":
     """Measure what splits share: families, estimated people, files, near-identical images.
 
     Args:
@@ -44,15 +50,15 @@ def audit(
 
     people = None if identities is None else Path(identities)
     found = read_audit_inputs(Path(path), people, Reading(clips_from, real_is))
-    return AuditResult(compare(found.table, found.near, found.pictures), found.notes)
+    return replace(compare(found.table, found.near, found.pictures), notes=found.notes)
 
 
 @checked(options.VERIFY)
 @staged(shards=Staged(everything))
-def verify(shards: StrPath = "shards") -> VerifyResult:
+def verify(shards: StrPath = "shards") -> "VerifyReport":
     """Read shards back completely: checksums, counts, images, labels and families.
 
-    Faults do not raise; see `VerifyResult.ok`.
+    Faults do not raise; see `VerifyReport.ok`.
 
     Args:
         shards: a shards folder.
@@ -63,12 +69,12 @@ def verify(shards: StrPath = "shards") -> VerifyResult:
 
     from dfdc_prep.shards.verify import verify_shards
 
-    return VerifyResult(verify_shards(Path(shards)))
+    return verify_shards(Path(shards))
 
 
 @checked(options.REPORT)
 @staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
-def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
+def report(path: StrPath, *, out: StrPath | None = None) -> "Report":
     """Write one HTML page about a faces, a shards or a run folder; it loads nothing else.
 
     Args:
@@ -82,4 +88,4 @@ def report(path: StrPath, *, out: StrPath | None = None) -> ReportResult:
     """
     from dfdc_prep.reports.build import build_report
 
-    return ReportResult(build_report(Path(path), None if out is None else Path(out)))
+    return build_report(Path(path), None if out is None else Path(out))

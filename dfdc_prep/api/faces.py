@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.options import AUTO, checked
 from dfdc_prep.parallel.engine import LOCAL, Engine
-from dfdc_prep.results import ExtractResult, IdentifyResult, ImportResult
 from dfdc_prep.staging import Staged, all_but, everything, faces_to_encode, staged
 from dfdc_prep.storage.urls import as_location
+
+if TYPE_CHECKING:
+    from dfdc_prep.extraction.summary import RunSummary
+    from dfdc_prep.identities.run import ForgetReport, IdentifyReport
+    from dfdc_prep.importing.run import ImportReport
 
 
 @checked(options.EXTRACT)
@@ -45,7 +50,7 @@ def extract(
     insecure_cluster: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
-) -> ExtractResult:
+) -> "RunSummary":
     """Crop the faces out of the clips below `source`; an interrupted run resumes.
 
     Args:
@@ -135,12 +140,11 @@ def extract(
         engine=Engine(engine, address, insecure_cluster),
     )
     model = None if detector_model is None else Path(detector_model)
-    target = as_location(out)
-    return ExtractResult(target, run(as_location(source), target, crop, how, detector, model))
+    return run(as_location(source), as_location(out), crop, how, detector, model)
 
 
 @checked(options.GATHER)
-def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> ExtractResult:
+def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> "RunSummary":
     """Write the tables of a run whose families were divided into slices.
 
     Args:
@@ -153,8 +157,7 @@ def gather(out: StrPath = "faces", *, source: StrPath | None = None) -> ExtractR
     """
     from dfdc_prep.extraction.run import gather as run
 
-    target = as_location(out)
-    return ExtractResult(target, run(target, None if source is None else as_location(source)))
+    return run(as_location(out), None if source is None else as_location(source))
 
 
 @checked(options.IMPORT)
@@ -171,7 +174,7 @@ def import_crops(
     clips_from: str | None = None,
     real_is: int | None = None,
     overwrite: bool = False,
-) -> ImportResult:
+) -> "ImportReport":
     """Make a faces folder of crops that are already cut, such as Kaggle's deepfake_faces.
 
     Args:
@@ -190,8 +193,7 @@ def import_crops(
     from manifests.tables.external import Reading
 
     reading = Reading(clips_from, real_is)
-    report = run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
-    return ImportResult(Path(out), report)
+    return run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
 
 
 @checked(options.IDENTIFY)
@@ -207,7 +209,7 @@ def identify(
     pairs: StrPath | None = None,
     workers: int | None = None,
     forget: bool = False,
-) -> IdentifyResult:
+) -> "IdentifyReport | ForgetReport":
     """Estimate who is filmed in the clips of a faces folder; continue an earlier run.
 
     Encodes up to three good crops of every REAL clip and groups them by average linkage. A
@@ -236,7 +238,7 @@ def identify(
 
     folder = Path(faces)
     if forget:
-        return IdentifyResult(folder, None, tuple(remove(folder)))
+        return remove(folder)
     # `checked` has turned every "A,B" into a pair.
     settled = [
         SettledPair(str(pair[0]), str(pair[1]), relation)
@@ -244,5 +246,4 @@ def identify(
         for pair in given
     ]
     csv = None if pairs is None else Path(pairs)
-    report = run(folder, IdentifyOptions(threshold, tuple(settled), csv, workers))
-    return IdentifyResult(folder, report)
+    return run(folder, IdentifyOptions(threshold, tuple(settled), csv, workers))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from dfdc_prep import options
 from dfdc_prep.api.arguments import Folders, StrPath, as_paths
 from dfdc_prep.options import AUTO, checked
-from dfdc_prep.results import ExportResult, ShardResult
 from dfdc_prep.staging import Staged, all_but, crops_to_split, staged
 
 if TYPE_CHECKING:
-    from dfdc_prep.exporting.run import Format
+    from dfdc_prep.exporting.run import ExportReport, Format
     from dfdc_prep.shards.sources import CropChoice
+    from dfdc_prep.shards.writer import ShardReport
     from manifests.splitting.spec import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
@@ -38,7 +38,7 @@ def shard(
     image_format: str = "as-is",
     quality: int = 95,
     overwrite: bool = False,
-) -> ShardResult:
+) -> "ShardReport":
     """Split the balanced crops and write them as TFRecord shards.
 
     Several folders are joined: each data set gives as many crops of each label as the smallest
@@ -82,7 +82,7 @@ def shard(
         crops=crops,
         join_duplicates=join_duplicates,
     )
-    return ShardResult(Path(out), write_shards(as_paths(faces), Path(out), how))
+    return write_shards(as_paths(faces), Path(out), how)
 
 
 @checked(options.EXPORT_DEEPFAKEBENCH)
@@ -101,7 +101,7 @@ def export_deepfakebench(
     name: str = "dfdc_faces",
     crops_per_clip: int = 32,
     overwrite: bool = False,
-) -> ExportResult:
+) -> "ExportReport":
     """Write the crops as a data set of DeepfakeBench, to copy into its checkout.
 
     The validation split is also the test split of a second data set, whose name ends in _val,
@@ -145,7 +145,7 @@ def export_webdataset(
     image_format: str = "as-is",
     quality: int = 95,
     overwrite: bool = False,
-) -> ExportResult:
+) -> "ExportReport":
     """Write the crops as tar files, for `webdataset` and PyTorch.
 
     Args:
@@ -187,7 +187,7 @@ def export_huggingface(
     image_format: str = "as-is",
     quality: int = 95,
     overwrite: bool = False,
-) -> ExportResult:
+) -> "ExportReport":
     """Write the crops as parquet files that `datasets.load_dataset` opens.
 
     Args:
@@ -221,7 +221,7 @@ def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
 
 def _export(
     form: "Format", faces: tuple[Path, ...], out: Path, choice: "CropChoice", overwrite: bool
-) -> ExportResult:
+) -> "ExportReport":
     from dfdc_prep.exporting.run import write_export
 
-    return ExportResult(out, write_export(faces, out, choice, form, overwrite))
+    return write_export(faces, out, choice, form, overwrite)

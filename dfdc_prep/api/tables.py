@@ -1,25 +1,27 @@
 """The tables of a faces folder: summarize, balance and split them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
-from dfdc_prep.results import BalanceResult, SplitResult, SummaryResult
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
 from manifests.folders import OTHER_KINDS
 
 if TYPE_CHECKING:
-    from manifests.balancing.balance import Strategy
+    from manifests.auditing.summary import Summary
+    from manifests.balancing.balance import Balance, Strategy
+    from manifests.splitting.split import Assignment
 
 
 @checked(options.SUMMARY)
 @staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
 def summarize(
     faces: StrPath = "faces", *, clips_from: str | None = None, real_is: int | None = None
-) -> SummaryResult:
+) -> "Summary":
     """Count what a faces folder or a table contains.
 
     Args:
@@ -40,7 +42,7 @@ def summarize(
 
     source = TableSource.from_path(Path(faces))
     found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
-    return SummaryResult(count(found.rows, source.read_clip_log()), found.notes)
+    return replace(count(found.rows, source.read_clip_log()), notes=found.notes)
 
 
 @checked(options.BALANCE)
@@ -59,7 +61,7 @@ def balance(
     clips_from: str | None = None,
     real_is: int | None = None,
     out: StrPath | None = None,
-) -> BalanceResult:
+) -> "Balance":
     """Choose as many REAL crops as FAKE crops; clips stay whole.
 
     Args:
@@ -91,7 +93,7 @@ def balance(
     rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     write_table(source.bound(report.table), target)
-    return BalanceResult(target, report, found.notes)
+    return replace(report, out=target, notes=found.notes)
 
 
 @checked(options.SPLIT)
@@ -111,7 +113,7 @@ def split(
     clips_from: str | None = None,
     real_is: int | None = None,
     out: StrPath | None = None,
-) -> SplitResult:
+) -> "Assignment":
     """Give every balanced crop its split, and write only that table.
 
     Args:
@@ -169,4 +171,4 @@ def split(
     if not official:
         check_every_split(report.names, plan.names)
     write_table(source.bound(add_split_column(table, report)), target)
-    return SplitResult(target, report, found.notes)
+    return replace(report, out=target, notes=found.notes)

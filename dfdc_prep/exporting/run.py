@@ -23,6 +23,7 @@ from dfdc_prep.shards.sources import (
 )
 from manifests.errors import OutputError
 from manifests.files import atomic_folder, write_json
+from manifests.result import Result, TextTable
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import RowsInSplits, given_splits
 from manifests.tables.parquet import read_manifest, write_table
@@ -65,11 +66,11 @@ class Format(Protocol):
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Result):
     """Summary of an export.
 
     Attributes:
-        path: the folder.
+        out: the folder.
         format: deepfakebench, webdataset or huggingface.
         crops: number of crops by split.
         size: bytes of all files.
@@ -78,7 +79,7 @@ class ExportReport:
         already_exists: whether the folder was complete before, so that nothing was written.
     """
 
-    path: Path
+    out: Path
     format: str
     crops: dict[str, int]
     size: int
@@ -90,8 +91,11 @@ class ExportReport:
         """The report as lines for the terminal."""
         state = "already exists" if self.already_exists else "written"
         counts = ", ".join(f"{count:,} {split}" for split, count in self.crops.items())
-        last = f"{self.path} {state}: {self.format}, crops {counts}; {self.size / 1e6:,.1f} MB"
+        last = f"{self.out} {state}: {self.format}, crops {counts}; {self.size / 1e6:,.1f} MB"
         return "\n".join([self.assignment, *self.notes, last])
+
+    def cells(self) -> TextTable:
+        return TextTable(("split", "crops"), self.crops.items())
 
 
 def write_export(

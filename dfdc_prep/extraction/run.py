@@ -111,7 +111,7 @@ def extract(
         todo = {key: family for key, family in families.items() if key not in finished}
         notes = [*output.notes, *_slice_notes(out, output, run, todo)]
         about = (*_family_lines(catalog, families.values()), *catalog.notes)
-        summary = RunSummary(about, choice.why, notes, catalog.refused)
+        summary = RunSummary(out, about, choice.why, notes, catalog.refused)
         for clips in finished.values():
             summary.add(clips)
         if run.part is None:
@@ -154,7 +154,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
                 f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )
         about = (*_family_lines(catalog, families.values()), *catalog.notes)
-        summary = RunSummary(about, None, output.notes, catalog.refused)
+        summary = RunSummary(out, about, None, output.notes, catalog.refused)
         for clips in finished.values():
             summary.add(clips)
         output.merge_slices()

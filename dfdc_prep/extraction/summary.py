@@ -7,15 +7,17 @@ from dfdc_prep.catalog.files import shortened
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
 from manifests.labels import FAILURES, LABELS
+from manifests.result import Result, TextTable
 from manifests.wording import counted
 
 MISSING = "missing"
 
 
-class RunSummary:
+class RunSummary(Result):
     """Counts of clips by label and status, and of crops by label.
 
     Args:
+        out: the faces folder.
         about_source: sentences about the families of the source, and what it lacks.
         detector_note: a line about the detector, if it was chosen automatically.
         output_notes: lines about the output folder.
@@ -24,11 +26,13 @@ class RunSummary:
 
     def __init__(
         self,
+        out: Location,
         about_source: tuple[str, ...] = (),
         detector_note: str | None = None,
         output_notes: Sequence[str] = (),
         refused: Sequence[str] = (),
     ) -> None:
+        self.out = out
         self.about_source = about_source
         self.output_notes = output_notes
         self.detector_note = detector_note
@@ -46,8 +50,13 @@ class RunSummary:
                 self.missing.append(clip["video"])
 
     @property
+    def manifest(self) -> Location:
+        """The manifest, one row per crop."""
+        return self.out / "manifest.parquet"
+
+    @property
     def failed(self) -> int:
-        """Number of clips with a failure status."""
+        """Clips that could not be read completely, in clips.parquet, and those left out by name."""
         failed = sum(n for (_, status), n in self.clips.items() if status in FAILURES)
         return failed + len(self.refused)
 
@@ -61,24 +70,32 @@ class RunSummary:
         """Whether there were clips, and none gave a crop."""
         return bool(self.clips) and not self.faces
 
-    def conclusion(self, out: Location) -> str:
+    def conclusion(self) -> str:
         """The last line: how many crops there are, and what to do if there are none."""
         if not self.no_crops:
-            return f"{self.faces:,} crops in {out}"
+            return f"{self.faces:,} crops in {self.out}"
         clips = counted(self.clips.total(), "clip")
         return (
-            f"no crop in {out}: no face was found in {clips}; "
+            f"no crop in {self.out}: no face was found in {clips}; "
             "look at the clips and their statuses, and try --detector hog+cnn"
         )
 
     def text(self) -> str:
-        """The final report: a table with one row per label, then the notes."""
-        lines = [f"{'':6}{'clips':>9}{'with face':>11}{'without':>9}{'failed':>8}{'crops':>10}"]
-        lines += [
+        """The final report: a table with one row per label, then the notes and the conclusion."""
+        header = f"{'':6}{'clips':>9}{'with face':>11}{'without':>9}{'failed':>8}{'crops':>10}"
+        lines = [
             f"{label:6}{clips:9,}{with_face:11,}{without:9,}{failed:8,}{crops:10,}"
             for label, clips, with_face, without, failed, crops in self.rows()
         ]
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([header, *lines, *self.notes(), self.conclusion()])
+
+    def parts(self) -> Iterable[TextTable | str]:
+        header = ("label", "clips", "with face", "without", "failed", "crops")
+        return [TextTable(header, self.rows()), *self.notes(), self.conclusion()]
+
+    def cells(self) -> TextTable:
+        clips = sorted(self.clips.items())
+        return TextTable(("label", "status", "clips"), ([*key, count] for key, count in clips))
 
     def rows(self) -> list[tuple[str, int, int, int, int, int]]:
         """For each label: clips, those with a face, those without, those that failed, crops."""

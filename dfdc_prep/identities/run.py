@@ -41,6 +41,7 @@ from manifests.identities.people import THRESHOLD, Identities, assign_identities
 from manifests.identities.table import FILE, add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
+from manifests.result import Result, TextTable
 from manifests.tables.derived import MANIFEST, bound, manifest_hash
 from manifests.tables.parquet import read_manifest, write_table
 from manifests.wording import counted
@@ -73,24 +74,26 @@ class IdentifyOptions:
 
 
 @dataclass(frozen=True)
-class IdentifyReport:
+class IdentifyReport(Result):
     """What `identify` found.
 
     Attributes:
+        out: the faces folder.
         clips: REAL clips with a crop.
         fakes: fake clips that stand for a family without a REAL crop.
         compared, crops: crops whose pictures were compared, and all crops.
         encoded: crops encoded, of all runs.
-        failed: clips whose worker died or timed out, part/video.
+        unencoded: clips whose worker died or timed out, part/video.
         identities: the identities.
     """
 
+    out: Path
     clips: int
     fakes: int
     compared: int
     crops: int
     encoded: int
-    failed: tuple[str, ...]
+    unencoded: tuple[str, ...]
     identities: Identities
 
     def text(self) -> str:
@@ -116,10 +119,48 @@ class IdentifyReport:
             f"split most: {counted(len(found.pairs) - joined, 'pair')} kept apart, "
             f"{joined:,} joined"
         )
-        lines += [f"not encoded, its worker failed: {name}" for name in self.failed[:5]]
-        if len(self.failed) > 5:
-            lines.append(f"and {len(self.failed) - 5:,} more")
+        lines += [f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]]
+        if len(self.unencoded) > 5:
+            lines.append(f"and {len(self.unencoded) - 5:,} more")
+        lines.append(f"written to {self.table}; look at {self.out / PAGE}")
         return "\n".join(lines)
+
+    @property
+    def table(self) -> Path:
+        """The identities, one row per clip."""
+        return self.out / FILE
+
+    @property
+    def failed(self) -> int:
+        """Number of clips whose worker died or timed out."""
+        return len(self.unencoded)
+
+    def cells(self) -> TextTable:
+        found = self.identities
+        names = found.families.to_pylist()
+        return TextTable(
+            ("person", "families"), ([names[person], count] for person, count in found.people)
+        )
+
+
+@dataclass(frozen=True)
+class ForgetReport(Result):
+    """The encodings and pictures that were removed from the faces folder `out`."""
+
+    out: Path
+    removed: tuple[str, ...]
+    failed = 0
+
+    def text(self) -> str:
+        """The report for the terminal."""
+        removed = ", ".join(self.removed) or "nothing, there was none"
+        return (
+            f"removed from {self.out}: {removed}\n"
+            "kept: the crops, identities.parquet and identity_settled.csv, if any"
+        )
+
+    def cells(self) -> TextTable:
+        return TextTable(("removed",), ([name] for name in self.removed))
 
 
 def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
@@ -160,11 +201,13 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
             write_pairs(settled, faces / SETTLED)
     real = sum(clip.label == REAL for clip in clips.values())
     compared = len(pictures.rows), manifest.num_rows
-    return IdentifyReport(real, len(clips) - real, *compared, encodings.num_rows, failed, found)
+    return IdentifyReport(
+        faces, real, len(clips) - real, *compared, encodings.num_rows, failed, found
+    )
 
 
-def forget(faces: Path) -> list[str]:
-    """Remove the encodings and pictures of a faces folder; return the names of the files removed.
+def forget(faces: Path) -> ForgetReport:
+    """Remove the encodings and pictures of a faces folder.
 
     identities.parquet and identity_settled.csv stay: they name clips and hold no face.
 
@@ -182,7 +225,7 @@ def forget(faces: Path) -> list[str]:
         }
         for name in sorted(names):
             (faces / name).unlink()
-    return sorted(name for name in names if name in BIOMETRIC)
+    return ForgetReport(faces, tuple(sorted(name for name in names if name in BIOMETRIC)))
 
 
 def _model_hashes() -> str:

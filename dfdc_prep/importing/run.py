@@ -31,6 +31,7 @@ from manifests.columns import CROP_SIZE
 from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import check_replaceable
+from manifests.result import Result, TextTable, written_to
 from manifests.tables.clips import SOURCE, clip_codes, clips_known
 from manifests.tables.derived import MANIFEST, write_faces_tables
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
@@ -44,15 +45,17 @@ _MAX_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
-class ImportReport:
+class ImportReport(Result):
     """Counts of what was imported and what was not; clips.parquet has the names.
 
-    The counts are those of `Matches`; `unreadable` counts the images that are not valid crops.
-    `clips` is None if it is not known what is a clip, and `notes` say how the table was read,
-    where it does not say it itself. `fakes` are the FAKE clips by the source of their family, and
-    `originals` says how the originals that they name were found among the clips of the table.
+    `out` is the faces folder. The counts are those of `Matches`; `unreadable` counts the images
+    that are not valid crops. `clips` is None if it is not known what is a clip, and `notes` say
+    how the table was read, where it does not say it itself. `fakes` are the FAKE clips by the
+    source of their family, and `originals` says how the originals that they name were found among
+    the clips of the table.
     """
 
+    out: Path
     crops: int
     clips: int | None
     missing: int
@@ -65,8 +68,13 @@ class ImportReport:
     notes: tuple[str, ...] = ()
 
     @property
+    def manifest(self) -> Path:
+        """The manifest, one row per crop."""
+        return self.out / "manifest.parquet"
+
+    @property
     def failed(self) -> int:
-        """Rows and images that were left out."""
+        """Rows and images that were left out; clips.parquet names them."""
         return self.missing + self.without_image + self.unnamed + self.duplicates + self.unreadable
 
     def text(self) -> str:
@@ -81,7 +89,13 @@ class ImportReport:
         of_clips = "" if self.clips is None else f" of {self.clips:,} clips"
         lines = [*self.notes, f"{self.crops:,} crops{of_clips}"]
         lines += [*self.fakes.lines(), *self.originals.lines()]
-        return "\n".join([*lines, *(f"{what}: {n:,}" for what, n in faults.items() if n)])
+        lines += [f"{what}: {n:,}" for what, n in faults.items() if n]
+        return "\n".join([*lines, *written_to(self.out)])
+
+    def cells(self) -> TextTable:
+        counts = {name: n for name, n in vars(self).items() if isinstance(n, int)}
+        known = {f"FAKE clips, family {name}": n for name, n in vars(self.fakes).items()}
+        return TextTable(("count of", "number"), (counts | known).items())
 
 
 def import_crops(
@@ -123,6 +137,7 @@ def import_crops(
         if not overwrite:
             _keep_derived(out, folder)
     return ImportReport(
+        out,
         crops.num_rows,
         log.num_rows if clips_known(table) else None,
         len(matches.missing),

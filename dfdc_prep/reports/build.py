@@ -10,6 +10,7 @@ from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.reports.page import Page, write_page
 from dfdc_prep.shards import tfds_metadata
+from manifests.result import Result, TextTable
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {
@@ -20,22 +21,25 @@ _MARKS = {
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Result):
     """A report that was written.
 
     Attributes:
-        path: the HTML file.
+        out: the HTML file; open it in a browser.
         kind: what it is about: faces, shards or run.
         size: bytes of the file.
     """
 
-    path: Path
+    out: Path
     kind: str
     size: int
 
     def text(self) -> str:
         """The line for the terminal."""
-        return f"{self.path} written: {self.size / 1e6:,.1f} MB, a report of the {self.kind} folder"
+        return f"{self.out} written: {self.size / 1e6:,.1f} MB, a report of the {self.kind} folder"
+
+    def cells(self) -> TextTable:
+        return TextTable(("file", "kind", "bytes"), [[self.out, self.kind, self.size]])
 
 
 def build_report(folder: Path, out: Path | None = None) -> Report:

@@ -26,6 +26,7 @@ from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_reco
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, parse_json
+from manifests.result import Result, TextTable
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
 from manifests.splitting.groups import IDENTITY, JOINED
@@ -55,7 +56,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class VerifyReport:
+class VerifyReport(Result):
     """What `verify_shards` read, the faults it found, and what it says beside them."""
 
     path: Path
@@ -63,6 +64,11 @@ class VerifyReport:
     size: int
     faults: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fault was found."""
+        return not self.faults
 
     def text(self) -> str:
         """The report for the terminal; lists the first faults and counts the rest."""
@@ -75,6 +81,16 @@ class VerifyReport:
             lines.append(f"  and {more:,} more")
         faults = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
         return "\n".join([f"{read}, {faults}", *lines, *self.notes])
+
+    def caption(self) -> str:
+        return self.text().splitlines()[0]
+
+    def cells(self) -> TextTable:
+        faults = (
+            [fault.file, "" if fault.record is None else fault.record, fault.what]
+            for fault in self.faults
+        )
+        return TextTable(("file", "record", "fault"), faults)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
 from manifests.files import atomic_folder, file_sha256, write_json
 from manifests.folders import check_replaceable
 from manifests.labels import LABELS
+from manifests.result import Result, TextTable
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.sets import given_splits
@@ -88,18 +89,18 @@ class ShardOptions:
 
 
 @dataclass(frozen=True)
-class ShardReport:
+class ShardReport(Result):
     """Summary of a shards folder.
 
     Attributes:
-        path: the folder.
+        out: the folder.
         shards: number of shard files by split.
         size: bytes of all files.
         assignment: description of the split for the terminal.
         already_exists: whether the folder was complete before, so that nothing was written.
     """
 
-    path: Path
+    out: Path
     shards: dict[str, int]
     size: int
     assignment: str
@@ -109,7 +110,10 @@ class ShardReport:
         """The report as lines for the terminal."""
         state = "already exists" if self.already_exists else "written"
         counts = ", ".join(f"{count} {split}" for split, count in self.shards.items())
-        return f"{self.assignment}\n{self.path} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
+        return f"{self.assignment}\n{self.out} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
+
+    def cells(self) -> TextTable:
+        return TextTable(("split", "shards"), self.shards.items())
 
 
 def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptions) -> ShardReport:

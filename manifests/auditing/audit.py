@@ -4,6 +4,7 @@ Its verdict is one of three: the splits leak; no leak was found; or it is not kn
 leak, because nothing says which clips some fakes were made from.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.labels import LABELS, UNKNOWN
 from manifests.pictures.near_identical import NearIdentical
 from manifests.pictures.thumbnails import Pictures
+from manifests.result import Result, TextTable
 from manifests.tables import families
 from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import (
@@ -56,7 +58,7 @@ class SharedFamily:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Result):
     """What the splits share.
 
     Attributes:
@@ -73,6 +75,7 @@ class Audit:
         people: the people, estimated or named; None if the table has no identities.
         neighbours: how far the nearest neighbour tells the label; None without pictures.
         differences: how the splits differ in kind; empty if they were not compared.
+        notes: how the table was read, where it does not say it itself.
     """
 
     rows: dict[str, int]
@@ -88,13 +91,19 @@ class Audit:
     people: People | None = None
     neighbours: NeighbourAccuracy | None = None
     differences: list[Difference] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """LEAKS, NO_LEAK_FOUND or NOT_KNOWN."""
+        """leaks, no leak found, or not known: nothing says what some fakes were made from."""
         if self.leaking:
             return LEAKS
         return NOT_KNOWN if self.fakes.unknown_text() else NO_LEAK_FOUND
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is that no leak was found, and the exit code of the command 0."""
+        return self.verdict == NO_LEAK_FOUND
 
     @property
     def leaking(self) -> bool:
@@ -124,16 +133,29 @@ class Audit:
 
     def text(self) -> str:
         """The verdict; what was compared, what leaks and the worst families."""
-        lines = [self.verdict_line(), *self.counts()]
+        lines = [self.caption(), *self.notes, *self.counts()]
         total = sum(self.rows.values())
         lines += _leak_lines(self.families, "families", "among those known", "")
         among = f"among {self.hashed:,} of {total:,} crops"
         lines += _leak_lines(self.files, "files", among, "no sha256 and no images available")
         among = f"among {self.compared:,} of {total:,} crops"
         lines += _leak_lines(self.images, "near-identical images", among, "no images available")
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([*lines, *self.details()])
 
-    def verdict_line(self) -> str:
+    def parts(self) -> Iterable[TextTable | str]:
+        return [self.caption(), *self.notes, *self.counts(), self.cells(), *self.details()]
+
+    def cells(self) -> TextTable:
+        rows: list[Sequence[object]] = []
+        for what, leaks in self.kinds().items():
+            if leaks is None:
+                rows.append([what, "", "not compared", ""])
+            for leak in leaks or ():
+                pair = f"{leak.second} and {leak.first}"
+                rows.append([what, pair, leak.shared, f"{100 * leak.rate:.1f} %"])
+        return TextTable(("what", "splits", "shared", "crops affected"), rows)
+
+    def caption(self) -> str:
         """The verdict, what it rests on, and what could not be compared."""
         kinds = self.kinds()
         missing = [what for what, leaks in kinds.items() if leaks is None]
@@ -165,7 +187,7 @@ class Audit:
             *self.originals.lines(),
         ]
 
-    def notes(self) -> list[str]:
+    def details(self) -> list[str]:
         """The last lines: images not compared, people, the worst families."""
         lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):

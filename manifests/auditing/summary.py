@@ -1,5 +1,6 @@
 """Summary of a table: the paper's Table 1, classes, families, yields, face sizes, oddities."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.labels import FAKE, LABELS, UNKNOWN
+from manifests.result import Result, TextTable
 from manifests.tables import face_labels, families
 from manifests.tables.clips import clip_codes, clips_known
 from manifests.tables.factorize import Codes, factorize, label_codes, pair_codes
@@ -85,7 +87,7 @@ class ForgedFaces:
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Result):
     """Statistics of a table.
 
     Attributes:
@@ -102,6 +104,7 @@ class Summary:
         forged_faces: crops of fakes that were compared; None if none was.
         fakes: the FAKE clips by the source of their family.
         originals: how the originals that fakes name were found among the clips.
+        notes: how the table was read, where it does not say it itself.
     """
 
     columns: list[ColumnStats]
@@ -116,6 +119,7 @@ class Summary:
     forged_faces: ForgedFaces | None
     fakes: FamilyCounts
     originals: OriginalMatches
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
@@ -123,15 +127,22 @@ class Summary:
 
     def text(self) -> str:
         """Format the summary for the terminal."""
-        lines = ["column            dtype      count   unique  missing#  missing%"]
+        lines = [*self.notes, "column            dtype      count   unique  missing#  missing%"]
         lines += [
             f"{column.name:<17} {column.dtype:<7} {column.count:>8,} {column.unique:>8,} "
             f"{column.missing:>9,} {column.missing_percent:>9.2f}"
             for column in self.columns
         ]
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([*lines, *self.details()])
 
-    def notes(self) -> list[str]:
+    def parts(self) -> Iterable[TextTable | str]:
+        return [*self.notes, self.cells(), *self.details()]
+
+    def cells(self) -> TextTable:
+        header = ("column", "dtype", "count", "unique", "missing", "missing %")
+        return TextTable(header, [list(vars(column).values()) for column in self.columns])
+
+    def details(self) -> list[str]:
         """The lines below the table of columns: classes, families, yields, oddities."""
         lines = [f"{label}: {crops}" for label, crops in self._crops().items()]
         lines.append(f"families: {_count_or_unknown(self.families)}")

@@ -11,6 +11,7 @@ number of rows (`manifests.balancing.subset_sum`), so that no clip is divided:
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import NotEnoughRows, TableError
 from manifests.family_counts import FamilyCounts
 from manifests.labels import FAKE, LABELS, UNKNOWN
+from manifests.result import Result, TextTable, written_to
 from manifests.tables.clips import clips_known
 from manifests.tables.factorize import Codes, Mask, label_codes
 from manifests.tables.family_sources import count_families, source_column
@@ -51,7 +53,7 @@ class BalanceOptions:
 
 
 @dataclass(frozen=True)
-class Balance:
+class Balance(Result):
     """The balanced rows and their counts.
 
     Attributes:
@@ -64,6 +66,8 @@ class Balance:
             for `clips`.
         limiting_label: the label with too few rows for the default; None if neither has.
         fakes: the FAKE clips chosen, by the source of their family.
+        out: the file of the table, where it was written.
+        notes: how the table was read, where it does not say it itself.
     """
 
     table: pa.Table
@@ -73,6 +77,8 @@ class Balance:
     originals: int | None
     limiting_label: str | None
     fakes: FamilyCounts
+    out: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Describe the rows, clips and originals of each label, and any shortfall."""
@@ -81,7 +87,7 @@ class Balance:
             counts = (f"{self.clips[label]:,} clips" for label in LABELS)
             lines = [f"{line} from {clips}" for line, clips in zip(lines, counts, strict=True)]
             lines[-1] += f" of {self.originals:,} originals"
-        lines += self.fakes.lines()
+        lines = [*self.notes, *lines, *self.fakes.lines()]
         if self.limiting_label:
             lines.append(
                 f"fewer than {DEFAULT_PER_CLASS:,} each: there are no more "
@@ -92,7 +98,12 @@ class Balance:
                 f"whole clips give no more than {self.per_class:,} of the {self.wanted:,} in both "
                 f"classes; --frames-per-clip 1 comes closer"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *written_to(self.out)])
+
+    def cells(self) -> TextTable:
+        clips = self.clips or {}
+        rows = ([label, self.per_class, clips.get(label, "not known")] for label in LABELS)
+        return TextTable(("label", "crops", "clips"), rows)
 
 
 def balance(table: pa.Table, options: BalanceOptions) -> Balance:

@@ -8,6 +8,7 @@ which split.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from manifests.errors import TableError
 from manifests.family_counts import FamilyCounts
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
+from manifests.result import Result, TextTable, written_to
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
 from manifests.splitting.groups import IDENTITY, group_rows
@@ -50,7 +52,7 @@ class People(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Assignment(Result):
     """The split of every row, and how close it is to the plan.
 
     Attributes:
@@ -64,6 +66,8 @@ class Assignment:
         shared_people: what each pair of splits shares, by the person filmed, if it is official.
         joins: the families joined because their crops are alike; None if nobody looked.
         differences: how the splits differ in kind; None if nobody looked.
+        out: the file of the table, where it was written.
+        notes: how the table was read, where it does not say it itself.
     """
 
     names: pa.Array
@@ -76,6 +80,8 @@ class Assignment:
     shared_people: tuple[Leak, ...] = ()
     joins: Joins | None = None
     differences: tuple[Difference, ...] | None = None
+    out: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def shortfall(self) -> Counts:
@@ -90,7 +96,7 @@ class Assignment:
 
     def text(self) -> str:
         """Describe the rows of each split, the shortfall and the leaks."""
-        lines = [self._split_line(index) for index in range(len(self.plan.names))]
+        lines = [*self.notes, *map(self._split_line, range(len(self.plan.names)))]
         lines += [] if self.differences is None else kind_lines(self.differences)
         if self.shortfall.any():
             lines.append(
@@ -103,11 +109,18 @@ class Assignment:
             )
         lines += self.joins.lines() if self.joins else ["pictures: not compared"]
         lines += [leak.text("identities") for leak in self.shared_people if leak.shared]
-        if not self.leaking:
-            return "\n".join([*lines, *self.fakes.apart_lines()])
-        lines += self.fakes.lines()
-        lines += [leak.text("families") for leak in self.leaks if leak.shared]
-        return "\n".join([*lines, "this split leaks; --group-by original avoids it"])
+        if self.leaking:
+            lines += self.fakes.lines()
+            lines += [leak.text("families") for leak in self.leaks if leak.shared]
+            lines.append("this split leaks; --group-by original avoids it")
+        else:
+            lines += self.fakes.apart_lines()
+        return "\n".join([*lines, *written_to(self.out)])
+
+    def cells(self) -> TextTable:
+        counts = zip(self.plan.names, self.placed.tolist(), self.wanted.tolist(), strict=True)
+        header = ["split", *LABELS, *(f"{label} wanted" for label in LABELS)]
+        return TextTable(header, ([name, *placed, *wanted] for name, placed, wanted in counts))
 
     def _split_line(self, index: int) -> str:
         cells = [

@@ -22,13 +22,13 @@ from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, PRESETS, CropOptions
-from dfdc_prep.results import MOST_ROWS, Result, VerifyResult
 from dfdc_prep.shards.sources import ALL as EVERY_CROP
 from dfdc_prep.shards.sources import BALANCED, SPLIT
 from dfdc_prep.shards.verify import Fault, VerifyReport
 from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.timeline import SAMPLINGS
 from manifests.balancing.balance import BalanceOptions, Strategy
+from manifests.result import MOST_ROWS, Result
 from manifests.tables.face_labels import CLIP, FACE
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
@@ -243,7 +243,7 @@ def test_results_print_as_the_commands(faces: Path, tmp_path: Path) -> None:
             str(shards), str(again)
         ).replace("tar2", "tar")
         html = result._repr_html_()
-        if isinstance(result, VerifyResult):
+        if isinstance(result, VerifyReport):
             assert html == f"<p>{str(result).splitlines()[0]}</p>"  # no faults, no table
             continue
         assert html.startswith("<table><caption>")
@@ -270,7 +270,7 @@ def test_imported_crops_print_as_the_command(faces: Path, tmp_path: Path) -> Non
 
 def test_html_is_escaped_and_short() -> None:
     faults = tuple(Fault("<script>&", "<b>", n) for n in range(MOST_ROWS + 5))
-    result = VerifyResult(VerifyReport(Path("a<b"), 1234, 5, faults))
+    result = VerifyReport(Path("a<b"), 1234, 5, faults)
     html = result._repr_html_()
     assert not result.ok
     assert "<script>" not in html

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.report_file import report_hint
-from dfdc_prep.terminal import TextTable, echo_parts
+from dfdc_prep.terminal import echo_parts
+from manifests.result import TextTable
 
 
 class Terminal(io.StringIO):

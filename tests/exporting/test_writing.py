@@ -20,9 +20,8 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
 from dfdc_prep.exporting.deepfakebench import DeepfakeBench
 from dfdc_prep.exporting.huggingface import HuggingFace
 from dfdc_prep.exporting.records import ShardSettings
-from dfdc_prep.exporting.run import Format, write_export
+from dfdc_prep.exporting.run import ExportReport, Format, write_export
 from dfdc_prep.exporting.webdataset import WebDataset
-from dfdc_prep.results import ExportResult
 from dfdc_prep.shards.sources import CropChoice
 from manifests.splitting.spec import SplitPlan
 from tests.crop_sets import make_faces
@@ -33,7 +32,7 @@ FUNCTIONS = [
     dfdc_prep.export_webdataset,
 ]
 each_format = pytest.mark.parametrize("export", FUNCTIONS, ids=lambda each: each.__name__[7:])
-Export = Callable[..., ExportResult]
+Export = Callable[..., ExportReport]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +88,8 @@ def test_the_same_again_other_options_and_overwrite(
 ) -> None:
     first = export(faces, tmp_path / "out")
     again = export(faces, tmp_path / "out")
-    assert again.report.already_exists
-    assert again.report.crops == first.report.crops == {"train": 22, "validation": 10, "test": 8}
+    assert again.already_exists
+    assert again.crops == first.crops == {"train": 22, "validation": 10, "test": 8}
     with pytest.raises(OptionsDiffer, match=r"found another seed; use --overwrite"):
         export(faces, tmp_path / "out", seed=1)
     before = sums(tmp_path / "out")

@@ -90,7 +90,7 @@ def test_slices_at_once_killed_and_run_again_leave_the_same_bytes(
     gathered = dfdc_prep.gather(out)
     assert digest(out) == digest(whole)
     assert sorted(os.listdir(out)) == sorted(os.listdir(whole))
-    assert gathered.report.faces == len(list(whole.glob("crops/*/*/*")))
+    assert gathered.faces == len(list(whole.glob("crops/*/*/*")))
 
 
 def test_another_number_of_slices_goes_on(part: Path, whole: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import encodings, run
 from dfdc_prep.identities.candidates import choose_candidates
 from dfdc_prep.identities.encoder import MIDDLE, Encoder
+from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from manifests.columns import CropRow, make_row
 from manifests.identities.table import FILE, add_identities, read_identities
@@ -84,9 +85,9 @@ def test_settled_pairs_are_kept_for_the_next_call(known: Path) -> None:
     pair = "John_Salley_000179_02159509.mp4", "John_Savage_000264_01099001.mp4"
     one = dfdc_prep.identify(known, workers=1, same=[pair])
     other = dfdc_prep.identify(known, different=["swapped.mp4,John_Shimkus_000373_03228153.mp4"])
-    assert one.report is not None
-    assert other.report is not None
-    assert len(one.report.identities.people) == len(other.report.identities.people)
+    assert isinstance(one, IdentifyReport)
+    assert isinstance(other, IdentifyReport)
+    assert len(one.identities.people) == len(other.identities.people)
     assert len((known / "identity_settled.csv").read_text().splitlines()) == 3
     with pytest.raises(TableError, match="settled pairs that agree"):
         dfdc_prep.identify(known, different=[pair])
@@ -97,7 +98,7 @@ def test_forget_removes_faces_and_leaves_the_table(known: Path) -> None:
     kept = (known / "identities.parquet").read_bytes()
     (known / f".{encodings.TABLE}.0123456789abcdef.half.parquet").write_text("a killed run's")
     result = dfdc_prep.identify(known, forget=True)
-    assert set(result.forgotten) == {
+    assert set(result.removed) == {
         "identities.html",
         "identity_encodings.parquet",
         "identity_pairs.csv",

@@ -154,11 +154,11 @@ def test_the_audit_counts_the_people_and_the_doubts() -> None:
 
 def test_the_audit_of_a_faces_folder_reads_its_identities(faces: Path) -> None:
     dfdc_prep.split(faces)
-    report = dfdc_prep.audit(faces).report
+    report = dfdc_prep.audit(faces)
     assert report.people is not None
     assert report.leaking
     dfdc_prep.split(faces, group_by="identity")
-    people = dfdc_prep.audit(faces).report.people
+    people = dfdc_prep.audit(faces).people
     assert people is not None
     assert not any(leak.shared for leak in people.leaks)
 

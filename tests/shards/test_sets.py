@@ -51,7 +51,7 @@ def test_sets_give_equal_shares_and_share_nothing(sets: Path, tmp_path: Path) ->
         assert row["family"].startswith(f"{row['dataset']}/")
     assert all(len(splits) == 1 for splits in families.values())
     assert dfdc_prep.verify(tmp_path / "shards").ok
-    assert not dfdc_prep.audit(tmp_path / "shards").report.crossing["clips"][0]
+    assert not dfdc_prep.audit(tmp_path / "shards").crossing["clips"][0]
     tests = Counter(row["dataset"] for row in found if row["split"] == "test")
     assert max(tests.values()) - min(tests.values()) <= 2
 
@@ -93,9 +93,9 @@ def test_a_file_that_is_in_two_sets_is_found(sets: Path, tmp_path: Path) -> None
     for row in rows(tmp_path / "shards"):
         splits.setdefault(row["sha256"], set()).add(row["split"])
     shared = sum({"train", "test"} <= each for each in splits.values())
-    leaks = {(leak.first, leak.second): leak.shared for leak in found.report.files or []}
+    leaks = {(leak.first, leak.second): leak.shared for leak in found.files or []}
     assert leaks["train", "test"] == shared > 0
-    assert not any(leak.shared for leak in found.report.families)
+    assert not any(leak.shared for leak in found.families)
 
 
 def test_folders_that_cannot_be_told_apart(sets: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_all_crops_of_several_sets(sets: Path, tmp_path: Path) -> None:
 def test_only_a_test_split(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=6)
     result = dfdc_prep.shard(faces, tmp_path / "shards", test_only=True)
-    assert result.report.shards == {"test": 1}
+    assert result.shards == {"test": 1}
     assert {row["split"] for row in rows(tmp_path / "shards")} == {"test"}
     assert dfdc_prep.verify(tmp_path / "shards").ok
     metadata = json.loads((tmp_path / "shards/metadata.json").read_text())

@@ -103,7 +103,7 @@ def test_split_and_shard_join_mirrored_footage_and_say_so(crops: Path, tmp_path:
     assert "already exists" in str(dfdc_prep.shard(faces, tmp_path / "shards"))
     for seed in range(3):
         dfdc_prep.split(faces, seed=seed)
-        assert not any(leak.shared for leak in dfdc_prep.audit(faces).report.images or ())
+        assert not any(leak.shared for leak in dfdc_prep.audit(faces).images or ())
     apart = str(dfdc_prep.split(faces, join_duplicates=False))
     assert "pictures: not compared" in apart
 

@@ -14,20 +14,20 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import CropOptions, Relatives
+from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.transfer import Transfer
-from dfdc_prep.results import ExtractResult
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import open_place
 from dfdc_prep.storage.urls import Url
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server
 
 TABLES = ("manifest.parquet", "metadata.csv")
-Extract = Callable[..., ExtractResult]
+Extract = Callable[..., RunSummary]
 
 
 @pytest.fixture
 def extract(yunet_model: Path) -> Extract:
-    def call(source: object, out: object, **how: object) -> ExtractResult:
+    def call(source: object, out: object, **how: object) -> RunSummary:
         how = {"frames": 2, "workers": 2, **how}
         return dfdc_prep.extract(
             str(source), str(out), detector="yunet", detector_model=yunet_model, **how
@@ -135,7 +135,7 @@ def test_a_clip_that_is_not_there_is_missing(
     s3.upload(family, bucket, "dfdc")
     s3.client().delete_object(Bucket=bucket, Key="dfdc/dfdc_train_part_1/004.mp4")
     result = extract(f"s3://{bucket}/dfdc", f"s3://{bucket}/faces")
-    assert result.report.clips["REAL", "missing"] == 1
+    assert result.clips["REAL", "missing"] == 1
 
 
 def test_a_lost_output_is_no_fault_of_the_clip(

@@ -41,12 +41,12 @@ def test_an_untouched_face_of_a_fake_is_real(faces: Path) -> None:
 def test_balance_split_and_shard_count_faces(faces: Path, tmp_path: Path) -> None:
     before = read_manifest(faces / "manifest.parquet")
     by_face = label_rows(before, "face")["label"].to_pylist()
-    report = dfdc_prep.balance(faces, label_by="face").report
+    report = dfdc_prep.balance(faces, label_by="face")
     assert report.per_class <= min(by_face.count("REAL"), by_face.count("FAKE"))
     written = read_manifest(faces / "balanced.parquet").to_pylist()
     assert any(row["label"] == "REAL" and row["forged"] is False for row in written)
     assert not any(row["label"] == "FAKE" and row["forged"] is False for row in written)
-    placed = dfdc_prep.split(faces, label_by="face").report.placed
+    placed = dfdc_prep.split(faces, label_by="face").placed
     assert placed.sum(axis=0).tolist() == [report.per_class] * 2
     dfdc_prep.shard(faces, tmp_path / "shards")
     assert dfdc_prep.verify(tmp_path / "shards").ok

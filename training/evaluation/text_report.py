@@ -10,8 +10,8 @@ from dfdc_prep.run_files import (
     Localization,
     SplitMetrics,
 )
-from dfdc_prep.terminal import TextTable
 from manifests.labels import LABELS
+from manifests.result import TextTable
 from manifests.wording import counted
 
 _COLUMNS = ("precision", "recall", "f1")

@@ -139,7 +139,7 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
 
 
 def _verdict(found: Audit) -> Text:
-    said = found.verdict_line()
+    said = found.caption()
     said = f"{said[0].upper()}{said[1:]}. {found.compared:,} images were compared."
     if found.verdict == NOT_KNOWN:
         return Text(f"{said} Their originals may be in another split.", "warning")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from dfdc_prep.terminal import TextTable
+from manifests.result import TextTable
 from training.evaluation.cross.measures import MEASURES
 from training.evaluation.cross.table import ALL, CrossRow
 from training.evaluation.intervals import MIN_FAMILIES
