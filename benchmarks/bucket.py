@@ -115,8 +115,8 @@ def compare_training(rounds: int, families: int) -> None:
     """Seconds of the second pass over the training batches, bucket by disk."""
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
-        from dfdc_prep.shards.writer import ShardOptions, write_shards
         from dfdc_prep.storage.urls import Url
+        from dfdc_prep.writing.writer import ShardOptions, write_shards
         from manifests.splitting.split import SplitPlan
         from tests.training.conftest import make_faces
         from training.data.input_pipeline import make_dataset

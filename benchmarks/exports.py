@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 import dfdc_prep
-from dfdc_prep.shards.tfrecord import read_records
+from dfdc_prep.writing.tfrecord import read_records
 from tests.crop_sets import make_crops
 
 CROPS, RUNS, SHARDS = 4000, 3, 8

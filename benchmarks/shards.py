@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
-from dfdc_prep.shards.tfrecord import parse_example, read_records
-from dfdc_prep.shards.verify import verify_shards
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.tfrecord import parse_example, read_records
+from dfdc_prep.writing.verify import verify_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.labels import LABELS
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import read_manifest

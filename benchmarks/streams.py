@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.columns import CROP_SIZE
 from training.data import input_pipeline
 

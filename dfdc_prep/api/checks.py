@@ -19,7 +19,7 @@ from dfdc_prep.staging import (
 
 if TYPE_CHECKING:
     from dfdc_prep.reports.build import Report
-    from dfdc_prep.shards.verify import VerifyReport
+    from dfdc_prep.writing.verify import VerifyReport
     from manifests.auditing.audit import Audit
 
 
@@ -44,7 +44,7 @@ def audit(
     Raises:
         TableError: there is no table with splits, or it cannot be used.
     """
-    from dfdc_prep.shards.audit_inputs import read_audit_inputs
+    from dfdc_prep.writing.audit_inputs import read_audit_inputs
     from manifests.auditing.audit import audit as compare
     from manifests.tables.external import Reading
 
@@ -67,7 +67,7 @@ def verify(shards: StrPath = "shards") -> "VerifyReport":
         ShardError: the folder was not written by `shard`.
     """
 
-    from dfdc_prep.shards.verify import verify_shards
+    from dfdc_prep.writing.verify import verify_shards
 
     return verify_shards(Path(shards))
 

@@ -15,7 +15,7 @@ from dfdc_prep.storage.urls import as_location
 if TYPE_CHECKING:
     from dfdc_prep.extraction.summary import RunSummary
     from dfdc_prep.identities.run import ForgetReport, IdentifyReport
-    from dfdc_prep.importing.run import ImportReport
+    from dfdc_prep.writing.importing import ImportReport
 
 
 @checked(options.EXTRACT)
@@ -189,7 +189,7 @@ def import_crops(
         OptionsDiffer: `out` was made from another table.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.importing.run import import_crops as run
+    from dfdc_prep.writing.importing import import_crops as run
     from manifests.tables.external import Reading
 
     reading = Reading(clips_from, real_is)

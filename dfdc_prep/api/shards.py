@@ -9,9 +9,9 @@ from dfdc_prep.options import AUTO, checked
 from dfdc_prep.staging import Staged, all_but, crops_to_split, staged
 
 if TYPE_CHECKING:
-    from dfdc_prep.exporting.run import ExportReport, Format
-    from dfdc_prep.shards.sources import CropChoice
-    from dfdc_prep.shards.writer import ShardReport
+    from dfdc_prep.writing.export import ExportReport, Format
+    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.writer import ShardReport
     from manifests.splitting.spec import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
@@ -68,7 +68,7 @@ def shard(
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.shards.writer import ShardOptions, write_shards
+    from dfdc_prep.writing.writer import ShardOptions, write_shards
 
     plan = _plan(split, group_by, seed, test_only)
     count = None if shards == AUTO else int(shards)
@@ -120,8 +120,8 @@ def export_deepfakebench(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.exporting.deepfakebench import DeepfakeBench
-    from dfdc_prep.shards.sources import CropChoice
+    from dfdc_prep.writing.deepfakebench import DeepfakeBench
+    from dfdc_prep.writing.sources import CropChoice
 
     form = DeepfakeBench(name, crops_per_clip)
     choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
@@ -160,9 +160,9 @@ def export_webdataset(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.exporting.records import ShardSettings
-    from dfdc_prep.exporting.webdataset import WebDataset
-    from dfdc_prep.shards.sources import CropChoice
+    from dfdc_prep.writing.records import ShardSettings
+    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.webdataset import WebDataset
 
     count = None if shards == AUTO else int(shards)
     form = WebDataset(ShardSettings(count, image_format, quality))
@@ -202,9 +202,9 @@ def export_huggingface(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.exporting.huggingface import HuggingFace
-    from dfdc_prep.exporting.records import ShardSettings
-    from dfdc_prep.shards.sources import CropChoice
+    from dfdc_prep.writing.huggingface import HuggingFace
+    from dfdc_prep.writing.records import ShardSettings
+    from dfdc_prep.writing.sources import CropChoice
 
     count = None if shards == AUTO else int(shards)
     form = HuggingFace(ShardSettings(count, image_format, quality))
@@ -222,6 +222,6 @@ def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
 def _export(
     form: "Format", faces: tuple[Path, ...], out: Path, choice: "CropChoice", overwrite: bool
 ) -> "ExportReport":
-    from dfdc_prep.exporting.run import write_export
+    from dfdc_prep.writing.export import write_export
 
     return write_export(faces, out, choice, form, overwrite)

@@ -137,7 +137,7 @@ def split(
             official split.
     """
     from dfdc_prep.crops.files import path_inside
-    from dfdc_prep.shards.pictures import read_pictures
+    from dfdc_prep.writing.pictures import read_pictures
     from manifests.identities.table import join_people
     from manifests.splitting.joins import drop_joined, join_families
     from manifests.splitting.official import official_splits

@@ -25,7 +25,7 @@ from dfdc_prep.identities.page import PAGE, write_identities_page
 from dfdc_prep.identities.worker import EncodedFace, encode_clip, init_worker
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from dfdc_prep.parallel.threads import available_cores
-from dfdc_prep.shards.pictures import read_pictures
+from dfdc_prep.writing.pictures import read_pictures
 from manifests.files import Journal, file_sha256
 from manifests.folders import check_faces_folder
 from manifests.identities.links import compare_pictures

@@ -9,7 +9,7 @@ from dfdc_prep.errors import SourceError
 from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.reports.page import Page, write_page
-from dfdc_prep.shards import tfds_metadata
+from dfdc_prep.writing import tfds_metadata
 from manifests.result import Result, TextTable
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.

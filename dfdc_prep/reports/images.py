@@ -11,8 +11,8 @@ from typing import Protocol
 import pyarrow as pa
 
 from dfdc_prep.crops.files import path_inside
-from dfdc_prep.shards.layout import iter_shards
-from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.tfrecord import parse_example, read_records
 
 #: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.
 MAX_BYTES = 64 << 20

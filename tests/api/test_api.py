@@ -22,11 +22,11 @@ from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, PRESETS, CropOptions
-from dfdc_prep.shards.sources import ALL as EVERY_CROP
-from dfdc_prep.shards.sources import BALANCED, SPLIT
-from dfdc_prep.shards.verify import Fault, VerifyReport
-from dfdc_prep.shards.writer import ShardOptions
 from dfdc_prep.video.timeline import SAMPLINGS
+from dfdc_prep.writing.sources import ALL as EVERY_CROP
+from dfdc_prep.writing.sources import BALANCED, SPLIT
+from dfdc_prep.writing.verify import Fault, VerifyReport
+from dfdc_prep.writing.writer import ShardOptions
 from manifests.balancing.balance import BalanceOptions, Strategy
 from manifests.result import MOST_ROWS, Result
 from manifests.tables.face_labels import CLIP, FACE

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.browser.conftest import NARROW, Visit
 from tests.training.conftest import SMALL, make_faces, smallest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dfdc_prep.importing.run import import_crops
+from dfdc_prep.writing.importing import import_crops
 
 PEOPLE = ("John_Salley", "John_Savage", "John_Shimkus")
 

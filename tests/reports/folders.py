@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.columns import ClipRow
 from manifests.labels import STATUSES
 from manifests.schema import CLIP_LOG_SCHEMA

@@ -24,7 +24,7 @@ from dfdc_prep.reports.faces.shortcuts import find_shortcuts
 from dfdc_prep.reports.images import CropFiles, ShardRecords
 from dfdc_prep.reports.page import Table, Text
 from dfdc_prep.reports.shards.near_pairs import NearPair, nearest_pairs
-from dfdc_prep.shards.audit_inputs import AuditInputs
+from dfdc_prep.writing.audit_inputs import AuditInputs
 from manifests.pictures.near_identical import NearIdentical
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest

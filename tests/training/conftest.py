@@ -14,7 +14,7 @@ from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNe
 from PIL import Image
 
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import sort_manifest, write_table

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
 from dfdc_prep.storage.urls import Url
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.errors import StorageError, TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.storage.server import S3Server

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
 from dfdc_prep.run_files import OperatingPoint
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces

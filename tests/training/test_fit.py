@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as sk
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.errors import OutputError, TrainingError
 from manifests.locks import folder_lock
 from manifests.splitting.spec import SplitPlan

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces

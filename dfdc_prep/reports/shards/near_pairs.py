@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dfdc_prep.shards.audit_inputs import AuditInputs
+from dfdc_prep.writing.audit_inputs import AuditInputs
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from dfdc_prep.reports.page import (
     settings_table,
 )
 from dfdc_prep.reports.shards.near_pairs import nearest_pairs
-from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.audit_inputs import AuditInputs, read_audit_inputs
-from dfdc_prep.shards.layout import iter_shards
+from dfdc_prep.writing import tfds_metadata
+from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
+from dfdc_prep.writing.layout import iter_shards
 from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
 from manifests.auditing.leakage import fraction
 from manifests.errors import TableError

@@ -17,12 +17,12 @@ from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.report_file import is_report
-from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, HashedFile, format_sums, parse_sums
-from dfdc_prep.shards.features import COLUMNS, MASK, RecordRow, features_of
-from dfdc_prep.shards.layout import iter_shards
-from dfdc_prep.shards.sources import GIVEN
-from dfdc_prep.shards.tfrecord import FRAMING, Feature, parse_example, scan_records
+from dfdc_prep.writing import tfds_metadata
+from dfdc_prep.writing.checksums import SUMS, HashedFile, format_sums, parse_sums
+from dfdc_prep.writing.features import COLUMNS, MASK, RecordRow, features_of
+from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.sources import GIVEN
+from dfdc_prep.writing.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, parse_json

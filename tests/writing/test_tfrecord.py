@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfdc_prep.errors import ShardError
-from dfdc_prep.shards.tfrecord import encode_example, frame_record, parse_example, read_records
+from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
 

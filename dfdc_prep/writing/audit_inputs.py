@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
-from dfdc_prep.shards.pictures import read_image, read_images
-from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.writing.pictures import read_image, read_images
+from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures

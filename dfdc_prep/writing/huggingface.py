@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.exporting.card import CARD, SplitSize, dataset_card
-from dfdc_prep.exporting.records import (
+from dfdc_prep.writing.card import CARD, SplitSize, dataset_card
+from dfdc_prep.writing.export import Written
+from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.records import (
     Record,
     ShardSettings,
     known_columns,
     lay_out,
     write_shard_files,
 )
-from dfdc_prep.exporting.run import Written
-from dfdc_prep.shards.layout import iter_shards
-from dfdc_prep.shards.sources import SplitCrops
+from dfdc_prep.writing.sources import SplitCrops
 from manifests.files import file_sha256, sync_file
 from manifests.labels import LABELS
 from manifests.tables.sets import dataset_column

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.shards.layout import assign_shards, iter_shards
-from dfdc_prep.shards.sources import SplitCrops
+from dfdc_prep.writing.layout import assign_shards, iter_shards
+from dfdc_prep.writing.sources import SplitCrops
 
 #: Columns of the manifest that are stored with each crop, where the manifest has them.
 COLUMNS = (

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from dfdc_prep.crops.files import CropReader
-from dfdc_prep.exporting.records import Record, ShardSettings, lay_out, write_shard_files
-from dfdc_prep.exporting.run import Written
-from dfdc_prep.shards.sources import SplitCrops
+from dfdc_prep.writing.export import Written
+from dfdc_prep.writing.records import Record, ShardSettings, lay_out, write_shard_files
+from dfdc_prep.writing.sources import SplitCrops
 from manifests.files import sync_file
 from manifests.labels import LABELS
 from manifests.shard_names import DATASET

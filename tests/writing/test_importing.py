@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
-from dfdc_prep.importing.run import import_crops
+from dfdc_prep.writing.importing import import_crops
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.clips import clips_known

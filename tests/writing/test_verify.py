@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports.shards.shards_report import shards_page
-from dfdc_prep.shards.checksums import write_sums
-from dfdc_prep.shards.tfrecord import encode_example, frame_record, parse_example, read_records
-from dfdc_prep.shards.verify import verify_shards
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.checksums import write_sums
+from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
+from dfdc_prep.writing.verify import verify_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_crops, make_faces
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import dfdc_prep
 from cli import main
 from dfdc_prep.errors import TableError
-from dfdc_prep.shards.tfrecord import parse_example, read_records
+from dfdc_prep.writing.tfrecord import parse_example, read_records
 from tests.crop_sets import make_crops, make_faces, make_set
 
 

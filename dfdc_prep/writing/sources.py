@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import CropFolders
-from dfdc_prep.shards.output import PICTURES
-from dfdc_prep.shards.pictures import read_pictures
+from dfdc_prep.writing.output import PICTURES
+from dfdc_prep.writing.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.shards.features import NUMBERS, TEXTS
+from dfdc_prep.writing.features import NUMBERS, TEXTS
 from manifests.columns import CROP_SIZE
 from manifests.labels import LABELS
 from manifests.shard_names import DATASET

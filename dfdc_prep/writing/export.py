@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from dfdc_prep.shards.checksums import SUMS, parse_sums, write_sums
-from dfdc_prep.shards.output import METADATA, TOOL, OutputFolder
-from dfdc_prep.shards.sources import (
+from dfdc_prep.writing.checksums import SUMS, parse_sums, write_sums
+from dfdc_prep.writing.output import METADATA, TOOL, OutputFolder
+from dfdc_prep.writing.sources import (
     CropChoice,
     SplitCrops,
     crops_metadata,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dfdc_prep.shards.tfds_metadata import MANIFEST, VERSION, about
+from dfdc_prep.writing.tfds_metadata import MANIFEST, VERSION, about
 from manifests.shard_names import DATASET
 
 CROISSANT = "croissant.json"

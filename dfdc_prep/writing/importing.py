@@ -23,10 +23,15 @@ from dfdc_prep import __version__
 from dfdc_prep.crops.encoding import crop_fault
 from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
-from dfdc_prep.importing.manifest import ImportedCrop, build_clip_log, build_manifest, crop_path
-from dfdc_prep.importing.matching import Matches, match_images
 from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.writing.imported_tables import (
+    ImportedCrop,
+    build_clip_log,
+    build_manifest,
+    crop_path,
+)
+from dfdc_prep.writing.matching import Matches, match_images
 from manifests.columns import CROP_SIZE
 from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.importing.matching import Matches
+from dfdc_prep.writing.matching import Matches
 from manifests.columns import PROVENANCE_COLUMNS, ClipRow, make_row
 from manifests.errors import TableError
 from manifests.labels import FAKE

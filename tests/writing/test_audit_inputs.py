@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError
-from dfdc_prep.shards.audit_inputs import read_audit_inputs
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.audit_inputs import read_audit_inputs
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.auditing.audit import Audit, audit
 from manifests.splitting.split import SplitPlan
 from manifests.tables.external import Reading

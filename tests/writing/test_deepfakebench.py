@@ -19,8 +19,8 @@ from PIL import Image
 
 import dfdc_prep
 from dfdc_prep.errors import TableError
-from dfdc_prep.exporting.bench_names import ClipKey, clip_folders, frame_names
-from dfdc_prep.exporting.deepfakebench import choose_evenly
+from dfdc_prep.writing.bench_names import ClipKey, clip_folders, frame_names
+from dfdc_prep.writing.deepfakebench import choose_evenly
 from manifests.schema import MANIFEST_SCHEMA
 from tests.crop_sets import make_crops, make_faces
 

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from dfdc_prep.crops.files import CropFolders, CropReader
 from dfdc_prep.errors import ShardError
-from dfdc_prep.exporting.bench_names import ClipKey, check_name, clip_folders, frame_names
-from dfdc_prep.exporting.run import Written
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.shards.sources import SplitCrops
+from dfdc_prep.writing.bench_names import ClipKey, check_name, clip_folders, frame_names
+from dfdc_prep.writing.export import Written
+from dfdc_prep.writing.sources import SplitCrops
 from manifests.errors import TableError
 from manifests.files import link_or_copy, write_text
 from manifests.labels import FAKE, LABELS, REAL

@@ -17,12 +17,12 @@ from click.testing import CliRunner
 import dfdc_prep
 from cli import main
 from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
-from dfdc_prep.exporting.deepfakebench import DeepfakeBench
-from dfdc_prep.exporting.huggingface import HuggingFace
-from dfdc_prep.exporting.records import ShardSettings
-from dfdc_prep.exporting.run import ExportReport, Format, write_export
-from dfdc_prep.exporting.webdataset import WebDataset
-from dfdc_prep.shards.sources import CropChoice
+from dfdc_prep.writing.deepfakebench import DeepfakeBench
+from dfdc_prep.writing.export import ExportReport, Format, write_export
+from dfdc_prep.writing.huggingface import HuggingFace
+from dfdc_prep.writing.records import ShardSettings
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.webdataset import WebDataset
 from manifests.splitting.spec import SplitPlan
 from tests.crop_sets import make_faces
 
@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_nothing(export: Export, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 import dfdc_prep
-from dfdc_prep.exporting import deepfakebench, records
+from dfdc_prep.writing import deepfakebench, records
 from dfdc_prep.parallel.threads import RecordBar
 
 class Deadly(RecordBar):

@@ -18,20 +18,20 @@ import pyarrow as pa
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.report_file import is_report
-from dfdc_prep.shards import tfds_metadata
-from dfdc_prep.shards.checksums import SUMS, write_sums
-from dfdc_prep.shards.croissant import CROISSANT, croissant_metadata
-from dfdc_prep.shards.features import COLUMNS, MASK, features_of
-from dfdc_prep.shards.layout import assign_shards, iter_shards
-from dfdc_prep.shards.output import TOOL, OutputFolder
-from dfdc_prep.shards.sources import (
+from dfdc_prep.writing import tfds_metadata
+from dfdc_prep.writing.checksums import SUMS, write_sums
+from dfdc_prep.writing.croissant import CROISSANT, croissant_metadata
+from dfdc_prep.writing.features import COLUMNS, MASK, features_of
+from dfdc_prep.writing.layout import assign_shards, iter_shards
+from dfdc_prep.writing.output import TOOL, OutputFolder
+from dfdc_prep.writing.sources import (
     BALANCED,
     CropChoice,
     crops_metadata,
     read_crops,
     with_pictures,
 )
-from dfdc_prep.shards.tfrecord import FRAMING, encode_example, frame_record
+from dfdc_prep.writing.tfrecord import FRAMING, encode_example, frame_record
 from manifests.files import atomic_folder, file_sha256, write_json
 from manifests.folders import check_replaceable
 from manifests.labels import LABELS

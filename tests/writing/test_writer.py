@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
-from dfdc_prep.shards.tfrecord import parse_example, read_records
-from dfdc_prep.shards.writer import ShardOptions, write_shards
+from dfdc_prep.writing.tfrecord import parse_example, read_records
+from dfdc_prep.writing.writer import ShardOptions, write_shards
 from manifests.files import atomic_folder
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dfdc_prep.shards import writer
+from dfdc_prep.writing import writer
 from dfdc_prep.parallel.threads import RecordBar
 from manifests.splitting.split import SplitPlan
 from manifests.files import atomic_folder

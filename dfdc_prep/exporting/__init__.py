@@ -1,1 +1,0 @@
-"""Exports of the split crops in the formats of other tools."""

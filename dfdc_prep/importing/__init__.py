@@ -1,1 +1,0 @@
-"""The import command: convert an existing crop set to a faces folder."""

@@ -1,1 +1,0 @@
-"""The shard and verify commands: TFRecord shards and their metadata."""

@@ -1,0 +1,1 @@
+"""Crops written as shards and as exports, checked, and imported."""
