@@ -1,29 +1,17 @@
-"""The `Detector` protocol, face boxes, and detection at several scales."""
+"""Faces: their boxes, the detectors that find them, and their tracks across a clip."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
-import cv2
-import numpy as np
-
-from dfdc_prep.video.picture import Image, Picture, scaled_size
+from dfdc_prep.video.picture import Image, Picture
 
 #: Boxes in two frames may show the same face if their centers are at most this far apart, in
 #: units of the larger box's size, ...
 _MAX_CENTER_DISTANCE = 1.0
 #: ... and the larger box is at most this many times the size of the smaller one.
 _MAX_SIZE_RATIO = 2.0
-#: Two detections in one picture show the same face if their IoU exceeds this.
-_MIN_IOU = 0.5
-#: Size of the window around a face in units of the face's size.
-_WINDOW_SCALE = 2.0
-#: Windows are aligned to the largest stride of the network, in pixels, so that a face falls on
-#: the same grid cells as in the whole picture.
-_WINDOW_ALIGNMENT = 32
-#: Detecting in windows saves no time if they cover more than this fraction of the picture.
-_MAX_WINDOW_COVERAGE = 0.6
 
 Point = tuple[float, float]
 
@@ -69,8 +57,8 @@ class Face:
 
     def scaled(self, x_scale: float, y_scale: float) -> "Face":
         """Return the box in a picture that is scaled by these factors."""
-        found = RawDetection(self.x, self.y, self.w, self.h, self.score, self.landmarks)
-        return _to_face(found, x_scale, y_scale)
+        box = RawDetection(self.x, self.y, self.w, self.h, self.score, self.landmarks)
+        return box.scaled(x_scale, y_scale)
 
 
 class RawDetection(NamedTuple):
@@ -82,6 +70,16 @@ class RawDetection(NamedTuple):
     h: float
     score: float
     landmarks: Landmarks | None = None
+
+    def scaled(self, x_scale: float, y_scale: float) -> Face:
+        """Return the face in source pixels, its edges rounded; sides are at least 1 pixel."""
+        x, y, w, h, score, landmarks = self
+        left, top = round(x * x_scale), round(y * y_scale)
+        right, bottom = round((x + w) * x_scale), round((y + h) * y_scale)
+        if landmarks:
+            points = landmarks.scaled(x_scale, y_scale)
+            landmarks = Landmarks(*((round(x, 2), round(y, 2)) for x, y in points))
+        return Face(left, top, max(1, right - left), max(1, bottom - top), score, landmarks)
 
 
 class Detector(Protocol):
@@ -102,35 +100,7 @@ class Detector(Protocol):
         Args:
             previous: the faces in the previously processed frame of the clip; empty if none.
         """
-        ...
-
-
-def iou(a: Face, b: Face) -> float:
-    """Return the intersection over union of two boxes, 0 to 1."""
-    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
-    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (a.area + b.area - width * height)
-
-
-def center_distance(a: Face, b: Face) -> float:
-    """Return the distance of two boxes' centers in units of the larger box's size.
-
-    The size of a box is the square root of its area. The distance is infinite if one box is
-    more than `_MAX_SIZE_RATIO` times the size of the other.
-    """
-    small, large = sorted((math.sqrt(a.area), math.sqrt(b.area)))
-    if large > _MAX_SIZE_RATIO * small:
-        return math.inf
-    dx = (a.x + a.w / 2) - (b.x + b.w / 2)
-    dy = (a.y + a.h / 2) - (b.y + b.h / 2)
-    return math.hypot(dx, dy) / large
-
-
-def may_be_same_face(a: Face, b: Face) -> bool:
-    """Return whether boxes in two frames are close enough to show the same face."""
-    return center_distance(a, b) <= _MAX_CENTER_DISTANCE
+        return None
 
 
 def detect_at_scales(
@@ -148,129 +118,45 @@ def detect_at_scales(
     Returns:
         The faces in pixels of the picture, sorted by x then y.
     """
-    previous_size = 0
-    for long_side in long_sides:
-        size = min(long_side, max(picture.width, picture.height))
-        if size == previous_size:
-            break
-        previous_size = size
-        copy = picture.rgb(long_side)
+    longer = max(picture.width, picture.height)
+    for size in sorted({min(long_side, longer) for long_side in long_sides}):
+        copy = picture.rgb(size)
         scale = picture.width / copy.shape[1], picture.height / copy.shape[0]
-        if faces := sorted(_to_face(found, *scale) for found in detect(copy)):
+        if faces := sorted(found.scaled(*scale) for found in detect(copy)):
             return faces
     return []
 
 
-def detect_coarse_to_fine(
-    picture: Picture,
-    previous: Sequence[Face],
-    long_side: int,
-    detect: Callable[[Image], Iterable[RawDetection]],
-) -> list[Face] | None:
-    """Detect faces at a fraction of the cost of the first scale of `detect_at_scales`.
+def iou(a: Face, b: Face) -> float:
+    """Return the intersection over union of two boxes, 0 to 1."""
+    width = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
+    height = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (a.area + b.area - width * height)
 
-    Faces are located in a copy at half the size of the first scale. Each is then detected again
-    in a window of the first scale's copy, which yields boxes as accurate as detecting in all
-    of that copy.
 
-    Args:
-        previous: the faces in the previous frame; exactly these must be found again. Empty if
-            unknown.
-        long_side: longer side of the first scale's copy, pixels.
-        detect: returns the faces in an RGB image, in its pixels.
+def _center_distance(a: Face, b: Face) -> float:
+    """The distance of two boxes' centers in units of the larger box's size, its area's root.
 
-    Returns:
-        The faces in pixels of the picture, sorted by x then y. None if a full detection is
-        required: no face was found, a face appeared, disappeared or moved far, or a window did
-        not confirm its face.
+    It is infinite if one box is more than `_MAX_SIZE_RATIO` times the size of the other.
     """
-    # Locate the faces in the half-size copy, in pixels of `copy`.
-    copy = picture.rgb(long_side)
-    height, width = copy.shape[:2]
-    half = cv2.resize(
-        copy, scaled_size(width, height, max(width, height) // 2), interpolation=cv2.INTER_AREA
-    ).astype(np.uint8, copy=False)
-    scale = width / half.shape[1], height / half.shape[0]
-    located = sorted(_to_face(found, *scale) for found in detect(half))
-    to_picture = picture.width / width, picture.height / height
-    if not located:
-        return None
-    if previous and not _same_faces(previous, [face.scaled(*to_picture) for face in located]):
-        return None
-
-    # Detect each face again in its window of the full-size copy.
-    windows = [_window(face, width, height) for face in located]
-    if sum((right - left) * (bottom - top) for left, top, right, bottom in windows) > (
-        _MAX_WINDOW_COVERAGE * width * height
-    ):
-        return None
-    faces = [
-        _detect_in_window(copy, face, window, detect)
-        for face, window in zip(located, windows, strict=True)
-    ]
-    if None in faces:
-        return None
-    return sorted(_to_face(found, *to_picture) for found in faces if found)
+    small, large = sorted((math.sqrt(a.area), math.sqrt(b.area)))
+    if large > _MAX_SIZE_RATIO * small:
+        return math.inf
+    dx = (a.x + a.w / 2) - (b.x + b.w / 2)
+    dy = (a.y + a.h / 2) - (b.y + b.h / 2)
+    return math.hypot(dx, dy) / large
 
 
-def _same_faces(previous: Sequence[Face], current: Sequence[Face]) -> bool:
-    """Whether two frames show the same faces: none appeared, disappeared or moved far."""
-    return (
-        len(current) == len(previous)
-        and all(any(may_be_same_face(face, other) for other in previous) for face in current)
-        and all(any(may_be_same_face(face, other) for other in current) for face in previous)
-    )
-
-
-def _window(face: Face, width: int, height: int) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of the window around a face, clipped to the picture."""
-    reach = _WINDOW_SCALE * max(face.w, face.h) / 2
-    x, y = face.x + face.w / 2, face.y + face.h / 2
-    return (
-        max(0, math.floor((x - reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
-        max(0, math.floor((y - reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
-        min(width, math.ceil((x + reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
-        min(height, math.ceil((y + reach) / _WINDOW_ALIGNMENT) * _WINDOW_ALIGNMENT),
-    )
-
-
-def _detect_in_window(
-    copy: Image,
-    face: Face,
-    window: tuple[int, int, int, int],
-    detect: Callable[[Image], Iterable[RawDetection]],
-) -> RawDetection | None:
-    """Return the detection in a window that best matches a face, in pixels of the whole copy."""
-    left, top, right, bottom = window
-    best, best_iou = None, _MIN_IOU
-    for inside in detect(copy[top:bottom, left:right]):
-        points = inside.landmarks.scaled(1, 1, left, top) if inside.landmarks else None
-        found = inside._replace(x=inside.x + left, y=inside.y + top, landmarks=points)
-        if (overlap := iou(face, _to_face(found, 1, 1))) > best_iou:
-            best, best_iou = found, overlap
-    return best
-
-
-def _to_face(found: RawDetection, x_scale: float, y_scale: float) -> Face:
-    """Scale a detection to source pixels and round its edges; sides are at least 1 pixel."""
-    x, y, w, h, score, landmarks = found
-    left, top = round(x * x_scale), round(y * y_scale)
-    right, bottom = round((x + w) * x_scale), round((y + h) * y_scale)
-    if landmarks:
-        points = landmarks.scaled(x_scale, y_scale)
-        landmarks = Landmarks(*((round(x, 2), round(y, 2)) for x, y in points))
-    return Face(left, top, max(1, right - left), max(1, bottom - top), score, landmarks)
+def may_be_same_face(a: Face, b: Face) -> bool:
+    """Return whether boxes in two frames are close enough to show the same face."""
+    return _center_distance(a, b) <= _MAX_CENTER_DISTANCE
 
 
 @dataclass
 class _Track:
-    """The detections of one face.
-
-    Attributes:
-        last: the most recent detection.
-        members: index of the face's detection in each frame, by frame number.
-        area: total area of the detections, square pixels.
-    """
+    """The detections of one face: the latest, the index of each by frame, their total area."""
 
     last: Face
     members: dict[int, int] = field(default_factory=dict)
@@ -280,6 +166,28 @@ class _Track:
         self.members[frame] = index
         self.last = face
         self.area += face.area
+
+
+def _link_tracks(frames: Sequence[Sequence[Face]]) -> list[_Track]:
+    """Assign detections to tracks greedily, nearest pairs first, at most one per frame."""
+    tracks: list[_Track] = []
+    for number, faces in enumerate(frames):
+        pairs = sorted(
+            (_center_distance(track.last, face), t, i)
+            for t, track in enumerate(tracks)
+            for i, face in enumerate(faces)
+            if may_be_same_face(track.last, face)
+        )
+        linked: set[int] = set()
+        for _, t, i in pairs:
+            if i not in linked and number not in tracks[t].members:
+                tracks[t].add(number, i, faces[i])
+                linked.add(i)
+        for i, face in enumerate(faces):
+            if i not in linked:
+                tracks.append(_Track(face))
+                tracks[-1].add(number, i, face)
+    return tracks
 
 
 def select_detections(
@@ -305,15 +213,14 @@ def select_detections(
     tracks = _link_tracks(frames)
     if not tracks:
         return [[] for _ in frames]
-    main = max(tracks, key=lambda track: (_in_most_frames(track, frames), track.area))
-    has_main = _in_most_frames(main, frames)
+    has_main, _, main = max(
+        ((2 * len(track.members) > len(frames), track.area, track) for track in tracks),
+        key=lambda ranked: ranked[:2],
+    )
     if every_face:
-        dropped = {
-            (frame, index)
-            for track in tracks
-            if has_main and len(frames) > 2 and len(track.members) == 1
-            for frame, index in track.members.items()
-        }
+        doubtful = has_main and len(frames) > 2
+        single = [t.members for t in tracks if doubtful and len(t.members) == 1]
+        dropped = {detection for members in single for detection in members.items()}
         return [
             [i for i in range(len(faces)) if (frame, i) not in dropped]
             for frame, faces in enumerate(frames)
@@ -324,8 +231,8 @@ def select_detections(
             kept.append([main.members[frame]])
         elif has_main or not faces:
             kept.append([])
-        else:
-            kept.append([_largest(faces)])
+        else:  # the largest, the first of several
+            kept.append([max(range(len(faces)), key=lambda i: (faces[i].area, -i))])
     return kept
 
 
@@ -341,39 +248,8 @@ def number_tracks(frames: Sequence[Sequence[Face]]) -> list[list[int]]:
     """
     tracks = sorted(_link_tracks(frames), key=lambda t: (len(t.members), t.area), reverse=True)
     numbers = {
-        (frame, index): number
+        detection: number
         for number, track in enumerate(tracks)
-        for frame, index in track.members.items()
+        for detection in track.members.items()
     }
     return [[numbers[frame, i] for i in range(len(faces))] for frame, faces in enumerate(frames)]
-
-
-def _in_most_frames(track: _Track, frames: Sequence[Sequence[Face]]) -> bool:
-    return 2 * len(track.members) > len(frames)
-
-
-def _link_tracks(frames: Sequence[Sequence[Face]]) -> list[_Track]:
-    """Assign detections to tracks greedily, nearest pairs first, at most one per frame."""
-    tracks: list[_Track] = []
-    for number, faces in enumerate(frames):
-        pairs = sorted(
-            (center_distance(track.last, face), t, i)
-            for t, track in enumerate(tracks)
-            for i, face in enumerate(faces)
-            if may_be_same_face(track.last, face)
-        )
-        linked: set[int] = set()
-        for _, t, i in pairs:
-            if i not in linked and number not in tracks[t].members:
-                tracks[t].add(number, i, faces[i])
-                linked.add(i)
-        for i, face in enumerate(faces):
-            if i not in linked:
-                tracks.append(_Track(face))
-                tracks[-1].add(number, i, face)
-    return tracks
-
-
-def _largest(faces: Sequence[Face]) -> int:
-    """Return the index of the largest box, the first of several."""
-    return max(range(len(faces)), key=lambda i: (faces[i].area, -i))

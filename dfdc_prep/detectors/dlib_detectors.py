@@ -2,25 +2,27 @@
 
 HOG runs on a grayscale copy, which gives the same detections as color in less time. The module
 calls the detector objects directly because `face_recognition.face_locations` discards scores.
+
+None has a fast path, because coarse-to-fine detection does not pay off here. HOG's box sizes are
+quantized in steps of a fifth, so one box in seven differs, and only a fifth of the time is saved.
+The CNN finds no faces at half the size.
 """
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import ImageFile
 
-from dfdc_prep.detectors.base import Face, RawDetection, detect_at_scales
+from dfdc_prep.detectors.base import Detector, Face, RawDetection, detect_at_scales
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Image, Picture
 
 #: Longer sides of the copies, pixels. With dlib upsampling once, HOG finds faces of at least 120
 #: pixels in a 1080p frame at the first scale and 60 at the second. A third scale at full size
 #: doubled the time and found no further faces.
-HOG_LONG_SIDES = (640, 1280)
-CNN_LONG_SIDES = (640, 1280)
+_LONG_SIDES = (640, 1280)
 
 
 def face_recognition_api() -> Any:
@@ -49,19 +51,7 @@ def face_recognition_api() -> Any:
     return face_recognition.api
 
 
-class _NoFastDetection:
-    """A detector without a fast path.
-
-    Coarse-to-fine detection does not pay off here. HOG's box sizes are quantized in steps of a
-    fifth, so one box in seven differs, and only a fifth of the time is saved. The CNN finds no
-    faces at half the size.
-    """
-
-    def detect_fast(self, picture: Picture, previous: Sequence[Face]) -> None:
-        return None
-
-
-class Hog(_NoFastDetection):
+class Hog(Detector):
     """dlib's HOG detector; finds frontal faces only."""
 
     name = "hog"
@@ -70,7 +60,7 @@ class Hog(_NoFastDetection):
         self._detector = face_recognition_api().face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return detect_at_scales(picture, HOG_LONG_SIDES, self._detect_image)
+        return detect_at_scales(picture, _LONG_SIDES, self._detect_image)
 
     def _detect_image(self, image: Image) -> list[RawDetection]:
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -78,7 +68,7 @@ class Hog(_NoFastDetection):
         return [_raw_detection(box, score) for box, score in zip(boxes, scores, strict=True)]
 
 
-class Cnn(_NoFastDetection):
+class Cnn(Detector):
     """dlib's CNN detector (MMOD); also finds profiles, takes seconds per frame without a GPU."""
 
     name = "cnn"
@@ -87,24 +77,23 @@ class Cnn(_NoFastDetection):
         self._detector = face_recognition_api().cnn_face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return detect_at_scales(picture, CNN_LONG_SIDES, self._detect_image)
+        return detect_at_scales(picture, _LONG_SIDES, self._detect_image)
 
     def _detect_image(self, image: Image) -> list[RawDetection]:
         detections = self._detector(np.ascontiguousarray(image), 0)
         return [_raw_detection(found.rect, found.confidence) for found in detections]
 
 
-class HogThenCnn(_NoFastDetection):
+class HogThenCnn(Detector):
     """HOG, with the CNN as a fallback if HOG finds no face."""
 
     name = "hog+cnn"
 
     def __init__(self) -> None:
-        self._detectors = (Hog(), Cnn())
+        self._hog, self._cnn = Hog(), Cnn()
 
     def detect(self, picture: Picture) -> list[Face]:
-        hog, cnn = self._detectors
-        return hog.detect(picture) or cnn.detect(picture)
+        return self._hog.detect(picture) or self._cnn.detect(picture)
 
 
 def _raw_detection(box: Any, score: float) -> RawDetection:

@@ -1,18 +1,34 @@
-"""Selects the detector of a run, once before the workers start, and loads it in each worker."""
+"""Selects the detector of a run and its weights, once before the workers start; loads it in each.
+
+Importing this module is cheap. To add a detector, write a module with a class that implements
+`base.Detector`, and name it in `DETECTORS` and `make_detector`.
+"""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dfdc_prep.detectors.base import Detector
 from dfdc_prep.errors import ModelError
 from manifests.files import file_sha256
+
+if TYPE_CHECKING:
+    from dfdc_prep.detectors.base import Detector
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
 #: Those that find landmarks.
 LANDMARK_DETECTORS = ("yunet",)
+
+#: YuNet's weights.
+FILE_NAME = "face_detection_yunet_2026may.onnx"
+SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
+_URL = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{FILE_NAME}"
+#: Timeout of the download in seconds.
+_TIMEOUT = 4.0
+#: Environment variables with the path of the weights, and with another URL for the same file.
+PATH_VARIABLE, URL_VARIABLE = "DFDC_PREP_YUNET", "DFDC_PREP_YUNET_URL"
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,8 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
 
     Args:
         requested: `auto` or one of `DETECTORS`.
-        model: path of YuNet's weights. If None, the environment variable DFDC_PREP_YUNET, the
-            cache and a download are tried in this order.
+        model: path of YuNet's weights, which may have another hash than `SHA256`. If None, the
+            environment variable DFDC_PREP_YUNET, the cache and a download are tried in this order.
 
     Raises:
         ModelError: the name is unknown, or YuNet's weights were requested explicitly and are
@@ -53,7 +69,12 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
         return DetectorChoice(requested)
     given = model or os.environ.get(PATH_VARIABLE)
     try:
-        path = given_weights(Path(given)) if given else cached_weights()
+        path = Path(given) if given else _cached_weights()
+        if not path.is_file():
+            raise ModelError(
+                f"expected YuNet's weights at {path}, found no file; "
+                f"download {_URL} to that path, or omit --detector-model"
+            )
     except ModelError as error:
         if given or requested == "yunet":
             raise
@@ -71,8 +92,7 @@ def find_model(choice: DetectorChoice) -> DetectorChoice:
     """
     if choice.model is None:
         return choice
-    places = [choice.model, os.environ.get(PATH_VARIABLE), str(cache_path())]
-    for path in places:
+    for path in (choice.model, os.environ.get(PATH_VARIABLE), str(_cache() / FILE_NAME)):
         if path and os.path.isfile(path) and file_sha256(Path(path)) == choice.model_sha256:
             return replace(choice, model=path)
     raise ModelError(
@@ -81,7 +101,7 @@ def find_model(choice: DetectorChoice) -> DetectorChoice:
     )
 
 
-def make_detector(choice: DetectorChoice) -> Detector:
+def make_detector(choice: DetectorChoice) -> "Detector":
     """Load the chosen detector, importing only the libraries that it needs.
 
     Raises:
@@ -101,67 +121,32 @@ def make_detector(choice: DetectorChoice) -> Detector:
     return constructors[choice.name]()
 
 
-FILE_NAME = "face_detection_yunet_2026may.onnx"
-SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
-URL = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{FILE_NAME}"
-#: Timeout of the download in seconds.
-TIMEOUT = 4.0
-
-PATH_VARIABLE = "DFDC_PREP_YUNET"
-URL_VARIABLE = "DFDC_PREP_YUNET_URL"
-
-
-def given_weights(path: Path) -> Path:
-    """Check a path given by the user. The file may have another hash than `SHA256`.
-
-    Raises:
-        ModelError: the file does not exist.
-    """
-    if not path.is_file():
-        raise ModelError(
-            f"expected YuNet's weights at {path}, found no file; "
-            f"download {URL} to that path, or omit --detector-model"
-        )
-    return path
-
-
-def cache_path() -> Path:
-    """Where the cache keeps the weights, whether or not they are there."""
-    import pooch
-
-    return Path(pooch.os_cache("dfdc-prep")) / FILE_NAME
-
-
-def cached_weights() -> Path:
-    """Return the path of the cached weights, downloading them at first use.
-
-    The environment variable DFDC_PREP_YUNET_URL overrides the URL, but not the hash.
-
-    Raises:
-        ModelError: the weights are not cached and the download failed or has another hash.
-    """
+def _cache() -> Path:
     import pooch  # imported here because workers receive the path and never download
 
+    return Path(pooch.os_cache("dfdc-prep"))
+
+
+def _cached_weights() -> Path:
+    """The path of the cached weights, which are downloaded at first use; their hash is checked."""
+    import pooch
+
     pooch.get_logger().setLevel("WARNING")
-    cache = Path(pooch.os_cache("dfdc-prep"))
     try:
         return Path(
             pooch.retrieve(
-                os.environ.get(URL_VARIABLE, URL),
+                os.environ.get(URL_VARIABLE, _URL),
                 known_hash=f"sha256:{SHA256}",
                 fname=FILE_NAME,
-                path=cache,
-                downloader=pooch.HTTPDownloader(timeout=TIMEOUT),
+                path=_cache(),
+                downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
             )
         )
     except (OSError, ValueError) as error:
+        found = f"no connection ({type(error).__name__})"
+        if isinstance(error, ValueError):
+            found = "a downloaded file with another SHA-256"
         raise ModelError(
-            f"expected YuNet's weights in {cache} or as a download, found {_reason(error)}; "
+            f"expected YuNet's weights in {_cache()} or as a download, found {found}; "
             f"pass a copy with --detector-model or {PATH_VARIABLE}, or use --detector hog"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValueError):
-        return "a downloaded file with another SHA-256"
-    return f"no connection ({type(error).__name__})"

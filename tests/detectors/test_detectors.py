@@ -16,8 +16,9 @@ import pytest
 from PIL import ImageFile
 from skimage import data
 
+from dfdc_prep.detectors import registry
 from dfdc_prep.detectors.base import Face, iou, select_detections
-from dfdc_prep.detectors.registry import DetectorChoice, choose_detector, make_detector, registry
+from dfdc_prep.detectors.registry import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.yunet import MIN_SCORE, YuNet
 from dfdc_prep.errors import ModelError
 from dfdc_prep.video.picture import Still
