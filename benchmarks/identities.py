@@ -26,8 +26,8 @@ from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.identity_split import simulate
-from dfdc_prep.identities.candidates import MAX_CANDIDATES, MAX_FACES
-from dfdc_prep.identities.encoder import MIDDLE, Box, Encoder
+from dfdc_prep.identities.candidates import MAX_CANDIDATES, MAX_FACES, MIDDLE, Box
+from dfdc_prep.identities.encoder import Encoder
 from manifests.identities.doubts import close_pairs
 from manifests.identities.evidence import flaws
 from manifests.identities.linkage import group_by_average_linkage
@@ -186,7 +186,7 @@ def print_grouping(name: str, group: np.ndarray, who: np.ndarray) -> None:
 
 def report_cost(pictures: list[tuple[str, Picture, Box]], repeats: int = 20) -> None:
     """Print CPU seconds of a clip of three faces: five crops looked at, three encoded."""
-    from dfdc_prep.identities.worker import decode
+    from dfdc_prep.identities.encoder import decode
 
     encoder, (_, picture, box) = Encoder(), pictures[0]
     file = io.BytesIO()

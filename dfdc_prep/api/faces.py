@@ -231,7 +231,6 @@ def identify(
         OutputError: the folder cannot be written, or another run is writing it.
         WorkersError: worker processes cannot be started.
     """
-    from dfdc_prep.identities.run import IdentifyOptions
     from dfdc_prep.identities.run import forget as remove
     from dfdc_prep.identities.run import identify as run
     from manifests.identities.pairs import DIFFERENT, SAME, SettledPair
@@ -246,4 +245,4 @@ def identify(
         for pair in given
     ]
     csv = None if pairs is None else Path(pairs)
-    return run(folder, IdentifyOptions(threshold, tuple(settled), csv, workers))
+    return run(folder, threshold, settled, csv, workers)

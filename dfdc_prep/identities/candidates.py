@@ -6,23 +6,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.identities.encoder import MIDDLE, Box
 from manifests.labels import REAL
 from manifests.tables.parquet import sort_manifest
 
-#: Most crops of a clip that are looked at.
-MAX_CANDIDATES = 5
-#: Most crops of a clip that are encoded.
-MAX_FACES = 3
-_COLUMNS = (
-    *("part", "video", "family", "label", "frame", "face", "path", "sha256", "score"),
-    *("x", "y", "w", "h", "crop_x", "crop_y", "crop_size"),
-)
+#: Left, top, right and bottom edge of a box, as fractions of the side of a crop.
+Box: TypeAlias = tuple[float, float, float, float]
+
+#: The box in a crop of unknown geometry: its middle, as if cut with a margin of 0.3.
+MIDDLE: Box = (0.1875, 0.1875, 0.8125, 0.8125)
+#: Most crops of a clip that are looked at, and that are encoded.
+MAX_CANDIDATES, MAX_FACES = 5, 3
+_GEOMETRY = ("x", "y", "w", "h", "crop_x", "crop_y", "crop_size")
+_COLUMNS = ("part", "video", "family", "label", "frame", "face", "path", "sha256", "score")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ def choose_candidates(manifest: pa.Table) -> Iterator[ClipCandidates]:
     """
     real = pc.equal(manifest["label"], REAL)
     filmed = pc.is_in(manifest["family"], pc.unique(manifest["family"].filter(real)))
-    chosen = manifest.filter(pc.or_(real, pc.invert(filmed))).select(list(_COLUMNS))
+    chosen = manifest.filter(pc.or_(real, pc.invert(filmed))).select([*_COLUMNS, *_GEOMETRY])
     rows = (row for batch in sort_manifest(chosen).to_batches(10_000) for row in batch.to_pylist())
     for (part, video), clip in groupby(rows, key=lambda row: (row["part"], row["video"])):
         crops = list(clip)
-        candidates = tuple(_candidate(row) for row in _best(_largest_faces(crops)))
+        candidates = tuple(
+            Candidate(row["path"], row["sha256"], _box(row), _side(row) or None, row["score"])
+            for row in _best(_largest_faces(crops))
+        )
         yield ClipCandidates(part, video, crops[0]["family"], crops[0]["label"], candidates)
 
 
@@ -100,15 +103,9 @@ def _side(row: dict[str, Any]) -> float:
     return float(max(row["w"] or 0, row["h"] or 0))
 
 
-def _candidate(row: dict[str, Any]) -> Candidate:
-    size = _side(row) or None
-    return Candidate(row["path"], row["sha256"], _box(row), size, row["score"])
-
-
 def _box(row: dict[str, Any]) -> Box:
     """The box in fractions of the crop; the middle if unknown or not inside the crop."""
-    names = ("x", "y", "w", "h", "crop_x", "crop_y", "crop_size")
-    x, y, w, h, left, top, side = (row[name] for name in names)
+    x, y, w, h, left, top, side = (row[name] for name in _GEOMETRY)
     if None in (x, y, w, h, left, top, side) or min(w, h, side) <= 0:
         return MIDDLE
     box = ((x - left) / side, (y - top) / side, (x + w - left) / side, (y + h - top) / side)

@@ -5,24 +5,25 @@ The network and the five-landmark model are in the package `face_recognition_mod
 landmarks are as good. The vectors have a norm of about 1.4 and must not be normalized.
 """
 
-from dataclasses import dataclass
+import base64
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_prep.crops.files import read_verified, resolve_inside
 from dfdc_prep.errors import ModelError
+from dfdc_prep.identities.candidates import MAX_FACES, Box, Candidate, ClipCandidates
+from dfdc_prep.parallel.confinement import confine
+from manifests.identities.evidence import flaws, quality
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, to_rgb
 
 #: RGB, uint8 [height, width, 3].
 Image: TypeAlias = npt.NDArray[np.uint8]
-#: Left, top, right and bottom edge of a box, as fractions of the side of a crop.
-Box: TypeAlias = tuple[float, float, float, float]
 
-#: The box in a crop of unknown geometry: its middle, as if cut with a margin of 0.3.
-MIDDLE: Box = (0.1875, 0.1875, 0.8125, 0.8125)
 _NETWORK = "dlib_face_recognition_resnet_model_v1.dat"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 #: Border that dlib adds around the aligned face, as a fraction; its own default.
@@ -43,9 +44,9 @@ def model_files() -> tuple[Path, Path]:
     # find_spec does not import the package, which would need pkg_resources and warn of it.
     package = find_spec("face_recognition_models")
     folders = list(package.submodule_search_locations or []) if package else []
-    files = [Path(folder) / "models" for folder in folders[:1]]
-    paths = tuple(folder / name for folder in files for name in (_NETWORK, _LANDMARKS))
-    if find_spec("dlib") is None or len(paths) != 2 or not all(path.is_file() for path in paths):
+    names = (_NETWORK, _LANDMARKS)
+    paths = [Path(folder, "models", name) for folder in folders[:1] for name in names]
+    if find_spec("dlib") is None or not paths or not all(path.is_file() for path in paths):
         raise ModelError(
             "expected the packages dlib and face_recognition_models for face encodings, found "
             "that one is missing; run scripts/install"
@@ -53,8 +54,7 @@ def model_files() -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """A face in a crop before it is encoded.
 
     Attributes:
@@ -119,3 +119,63 @@ def _asymmetry(landmarks: Any) -> float:
     length = float(across @ across)
     position = float((nose - other) @ across) / length if length else 2.0
     return min(1.0, abs(position - 0.5))
+
+
+def decode(data: bytes) -> Image | None:
+    """Decode a PNG or JPEG to RGB; None if that fails or it has too many pixels."""
+    try:
+        with open_image(data, CROP_FORMATS) as image:
+            return to_rgb(image)
+    except ImageError:
+        return None
+
+
+# What follows runs in worker processes.
+_root = ""
+_encoder = Encoder()
+
+
+def init_worker(root: str, confined: bool) -> None:
+    """Set up a worker process.
+
+    Args:
+        root: real path of the faces folder.
+        confined: let it write nothing; see `dfdc_prep.parallel.confinement`.
+    """
+    global _root
+    if confined:
+        confine()
+    _root = root
+
+
+def encode_clip(clip: ClipCandidates) -> list[dict[str, Any]]:
+    """Encode the best faces of a clip, at most `MAX_FACES`, best first.
+
+    If any face is good, weak ones are left out. A crop that does not decode is left out.
+
+    Returns:
+        For each face columns of `ENCODING_SCHEMA`; its encoding, float32 [128], in base64.
+
+    Raises:
+        ShardError: a crop is missing, differs from the manifest, or is outside the folder.
+    """
+    seen = [(crop, look) for crop in clip.crops if (look := _look(crop))]
+    worth = [quality(look.light, look.asymmetry, crop.size, crop.score) for crop, look in seen]
+    order = sorted(range(len(seen)), key=lambda at: -worth[at])[:MAX_FACES]
+    best = [seen[at] for at in order]
+    good = [(crop, look) for crop, look in best if not flaws(look.light, look.asymmetry, crop.size)]
+    return [
+        {
+            "path": crop.path,
+            "size": crop.size,
+            "asymmetry": round(look.asymmetry, 4),
+            "light": round(look.light, 2),
+            "encoding": base64.b64encode(_encoder.encode(look).astype("<f4").tobytes()).decode(),
+        }
+        for crop, look in good or best
+    ]
+
+
+def _look(crop: Candidate) -> Look | None:
+    image = decode(read_verified(resolve_inside(_root, crop.path), crop.path, crop.sha256))
+    return None if image is None else _encoder.look(image, crop.box)

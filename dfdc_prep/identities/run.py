@@ -1,9 +1,11 @@
 """Runs `identify`: encodes the clips of a faces folder, compares their pictures, groups them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -12,17 +14,16 @@ from dfdc_prep import output_folder
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
 from dfdc_prep.identities.candidates import ClipCandidates, choose_candidates
-from dfdc_prep.identities.encoder import model_files
+from dfdc_prep.identities.encoder import encode_clip, init_worker, model_files
 from dfdc_prep.identities.encodings import (
     JOURNAL,
     TABLE,
-    JournalEntry,
     collect_encodings,
     known_keys,
     store_encodings,
 )
 from dfdc_prep.identities.page import PAGE, write_identities_page
-from dfdc_prep.identities.worker import EncodedFace, encode_clip, init_worker
+from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.pictures import read_pictures
@@ -57,23 +58,6 @@ _TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
-class IdentifyOptions:
-    """Options of `identify`.
-
-    Attributes:
-        threshold: largest average distance at which two groups are joined.
-        settled: pairs that a person decided, beside those kept in the folder.
-        pairs: a CSV of further pairs.
-        workers: number of processes; None for one per core.
-    """
-
-    threshold: float = THRESHOLD
-    settled: tuple[SettledPair, ...] = ()
-    pairs: Path | None = None
-    workers: int | None = None
-
-
-@dataclass(frozen=True)
 class IdentifyReport(Result):
     """What `identify` found.
 
@@ -101,25 +85,22 @@ class IdentifyReport(Result):
         found = self.identities
         families, people = len(found.families), found.people
         fakes = f" and {counted(self.fakes, 'fake')} of families without one" if self.fakes else ""
+        joined = sum(pair.joined for pair in found.pairs)
         lines = [
             f"{counted(self.clips, 'REAL clip')}{fakes}, {counted(self.encoded, 'face')} encoded",
             f"{self.compared:,} of {self.crops:,} pictures compared; families with one that is "
             f"near-identical to another family's: {found.alike:,}",
             f"{counted(families, 'family')}: {len(found.identified - found.faked):,} with a face "
             f"of their original, {len(found.faked):,} only with that of a fake",
-        ]
-        if people:
-            lines.append(
-                f"people estimated: {len(people):,}, each in at most "
-                f"{counted(people[0][1], 'family')}"
-            )
-        joined = sum(pair.joined for pair in found.pairs)
-        lines.append(
+            *(
+                f"people estimated: {len(people):,}, each in at most {counted(size, 'family')}"
+                for _, size in people[:1]
+            ),
             f"{counted(len(found.doubts), 'family')} uncertain; to look at, those that change a "
             f"split most: {counted(len(found.pairs) - joined, 'pair')} kept apart, "
-            f"{joined:,} joined"
-        )
-        lines += [f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]]
+            f"{joined:,} joined",
+            *(f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]),
+        ]
         if len(self.unencoded) > 5:
             lines.append(f"and {len(self.unencoded) - 5:,} more")
         lines.append(f"written to {self.table}; look at {self.out / PAGE}")
@@ -163,11 +144,24 @@ class ForgetReport(Result):
         return TextTable(("removed",), ([name] for name in self.removed))
 
 
-def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
+def identify(
+    faces: Path,
+    threshold: float = THRESHOLD,
+    settled: Sequence[SettledPair] = (),
+    pairs: Path | None = None,
+    workers: int | None = None,
+) -> IdentifyReport:
     """Estimate who is filmed in every clip of a faces folder; continue an earlier run.
 
     Writes identities.parquet, identity_encodings.parquet, identity_pairs.csv, identities.html
     and, if pairs are given, identity_settled.csv.
+
+    Args:
+        faces: the folder.
+        threshold: largest average distance at which two groups are joined.
+        settled: pairs that a person decided, beside those kept in the folder.
+        pairs: a CSV of further pairs.
+        workers: number of processes; None for one per core.
 
     Raises:
         TableError: the manifest or a pair cannot be used, or pairs contradict each other.
@@ -179,24 +173,26 @@ def identify(faces: Path, options: IdentifyOptions) -> IdentifyReport:
     check_faces_folder(faces)
     made_from = manifest_hash(faces)
     manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
-    model = _model_hashes()
+    # The keys of the encodings depend on the encoder's files.
+    model = " ".join(file_sha256(path) for path in model_files())
+    root = os.path.realpath(faces)
     with output_folder.locked(faces):
-        settled = _settled_pairs(faces, options)
+        kept = read_pairs(faces / SETTLED) if (faces / SETTLED).exists() else []
+        settled = merge_pairs(kept, read_pairs(pairs) if pairs else [], settled)
         clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
         rows = _clip_rows(manifest)
         rules = [*settled, *named_pairs(rows)]
         # Report pairs that cannot be used before the hours of encoding.
-        assign_identities(rows, collect_encodings(faces, ()), rules, options.threshold)
-        root = os.path.realpath(faces)
+        assign_identities(rows, collect_encodings(faces, ()), rules, threshold)
         pictures = read_pictures(manifest, lambda path: path_inside(root, path))
-        failed = _encode(faces, clips, options.workers)
+        failed = _encode(faces, clips, workers)
         encodings = collect_encodings(faces, clips.items())
         store_encodings(faces, encodings)
         alike = compare_pictures(manifest, pictures)
-        found = assign_identities(rows, encodings, rules, options.threshold, alike)
+        found = assign_identities(rows, encodings, rules, threshold, alike)
         write_table(bound(add_names(found.table, rows), made_from), faces / FILE)
         found.write_pairs(faces / PAIRS)
-        write_identities_page(faces, found, encodings, options.threshold)
+        write_identities_page(faces, found, encodings, threshold)
         if settled:
             write_pairs(settled, faces / SETTLED)
     real = sum(clip.label == REAL for clip in clips.values())
@@ -228,17 +224,6 @@ def forget(faces: Path) -> ForgetReport:
     return ForgetReport(faces, tuple(sorted(name for name in names if name in BIOMETRIC)))
 
 
-def _model_hashes() -> str:
-    """The hashes of the encoder's files, which the keys of the encodings depend on."""
-    return " ".join(file_sha256(path) for path in model_files())
-
-
-def _settled_pairs(faces: Path, options: IdentifyOptions) -> list[SettledPair]:
-    kept = read_pairs(faces / SETTLED) if (faces / SETTLED).exists() else []
-    given = read_pairs(options.pairs) if options.pairs else []
-    return merge_pairs(kept, given, options.settled)
-
-
 def _clip_rows(manifest: pa.Table) -> pa.Table:
     """One row per clip, sorted by (part, video)."""
     keys = ["part", "video", "family", "label", "identity"]
@@ -249,32 +234,24 @@ def _clip_rows(manifest: pa.Table) -> pa.Table:
 def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) -> tuple[str, ...]:
     """Encode the clips that are not known; return those that failed, part/video."""
     known = known_keys(faces)
-    todo = {key: clip for key, clip in clips.items() if key not in known}
-    if not todo:
+    keys = {clip: key for key, clip in clips.items() if key not in known}
+    if not keys:
         return ()
     failed = []
+    count = min(workers or available_cores(), len(keys))
+    setup = os.path.realpath(faces), why_unconfined() is None
     with (
         Journal(faces / JOURNAL) as journal,
-        tqdm(total=len(clips), initial=len(clips) - len(todo), unit="clip", disable=None) as bar,
+        tqdm(total=len(clips), initial=len(clips) - len(keys), unit="clip", disable=None) as bar,
+        ExitStack() as stack,
     ):
-        keys = {(clip.part, clip.video): key for key, clip in todo.items()}
-        count = min(workers or available_cores(), len(todo))
-        for clip, found in _encoded(faces, todo.values(), count):
+        pool = LocalWorkers(count, _TIMEOUT, init_worker, setup)
+        stack.callback(pool.stop)
+        for clip, found in TaskRun[ClipCandidates, list[Any]](pool, encode_clip).results(keys):
             if found is None:
                 failed.append(f"{clip.part}/{clip.video}")
             else:
-                key = keys[clip.part, clip.video]
-                journal.append(JournalEntry(key=key, faces=found))
+                journal.append({"key": keys[clip], "faces": found})
             bar.update()
             bar.set_postfix(failed=len(failed), refresh=False)
     return tuple(sorted(failed))
-
-
-def _encoded(
-    faces: Path, clips: Iterable[ClipCandidates], workers: int
-) -> Iterable[tuple[ClipCandidates, list[EncodedFace] | None]]:
-    pool = LocalWorkers(workers, _TIMEOUT, init_worker, (os.path.realpath(faces),))
-    try:
-        yield from TaskRun[ClipCandidates, list[EncodedFace]](pool, encode_clip).results(clips)
-    finally:
-        pool.stop()

@@ -10,14 +10,16 @@ import pytest
 import dfdc_prep
 from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import encodings, run
-from dfdc_prep.identities.candidates import choose_candidates
-from dfdc_prep.identities.encoder import MIDDLE, Encoder
+from dfdc_prep.identities.candidates import MIDDLE, choose_candidates
+from dfdc_prep.identities.encoder import Encoder, encode_clip, init_worker
 from dfdc_prep.identities.run import IdentifyReport
+from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
 from manifests.columns import CropRow, make_row
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, sort_manifest, write_table
+from tests.extraction.test_confinement import attack
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -180,6 +182,19 @@ def test_without_dlib_the_error_says_what_to_install(
     monkeypatch.setattr("dfdc_prep.identities.encoder.find_spec", lambda name: None)
     with pytest.raises(ModelError, match="run scripts/install"):
         dfdc_prep.identify(faces)
+
+
+@pytest.mark.skipif(why_unconfined() is not None, reason="no confinement here")
+def test_workers_read_crops_and_can_do_nothing_else(faces: Path, tmp_path: Path) -> None:
+    (clip, *_) = choose_candidates(read_manifest(faces / "manifest.parquet"))
+    workers = LocalWorkers(1, 60.0, init_worker, (os.path.realpath(faces), True))
+    try:
+        assert workers.submit(encode_clip, clip).result()
+        for name in ("tcp", "program", "create", "own file"):
+            refused = workers.submit(attack, name, str(faces), str(tmp_path)).result()
+            assert refused == "PermissionError"
+    finally:
+        workers.stop()
 
 
 def _exit_or_double(number: int) -> int:
