@@ -83,9 +83,8 @@ def balance(
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
     from manifests.tables.external import Reading
-    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import TableSource
+    from manifests.tables.sources import TableSource, label_rows
 
     source = TableSource.from_path(Path(faces))
     target = source.output_path("balanced") if out is None else Path(out)
@@ -139,9 +138,8 @@ def split(
     from dfdc_prep.crops.files import path_inside
     from dfdc_prep.writing.pictures import read_pictures
     from manifests.identities.table import join_people
-    from manifests.splitting.joins import drop_joined, join_families
-    from manifests.splitting.official import official_splits
-    from manifests.splitting.sets import check_every_split
+    from manifests.splitting.groups import drop_joined, join_families
+    from manifests.splitting.sets import check_every_split, official_splits
     from manifests.splitting.split import (
         IDENTITY,
         SplitPlan,
@@ -150,9 +148,8 @@ def split(
         with_kinds,
     )
     from manifests.tables.external import Reading
-    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import TableSource
+    from manifests.tables.sources import TableSource, label_rows
 
     plan = SplitPlan.parse(split, group_by, seed)
     source = TableSource.from_path(Path(faces))

@@ -43,8 +43,7 @@ from manifests.identities.table import FILE, add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.result import Result, TextTable
-from manifests.tables.derived import MANIFEST, bound, manifest_hash
-from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.parquet import MANIFEST, bound, manifest_hash, read_manifest, write_table
 from manifests.wording import counted
 
 #: Pairs that were settled, kept for the next call.

@@ -17,8 +17,7 @@ from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.tables.clips import clip_lines
-from manifests.tables.derived import check_bound, manifest_hash
+from manifests.tables.codes import clip_lines, factorize, text_column
 from manifests.tables.external import (
     BY_EVIDENCE,
     NotedTable,
@@ -26,8 +25,7 @@ from manifests.tables.external import (
     normalize_table,
     read_bare_table,
 )
-from manifests.tables.factorize import factorize, text_column
-from manifests.tables.parquet import read_manifest
+from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
 
 #: Files of shards and faces folders; another folder is one of crops.
 _OWN_TABLES = ("dataset_info.json", "split.parquet", "manifest.parquet")

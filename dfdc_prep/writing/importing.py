@@ -33,15 +33,14 @@ from dfdc_prep.writing.imported_tables import (
 )
 from dfdc_prep.writing.matching import Matches, match_images
 from manifests.columns import CROP_SIZE
-from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import check_replaceable
+from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable, written_to
-from manifests.tables.clips import SOURCE, clip_codes, clips_known
-from manifests.tables.derived import MANIFEST, write_faces_tables
+from manifests.tables.codes import SOURCE, clip_codes, clips_known
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
-from manifests.tables.families import connected_families
-from manifests.tables.family_sources import count_families
+from manifests.tables.families import connected_families, count_families
+from manifests.tables.parquet import MANIFEST, write_faces_tables
 
 #: Files that other commands derive from the manifest of an import.
 _DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))

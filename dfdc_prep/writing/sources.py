@@ -18,8 +18,7 @@ from manifests.errors import TableError
 from manifests.files import file_sha256
 from manifests.identities.table import FILE, join_people
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.splitting.groups import IDENTITY, JOINED
-from manifests.splitting.joins import drop_joined
+from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
 from manifests.splitting.sets import (
     RowsInSplits,
     check_every_split,
@@ -28,10 +27,9 @@ from manifests.splitting.sets import (
     split_rows,
 )
 from manifests.splitting.spec import SplitPlan
-from manifests.tables.derived import check_bound, manifest_hash
-from manifests.tables.face_labels import CLIP, label_rows
-from manifests.tables.parquet import read_manifest
-from manifests.tables.sets import CropSet, dataset_column, join_sets
+from manifests.tables.codes import dataset_column
+from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
+from manifests.tables.sources import CLIP, CropSet, join_sets, label_rows
 
 #: Values of `--crops`: the table of a faces folder that is read.
 BALANCED, ALL, SPLIT = "balanced", "all", "split"

@@ -13,7 +13,7 @@ from dfdc_prep.writing.features import NUMBERS, TEXTS
 from manifests.columns import CROP_SIZE
 from manifests.labels import LABELS
 from manifests.shard_names import DATASET
-from manifests.tables.sets import dataset_column
+from manifests.tables.codes import dataset_column
 
 VERSION = "1.0.0"
 _DESCRIPTION = (

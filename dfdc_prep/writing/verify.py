@@ -30,8 +30,8 @@ from manifests.result import Result, TextTable
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file, shard_file
 from manifests.splitting.groups import IDENTITY, JOINED
-from manifests.tables.clips import clip_codes
-from manifests.tables.family_sources import count_families
+from manifests.tables.codes import clip_codes
+from manifests.tables.families import count_families
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.

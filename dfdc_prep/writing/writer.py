@@ -40,8 +40,8 @@ from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.shard_names import is_shard_file
 from manifests.splitting.sets import given_splits
 from manifests.splitting.spec import SplitPlan
-from manifests.tables.face_labels import CLIP
 from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.sources import CLIP
 
 #: Approximate bytes of the other features in a record.
 _OTHER_FEATURES = 250

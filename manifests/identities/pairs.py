@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from manifests.errors import TableError
 from manifests.files import atomic_file
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups, family_column
 
 SAME, DIFFERENT = "same", "different"

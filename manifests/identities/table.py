@@ -8,9 +8,8 @@ import pyarrow.compute as pc
 from manifests.columns import IDENTITY_COLUMNS
 from manifests.errors import TableError
 from manifests.schema import IDENTITY_SCHEMA
-from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.families import family_column
-from manifests.tables.parquet import read_table
+from manifests.tables.parquet import check_bound, manifest_hash, read_table
 
 FILE = "identities.parquet"
 

@@ -20,10 +20,8 @@ from dfdc_prep.reports.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
 from manifests.labels import FAILURES, LABELS
 from manifests.schema import MANIFEST_SCHEMA
-from manifests.tables.clips import clip_codes, clip_lines, clips_known
-from manifests.tables.derived import manifest_hash, read_clip_log
-from manifests.tables.factorize import label_codes, pair_codes
-from manifests.tables.parquet import read_table
+from manifests.tables.codes import clip_codes, clip_lines, clips_known, label_codes, pair_codes
+from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
 
 
 @dataclass(frozen=True)

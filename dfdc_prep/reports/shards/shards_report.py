@@ -36,7 +36,7 @@ from manifests.errors import TableError
 from manifests.files import parse_json
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
-from manifests.tables.clips import clips_known
+from manifests.tables.codes import clips_known
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
