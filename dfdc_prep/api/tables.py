@@ -9,7 +9,7 @@ from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
-from manifests.folders import OTHER_KINDS
+from manifests.folders import OTHER_KINDS, FacesFolder
 
 if TYPE_CHECKING:
     from manifests.auditing.summary import Summary
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @checked(options.SUMMARY)
-@staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
+@staged(faces=Staged(tables(FacesFolder.MANIFEST, FacesFolder.CLIPS)))
 def summarize(
     faces: StrPath = "faces", *, clips_from: str | None = None, real_is: int | None = None
 ) -> "Summary":
@@ -41,13 +41,13 @@ def summarize(
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
-    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.MANIFEST, "extract", Reading(clips_from, real_is))
     return replace(count(found.rows, source.read_clip_log()), notes=found.notes)
 
 
 @checked(options.BALANCE)
 @staged(
-    faces=Staged(tables("manifest.parquet", *OTHER_KINDS), writes=True),
+    faces=Staged(tables(FacesFolder.MANIFEST, *OTHER_KINDS), writes=True),
     out=Staged(nothing, writes=True),
 )
 def balance(
@@ -88,7 +88,7 @@ def balance(
 
     source = TableSource.from_path(Path(faces))
     target = source.output_path("balanced") if out is None else Path(out)
-    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.MANIFEST, "extract", Reading(clips_from, real_is))
     rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     write_table(source.bound(report.table), target)
@@ -154,7 +154,7 @@ def split(
     plan = SplitPlan.parse(split, group_by, seed)
     source = TableSource.from_path(Path(faces))
     target = source.output_path("split") if out is None else Path(out)
-    found = source.read("balanced.parquet", "balance", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.BALANCED, "balance", Reading(clips_from, real_is))
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
         table = join_people(table, source.path)

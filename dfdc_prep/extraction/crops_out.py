@@ -13,9 +13,10 @@ from dfdc_prep.crops.placement import Placement
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.video.picture import Image
 from manifests.columns import CropRow, make_row
+from manifests.folders import FacesFolder
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
-CROPS = "crops"
+CROPS = FacesFolder.CROPS
 
 
 @dataclass(frozen=True)

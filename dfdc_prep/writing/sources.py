@@ -16,6 +16,7 @@ from dfdc_prep.writing.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
+from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, join_people
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
@@ -33,7 +34,7 @@ from manifests.tables.sources import CLIP, CropSet, join_sets, label_rows
 
 #: Values of `--crops`: the table of a faces folder that is read.
 BALANCED, ALL, SPLIT = "balanced", "all", "split"
-_TABLES = {BALANCED: "balanced.parquet", ALL: "manifest.parquet", SPLIT: "split.parquet"}
+_TABLES = {BALANCED: FacesFolder.BALANCED, ALL: FacesFolder.MANIFEST, SPLIT: FacesFolder.SPLIT}
 _MADE_BY = {
     BALANCED: "dfdc-prep balance",
     ALL: "dfdc-prep extract",

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from manifests.columns import SORT_KEY
 from manifests.errors import TableError
 from manifests.files import atomic_file, file_sha256
+from manifests.folders import FacesFolder
 from manifests.labels import LABELS
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
@@ -162,7 +163,7 @@ def read_manifest(
     return table
 
 
-MANIFEST, CLIP_LOG = "manifest.parquet", "clips.parquet"
+MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
 _KEY = b"dfdc-prep:manifest"
 
 
@@ -228,7 +229,7 @@ def write_faces_tables(folder: Path, manifest: pa.Table, clips: pa.Table) -> Non
     with atomic_file(folder / MANIFEST) as temporary:
         write_parquet(manifest, temporary)
         write_table(bound(clips, file_sha256(temporary)), folder / CLIP_LOG)
-        write_table(kaggle_table(manifest), folder / "metadata.csv")
+        write_table(kaggle_table(manifest), folder / FacesFolder.KAGGLE_CSV)
 
 
 def kaggle_table(table: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.folders import check_faces_folder
+from manifests.folders import FacesFolder
 from manifests.labels import FAKE, REAL
 from manifests.tables.codes import DATASET, clip_lines, dataset_column
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
@@ -83,7 +83,7 @@ class TableSource:
             OutputError: the folder is of another kind, such as a shards folder.
         """
         if self.is_folder:
-            check_faces_folder(self.path)
+            FacesFolder.check_is_one(self.path)
         return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")
 
 

@@ -10,9 +10,10 @@ from dfdc_prep.errors import OutputError, StorageError
 from dfdc_prep.extraction.journal import JournalEntry
 from dfdc_prep.extraction.transfer import Transfer
 from dfdc_prep.storage.urls import Location
+from manifests.folders import FacesFolder
 
 #: File name of the journal.
-JOURNAL = "journal.jsonl"
+JOURNAL = FacesFolder.JOURNAL
 
 
 class Appendable(Protocol):

@@ -20,12 +20,12 @@ from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
 from dfdc_prep.extraction.output.base import JOURNAL, Appendable, check_overwrite
 from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.transfer import Transfer
-from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease
 from dfdc_prep.storage.mirror import check_name
 from dfdc_prep.storage.place import Place, open_place
 from dfdc_prep.storage.urls import Url
+from manifests.folders import FacesFolder
 
 #: Folder of the journal.
 _ENTRIES = "journal"
@@ -59,14 +59,14 @@ class BucketOutput:
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
         """Decide in the scratch folder, which has a file for each name in the bucket."""
         self.folder.mkdir()
-        is_new = not (fetch_run(self._place, self.folder) / RUN_FILE).exists()
+        is_new = not (fetch_run(self._place, self.folder) / FacesFolder.RUN).exists()
         tops = {name: name.partition("/")[0] for name in self._listed}
         here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
         for name, top in tops.items():
             check_name(self._url, name)
             if name != top and top != _ENTRIES:
                 here[top].mkdir(exist_ok=True)
-            elif top != RUN_FILE:
+            elif top != FacesFolder.RUN:
                 here[top].touch()
         try:
             self._start_here(run, overwrite)
@@ -78,7 +78,7 @@ class BucketOutput:
         for name in gone:
             del self._listed[name]
         if self._part is None and (is_new or gone):
-            self._place.put_file(RUN_FILE, self.folder / RUN_FILE)
+            self._place.put_file(FacesFolder.RUN, self.folder / FacesFolder.RUN)
         self._fetch_journal()
 
     def _start_here(self, run: dict[str, Any], overwrite: bool) -> None:
@@ -87,7 +87,9 @@ class BucketOutput:
             return
         check_overwrite(self._url, overwrite)
         output_folder.join_run(self.folder, run)
-        if not self._place.put_if_absent(RUN_FILE, (self.folder / RUN_FILE).read_bytes()):
+        if not self._place.put_if_absent(
+            FacesFolder.RUN, (self.folder / FacesFolder.RUN).read_bytes()
+        ):
             # Another slice was first, perhaps at this moment: check against what it wrote.
             output_folder.join_run(fetch_run(self._place, self.folder), run)
         self._place.put({self._part.journal: b""})
@@ -167,5 +169,5 @@ class _BucketJournal:
 def fetch_run(place: Place, folder: Path) -> Path:
     """Fetch the run.json of a place into a folder, if the place has one; return the folder."""
     with suppress(FileNotFoundError):
-        place.fetch(RUN_FILE, folder / RUN_FILE)
+        place.fetch(FacesFolder.RUN, folder / FacesFolder.RUN)
     return folder
