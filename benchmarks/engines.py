@@ -37,7 +37,7 @@ def result_of(number: int) -> Any:
     from dfdc_prep.extraction.clip import ClipResult
 
     row = {f"column {n}": f"value {n} of clip {number}" for n in range(28)}
-    return ClipResult("ok", None, _ROWS, _ROWS, "cpu", 1.0, (row,) * _ROWS)  # type: ignore[arg-type]
+    return ClipResult("ok", None, _ROWS, _ROWS, 1.0, None, (row,) * _ROWS)  # type: ignore[arg-type]
 
 
 def _call_all(workers: Any, calls: int) -> Iterator[int]:
@@ -57,12 +57,12 @@ def _call_all(workers: Any, calls: int) -> Iterator[int]:
 
 def drive(engine: str, address: str, calls: int) -> None:
     """Run inside the cluster: measure the calls, print JSON."""
-    from dfdc_prep.parallel.engine import Engine, connected, start_workers
+    from dfdc_prep.parallel.engine import Engine, connected, running_workers
 
     chosen = Engine(engine, address) if engine == "ray" else Engine()
     stack = ExitStack()
     stack.enter_context(connected(chosen))
-    workers = start_workers(chosen, 2, calls, 120.0, (nothing, ()))
+    workers = stack.enter_context(running_workers(chosen, 2, calls, 120.0, (nothing, ())))
     for _ in _call_all(workers, 200):  # the workers have started
         pass
     began, cpu, memory = time.perf_counter(), time.process_time(), {}
@@ -70,7 +70,6 @@ def drive(engine: str, address: str, calls: int) -> None:
         if done % max(1, calls // 6) == 0:
             memory[done] = _resident()
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-    workers.stop()
     stack.close()
     figures = {"ms a call": 1e3 * wall / calls, "CPU ms": 1e3 * cpu / calls, "MB": memory}
     sys.stdout.write(json.dumps(figures))

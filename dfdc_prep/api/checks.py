@@ -16,7 +16,6 @@ from dfdc_prep.staging import (
     staged,
     tables,
 )
-from manifests.folders import FacesFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.reports.build import Report
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @checked(options.AUDIT)
-@staged(path=Staged(compared_by_audit), identities=Staged(tables(FacesFolder.IDENTITIES)))
+@staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
 def audit(
     path: StrPath,
     *,

@@ -1,6 +1,7 @@
 """Make a faces folder: extract it, gather slices of it, import it; estimate who is in it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,25 +107,22 @@ def extract(
         from dfdc_prep.parallel.forkserver import forkserver_context
 
         # The fork server preloads the workers' imports while this process goes on.
-        forkserver_context()
+        forkserver_context("dfdc_prep.extraction.worker")
 
     from dfdc_prep.catalog.clips import SourceOptions
-    from dfdc_prep.extraction.clip import PRESETS, CropOptions
+    from dfdc_prep.extraction.clip import PRESETS
     from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.run import extract as run
 
-    chosen = PRESETS[preset]
-    crop = CropOptions(
-        frames=chosen.frames if frames is None else frames,
+    given = {"frames": frames, "faces": faces, "align": align, "margin": margin, "size": size}
+    crop = replace(
+        PRESETS[preset],
         sampling=sampling,
-        faces=chosen.faces if faces is None else faces,
-        margin=chosen.margin if margin is None else margin,
-        size=chosen.size if size is None else size,
         format=format,
         share_boxes=share_boxes,
-        align=chosen.align if align is None else align,
         compare=compare or masks,
         masks=masks,
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
     )
     csv = None if table is None else Path(table)
     part = Slice.parse(slice) if isinstance(slice, str) else slice

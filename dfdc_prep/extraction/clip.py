@@ -1,4 +1,4 @@
-"""Extract the crops of one clip: write the files and return their rows. Runs in a worker.
+"""Extracts one clip: decodes frames, finds the faces, cuts and writes the crops. Runs in a worker.
 
 Frames are streamed: only the crops that may be kept stay in memory.
 """
@@ -12,13 +12,13 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.base import Detector, Face, iou, select_detections
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter
-from dfdc_prep.extraction.originals import Original
+from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames, common_length
 from manifests.columns import CROP_SIZE, CropRow
 from manifests.labels import REAL
+from manifests.wording import counted
 
 #: Values of `box_source`: where the box of a crop was detected.
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
@@ -33,51 +33,28 @@ _CHECKED_FRAMES = 3
 
 @dataclass(frozen=True)
 class CropOptions:
-    """Options that determine the bytes of the crops.
+    """Options that determine the bytes of the crops; the defaults are those of the command."""
 
-    Attributes:
-        frames: number of frames to sample from each clip.
-        sampling: one of `video.timeline.SAMPLINGS`.
-        faces: `largest` (the clip's main face) or `all`.
-        align: `none`, `eyes` or `five-point`; see `crops.placement.place`.
-        margin: see `crops.placement.place`.
-        size: side of a crop, pixels.
-        format: `png` or `jpg`.
-        share_boxes: crop a fake at the face boxes of its original.
-        compare: compare the crops of a fake with those of its original.
-        masks: also write where they differ; needs `compare`.
-    """
-
-    frames: int = 1
-    sampling: str = EVEN
-    faces: str = LARGEST
-    margin: float = placement.MARGIN
-    size: int = CROP_SIZE
-    format: str = "png"
-    share_boxes: bool = True
-    align: str = placement.NONE
-    compare: bool = False
-    masks: bool = False
+    frames: int = 1  # to sample from each clip
+    sampling: str = EVEN  # one of `video.timeline.SAMPLINGS`
+    faces: str = LARGEST  # the clip's main face, or all
+    margin: float = placement.MARGIN  # see `crops.placement.place`
+    size: int = CROP_SIZE  # side of a crop, pixels
+    format: str = "png"  # or jpg
+    share_boxes: bool = True  # crop a fake at the face boxes of its original
+    align: str = placement.NONE  # see `crops.placement.place`
+    compare: bool = False  # the crops of a fake with those of its original
+    masks: bool = False  # also write where they differ; needs `compare`
 
 
-@dataclass(frozen=True)
-class Preset:
-    """The options that a preset sets; see `CropOptions`."""
-
-    frames: int
-    faces: str
-    align: str
-    margin: float
-    size: int
-
-
-#: `paper`: the defaults, after Zhalgasbayev, Aiteni and Khaimuldin. `deepfakebench`: Yan et al.,
-#: 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
-#: each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
+#: The options of published work. `paper`: the defaults, after Zhalgasbayev, Aiteni and
+#: Khaimuldin. `deepfakebench`: Yan et al., 2023, `preprocessing/preprocess.py`; its template is
+#: enlarged by 1.3 in all, hence by 0.15 on each side. `selimsef`: the challenge's winner,
+#: `preprocessing/extract_crops.py`.
 PRESETS = {
-    "paper": Preset(1, LARGEST, placement.NONE, placement.MARGIN, CROP_SIZE),
-    "deepfakebench": Preset(32, LARGEST, placement.FIVE_POINT, 0.15, 256),
-    "selimsef": Preset(32, LARGEST, placement.NONE, 0.3, CROP_SIZE),
+    "paper": CropOptions(),
+    "deepfakebench": CropOptions(32, margin=0.15, size=256, align=placement.FIVE_POINT),
+    "selimsef": CropOptions(32, margin=0.3),
 }
 
 
@@ -85,20 +62,15 @@ PRESETS = {
 class Boxes:
     """Face boxes of a clip, shared with the other clips of its family.
 
-    Attributes:
-        source: `original` or `sibling`; becomes `box_source` in the rows of the other clips.
-        width, height: frame size, pixels; clips with another frame size cannot use the boxes.
-        frames: indices of the sampled frames.
-        faces: the kept faces of each frame.
-        origin: the clip in which they were found; None if that is not known.
+    They fit clips of the same frame size. `source` is the `box_source` of the other clips.
     """
 
     source: str
     width: int
     height: int
-    frames: tuple[int, ...]
-    faces: tuple[tuple[Face, ...], ...]
-    origin: Clip | None = None
+    frames: tuple[int, ...]  # indices of the sampled frames
+    faces: tuple[tuple[Face, ...], ...]  # those kept of each frame
+    origin: tuple[str, str] | None = None  # part and video of the clip in which they were found
 
 
 @dataclass(frozen=True)
@@ -115,185 +87,155 @@ class ClipResult:
     boxes: Boxes | None = None
 
 
+def missing_clip(clip: Clip, options: CropOptions) -> ClipResult:
+    """The result of a clip that metadata names and that is not there."""
+    reason = f"expected {clip.video} in {clip.part}, found no such file"
+    return ClipResult("missing", reason, options.frames, version=clip.version)
+
+
 @dataclass(frozen=True)
 class Relatives:
-    """What is known of a clip from its family.
+    """What is known of a clip from its family."""
 
-    Attributes:
-        boxes: boxes of another clip of the family, or None to detect.
-        original: the clip that a fake is compared with, None if there is none.
-        others: the clips that will be cropped at the frames of this one.
-    """
-
-    boxes: Boxes | None = None
-    original: Clip | None = None
-    others: tuple[Clip, ...] = ()
+    boxes: Boxes | None = None  # of another clip; None to detect
+    original: Clip | None = None  # the one that a fake is compared with
+    others: tuple[Clip, ...] = ()  # those that will be cropped at the frames of this one
 
 
-def extract_clip(
-    clip: Clip,
-    out: Path,
-    options: CropOptions,
-    detector: Detector,
-    relatives: Relatives = Relatives(),
-) -> ClipResult:
-    """Write the crops of one clip below `out`/crops and return its result.
+class ClipExtractor:
+    """Extracts clips, one after another, with the same options and detector."""
 
-    Raises:
-        OSError: the output cannot be written.
-        SourceUnreachable: the system cannot read the clip file. A damaged clip does not raise:
-            its result has a failure status.
-    """
-    started = time.perf_counter()
-    shared = relatives.boxes
-    try:
-        decoded = _decode(clip, options, detector, relatives)
-    except ClipError as error:
-        result = ClipResult(error.status, str(error), frames_wanted=options.frames)
-    else:
-        frames, wanted, source = decoded.frames, decoded.wanted, decoded.source
-        shares_boxes = (
-            source == ORIGINAL and shared is not None and shared.origin == relatives.original
-        )
-        original = Original(relatives.original, out, options.format, shares_boxes)
-        writer = CropWriter(clip, out, options.format, options.masks, source, detector.name)
-        rows = writer.write(original.crops_at(frames))
-        status, reason = _clip_status(clip.video, decoded, len(rows))
-        boxes = _boxes_of(clip, frames) if source == OWN else None
-        result = ClipResult(status, reason, wanted, len(frames), rows=rows, boxes=boxes)
-    return replace(result, seconds=round(time.perf_counter() - started, 3))
+    def __init__(self, options: CropOptions, detector: Detector) -> None:
+        self.options = options
+        self._detector = detector
+
+    def extract(self, clip: Clip, out: Path, relatives: Relatives = Relatives()) -> ClipResult:
+        """Write the crops of one clip below `out`/crops and return its result.
+
+        Raises:
+            OSError: the output cannot be written.
+            SourceUnreachable: the system cannot read the clip file. A damaged clip does not raise:
+                its result has a failure status.
+        """
+        started = time.perf_counter()
+        try:
+            with open_clip(Path(clip.path)) as video:
+                wanted = self._choose_frames(video, relatives)
+                cropped = self._crop_at(relatives.boxes, video, wanted)
+                frames = self._detect(video, wanted) if cropped is None else cropped
+                shortfall = video.shortfall
+        except ClipError as error:
+            result = ClipResult(error.status, str(error), frames_wanted=self.options.frames)
+        else:
+            rows = self._write(clip, out, frames, relatives, cropped is not None)
+            status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
+            status = status or ("ok" if rows else "no_face")
+            boxes = _boxes_of(clip, frames) if cropped is None else None
+            result = ClipResult(status, reason, len(wanted), len(frames), rows=rows, boxes=boxes)
+        return replace(result, seconds=round(time.perf_counter() - started, 3))
+
+    def _write(
+        self,
+        clip: Clip,
+        out: Path,
+        frames: Sequence[CroppedFrame],
+        relatives: Relatives,
+        at_boxes: bool,
+    ) -> tuple[CropRow, ...]:
+        """Write the crops, compared with those of the original; return their rows."""
+        options, boxes, original = self.options, relatives.boxes, relatives.original
+        source, shares_boxes = OWN, False
+        if at_boxes and boxes:
+            source = boxes.source
+            of_original = original is not None and boxes.origin == (original.part, original.video)
+            shares_boxes = source == ORIGINAL and of_original
+        pairs = Original(original, out, options.format, shares_boxes).crops_at(frames)
+        detector = self._detector.name
+        writer = CropWriter(clip, out, options.format, options.masks, source, detector)
+        return writer.write(pairs)
+
+    def _choose_frames(self, video: AnyVideo, relatives: Relatives) -> list[int]:
+        """Indices of the frames to decode.
+
+        They are those of the shared boxes, if the clip has all of them. Otherwise they are chosen
+        by the options, such that the clips that will share them have them too.
+        """
+        clip, shared, options = video.timeline, relatives.boxes, self.options
+        if shared and all(index < clip.count for index in shared.frames):
+            return list(shared.frames)
+        chosen = choose_frames(options.sampling, options.frames, clip)
+        lengths = [clip_length(Path(other.path)) for other in relatives.others]
+        common = common_length(options.frames, clip.count, lengths)
+        if chosen[-1] < common:
+            return chosen
+        return choose_frames(options.sampling, options.frames, clip.limited(common))
+
+    def _detect(self, video: AnyVideo, wanted: Sequence[int]) -> list[CroppedFrame]:
+        """Detect faces on every frame, then keep those that the tracking across frames selects."""
+        frames: list[CroppedFrame] = []
+        faces: list[Face] = []
+        every_face = self.options.faces == ALL
+        for frame in video.frames(wanted):
+            # The quick detection is None where uncertain, and misses small faces, which count too
+            # if all faces are wanted.
+            quick = None if every_face else self._detector.detect_fast(frame, faces)
+            faces = self._detector.detect(frame) if quick is None else quick
+            frames.append(self._cut(frame, faces))
+        kept = select_detections([[crop.face for crop in f.crops] for f in frames], every_face)
+        return [
+            replace(frame, crops=[frame.crops[i] for i in numbers])
+            for frame, numbers in zip(frames, kept, strict=True)
+        ]
+
+    def _crop_at(
+        self, shared: Boxes | None, video: AnyVideo, wanted: Sequence[int]
+    ) -> list[CroppedFrame] | None:
+        """Crop the frames at the shared boxes.
+
+        Returns None if there are none for these frames, the frame size differs or the clip's own
+        detections contradict them.
+        """
+        if not shared or not any(shared.faces) or not set(wanted) <= set(shared.frames):
+            return None
+        faces = dict(zip(shared.frames, shared.faces, strict=True))
+        checked = _evenly_spaced([index for index in wanted if faces[index]], _CHECKED_FRAMES)
+        frames = []
+        for frame in video.frames(wanted):
+            if (frame.width, frame.height) != (shared.width, shared.height):
+                return None
+            boxes = faces[frame.index]
+            if frame.index in checked and not self._confirms(frame, boxes):
+                return None
+            frames.append(self._cut(frame, boxes))
+        return frames
+
+    def _confirms(self, frame: Frame, boxes: Sequence[Face]) -> bool:
+        """Whether every box overlaps one of the clip's own detections."""
+        quick = self._detector.detect_fast(frame, boxes)
+        found = self._detector.detect(frame) if quick is None else quick
+        return all(any(iou(box, own) > _MIN_IOU for own in found) for box in boxes)
+
+    def _cut(self, frame: Frame, faces: Sequence[Face]) -> CroppedFrame:
+        options, crops = self.options, []
+        for face in faces:
+            place = placement.place(face, options.align, options.margin, options.size)
+            crops.append(Crop(face, place, place.cut(frame)))
+        return CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
 
 
-@dataclass(frozen=True)
-class _DecodedClip:
-    """The cropped frames of a clip.
-
-    Attributes:
-        wanted: number of frames that were to be decoded.
-        source: where the boxes come from; becomes `box_source`.
-        shortfall: what the end of the file lacks; None if nothing.
-    """
-
-    frames: list[CroppedFrame]
-    wanted: int
-    source: str
-    shortfall: str | None
-
-
-def _decode(
-    clip: Clip, options: CropOptions, detector: Detector, relatives: Relatives
-) -> _DecodedClip:
-    """Decode and crop the frames of a clip.
-
-    Raises:
-        ClipError: the clip cannot be opened.
-    """
-    with open_clip(Path(clip.path)) as video:
-        wanted = _choose_frames(video, options, relatives)
-        frames, source = _crop_frames(video, wanted, options, detector, relatives.boxes)
-        return _DecodedClip(frames, len(wanted), source, video.shortfall)
-
-
-def _choose_frames(video: AnyVideo, options: CropOptions, relatives: Relatives) -> list[int]:
-    """Indices of the frames to decode.
-
-    They are those of the shared boxes, if the clip has all of them. Otherwise they are chosen by
-    `options.sampling`, such that the clips that will share them have them too.
-    """
-    clip, shared = video.timeline, relatives.boxes
-    if shared and all(index < clip.count for index in shared.frames):
-        return list(shared.frames)
-    chosen = choose_frames(options.sampling, options.frames, clip)
-    lengths = [clip_length(Path(other.path)) for other in relatives.others]
-    common = common_length(options.frames, clip.count, lengths)
-    if chosen[-1] < common:
-        return chosen
-    return choose_frames(options.sampling, options.frames, clip.limited(common))
-
-
-def _clip_status(video: str, clip: _DecodedClip, faces: int) -> tuple[str, str | None]:
-    """Status and error message of a clip that was opened, from its counts."""
-    decoded = len(clip.frames)
+def _failure(
+    video: str, wanted: int, decoded: int, shortfall: str | None
+) -> tuple[str | None, str | None]:
+    """Failure status and error message of a clip that was opened; None if it is whole."""
     if decoded == 0:
-        lacks = f": {clip.shortfall}" if clip.shortfall else ""
-        return "unreadable", f"expected {clip.wanted} frames of {video}, none decoded{lacks}"
-    if decoded < clip.wanted or clip.shortfall:
-        what = f"{clip.wanted} {'frame' if clip.wanted == 1 else 'frames'} of {video}"
-        if decoded < clip.wanted:
-            return "truncated", f"expected {what}, {decoded} decoded"
-        return "truncated", f"expected the whole of {video}, {clip.shortfall}; it has {what}"
-    return ("ok" if faces else "no_face"), None
-
-
-def _crop_frames(
-    video: AnyVideo,
-    wanted: Sequence[int],
-    options: CropOptions,
-    detector: Detector,
-    shared: Boxes | None,
-) -> tuple[list[CroppedFrame], str]:
-    """Decode and crop the wanted frames; also return the `box_source` of the boxes used."""
-    if shared and any(shared.faces) and set(wanted) <= set(shared.frames):
-        frames = _crop_at_boxes(shared, video, wanted, options, detector)
-        if frames is not None:
-            return frames, shared.source
-    return _crop_detected(video, wanted, options, detector), OWN
-
-
-def _crop_detected(
-    video: AnyVideo, wanted: Sequence[int], options: CropOptions, detector: Detector
-) -> list[CroppedFrame]:
-    """Detect faces on every frame, then keep those that the tracking across frames selects."""
-    frames = []
-    found: list[Face] = []
-    for frame in video.frames(wanted):
-        # With `all`, small faces count too, and only the full detection finds them.
-        all_faces = options.faces == ALL
-        found = detector.detect(frame) if all_faces else _detect_faces(frame, detector, found)
-        frames.append(_crop_faces(frame, found, options))
-    chosen = select_detections(
-        [[crop.face for crop in frame.crops] for frame in frames], options.faces == ALL
-    )
-    return [
-        replace(frame, crops=[frame.crops[i] for i in kept])
-        for frame, kept in zip(frames, chosen, strict=True)
-    ]
-
-
-def _detect_faces(frame: Frame, detector: Detector, before: Sequence[Face]) -> list[Face]:
-    """Detect the faces of a frame; run the full detection only if the quick one is uncertain.
-
-    Args:
-        before: faces expected in the frame, e.g. those of the previous frame.
-    """
-    quick = detector.detect_fast(frame, before)
-    return detector.detect(frame) if quick is None else quick
-
-
-def _crop_at_boxes(
-    shared: Boxes,
-    video: AnyVideo,
-    wanted: Sequence[int],
-    options: CropOptions,
-    detector: Detector,
-) -> list[CroppedFrame] | None:
-    """Crop the frames at the shared boxes.
-
-    Returns None if the frame size differs or the clip's own detections contradict the boxes.
-    """
-    faces = dict(zip(shared.frames, shared.faces, strict=True))
-    checked = _evenly_spaced([index for index in wanted if faces[index]], _CHECKED_FRAMES)
-    frames = []
-    for frame in video.frames(wanted):
-        if (frame.width, frame.height) != (shared.width, shared.height):
-            return None
-        boxes = faces[frame.index]
-        if frame.index in checked and not _boxes_confirmed(
-            boxes, _detect_faces(frame, detector, boxes)
-        ):
-            return None
-        frames.append(_crop_faces(frame, boxes, options))
-    return frames
+        lacks = f": {shortfall}" if shortfall else ""
+        return "unreadable", f"expected {wanted} frames of {video}, none decoded{lacks}"
+    what = f"{counted(wanted, 'frame')} of {video}"
+    if decoded < wanted:
+        return "truncated", f"expected {what}, {decoded} decoded"
+    if shortfall:
+        return "truncated", f"expected the whole of {video}, {shortfall}; it has {what}"
+    return None, None
 
 
 def _evenly_spaced(indices: Sequence[int], count: int) -> set[int]:
@@ -301,19 +243,6 @@ def _evenly_spaced(indices: Sequence[int], count: int) -> set[int]:
     if len(indices) <= count:
         return set(indices)
     return {indices[i * (len(indices) - 1) // (count - 1)] for i in range(count)}
-
-
-def _boxes_confirmed(boxes: Sequence[Face], detected: Sequence[Face]) -> bool:
-    """Whether every box overlaps one of the clip's own detections."""
-    return all(any(iou(box, own) > _MIN_IOU for own in detected) for box in boxes)
-
-
-def _crop_faces(frame: Frame, faces: Sequence[Face], options: CropOptions) -> CroppedFrame:
-    crops = []
-    for face in faces:
-        place = placement.place(face, options.align, options.margin, options.size)
-        crops.append(Crop(face, place, place.cut(frame)))
-    return CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
 
 
 def _boxes_of(clip: Clip, frames: Sequence[CroppedFrame]) -> Boxes | None:
@@ -326,5 +255,5 @@ def _boxes_of(clip: Clip, frames: Sequence[CroppedFrame]) -> Boxes | None:
         frames[0].height,
         tuple(frame.index for frame in frames),
         tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
-        clip,
+        (clip.part, clip.video),
     )

@@ -1,7 +1,13 @@
-"""Writes the crops and masks of a clip, and makes their rows of the manifest."""
+"""Writes the crops and masks of a clip, and makes their rows of the manifest.
+
+A fake's crops are compared with what its original shows there. Where the fake was cropped at the
+boxes of its original, that is the original's crop, whose file exists. Otherwise the original is
+decoded again, and cut at the fake's own boxes.
+"""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +17,13 @@ from dfdc_prep.crops.encoding import MASK_SUFFIX
 from dfdc_prep.crops.forgery import Comparison, compare, regions_of
 from dfdc_prep.crops.placement import Placement
 from dfdc_prep.detectors.base import Face
+from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Image
+from dfdc_prep.video.reader import open_clip
 from manifests.columns import CropRow, make_row
-from manifests.folders import FacesFolder
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
-CROPS = FacesFolder.CROPS
+CROPS = "crops"
 
 
 @dataclass(frozen=True)
@@ -44,24 +51,75 @@ OriginalCrops = list[Image | None]
 
 
 @dataclass(frozen=True)
-class CropWriter:
-    """Writes the crops of one clip.
+class Original:
+    """The original of a fake; its clip is None if it is unknown, or was not decoded."""
 
-    Attributes:
-        clip: the clip that the frames come from.
-        out: the output folder.
-        format: `png` or `jpg`.
-        masks: also write a mask beside each crop that is compared.
-        box_source: `own`, `original` or `sibling`.
-        detector: name of the detector that found the boxes.
-    """
+    clip: Clip | None
+    out: Path  # the output folder, which holds its crops
+    format: str
+    shares_boxes: bool  # its crops lie where the fake's do
+
+    def crops_at(
+        self, frames: Sequence[CroppedFrame]
+    ) -> Iterator[tuple[CroppedFrame, OriginalCrops]]:
+        """Yield each frame with the original's crops at the places of its crops.
+
+        They are the pixels that the files of the original's crops hold, or would hold.
+
+        Raises:
+            SourceUnreachable: the system cannot read the original.
+        """
+        if self.clip is None:
+            for frame in frames:
+                yield frame, [None] * len(frame.crops)
+        elif self.shares_boxes:
+            yield from self._read(self.clip, frames)
+        else:
+            yield from self._decode(self.clip, frames)
+
+    def _read(
+        self, clip: Clip, frames: Sequence[CroppedFrame]
+    ) -> Iterator[tuple[CroppedFrame, OriginalCrops]]:
+        """Read the original's files; decode the frames of those that are lost or damaged."""
+        for frame in frames:
+            found: OriginalCrops = []
+            try:
+                for number, crop in enumerate(frame.crops):
+                    path = crop_path(self.out, clip, frame.index, number, self.format)
+                    found.append(_read_image(path, crop.place.size))
+            except (OSError, ValueError):
+                yield from self._decode(clip, [frame])
+            else:
+                yield frame, found
+
+    def _decode(
+        self, clip: Clip, frames: Sequence[CroppedFrame]
+    ) -> Iterator[tuple[CroppedFrame, OriginalCrops]]:
+        """Decode the original; frames that do not decode, or have another size, are unknown."""
+        found: dict[int, OriginalCrops] = {}
+        with suppress(ClipError), open_clip(Path(clip.path)) as video:
+            wanted = {frame.index: frame for frame in frames if frame.crops}
+            for decoded in video.frames(list(wanted)):
+                frame = wanted[decoded.index]
+                if (decoded.width, decoded.height) == (frame.width, frame.height):
+                    found[frame.index] = [
+                        encoding.as_stored(crop.place.cut(decoded), self.format)
+                        for crop in frame.crops
+                    ]
+        for frame in frames:
+            yield frame, found.get(frame.index) or [None] * len(frame.crops)
+
+
+@dataclass(frozen=True)
+class CropWriter:
+    """Writes the crops of one clip."""
 
     clip: Clip
-    out: Path
+    out: Path  # the output folder
     format: str
-    masks: bool
+    masks: bool  # also write a mask beside each crop that is compared
     box_source: str
-    detector: str
+    detector: str  # the one that found the boxes
 
     def write(self, frames: Iterable[tuple[CroppedFrame, OriginalCrops]]) -> tuple[CropRow, ...]:
         """Write all crops and return their manifest rows, by frame and face."""
@@ -144,6 +202,13 @@ def crop_files(crops: Iterable[CropRow]) -> Iterator[str]:
 def crop_path(out: Path, clip: Clip, frame: int, face: int, file_format: str) -> Path:
     """The file of a crop."""
     return crop_folder(out, clip) / f"{frame:06d}_{face}.{file_format}"
+
+
+def _read_image(path: Path, size: int) -> Image:
+    image = encoding.decode(path.read_bytes())
+    if image.shape != (size, size, 3):
+        raise ValueError(f"expected {size}x{size} pixels")
+    return image
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,16 +1,15 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dfdc_prep import output_folder
-from dfdc_prep.catalog.clips import Catalog, Clip, Family, SourceOptions, count_families
+from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_families
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.registry import (
@@ -20,52 +19,50 @@ from dfdc_prep.detectors.registry import (
     make_detector,
 )
 from dfdc_prep.errors import ModelError, OutputError
-from dfdc_prep.extraction.clip import ClipResult, CropOptions
+from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.crops_out import crop_files
-from dfdc_prep.extraction.journal import JournalEntry, family_key
-from dfdc_prep.extraction.output.base import JOURNAL, Output
-from dfdc_prep.extraction.output.places import open_output, read_earlier_run
-from dfdc_prep.extraction.schedule import extract_families
+from dfdc_prep.extraction.output import (
+    JOURNAL,
+    JournalEntry,
+    Output,
+    family_key,
+    open_output,
+    read_earlier_run,
+)
+from dfdc_prep.extraction.schedule import FamilyQueue, Scheduler
 from dfdc_prep.extraction.slices import Slice, describe_missing
 from dfdc_prep.extraction.summary import RunSummary
-from dfdc_prep.extraction.worker import init_worker
+from dfdc_prep.extraction.worker import (
+    Transfer,
+    expectation,
+    init_remote_worker,
+    init_worker,
+)
 from dfdc_prep.parallel.confinement import why_unconfined
-from dfdc_prep.parallel.engine import LOCAL, Engine, Setup, connected, start_workers
+from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
+from dfdc_prep.parallel.processes import Setup
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
 from manifests.columns import ClipRow, make_row
-from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, TIMEOUT
 
 #: The tables, in the order in which they appear.
-_TABLES = (FacesFolder.CLIPS, FacesFolder.KAGGLE_CSV, FacesFolder.MANIFEST)
+_TABLES = ("clips.parquet", "metadata.csv", "manifest.parquet")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options beside those that determine the bytes of a crop.
+    """Options beside those that determine the bytes of a crop."""
 
-    Attributes:
-        reading: how the source is read.
-        workers: number of processes; None for one per core.
-        timeout: CPU time that a clip may use, seconds; a worker that hangs for as long ends too.
-        limit: stop after about this many clips; families are never divided.
-        overwrite: remove the files of an earlier run first.
-        retry_failed: process families with a failed clip again.
-        preset: name of the preset that the options come from; recorded only.
-        part: process only this slice of the families, and write no tables.
-        engine: where the worker processes run.
-    """
-
-    workers: int | None = None
-    timeout: float = 120.0
-    limit: int | None = None
-    overwrite: bool = False
-    retry_failed: bool = False
-    preset: str = "paper"
-    reading: SourceOptions = field(default_factory=SourceOptions)
-    part: Slice | None = None
-    engine: Engine = field(default_factory=Engine)
+    workers: int | None = None  # number of processes; None for one per core
+    timeout: float = 120.0  # CPU time of a clip, seconds; a worker that hangs for as long ends too
+    limit: int | None = None  # stop after about this many clips; families are never divided
+    overwrite: bool = False  # remove the files of an earlier run first
+    retry_failed: bool = False  # process families with a failed clip again
+    preset: str = "paper"  # the one that the options come from; recorded only
+    reading: SourceOptions = field(default_factory=SourceOptions)  # how the source is read
+    part: Slice | None = None  # process only this slice of the families, and write no tables
+    engine: Engine = field(default_factory=Engine)  # where the worker processes run
 
 
 def extract(
@@ -96,9 +93,13 @@ def extract(
     """
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
-    catalog = read_source(source, run.limit, run.reading)
+    catalog = _read_source(source, run.limit, run.reading)
     choice = _resolve_detector(out, detector, detector_model, run.overwrite)
-    _check_landmarks(options, choice)
+    if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
+        raise ModelError(
+            f"expected a detector that finds landmarks for --align {options.align}, found "
+            f"{choice.name}; use --detector yunet, or --align none"
+        )
     make_detector(choice)  # report a detector error once, not in every worker
     # Before anything is written: there may be no such cluster.
     with connected(run.engine), open_output(out, source, run.part) as output:
@@ -110,16 +111,14 @@ def extract(
         again = FAILURES if run.retry_failed else (TIMEOUT,)
         finished = _finished_families(output, families, again)
         todo = {key: family for key, family in families.items() if key not in finished}
-        notes = [*output.notes, *_slice_notes(out, output, run, todo)]
-        about = (*_family_lines(catalog, families.values()), *catalog.notes)
-        summary = RunSummary(out, about, choice.why, notes, catalog.refused)
-        for clips in finished.values():
-            summary.add(clips)
+        notes = [*output.notes, *_slice_notes(out, output, run.part, todo)]
+        notes = [choice.why, *notes] if choice.why else notes
+        summary = _summarize(out, catalog, families, finished, notes)
         if run.part is None:
             output.merge_slices()
-        confined = unconfined is None
-        extraction = _Extraction(output, options, run, choice, confined, summary)
-        extraction.process(todo, total=sum(len(family.clips) for family in families.values()))
+        prepared = (output.transfer, options, choice)
+        with _setup(prepared, todo.values(), run.engine, unconfined is None) as setup:
+            _process(output, todo, summary, options, run, setup)
         if run.part is None:
             _write_tables(output, families)
     return summary
@@ -143,7 +142,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
             f"expected the run.json of dfdc-prep extract in {out}, found none; run the slices first"
         )
     source = source or as_location(str(earlier["source"]))
-    catalog = read_source(source, earlier.get("limit"), _recorded_reading(earlier))
+    catalog = _read_source(source, earlier.get("limit"), _recorded_reading(earlier))
     with open_output(out, source) as output:
         output.start(earlier, overwrite=False)
         families = _families(catalog, None)
@@ -154,13 +153,64 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
                 f"missing: {describe_missing(output.slice_journals, missing)}; run "
                 f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )
-        about = (*_family_lines(catalog, families.values()), *catalog.notes)
-        summary = RunSummary(out, about, None, output.notes, catalog.refused)
-        for clips in finished.values():
-            summary.add(clips)
+        summary = _summarize(out, catalog, families, finished, output.notes)
         output.merge_slices()
         _write_tables(output, families)
     return summary
+
+
+@contextmanager
+def _setup(
+    prepared: tuple[Transfer, CropOptions, DetectorChoice],
+    todo: Iterable[Family],
+    engine: Engine,
+    confined: bool,
+) -> Iterator[Setup]:
+    """Yield the function that prepares a worker, and its arguments."""
+    if engine.name == LOCAL:
+        yield init_worker, (*prepared, confined)
+        return
+    clips = (clip for family in todo for clip in family.clips)
+    with expectation(prepared[0], clips) as expected:
+        yield init_remote_worker, (expected, *prepared)
+
+
+def _process(
+    output: Output,
+    todo: Mapping[str, Family],
+    summary: RunSummary,
+    options: CropOptions,
+    run: RunOptions,
+    setup: Setup,
+) -> None:
+    """Process families and append each to the journal when it is finished."""
+    keys = {family.name: key for key, family in todo.items()}
+    clips, done = sum(len(family.clips) for family in todo.values()), summary.clips.total()
+    with (
+        output.journal() as append,
+        tqdm(total=clips + done, initial=done, unit="clip", disable=None) as bar,
+        running_workers(run.engine, run.workers, clips, run.timeout, setup) as workers,
+    ):
+        scheduler = Scheduler(workers, output.transfer, options, run.timeout)
+        for finished in scheduler.run(todo.values()):
+            entry = _journal_entry(keys[finished.family.name], finished)
+            append(entry)
+            summary.add(entry["clips"])
+            bar.update(len(entry["clips"]))
+            bar.set_postfix(faces=summary.faces, failed=summary.failed, refresh=False)
+
+
+def _journal_entry(key: str, finished: FamilyQueue) -> JournalEntry:
+    results = finished.results
+    return JournalEntry(
+        key=key,
+        versions=[result.version for result in results.values()],
+        clips=[
+            make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)
+            for clip, result in results.items()
+        ],
+        crops=[row for result in results.values() for row in result.rows],
+    )
 
 
 def _write_tables(output: Output, families: Mapping[str, Family]) -> None:
@@ -179,18 +229,28 @@ def _families(catalog: Catalog, part: Slice | None) -> dict[str, Family]:
     return {family_key(family): family for family in families}
 
 
-def _family_lines(catalog: Catalog, families: Iterable[Family]) -> list[str]:
-    """How the families of the fakes are known, for the report."""
-    clips = (clip for family in families for clip in family.clips)
-    return [*count_families(clips).lines(), *catalog.originals.lines()]
+def _summarize(
+    out: Location,
+    catalog: Catalog,
+    families: Mapping[str, Family],
+    finished: Mapping[str, list[ClipRow]],
+    notes: Sequence[str],
+) -> RunSummary:
+    """The summary of a run before it goes on: how the families are known, what is finished."""
+    counts = count_families(clip for family in families.values() for clip in family.clips)
+    about = (*notes, *counts.lines(), *catalog.originals.lines(), *catalog.notes)
+    summary = RunSummary(out, about, catalog.refused)
+    for clips in finished.values():
+        summary.add(clips)
+    return summary
 
 
 def _slice_notes(
-    out: Location, output: Output, run: RunOptions, todo: Mapping[str, Family]
+    out: Location, output: Output, part: Slice | None, todo: Mapping[str, Family]
 ) -> list[str]:
     """Lines for the report about the slices of this run."""
-    if run.part is not None:
-        return [f"slice {run.part}; when all are done, run: dfdc-prep gather {out}"]
+    if part is not None:
+        return [f"slice {part}; when all are done, run: dfdc-prep gather {out}"]
     if todo and (journals := output.slice_journals):
         return [f"missing in the slices, done here: {describe_missing(journals, todo.values())}"]
     return []
@@ -200,7 +260,7 @@ def _absolute(location: Location) -> Location:
     return location.absolute() if isinstance(location, Path) else location
 
 
-def read_source(source: Location, limit: int | None, reading: SourceOptions) -> Catalog:
+def _read_source(source: Location, limit: int | None, reading: SourceOptions) -> Catalog:
     """Read the catalog of a source on a disk or in a bucket; see `read_catalog`."""
     if isinstance(source, Url):
         from dfdc_prep.catalog.reader import read_bucket_catalog
@@ -228,15 +288,6 @@ def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | No
     return why_unconfined()
 
 
-def _check_landmarks(options: CropOptions, choice: DetectorChoice) -> None:
-    """Raise ModelError if crops are to be aligned and the detector finds no landmarks."""
-    if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
-        raise ModelError(
-            f"expected a detector that finds landmarks for --align {options.align}, found "
-            f"{choice.name}; use --detector yunet, or --align none"
-        )
-
-
 def _run_metadata(
     source: Location,
     catalog: Catalog,
@@ -245,26 +296,22 @@ def _run_metadata(
     choice: DetectorChoice,
 ) -> dict[str, Any]:
     """The content of run.json."""
+    needed_by_gather: dict[str, Any] = {}
+    if run.part:  # to read the catalog wherever `gather` runs
+        source, table = _absolute(source), run.reading.table
+        needed_by_gather = {
+            "limit": run.limit,
+            "table": None if table is None else str(table.absolute()),
+            "real_is": run.reading.real_is,
+        }
     detector = {"detector": choice.name, "model_sha256": choice.model_sha256}
-    named = {**catalog.options, **asdict(options), **detector}
     return {
         "command": "extract",
         "source": str(source),
-        **(_needed_by_gather(source, run) if run.part else {}),
+        **needed_by_gather,
         "preset": run.preset,
-        "options": named,
+        "options": {**catalog.options, **asdict(options), **detector},
         "versions": output_folder.package_versions(),
-    }
-
-
-def _needed_by_gather(source: Location, run: RunOptions) -> dict[str, Any]:
-    """What a slice also records, for `gather` to read the catalog wherever it runs."""
-    table = run.reading.table
-    return {
-        "source": str(_absolute(source)),
-        "limit": run.limit,
-        "table": None if table is None else str(_absolute(table)),
-        "real_is": run.reading.real_is,
     }
 
 
@@ -315,70 +362,9 @@ def _has_same_clips(family: Family, entry: JournalEntry) -> bool:
             return False
         if version is None:
             continue
-        if is_url(clip.path):
-            if clip.version != version:
-                return False
-        elif not is_version(Path(clip.path), version):
+        same = (
+            clip.version == version if is_url(clip.path) else is_version(Path(clip.path), version)
+        )
+        if not same:
             return False
     return True
-
-
-@dataclass(frozen=True)
-class _Extraction:
-    """The settings of an extraction, and the summary that it updates."""
-
-    output: Output
-    options: CropOptions
-    run: RunOptions
-    choice: DetectorChoice
-    confined: bool
-    summary: RunSummary
-
-    def process(self, todo: dict[str, Family], total: int) -> None:
-        """Process families and append each to the journal when it is finished.
-
-        Args:
-            todo: the families by key.
-            total: number of clips in the catalog, for the progress bar.
-        """
-        clips = sum(len(family.clips) for family in todo.values())
-        keys = {family.name: key for key, family in todo.items()}
-        with (
-            self._setup(todo) as setup,
-            self.output.journal() as journal,
-            tqdm(total=total, initial=total - clips, unit="clip", disable=None) as bar,
-        ):
-            start = partial(
-                start_workers, self.run.engine, self.run.workers, clips, self.run.timeout, setup
-            )
-            for done in extract_families(
-                todo.values(), start, self.output.transfer, self.options, self.run.timeout
-            ):
-                rows = [_clip_row(clip, result) for clip, result in done.results.items()]
-                crops = [row for result in done.results.values() for row in result.rows]
-                versions = [result.version for result in done.results.values()]
-                journal.append(
-                    JournalEntry(
-                        key=keys[done.family.name], versions=versions, clips=rows, crops=crops
-                    )
-                )
-                self.summary.add(rows)
-                bar.update(len(rows))
-                bar.set_postfix(faces=self.summary.faces, failed=self.summary.failed, refresh=False)
-
-    @contextmanager
-    def _setup(self, todo: Mapping[str, Family]) -> Iterator[Setup]:
-        """Yield the function that prepares a worker, and its arguments."""
-        args = (self.output.transfer, self.options, self.choice)
-        if self.run.engine.name == LOCAL:
-            yield init_worker, (*args, self.confined)
-            return
-        from dfdc_prep.extraction.preflight import expectation, init_remote_worker
-
-        clips = (clip for family in todo.values() for clip in family.clips)
-        with expectation(self.output.transfer, clips) as expected:
-            yield init_remote_worker, (expected, *args)
-
-
-def _clip_row(clip: Clip, result: ClipResult) -> ClipRow:
-    return make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)

@@ -1,115 +1,150 @@
-"""Submits the clips of the families to worker processes and collects their results.
+"""The order of the clips: within a family, first the one that provides boxes; large families first.
 
 A clip that times out, kills its worker or raises an unexpected exception fails alone: its
 row in the clip log records the failure, and the other clips are not affected.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
-from dfdc_prep.extraction.clip import ClipResult, CropOptions, Relatives
-from dfdc_prep.extraction.family_queue import FamilyQueue
-from dfdc_prep.extraction.transfer import Prefetcher, Transfer, missing
-from dfdc_prep.extraction.worker import extract_in_worker
-from dfdc_prep.parallel.processes import (
-    MAX_ATTEMPTS,
-    TASKS_PER_WORKER,
-    PoolBroken,
-    WorkerDied,
-    Workers,
-    WorkerTimeout,
-)
-from manifests.labels import TIMEOUT
+from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, Relatives, missing_clip
+from dfdc_prep.extraction.worker import Transfer, extract_in_worker, fetch, fetching_mark
+from dfdc_prep.parallel.processes import MAX_ATTEMPTS, Tasks, WorkerDied, Workers, WorkerTimeout
+from dfdc_prep.storage.urls import is_url
+from manifests.labels import FAKE, REAL, TIMEOUT
+
+#: Statuses of an original that decodes, at least in part.
+_DECODES = ("ok", "no_face", "truncated")
 
 
-@dataclass(frozen=True)
-class _Task:
-    """A clip that was submitted to a worker."""
+class FamilyQueue:
+    """The clips of one family and their results; bookkeeping without I/O.
 
-    queue: FamilyQueue
-    clip: Clip
-    relatives: Relatives
-    attempt: int
+    With shared boxes, one clip runs at a time until one of them yields boxes with a face; the
+    rest then run with these boxes. If fakes are compared with their original, they wait until it
+    is done. Otherwise, all clips can run at once.
+    """
+
+    def __init__(self, family: Family, share_boxes: bool, compare: bool) -> None:
+        self.family = family
+        self.results: dict[Clip, ClipResult] = {}
+        self._waiting = deque(family.clips)
+        self._share = share_boxes
+        self._compare = compare
+        self._running = 0
+        self._boxes: Boxes | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every clip has its result."""
+        return len(self.results) == len(self.family.clips)
+
+    def next_clip(self) -> tuple[Clip, Relatives] | None:
+        """The next clip that can run now and what it needs to know; None if no clip can run."""
+        if not self._waiting:
+            return None
+        needs_boxes = self._share and not self._has_faces
+        if self._running and (needs_boxes or self._needs_original(self._waiting[0])):
+            return None
+        self._running += 1
+        clip = self._waiting.popleft()
+        shares = self._share and self._boxes is None
+        sharing = tuple(other for other in self._waiting if shares and other.size is not None)
+        return clip, Relatives(self._boxes, self._original_of(clip), sharing)
+
+    def record_result(self, clip: Clip, result: ClipResult) -> None:
+        """Store the result of a clip, and its boxes if the family has none yet."""
+        self._running -= 1
+        self.results[clip] = result
+        if not self._share or self._has_faces or not result.boxes:
+            return
+        # Boxes without a face still fix which frames of the other clips are sampled.
+        if self._boxes is None or any(result.boxes.faces):
+            self._boxes = result.boxes
+
+    @property
+    def _has_faces(self) -> bool:
+        return self._boxes is not None and any(self._boxes.faces)
+
+    def _needs_original(self, clip: Clip) -> bool:
+        """Whether a fake must wait, because an original of the family is not done."""
+        if not self._compare or clip.label != FAKE:
+            return False
+        return any(c.label == REAL and c not in self.results for c in self.family.clips)
+
+    def _original_of(self, clip: Clip) -> Clip | None:
+        """The original that a fake is compared with, None if there is none that decodes.
+
+        If the clip it was made from is itself a fake, that is the family's original.
+        """
+        if not self._compare or clip.label != FAKE:
+            return None
+        for name in (clip.original, self.family.name):
+            named = [
+                other
+                for other, result in self.results.items()
+                if other.label == REAL and result.status in _DECODES and other.video == name
+            ]
+            if named:
+                return min(named, key=lambda other: (other.part != clip.part, other))
+        return None
 
 
-def extract_families(
-    families: Iterable[Family],
-    start: Callable[[], Workers],
-    transfer: Transfer,
-    options: CropOptions,
-    timeout: float,
-) -> Iterator[FamilyQueue]:
-    """Process families in worker processes; yield each when all its clips are done.
-
-    The largest families run first, so that the workers finish at about the same time.
+class Scheduler:
+    """Keeps the workers supplied with clips and collects the results per family.
 
     Args:
-        start: starts the workers; `init_worker` prepares them.
+        workers: prepared by `init_worker`.
         transfer: where the crops go.
         timeout: CPU time that a clip may use, seconds.
-
-    Raises:
-        OutputError: a worker cannot write below `out`.
-        SourceUnreachable: the system cannot read a clip file.
-        StorageError: a bucket cannot be reached or written.
-        WorkersError: workers cannot be started, or keep dying before they begin a clip; a cluster
-            is lost.
     """
-    pool = start()
-    prefetcher = Prefetcher(transfer, pool.count if pool.is_local else 0)
-    try:
-        largest_first = sorted(families, key=lambda family: (-family.size, family.name))
-        yield from _Scheduler(pool, transfer, prefetcher, options, timeout).run(iter(largest_first))
-    finally:
-        prefetcher.close()
-        pool.stop()
-
-
-class _Scheduler:
-    """Keeps the workers supplied with tasks and collects the results per family."""
 
     def __init__(
-        self,
-        workers: Workers,
-        transfer: Transfer,
-        prefetcher: Prefetcher,
-        options: CropOptions,
-        timeout: float,
+        self, workers: Workers, transfer: Transfer, options: CropOptions, timeout: float
     ) -> None:
-        self._workers = workers
         self._transfer = transfer
-        self._prefetcher = prefetcher
         self._options = options
         self._timeout = timeout
+        self._prefetcher = Prefetcher(transfer, workers.count if workers.is_local else 0)
+        self._tasks = Tasks[tuple[FamilyQueue, Clip]](workers)
         self._open: list[FamilyQueue] = []
-        self._tasks: dict[Future[ClipResult], _Task] = {}
 
-    def run(self, families: Iterator[Family]) -> Iterator[FamilyQueue]:
-        """Process the families in order; yield each when all its clips are done."""
-        while True:
-            self._fill_workers(families)
-            # A family whose clips are all missing is finished without any task.
-            yield from self._finished()
-            if not self._tasks and not self._open:
-                return
-            for future in self._workers.wait(self._tasks.keys()):
-                self._handle_result(future)
-            yield from self._finished()
+    def run(self, families: Iterable[Family]) -> Iterator[FamilyQueue]:
+        """Process families; yield each when all its clips are done.
 
-    def _fill_workers(self, families: Iterator[Family]) -> None:
-        while len(self._tasks) < TASKS_PER_WORKER * self._workers.count:
-            if not (self._start_next_clip() or self._open_next_family(families)):
-                return
+        The largest run first, so that the workers finish at about the same time.
 
-    def _open_next_family(self, families: Iterator[Family]) -> bool:
-        family = next(families, None)
-        if family is None:
-            return False
-        self._open.append(FamilyQueue(family, self._options.share_boxes, self._options.compare))
-        return True
+        Raises:
+            OutputError: a worker cannot write below the output folder.
+            SourceUnreachable: the system cannot read a clip file.
+            StorageError: a bucket cannot be reached or written.
+            WorkersError: workers cannot be started, or keep dying before they begin a clip; a
+                cluster is lost.
+        """
+        waiting = iter(sorted(families, key=lambda family: (-family.size, family.name)))
+        try:
+            while True:
+                while not self._tasks.is_full:
+                    if not (self._start_next_clip() or self._open_next_family(waiting)):
+                        break
+                if not self._tasks:  # families whose clips are all missing are done as well
+                    yield from self._finished()
+                    return
+                for (queue, clip), future in self._tasks.finished():
+                    queue.record_result(clip, self._result_of(clip, future))
+                yield from self._finished()
+        finally:
+            self._prefetcher.close()
+
+    def _open_next_family(self, waiting: Iterator[Family]) -> bool:
+        for family in waiting:
+            self._open.append(FamilyQueue(family, self._options.share_boxes, self._options.compare))
+            return True
+        return False
 
     def _start_next_clip(self) -> bool:
         """Submit the next clip that can run, or record it as missing; False if there is none."""
@@ -117,32 +152,21 @@ class _Scheduler:
             if ready := queue.next_clip():
                 clip, relatives = ready
                 if clip.size is None:
-                    queue.record_result(clip, missing(clip, self._options))
+                    queue.record_result(clip, missing_clip(clip, self._options))
                 else:
-                    self._submit(_Task(queue, clip, relatives, 1))
+                    self._prefetcher.start(clip)
+                    self._tasks.submit((queue, clip), extract_in_worker, clip, relatives)
                 return True
         return False
 
-    def _submit(self, task: _Task) -> None:
-        self._prefetcher.start(task.clip)
-        future = self._workers.submit(extract_in_worker, task.clip, task.relatives)
-        self._tasks[future] = task
-
-    def _handle_result(self, future: Future[ClipResult]) -> None:
-        task = self._tasks.pop(future)
+    def _result_of(self, clip: Clip, future: "Future[ClipResult]") -> ClipResult:
         try:
-            result = future.result()
-        except PoolBroken:
-            self._submit(task)
-            return
+            return future.result()
         except WorkerDied:
-            if task.attempt < MAX_ATTEMPTS:
-                self._submit(replace(task, attempt=task.attempt + 1))
-                return
-            result = self._failure(task, "crashed", f"its worker died {MAX_ATTEMPTS} times")
+            return self._failure(clip, "crashed", f"its worker died {MAX_ATTEMPTS} times")
         except WorkerTimeout:
             used = f"not finished within {self._timeout:g} s of CPU time"
-            result = self._failure(task, TIMEOUT, f"{used}; raise --timeout")
+            return self._failure(clip, TIMEOUT, f"{used}; raise --timeout")
         except (SourceUnreachable, StorageError):
             raise
         except OSError as error:
@@ -151,15 +175,15 @@ class _Scheduler:
                 f"{error.strerror or error}; free disk space and run the same command again"
             ) from error
         except Exception as error:  # a fault of this code costs its clip, not the run
-            result = self._failure(task, "crashed", f"{type(error).__name__}: {error}")
-        self._prefetcher.discard(task.clip)
-        task.queue.record_result(task.clip, result)
+            return self._failure(clip, "crashed", f"{type(error).__name__}: {error}")
+        finally:
+            self._prefetcher.discard(clip)
 
-    def _failure(self, task: _Task, status: str, reason: str) -> ClipResult:
+    def _failure(self, clip: Clip, status: str, reason: str) -> ClipResult:
         """Remove the clip's crops and return its failure; raise if its file is unreachable."""
-        version = self._transfer.reachable_version(task.clip)
-        self._transfer.remove_crops(task.clip)
-        text = f"{task.clip.video}: {reason}".splitlines()[0]
+        version = self._transfer.reachable_version(clip)
+        self._transfer.remove_crops(clip)
+        text = f"{clip.video}: {reason}".splitlines()[0]
         return ClipResult(status, text, self._options.frames, version=version)
 
     def _finished(self) -> Iterator[FamilyQueue]:
@@ -167,3 +191,50 @@ class _Scheduler:
         done = [queue for queue in self._open if queue.done]
         self._open = [queue for queue in self._open if not queue.done]
         yield from done
+
+
+class Prefetcher:
+    """Fetches clips that wait for a worker, a few at a time.
+
+    Args:
+        count: clips fetched at the same time; 0 if the workers are on other machines.
+    """
+
+    def __init__(self, transfer: Transfer, count: int) -> None:
+        self._transfer = transfer
+        self._threads = ThreadPoolExecutor(count) if count else None
+        self._fetches: dict[str, Future[None]] = {}
+
+    def start(self, clip: Clip) -> None:
+        """Begin to fetch a clip; returns at once. A failure is left to the worker to report."""
+        if self._threads is None or not is_url(clip.path):
+            return
+        path = self._transfer.copy_of(clip)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():  # it is there if the length of the clip was needed before
+            fetching_mark(path).touch()
+            self._fetches[clip.path] = self._threads.submit(self._fetch, clip)
+
+    def discard(self, clip: Clip) -> None:
+        """Remove what is left here of a clip that is done."""
+        if self._threads is None or not is_url(clip.path):
+            return
+        path, earlier = self._transfer.copy_of(clip), self._fetches.pop(clip.path, None)
+        if earlier is None or earlier.cancel():
+            fetching_mark(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        else:
+            earlier.add_done_callback(lambda _: path.unlink(missing_ok=True))
+
+    def close(self) -> None:
+        """Fetch nothing more."""
+        if self._threads:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _fetch(self, clip: Clip) -> None:
+        path = self._transfer.copy_of(clip)
+        try:
+            with suppress(OSError, StorageError, SourceUnreachable):
+                fetch(clip, path)
+        finally:
+            fetching_mark(path).unlink(missing_ok=True)

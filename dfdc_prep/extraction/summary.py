@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dfdc_prep.catalog.files import shortened
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
-from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS
 from manifests.result import Result, TextTable
 from manifests.wording import counted
@@ -19,24 +18,13 @@ class RunSummary(Result):
 
     Args:
         out: the faces folder.
-        about_source: sentences about the families of the source, and what it lacks.
-        detector_note: a line about the detector, if it was chosen automatically.
-        output_notes: lines about the output folder.
+        notes: sentences about the detector, the output folder, the families of the source.
         refused: clips left out because of their names; they count as failed.
     """
 
-    def __init__(
-        self,
-        out: Location,
-        about_source: tuple[str, ...] = (),
-        detector_note: str | None = None,
-        output_notes: Sequence[str] = (),
-        refused: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, out: Location, notes: Sequence[str], refused: Sequence[str] = ()) -> None:
         self.out = out
-        self.about_source = about_source
-        self.output_notes = output_notes
-        self.detector_note = detector_note
+        self._notes = notes
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
         self.missing: list[str] = []
@@ -53,7 +41,7 @@ class RunSummary(Result):
     @property
     def manifest(self) -> Location:
         """The manifest, one row per crop."""
-        return self.out / FacesFolder.MANIFEST
+        return self.out / "manifest.parquet"
 
     @property
     def failed(self) -> int:
@@ -110,9 +98,7 @@ class RunSummary(Result):
 
     def notes(self) -> list[str]:
         """The lines below the table: the detector, what the source lacks, missing clips."""
-        notes = [self.detector_note] if self.detector_note else []
-        notes += self.output_notes
-        notes += self.about_source
+        notes = list(self._notes)
         if self.refused:
             notes.append(
                 f"left out, {len(self.refused):,} with a name that no file can have or no terminal "

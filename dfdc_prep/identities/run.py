@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -24,11 +23,11 @@ from dfdc_prep.identities.encodings import (
 )
 from dfdc_prep.identities.page import PAGE, write_identities_page
 from dfdc_prep.parallel.confinement import why_unconfined
-from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
+from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.pictures import read_pictures
 from manifests.files import Journal, file_sha256
-from manifests.folders import FacesFolder
+from manifests.folders import check_faces_folder
 from manifests.identities.links import compare_pictures
 from manifests.identities.pairs import (
     PAIRS,
@@ -43,11 +42,12 @@ from manifests.identities.table import FILE, add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.result import Result, TextTable
-from manifests.tables.parquet import MANIFEST, bound, manifest_hash, read_manifest, write_table
+from manifests.tables.derived import MANIFEST, bound, manifest_hash
+from manifests.tables.parquet import read_manifest, write_table
 from manifests.wording import counted
 
 #: Pairs that were settled, kept for the next call.
-SETTLED = FacesFolder.SETTLED
+SETTLED = "identity_settled.csv"
 #: What `--forget` removes: all that shows or encodes a face.
 BIOMETRIC = (TABLE, JOURNAL, PAGE, PAIRS)
 #: What it leaves: names of clips and decisions about them.
@@ -169,7 +169,7 @@ def identify(
         OutputError: the folder cannot be written, or another run is writing it.
         WorkersError: worker processes cannot be started.
     """
-    FacesFolder.check_is_one(faces)
+    check_faces_folder(faces)
     made_from = manifest_hash(faces)
     manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
     # The keys of the encodings depend on the encoder's files.
@@ -246,7 +246,7 @@ def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) 
     ):
         pool = LocalWorkers(count, _TIMEOUT, init_worker, setup)
         stack.callback(pool.stop)
-        for clip, found in TaskRun[ClipCandidates, list[Any]](pool, encode_clip).results(keys):
+        for clip, found in run_tasks(pool, encode_clip, keys):
             if found is None:
                 failed.append(f"{clip.part}/{clip.video}")
             else:

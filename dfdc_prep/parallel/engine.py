@@ -1,36 +1,26 @@
 """The engines that run the workers: processes on this machine, or a Ray cluster."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfdc_prep.errors import WorkersError
-from dfdc_prep.parallel.threads import available_cores
 
 if TYPE_CHECKING:
-    from dfdc_prep.parallel.processes import Workers
+    from dfdc_prep.parallel.processes import Setup, Workers
 
 LOCAL, RAY = "local", "ray"
 ENGINES = (LOCAL, RAY)
-#: A function that prepares a worker, and its arguments.
-Setup = tuple[Callable[..., None], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Where workers run.
+    """Where workers run."""
 
-    Attributes:
-        name: one of `ENGINES`.
-        address: of the Ray cluster's head, host:port; None or `auto` for the cluster that this
-            machine is a node of.
-        insecure: accept a Ray cluster that does not ask for a token.
-    """
-
-    name: str = LOCAL
-    address: str | None = None
-    insecure: bool = False
+    name: str = LOCAL  # one of `ENGINES`
+    address: str | None = None  # the Ray cluster's head, host:port; None for this machine's cluster
+    insecure: bool = False  # accept a Ray cluster that does not ask for a token
 
     def __post_init__(self) -> None:
         if self.name == LOCAL and (self.address or self.insecure):
@@ -52,36 +42,39 @@ def connected(engine: Engine) -> Iterator[None]:
         return
     from dfdc_prep.parallel.ray_cluster import connect
 
-    ray = connect(engine)
+    ray = connect(engine.address, engine.insecure)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def start_workers(
-    engine: Engine,
-    count: int | None,
-    calls: int,
-    timeout: float,
-    setup: Setup,
-) -> "Workers":
-    """Start the workers of an engine that is connected.
+@contextmanager
+def running_workers(
+    engine: Engine, count: int | None, calls: int, timeout: float, setup: "Setup"
+) -> "Iterator[Workers]":
+    """Start the workers of an engine that is connected; stop them at the end.
 
     Args:
         count: number of workers; None for one per core, of this machine or of the cluster.
         calls: number of calls expected; more workers are not started.
-        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
+        timeout: CPU time that a call may use, seconds; see `processes.Watch`.
         setup: a function that prepares every new worker, and its arguments.
 
     Raises:
         WorkersError: a node of the Ray cluster is not fit for the work.
     """
-    most = max(1, calls)
+    workers: Workers
     if engine.name == LOCAL:
         from dfdc_prep.parallel.processes import LocalWorkers
+        from dfdc_prep.parallel.threads import available_cores
 
-        return LocalWorkers(min(count or available_cores(), most), timeout, *setup)
-    from dfdc_prep.parallel.ray_workers import RayWorkers
+        workers = LocalWorkers(min(count or available_cores(), max(1, calls)), timeout, *setup)
+    else:
+        from dfdc_prep.parallel.ray_workers import RayWorkers
 
-    return RayWorkers(min(count, most) if count else most, timeout, *setup)
+        workers = RayWorkers(max(1, min(count or calls, calls)), timeout, *setup)
+    try:
+        yield workers
+    finally:
+        workers.stop()

@@ -11,16 +11,19 @@ import signal
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-#: Modules the fork server imports for its workers. `cli` is the usual main module, which
-#: workers import as well.
-_PRELOADED = ["dfdc_prep.parallel.parent_death", "cli", "dfdc_prep.extraction.worker"]
+#: Modules that the fork server imports first. Importing the first acts on the process, so nothing
+#: else may import it; `cli` is the usual main module, which workers import as well.
+_PRELOADED = ("dfdc_prep.parallel.parent_death", "cli")
 
 
-def forkserver_context() -> BaseContext:
+def forkserver_context(module: str) -> BaseContext:
     """Start the fork server if necessary and return its multiprocessing context.
 
     Call it early: the server imports in the background while the caller continues. Repeated
     calls are cheap. The project runs on systems that can fork; its file locks need one too.
+
+    Args:
+        module: the one whose functions the workers run; the server imports it for all of them.
     """
     # Ctrl-C sends SIGINT to every process of the terminal, but only the main process should
     # handle it and stop the workers. The server inherits the blocked signal mask. Start the
@@ -28,7 +31,7 @@ def forkserver_context() -> BaseContext:
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.set_forkserver_preload(_PRELOADED)
+        forkserver.set_forkserver_preload([*_PRELOADED, module])
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

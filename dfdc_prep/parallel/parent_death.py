@@ -11,24 +11,19 @@ import sys
 
 #: From linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+_server: int | None = os.getpid()  # None in a worker
 
 
-class _ParentDeathSignal:
-    """Ends the direct children of this process when it dies, but not their own children."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._parent: int | None = os.getpid()
-
-    def arm(self) -> None:
-        """Ask the kernel to kill this process when its parent ends. Runs after each fork."""
-        if self._parent is None:
-            return
-        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != self._parent:  # the parent died before prctl took effect
+def _die_with_server() -> None:
+    """Have the kernel kill a direct child of the server when it ends, but not its children."""
+    global _server
+    if _server is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != _server:  # it died before prctl took effect
             os._exit(1)
-        self._parent = None
+        _server = None
 
 
 if sys.platform == "linux":
-    os.register_at_fork(after_in_child=_ParentDeathSignal().arm)
+    os.register_at_fork(after_in_child=_die_with_server)

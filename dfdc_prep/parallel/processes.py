@@ -1,8 +1,9 @@
-"""Worker processes that run calls in parallel on this machine.
+"""Worker processes that run calls in parallel on this machine, and tasks for them.
 
-Another backend, such as a cluster scheduler, can implement the `Workers` protocol. The pool
-replaces a worker that dies, so only the call it was running fails. A call that takes too long, by
-what its worker uses, is ended together with its worker.
+The pool replaces a worker that dies, so only the call it was running fails. A call that takes too
+long is ended together with its worker. On a machine that is busy with other work, a healthy clip
+takes any time by the clock. So a call may use so many seconds of CPU time; and a worker that
+neither uses any nor waits for a core hangs.
 """
 
 import multiprocessing
@@ -34,36 +35,41 @@ from pebble.pool.process import WORKERS_NAME
 from dfdc_prep.errors import WorkersError
 from dfdc_prep.parallel.forkserver import forkserver_context
 
+#: A function that prepares a worker, and its arguments.
+Setup = tuple[Callable[..., None], tuple[Any, ...]]
 #: Memory limit of a worker in bytes; a clip that needs more fails without affecting others.
 MEMORY_LIMIT = 3 << 30
+#: Number of attempts at a task whose worker dies.
+MAX_ATTEMPTS = 2
 
-#: Raised by a call's future when its worker died.
-WorkerDied = ProcessExpired
-#: Raised by a call's future when the pool broke before a worker had started the call.
-PoolBroken = BrokenProcessPool
+#: Raised by a call's future: its worker died; it took too long; the pool broke before a worker
+#: had started it.
+WorkerDied, WorkerTimeout, PoolBroken = ProcessExpired, CancelledError, BrokenProcessPool
+#: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
+_TASKS_PER_WORKER = 2
 #: Number of consecutive broken pools after which the run fails.
 _MAX_BROKEN_POOLS = 5
 #: Seconds between the pool's checks of its workers; stopping it takes at least as long.
 CONSTS.sleep_unit = 0.02
 #: Seconds between checks whether the pool is still active, and of what the calls have used.
 _POLL_SECONDS = 1.0
-#: Raised by a call's future when the call took too long.
-WorkerTimeout = CancelledError
 #: A worker's report that it begins a call: the call's number, its process, its CPU time so far.
 _REPORT = struct.Struct("=QQd")
+#: A worker that uses less than this share of a core while it could run makes no progress.
+_LEAST_SHARE = 0.01
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """Runs calls in parallel."""
+    """Runs calls in parallel, on this machine or others."""
+
+    is_local: bool  # whether the workers run on this machine, and see its scratch folder
 
     @property
     def count(self) -> int:
         """Number of calls that run at the same time."""
-        ...
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the workers run on this machine, and see its scratch folder."""
         ...
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
@@ -84,6 +90,51 @@ class Workers(Protocol):
     def stop(self) -> None:
         """End all calls and all workers immediately."""
         ...
+
+
+class Usage(NamedTuple):
+    """What a process has used."""
+
+    cpu: float  # seconds of CPU time of all its threads, in user and system mode
+    runnable: bool  # whether it is running or waiting for a core
+
+
+def usage_of(pid: int) -> Usage | None:
+    """What a process of this machine has used; None if it has ended, or the system does not say."""
+    if sys.platform != "linux":
+        return None
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name, in brackets, may contain anything; state, ..., utime and stime follow (proc(5)).
+    fields = text.rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R")
+
+
+@dataclass
+class Watch:
+    """Watches one call."""
+
+    timeout: float  # seconds of CPU time, and seconds by the clock without progress
+    began: float  # CPU time that the worker had used when the call began
+    moved: float  # time by the clock of its last progress
+    cpu: float  # CPU time that it had used then
+
+    @classmethod
+    def start(cls, timeout: float, began: float) -> "Watch":
+        """Watch a call that begins now."""
+        return cls(timeout, began, time.monotonic(), began)
+
+    def is_over(self, usage: Usage | None, now: float) -> bool:
+        """Whether the call takes too long; where the system says nothing, the clock decides."""
+        if usage is not None:
+            if usage.cpu - self.began > self.timeout:
+                return True
+            if usage.runnable or usage.cpu - self.cpu > _LEAST_SHARE * self.timeout:
+                self.moved, self.cpu = now, usage.cpu
+        return now - self.moved > self.timeout
 
 
 class LocalWorkers:
@@ -112,26 +163,32 @@ class LocalWorkers:
         self._start()
 
     def submit(self, call: Callable[..., Any], *args: Any) -> "Future[Any]":
-        try:
-            return self._schedule(call, args)
-        except RuntimeError:
-            # The pool breaks when an idle worker dies.
-            self._broken_pools += 1
-            if self._broken_pools == _MAX_BROKEN_POOLS:
-                raise WorkersError(
-                    f"expected {self.count} running worker processes, found that they died "
-                    f"{_MAX_BROKEN_POOLS} times before their first clip; free memory, raise the "
-                    "limits on open files and processes, or pass fewer --workers"
-                ) from None
-            self.stop()
-            self._fail_pending()
-            self._start()
-            return self.submit(call, *args)
+        while True:
+            number = next(self._numbers)
+            try:
+                self._started.result()
+                future: Future[Any] = self._pool.schedule(_report_and_call, (number, call, args))
+            except RuntimeError as error:  # the pool breaks when an idle worker dies
+                self._broken_pools += 1
+                if self._broken_pools == _MAX_BROKEN_POOLS:
+                    raise WorkersError(
+                        f"expected {self.count} running worker processes, found that they died "
+                        f"{_MAX_BROKEN_POOLS} times before their first clip; free memory, raise "
+                        "the limits on open files and processes, or pass fewer --workers"
+                    ) from error
+                self.stop()
+                self._fail_pending()
+                self._start()
+            else:
+                self._pending[future] = number
+                return future
 
     def wait(self, futures: "Collection[Future[Any]]") -> "set[Future[Any]]":
         while True:
             done, _ = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
-            self._read_reports()
+            while self._reports.poll():
+                number, process, began = _REPORT.unpack(self._reports.recv_bytes())
+                self._watched[number] = process, Watch.start(self._timeout, began)
             for future in done:
                 self._watched.pop(self._pending.pop(future, -1), None)
             self._cancel_overdue()
@@ -164,13 +221,6 @@ class LocalWorkers:
         self._pending.clear()
         self._watched.clear()
 
-    def _read_reports(self) -> None:
-        """Watch the calls that began."""
-        while self._reports.poll():
-            number, process, began = _REPORT.unpack(self._reports.recv_bytes())
-            watch = Watch.start(self._timeout, began, time.monotonic())
-            self._watched[number] = process, watch
-
     def _cancel_overdue(self) -> None:
         """End the calls that take too long, and their workers."""
         now = time.monotonic()
@@ -183,9 +233,10 @@ class LocalWorkers:
                 future.cancel()
 
     def _start(self) -> None:
+        prepare = self._initializer_args[0]
         self._pool = ProcessPool(
             max_workers=self.count,
-            context=forkserver_context(),
+            context=forkserver_context(prepare.__module__),
             initializer=_initialize_worker,
             initargs=self._initializer_args,
         )
@@ -194,13 +245,6 @@ class LocalWorkers:
         thread = ThreadPoolExecutor(1)
         self._started = thread.submit(lambda: self._pool.active)
         thread.shutdown(wait=False)
-
-    def _schedule(self, call: Callable[..., Any], args: tuple[Any, ...]) -> "Future[Any]":
-        self._started.result()
-        number = next(self._numbers)
-        future: Future[Any] = self._pool.schedule(_report_and_call, args=(number, call, args))
-        self._pending[future] = number
-        return future
 
 
 #: Where this worker reports the calls that it begins.
@@ -245,131 +289,64 @@ def limit_memory(used: int = 0) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-#: A worker that uses less than this share of a core while it could run makes no progress.
-_LEAST_SHARE = 0.01
+class Tasks(Generic[Task]):
+    """Calls under way, each for a task; one whose worker dies, or which never began, runs again."""
 
-
-class Usage(NamedTuple):
-    """What a process has used.
-
-    Attributes:
-        cpu: seconds of CPU time of all its threads, in user and system mode.
-        runnable: whether it is running or waiting for a core.
-    """
-
-    cpu: float
-    runnable: bool
-
-
-def usage_of(pid: int) -> Usage | None:
-    """What a process of this machine has used; None if it has ended, or the system does not say."""
-    if sys.platform != "linux":
-        return None
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The name, in brackets, may contain anything; state, ..., utime and stime follow (proc(5)).
-    fields = text.rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R")
-
-
-@dataclass
-class Watch:
-    """Watches one call.
-
-    Attributes:
-        timeout: seconds of CPU time that the call may use, and seconds by the clock that its
-            worker may pass without progress.
-        began: CPU time that the worker had used when the call began.
-        moved: time by the clock of its last progress.
-        cpu: CPU time that it had used then.
-    """
-
-    timeout: float
-    began: float
-    moved: float
-    cpu: float
-
-    @classmethod
-    def start(cls, timeout: float, began: float, now: float) -> "Watch":
-        """Watch a call that begins."""
-        return cls(timeout, began, now, began)
-
-    def is_over(self, usage: Usage | None, now: float) -> bool:
-        """Whether the call takes too long; where the system says nothing, the clock decides."""
-        if usage is not None:
-            if usage.cpu - self.began > self.timeout:
-                return True
-            if usage.runnable or usage.cpu - self.cpu > _LEAST_SHARE * self.timeout:
-                self.moved, self.cpu = now, usage.cpu
-        return now - self.moved > self.timeout
-
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-#: Number of attempts at a task whose worker dies.
-MAX_ATTEMPTS = 2
-#: Tasks submitted per worker: one runs, one waits, so that no worker is idle.
-TASKS_PER_WORKER = 2
-
-
-class TaskRun(Generic[Task, Result]):
-    """Calls a function for every task, a few at a time.
-
-    Args:
-        workers: the pool.
-        call: a picklable function of one task.
-    """
-
-    def __init__(self, workers: Workers, call: Callable[[Task], Result]) -> None:
+    def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._call = call
-        self._running: dict[Future[Result], tuple[Task, int]] = {}
+        self._running: dict[Future[Any], tuple[Task, tuple[Any, ...], int]] = {}
 
-    def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | None]]:
-        """Yield each task with its result as it finishes.
+    def __len__(self) -> int:
+        return len(self._running)
 
-        The result is None if the task's worker timed out, or died in every attempt.
+    @property
+    def is_full(self) -> bool:
+        """Whether no worker needs another task."""
+        return len(self) >= _TASKS_PER_WORKER * self._workers.count
 
-        Raises:
-            WorkersError: workers cannot be started.
-            Exception: what a call raised.
-        """
-        waiting = iter(tasks)
-        while True:
-            self._fill(waiting)
-            if not self._running:
-                return
-            for future in self._workers.wait(self._running.keys()):
-                yield from self._finish(future)
+    def submit(self, task: Task, call: Callable[..., Any], *args: Any) -> None:
+        """Submit the call of a task."""
+        self._start(task, (call, *args), 1)
 
-    def _fill(self, waiting: Iterator[Task]) -> None:
-        while len(self._running) < TASKS_PER_WORKER * self._workers.count:
+    def finished(self) -> "Iterator[tuple[Task, Future[Any]]]":
+        """Wait until at least one call ends; yield the tasks that are over, with their futures."""
+        for future in self._workers.wait(self._running.keys()):
+            task, call, attempt = self._running.pop(future)
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, PoolBroken):
+                self._start(task, call, attempt)
+            elif isinstance(error, WorkerDied) and attempt < MAX_ATTEMPTS:
+                self._start(task, call, attempt + 1)
+            else:
+                yield task, future
+
+    def _start(self, task: Task, call: tuple[Any, ...], attempt: int) -> None:
+        self._running[self._workers.submit(*call)] = task, call, attempt
+
+
+def run_tasks(
+    workers: Workers, call: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Iterator[tuple[Task, Result | None]]:
+    """Call a picklable function for every task, a few at a time; yield each as it finishes.
+
+    The result is None if the task's worker timed out, or died in every attempt.
+
+    Raises:
+        WorkersError: workers cannot be started.
+        Exception: what a call raised.
+    """
+    running, waiting = Tasks[Task](workers), iter(tasks)
+    while True:
+        while not running.is_full:
             for task in waiting:
-                self._submit(task, 1)
+                running.submit(task, call, task)
                 break
             else:
-                return
-
-    def _submit(self, task: Task, attempt: int) -> None:
-        future: Future[Any] = self._workers.submit(self._call, task)
-        self._running[future] = task, attempt
-
-    def _finish(self, future: "Future[Result]") -> Iterator[tuple[Task, Result | None]]:
-        task, attempt = self._running.pop(future)
-        result: Result | None = None
-        try:
-            result = future.result()
-        except PoolBroken:
-            self._submit(task, attempt)
+                break
+        if not running:
             return
-        except WorkerDied:
-            if attempt < MAX_ATTEMPTS:
-                self._submit(task, attempt + 1)
-                return
-        except WorkerTimeout:
-            pass
-        yield task, result
+        for task, future in running.finished():
+            result: Result | None = None
+            with suppress(WorkerDied, WorkerTimeout):
+                result = future.result()
+            yield task, result

@@ -1,7 +1,8 @@
 """Connects to a Ray cluster that exists; this project starts none.
 
 Ray runs what anybody sends who reaches its ports, unless the cluster asks for a token. So a
-cluster is tried without one first, and refused if it answers.
+cluster is tried without one first, and refused if it answers: by this module as a program, in a
+process of its own because Ray reads the token once per process.
 """
 
 import logging
@@ -12,18 +13,17 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from dfdc_prep.errors import WorkersError
-from dfdc_prep.parallel import ray_probe
-from dfdc_prep.parallel.engine import Engine
 
 #: Address of this machine's node, where the machine has several.
 NODE_IP_VARIABLE = "DFDC_PREP_RAY_NODE_IP"
 #: Seconds that the process without a token may wait for an answer.
 _PROBE_SECONDS = 60.0
+#: Its exit code if the cluster asks for a token; it is 0 if the cluster answers.
+_ASKS_FOR_TOKEN = 3
 #: Seconds that the head may take to accept a connection.
 _HEAD_SECONDS = 5.0
 #: How long a worker keeps its lease while calls are waiting. Ray's default of 500 ms is less than a
@@ -32,23 +32,20 @@ _LEASE_MILLISECONDS = 5000
 _AUTO = "auto"
 
 
-@dataclass(frozen=True)
-class Node:
-    """A node of the cluster that is alive.
+class Node(NamedTuple):
+    """A node of the cluster that is alive."""
 
-    Attributes:
-        id: hexadecimal.
-        address: its IP address.
-        cores: number of CPUs that it offers.
-    """
-
-    id: str
-    address: str
-    cores: int
+    id: str  # hexadecimal
+    address: str  # IP
+    cores: int  # CPUs that it offers
 
 
-def connect(engine: Engine) -> Any:
+def connect(address: str | None, insecure: bool) -> Any:
     """Connect to the cluster and return the module `ray`.
+
+    Args:
+        address: see `engine.Engine`.
+        insecure: accept a cluster that does not ask for a token.
 
     Raises:
         WorkersError: Ray is not installed, there is no such cluster, its versions differ, or it
@@ -63,10 +60,15 @@ def connect(engine: Engine) -> Any:
             "expected the package ray for --engine ray, found it not installed; run "
             "pip install 'dfdc-prep[ray]'"
         )
-    if engine.address not in (None, _AUTO):
-        _check_address(str(engine.address))
+    if address is None:
+        address = _AUTO
+    elif address != _AUTO and (problem := _refusal(address)):  # Ray would try for minutes
+        raise WorkersError(
+            f"expected the head of a Ray cluster at {address}, found that nothing answers there "
+            f"({problem}); give its --address as host:port, or start it (see docs/scale.md)"
+        )
     # It runs while this process imports Ray and joins the cluster.
-    probe = None if engine.insecure else _start_probe(engine)
+    probe = None if insecure else _start_probe(address)
     try:
         import ray
 
@@ -75,18 +77,13 @@ def connect(engine: Engine) -> Any:
                 "expected a process that is not connected to Ray, found one that is; call "
                 "ray.shutdown() first, or run dfdc-prep extract as a command"
             )
-    except BaseException:
-        if probe:
-            probe.kill()
-            probe.communicate()
-        raise
-    try:
-        _join(ray, engine)
-        if probe:
-            _check_token(probe)
-    except BaseException:
-        ray.shutdown()
-        raise
+        try:
+            _join(ray, address)
+            if probe:
+                _check_token(probe)
+        except BaseException:
+            ray.shutdown()
+            raise
     finally:
         if probe:
             probe.kill()
@@ -97,38 +94,29 @@ def connect(engine: Engine) -> Any:
 def nodes(ray: Any) -> list[Node]:
     """The nodes that are alive and offer CPUs."""
     return [
-        Node(each["NodeID"], each["NodeManagerAddress"], int(each["Resources"]["CPU"]))
-        for each in ray.nodes()
-        if each["Alive"] and each["Resources"].get("CPU", 0) >= 1
+        Node(node["NodeID"], node["NodeManagerAddress"], int(node["Resources"]["CPU"]))
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
     ]
 
 
 def head_is_reachable(ray: Any) -> bool:
     """Whether the head accepts connections; Ray ends this process when it has not for a minute."""
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS):
-            return True
-    except OSError:
-        return False
+    return _refusal(ray.get_runtime_context().gcs_address) is None
 
 
-def _check_address(address: str) -> None:
-    """Raise WorkersError if nothing answers at the address; Ray would try for minutes."""
+def _refusal(address: str) -> Exception | None:
+    """Why nothing answers at host:port, None if something does."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS):
-            return
+        socket.create_connection((host.strip("[]"), int(port)), _HEAD_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise WorkersError(
-            f"expected the head of a Ray cluster at {address}, found that nothing answers there "
-            f"({error}); give its --address as host:port, or start it (see docs/scale.md)"
-        ) from error
+        return error
+    return None
 
 
-def _join(ray: Any, engine: Engine) -> None:
+def _join(ray: Any, address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    address = engine.address or _AUTO
     try:
         ray.init(
             address=address,
@@ -147,13 +135,12 @@ def _join(ray: Any, engine: Engine) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
 
-def _start_probe(engine: Engine) -> "subprocess.Popen[str]":
+def _start_probe(address: str) -> "subprocess.Popen[str]":
     """Start a process without a token that reads something from the cluster."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
-    environment |= {"RAY_AUTH_MODE": "disabled"}
     return subprocess.Popen(
-        [sys.executable, "-m", ray_probe.__name__, engine.address or _AUTO],
-        env=environment,
+        [sys.executable, "-m", __name__, address],
+        env={**environment, "RAY_AUTH_MODE": "disabled"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -169,7 +156,7 @@ def _check_token(probe: "subprocess.Popen[str]") -> None:
     found = "no answer"
     with suppress(subprocess.TimeoutExpired):
         _, said = probe.communicate(timeout=_PROBE_SECONDS)
-        if probe.returncode == ray_probe.ASKS_FOR_TOKEN:
+        if probe.returncode == _ASKS_FOR_TOKEN:
             return
         if probe.returncode == 0:
             raise WorkersError(
@@ -182,3 +169,20 @@ def _check_token(probe: "subprocess.Popen[str]") -> None:
         f"expected to find out whether the Ray cluster asks for a token, found: {found}; run the "
         "same command again, or pass --insecure-cluster if you know that nobody else can reach it"
     )
+
+
+def _probe(address: str) -> None:
+    """Read something from the cluster at an address; exit with a code if it asks for a token."""
+    import ray
+    from ray._private import services
+
+    found = services.canonicalize_bootstrap_address_or_die(address)
+    try:
+        client = ray._raylet.GcsClient(address=found)  # type: ignore[attr-defined]
+        client.internal_kv_get(b"cluster_metadata", b"cluster")
+    except ray.exceptions.AuthenticationError:
+        sys.exit(_ASKS_FOR_TOKEN)
+
+
+if __name__ == "__main__":
+    _probe(sys.argv[1])

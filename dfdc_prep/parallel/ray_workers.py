@@ -6,6 +6,7 @@ Each new worker process is checked before its first call. A node that fails the 
 starts is an error; one that joins later is excluded.
 """
 
+import os
 import sys
 import time
 import uuid
@@ -18,10 +19,15 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
-from dfdc_prep.parallel.engine import Setup
-from dfdc_prep.parallel.processes import Usage, Watch, WorkerDied, WorkerTimeout
+from dfdc_prep.parallel.processes import (
+    Setup,
+    Usage,
+    Watch,
+    WorkerDied,
+    WorkerTimeout,
+    limit_memory,
+)
 from dfdc_prep.parallel.ray_cluster import Node, head_is_reachable, nodes
-from dfdc_prep.parallel.ray_worker import RAISED, STARTED, UNFIT
 
 #: Seconds between two looks at the timeouts, and at the nodes.
 _POLL_SECONDS, _NODES_SECONDS = 0.5, 5.0
@@ -40,28 +46,23 @@ _BACKOFF = 1.0
 _RETRIED = (SourceUnreachable, StorageError, OSError)
 
 
+#: What a call tells the driver: its worker is not fit for the run, the call began, its result,
+#: the exception it raised.
+_UNFIT, _STARTED, _RESULT, _RAISED = "unfit", "started", "result", "raised"
+
+
 @dataclass(eq=False)
 class _Call:
-    """A call that was submitted.
+    """A call that was submitted. Times are by the clock, seconds."""
 
-    Attributes:
-        payload: the pickled function and arguments.
-        attempt: from 1; raised when the call runs again for no fault of its own.
-        due: time at which it is to be started, seconds.
-        watch: of the worker that began it, None if none has.
-        worker: its node and its process there.
-        looked: what the node is asked about the worker's usage, None if nothing.
-        cancelled: time at which it was cancelled, since it took too long; None if it was not.
-    """
-
-    payload: bytes
+    payload: bytes  # the pickled function and arguments
     future: "Future[Any]" = field(default_factory=Future)
-    attempt: int = 1
-    due: float = 0.0
-    watch: Watch | None = None
-    worker: tuple[str, int] = ("", 0)
-    looked: Any = None
-    cancelled: float | None = None
+    attempt: int = 1  # raised when the call runs again for no fault of its own
+    due: float = 0.0  # when it is to be started
+    watch: Watch | None = None  # of the worker that began it, None if none has
+    worker: tuple[str, int] = ("", 0)  # its node and its process there
+    looked: Any = None  # what the node is asked about the worker's usage
+    cancelled: float | None = None  # when it was cancelled, since it took too long
 
 
 class RayWorkers:
@@ -80,17 +81,13 @@ class RayWorkers:
     is_local = False
 
     def __init__(
-        self,
-        most: int,
-        timeout: float,
-        prepare: Callable[..., None],
-        args: tuple[Any, ...],
+        self, most: int, timeout: float, prepare: Callable[..., None], args: tuple[Any, ...]
     ) -> None:
-        self._most = most
-        self._timeout = timeout
         import ray
 
         self._ray: Any = ray
+        self._most = most
+        self._timeout = timeout
         self._running: dict[Any, _Call] = {}
         self._waiting: list[_Call] = []
         self._excluded: list[str] = []
@@ -120,7 +117,11 @@ class RayWorkers:
                 return done
             if time.monotonic() > self._nodes_due:
                 self._refresh_nodes()
-            self._start_due()
+            now = time.monotonic()
+            due = [call for call in self._waiting if call.due <= now]
+            self._waiting = [call for call in self._waiting if call.due > now]
+            for call in due:
+                self._start(call)
             for task in self._ready():
                 self._receive(task)
             self._cancel_overdue()
@@ -138,13 +139,6 @@ class RayWorkers:
         call.due = time.monotonic() + _BACKOFF * 2 ** (call.attempt - 1)
         call.attempt += 1
         self._waiting.append(call)
-
-    def _start_due(self) -> None:
-        now = time.monotonic()
-        due = [call for call in self._waiting if call.due <= now]
-        self._waiting = [call for call in self._waiting if call.due > now]
-        for call in due:
-            self._start(call)
 
     def _ready(self) -> list[Any]:
         """The tasks with a message to read; waits for one a short time."""
@@ -166,18 +160,18 @@ class RayWorkers:
             del self._running[task]
             self._handle_failure(call, error)
             return
-        if kind == STARTED:
+        if kind == _STARTED:
             node, process, began = value
             call.worker = node, process
-            call.watch = Watch.start(self._timeout, began, time.monotonic())
+            call.watch = Watch.start(self._timeout, began)
             return
         del self._running[task]
-        if kind == UNFIT:
+        if kind == _UNFIT:
             self._exclude_node(*value)
             self._start(call)
-        elif kind == RAISED and isinstance(value, _RETRIED) and call.attempt < _ATTEMPTS:
+        elif kind == _RAISED and isinstance(value, _RETRIED) and call.attempt < _ATTEMPTS:
             self._retry_later(call)
-        elif kind == RAISED:
+        elif kind == _RAISED:
             call.future.set_exception(value)
         else:
             call.future.set_result(value)
@@ -276,10 +270,9 @@ class RayWorkers:
                     return None
                 if time.monotonic() > until:
                     return f"no answer ({type(error).__name__})"
-                if isinstance(error, self._ray.exceptions.GetTimeoutError):
-                    continue
-            time.sleep(1.0)
-            answer = self._start_check(node)
+                if not isinstance(error, self._ray.exceptions.GetTimeoutError):
+                    time.sleep(1.0)
+                    answer = self._start_check(node)
 
     def _exclude_node(self, node: str, problem: str) -> None:
         """Send no more calls to a node that is not fit."""
@@ -307,37 +300,80 @@ def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any, Any]:
     node without this package and can say so.
     """
 
-    def load() -> Setup:
-        from ray import cloudpickle
-
-        loaded: Setup = cloudpickle.loads(setup)
-        return loaded
-
     def check() -> str | None:
         try:
-            from dfdc_prep.parallel.ray_worker import prepare_once
+            from dfdc_prep.parallel.ray_workers import prepare_once
         except Exception as error:
             return f"dfdc-prep cannot be imported there ({type(error).__name__}: {error})"
-        return prepare_once(run, load)
+        return prepare_once(run, setup)
 
     def look(process: int) -> tuple[float, bool] | None:
-        from dfdc_prep.parallel.processes import usage_of
+        from dfdc_prep.parallel import processes
 
-        return usage_of(process)
+        return processes.usage_of(process)
 
     def perform(payload: bytes) -> Iterator[tuple[str, Any]]:
-        from ray import cloudpickle, get_runtime_context
+        from ray import get_runtime_context
 
         node = get_runtime_context().get_node_id()
         if problem := check():
-            yield "unfit", (node, problem)
+            yield _UNFIT, (node, problem)
             return
-        from dfdc_prep.parallel.ray_worker import STARTED, perform
+        from dfdc_prep.parallel.ray_workers import perform_call
 
-        for kind, value in perform(*cloudpickle.loads(payload)):
-            yield kind, (node, *value) if kind == STARTED else value
+        yield from perform_call(node, payload)
 
     once = {"max_retries": 0, "retry_exceptions": False}
     beside = ray.remote(num_cpus=0, **once)
     performing = ray.remote(num_cpus=1, num_returns="streaming", **once)(perform)
     return beside(check), beside(look), performing
+
+
+#: Identifies the run that this process of a node is prepared for.
+_prepared: str | None = None
+
+
+def prepare_once(run: str, setup: bytes) -> str | None:
+    """Prepare this process for a run; return why it is not fit, None if it is.
+
+    Args:
+        run: identifies the run.
+        setup: the pickled function that prepares a worker, and its arguments.
+    """
+    global _prepared
+    if _prepared == run:
+        return None
+    from ray import cloudpickle
+
+    try:
+        limit_memory(_data_bytes())
+        loaded: Setup = cloudpickle.loads(setup)
+        prepare, args = loaded
+        prepare(*args)
+    except Exception as error:
+        return str(error) or type(error).__name__
+    _prepared = run
+    return None
+
+
+def perform_call(node: str, payload: bytes) -> Iterator[tuple[str, Any]]:
+    """Run a call; yield that it began, then its result or its exception.
+
+    That it began comes with the node, this process's number and the CPU time that it has used.
+    """
+    from ray import cloudpickle
+
+    call, args = cloudpickle.loads(payload)
+    yield _STARTED, (node, os.getpid(), time.process_time())
+    try:
+        result = call(*args)
+    except Exception as error:
+        yield _RAISED, error
+    else:
+        yield _RESULT, result
+
+
+def _data_bytes() -> int:
+    """Private memory that this process has mapped already, which is Ray's own."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manifests.files import file_sha256
-from manifests.folders import ShardsFolder
 
-SUMS = ShardsFolder.SUMS
+SUMS = "SHA256SUMS"
 
 
 def format_sums(hashes: dict[str, str]) -> str:

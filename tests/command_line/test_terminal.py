@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.terminal import echo_parts, report_hint
+from dfdc_prep.report_file import report_hint
+from dfdc_prep.terminal import echo_parts
 from manifests.result import TextTable
 
 

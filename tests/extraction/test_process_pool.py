@@ -39,7 +39,7 @@ def test_a_death_between_two_calls_loses_no_call(kill_forkserver: bool) -> None:
 def test_workers_see_variables_set_after_the_fork_server_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forkserver_context()
+    forkserver_context(__name__)
     monkeypatch.setenv("SET_LATER", "yes")
     workers = LocalWorkers(1, 60.0, nothing, ())
     try:
@@ -53,8 +53,7 @@ def test_workers_see_variables_set_after_the_fork_server_started(
 def test_workers_stopped_during_start_up_print_nothing() -> None:
     stopping = """
 import os
-from dfdc_prep.parallel.forkserver import forkserver_context
-from dfdc_prep.parallel.processes import LocalWorkers, WorkerTimeout
+from dfdc_prep.parallel.processes import LocalWorkers
 if __name__ == "__main__":
     for _ in range(20):
         workers = LocalWorkers(2, 60.0, os.getpid, ())

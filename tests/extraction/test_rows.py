@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.catalog.clips import Clip, Provenance
-from dfdc_prep.extraction.journal import Journal, JournalEntry, read_journal
+from dfdc_prep.extraction.output import Journal, JournalEntry, read_journal
 from manifests.columns import ClipRow, CropRow, make_row
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 

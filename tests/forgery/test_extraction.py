@@ -89,18 +89,18 @@ def test_workers_restarts_and_lost_masks_change_no_byte(
 def test_decoding_the_original_gives_what_its_crops_give(
     run: Extract, families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    from dfdc_prep.extraction import clip
+    from dfdc_prep.extraction import crops_out
 
     read = run(families, "read", masks=True, format=form)
-    crops_at = clip.Original.crops_at
+    crops_at = crops_out.Original.crops_at
 
-    def without_files(self: clip.Original, frames: list[clip.CroppedFrame]) -> object:
+    def without_files(self: crops_out.Original, frames: list[crops_out.CroppedFrame]) -> object:
         for file in (tmp_path / "decoded").glob("crops/*/*/*"):
             if self.clip is not None and file.parent.name == self.clip.folder:
                 file.write_bytes(b"damaged")
         return crops_at(self, frames)
 
-    monkeypatch.setattr(clip.Original, "crops_at", without_files)
+    monkeypatch.setattr(crops_out.Original, "crops_at", without_files)
     decoded = extract_here(families, tmp_path / "decoded", form)
     columns = ["video", "frame", "forged", "difference", "aligned", "mask_sha256"]
     read = read[read["label"] == "FAKE"]
@@ -111,19 +111,19 @@ def extract_here(source: Path, out: Path, form: str) -> pd.DataFrame:
     """The rows of the fakes, extracted in this process, family by family."""
     from dfdc_prep.catalog.reader import read_catalog
     from dfdc_prep.detectors.registry import choose_detector, make_detector
-    from dfdc_prep.extraction.clip import CropOptions, extract_clip
-    from dfdc_prep.extraction.family_queue import FamilyQueue
+    from dfdc_prep.extraction.clip import ClipExtractor, CropOptions
+    from dfdc_prep.extraction.schedule import FamilyQueue
     from tests.conftest import SHARED
 
     model = SHARED / "models" / "face_detection_yunet_2026may.onnx"
     detector = make_detector(choose_detector("yunet", model))
     (out / "crops").mkdir(parents=True)
     options = CropOptions(frames=2, compare=True, masks=True, format=form)
-    rows: list[object] = []
+    extractor, rows = ClipExtractor(options, detector), list[object]()
     for family in read_catalog(source, None).families():
         queue = FamilyQueue(family, options.share_boxes, options.compare)
         while ready := queue.next_clip():
-            result = extract_clip(ready[0], out, options, detector, ready[1])
+            result = extractor.extract(ready[0], out, ready[1])
             queue.record_result(ready[0], result)
             rows += result.rows if ready[0].label == "FAKE" else ()
     return pd.DataFrame(rows)

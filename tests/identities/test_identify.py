@@ -14,7 +14,7 @@ from dfdc_prep.identities.candidates import MIDDLE, choose_candidates
 from dfdc_prep.identities.encoder import Encoder, encode_clip, init_worker
 from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.confinement import why_unconfined
-from dfdc_prep.parallel.processes import LocalWorkers, TaskRun
+from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from manifests.columns import CropRow, make_row
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
@@ -217,7 +217,7 @@ def _exit_once(marker: str) -> str:
 def test_a_task_whose_worker_dies_is_tried_again(tmp_path: Path) -> None:
     pool = LocalWorkers(1, 60, _nothing, ())
     try:
-        ((_, found),) = TaskRun[str, str](pool, _exit_once).results([str(tmp_path / "marker")])
+        ((_, found),) = run_tasks(pool, _exit_once, [str(tmp_path / "marker")])
     finally:
         pool.stop()
     assert found == "done"
@@ -226,7 +226,7 @@ def test_a_task_whose_worker_dies_is_tried_again(tmp_path: Path) -> None:
 def test_a_task_that_kills_its_worker_fails_alone() -> None:
     pool = LocalWorkers(2, 60, _nothing, ())
     try:
-        found = dict(TaskRun[int, int](pool, _exit_or_double).results(range(6)))
+        found = dict(run_tasks(pool, _exit_or_double, range(6)))
     finally:
         pool.stop()
     assert found == {n: None if n == 3 else 2 * n for n in range(6)}

@@ -13,9 +13,9 @@ import dfdc_prep
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
-from dfdc_prep.extraction.clip import CropOptions, Relatives
+from dfdc_prep.extraction.clip import ClipExtractor, CropOptions, Relatives
 from dfdc_prep.extraction.summary import RunSummary
-from dfdc_prep.extraction.transfer import Transfer
+from dfdc_prep.extraction.worker import Transfer, Worker
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import open_place
 from dfdc_prep.storage.urls import Url
@@ -149,11 +149,12 @@ def test_a_lost_output_is_no_fault_of_the_clip(
         f"s3://{bucket}/dfdc/{name}", size,
     )  # fmt: skip
     detector = make_detector(choose_detector("yunet", yunet_model))
-    lost = Transfer(Path("/proc/lost"), tmp_path)
+    extractor = ClipExtractor(CropOptions(), detector)
+    lost = Worker(Transfer(Path("/proc/lost"), tmp_path), extractor)
     with pytest.raises(FileNotFoundError):
-        lost.extract(clip, CropOptions(), detector, Relatives())
+        lost.extract(clip, Relatives())
     gone = replace(clip, path=f"s3://{bucket}/dfdc/gone.mp4")
-    assert lost.extract(gone, CropOptions(), detector, Relatives()).status == "missing"
+    assert lost.extract(gone, Relatives()).status == "missing"
 
 
 def test_an_unreachable_source_ends_the_run_with_a_sentence(

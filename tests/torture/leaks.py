@@ -10,7 +10,7 @@ import psutil
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import choose_detector, make_detector
-from dfdc_prep.extraction.clip import CropOptions, extract_clip
+from dfdc_prep.extraction.clip import ClipExtractor, CropOptions
 from tests.torture import clips
 from tests.torture.scene import CLIPS, MODEL, Scene
 from tests.torture.trial import Trial
@@ -28,6 +28,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
     folder = scene.place("leaks")
     (folder / "out" / "crops").mkdir(parents=True)
     detector = make_detector(choose_detector("yunet", MODEL))
+    extractor = ClipExtractor(CropOptions(), detector)
     known = clips.bases()
     process = psutil.Process()
     files = memory = 0
@@ -40,7 +41,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
         path.write_bytes(whole if number % 2 else change(draw.choice(known), draw))
         clip = Clip("part", path.name, "REAL", None, path.name, path.stem, str(path), 1)
         with suppress(MemoryError):  # a header that asks for too much; a worker's clip is crashed
-            extract_clip(clip, folder / "out", CropOptions(), detector)
+            extractor.extract(clip, folder / "out")
         path.unlink()
     files_after, memory_after = _held(process)
     grown = f"{memory >> 20} MB, then {memory_after >> 20} MB"

@@ -6,7 +6,7 @@ import pytest
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, Relatives, extract_clip
+from dfdc_prep.extraction.clip import Boxes, ClipExtractor, ClipResult, CropOptions, Relatives
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import common_length
 from tests.video.shapes import Track, noise, write
@@ -49,9 +49,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extracted(path: Path, frames: int = 3, relatives: Relatives | None = None) -> ClipResult:
     clip = Clip("p", path.name, "REAL", None, path.name, path.stem, str(path), 1)
-    options = CropOptions(frames=frames)
-    known = relatives or Relatives()
-    return extract_clip(clip, path.parent, options, Nothing(), known)  # type: ignore[arg-type]
+    extractor = ClipExtractor(CropOptions(frames=frames), Nothing())  # type: ignore[arg-type]
+    return extractor.extract(clip, path.parent, relatives or Relatives())
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,29 +1,37 @@
-"""The prediction for a file, as `predict` and the app show it."""
+"""The prediction for a file, as `training.predict` prints it."""
 
 import json
-from dataclasses import asdict, dataclass
-
-from manifests.wording import counted
+from dataclasses import asdict, dataclass, field
 
 OK, NO_FACE, UNREADABLE, NO_SCORE = "ok", "no_face", "unreadable", "no_score"
-#: Longer side of the pictures on the app's page, pixels.
+#: Longer side of the pictures on the page, pixels.
 PICTURE_SIZE = 1280
 
 
 @dataclass(frozen=True)
 class View:
-    """An image or a frame as the app shows it: a JPEG, its longer side at most `PICTURE_SIZE`."""
+    """A picture as the page shows it.
 
-    frame: int  # 0 for an image, as the time
+    Attributes:
+        frame, time_s: see `training.inference.face_crops.SampledPicture`.
+        width, height: size of the source picture, pixels.
+        jpeg: the picture, its longer side at most `PICTURE_SIZE` pixels.
+    """
+
+    frame: int
     time_s: float
-    width: int  # of the source picture, pixels, as the height
+    width: int
     height: int
     jpeg: bytes
 
 
 @dataclass(frozen=True)
 class FacePrediction:
-    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE)."""
+    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE).
+
+    Attributes:
+        heatmap: path of the Grad-CAM image, if one was written.
+    """
 
     frame: int
     time_s: float
@@ -32,7 +40,7 @@ class FacePrediction:
     w: int
     h: int
     p_fake: float
-    heatmap: str | None = None  # path of the Grad-CAM image, if one was written
+    heatmap: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,14 @@ class FilePrediction:
         p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
         error: the reason where the file is unreadable or has no score.
         missing: what is missing of a clip whose other frames were scored.
-        confinement: of the process that decoded the file: "on", or "off" and why.
     """
 
     file: str
     status: str
     p_fake: float | None = None
     error: str | None = None
-    faces: tuple[FacePrediction, ...] = ()
+    faces: tuple[FacePrediction, ...] = field(default=())
     missing: str | None = None
-    confinement: str | None = None
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -66,7 +72,8 @@ class FilePrediction:
             return f"{self.file}: no face found{missing}"
         if self.p_fake is None:
             return f"{self.file}: {self.error}"
-        score = f"P(FAKE) {self.p_fake:.4f}, {counted(len(self.faces), 'face')}"
+        plural = "s" if len(self.faces) > 1 else ""
+        score = f"P(FAKE) {self.p_fake:.4f}, {len(self.faces)} face{plural}"
         lines = [f"{self.file}: {score}{missing}"]
         for face in self.faces:
             heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.run_files import RunConfig, SplitMetrics, parse
 from manifests.errors import TrainingError
 from manifests.files import atomic_file, parse_json, write_json
-from manifests.folders import REPORT, RunFolder, check_unused
+from manifests.folders import check_unused
 from manifests.locks import clear_leftovers, is_temporary
 
 T = TypeVar("T")
@@ -36,41 +37,41 @@ class Run:
 
     @property
     def config_file(self) -> Path:
-        return self.folder / RunFolder.CONFIG
+        return self.folder / "config.json"
 
     @property
     def history_file(self) -> Path:
-        return self.folder / RunFolder.HISTORY
+        return self.folder / "history.csv"
 
     @property
     def model_file(self) -> Path:
-        return self.folder / RunFolder.MODEL
+        return self.folder / "model.keras"
 
     @property
     def metrics_file(self) -> Path:
-        return self.folder / RunFolder.METRICS
+        return self.folder / "metrics.json"
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder / RunFolder.CHECKPOINTS
+        return self.folder / "checkpoints"
 
     @property
     def logs(self) -> Path:
-        return self.folder / RunFolder.LOGS
+        return self.folder / "logs"
 
     @property
     def mistakes(self) -> Path:
-        return self.folder / RunFolder.MISTAKES
+        return self.folder / "mistakes"
 
     @property
     def report_file(self) -> Path:
         """The page of `dfdc-prep report`."""
-        return self.folder / REPORT
+        return self.folder / REPORT_FILE
 
     @property
     def cross_file(self) -> Path:
         """The table of an evaluation on several data sets."""
-        return self.folder / RunFolder.CROSS
+        return self.folder / "cross.csv"
 
     def config(self) -> RunConfig:
         """Read config.json.

@@ -9,10 +9,9 @@ from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.mirror import mirrored
 from dfdc_prep.storage.urls import Location
 from manifests.errors import DfdcPrepError
-from manifests.folders import RunFolder
 
 #: What scoring needs of a run.
-MODEL_FILES = RunFolder.MODEL_FILES
+MODEL_FILES = ("config.json", "metrics.json", "history.csv", "model.keras")
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,16 @@ from dfdc_prep.reports.gallery import Gallery
 from dfdc_prep.reports.images import CropFiles
 from dfdc_prep.reports.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
-from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS
 from manifests.schema import MANIFEST_SCHEMA
-from manifests.tables.codes import clip_codes, clip_lines, clips_known, label_codes, pair_codes
-from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
+from manifests.tables.clips import clip_codes, clip_lines, clips_known
+from manifests.tables.derived import manifest_hash, read_clip_log
+from manifests.tables.factorize import label_codes, pair_codes
+from manifests.tables.parquet import read_table
 
 
 @dataclass(frozen=True)
-class FacesContent:
+class FacesFolder:
     """What a faces folder holds.
 
     Attributes:
@@ -42,7 +43,7 @@ class FacesContent:
     run: dict[str, Any] | None
 
 
-def read_faces_folder(path: Path) -> FacesContent:
+def read_faces_folder(path: Path) -> FacesFolder:
     """Read the tables of a faces folder.
 
     Raises:
@@ -50,10 +51,10 @@ def read_faces_folder(path: Path) -> FacesContent:
         OutputError: run.json is invalid.
     """
     made_from = manifest_hash(path)
-    crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
+    crops = read_table(path / "manifest.parquet", MANIFEST_SCHEMA, "dfdc-prep extract")
     if crops.num_rows:
         label_codes(crops)  # raises if a label is neither REAL nor FAKE
-    return FacesContent(path, crops, read_clip_log(path, made_from), read_run(path))
+    return FacesFolder(path, crops, read_clip_log(path, made_from), read_run(path))
 
 
 def faces_page(path: Path) -> Page:
@@ -73,7 +74,7 @@ def faces_page(path: Path) -> Page:
     return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(folder))
 
 
-def _clips_section(folder: FacesContent) -> Section:
+def _clips_section(folder: FacesFolder) -> Section:
     lines = [Text(line) for line in clip_lines(folder.crops)]
     if not clips_known(folder.crops):
         return Section("Clips", lines)
@@ -81,7 +82,7 @@ def _clips_section(folder: FacesContent) -> Section:
     return Section(section.title, [*lines, *section.blocks])
 
 
-def _facts(folder: FacesContent) -> list[tuple[str, object]]:
+def _facts(folder: FacesFolder) -> list[tuple[str, object]]:
     labels = Counter(folder.crops["label"].to_pylist())
     facts: list[tuple[str, object]] = []
     if not clips_known(folder.crops):
@@ -97,7 +98,7 @@ def _facts(folder: FacesContent) -> list[tuple[str, object]]:
     return [*facts, ("families", pc.count_distinct(folder.crops["family"]).as_py())]
 
 
-def _crops_sections(folder: FacesContent) -> list[Section]:
+def _crops_sections(folder: FacesFolder) -> list[Section]:
     table = folder.crops
     files = CropFiles(os.path.realpath(folder.path), table["path"].to_pylist())
     images = measure_images(files, table["sha256"].to_pylist())

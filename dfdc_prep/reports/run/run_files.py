@@ -18,7 +18,6 @@ import pyarrow as pa
 from dfdc_prep.reports.run.predictions import Predictions
 from manifests.errors import TableError
 from manifests.files import parse_json
-from manifests.folders import RunFolder
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_table
 
@@ -58,7 +57,7 @@ class RunFiles:
         Raises:
             TableError: it is not a JSON object.
         """
-        return self._json(RunFolder.CONFIG)
+        return self._json("config.json")
 
     def metrics(self) -> dict[str, Any] | None:
         """metrics.json; None if the run has not been tested.
@@ -66,7 +65,7 @@ class RunFiles:
         Raises:
             TableError: it is not a JSON object.
         """
-        return self._json(RunFolder.METRICS)
+        return self._json("metrics.json")
 
     def history(self) -> dict[str, list[float]]:
         """The columns of history.csv, empty if there is none.
@@ -74,8 +73,8 @@ class RunFiles:
         Raises:
             TableError: it lacks a column or has a value that is no number.
         """
-        rows = self._csv(RunFolder.HISTORY)
-        with invalid_as_table_error(self.folder / RunFolder.HISTORY):
+        rows = self._csv("history.csv")
+        with invalid_as_table_error(self.folder / "history.csv"):
             return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
     def predictions(self) -> Predictions | None:
@@ -84,7 +83,7 @@ class RunFiles:
         Raises:
             TableError: it is invalid, or a value is not finite.
         """
-        path = self.folder / RunFolder.PREDICTIONS
+        path = self.folder / "predictions.parquet"
         if not path.is_file():
             return None
         table = read_table(path, PREDICTIONS_SCHEMA, "python -m training.evaluate")
@@ -107,11 +106,11 @@ class RunFiles:
 
     def cross(self) -> list[dict[str, str]]:
         """The rows of cross.csv; empty if the file does not exist."""
-        return self._csv(RunFolder.CROSS)
+        return self._csv("cross.csv")
 
     def mistakes(self) -> list[Mistake]:
         """The worst mistakes, empty if there are none."""
-        folder = self.folder / RunFolder.MISTAKES
+        folder = self.folder / "mistakes"
         rows = self._csv("mistakes/mistakes.csv")
         return [Mistake(row, folder / Path(row.get("image") or "").name) for row in rows]
 

@@ -3,7 +3,7 @@
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.extraction.clip import Boxes, ClipResult, Relatives
-from dfdc_prep.extraction.family_queue import FamilyQueue
+from dfdc_prep.extraction.schedule import FamilyQueue
 
 CLIPS = tuple(
     Clip("p", f"{n}.mp4", "FAKE" if n else "REAL", None, "0.mp4", str(n), f"{n}.mp4", 1)

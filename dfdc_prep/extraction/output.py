@@ -1,0 +1,338 @@
+"""Where a run writes: a folder on a disk or in a bucket, whole or for a slice; and its journal.
+
+The journal, one JSON line per finished family, is the only state of a run: a restarted run reads it
+and continues, and the final tables are made from it alone. In a bucket it is one object per family,
+`journal/<key>.json`, put after the family's crops. There the run works on a scratch folder, whose
+journal.jsonl holds the same entries; the tables are made there and put at the end.
+"""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+from dfdc_prep import output_folder
+from dfdc_prep.catalog.clips import Family
+from dfdc_prep.errors import OutputError, StorageError
+from dfdc_prep.extraction.crops_out import CROPS
+from dfdc_prep.extraction.slices import Slice, slice_journals
+from dfdc_prep.extraction.worker import Transfer
+from dfdc_prep.output_folder import RUN_FILE
+from dfdc_prep.storage.lease import FOLDER as LEASE
+from dfdc_prep.storage.lease import Lease, lease
+from dfdc_prep.storage.mirror import check_name
+from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.urls import Location, Url
+from manifests.columns import ClipRow, CropRow
+from manifests.files import Journal, read_lines
+from manifests.labels import LABELS, STATUSES
+from manifests.locks import lock
+
+#: File name of the journal on a disk, its folder in a bucket, and entries read there at a time.
+JOURNAL, _ENTRIES, _BATCH = "journal.jsonl", "journal", 1000
+#: Entries that may be under way to the bucket.
+_ENTRIES_AT_ONCE = 16
+#: Lock held while a slice joins a run, and seconds that another slice waits for it.
+_JOIN_LOCK, _JOIN_SECONDS = ".lock-join", 60.0
+_NOT_EXCLUSIVE = (
+    "the store of {out} does not refuse a second writer: make sure that one run at a time writes it"
+)
+
+
+class JournalEntry(TypedDict):
+    """A finished family; `versions` are of the clips' files, null for a clip that was missing."""
+
+    key: str  # see `family_key`
+    versions: list[str | None]
+    clips: list[ClipRow]
+    crops: list[CropRow]
+
+
+#: Writes an entry into a journal.
+Append = Callable[[JournalEntry], None]
+
+
+def family_key(family: Family) -> str:
+    """Hash of everything that determines the work on a family, 32 hexadecimal digits.
+
+    The key changes if a clip is added or removed or its file size changes, so that a restarted run
+    processes the family again. A file of the same size is known by its version, which is not part
+    of the key: it would have to be computed for every clip at every start.
+    """
+    clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
+    return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
+
+
+def read_journal(path: Path) -> Iterator[JournalEntry]:
+    """Yield the finished families in the order in which they finished; skip a partial last line.
+
+    Raises:
+        OutputError: a complete line is not a valid entry.
+    """
+    for number, entry in read_lines(path):
+        if not _is_entry(entry):
+            raise OutputError(
+                f"expected a finished family in line {number} of {path}, found something "
+                "else; remove the line to process the family again"
+            )
+        yield entry
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a parsed line has the structure of an entry; not every value is checked."""
+    try:
+        return (
+            isinstance(entry["key"], str)
+            and len(entry["versions"]) == len(entry["clips"])
+            and all(isinstance(version, str | None) for version in entry["versions"])
+            and all(
+                clip.keys() == ClipRow.__annotations__.keys()
+                and clip["label"] in (*LABELS, None)
+                and clip["status"] in STATUSES
+                and isinstance(clip["faces"], int)
+                for clip in entry["clips"]
+            )
+            and all(
+                crop.keys() == CropRow.__annotations__.keys()
+                and isinstance(crop["path"], str)
+                and isinstance(crop["mask"], str | None)
+                for crop in entry["crops"]
+            )
+        )
+    except (TypeError, KeyError, AttributeError):
+        return False
+
+
+class Output:
+    """A folder on a disk, in which a run or one of its slices writes."""
+
+    notes: Sequence[str] = ()  # lines for the report
+
+    def __init__(self, folder: Path, transfer: Transfer, part: Slice | None) -> None:
+        self.folder = folder  # on this machine, with run.json, the journal and the tables
+        self.transfer = transfer  # tells the workers where the crops go
+        self._slice = part
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Write run.json, or check the earlier one; see `output_folder.start_run`."""
+        if self._slice is None:
+            output_folder.start_run(self.folder, run, overwrite)
+        else:
+            _check_overwrite(self.folder, overwrite)
+            with _join_lock(self.folder):
+                output_folder.join_run(self.folder, run)
+        (self.folder / CROPS).mkdir(exist_ok=True)
+
+    def has_content(self, path: str) -> bool:
+        """Whether a crop or mask exists and is not empty."""
+        try:
+            return (self.folder / path).stat().st_size > 0
+        except OSError:
+            return False
+
+    @property
+    def slice_journals(self) -> list[str]:
+        """File names of the journals of slices, the newest last."""
+        return [path.name for path in slice_journals(self.folder)]
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Yield the finished families, those of slices included; the last entry of a key counts."""
+        for name in (JOURNAL, *self.slice_journals):
+            yield from read_journal(self.folder / name)
+
+    def merge_slices(self) -> None:
+        """Move the entries of slices into the one journal of the run."""
+        # If this is interrupted, some entries are in two journals, which does no harm.
+        with Journal(self.folder / JOURNAL) as journal:
+            for name in self.slice_journals:
+                for entry in read_journal(self.folder / name):
+                    journal.append(entry)
+                journal.sync()
+                (self.folder / name).unlink()
+
+    @contextmanager
+    def journal(self) -> Iterator[Append]:
+        """Open the journal; yield the function that writes an entry."""
+        with Journal(self.folder / (self._slice.journal if self._slice else JOURNAL)) as journal:
+            yield journal.append
+
+    def publish(self, tables: Iterable[str]) -> None:
+        """Make the tables visible, in this order."""
+
+
+class BucketOutput(Output):
+    """A folder in a bucket, listed once at the start.
+
+    A slice leaves an empty object with the name of its journal, so that `gather` can name it.
+    """
+
+    def __init__(self, out: Url, scratch: Path, held: Lease, part: Slice | None) -> None:
+        super().__init__(scratch / "tables", Transfer(out, scratch), part)
+        self._url, self._place, self._lease = out, open_place(out), held
+        self._listed = {
+            name: size
+            for name, size in self._place.list().items()
+            if not name.startswith(f"{LEASE}/")
+        }
+        if not held.is_exclusive:
+            self.notes = (_NOT_EXCLUSIVE.format(out=out),)
+
+    def start(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Decide in the scratch folder, which has a file for each name in the bucket."""
+        self.folder.mkdir()
+        is_new = not (fetch_run(self._place, self.folder) / RUN_FILE).exists()
+        tops = {name: name.partition("/")[0] for name in self._listed}
+        here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
+        for name, top in tops.items():
+            check_name(self._url, name)
+            if name != top and top != _ENTRIES:
+                here[top].mkdir(exist_ok=True)
+            elif top != RUN_FILE:
+                here[top].touch()
+        try:
+            self._start_here(run, overwrite)
+        except Exception as error:
+            error.args = (str(error).replace(str(self.folder), str(self._url)),)
+            raise
+        gone = [name for name, top in tops.items() if not here[top].exists()]
+        self._place.remove(gone)
+        for name in gone:
+            del self._listed[name]
+        if self._slice is None and (is_new or gone):
+            self._place.put_file(RUN_FILE, self.folder / RUN_FILE)
+        entries = sorted(name for name in self._listed if name.startswith(f"{_ENTRIES}/"))
+        with (self.folder / JOURNAL).open("wb") as file:
+            for start in range(0, len(entries), _BATCH):
+                found = self._place.read_many(entries[start : start + _BATCH])
+                file.writelines(found[name] for name in sorted(found))
+
+    def _start_here(self, run: dict[str, Any], overwrite: bool) -> None:
+        if self._slice is None:
+            output_folder.start_run(self.folder, run, overwrite)
+            return
+        _check_overwrite(self._url, overwrite)
+        output_folder.join_run(self.folder, run)
+        if not self._place.put_if_absent(RUN_FILE, (self.folder / RUN_FILE).read_bytes()):
+            # Another slice was first, perhaps at this moment: check against what it wrote.
+            output_folder.join_run(fetch_run(self._place, self.folder), run)
+        self._place.put({self._slice.journal: b""})
+
+    def has_content(self, path: str) -> bool:
+        return self._listed.get(path, 0) > 0
+
+    def merge_slices(self) -> None:
+        self._place.remove(self.slice_journals)
+
+    @contextmanager
+    def journal(self) -> Iterator[Append]:
+        """Put each entry, a few at a time, and append it to the journal in scratch."""
+        puts: deque[Future[None]] = deque()
+
+        def append(entry: JournalEntry) -> None:
+            self._lease.check()
+            line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+            puts.append(threads.submit(self._place.put, {f"{_ENTRIES}/{entry['key']}.json": line}))
+            here.append(entry)
+            while len(puts) > _ENTRIES_AT_ONCE:
+                puts.popleft().result()  # raises what failed
+
+        with Journal(self.folder / JOURNAL) as here:
+            with ThreadPoolExecutor(_ENTRIES_AT_ONCE) as threads:
+                yield append
+            while puts:
+                puts.popleft().result()
+
+    def publish(self, tables: Iterable[str]) -> None:
+        self._lease.check()
+        for name in tables:
+            self._place.put_file(name, self.folder / name)
+
+
+@contextmanager
+def open_output(out: Location, source: Location, part: Slice | None = None) -> Iterator[Output]:
+    """Hold the lock or the lease of an output folder.
+
+    Args:
+        part: the slice of this machine; slices write one folder together.
+
+    Raises:
+        OutputError: another run writes it, or it cannot be created.
+        StorageError: the bucket cannot be reached or written.
+    """
+    if isinstance(out, Url):
+        name = LEASE if part is None else f"{LEASE}/{part.index}-of-{part.count}"
+        with lease(open_place(out), out, name) as held, _scratch_folder() as bucket_scratch:
+            yield BucketOutput(out, bucket_scratch, held, part)
+        return
+    with ExitStack() as stack:
+        stack.enter_context(output_folder.locked(out, shared=part is not None))
+        from_bucket = isinstance(source, Url)
+        scratch = stack.enter_context(_scratch_folder()) if from_bucket else None
+        if part:
+            stack.enter_context(lock(out / part.lock, out / part.journal))
+        yield Output(out, Transfer(out, scratch), part)
+
+
+def read_earlier_run(out: Location) -> dict[str, Any] | None:
+    """Return the content of an output folder's run.json; None if the file does not exist."""
+    if isinstance(out, Path):
+        return output_folder.read_run(out)
+    with _scratch_folder() as scratch:
+        return output_folder.read_run(fetch_run(open_place(out), scratch))
+
+
+def fetch_run(place: Place, folder: Path) -> Path:
+    """Fetch the run.json of a place into a folder, if the place has one; return the folder."""
+    with suppress(FileNotFoundError):
+        place.fetch(RUN_FILE, folder / RUN_FILE)
+    return folder
+
+
+def _check_overwrite(out: Location, overwrite: bool) -> None:
+    """Raise OutputError if a slice is to overwrite an earlier run."""
+    if overwrite:
+        raise OutputError(
+            "expected --slice without --overwrite, which would remove the work of other "
+            f"slices; remove {out} first, or choose another folder"
+        )
+
+
+@contextmanager
+def _join_lock(folder: Path) -> Iterator[None]:
+    """Wait for other slices that join the run at this moment."""
+    until = time.monotonic() + _JOIN_SECONDS
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(lock(folder / _JOIN_LOCK, folder))
+                break
+            except OutputError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+        yield
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder for clips and crops under way.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="dfdc-prep-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.filename and str(error.filename).startswith(tempfile.gettempdir()):
+            raise StorageError(
+                f"expected room for the clips under way in {tempfile.gettempdir()}, found "
+                f"{error.strerror}; free some, or name another folder in TMPDIR"
+            ) from error
+        raise
