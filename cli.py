@@ -25,9 +25,9 @@ from dfdc_prep.command_options import (
 )
 from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, Group
 from dfdc_prep.commands.param_types import SEED, CountParam, PathParam
-from dfdc_prep.report_file import report_hint
 from dfdc_prep.storage.urls import Location, is_folder
-from dfdc_prep.terminal import echo_parts
+from dfdc_prep.terminal import echo_parts, report_hint
+from manifests.folders import FacesFolder, ShardsFolder
 from manifests.result import Result
 from manifests.wording import counted
 
@@ -125,7 +125,6 @@ def sample(folder: Path, families: int, seed: int) -> None:
     help="Which frames: even takes cheap ones near even positions, exact the positions "
     "themselves; keyframes is the cheapest.",
 )
-@click.option("--exact-frames", "sampling", flag_value="exact", hidden=True)
 @click.option(
     "--detector",
     type=options.EXTRACT["detector"],
@@ -631,8 +630,8 @@ def _has_report(path: Location) -> bool:
     """Whether `report` knows a folder that was audited: faces or shards, but no export."""
     if not isinstance(path, Path):
         return True
-    exported = (path / "metadata.json").is_file() and not (path / "dataset_info.json").is_file()
-    return (path / "manifest.parquet").is_file() and not exported
+    exported = (path / ShardsFolder.METADATA).is_file() and not (path / ShardsFolder.INFO).is_file()
+    return (path / FacesFolder.MANIFEST).is_file() and not exported
 
 
 def _show(result: Result) -> None:

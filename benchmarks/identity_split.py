@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from manifests.auditing.audit import audit
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
-from manifests.tables.factorize import factorize_sorted
+from manifests.tables.codes import factorize_sorted
 
 ORIGINALS, ACTORS, PER_CLASS = 19_154, 486, 16_000
 

@@ -21,7 +21,7 @@ from dfdc_prep.writing.pictures import read_pictures
 from manifests.pictures.images import open_image
 from manifests.pictures.near_identical import MIN_LIKENESS, NearIdentical, find_near_identical
 from manifests.pictures.thumbnails import Pictures, Thumbnails, thumbnail
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 from manifests.tables.families import connected_families
 from manifests.tables.parquet import read_manifest
 

@@ -1,7 +1,6 @@
 """The output folder of a run: run.json, the locks, and removing an earlier run's files."""
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,36 +11,10 @@ from typing import Any
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer, OutputError
-from dfdc_prep.report_file import REPORT_FILE
 from manifests.files import parse_json, write_json
-from manifests.folders import check_unused
-from manifests.locks import clear_leftovers, folder_lock, is_temporary, lock
+from manifests.folders import FacesFolder, check_unused
+from manifests.locks import clear_leftovers, folder_lock, lock
 
-RUN_FILE = "run.json"
-LOCK_FILE = ".lock"
-#: Files and folders that the commands write into an output folder; only these are removed.
-RUN_OUTPUTS = (
-    "crops",
-    "journal.jsonl",
-    "manifest.parquet",
-    "metadata.csv",
-    "clips.parquet",
-    "balanced.parquet",
-    "split.parquet",
-    REPORT_FILE,
-    "identities.parquet",
-    "identities.html",
-    "identity_encodings.parquet",
-    "identity_journal.jsonl",
-    "identity_pairs.csv",
-    "identity_settled.csv",
-    RUN_FILE,
-)
-_EARLIER_LAYOUT = {"layout": "dfdc", "dataset": "dfdc", "compression": None}
-_PREFLIGHT = re.compile(r"\.preflight-[0-9a-f]{32}")
-#: Journals of slices, and their locks.
-_SLICE_JOURNAL = re.compile(r"journal-\d+-of-\d+\.jsonl")
-_SLICE_LOCK = re.compile(r"\.lock-(join|\d+-of-\d+)")
 _RECORDED_PACKAGES = (
     "av",
     "dlib-bin",
@@ -83,7 +56,7 @@ def locked(folder: Path, shared: bool = False) -> Iterator[None]:
         # beside it is not needed.
         replaceable = os.access(os.path.dirname(os.path.realpath(folder)), os.W_OK)
         beside = folder_lock(folder, shared) if replaceable else nullcontext()
-        with beside, lock(folder / LOCK_FILE, folder, shared):
+        with beside, lock(folder / FacesFolder.LOCK, folder, shared):
             yield
     except OSError as error:
         place = error.filename or _unwritable_place(folder) or folder
@@ -122,15 +95,17 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
         OptionsDiffer: the earlier run used another option.
         OutputError: there is no run.json and the folder is not empty, or run.json is invalid.
     """
-    is_new = not (folder / RUN_FILE).exists()
+    is_new = not (folder / FacesFolder.RUN).exists()
     if is_new:
-        check_unused(folder, is_run_output if overwrite else _is_temporary, "an earlier run")
+        check_unused(
+            folder, FacesFolder.owns if overwrite else FacesFolder.is_leftover, "an earlier run"
+        )
     _remove_temporary(folder)
     if overwrite:
         clear(folder)
     earlier = read_run(folder)
     if earlier is None:
-        write_json(folder / RUN_FILE, run)
+        write_json(folder / FacesFolder.RUN, run)
         return
     for name, value in run["options"].items():
         found = earlier["options"].get(name)
@@ -154,8 +129,8 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
     """
     earlier = read_run(folder)
     if earlier is None:
-        check_unused(folder, _is_temporary, "an earlier run")
-        write_json(folder / RUN_FILE, run)
+        check_unused(folder, FacesFolder.is_leftover, "an earlier run")
+        write_json(folder / FacesFolder.RUN, run)
         return
     ours, theirs = _compared(run), _compared(earlier)
     for name in sorted(ours.keys() | theirs):
@@ -172,7 +147,7 @@ def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any])
     known = earlier.get("confinement")
     known = [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
     if new := set(run.get("confinement", ())) - set(known):
-        write_json(folder / RUN_FILE, {**earlier, "confinement": sorted({*known, *new})})
+        write_json(folder / FacesFolder.RUN, {**earlier, "confinement": sorted({*known, *new})})
 
 
 def _shown(name: str, values: dict[str, Any]) -> str:
@@ -190,7 +165,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     Raises:
         OutputError: run.json is not valid JSON or contains no options.
     """
-    path = folder / RUN_FILE
+    path = folder / FacesFolder.RUN
     if not path.exists():
         return None
     try:
@@ -199,44 +174,27 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
     if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
         raise OutputError(f"expected the options of a run in {path}, found none; use --overwrite")
-    if run["options"].pop("exact_frames", False):  # how earlier runs recorded `sampling exact`
-        run["options"]["sampling"] = "exact"
-    if run.get("command") == "extract":  # earlier runs knew one layout and did not record it
-        run["options"] = _EARLIER_LAYOUT | run["options"]
     return run
 
 
 def clear(folder: Path) -> None:
     """Remove the files of an earlier run and nothing else."""
     _remove_temporary(folder)
-    journals = [path for path in folder.iterdir() if is_slice_journal(path.name)]
-    for path in [*journals, *(folder / name for name in RUN_OUTPUTS)]:
+    journals = [path for path in folder.iterdir() if FacesFolder.is_slice_journal(path.name)]
+    for path in [*journals, *(folder / name for name in FacesFolder.OUTPUTS)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
 
-def is_run_output(name: str) -> bool:
-    """Whether a command writes a file or folder of this name into a faces folder."""
-    return name in RUN_OUTPUTS or is_slice_journal(name) or _is_temporary(name)
-
-
-def is_slice_journal(name: str) -> bool:
-    """Whether a file of this name is the journal of a slice."""
-    return _SLICE_JOURNAL.fullmatch(name) is not None
-
-
-def _is_temporary(name: str) -> bool:
-    """Whether this is the name of a lock file, or of what a killed run may leave."""
-    if name == LOCK_FILE or _SLICE_LOCK.fullmatch(name) or _PREFLIGHT.fullmatch(name):
-        return True
-    return any(is_temporary(name, output) for output in RUN_OUTPUTS)
-
-
 def _remove_temporary(folder: Path) -> None:
     """Remove what killed runs left in the folder, and nothing that merely looks like it."""
     clear_leftovers(folder)
     for path in folder.iterdir():
-        if _PREFLIGHT.fullmatch(path.name) and path.is_file() and not path.stat().st_size:
+        if (
+            FacesFolder.PREFLIGHT.fullmatch(path.name)
+            and path.is_file()
+            and not path.stat().st_size
+        ):
             path.unlink()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dfdc_prep.storage.urls import Location, Url, is_folder
 from manifests.errors import DfdcPrepError
-from manifests.folders import OTHER_KINDS
+from manifests.folders import OTHER_KINDS, FacesFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.storage.mirror import Mirror
@@ -86,13 +86,18 @@ def all_but(*parts: str) -> "Callable[[Mirror], object]":
 def faces_to_encode(mirror: "Mirror") -> None:
     """Fetch what `identify` reads: its own files, the manifest, crops to encode and to compare."""
     from dfdc_prep.identities.candidates import choose_candidates
-    from dfdc_prep.output_folder import RUN_OUTPUTS
     from manifests.errors import TableError
     from manifests.pictures.near_identical import rows_to_compare
     from manifests.tables.parquet import read_manifest
 
     mirror.pull(
-        [_MANIFEST, *OTHER_KINDS, *(name for name in RUN_OUTPUTS if name.startswith("identi"))]
+        [
+            _MANIFEST,
+            *OTHER_KINDS,
+            FacesFolder.IDENTITIES,
+            FacesFolder.SETTLED,
+            *FacesFolder.BIOMETRIC,
+        ]
     )
     with suppress(TableError):  # the command says what is wrong with it
         manifest = read_manifest(mirror.folder / _MANIFEST)

@@ -1,11 +1,15 @@
 """Prints results: tables drawn by rich on a terminal, plain text in a pipe."""
 
+import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from dfdc_prep.storage.urls import Location
+from manifests.folders import REPORT
 from manifests.result import TextTable
 
 if TYPE_CHECKING:
@@ -31,6 +35,14 @@ def echo_parts(plain: str, parts: Iterable[TextTable | str]) -> None:
             console.print(_drawn(part))
         else:
             console.print(Text(_printable(part)), soft_wrap=True)
+
+
+def report_hint(folder: Location) -> str:
+    """Return the line that says where the page about a folder is, or which command writes it."""
+    page = folder / REPORT
+    if isinstance(page, Path) and page.is_file():
+        return f"report: {page}"
+    return f"for a report to look at: dfdc-prep report {shlex.quote(str(folder))}"
 
 
 def _drawn(table: TextTable) -> "Table":

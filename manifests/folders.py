@@ -1,46 +1,166 @@
-"""The rule for output folders: a folder is replaced or emptied only if no foreign file is in it.
+"""The folders that the commands write: the names of their files, and when one may be replaced.
 
-A file is foreign if no command of this project writes a file of that name into such a folder.
+A folder is replaced or emptied only if every file in it has a name that a command of this project
+writes into such a folder. Any other file is foreign.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from manifests.errors import OutputError
+from manifests.locks import is_temporary
 
 #: Whether a command writes a file or folder of this name.
 IsOwn = Callable[[str], bool]
+#: The page of `dfdc-prep report`, in a folder of any kind.
+REPORT = "report.html"
+
+
+class FacesFolder:
+    """Crops and the tables about them: extract, import, gather, identify, balance, split."""
+
+    CROPS = "crops"
+    MANIFEST = "manifest.parquet"
+    CLIPS = "clips.parquet"
+    KAGGLE_CSV = "metadata.csv"
+    BALANCED = "balanced.parquet"
+    SPLIT = "split.parquet"
+    JOURNAL = "journal.jsonl"
+    RUN = "run.json"
+    LOCK = ".lock"
+    IDENTITIES = "identities.parquet"
+    #: Pairs that a person decided.
+    SETTLED = "identity_settled.csv"
+    IDENTITIES_PAGE = "identities.html"
+    ENCODINGS = "identity_encodings.parquet"
+    ENCODINGS_JOURNAL = "identity_journal.jsonl"
+    PAIRS = "identity_pairs.csv"
+    #: What shows or encodes a face beside the crops.
+    BIOMETRIC = (IDENTITIES_PAGE, ENCODINGS, ENCODINGS_JOURNAL, PAIRS)
+    #: What is derived from the manifest.
+    DERIVED = (BALANCED, SPLIT, IDENTITIES, SETTLED, *BIOMETRIC)
+    #: What the commands write; only these are removed.
+    OUTPUTS = (CROPS, JOURNAL, MANIFEST, KAGGLE_CSV, CLIPS, *DERIVED, REPORT, RUN)
+
+    _SLICE_JOURNAL = re.compile(r"journal-\d+-of-\d+\.jsonl")
+    _SLICE_LOCK = re.compile(r"\.lock-(join|\d+-of-\d+)")
+    PREFLIGHT = re.compile(r"\.preflight-[0-9a-f]{32}")
+
+    @classmethod
+    def owns(cls, name: str) -> bool:
+        """Whether a command writes a file or folder of this name."""
+        return name in cls.OUTPUTS or cls.is_slice_journal(name) or cls.is_leftover(name)
+
+    @classmethod
+    def is_slice_journal(cls, name: str) -> bool:
+        """Whether a file of this name is the journal of a slice."""
+        return cls._SLICE_JOURNAL.fullmatch(name) is not None
+
+    @classmethod
+    def is_leftover(cls, name: str) -> bool:
+        """Whether this is the name of a lock file, or of what a killed run may leave."""
+        if name == cls.LOCK or cls._SLICE_LOCK.fullmatch(name) or cls.PREFLIGHT.fullmatch(name):
+            return True
+        return any(is_temporary(name, output) for output in cls.OUTPUTS)
+
+    @classmethod
+    def check_replaceable(cls, folder: Path) -> None:
+        """Raise OutputError if replacing the folder would delete a foreign file."""
+        check_replaceable(folder, cls.owns, "a faces folder's files")
+
+    @staticmethod
+    def check_is_one(folder: Path) -> None:
+        """Raise OutputError if a table would be written into a folder of another kind."""
+        for name, kind in OTHER_KINDS.items():
+            if (folder / name).is_file():
+                raise OutputError(
+                    f"expected a faces folder at {folder}, found {kind}; give the folder that "
+                    "dfdc-prep extract or import wrote"
+                )
+
+
+class ShardsFolder:
+    """TFRecord shards in the layout of TensorFlow Datasets, with their manifest."""
+
+    MANIFEST = FacesFolder.MANIFEST
+    METADATA = "metadata.json"
+    SUMS = "SHA256SUMS"
+    INFO = "dataset_info.json"
+    FEATURES = "features.json"
+    LABEL_NAMES = "label.labels.txt"
+    CROISSANT = "croissant.json"
+    INDEX = (MANIFEST, METADATA, INFO, FEATURES, LABEL_NAMES, CROISSANT, SUMS)
+    #: Name of the data set in file names; without hyphens, because TFDS splits at hyphens.
+    DATASET = "dfdc_faces"
+
+    _SHARD = re.compile(r".+-.+\.tfrecord-\d{5}-of-\d{5}")
+
+    @classmethod
+    def shard(cls, split: str, index: int, count: int, dataset: str = DATASET) -> str:
+        """File name of one shard; `index` counts from 0."""
+        return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+    @classmethod
+    def is_shard(cls, name: str) -> bool:
+        """Whether a file name is that of a shard of any data set."""
+        return cls._SHARD.fullmatch(name) is not None
+
+    @classmethod
+    def owns(cls, name: str) -> bool:
+        """Whether `shard` or `report` writes a file of this name."""
+        return name in cls.INDEX or cls.is_shard(name) or is_report(name)
+
+    @classmethod
+    def check_replaceable(cls, folder: Path) -> None:
+        """Raise OutputError if replacing the folder would delete a foreign file."""
+        check_replaceable(folder, cls.owns, "shards")
+
+
+class ExportFolder:
+    """The crops in the format of another tool; SHA256SUMS lists all of its files."""
+
+    MANIFEST = FacesFolder.MANIFEST
+    METADATA = ShardsFolder.METADATA
+    SUMS = ShardsFolder.SUMS
+
+    @classmethod
+    def check_replaceable(cls, folder: Path, listed: Collection[str]) -> None:
+        """Raise OutputError if replacing the folder would delete a file that is not listed."""
+        paths = (path for path in folder.rglob("*") if not path.is_dir())
+        names = sorted(path.relative_to(folder).as_posix() for path in paths)
+        _refuse(
+            folder, [n for n in names if n not in listed and n != cls.SUMS], "an export's files"
+        )
+
+
+class RunFolder:
+    """The folder of a training, and of its evaluations."""
+
+    CONFIG = "config.json"
+    HISTORY = "history.csv"
+    MODEL = "model.keras"
+    METRICS = "metrics.json"
+    CROSS = "cross.csv"
+    PREDICTIONS = "predictions.parquet"
+    CHECKPOINTS = "checkpoints"
+    LOGS = "logs"
+    MISTAKES = "mistakes"
+    #: What scoring needs.
+    MODEL_FILES = (CONFIG, METRICS, HISTORY, MODEL)
 
 
 #: Files that tell a folder of another kind than a faces folder; it may have a manifest.parquet too.
 OTHER_KINDS = {
-    "dataset_info.json": "a shards folder",
-    "SHA256SUMS": "an export",
-    "config.json": "a run folder",
+    ShardsFolder.INFO: "a shards folder",
+    ExportFolder.SUMS: "an export",
+    RunFolder.CONFIG: "a run folder",
 }
 
 
-def check_faces_folder(folder: Path) -> None:
-    """Raise OutputError if a table would be written into a folder of another kind."""
-    for name, kind in OTHER_KINDS.items():
-        if (folder / name).is_file():
-            raise OutputError(
-                f"expected a faces folder at {folder}, found {kind}; give the folder that "
-                "dfdc-prep extract or import wrote"
-            )
-
-
-def foreign_files(folder: Path, is_own: IsOwn) -> list[str]:
-    """The sorted names of the foreign files in a folder; empty if the folder does not exist.
-
-    Raises:
-        OutputError: there is a file in place of the folder.
-    """
-    if not folder.exists():
-        return []
-    if not folder.is_dir():
-        raise OutputError(f"expected a folder at {folder}, found a file; choose another folder")
-    return sorted(path.name for path in folder.iterdir() if not is_own(path.name))
+def is_report(name: str) -> bool:
+    """Whether a file is the page of `report`, or what a killed run left of it."""
+    return name == REPORT or is_temporary(name, REPORT)
 
 
 def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:
@@ -50,7 +170,7 @@ def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:
         is_own: names that may exist nevertheless, such as lock files.
         content: what the folder may contain instead, for the message: "an earlier run".
     """
-    if foreign := foreign_files(folder, is_own):
+    if foreign := _foreign_files(folder, is_own):
         allowed = f" or to contain {content}" if content else ""
         raise OutputError(
             f"expected {folder} to be empty{allowed}, found {foreign[0]}; choose another folder"
@@ -63,7 +183,19 @@ def check_replaceable(folder: Path, is_own: IsOwn, content: str) -> None:
     Args:
         content: what the folder should contain, for the message: "shards".
     """
-    if foreign := foreign_files(folder, is_own):
+    _refuse(folder, _foreign_files(folder, is_own), content)
+
+
+def _foreign_files(folder: Path, is_own: IsOwn) -> list[str]:
+    if not folder.exists():
+        return []
+    if not folder.is_dir():
+        raise OutputError(f"expected a folder at {folder}, found a file; choose another folder")
+    return sorted(path.name for path in folder.iterdir() if not is_own(path.name))
+
+
+def _refuse(folder: Path, foreign: list[str], content: str) -> None:
+    if foreign:
         raise OutputError(
             f"expected only {content} in {folder}, which is replaced as a whole, found "
             f"{foreign[0]}; move it or choose another folder"

@@ -12,8 +12,7 @@ from skimage.data import astronaut
 
 from manifests.columns import CropRow
 from manifests.schema import MANIFEST_SCHEMA
-from manifests.tables.derived import bound, manifest_hash
-from manifests.tables.parquet import sort_manifest, write_table
+from manifests.tables.parquet import bound, manifest_hash, sort_manifest, write_table
 
 PART = "dfdc_train_part_0"
 

@@ -13,9 +13,8 @@ import click
 
 from dfdc_prep.commands.error_handling import TrainingCommand
 from dfdc_prep.commands.param_types import CountParam, FloatParam, LocationParam, TextParam
-from dfdc_prep.report_file import report_hint
 from dfdc_prep.storage.urls import Location, Url, as_location
-from dfdc_prep.terminal import echo_parts
+from dfdc_prep.terminal import echo_parts, report_hint
 from manifests.result import TextTable
 
 if TYPE_CHECKING:

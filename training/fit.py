@@ -17,9 +17,9 @@ from dfdc_prep.commands.param_types import (
     PathParam,
     TextParam,
 )
-from dfdc_prep.report_file import report_hint
 from dfdc_prep.storage.urls import Location
-from dfdc_prep.terminal import echo_parts
+from dfdc_prep.terminal import echo_parts, report_hint
+from manifests.folders import ShardsFolder
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.
@@ -90,7 +90,7 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
     from dfdc_prep.storage.mirror import local_file
     from training.data.shard_info import check_splits
 
-    with local_file(shards / "manifest.parquet") as manifest:
+    with local_file(shards / ShardsFolder.MANIFEST) as manifest:
         if manifest.is_file():
             check_splits(manifest, shards)  # before TensorFlow is imported
 

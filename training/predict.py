@@ -56,26 +56,28 @@ def main(
     Example:
       python -m training.predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
-    from dfdc_prep.detectors.registry import make_detector
-    from training.inference.face_crops import FaceCropOptions
+    from dfdc_prep.parallel.forkserver import forkserver_context
+
+    forkserver_context("training.inference.face_crops")  # it starts while TensorFlow is imported
+    from training.inference.face_crops import DecodingWorker, FaceCropOptions
     from training.inference.prediction import NO_SCORE, UNREADABLE
-    from training.inference.scorer import Scorer, predict_file, settings_for_run
+    from training.inference.scorer import Scorer, predict_file
     from training.runs.remote import MODEL_FILES, open_run
 
     with open_run(run, names=MODEL_FILES) as place:
         scorer = Scorer(place.folder)
-    detector, margin = settings_for_run(scorer.crop_settings, detector_model)
-    options = FaceCropOptions(
-        make_detector(detector), margin, frames, faces == "all", scorer.crop_settings.align
-    )
+    options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)
     failed = False
-    for path in files:
-        with local_file(path) as here:
-            prediction = predict_file(here, options, scorer, heatmap)
-        error = prediction.error and prediction.error.replace(str(here), str(path))
-        prediction = replace(prediction, file=str(path), error=error)
-        failed |= prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None
-        click.echo(prediction.as_json() if as_json else prediction.as_text())
+    with DecodingWorker(scorer.detector(detector_model)) as worker:
+        if worker.confinement != "on":
+            click.echo(f"confinement of the decoder: {worker.confinement}", err=True)
+        for path in files:
+            with local_file(path) as here:
+                prediction = predict_file(here, options, scorer, worker, heatmap)
+            error = prediction.error and prediction.error.replace(str(here), str(path))
+            prediction = replace(prediction, file=str(path), error=error)
+            failed |= prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None
+            click.echo(prediction.as_json() if as_json else prediction.as_text())
     if failed:
         ctx.exit(DONE_WITH_FAILURES)
 

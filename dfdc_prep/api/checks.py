@@ -16,6 +16,7 @@ from dfdc_prep.staging import (
     staged,
     tables,
 )
+from manifests.folders import FacesFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.reports.build import Report
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @checked(options.AUDIT)
-@staged(path=Staged(compared_by_audit), identities=Staged(tables("identities.parquet")))
+@staged(path=Staged(compared_by_audit), identities=Staged(tables(FacesFolder.IDENTITIES)))
 def audit(
     path: StrPath,
     *,

@@ -7,6 +7,7 @@ from dfdc_prep import options
 from dfdc_prep.api.arguments import Folders, StrPath, as_paths
 from dfdc_prep.options import AUTO, checked
 from dfdc_prep.staging import Staged, all_but, crops_to_split, staged
+from manifests.folders import ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.writing.export import ExportReport, Format
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from manifests.splitting.spec import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
-_EXPORT = Staged(all_but(".tar", "/"), writes=True, alone=True, last=("SHA256SUMS",))
+_EXPORT = Staged(all_but(".tar", "/"), writes=True, alone=True, last=(ShardsFolder.SUMS,))
 
 
 @checked(options.SHARD)
 @staged(
     faces=crops_to_split,
-    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=("SHA256SUMS",)),
+    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=(ShardsFolder.SUMS,)),
 )
 def shard(
     faces: Folders = "faces",

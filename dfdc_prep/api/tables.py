@@ -9,7 +9,7 @@ from dfdc_prep import options
 from dfdc_prep.api.arguments import StrPath
 from dfdc_prep.options import checked
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
-from manifests.folders import OTHER_KINDS
+from manifests.folders import OTHER_KINDS, FacesFolder
 
 if TYPE_CHECKING:
     from manifests.auditing.summary import Summary
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @checked(options.SUMMARY)
-@staged(faces=Staged(tables("manifest.parquet", "clips.parquet")))
+@staged(faces=Staged(tables(FacesFolder.MANIFEST, FacesFolder.CLIPS)))
 def summarize(
     faces: StrPath = "faces", *, clips_from: str | None = None, real_is: int | None = None
 ) -> "Summary":
@@ -41,13 +41,13 @@ def summarize(
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
-    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.MANIFEST, "extract", Reading(clips_from, real_is))
     return replace(count(found.rows, source.read_clip_log()), notes=found.notes)
 
 
 @checked(options.BALANCE)
 @staged(
-    faces=Staged(tables("manifest.parquet", *OTHER_KINDS), writes=True),
+    faces=Staged(tables(FacesFolder.MANIFEST, *OTHER_KINDS), writes=True),
     out=Staged(nothing, writes=True),
 )
 def balance(
@@ -83,13 +83,12 @@ def balance(
     from manifests.balancing.balance import BalanceOptions
     from manifests.balancing.balance import balance as choose
     from manifests.tables.external import Reading
-    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import TableSource
+    from manifests.tables.sources import TableSource, label_rows
 
     source = TableSource.from_path(Path(faces))
     target = source.output_path("balanced") if out is None else Path(out)
-    found = source.read("manifest.parquet", "extract", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.MANIFEST, "extract", Reading(clips_from, real_is))
     rows = label_rows(found.rows, label_by)
     report = choose(rows, BalanceOptions(per_class, strategy, seed, frames_per_clip))
     write_table(source.bound(report.table), target)
@@ -139,9 +138,8 @@ def split(
     from dfdc_prep.crops.files import path_inside
     from dfdc_prep.writing.pictures import read_pictures
     from manifests.identities.table import join_people
-    from manifests.splitting.joins import drop_joined, join_families
-    from manifests.splitting.official import official_splits
-    from manifests.splitting.sets import check_every_split
+    from manifests.splitting.groups import drop_joined, join_families
+    from manifests.splitting.sets import check_every_split, official_splits
     from manifests.splitting.split import (
         IDENTITY,
         SplitPlan,
@@ -150,14 +148,13 @@ def split(
         with_kinds,
     )
     from manifests.tables.external import Reading
-    from manifests.tables.face_labels import label_rows
     from manifests.tables.parquet import write_table
-    from manifests.tables.sources import TableSource
+    from manifests.tables.sources import TableSource, label_rows
 
     plan = SplitPlan.parse(split, group_by, seed)
     source = TableSource.from_path(Path(faces))
     target = source.output_path("split") if out is None else Path(out)
-    found = source.read("balanced.parquet", "balance", Reading(clips_from, real_is))
+    found = source.read(FacesFolder.BALANCED, "balance", Reading(clips_from, real_is))
     table = label_rows(found.rows, label_by)
     if group_by == IDENTITY and source.is_folder and not official:
         table = join_people(table, source.path)

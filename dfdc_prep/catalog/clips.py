@@ -8,9 +8,8 @@ from typing import NamedTuple, Protocol
 
 from dfdc_prep.catalog.files import abbreviated, stem
 from dfdc_prep.errors import SourceError
-from manifests.clip_names import are_plain, read_originals
-from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.labels import FAKE, KNOWN, NAMES, REAL, UNKNOWN
+from manifests.relatives import FamilyCounts, OriginalMatches, are_plain, read_originals
 
 
 @dataclass(frozen=True, slots=True)

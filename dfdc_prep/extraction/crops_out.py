@@ -21,9 +21,10 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 from manifests.columns import CropRow, make_row
+from manifests.folders import FacesFolder
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
-CROPS = "crops"
+CROPS = FacesFolder.CROPS
 
 
 @dataclass(frozen=True)

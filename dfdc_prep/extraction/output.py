@@ -23,7 +23,6 @@ from dfdc_prep.errors import OutputError, StorageError
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.worker import Transfer
-from dfdc_prep.output_folder import RUN_FILE
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease, lease
 from dfdc_prep.storage.mirror import check_name
@@ -31,11 +30,13 @@ from dfdc_prep.storage.place import Place, open_place
 from dfdc_prep.storage.urls import Location, Url
 from manifests.columns import ClipRow, CropRow
 from manifests.files import Journal, read_lines
+from manifests.folders import FacesFolder
 from manifests.labels import LABELS, STATUSES
 from manifests.locks import lock
 
 #: File name of the journal on a disk, its folder in a bucket, and entries read there at a time.
-JOURNAL, _ENTRIES, _BATCH = "journal.jsonl", "journal", 1000
+JOURNAL, _ENTRIES, _BATCH = FacesFolder.JOURNAL, "journal", 1000
+_RUN = FacesFolder.RUN
 #: Entries that may be under way to the bucket.
 _ENTRIES_AT_ONCE = 16
 #: Lock held while a slice joins a run, and seconds that another slice waits for it.
@@ -186,14 +187,14 @@ class BucketOutput(Output):
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
         """Decide in the scratch folder, which has a file for each name in the bucket."""
         self.folder.mkdir()
-        is_new = not (fetch_run(self._place, self.folder) / RUN_FILE).exists()
+        is_new = not (fetch_run(self._place, self.folder) / _RUN).exists()
         tops = {name: name.partition("/")[0] for name in self._listed}
         here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
         for name, top in tops.items():
             check_name(self._url, name)
             if name != top and top != _ENTRIES:
                 here[top].mkdir(exist_ok=True)
-            elif top != RUN_FILE:
+            elif top != _RUN:
                 here[top].touch()
         try:
             self._start_here(run, overwrite)
@@ -205,7 +206,7 @@ class BucketOutput(Output):
         for name in gone:
             del self._listed[name]
         if self._slice is None and (is_new or gone):
-            self._place.put_file(RUN_FILE, self.folder / RUN_FILE)
+            self._place.put_file(_RUN, self.folder / _RUN)
         entries = sorted(name for name in self._listed if name.startswith(f"{_ENTRIES}/"))
         with (self.folder / JOURNAL).open("wb") as file:
             for start in range(0, len(entries), _BATCH):
@@ -218,7 +219,7 @@ class BucketOutput(Output):
             return
         _check_overwrite(self._url, overwrite)
         output_folder.join_run(self.folder, run)
-        if not self._place.put_if_absent(RUN_FILE, (self.folder / RUN_FILE).read_bytes()):
+        if not self._place.put_if_absent(_RUN, (self.folder / _RUN).read_bytes()):
             # Another slice was first, perhaps at this moment: check against what it wrote.
             output_folder.join_run(fetch_run(self._place, self.folder), run)
         self._place.put({self._slice.journal: b""})
@@ -290,7 +291,7 @@ def read_earlier_run(out: Location) -> dict[str, Any] | None:
 def fetch_run(place: Place, folder: Path) -> Path:
     """Fetch the run.json of a place into a folder, if the place has one; return the folder."""
     with suppress(FileNotFoundError):
-        place.fetch(RUN_FILE, folder / RUN_FILE)
+        place.fetch(_RUN, folder / _RUN)
     return folder
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dfdc_prep.catalog.files import shortened
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
+from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS
 from manifests.result import Result, TextTable
 from manifests.wording import counted
@@ -41,7 +42,7 @@ class RunSummary(Result):
     @property
     def manifest(self) -> Location:
         """The manifest, one row per crop."""
-        return self.out / "manifest.parquet"
+        return self.out / FacesFolder.MANIFEST
 
     @property
     def failed(self) -> int:

@@ -15,8 +15,7 @@ from dfdc_prep.errors import OutputError
 from dfdc_prep.extraction.output import read_journal
 from manifests.columns import PROVENANCE_COLUMNS, ClipRow, CropRow
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
-from manifests.tables.derived import write_faces_tables
-from manifests.tables.parquet import sort_manifest
+from manifests.tables.parquet import sort_manifest, write_faces_tables
 
 #: Number of rows converted to columns at a time.
 _BATCH = 20_000

@@ -18,12 +18,13 @@ from dfdc_prep.errors import OutputError, TableError
 from dfdc_prep.identities.candidates import MAX_FACES, ClipCandidates
 from manifests.columns import ENCODING_SIZE
 from manifests.files import read_lines
+from manifests.folders import FacesFolder
 from manifests.identities.evidence import encoding_matrix
 from manifests.schema import ENCODING_SCHEMA
 from manifests.tables.parquet import read_table, write_table
 
-TABLE = "identity_encodings.parquet"
-JOURNAL = "identity_journal.jsonl"
+TABLE = FacesFolder.ENCODINGS
+JOURNAL = FacesFolder.ENCODINGS_JOURNAL
 #: Above every number in a valid journal or table.
 _LARGE = 1e6
 

@@ -24,11 +24,12 @@ from dfdc_prep.reports.page import (
     write_page,
 )
 from dfdc_prep.reports.thumbnails import thumbnail
+from manifests.folders import FacesFolder
 from manifests.identities.evidence import ALONE
 from manifests.identities.people import Identities
 from manifests.wording import counted
 
-PAGE = "identities.html"
+PAGE = FacesFolder.IDENTITIES_PAGE
 #: Most weak faces and people shown, and faces of one person; of pairs, all that there are.
 MAX_WEAK, MAX_PEOPLE, MAX_FACES = 100, 40, 8
 _SIDE = 112

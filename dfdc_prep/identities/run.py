@@ -27,7 +27,7 @@ from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.pictures import read_pictures
 from manifests.files import Journal, file_sha256
-from manifests.folders import check_faces_folder
+from manifests.folders import FacesFolder
 from manifests.identities.links import compare_pictures
 from manifests.identities.pairs import (
     PAIRS,
@@ -42,12 +42,11 @@ from manifests.identities.table import FILE, add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.result import Result, TextTable
-from manifests.tables.derived import MANIFEST, bound, manifest_hash
-from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.parquet import MANIFEST, bound, manifest_hash, read_manifest, write_table
 from manifests.wording import counted
 
 #: Pairs that were settled, kept for the next call.
-SETTLED = "identity_settled.csv"
+SETTLED = FacesFolder.SETTLED
 #: What `--forget` removes: all that shows or encodes a face.
 BIOMETRIC = (TABLE, JOURNAL, PAGE, PAIRS)
 #: What it leaves: names of clips and decisions about them.
@@ -169,7 +168,7 @@ def identify(
         OutputError: the folder cannot be written, or another run is writing it.
         WorkersError: worker processes cannot be started.
     """
-    check_faces_folder(faces)
+    FacesFolder.check_is_one(faces)
     made_from = manifest_hash(faces)
     manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
     # The keys of the encodings depend on the encoder's files.

@@ -6,17 +6,16 @@ from pathlib import Path
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import SourceError
-from dfdc_prep.output_folder import RUN_FILE
-from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.reports.page import Page, write_page
 from dfdc_prep.writing import tfds_metadata
+from manifests.folders import REPORT, FacesFolder, RunFolder
 from manifests.result import Result, TextTable
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {
-    "run": ("config.json", "metrics.json", "cross.csv"),
+    "run": (RunFolder.CONFIG, RunFolder.METRICS, RunFolder.CROSS),
     "shards": (tfds_metadata.INFO, tfds_metadata.FEATURES),
-    "faces": ("manifest.parquet", "clips.parquet", "journal.jsonl", RUN_FILE),
+    "faces": (FacesFolder.MANIFEST, FacesFolder.CLIPS, FacesFolder.JOURNAL, FacesFolder.RUN),
 }
 
 
@@ -54,7 +53,7 @@ def build_report(folder: Path, out: Path | None = None) -> Report:
         TableError, ShardError, OutputError: a file of the folder is missing or invalid.
     """
     kind = folder_kind(folder)
-    target = folder / REPORT_FILE if out is None else out
+    target = folder / REPORT if out is None else out
     page = _page_builder(kind)(folder)
     footer = (
         f"Made by dfdc-prep report, version {__version__}. The page loads nothing from elsewhere."

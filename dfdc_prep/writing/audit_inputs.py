@@ -13,12 +13,12 @@ from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.writing.pictures import read_image, read_images
 from dfdc_prep.writing.tfrecord import parse_example, read_records
+from manifests.folders import FacesFolder, ShardsFolder
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.tables.clips import clip_lines
-from manifests.tables.derived import check_bound, manifest_hash
+from manifests.tables.codes import clip_lines, factorize, text_column
 from manifests.tables.external import (
     BY_EVIDENCE,
     NotedTable,
@@ -26,11 +26,10 @@ from manifests.tables.external import (
     normalize_table,
     read_bare_table,
 )
-from manifests.tables.factorize import factorize, text_column
-from manifests.tables.parquet import read_manifest
+from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
 
 #: Files of shards and faces folders; another folder is one of crops.
-_OWN_TABLES = ("dataset_info.json", "split.parquet", "manifest.parquet")
+_OWN_TABLES = (ShardsFolder.INFO, FacesFolder.SPLIT, FacesFolder.MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -83,19 +82,19 @@ def _read(path: Path, reading: Reading) -> AuditInputs:
     if not any((path / name).is_file() for name in _OWN_TABLES):
         return _with_images(read_crop_folders(path, reading), path)
     reading.check_unused(path)
-    if (path / "dataset_info.json").is_file():
+    if (path / ShardsFolder.INFO).is_file():
         return _read_shards(path)
-    if (path / "split.parquet").is_file():
-        table = read_manifest(path / "split.parquet", "dfdc-prep split", SPLIT_SCHEMA)
-        check_bound(path / "split.parquet", manifest_hash(path), "dfdc-prep split")
+    if (path / FacesFolder.SPLIT).is_file():
+        table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
+        check_bound(path / FacesFolder.SPLIT, manifest_hash(path), "dfdc-prep split")
     else:
-        table = read_manifest(path / "manifest.parquet")
+        table = read_manifest(path / FacesFolder.MANIFEST)
     return _with_images(NotedTable(table, tuple(clip_lines(table))), path)
 
 
 def _read_shards(folder: Path) -> AuditInputs:
     found = normalize_table(
-        read_manifest(folder / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
+        read_manifest(folder / FacesFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
         str(folder),
     )
     return _hash_images(found, _shard_images(folder, found.rows))

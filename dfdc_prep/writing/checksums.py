@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manifests.files import file_sha256
+from manifests.folders import ShardsFolder
 
-SUMS = "SHA256SUMS"
+SUMS = ShardsFolder.SUMS
 
 
 def format_sums(hashes: dict[str, str]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep.writing.tfds_metadata import MANIFEST, VERSION, about
-from manifests.shard_names import DATASET
+from manifests.folders import ShardsFolder
 
-CROISSANT = "croissant.json"
+CROISSANT = ShardsFolder.CROISSANT
 LICENSE = "The terms of the clips that the crops were cut from."
 
 _CONTEXT: dict[str, Any] = {
@@ -68,7 +68,7 @@ def croissant_metadata(manifest: pa.Table, hashes: dict[str, str]) -> dict[str, 
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": DATASET,
+        "name": ShardsFolder.DATASET,
         "description": crops.description,
         "version": VERSION,
         "license": LICENSE,

@@ -31,7 +31,7 @@ from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import TEST, TRAIN, VALIDATION
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 from manifests.tables.parquet import sort_manifest
 
 #: Crops of a clip that the benchmark reads: the first ones, so that there should not be more.

@@ -21,14 +21,14 @@ from dfdc_prep.writing.sources import (
     read_crops,
     with_pictures,
 )
-from manifests.errors import OutputError
 from manifests.files import atomic_folder, write_json
+from manifests.folders import ExportFolder
 from manifests.result import Result, TextTable
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import RowsInSplits, given_splits
 from manifests.tables.parquet import read_manifest, write_table
 
-MANIFEST = "manifest.parquet"
+MANIFEST = ExportFolder.MANIFEST
 #: The key of metadata.json that names the format.
 _FORMAT = "export"
 
@@ -136,13 +136,7 @@ def _is_export(_folder: Path, metadata: dict[str, Any]) -> bool:
 
 def check_only_listed(folder: Path) -> None:
     """Raise OutputError if replacing an export would delete a file not in its SHA256SUMS."""
-    own = {*parse_sums(folder / SUMS), SUMS}
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-    if foreign := sorted(name for name in names if name not in own):
-        raise OutputError(
-            f"expected only an export's files in {folder}, which is replaced as a whole, found "
-            f"{foreign[0]}; move it or choose another folder"
-        )
+    ExportFolder.check_replaceable(folder, parse_sums(folder / SUMS))
 
 
 def _report(

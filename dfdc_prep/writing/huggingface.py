@@ -30,7 +30,7 @@ from dfdc_prep.writing.records import (
 from dfdc_prep.writing.sources import SplitCrops
 from manifests.files import file_sha256, sync_file
 from manifests.labels import LABELS
-from manifests.tables.sets import dataset_column
+from manifests.tables.codes import dataset_column
 
 #: Rows of a row group: enough to read fast, few enough to seek and stream.
 _ROW_GROUP = 100

@@ -23,7 +23,6 @@ from dfdc_prep import __version__
 from dfdc_prep.crops.encoding import crop_fault
 from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
-from dfdc_prep.output_folder import LOCK_FILE, RUN_FILE, RUN_OUTPUTS, is_run_output
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.imported_tables import (
     ImportedCrop,
@@ -33,18 +32,17 @@ from dfdc_prep.writing.imported_tables import (
 )
 from dfdc_prep.writing.matching import Matches, match_images
 from manifests.columns import CROP_SIZE
-from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
-from manifests.folders import check_replaceable
+from manifests.folders import FacesFolder
+from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable, written_to
-from manifests.tables.clips import SOURCE, clip_codes, clips_known
-from manifests.tables.derived import MANIFEST, write_faces_tables
+from manifests.tables.codes import SOURCE, clip_codes, clips_known
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
-from manifests.tables.families import connected_families
-from manifests.tables.family_sources import count_families
+from manifests.tables.families import connected_families, count_families
+from manifests.tables.parquet import MANIFEST, write_faces_tables
 
 #: Files that other commands derive from the manifest of an import.
-_DERIVED = tuple(name for name in RUN_OUTPUTS if name.startswith(("balanced", "split", "identit")))
+_DERIVED = FacesFolder.DERIVED
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
 
@@ -75,7 +73,7 @@ class ImportReport(Result):
     @property
     def manifest(self) -> Path:
         """The manifest, one row per crop."""
-        return self.out / "manifest.parquet"
+        return self.out / FacesFolder.MANIFEST
 
     @property
     def failed(self) -> int:
@@ -138,7 +136,7 @@ def import_crops(
         crops = build_manifest(table, [crop for crop in checked if crop.fault is None])
         log = build_clip_log(table, matches, checked)
         write_faces_tables(folder, crops, log)
-        write_json(folder / RUN_FILE, run)
+        write_json(folder / FacesFolder.RUN, run)
         if not overwrite:
             _keep_derived(out, folder)
     return ImportReport(
@@ -218,10 +216,10 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
             f"expected {out} outside the folder of crops {source}, found one inside the "
             f"other; choose another folder"
         )
-    if not out.exists() or (out.is_dir() and set(os.listdir(out)) <= {LOCK_FILE}):
+    if not out.exists() or (out.is_dir() and set(os.listdir(out)) <= {FacesFolder.LOCK}):
         return
     try:
-        earlier = dict(parse_json((out / RUN_FILE).read_bytes())["options"])
+        earlier = dict(parse_json((out / FacesFolder.RUN).read_bytes())["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"expected {out} to be empty or a faces folder, found something else; "
@@ -233,7 +231,7 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
             f"expected an import of the same table in {out}, found one with other options "
             f"({', '.join(changed)}); choose another folder or use --overwrite"
         )
-    check_replaceable(out, is_run_output, "a faces folder's files")
+    FacesFolder.check_replaceable(out)
 
 
 def _keep_derived(earlier: Path, folder: Path) -> None:

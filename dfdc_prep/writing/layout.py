@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from manifests.folders import ShardsFolder
 from manifests.schema import SHARD_MANIFEST_SCHEMA
-from manifests.shard_names import shard_file
 
 MEGABYTE = 1_000_000
 #: Smallest and largest size of a shard, bytes.
@@ -31,7 +31,7 @@ def assign_shards(
     sizes: npt.NDArray[np.int64],
     seed: int,
     train_shards: int | None = None,
-    file_name: Callable[[str, int, int], str] = shard_file,
+    file_name: Callable[[str, int, int], str] = ShardsFolder.shard,
 ) -> pa.Table:
     """Add the columns `split` and `shard`, and sort the rows into the order of the records.
 

@@ -12,10 +12,11 @@ from typing import Any
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
 from manifests.files import parse_json
+from manifests.folders import ShardsFolder
 from manifests.locks import clear_folder_lock
 
 TOOL = f"dfdc-prep {__version__}"
-METADATA = "metadata.json"
+METADATA = ShardsFolder.METADATA
 #: The key of metadata.json that says what was found in the crops, and determines nothing.
 PICTURES = "pictures"
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dfdc_prep.parallel.threads import available_cores
 from manifests.pictures.near_identical import rows_to_compare
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
-from manifests.tables.factorize import Mask
+from manifests.tables.codes import Mask
 
 #: Images held in memory at a time, and handed to a thread at a time.
 _BLOCK, _PART = 1024, 32

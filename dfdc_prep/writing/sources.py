@@ -16,10 +16,10 @@ from dfdc_prep.writing.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
+from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, join_people
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.splitting.groups import IDENTITY, JOINED
-from manifests.splitting.joins import drop_joined
+from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
 from manifests.splitting.sets import (
     RowsInSplits,
     check_every_split,
@@ -28,14 +28,13 @@ from manifests.splitting.sets import (
     split_rows,
 )
 from manifests.splitting.spec import SplitPlan
-from manifests.tables.derived import check_bound, manifest_hash
-from manifests.tables.face_labels import CLIP, label_rows
-from manifests.tables.parquet import read_manifest
-from manifests.tables.sets import CropSet, dataset_column, join_sets
+from manifests.tables.codes import dataset_column
+from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
+from manifests.tables.sources import CLIP, CropSet, join_sets, label_rows
 
 #: Values of `--crops`: the table of a faces folder that is read.
 BALANCED, ALL, SPLIT = "balanced", "all", "split"
-_TABLES = {BALANCED: "balanced.parquet", ALL: "manifest.parquet", SPLIT: "split.parquet"}
+_TABLES = {BALANCED: FacesFolder.BALANCED, ALL: FacesFolder.MANIFEST, SPLIT: FacesFolder.SPLIT}
 _MADE_BY = {
     BALANCED: "dfdc-prep balance",
     ALL: "dfdc-prep extract",

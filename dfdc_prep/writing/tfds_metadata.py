@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from dfdc_prep.writing.features import NUMBERS, TEXTS
 from manifests.columns import CROP_SIZE
+from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
-from manifests.shard_names import DATASET
-from manifests.tables.sets import dataset_column
+from manifests.tables.codes import dataset_column
 
 VERSION = "1.0.0"
 _DESCRIPTION = (
@@ -30,8 +30,8 @@ _DFDC_CITATION = """\
   year={2020}
 }"""
 
-MANIFEST, METADATA = "manifest.parquet", "metadata.json"
-INFO, FEATURES, LABEL_NAMES = "dataset_info.json", "features.json", "label.labels.txt"
+MANIFEST, METADATA = ShardsFolder.MANIFEST, ShardsFolder.METADATA
+INFO, FEATURES, LABEL_NAMES = ShardsFolder.INFO, ShardsFolder.FEATURES, ShardsFolder.LABEL_NAMES
 _MODULE = "tensorflow_datasets.core.features"
 
 
@@ -62,7 +62,7 @@ def dataset_info(splits: dict[str, tuple[list[int], int]], about: About) -> dict
         about: from the function `about`.
     """
     return {
-        "name": DATASET,
+        "name": ShardsFolder.DATASET,
         "version": VERSION,
         "description": about.description,
         "citation": about.citation,

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.report_file import is_report
 from dfdc_prep.writing import tfds_metadata
 from dfdc_prep.writing.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.writing.features import COLUMNS, MASK, RecordRow, features_of
@@ -26,12 +25,12 @@ from dfdc_prep.writing.tfrecord import FRAMING, Feature, parse_example, scan_rec
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, parse_json
+from manifests.folders import ShardsFolder, is_report
 from manifests.result import Result, TextTable
 from manifests.schema import SHARD_MANIFEST_SCHEMA
-from manifests.shard_names import is_shard_file, shard_file
 from manifests.splitting.groups import IDENTITY, JOINED
-from manifests.tables.clips import clip_codes
-from manifests.tables.family_sources import count_families
+from manifests.tables.codes import clip_codes
+from manifests.tables.families import count_families
 from manifests.tables.parquet import read_manifest
 
 #: Number of faults in the report; the rest is only counted.
@@ -113,7 +112,7 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
         ShardError: the folder was not written by `dfdc-prep shard`.
     """
     names = _file_names(shards)
-    shard_names = [name for name in names if is_shard_file(name)]
+    shard_names = [name for name in names if ShardsFolder.is_shard(name)]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, notes = _read_rows(shards, hashes)
@@ -284,7 +283,7 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
     try:
         info = parse_json((shards / tfds_metadata.INFO).read_bytes())
         listed = {
-            shard_file(split["name"], index, len(split["shardLengths"])): int(length)
+            ShardsFolder.shard(split["name"], index, len(split["shardLengths"])): int(length)
             for split in info["splits"]
             for index, length in enumerate(split["shardLengths"])
         }

@@ -18,8 +18,8 @@ from dfdc_prep.writing.export import Written
 from dfdc_prep.writing.records import Record, ShardSettings, lay_out, write_shard_files
 from dfdc_prep.writing.sources import SplitCrops
 from manifests.files import sync_file
+from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
-from manifests.shard_names import DATASET
 
 #: Bytes of a tar header, and of a block that content is padded to.
 _BLOCK = 512
@@ -49,7 +49,7 @@ class WebDataset:
 
 def tar_file(split: str, index: int, _count: int) -> str:
     """File name of one shard, as `dfdc_faces-train-{000000..000015}.tar` expands to."""
-    return f"{DATASET}-{split}-{index:06d}.tar"
+    return f"{ShardsFolder.DATASET}-{split}-{index:06d}.tar"
 
 
 def _write_tar(folder: Path, name: str, records: Iterator[Record]) -> str:

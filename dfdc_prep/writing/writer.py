@@ -17,9 +17,8 @@ import pyarrow as pa
 
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.report_file import is_report
 from dfdc_prep.writing import tfds_metadata
-from dfdc_prep.writing.checksums import SUMS, write_sums
+from dfdc_prep.writing.checksums import write_sums
 from dfdc_prep.writing.croissant import CROISSANT, croissant_metadata
 from dfdc_prep.writing.features import COLUMNS, MASK, features_of
 from dfdc_prep.writing.layout import assign_shards, iter_shards
@@ -33,27 +32,17 @@ from dfdc_prep.writing.sources import (
 )
 from dfdc_prep.writing.tfrecord import FRAMING, encode_example, frame_record
 from manifests.files import atomic_folder, file_sha256, write_json
-from manifests.folders import check_replaceable
+from manifests.folders import ShardsFolder, is_report
 from manifests.labels import LABELS
 from manifests.result import Result, TextTable
 from manifests.schema import SHARD_MANIFEST_SCHEMA
-from manifests.shard_names import is_shard_file
 from manifests.splitting.sets import given_splits
 from manifests.splitting.spec import SplitPlan
-from manifests.tables.face_labels import CLIP
 from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.sources import CLIP
 
 #: Approximate bytes of the other features in a record.
 _OTHER_FEATURES = 250
-_INDEX_FILES = {
-    tfds_metadata.MANIFEST,
-    tfds_metadata.METADATA,
-    tfds_metadata.INFO,
-    tfds_metadata.FEATURES,
-    tfds_metadata.LABEL_NAMES,
-    CROISSANT,
-    SUMS,
-}
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,9 @@ def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptio
     """
     folders = [faces] if isinstance(faces, Path) else faces
     metadata = _metadata(crops_metadata(folders, options.choice), options)
-    output = OutputFolder(shards, "shards", "a shards folder", _is_shards, _check_replaceable)
+    output = OutputFolder(
+        shards, "shards", "a shards folder", _is_shards, ShardsFolder.check_replaceable
+    )
     if output.is_complete(metadata, options.overwrite):
         sharded = read_manifest(
             shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
@@ -170,15 +161,6 @@ def _metadata(source: dict[str, Any], options: ShardOptions) -> dict[str, Any]:
 
 def _is_shards(shards: Path, _metadata: dict[str, Any]) -> bool:
     return (shards / tfds_metadata.INFO).is_file()
-
-
-def _check_replaceable(shards: Path) -> None:
-    check_replaceable(shards, _is_own_file, "shards")
-
-
-def _is_own_file(name: str) -> bool:
-    """Whether `write_shards` or `report` writes a file of this name."""
-    return name in _INDEX_FILES or is_shard_file(name) or is_report(name)
 
 
 @dataclass(frozen=True)

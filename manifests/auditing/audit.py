@@ -15,31 +15,36 @@ import pyarrow.compute as pc
 
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import (
+    NO_IDENTITIES,
+    SWAPPED,
     Leak,
+    NeighbourAccuracy,
+    People,
     RowSplits,
     count_splits,
     leaks_by_key,
     leaks_by_similarity,
+    nearest_neighbours,
+    people_in_splits,
 )
-from manifests.auditing.neighbours import NeighbourAccuracy, nearest_neighbours
-from manifests.auditing.people import NO_IDENTITIES, SWAPPED, People, people_in_splits
 from manifests.errors import TableError
-from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.labels import LABELS, UNKNOWN
 from manifests.pictures.near_identical import NearIdentical
 from manifests.pictures.thumbnails import Pictures
+from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable
 from manifests.tables import families
-from manifests.tables.clips import clip_codes, clips_known
-from manifests.tables.factorize import (
+from manifests.tables.codes import (
     Codes,
     Mask,
+    clip_codes,
+    clips_known,
     factorize,
     factorize_sorted,
     label_codes,
     text_column,
 )
-from manifests.tables.family_sources import count_families, source_column
+from manifests.tables.families import count_families, source_column
 
 #: Usual names of splits, in the order in which they are compared and printed.
 _USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")

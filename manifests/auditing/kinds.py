@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.pictures.thumbnails import Pictures
-from manifests.tables.factorize import Codes, factorize, text_column
+from manifests.tables.codes import Codes, factorize, text_column
 
 Values = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Leakage: how many rows of a split share a family, a file or an image with another split."""
+"""Leakage: what splits share, by families, files, images, people and nearest neighbours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,11 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from manifests.tables.factorize import Codes, Mask
+from manifests.pictures.thumbnails import Pictures, scenes
+from manifests.tables.codes import Codes, Mask, factorize, text_column
 
 
 @dataclass(frozen=True)
@@ -154,3 +157,176 @@ def _touched(keys: Sequence[Codes], reached: Mask, inside: Mask) -> Mask:
         known = inside & (key >= 0)
         touched[known] |= reached[key[known]]
     return touched
+
+
+#: What is compared, where the data set names both people of a fake.
+SWAPPED = "people, filmed or swapped in"
+NO_IDENTITIES = (
+    "estimated identities: not compared; run dfdc-prep identify on the faces folder, then audit "
+    "again with --identities FACES"
+)
+
+
+@dataclass(frozen=True)
+class People:
+    """People shared between splits.
+
+    Attributes:
+        leaks: between each pair of splits, by the person filmed.
+        faces: the same by the person filmed or the person whose face a fake shows; None if the
+            table does not name the latter.
+        estimated: whether `identify` estimated the people; otherwise the data set names them.
+        uncertain, unknown: for each split, the rows whose identity rests on uncertain evidence
+            and on none; None if the table does not say.
+    """
+
+    leaks: list[Leak]
+    faces: list[Leak] | None
+    estimated: bool
+    uncertain: dict[str, int] | None
+    unknown: dict[str, int] | None
+
+    @property
+    def what(self) -> str:
+        """What is compared, for tables."""
+        return "estimated identities" if self.estimated else "identities"
+
+    def lines(self, rows: dict[str, int]) -> list[str]:
+        """Describe the leaks, and how far an estimate can be trusted."""
+        first, *_, last = rows
+        rate = next(leak.rate for leak in self.leaks if (leak.first, leak.second) == (first, last))
+        lines = [leak.text(self.what) for leak in self.leaks if leak.shared]
+        if self.estimated:
+            lines.append(
+                f"estimated identities, the data set names none; {100 * rate:.1f} % of the {last} "
+                f"crops share an estimated actor with {first}; how far the estimate is right "
+                "on this set is not known; swapped-in faces are not checked"
+            )
+        else:
+            lines.append(
+                f"identities as the data set names them; {100 * rate:.1f} % of the {last} crops "
+                f"show a person who is filmed in {first}"
+            )
+        lines += [leak.text(SWAPPED) for leak in self.faces or () if leak.shared]
+        return lines + self._doubts(rows[last], last)
+
+    def _doubts(self, rows: int, split: str) -> list[str]:
+        unknown = self.unknown[split] if self.unknown else 0
+        if self.uncertain is not None:
+            return [
+                f"{100 * self.uncertain[split] / rows:.1f} % of the {split} crops have an "
+                f"uncertain identity, and {100 * unknown / rows:.1f} % none"
+            ]
+        return [f"{100 * unknown / rows:.1f} % of the {split} crops name no one"] if unknown else []
+
+
+def people_in_splits(table: pa.Table, rows: RowSplits) -> People | None:
+    """Compare the people of a table; None if its column `identity` is absent or empty."""
+    if not _has_values(table, "identity"):
+        return None
+    faces = None
+    if _has_values(table, "face_identity"):
+        columns = (text_column(table, name) for name in ("identity", "face_identity"))
+        keys, _ = factorize(*columns)
+        faces = leaks_by_any_key(keys, rows)
+    (identity,), _ = factorize(text_column(table, "identity"))
+    leaks = leaks_by_key(identity, rows)
+    missing = pc.is_null(table["identity"])
+    if "identity_source" not in table.column_names:
+        return People(leaks, faces, False, None, _count_by_split(missing, rows))
+    source = text_column(table, "identity_source")
+    estimated = pc.any(pc.is_in(source, pa.array(["real", "fake", "uncertain"]))).as_py() or False
+    unknown = pc.or_(missing, pc.equal(source, "none").fill_null(True))
+    uncertain = pc.and_(pc.equal(source, "uncertain").fill_null(False), pc.invert(unknown))
+    counts = (_count_by_split(each, rows) for each in (uncertain, unknown))
+    return People(leaks, faces, estimated, *counts)
+
+
+def _has_values(table: pa.Table, column: str) -> bool:
+    return column in table.column_names and bool(pc.any(pc.is_valid(table[column])).as_py())
+
+
+def _count_by_split(marked: pa.ChunkedArray, rows: RowSplits) -> dict[str, int]:
+    counts = np.bincount(rows.split[marked.to_numpy()], minlength=len(rows.split_names))
+    return dict(zip(rows.split_names, counts.tolist(), strict=True))
+
+
+#: Crops compared at a time.
+_BLOCK = 512
+#: Share of neighbours of the crop's own family from which the accuracy says little.
+_RELATED = 0.05
+
+
+@dataclass(frozen=True)
+class NeighbourAccuracy:
+    """The accuracy of the label of the nearest neighbour.
+
+    Attributes:
+        first, second: the split of the neighbours, and of the crops that are labelled by them.
+        crops: crops of `second` with a picture that shows something.
+        right: crops whose neighbour has their label.
+        related: crops whose neighbour is of their own family.
+    """
+
+    first: str
+    second: str
+    crops: int
+    right: int
+    related: int
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of the crops whose neighbour has their label, 0 to 1."""
+        return fraction(self.right, self.crops)
+
+    def text(self) -> str:
+        """Say in one sentence what was found and what it means."""
+        found = (
+            f"nearest neighbour: the most similar crop of {self.first}, by 12x12 thumbnails, has "
+            f"the label of the {self.second} crop for {100 * self.accuracy:.1f} % of "
+            f"{self.crops:,}; "
+        )
+        related = fraction(self.related, self.crops)
+        if related > _RELATED:
+            return found + (
+                f"{100 * related:.1f} % of these neighbours are of the crop's own family, often a "
+                "fake's original, which has the other label, so the number does not show the leak"
+            )
+        return found + (
+            "the closer to 50 % on a split that keeps families apart, the less of people and rooms "
+            "it leaks"
+        )
+
+
+def nearest_neighbours(
+    pictures: Pictures, family: Codes, rows: RowSplits
+) -> NeighbourAccuracy | None:
+    """Label the crops of the last split by their nearest neighbours in the first.
+
+    Args:
+        pictures: of rows of the table.
+        family: int64 [rows].
+        rows: the split and the label of the same rows.
+
+    Returns:
+        None if one of the two splits has no picture that shows something.
+    """
+    found = scenes(pictures.thumbnails)
+    shown = found.any(axis=1)
+    at, found = pictures.rows[shown], found[shown]
+    last = len(rows.split_names) - 1
+    train, test = (np.flatnonzero(rows.split[at] == split) for split in (0, last))
+    if not len(train) or not len(test):
+        return None
+    nearest = [
+        (found[test[start : start + _BLOCK]] @ found[train].T).argmax(axis=1)
+        for start in range(0, len(test), _BLOCK)
+    ]
+    crop, neighbour = at[test], at[train[np.concatenate(nearest)]]
+    return NeighbourAccuracy(
+        rows.split_names[0],
+        rows.split_names[last],
+        len(crop),
+        int((rows.label[crop] == rows.label[neighbour]).sum()),
+        int((family[crop] == family[neighbour]).sum()),
+    )

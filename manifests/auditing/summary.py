@@ -8,14 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.family_counts import FamilyCounts, OriginalMatches
 from manifests.labels import FAKE, LABELS, UNKNOWN
+from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable
-from manifests.tables import face_labels, families
-from manifests.tables.clips import clip_codes, clips_known
-from manifests.tables.factorize import Codes, factorize, label_codes, pair_codes
-from manifests.tables.family_sources import count_families, source_column
-from manifests.tables.kaggle_csv import kaggle_table
+from manifests.tables import families, sources
+from manifests.tables.codes import (
+    Codes,
+    clip_codes,
+    clips_known,
+    factorize,
+    label_codes,
+    pair_codes,
+)
+from manifests.tables.families import count_families, source_column
+from manifests.tables.parquet import kaggle_table
 
 #: Quantiles reported: minimum, quartiles with the median, maximum.
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -204,16 +210,16 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
 
 
 def _forged_faces(table: pa.Table) -> ForgedFaces | None:
-    if not face_labels.is_known(table):
+    if not sources.forgery_known(table):
         return None
     fakes = table.filter(pc.equal(table["label"], FAKE))
-    untouched = int(pc.sum(face_labels.untouched_faces(fakes)).as_py() or 0)
+    untouched = int(pc.sum(sources.untouched_faces(fakes)).as_py() or 0)
     unknown = fakes["forged"].null_count
     return ForgedFaces(
         fakes.num_rows - untouched - unknown,
         untouched,
         unknown,
-        face_labels.count_untouched_clips(fakes),
+        sources.count_untouched_clips(fakes),
     )
 
 

@@ -13,9 +13,16 @@ import pyarrow as pa
 from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
-from manifests.tables.factorize import Codes, Mask, factorize_sorted, label_codes, text_column
+from manifests.tables.codes import (
+    DATASET,
+    METHOD,
+    Codes,
+    Mask,
+    factorize_sorted,
+    label_codes,
+    text_column,
+)
 from manifests.tables.rows_by_clip import ClipRows, sort_by_clip
-from manifests.tables.sets import DATASET, METHOD
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ the clips have n rows in total. Adding a clip of s rows is `sums | sums << s`.
 
 import numpy as np
 
-from manifests.tables.factorize import Codes, Mask
+from manifests.tables.codes import Codes, Mask
 
 
 def reachable_sums(sizes: Codes, limit: int) -> int:

@@ -13,7 +13,7 @@ from manifests.identities.evidence import ALONE, NEAR, Encodings, FamilyFaces
 from manifests.identities.linkage import Merge
 from manifests.identities.links import Joined, Links
 from manifests.identities.pairs import Constraints
-from manifests.tables.factorize import Codes, Mask
+from manifests.tables.codes import Codes, Mask
 
 #: Groups apart by at most the threshold plus this distance may show one person.
 MARGIN_ABOVE = 0.10

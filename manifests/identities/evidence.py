@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from manifests.columns import ENCODING_SIZE
 from manifests.labels import FAKE
-from manifests.tables.factorize import Codes, Mask
+from manifests.tables.codes import Codes, Mask
 
 Encodings = npt.NDArray[np.float64]
 

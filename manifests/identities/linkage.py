@@ -21,7 +21,7 @@ import numpy as np
 
 from manifests.errors import TableError
 from manifests.identities.evidence import Encodings
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups
 
 #: Most pairs within the threshold; they then need 2 GB.

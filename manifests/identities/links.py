@@ -20,9 +20,8 @@ import pyarrow as pa
 
 from manifests.identities.evidence import FamilyFaces
 from manifests.pictures.near_identical import find_in_table
-from manifests.pictures.scenes import LENGTH, SIDE, Scenes, scenes
-from manifests.pictures.thumbnails import Pictures
-from manifests.tables.factorize import Codes, Mask, factorize_sorted
+from manifests.pictures.thumbnails import SCENE_LENGTH, SCENE_SIDE, Pictures, Scenes, scenes
+from manifests.tables.codes import Codes, Mask, factorize_sorted
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,7 +54,9 @@ class FamilyPictures(NamedTuple):
 
 #: What is known of families whose pictures were not read.
 NO_PICTURES = FamilyPictures(
-    np.empty((0, 2), np.int64), np.empty(0, np.int64), np.empty((0, SIDE * SIDE), np.float32)
+    np.empty((0, 2), np.int64),
+    np.empty(0, np.int64),
+    np.empty((0, SCENE_SIDE * SCENE_SIDE), np.float32),
 )
 
 
@@ -115,7 +116,7 @@ def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[Links
     family, scenes = pictures.family[shown], pictures.scenes[shown]
     face = np.searchsorted(faces.family, family)
     for start in range(0, len(scenes), _BLOCK):
-        alike = scenes[start : start + _BLOCK] @ scenes[start:].T / np.float32(LENGTH**2)
+        alike = scenes[start : start + _BLOCK] @ scenes[start:].T / np.float32(SCENE_LENGTH**2)
         row, column = np.nonzero(alike >= MIN_SCENE)
         later = (family[row + start] != family[column + start]) & (column > row)
         row, column = row[later], column[later]

@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 
 from manifests.errors import TableError
 from manifests.files import atomic_file
-from manifests.tables.factorize import Codes
+from manifests.folders import FacesFolder
+from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups, family_column
 
 SAME, DIFFERENT = "same", "different"
 #: The pairs for a person to settle.
-PAIRS = "identity_pairs.csv"
+PAIRS = FacesFolder.PAIRS
 COLUMNS = ("first", "second", "relation")
 
 

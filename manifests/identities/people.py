@@ -37,7 +37,7 @@ from manifests.identities.links import (
 )
 from manifests.identities.pairs import Constraints, SettledPair, resolve_pairs, write_pairs
 from manifests.schema import IDENTITY_SCHEMA
-from manifests.tables.factorize import Codes, factorize_sorted
+from manifests.tables.codes import Codes, factorize_sorted
 from manifests.tables.families import connected_groups
 
 #: Largest average distance at which two groups are joined.

@@ -7,12 +7,12 @@ import pyarrow.compute as pc
 
 from manifests.columns import IDENTITY_COLUMNS
 from manifests.errors import TableError
+from manifests.folders import FacesFolder
 from manifests.schema import IDENTITY_SCHEMA
-from manifests.tables.derived import check_bound, manifest_hash
 from manifests.tables.families import family_column
-from manifests.tables.parquet import read_table
+from manifests.tables.parquet import check_bound, manifest_hash, read_table
 
-FILE = "identities.parquet"
+FILE = FacesFolder.IDENTITIES
 
 
 def read_identities(path: Path) -> pa.Table:

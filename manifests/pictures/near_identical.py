@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from manifests.pictures.alignment import Floats, likeness
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails
-from manifests.tables.factorize import Codes, Mask, label_codes
+from manifests.tables.codes import Codes, Mask, label_codes
 from manifests.tables.rows_by_clip import sample_frames, sort_by_clip
 
 #: Most crops of a table that are compared; of larger tables some of each clip are.

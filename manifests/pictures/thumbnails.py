@@ -1,4 +1,6 @@
-"""Small grey copies of images, by which pictures are compared."""
+"""Small grey copies of images, by which pictures are compared; and scenes, 12x12, which tell the
+room, the light and the pose, not the face.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from manifests.pictures.images import ImageError, as_8_bit, open_image, reading
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 
 #: Grey values 0 to 255, uint8 [images, SIDE, SIDE].
 Thumbnails = npt.NDArray[np.uint8]
@@ -55,3 +57,45 @@ def thumbnail(data: bytes) -> npt.NDArray[np.uint8] | None:
     except ImageError:
         return None
     return np.asarray(grey)
+
+
+Scenes = npt.NDArray[np.float32]
+
+#: Side of a scene, pixels.
+SCENE_SIDE = 12
+#: Length of a scene as a vector. Its numbers are whole, so that products are exact in float32,
+#: whatever the machine and its number of threads.
+SCENE_LENGTH = 1000
+#: Standard deviation of the grey values below which a scene shows nothing.
+_BLANK_SCENE = 6.0
+#: Thumbnails shrunk at a time.
+_BLOCK = 4096
+
+
+def scenes(small: Thumbnails) -> Scenes:
+    """Return the scenes of thumbnails without their mean and of one length.
+
+    The product of two is their correlation times SCENE_LENGTH squared. A scene that shows nothing
+    is all zeros.
+
+    Returns:
+        float32 [thumbnails, SCENE_SIDE * SCENE_SIDE].
+    """
+    shrink = _shares()
+    found = np.empty((len(small), SCENE_SIDE * SCENE_SIDE), np.float32)
+    for start in range(0, len(small), _BLOCK):
+        values = shrink @ small[start : start + _BLOCK].astype(np.float32) @ shrink.T
+        found[start : start + _BLOCK] = values.reshape(-1, SCENE_SIDE * SCENE_SIDE)
+    found -= found.mean(axis=1, keepdims=True)
+    found[found.std(axis=1) < _BLANK_SCENE] = 0.0
+    found *= SCENE_LENGTH / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+    return np.rint(found, out=found)
+
+
+def _shares() -> Scenes:
+    """Return the share of each pixel of a thumbnail in each of a scene, float32 [12, 56]."""
+    edges = np.linspace(0, SIDE, SCENE_SIDE + 1)
+    pixels = np.arange(SIDE)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    shares: Scenes = (np.maximum(covered, 0) / np.diff(edges)[:, None]).astype(np.float32)
+    return shares

@@ -1,12 +1,20 @@
-"""Which rows a split keeps together: families, and what connects them."""
+"""Groups of rows that must not be divided, and families joined because their crops are alike."""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
+from manifests.pictures.near_identical import NearIdentical, find_in_table
+from manifests.pictures.thumbnails import Pictures
+from manifests.schema import SPLIT_SCHEMA
+from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
-from manifests.tables.factorize import Codes, factorize_sorted, text_column
+from manifests.tables.codes import Codes, factorize_sorted, text_column
 
 #: The grouping by estimated person, `manifests.identities`.
 IDENTITY = "identity"
@@ -66,3 +74,150 @@ def _values(table: pa.Table, column: str) -> tuple[Codes, int]:
             f"group by another column"
         )
     return value, len(values)
+
+
+#: Largest group that joining makes, as a share of the smallest split.
+_LARGEST = 0.5
+
+
+@dataclass(frozen=True)
+class Joins:
+    """What was compared, and what was joined.
+
+    Attributes:
+        rows, compared, blank: crops; those whose pictures were compared; those that were read and
+            left out because they are blank or nearly black.
+        pairs: pairs of pictures of different families that are near-identical.
+        families, groups: the families that were joined with others, and the groups they form.
+        apart: pairs that were not joined, because the group would be too large for a split.
+    """
+
+    rows: int
+    compared: int
+    blank: int
+    pairs: int = 0
+    families: int = 0
+    groups: int = 0
+    apart: int = 0
+
+    def __add__(self, other: "Joins") -> "Joins":
+        """What was joined in two data sets, each by itself."""
+        return Joins(*(map(sum, zip(astuple(self), astuple(other), strict=True))))
+
+    def lines(self) -> list[str]:
+        """Describe it for the terminal."""
+        if not self.compared:
+            return ["pictures: not compared, no images available"]
+        left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
+        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs:,} pairs"
+        joined = (
+            f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops that "
+            "show the same or nearly so"
+            if self.families
+            else f"{pairs} of crops show the same or nearly so, none of families that are apart"
+        )
+        lines = [f"pictures: {self.compared:,} of {self.rows:,} compared{left_out}; {joined}"]
+        if self.apart:
+            pairs = (
+                "1 of these pairs is" if self.apart == 1 else f"{self.apart:,} of these pairs are"
+            )
+            lines.append(
+                f"{pairs} not joined: the groups would be larger than half the smallest split"
+            )
+        return lines
+
+
+def join_families(table: pa.Table, plan: SplitPlan, pictures: Pictures) -> tuple[pa.Table, Joins]:
+    """Return the table with the column `joined_family`, and what was joined.
+
+    Without a picture, there is no such column.
+
+    Args:
+        table: with the columns of `assign_splits`.
+        pictures: of the rows of the table.
+
+    Raises:
+        TableError: as `assign_splits`, for the column that the plan groups by.
+    """
+    table = drop_joined(table)
+    if not len(pictures.rows):
+        return table, Joins(table.num_rows, 0, 0)
+    (family,), names = factorize_sorted(families.family_column(table))
+    group = group_rows(table, plan.group_by, family, names)
+    near = find_in_table(pictures, family)
+    edges = list(_edges(near, family))
+    largest = _LARGEST * plan.weights.min() * table.num_rows
+    whole, apart = _joined_groups(edges, group, largest)
+    together = np.unique(np.column_stack([whole[group], group]), axis=0)[:, 0]
+    several = np.bincount(together, minlength=len(whole))[whole[group]] > 1
+
+    # A group is named after its first family; families are numbered by name.
+    first = np.full(len(whole), len(names))
+    np.minimum.at(first, whole[group], family)
+    joined = np.where(several, first[whole[group]], -1)
+    column = names.take(pa.array(joined, mask=joined < 0))
+    compared = int((near.picture >= 0).sum())
+    counts = len(np.unique(family[several])), len(np.unique(joined[several]))
+    blank = len(pictures.rows) - compared
+    return (
+        table.append_column(SPLIT_SCHEMA.field(JOINED), column),
+        Joins(table.num_rows, compared, blank, len(edges), *counts, apart),
+    )
+
+
+def drop_joined(table: pa.Table) -> pa.Table:
+    """Return the table without what an earlier split joined."""
+    return table.drop_columns([JOINED]) if JOINED in table.column_names else table
+
+
+def joined_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """Return the column `joined_family`, null where the table has none, string [rows]."""
+    if JOINED in table.column_names:
+        return table[JOINED]
+    return pa.nulls(table.num_rows, pa.string())
+
+
+def _edges(near: NearIdentical, family: Codes) -> Iterator[tuple[int, int]]:
+    """Yield pairs of rows of different families with near-identical pictures, the most alike first.
+
+    A row stands for its picture; of equal pictures each family has one.
+    """
+    shown = np.flatnonzero(near.picture >= 0)
+    key = np.column_stack([near.picture[shown], family[shown]])
+    _, at = np.unique(key, axis=0, return_index=True)
+    rows = shown[at]  # sorted by picture, then by family
+    picture = near.picture[rows]
+    for row, after in pairwise(rows):
+        if near.picture[row] == near.picture[after]:
+            yield int(row), int(after)
+    first_row = rows[np.searchsorted(picture, np.arange(int(picture.max(initial=-1)) + 1))]
+    for pair in np.lexsort((near.second, near.first, -near.likeness)):
+        first, second = first_row[near.first[pair]], first_row[near.second[pair]]
+        if family[first] != family[second]:
+            yield int(first), int(second)
+
+
+def _joined_groups(edges: list[tuple[int, int]], group: Codes, largest: float) -> tuple[Codes, int]:
+    """Join groups along edges, unless the result has more than `largest` rows.
+
+    Returns:
+        int64 [groups], a number for each group, equal where they were joined; and the number of
+        edges whose ends are apart.
+    """
+    rows = np.bincount(group)
+    parent = list(range(len(rows)))
+
+    def root(at: int) -> int:
+        while parent[at] != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    for first, second in edges:
+        one, other = sorted((root(int(group[first])), root(int(group[second]))))
+        if one != other and rows[one] + rows[other] <= largest:
+            parent[other] = one
+            rows[one] += rows[other]
+    roots = np.array([root(at) for at in range(len(rows))], np.int64)
+    apart = sum(roots[group[first]] != roots[group[second]] for first, second in edges)
+    return roots, int(apart)

@@ -1,4 +1,4 @@
-"""Splits that are not made of one data set: several sets, one split alone, and given splits."""
+"""Splits that are not made of one data set: several sets, a data set's own lists, given splits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.auditing.leakage import RowSplits, leaks_by_key
+from manifests.auditing.leakage import RowSplits, leaks_by_key, people_in_splits
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
-from manifests.splitting.joins import Joins, drop_joined, join_families, joined_column
-from manifests.splitting.spec import SplitPlan, check_split_name
-from manifests.splitting.split import assign_splits, with_kinds
+from manifests.splitting.groups import Joins, drop_joined, join_families, joined_column
+from manifests.splitting.spec import DEFAULT_NAMES, SplitPlan, check_split_name
+from manifests.splitting.split import Assignment, assign_splits, count_rows, with_kinds
 from manifests.tables import families
-from manifests.tables.factorize import factorize_sorted, label_codes
-from manifests.tables.family_sources import count_families
-from manifests.tables.sets import DATASET
+from manifests.tables.codes import DATASET, factorize_sorted, label_codes, text_column
+from manifests.tables.families import count_families
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -139,3 +138,69 @@ def _rank(name: str, usual: tuple[str, ...]) -> int:
 def _count_text(table: pa.Table, split: str) -> str:
     labels = table["label"].filter(pc.equal(table["split"], split)).to_pylist()
     return f"{split}: " + ", ".join(f"{labels.count(label):,} {label}" for label in LABELS)
+
+
+OFFICIAL_SPLIT = "official_split"
+#: Value of `SplitPlan.group_by` of such a split.
+OFFICIAL = "official"
+
+
+def official_splits(table: pa.Table) -> Assignment:
+    """Give every row the split that its data set gives it, and measure what the splits share.
+
+    Args:
+        table: with the columns of `assign_splits`, and `official_split`.
+
+    Raises:
+        TableError: the data set has no such split, rows are without one, or there is only one.
+    """
+    label = label_codes(table)
+    names = _check_column(table)
+    split = (
+        pc.index_in(text_column(table, OFFICIAL_SPLIT), pa.array(names)).to_numpy().astype(np.int64)
+    )
+    shares = np.bincount(split, minlength=len(names)) / len(split)
+    plan = SplitPlan(tuple(zip(names, shares.tolist(), strict=True)), OFFICIAL)
+    (family,), _ = factorize_sorted(families.family_column(table))
+    rows = RowSplits(split, label, plan.names, LABELS)
+    placed = count_rows(split, label, len(names))
+    people = people_in_splits(table, rows)
+    return Assignment(
+        pa.array(names).take(pa.array(split)),
+        plan,
+        placed,
+        placed,
+        tuple(leaks_by_key(family, rows)),
+        count_families(table),
+        shared_people=tuple(people.leaks) if people else (),
+    )
+
+
+def _check_column(table: pa.Table) -> tuple[str, ...]:
+    """Return the names of the splits, in their usual order."""
+    column = (
+        text_column(table, OFFICIAL_SPLIT) if OFFICIAL_SPLIT in table.column_names else pa.nulls(0)
+    )
+    found: set[str] = set(column.drop_null().unique().to_pylist())
+    if not found:
+        raise TableError(
+            f"expected the column {OFFICIAL_SPLIT} that extract fills from the lists of a data "
+            "set, found none; put the lists beside the data and run extract again, or leave "
+            "--official out"
+        )
+    if column.null_count:
+        without = table.filter(pc.is_null(table[OFFICIAL_SPLIT]))
+        where = f" in {without['part'][0].as_py()}" if "part" in table.column_names else ""
+        raise TableError(
+            f"expected an official split for every crop, found {without.num_rows:,} without, such "
+            f"as those of {without['video'][0].as_py()}{where}; extract the other clips into a "
+            "folder of their own, or leave --official out"
+        )
+    usual = DEFAULT_NAMES[3]
+    strange = sorted(found - set(usual))
+    if strange or len(found) < 2:
+        raise TableError(
+            f"expected at least two of {', '.join(usual)} in the column {OFFICIAL_SPLIT}, found "
+            f"{', '.join(sorted(found))[:100]}; leave --official out"
+        )
+    return tuple(name for name in usual if name in found)

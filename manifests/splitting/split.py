@@ -19,18 +19,17 @@ from sklearn.model_selection import train_test_split
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
 from manifests.errors import TableError
-from manifests.family_counts import FamilyCounts
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
+from manifests.relatives import FamilyCounts
 from manifests.result import Result, TextTable, written_to
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
-from manifests.splitting.groups import IDENTITY, group_rows
-from manifests.splitting.joins import Joins
+from manifests.splitting.groups import IDENTITY, Joins, group_rows
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
-from manifests.tables.factorize import Codes, factorize, factorize_sorted, label_codes
-from manifests.tables.family_sources import count_families
+from manifests.tables.codes import Codes, factorize, factorize_sorted, label_codes
+from manifests.tables.families import count_families
 
 __all__ = ["IDENTITY", "Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 

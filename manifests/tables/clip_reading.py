@@ -16,12 +16,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.clip_names import read_originals
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
+from manifests.relatives import read_originals
 from manifests.tables import path_names
-from manifests.tables.clips import COLUMN, FOLDER, NAME, PATTERN, SOURCE, UNKNOWN, clip_codes
-from manifests.tables.factorize import Codes, Mask, factorize, label_codes, text_column
+from manifests.tables.codes import (
+    COLUMN,
+    FOLDER,
+    NAME,
+    PATTERN,
+    SOURCE,
+    UNKNOWN,
+    Codes,
+    Mask,
+    clip_codes,
+    factorize,
+    label_codes,
+    text_column,
+)
 
 #: What a pattern given as `clips_from` contains.
 GROUP = "(?P<clip>"

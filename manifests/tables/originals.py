@@ -12,9 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.clip_names import STEM_PATTERN, suffix_of
-from manifests.family_counts import OriginalMatches
-from manifests.tables.factorize import Codes, Mask, factorize, factorize_sorted
+from manifests.relatives import STEM_PATTERN, OriginalMatches, suffix_of
+from manifests.tables.codes import Codes, Mask, factorize, factorize_sorted
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,9 @@
-"""Reading tables and checking them against a schema; writing them atomically."""
+"""The files of tables: read and checked against a schema, written atomically, bound to a manifest.
+
+balanced.parquet, split.parquet, identities.parquet and clips.parquet carry the SHA-256 of
+manifest.parquet in their metadata. Equal rows give equal bytes of a manifest, so that a table
+stays valid until a row of the manifest changes. CSV files have no room for it.
+"""
 
 import csv
 from pathlib import Path
@@ -9,9 +14,10 @@ import pyarrow.parquet as pq
 
 from manifests.columns import SORT_KEY
 from manifests.errors import TableError
-from manifests.files import atomic_file
+from manifests.files import atomic_file, file_sha256
+from manifests.folders import FacesFolder
 from manifests.labels import LABELS
-from manifests.schema import MANIFEST_SCHEMA
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
 
 def sort_manifest(table: pa.Table) -> pa.Table:
@@ -155,3 +161,112 @@ def read_manifest(
             f"run {made_by} again"
         )
     return table
+
+
+MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
+_KEY = b"dfdc-prep:manifest"
+
+
+def manifest_hash(folder: Path) -> str | None:
+    """The SHA-256 of a faces folder's manifest, hexadecimal; None if the folder has none.
+
+    Take it before the manifest is read: if the file is replaced in between, what is made of it
+    then counts as stale, not as valid.
+    """
+    path = folder / MANIFEST
+    return file_sha256(path) if path.is_file() else None
+
+
+def bound(table: pa.Table, manifest: str | None) -> pa.Table:
+    """The table with the hash of its manifest in its metadata; unchanged without one."""
+    if manifest is None:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: manifest})
+
+
+def check_bound(path: Path, manifest: str | None, made_by: str) -> None:
+    """Raise TableError if a table of a faces folder was made from another manifest.
+
+    Args:
+        path: the table; only its metadata is read.
+        manifest: the hash of the folder's manifest; without one there is nothing to compare.
+        made_by: the command that makes the table, for the message.
+    """
+    if manifest is None:
+        return
+    found = (pq.read_schema(path.absolute()).metadata or {}).get(_KEY)
+    if found == manifest.encode():
+        return
+    what = "no word of the manifest that it was" if found is None else "one that was"
+    other = "" if found is None else " another manifest"
+    raise TableError(
+        f"expected {path} made from the present {MANIFEST}, found {what} made from{other}; run "
+        f"{made_by} {path.parent} again"
+    )
+
+
+def read_clip_log(folder: Path, manifest: str | None) -> pa.Table | None:
+    """Read the clip log of a faces folder; None if there is none.
+
+    Raises:
+        TableError: it is invalid, or of another manifest: the run that wrote it was interrupted.
+    """
+    path = folder / CLIP_LOG
+    if not path.is_file():
+        return None
+    table = read_table(path, CLIP_LOG_SCHEMA, "dfdc-prep extract")
+    check_bound(path, manifest, "dfdc-prep extract SOURCE")
+    return table
+
+
+def write_faces_tables(folder: Path, manifest: pa.Table, clips: pa.Table) -> None:
+    """Write clips.parquet, metadata.csv and, when they are there, manifest.parquet.
+
+    Raises:
+        OutputError: another run is writing the same table.
+        OSError: the folder cannot be written.
+    """
+    with atomic_file(folder / MANIFEST) as temporary:
+        write_parquet(manifest, temporary)
+        write_table(bound(clips, file_sha256(temporary)), folder / CLIP_LOG)
+        write_table(kaggle_table(manifest), folder / FacesFolder.KAGGLE_CSV)
+
+
+def kaggle_table(table: pa.Table) -> pa.Table:
+    """Return the columns of `metadata.csv`, one row per row of the manifest.
+
+    The columns are videoname, original_width, original_height, label and original. The sizes
+    are those of the crop before scaling, in pixels: the side of the square that was cut out
+    or, for an imported set, the sizes in its own table. Size columns that a bare table lacks
+    are left out.
+
+    Raises:
+        TableError: a size column is not numeric.
+    """
+    columns = {
+        "videoname": table["video"],
+        "original_width": _size_column(table, "original_width", "w"),
+        "original_height": _size_column(table, "original_height", "h"),
+        "label": table["label"],
+        "original": table["original"],
+    }
+    return pa.table({name: column for name, column in columns.items() if column is not None})
+
+
+def _size_column(table: pa.Table, own: str, box_side: str) -> pa.ChunkedArray | None:
+    """Return the table's own size column, else the crop's size, else that of the face box."""
+    names = (own,) if own in table.column_names else ("crop_size", box_side)
+    known = [_numeric_column(table, name) for name in names if name in table.column_names]
+    return pc.coalesce(*known) if known else None
+
+
+def _numeric_column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    column = table[name]
+    if pa.types.is_integer(column.type):
+        return column
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected numbers in the column {name}, found {column.type}; fix or drop the column"
+        ) from error

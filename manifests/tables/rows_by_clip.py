@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from manifests.labels import LABELS
 from manifests.tables import families
-from manifests.tables.factorize import Codes, Mask, factorize, factorize_sorted, integer_column
+from manifests.tables.codes import Codes, Mask, factorize, factorize_sorted, integer_column
 
 
 @dataclass(frozen=True)

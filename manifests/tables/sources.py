@@ -1,17 +1,26 @@
-"""Source of a command's rows: a faces folder or a bare table."""
+"""The rows that a command works on: of a faces folder, a bare table or several data sets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.folders import check_faces_folder
-from manifests.tables import derived
-from manifests.tables.clips import clip_lines
+from manifests.folders import FacesFolder
+from manifests.labels import FAKE, REAL
+from manifests.tables.codes import DATASET, clip_lines, dataset_column
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
-from manifests.tables.parquet import read_manifest
+from manifests.tables.parquet import (
+    MANIFEST,
+    bound,
+    check_bound,
+    manifest_hash,
+    read_clip_log,
+    read_manifest,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class TableSource:
     @classmethod
     def from_path(cls, path: Path) -> Self:
         """Check whether the path is a folder; a missing path fails in `read`."""
-        return cls(path, path.is_dir(), derived.manifest_hash(path))
+        return cls(path, path.is_dir(), manifest_hash(path))
 
     def read(self, name: str, made_by: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
         """Read the table `name` of the folder, or the bare table.
@@ -49,8 +58,8 @@ class TableSource:
         if self.is_folder:
             reading.check_unused(self.path)
             rows = read_manifest(self.path / name, f"dfdc-prep {made_by}")
-            if name != derived.MANIFEST:
-                derived.check_bound(self.path / name, self.manifest, f"dfdc-prep {made_by}")
+            if name != MANIFEST:
+                check_bound(self.path / name, self.manifest, f"dfdc-prep {made_by}")
             return NotedTable(rows, tuple(clip_lines(rows)))
         if not self.path.exists():
             raise TableError(
@@ -60,12 +69,12 @@ class TableSource:
         return read_bare_table(self.path, reading)
 
     def read_clip_log(self) -> pa.Table | None:
-        """Read the clip log of a faces folder; see `derived.read_clip_log`."""
-        return derived.read_clip_log(self.path, self.manifest)
+        """Read the clip log of a faces folder; see `read_clip_log`."""
+        return read_clip_log(self.path, self.manifest)
 
     def bound(self, table: pa.Table) -> pa.Table:
         """The table with the manifest that it was made from in its metadata."""
-        return derived.bound(table, self.manifest)
+        return bound(table, self.manifest)
 
     def output_path(self, name: str) -> Path:
         """Return where to write the table `name`: in the folder, or here for a bare table.
@@ -74,5 +83,138 @@ class TableSource:
             OutputError: the folder is of another kind, such as a shards folder.
         """
         if self.is_folder:
-            check_faces_folder(self.path)
+            FacesFolder.check_is_one(self.path)
         return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")
+
+
+#: Columns whose values mean something only within their data set; null stays null.
+NAMES_IN_SET = ("video", "part", "original", "family", "identity", "face_identity")
+
+
+@dataclass(frozen=True)
+class CropSet:
+    """The crops of one folder.
+
+    Attributes:
+        name: what the paths of the crops begin with in the joined table; different for each
+            folder, without a slash.
+        dataset: the data set of rows that name none.
+        table: the rows, with the columns of a manifest.
+    """
+
+    name: str
+    dataset: str
+    table: pa.Table
+
+
+def join_sets(sets: Sequence[CropSet]) -> pa.Table:
+    """Return one table with the rows of all sets, in their order.
+
+    The columns of `NAMES_IN_SET` begin with the data set, as in `celeb-df-v2/id0_0000.mp4`: two
+    data sets share no clip, family or person, whatever their files are called. Rows of the same
+    data set in two folders keep the same families. `path` begins with the folder's name.
+
+    Raises:
+        TableError: a clip is in two folders, or a column has two types.
+    """
+    parts = [_qualified(each) for each in sets]
+    _check_clips(parts, sets)
+    try:
+        return pa.concat_tables(parts, promote_options="default")
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected the same columns in every folder, found another type ({error}); extract "
+            "or import again with one version of dfdc-prep"
+        ) from error
+
+
+def _qualified(crops: CropSet) -> pa.Table:
+    """The rows of one set with names that are unique among all sets."""
+    table = crops.table
+    dataset = dataset_column(table, crops.dataset)
+    values = {
+        name: pc.binary_join_element_wise(dataset, table[name].cast(pa.string()), "/")
+        for name in NAMES_IN_SET
+        if name in table.column_names
+    }
+    values["path"] = pc.binary_join_element_wise(crops.name, table["path"], "/")
+    for name, column in values.items():
+        index = table.column_names.index(name)
+        table = table.set_column(index, table.schema.field(index), column)
+    if DATASET in table.column_names:
+        index = table.column_names.index(DATASET)
+        return table.set_column(index, table.schema.field(index), dataset)
+    return table.append_column(DATASET, dataset)
+
+
+def _check_clips(parts: Sequence[pa.Table], sets: Sequence[CropSet]) -> None:
+    """Raise TableError if two folders have crops of one clip."""
+    seen: dict[tuple[str, str], str] = {}
+    for part, crops in zip(parts, sets, strict=True):
+        clips = part.select(["part", "video"]).group_by(["part", "video"]).aggregate([])
+        for clip in zip(clips["part"].to_pylist(), clips["video"].to_pylist(), strict=True):
+            if seen.setdefault(clip, crops.name) != crops.name:
+                raise TableError(
+                    f"expected every clip in one folder, found {clip[1]} in {seen[clip]} and in "
+                    f"{crops.name}; leave one of them out"
+                )
+
+
+#: Values of `--label-by`.
+CLIP, FACE = "clip", "face"
+
+
+def label_rows(table: pa.Table, label_by: str) -> pa.Table:
+    """Return the table with the labels that count.
+
+    Args:
+        table: with the column label and, to label by face, forged.
+        label_by: `clip` keeps the labels; `face` makes FAKE rows that are not forged REAL. Where
+            `forged` is null, the clip's label counts. Other columns are kept.
+
+    Raises:
+        TableError: the table has no column forged, or no value in it.
+    """
+    if label_by == CLIP:
+        return table
+    if not forgery_known(table):
+        raise TableError(
+            "expected the column forged to label by face, found no value in it; extract "
+            "with --compare, from clips whose originals are on disk, or use --label-by clip"
+        )
+    labels = pc.if_else(untouched_faces(table), REAL, table["label"])
+    index = table.column_names.index("label")
+    return table.set_column(index, table.schema.field("label"), labels)
+
+
+def forgery_known(table: pa.Table) -> bool:
+    """Whether the table says of any row whether its face was changed."""
+    return "forged" in table.column_names and table["forged"].null_count < table.num_rows
+
+
+def untouched_faces(table: pa.Table) -> pa.ChunkedArray:
+    """Whether each row is a face of a fake that was not changed, bool [rows].
+
+    Raises:
+        TableError: the column forged has other values than true and false.
+    """
+    return pc.and_(pc.equal(table["label"], FAKE), pc.invert(_forged(table).fill_null(True)))
+
+
+def count_untouched_clips(fakes: pa.Table) -> int:
+    """Number of clips in a table of fakes whose faces are all known, and all unchanged."""
+    untouched = untouched_faces(fakes).cast(pa.int64())
+    keys = [name for name in ("part", "video") if name in fakes.column_names]
+    clips = fakes.select(keys).append_column("untouched", untouched).group_by(keys)
+    lowest = clips.aggregate([("untouched", "min")])["untouched_min"]
+    return int(pc.sum(lowest).as_py() or 0)
+
+
+def _forged(table: pa.Table) -> pa.ChunkedArray:
+    try:
+        return table["forged"].cast(pa.bool_())
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected true and false in the column forged, found {table['forged'].type}; fix or "
+            "drop the column"
+        ) from error

@@ -29,7 +29,7 @@ from dfdc_prep.writing.verify import Fault, VerifyReport
 from dfdc_prep.writing.writer import ShardOptions
 from manifests.balancing.balance import BalanceOptions, Strategy
 from manifests.result import MOST_ROWS, Result
-from manifests.tables.face_labels import CLIP, FACE
+from manifests.tables.sources import CLIP, FACE
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dfdc_prep.catalog.clips import Catalog, SourceOptions, count_families
 from dfdc_prep.catalog.reader import LAYOUTS, read_catalog
 from dfdc_prep.errors import DfdcPrepError, SourceError
-from manifests.family_counts import FamilyCounts
+from manifests.relatives import FamilyCounts
 from tests.catalog import trees
 
 Make = Callable[[Path], Path]

@@ -176,11 +176,3 @@ signal.raise_signal(signal.SIGINT)
     said = "" if where == "end" else "interrupted: run the same command again to go on\n"
     assert done.stderr == said
     assert done.returncode == (-signal.SIGINT if where == "end" else 130)
-
-
-def test_exact_frames_is_an_old_spelling_of_sampling_exact() -> None:
-    old, new = (
-        main.commands["extract"].make_context("extract", words).params["sampling"]
-        for words in (["--exact-frames"], ["--sampling", "exact"])
-    )
-    assert old == new == "exact"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.report_file import report_hint
-from dfdc_prep.terminal import echo_parts
+from dfdc_prep.terminal import echo_parts, report_hint
 from manifests.result import TextTable
 
 

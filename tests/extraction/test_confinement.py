@@ -16,7 +16,7 @@ from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.parallel.confinement import confine, why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers
 from training.app.annotate import annotate_in_worker
-from training.inference import face_crops
+from training.inference.face_crops import DecodingWorker, FaceCropOptions
 
 pytestmark = pytest.mark.skipif(
     why_unconfined() is not None, reason=f"no confinement here: {why_unconfined()}"
@@ -118,20 +118,17 @@ def test_both_are_recorded_of_a_run_that_went_on_elsewhere(
     assert record["confinement"] == ["off: for a test", "on"]
 
 
-def test_the_app_reads_uploads_in_a_confined_process(
+def test_predict_and_the_app_decode_in_a_confined_process(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:
     clip = next(real_clips.glob("*/*.mp4"))
-    choice = choose_detector("yunet", yunet_model)
-    workers = LocalWorkers(1, 60.0, face_crops.init_worker, (choice, True))
-    try:
-        how = face_crops.ReadOptions(0.3, 2, False, "none", 20_000_000, 60.0)
-        call = workers.submit(face_crops.find_in_worker, clip.read_bytes(), "clip", how)
-        assert len(call.result().views) == 2
-        drawn = workers.submit(annotate_in_worker, clip.read_bytes(), [])
-        assert len(drawn.result()) > 10_000
-        for name in ("tcp", "program", "create", "own file"):
-            refused = workers.submit(attack, name, str(tmp_path), str(tmp_path)).result()
-            assert refused == "PermissionError"
-    finally:
-        workers.stop()
+    options = FaceCropOptions(0.3, 2, every_face=False, views=True)
+    with DecodingWorker(choose_detector("yunet", yunet_model)) as worker:
+        assert worker.confinement == "on"
+        uploaded = worker.find(clip.read_bytes(), options, "clip")
+        given = worker.find(clip, options, clip.name)
+        assert len(uploaded.views) == 2
+        assert [each.jpeg for each in uploaded.views] == [each.jpeg for each in given.views]
+        assert len(worker.call(annotate_in_worker, clip.read_bytes(), [])) > 10_000
+        for name in ("tcp", "udp", "program", "exec", "create", "own file"):
+            assert worker.call(attack, name, str(tmp_path), str(tmp_path)) == "PermissionError"

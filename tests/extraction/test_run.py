@@ -365,16 +365,3 @@ def test_without_the_original_the_first_fake_provides_the_boxes(
     rows = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pylist()
     source = {row["video"]: row["box_source"] for row in rows}
     assert (source["cksjhegwyq.mp4"], source["djrfxolqxm.mp4"]) == ("own", "sibling")
-
-
-def test_an_earlier_run_with_exact_frames_continues_as_exact_sampling(
-    run: Extract, pair: Path, tmp_path: Path
-) -> None:
-    faces = tmp_path / "faces"
-    run(pair, faces, frames=2, sampling="exact")
-    record = json.loads((faces / "run.json").read_text())
-    record["options"] |= {"sampling": "even", "exact_frames": True}
-    (faces / "run.json").write_text(json.dumps(record))
-    run(pair, faces, frames=2, sampling="exact")
-    with pytest.raises(OptionsDiffer, match="expected sampling even"):
-        run(pair, faces, frames=2, sampling="even")

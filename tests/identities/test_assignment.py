@@ -17,7 +17,7 @@ from manifests.identities.pairs import (
     write_pairs,
 )
 from manifests.identities.people import Identities, assign_identities
-from manifests.pictures.scenes import LENGTH
+from manifests.pictures.thumbnails import SCENE_LENGTH
 from manifests.schema import ENCODING_SCHEMA, IDENTITY_SCHEMA
 
 #: Positions of the originals' faces on a line; a, b and c show one person, d another.
@@ -74,7 +74,7 @@ def pictures_of(*alike: tuple[int, int], scenes: dict[int, float] | None = None)
     return FamilyPictures(
         np.array(alike, np.int64).reshape(-1, 2),
         np.array(list(scenes or {}), np.int64),
-        LENGTH * np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32),
+        SCENE_LENGTH * np.column_stack([np.cos(angle), np.sin(angle)]).astype(np.float32),
     )
 
 

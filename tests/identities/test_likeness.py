@@ -9,8 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from manifests.identities.links import compare_pictures
-from manifests.pictures.scenes import LENGTH, scenes
-from manifests.pictures.thumbnails import SIDE, Pictures, thumbnail
+from manifests.pictures.thumbnails import SCENE_LENGTH, SIDE, Pictures, scenes, thumbnail
 
 
 def encoded(image: Image.Image) -> bytes:
@@ -31,7 +30,7 @@ def test_the_same_picture_and_its_mirror_image_make_families_alike(shared: Path)
     found = compare_pictures(manifest, Pictures(np.arange(7), small))
     assert found.alike.tolist() == [[0, 2], [1, 3]]
     assert found.family.tolist() == list(range(7))
-    assert found.scenes[0] @ found.scenes[2] == pytest.approx(LENGTH**2, rel=0.01)
+    assert found.scenes[0] @ found.scenes[2] == pytest.approx(SCENE_LENGTH**2, rel=0.01)
     assert not found.scenes[5].any()  # black crops are no evidence
 
 
@@ -39,5 +38,5 @@ def test_a_scene_is_the_mean_of_the_pixels_it_covers() -> None:
     wide = np.zeros((1, SIDE, SIDE), np.uint8)
     wide[:, :, SIDE // 2 :] = 200
     (found,) = scenes(wide).reshape(1, 12, 12)
-    assert (found[:, :6] == -round(LENGTH / 12)).all()
-    assert (found[:, 6:] == round(LENGTH / 12)).all()
+    assert (found[:, :6] == -round(SCENE_LENGTH / 12)).all()
+    assert (found[:, 6:] == round(SCENE_LENGTH / 12)).all()

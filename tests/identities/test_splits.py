@@ -16,8 +16,7 @@ from manifests.auditing.audit import audit
 from manifests.errors import TableError
 from manifests.schema import IDENTITY_SCHEMA
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
-from manifests.tables.derived import bound, manifest_hash
-from manifests.tables.parquet import write_table
+from manifests.tables.parquet import bound, manifest_hash, write_table
 from tests.bare_tables import Mixture, mixture_table, mixtures
 from tests.crop_sets import make_faces, write_both
 

@@ -14,8 +14,14 @@ from manifests.columns import ClipRow
 from manifests.labels import STATUSES
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.splitting.split import SplitPlan
-from manifests.tables.derived import bound, manifest_hash, write_faces_tables
-from manifests.tables.parquet import read_manifest, read_table, write_table
+from manifests.tables.parquet import (
+    bound,
+    manifest_hash,
+    read_manifest,
+    read_table,
+    write_faces_tables,
+    write_table,
+)
 from tests.crop_sets import make_faces, write_both
 
 HOSTILE = "<img src=x onerror=alert(1)>.mp4"

@@ -8,7 +8,7 @@ from skimage.data import astronaut
 
 import dfdc_prep
 from manifests.pictures.thumbnails import SIDE, Pictures
-from manifests.splitting.joins import JOINED, join_families
+from manifests.splitting.groups import JOINED, join_families
 from manifests.splitting.split import SplitPlan, assign_splits
 from tests.bare_tables import mixture_table
 

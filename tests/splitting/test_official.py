@@ -5,7 +5,7 @@ import pytest
 
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
-from manifests.splitting.official import official_splits
+from manifests.splitting.sets import official_splits
 from manifests.splitting.split import add_split_column
 
 

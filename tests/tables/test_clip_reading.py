@@ -5,7 +5,7 @@ import pytest
 
 from manifests.errors import TableError
 from manifests.tables.clip_reading import read_clips
-from manifests.tables.clips import clip_codes, clip_lines, clips_known
+from manifests.tables.codes import clip_codes, clip_lines, clips_known
 
 PAIRS = [(f"{target:03}", f"{(7 * target + 3) % 10:03}") for target in range(10)]
 METHODS = ("Deepfakes", "Face2Face")

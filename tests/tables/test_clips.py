@@ -9,7 +9,7 @@ from dfdc_prep.catalog.reader import read_catalog
 from manifests.auditing.audit import audit
 from manifests.auditing.summary import summarize
 from manifests.balancing.balance import BalanceOptions, balance
-from manifests.tables.clips import clip_codes, clip_lines, clips_known
+from manifests.tables.codes import clip_codes, clip_lines, clips_known
 
 
 @pytest.fixture

@@ -11,8 +11,14 @@ import pytest
 import dfdc_prep
 from dfdc_prep.errors import OutputError, TableError
 from manifests.schema import IDENTITY_SCHEMA
-from manifests.tables.derived import bound, check_bound, manifest_hash, write_faces_tables
-from manifests.tables.parquet import read_manifest, write_table
+from manifests.tables.parquet import (
+    bound,
+    check_bound,
+    manifest_hash,
+    read_manifest,
+    write_faces_tables,
+    write_table,
+)
 from tests.crop_sets import make_crops
 
 

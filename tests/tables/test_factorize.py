@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.errors import TableError
-from manifests.tables.factorize import factorize, factorize_sorted, label_codes
+from manifests.tables.codes import factorize, factorize_sorted, label_codes
 
 NAMES = st.lists(st.one_of(st.none(), st.text(max_size=20), st.just("a\0"), st.just("a")))
 

@@ -9,13 +9,11 @@ import pyarrow as pa
 import pytest
 
 from manifests.auditing.audit import LEAKS, NO_LEAK_FOUND, audit
-from manifests.clip_names import read_originals
-from manifests.family_counts import FamilyCounts, OriginalMatches
+from manifests.relatives import FamilyCounts, OriginalMatches, read_originals
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
-from manifests.tables.clips import clip_codes
+from manifests.tables.codes import clip_codes
 from manifests.tables.external import normalize_table
-from manifests.tables.families import connected_families
-from manifests.tables.family_sources import count_families
+from manifests.tables.families import connected_families, count_families
 
 Spelling = Callable[[str], str]
 

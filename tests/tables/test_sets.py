@@ -9,7 +9,7 @@ from manifests.errors import TableError
 from manifests.splitting.sets import split_each_set
 from manifests.splitting.spec import SplitPlan
 from manifests.tables.families import connected_families
-from manifests.tables.sets import NAMES, CropSet, join_sets
+from manifests.tables.sources import NAMES_IN_SET, CropSet, join_sets
 
 COLUMNS = ("video", "part", "label", "original", "family", "path", "dataset", "identity")
 NAME = st.sampled_from(["000.mp4", "001.mp4", "a/b", "é"])
@@ -47,7 +47,7 @@ def test_no_clip_family_or_person_is_in_two_sets(
         [CropSet("x", "x", crops(first, None)), CropSet("y", "y", crops(second, "y"))]
     )
     assert joined["dataset"].to_pylist() == ["x"] * len(first) + ["y"] * len(second)
-    for name in NAMES:
+    for name in NAMES_IN_SET:
         if name in joined.column_names:
             values = joined[name].to_pylist()
             known = [set(values[: len(first)]), set(values[len(first) :])]

@@ -19,19 +19,19 @@ from PIL import Image
 from skimage.data import astronaut, camera
 from werkzeug.test import Client
 
-from dfdc_prep.parallel.confinement import why_unconfined
-from dfdc_prep.parallel.processes import LocalWorkers
+from dfdc_prep.detectors.registry import choose_detector
+from dfdc_prep.errors import ClipError
 from dfdc_prep.run_files import Undecided
 from tests.torture import uploads
 from training import predict
 from training.app import command
 from training.app.analysis import Analyzer
 from training.app.jobs import Jobs
-from training.app.requests import Access, Limits, Refused
+from training.app.requests import Access, Limits
 from training.app.result import ModelFacts, read_facts
 from training.app.server import App
-from training.inference.face_crops import init_worker, nameless_file
-from training.inference.scorer import Scorer, settings_for_run
+from training.inference.face_crops import DecodingWorker, nameless_file
+from training.inference.scorer import Scorer
 
 LIMITS = Limits(upload_bytes=20_000_000, clip_seconds=30, pixels=3_000_000, faces=12)
 HOSTILE = '<img src=x onerror=alert(1)>".png'
@@ -40,10 +40,8 @@ HOSTILE = '<img src=x onerror=alert(1)>".png'
 @pytest.fixture(scope="module")
 def analyzer(finished, yunet_model):
     scorer = Scorer(finished.folder)
-    detector, margin = settings_for_run(scorer.crop_settings, yunet_model)
-    workers = LocalWorkers(1, 60, init_worker, (detector, why_unconfined() is None))
-    yield Analyzer(scorer, workers, margin, LIMITS)
-    workers.stop()
+    with DecodingWorker(scorer.detector(yunet_model), 60) as worker:
+        yield Analyzer(scorer, worker, LIMITS)
 
 
 @pytest.fixture
@@ -178,16 +176,17 @@ def test_limits_are_messages(send, post, client):
 
 
 def test_a_file_that_crashes_the_decoder_is_a_message(analyzer, send, client):
-    with pytest.raises(Refused, match="crashed the decoder"):
-        analyzer._call(os._exit, 1)
+    with pytest.raises(ClipError, match="crashed the decoder"):
+        analyzer._worker.call(os._exit, 1)
     assert 'id="result"' in client.get(send("a.png", png(astronaut()))).text
 
 
-def test_a_file_that_takes_too_long_is_a_message():
-    workers = LocalWorkers(1, 0.3, time.sleep, (0,))
-    with pytest.raises(Refused, match="found one that takes longer"):
-        Analyzer(None, workers, 0.3, LIMITS)._call(time.sleep, 60)
-    workers.stop()
+def test_a_file_that_takes_too_long_is_a_message(yunet_model):
+    with (
+        DecodingWorker(choose_detector("yunet", yunet_model), 0.3) as worker,
+        pytest.raises(ClipError, match="found one that takes longer"),
+    ):
+        worker.call(time.sleep, 60)
 
 
 def test_damaged_files_have_a_message(post, client, jobs, analyzer, monkeypatch):

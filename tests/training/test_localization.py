@@ -74,8 +74,8 @@ def test_a_mask_beside_an_image_is_cut_and_drawn_with_it(tmp_path):
     Image.new("RGB", (256, 256), (90, 60, 50)).save(tmp_path / "000000_0.png")
     whole = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     Image.fromarray(whole).save(tmp_path / "000000_0.mask.png")
-    options = FaceCropOptions(Middle(), 0.25, 1, False)
-    (found,) = find_faces(tmp_path / "000000_0.png", options).crops
+    options = FaceCropOptions(0.25, 1, False)
+    (found,) = find_faces(tmp_path / "000000_0.png", Middle(), options).crops
     assert found.mask[0, 0, 0] == pytest.approx(32, abs=1)
     drawn = heatmaps.draw_side_by_side(found.crop, np.ones((7, 7), np.float32), found.mask)
     assert drawn.shape == (224, 672, 3)

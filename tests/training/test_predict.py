@@ -13,6 +13,7 @@ from skimage.data import astronaut, camera
 
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
+from dfdc_prep.parallel.confinement import why_unconfined
 from training import evaluate
 from training.inference.face_crops import FaceCropOptions, find_faces
 from training.predict import main
@@ -52,6 +53,10 @@ def test_each_file_has_its_line_and_its_score(finished, files, yunet_model, tmp_
         "ok",
     ]
     assert len(clip["faces"]) == 3
+    reason = why_unconfined()
+    assert {each["confinement"] for each in (portrait, grass, letter, clip)} == {
+        f"off: {reason}" if reason else "on"
+    }
     scores = np.array([face["p_fake"] for face in clip["faces"]])
     assert clip["p_fake"] == pytest.approx(expit(np.log(scores / (1 - scores)).mean()))
     with Image.open(clip["faces"][0]["heatmap"]) as drawn:
@@ -101,7 +106,7 @@ def test_a_model_without_numbers_is_a_sentence_everywhere(finished, files, tmp_p
 def test_the_square_has_the_margin_of_the_run(tmp_path):
     ramp = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
-    (found,) = find_faces(tmp_path / "ramp.png", FaceCropOptions(Middle(), 0.25, 1, False)).crops
+    (found,) = find_faces(tmp_path / "ramp.png", Middle(), FaceCropOptions(0.25, 1, False)).crops
     assert found.crop.shape == (224, 224, 3)
     assert found.crop[0, 0, 0] == pytest.approx(32, abs=1)
     assert found.crop[0, -1, 0] == pytest.approx(223, abs=1)
@@ -112,35 +117,35 @@ def test_an_image_turned_by_its_camera_is_turned_back(tmp_path):
     exif[0x0112] = 6
     wide = Image.fromarray(np.zeros((100, 200, 3), np.uint8))
     wide.save(tmp_path / "turned.jpg", exif=exif)
-    (found,) = find_faces(tmp_path / "turned.jpg", FaceCropOptions(Middle(), 0, 1, False)).crops
+    (found,) = find_faces(tmp_path / "turned.jpg", Middle(), FaceCropOptions(0, 1, False)).crops
     assert (found.box.x, found.box.y) == (25, 50)
 
 
 def test_a_truncated_clip_is_scored_by_the_frames_that_decode(shared):
     found = find_faces(
-        shared / "data" / "edge" / "corrupted.mp4", FaceCropOptions(Middle(), 0.3, 5, False)
+        shared / "data" / "edge" / "corrupted.mp4", Middle(), FaceCropOptions(0.3, 5, False)
     )
     assert 0 < len(found.crops) < 5
 
 
 def test_limits_and_the_given_name_are_in_the_message(tmp_path, real_clips):
     clip = real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4"
-    short = FaceCropOptions(Middle(), 0.3, 1, False, max_seconds=2)
+    short = FaceCropOptions(0.3, 1, False, max_seconds=2)
     with pytest.raises(ClipError, match=r"at most 2 seconds, found 10 in mine\.mp4"):
-        find_faces(clip, short, "mine.mp4")
-    small = FaceCropOptions(Middle(), 0.3, 1, False, max_pixels=10_000)
+        find_faces(clip, Middle(), short, "mine.mp4")
+    small = FaceCropOptions(0.3, 1, False, max_pixels=10_000)
     with pytest.raises(ClipError, match=r"at most 10,000 pixels, found 2,073,600 in mine"):
-        find_faces(clip, small, "mine.mp4")
+        find_faces(clip, Middle(), small, "mine.mp4")
     Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
     with pytest.raises(ClipError, match=r"at most 10,000 pixels"):
-        find_faces(tmp_path / "portrait.png", small)
+        find_faces(tmp_path / "portrait.png", Middle(), small)
 
 
 def test_a_clip_without_decodable_frames_is_an_error_message(tmp_path, real_clips):
     clip = (real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4").read_bytes()
     (tmp_path / "short.mp4").write_bytes(clip[:5000])
     with pytest.raises(ClipError, match=r"short\.mp4"):
-        find_faces(tmp_path / "short.mp4", FaceCropOptions(Middle(), 0.3, 5, False))
+        find_faces(tmp_path / "short.mp4", Middle(), FaceCropOptions(0.3, 5, False))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
@@ -158,7 +163,7 @@ def test_pipes_folders_and_eps_files_are_rejected(tmp_path):
     )
     for name in ("pipe.png", "odd.png", ""):
         with pytest.raises(ClipError):
-            find_faces(tmp_path / name, FaceCropOptions(Middle(), 0.3, 1, False))
+            find_faces(tmp_path / name, Middle(), FaceCropOptions(0.3, 1, False))
 
 
 @pytest.mark.parametrize("form", ["gif", "webp"])
@@ -166,7 +171,7 @@ def test_an_animation_is_read_as_a_clip(tmp_path, form):
     pictures = [Image.fromarray(np.roll(astronaut(), 40 * i, axis=1)) for i in range(5)]
     path = tmp_path / f"a.{form}"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
-    found = find_faces(path, FaceCropOptions(Middle(), 0.3, 3, every_face=False))
+    found = find_faces(path, Middle(), FaceCropOptions(0.3, 3, every_face=False))
     assert found.is_clip
     assert [crop.frame for crop in found.crops] == [1, 2, 4]
 
@@ -174,8 +179,15 @@ def test_an_animation_is_read_as_a_clip(tmp_path, form):
 def test_a_grey_picture_of_16_bits_is_not_white(tmp_path):
     grey = np.asarray(Image.fromarray(astronaut()).convert("L"))
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
-    found = find_faces(tmp_path / "grey.png", FaceCropOptions(Middle(), 0.3, 3, every_face=False))
-    shown = found.pictures[0].picture.rgb()
+    shown = None
+
+    class Recording(Middle):
+        def detect(self, picture):
+            nonlocal shown
+            shown = picture.rgb()
+            return super().detect(picture)
+
+    find_faces(tmp_path / "grey.png", Recording(), FaceCropOptions(0.3, 3, every_face=False))
     assert np.array_equal(shown, np.repeat(grey[..., None], 3, axis=2))
 
 
@@ -183,7 +195,7 @@ def test_several_pictures_in_one_tiff_are_refused(tmp_path):
     pages = [Image.fromarray(astronaut())] * 2
     pages[0].save(tmp_path / "pages.tiff", save_all=True, append_images=pages[1:])
     with pytest.raises(ClipError, match="2 pictures in one file"):
-        find_faces(tmp_path / "pages.tiff", FaceCropOptions(Middle(), 0.3, 3, every_face=False))
+        find_faces(tmp_path / "pages.tiff", Middle(), FaceCropOptions(0.3, 3, every_face=False))
 
 
 def test_a_clip_that_was_cut_off_says_so(finished, real_clips, tmp_path, yunet_model):

@@ -68,7 +68,7 @@ class Result:
 
     prediction: FilePrediction
     is_clip: bool
-    views: list[View]
+    views: Sequence[View]
     persons: list[PersonResult]
     annotated: bytes | None = None
     annotation_error: str | None = None

@@ -1,7 +1,7 @@
 """The web application: pages, pictures and downloads. It runs in any WSGI server."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,7 @@ class App:
         return Response(text, http_status, mimetype="text/html")
 
 
-def _item(items: list[Any], number: int) -> Any:
+def _item(items: Sequence[Any], number: int) -> Any:
     if number >= len(items):
         raise NotFound
     return items[number]

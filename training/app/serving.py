@@ -159,10 +159,6 @@ def create_server(
     return server
 
 
-#: Processes that read uploads: one works, since one upload is analyzed at a time.
-_WORKERS = 1
-
-
 def serve(
     run: Path,
     address: tuple[str, int],
@@ -207,22 +203,15 @@ def _work(
     run: Path, jobs: Jobs, limits: Limits, detector_model: Path | None, started: float
 ) -> None:
     """Load the model and the detector, then analyze uploads until interrupted."""
-    from dfdc_prep.parallel.confinement import why_unconfined
-    from dfdc_prep.parallel.processes import LocalWorkers
     from training.app.analysis import Analyzer
-    from training.inference.face_crops import init_worker
-    from training.inference.scorer import Scorer, settings_for_run
+    from training.inference.face_crops import DecodingWorker
+    from training.inference.scorer import Scorer
 
     scorer = Scorer(run)
-    detector, margin = settings_for_run(scorer.crop_settings, detector_model)
-    if reason := why_unconfined():
-        click.echo(f"the process that decodes uploads is not confined: {reason}")
-    prepared = (detector, reason is None)
-    workers = LocalWorkers(_WORKERS, limits.work_seconds, init_worker, prepared)
-    try:
-        analyzer = Analyzer(scorer, workers, margin, limits)
+    with DecodingWorker(scorer.detector(detector_model), limits.work_seconds) as worker:
+        if worker.confinement != "on":
+            click.echo(f"confinement of the decoder: {worker.confinement}")
+        analyzer = Analyzer(scorer, worker, limits)
         analyzer.warm_up()
         click.echo(f"ready after {time.monotonic() - started:.1f} s; stop with Ctrl-C")
         jobs.run(analyzer)
-    finally:
-        workers.stop()

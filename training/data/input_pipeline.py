@@ -20,7 +20,7 @@ import tensorflow as tf
 from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
 from manifests.files import parse_json
-from manifests.shard_names import shard_file
+from manifests.folders import ShardsFolder
 from training.data.shard_cache import cache_of
 
 if keras.backend.backend() != "tensorflow":
@@ -72,7 +72,7 @@ def read_shards_info(path: Path) -> ShardsInfo:
     Raises:
         TrainingError: dataset_info.json is missing or invalid, or a shard file is missing.
     """
-    info = path / "dataset_info.json"
+    info = path / ShardsFolder.INFO
     try:
         found = parse_json(info.read_bytes())
         name = found["name"]
@@ -87,7 +87,7 @@ def read_shards_info(path: Path) -> ShardsInfo:
         ) from error
     files = {
         split: tuple(
-            path / shard_file(split, index, len(counts), dataset=name)
+            path / ShardsFolder.shard(split, index, len(counts), dataset=name)
             for index in range(len(counts))
         )
         for split, counts in lengths.items()

@@ -19,8 +19,8 @@ from dfdc_prep.storage.mirror import Mirror
 from dfdc_prep.storage.urls import Location, Url
 from manifests.errors import DfdcPrepError, OutputError, StorageError, TrainingError
 from manifests.files import file_sha256
+from manifests.folders import ShardsFolder
 from manifests.locks import folder_lock
-from manifests.shard_names import is_shard_file
 
 #: Size of the cache unless --cache-gb says otherwise.
 DEFAULT_GB = 50.0
@@ -43,7 +43,7 @@ class ShardCache:
         self._mirror = mirror
         self._sizes = sizes
         self._max_bytes = max_bytes
-        self._sums = _read_sums(mirror.folder / "SHA256SUMS")
+        self._sums = _read_sums(mirror.folder / ShardsFolder.SUMS)
         self._fetched: OrderedDict[str, None] = OrderedDict()  # the one used last at the end
         self._under_way: set[str] = set()
         self._changed = Condition()
@@ -140,9 +140,9 @@ def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Pa
     with _cache_folder(location) as folder:
         mirror = Mirror(location, folder)
         sizes = mirror.names()
-        mirror.pull(name for name in sizes if not is_shard_file(name) and "/" not in name)
+        mirror.pull(name for name in sizes if not ShardsFolder.is_shard(name) and "/" not in name)
         for path in folder.iterdir():
-            if is_shard_file(path.name) and path.name not in sizes:
+            if ShardsFolder.is_shard(path.name) and path.name not in sizes:
                 path.unlink()
         try:
             _open[folder] = ShardCache(mirror, sizes, int(cache_gb * 1e9))

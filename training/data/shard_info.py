@@ -10,6 +10,7 @@ from dfdc_prep.run_files import CropSettings, ShardsConfig
 from dfdc_prep.storage.urls import Location
 from manifests.errors import TrainingError
 from manifests.files import file_sha256, parse_json
+from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
@@ -19,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 
 def manifest_hash(shards: Path) -> str:
     """SHA-256 of the shards' manifest, which lists every crop, its split and its position."""
-    return file_sha256(shards / "manifest.parquet")
+    return file_sha256(shards / ShardsFolder.MANIFEST)
 
 
 def check_splits(manifest: Path, shards: Location) -> pa.Table:
@@ -52,7 +53,7 @@ def describe_shards(shards: Path) -> ShardsConfig:
     from training.data.input_pipeline import read_shards_info  # imports TensorFlow
 
     read_shards_info(shards)
-    table = check_splits(shards / "manifest.parquet", shards)
+    table = check_splits(shards / ShardsFolder.MANIFEST, shards)
     counts = {}
     for split in SPLITS:
         labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()
@@ -85,7 +86,7 @@ def _crop_settings(table: pa.Table) -> CropSettings:
 def _read_metadata(shards: Path) -> dict[str, Any]:
     """Read metadata.json as `dfdc-prep shard` writes it: split, seed, source of the crops."""
     try:
-        found: dict[str, Any] = parse_json((shards / "metadata.json").read_bytes())
+        found: dict[str, Any] = parse_json((shards / ShardsFolder.METADATA).read_bytes())
     except (OSError, ValueError) as error:
         raise TrainingError(
             f"expected the metadata.json of dfdc-prep shard in {shards}, found no readable "

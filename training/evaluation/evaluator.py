@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from dfdc_prep.run_files import SplitMetrics
 from manifests.files import atomic_file, write_json, write_text
+from manifests.folders import RunFolder
 from manifests.tables.parquet import write_table
 from training.data import input_pipeline
 from training.data.shard_cache import shown
@@ -93,8 +94,8 @@ def evaluate_model(
         report = replace(report, localization=found)
     if run is None or out != run.folder:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
-    write_table(predictions.table(tested.point.temperature), out / "predictions.parquet")
-    others = cross_text(read_rows(out / "cross.csv"))
+    write_table(predictions.table(tested.point.temperature), out / RunFolder.PREDICTIONS)
+    others = cross_text(read_rows(out / RunFolder.CROSS))
     write_text(out / "report.txt", text_report.report_text(report) + (others and f"\n{others}\n"))
     _write_images(tested, predictions, ShardsSplit(shards, split, batch_size), out)
     with atomic_file(out / "confusion.png") as partial:
@@ -103,7 +104,7 @@ def evaluate_model(
     if history:
         with atomic_file(out / "curves.png") as partial:
             plots.plot_curves(history, partial, checkpoints.best_epoch(history))
-    write_json(out / "metrics.json", asdict(report))
+    write_json(out / RunFolder.METRICS, asdict(report))
     if run is not None and out == run.folder:
         model_card.write_card(run)
     return predictions, report

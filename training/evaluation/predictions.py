@@ -13,6 +13,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from manifests.errors import TrainingError
+from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
@@ -80,7 +81,7 @@ class Predictions:
 
 def split_rows(shards: Path, split: str) -> pa.Table:
     """The manifest rows of a split, in the order of its records."""
-    table = read_manifest(shards / "manifest.parquet", "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+    table = read_manifest(shards / ShardsFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     return table.filter(pc.equal(table["split"], split))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from dfdc_prep.run_files import OperatingPoint
+from manifests.folders import ShardsFolder
 from training.data.input_pipeline import read_shards_info
 from training.data.shard_info import manifest_hash
 from training.evaluation import metrics
@@ -55,7 +56,7 @@ def is_trained_on(run: Run, shards: Path) -> bool:
 def training_shards(run: Run) -> Path | None:
     """The shards that the run was trained on; None if they are gone or have changed."""
     shards = Path(run.config().shards)
-    there = (shards / "manifest.parquet").is_file() and is_trained_on(run, shards)
+    there = (shards / ShardsFolder.MANIFEST).is_file() and is_trained_on(run, shards)
     return shards if there else None
 
 

@@ -1,12 +1,9 @@
-"""Face crops of an image or a clip, cut by the code that cut the training data.
-
-The only module of `training`, besides the command `training.predict`, that imports
-`dfdc_prep`.
-"""
+"""Face crops of an image or a clip, cut as the training data were, in a confined process."""
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,8 @@ from dfdc_prep.crops.encoding import MASK_SUFFIX, encode
 from dfdc_prep.detectors.base import Detector, Face, select_detections
 from dfdc_prep.detectors.registry import DetectorChoice, make_detector
 from dfdc_prep.errors import ClipError
-from dfdc_prep.parallel.confinement import confine
+from dfdc_prep.parallel.confinement import confine, why_unconfined
+from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
@@ -39,55 +37,26 @@ from training.inference.prediction import PICTURE_SIZE, View
 
 @dataclass(frozen=True)
 class FaceCropOptions:
-    """How faces are detected and cropped.
+    """How faces are cropped; files beyond the limits are refused."""
 
-    Attributes:
-        margin: margin around the box, as a share of its longer side; see
-            `dfdc_prep.crops.placement.square`.
-        frames: number of frames sampled from a clip, evenly spaced.
-        every_face: keep all faces instead of the main one.
-        align: `none`, `eyes` or `five-point`, as the training data.
-        max_pixels: images and clips with more pixels are refused.
-        max_seconds: longer clips are refused; None accepts any.
-    """
-
-    detector: Detector
-    margin: float
-    frames: int
-    every_face: bool
-    align: str = placement.NONE
+    margin: float  # around the box, as a share of its longer side
+    frames: int  # sampled from a clip, evenly spaced
+    every_face: bool  # all faces instead of the main one
+    align: str = placement.NONE  # as the training data
     max_pixels: int = MAX_PIXELS
     max_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class SampledPicture:
-    """An image, or a frame sampled from a clip.
-
-    Attributes:
-        frame: index of the frame, 0 for an image.
-        time_s: time of the frame in seconds, 0 for an image.
-    """
-
-    frame: int
-    time_s: float
-    picture: Still | Frame
+    views: bool = False  # also return the pictures
 
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """One face of a file.
+    """One face of a file: its box in the picture, and its crop, RGB uint8 [224, 224, 3].
 
-    Attributes:
-        frame: index of the frame, 0 for an image.
-        time_s: time of the frame in seconds, 0 for an image.
-        box: detected box, in pixels of the source image or frame.
-        crop: RGB uint8 [224, 224, 3].
-        mask: where the crop was changed, RGB uint8 [224, 224, 3], if the image has a mask beside
-            it, as `dfdc-prep extract --masks` writes it.
+    The mask shows where the crop was changed, RGB uint8 [224, 224, 3], if the image has a mask
+    beside it, as `dfdc-prep extract --masks` writes it.
     """
 
-    frame: int
+    frame: int  # 0 for an image, as the time
     time_s: float
     box: Face
     crop: Any
@@ -96,22 +65,114 @@ class FaceCrop:
 
 @dataclass(frozen=True)
 class FoundFaces:
-    """The faces of a file and the pictures they were found in.
+    """The faces of a file in the order of its pictures, by x then y within each."""
 
-    Attributes:
-        pictures: the image, or the decoded frames of the clip.
-        crops: the faces in the order of the pictures, by x then y within each.
-        is_clip: the file is a clip, not an image.
-        missing: what is missing of the clip; None if nothing is known to be.
-    """
-
-    pictures: list[SampledPicture]
     crops: list[FaceCrop]
     is_clip: bool
-    missing: str | None = None
+    missing: str | None = None  # what is known to be missing of the clip
+    views: Sequence[View] = ()
 
 
-def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) -> FoundFaces:
+#: A picture with the index of its frame and its time in seconds; 0 and 0 for an image.
+_Sampled = tuple[int, float, Still | Frame]
+
+
+class DecodingWorker:
+    """A process that decodes files of unknown origin, which may crash, hang or fill it.
+
+    Where the system can confine it, it writes nothing, opens no socket and starts no program.
+
+    Args:
+        timeout_s: CPU time for one call.
+
+    Attributes:
+        confinement: "on", or "off" and why, as in run.json.
+    """
+
+    def __init__(self, detector: DetectorChoice, timeout_s: float = 120) -> None:
+        reason = why_unconfined()
+        self.confinement = f"off: {reason}" if reason else "on"
+        self._timeout_s = timeout_s
+        self._workers = LocalWorkers(1, timeout_s, _init_worker, (detector, reason is None))
+
+    def __enter__(self) -> "DecodingWorker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._workers.stop()
+
+    def find(self, source: Path | bytes, options: FaceCropOptions, name: str) -> FoundFaces:
+        """Find the faces of a file or of its content; see `find_faces`."""
+        found: FoundFaces = self.call(_find, source, options, name)
+        return found
+
+    def call(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Run a call in the process.
+
+        Raises:
+            ClipError: the process died, took too long or ran out of memory.
+            WorkersError: no process can be started.
+        """
+        while True:
+            future: Future[Any] = self._workers.submit(call, *args)
+            self._workers.wait([future])
+            try:
+                return future.result()
+            except PoolBroken:
+                continue
+            except WorkerDied as error:
+                raise ClipError(
+                    "expected an image or a clip, found a file that crashed the decoder; convert "
+                    "it, for example with ffmpeg"
+                ) from error
+            except WorkerTimeout as error:
+                raise ClipError(
+                    f"expected a file that is read within {self._timeout_s:g} seconds, found one "
+                    "that takes longer; cut it shorter or scale it down"
+                ) from error
+            except MemoryError as error:
+                raise ClipError(
+                    "expected a file that fits in memory, found one that does not; scale it down "
+                    "or choose fewer frames"
+                ) from error
+
+
+_detector: Detector | None = None
+
+
+def _init_worker(choice: DetectorChoice, confined: bool) -> None:
+    global _detector
+    if confined:
+        confine()
+    cv2.setNumThreads(1)
+    _detector = make_detector(choice)
+
+
+def _find(source: Path | bytes, options: FaceCropOptions, name: str) -> FoundFaces:
+    assert _detector is not None, "_init_worker was not called"
+    if isinstance(source, Path):
+        return find_faces(source, _detector, options, name)
+    with nameless_file(source) as path:
+        return find_faces(path, _detector, options, name)
+
+
+@contextmanager
+def nameless_file(content: bytes) -> Iterator[Path]:
+    """Yield a path to a temporary file that has no name in any folder.
+
+    The system deletes the file when the process ends, however it ends.
+    """
+    # In memory where the system can: a confined process may create no file.
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("upload"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield Path(f"/dev/fd/{file.fileno()}")
+
+
+def find_faces(
+    path: Path, detector: Detector, options: FaceCropOptions, name: str | None = None
+) -> FoundFaces:
     """Detect and crop the faces of an image, or of evenly spaced frames of a clip.
 
     Args:
@@ -124,14 +185,14 @@ def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) ->
     """
     image = _read_image(path, options.max_pixels)
     if image is not None:
-        pictures = [SampledPicture(0, 0.0, image)]
-        mask = _read_mask(path, image, options.max_pixels)
-        return FoundFaces(pictures, _crop_faces(pictures, options, mask), is_clip=False)
+        pictures: list[_Sampled] = [(0, 0.0, image)]
+        crops = _crop_faces(pictures, detector, options, _read_mask(path, image, options))
+        return FoundFaces(crops, is_clip=False, views=_views(pictures, options))
     name = path.name if name is None else name
     with open_clip(path, name) as clip:
         _check_limits(clip, options, name)
         wanted = choose_frames(EVEN, options.frames, clip.timeline)
-        pictures = [SampledPicture(f.index, f.time_s, f) for f in clip.frames(wanted)]
+        pictures = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
         missing = clip.shortfall
     if not pictures:
         raise ClipError(
@@ -140,11 +201,11 @@ def find_faces(path: Path, options: FaceCropOptions, name: str | None = None) ->
         )
     if len(pictures) < len(wanted):
         missing = f"{len(pictures)} of {len(wanted)} frames decoded"
-    return FoundFaces(pictures, _crop_faces(pictures, options), is_clip=True, missing=missing)
+    crops = _crop_faces(pictures, detector, options, None)
+    return FoundFaces(crops, True, missing, _views(pictures, options))
 
 
 def _check_limits(clip: AnyVideo, options: FaceCropOptions, name: str) -> None:
-    """Raise a `ClipError` if a clip has too many pixels or is too long."""
     if clip.pixels > options.max_pixels:
         raise ClipError(
             f"expected frames of at most {options.max_pixels:,} pixels, found {clip.pixels:,} in "
@@ -183,106 +244,32 @@ def _read_image(path: Path, max_pixels: int) -> Still | None:
         ) from error
 
 
-def _read_mask(path: Path, image: Still, max_pixels: int) -> Still | None:
+def _read_mask(path: Path, image: Still, options: FaceCropOptions) -> Still | None:
     """Read the mask beside an image; None if there is none of the image's size."""
     beside = path.with_suffix(MASK_SUFFIX)
     if beside == path or not beside.is_file():
         return None
-    mask = _read_image(beside, max_pixels)
+    mask = _read_image(beside, options.max_pixels)
     same = mask is not None and (mask.width, mask.height) == (image.width, image.height)
     return mask if same else None
 
 
 def _crop_faces(
-    pictures: Sequence[SampledPicture], options: FaceCropOptions, mask: Still | None = None
+    pictures: Sequence[_Sampled], detector: Detector, options: FaceCropOptions, mask: Still | None
 ) -> list[FaceCrop]:
-    """Crop the faces of an image or of the frames of a clip, and of the mask."""
-    boxes = [options.detector.detect(each.picture) for each in pictures]
+    boxes = [detector.detect(picture) for _, _, picture in pictures]
     kept = select_detections(boxes, options.every_face)
     crops = []
-    for each, faces, chosen in zip(pictures, boxes, kept, strict=True):
+    for (frame, time_s, picture), faces, chosen in zip(pictures, boxes, kept, strict=True):
         for face in (faces[i] for i in chosen):
-            place = placement.place(face, options.align, options.margin, CROP_SIZE)
-            changed = place.cut(mask) if mask else None
-            crop = place.cut(each.picture)
-            crops.append(FaceCrop(each.frame, each.time_s, face, crop, changed))
+            square = placement.place(face, options.align, options.margin, CROP_SIZE)
+            changed = square.cut(mask) if mask else None
+            crops.append(FaceCrop(frame, time_s, face, square.cut(picture), changed))
     return crops
 
 
-@dataclass(frozen=True)
-class DecodedFile:
-    """What the worker found in a file; fields as in `FoundFaces`."""
-
-    views: list[View]
-    crops: list[FaceCrop]
-    is_clip: bool
-    missing: str | None
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read a file; fields as in `FaceCropOptions`."""
-
-    margin: float
-    frames: int
-    every_face: bool
-    align: str
-    max_pixels: int
-    max_seconds: float
-
-
-_detector: Detector | None = None
-
-
-def init_worker(choice: DetectorChoice, confined: bool = False) -> None:
-    """Set up the worker process: one OpenCV thread, one detector.
-
-    Args:
-        confined: let it write nothing; see `dfdc_prep.parallel.confinement`.
-    """
-    global _detector
-    if confined:
-        confine()
-    cv2.setNumThreads(1)
-    _detector = make_detector(choice)
-
-
-def find_in_worker(upload: bytes, name: str, options: ReadOptions) -> DecodedFile:
-    """Find the faces in the bytes of an image or a clip.
-
-    Args:
-        name: the file's name in error messages.
-
-    Raises:
-        ClipError: the file cannot be read or exceeds the options' limits.
-    """
-    assert _detector is not None, "init_worker was not called"
-    with nameless_file(upload) as path:
-        found = find_faces(path, FaceCropOptions(_detector, **vars(options)), name)
-        views = [_view(each) for each in found.pictures]
-        return DecodedFile(views, found.crops, found.is_clip, found.missing)
-
-
-@contextmanager
-def nameless_file(content: bytes) -> Iterator[Path]:
-    """Yield a path to a temporary file that has no name in any folder.
-
-    The system deletes the file when the process ends, however it ends.
-    """
-    # In memory where the system can: a confined process may create no file.
-    in_memory = hasattr(os, "memfd_create")
-    with open(os.memfd_create("upload"), "w+b") if in_memory else tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        yield Path(f"/dev/fd/{file.fileno()}")
-
-
-def _view(sampled: SampledPicture) -> View:
-    picture = sampled.picture
-    return View(
-        sampled.frame,
-        sampled.time_s,
-        picture.width,
-        picture.height,
-        encode(picture.rgb(PICTURE_SIZE), "jpg"),
-    )
+def _views(pictures: Sequence[_Sampled], options: FaceCropOptions) -> list[View]:
+    return [
+        View(frame, time_s, each.width, each.height, encode(each.rgb(PICTURE_SIZE), "jpg"))
+        for frame, time_s, each in (pictures if options.views else ())
+    ]

@@ -1,37 +1,29 @@
-"""The prediction for a file, as `training.predict` prints it."""
+"""The prediction for a file, as `predict` and the app show it."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+
+from manifests.wording import counted
 
 OK, NO_FACE, UNREADABLE, NO_SCORE = "ok", "no_face", "unreadable", "no_score"
-#: Longer side of the pictures on the page, pixels.
+#: Longer side of the pictures on the app's page, pixels.
 PICTURE_SIZE = 1280
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture as the page shows it.
+    """An image or a frame as the app shows it: a JPEG, its longer side at most `PICTURE_SIZE`."""
 
-    Attributes:
-        frame, time_s: see `training.inference.face_crops.SampledPicture`.
-        width, height: size of the source picture, pixels.
-        jpeg: the picture, its longer side at most `PICTURE_SIZE` pixels.
-    """
-
-    frame: int
+    frame: int  # 0 for an image, as the time
     time_s: float
-    width: int
+    width: int  # of the source picture, pixels, as the height
     height: int
     jpeg: bytes
 
 
 @dataclass(frozen=True)
 class FacePrediction:
-    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE).
-
-    Attributes:
-        heatmap: path of the Grad-CAM image, if one was written.
-    """
+    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE)."""
 
     frame: int
     time_s: float
@@ -40,7 +32,7 @@ class FacePrediction:
     w: int
     h: int
     p_fake: float
-    heatmap: str | None = None
+    heatmap: str | None = None  # path of the Grad-CAM image, if one was written
 
 
 @dataclass(frozen=True)
@@ -52,14 +44,16 @@ class FilePrediction:
         p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
         error: the reason where the file is unreadable or has no score.
         missing: what is missing of a clip whose other frames were scored.
+        confinement: of the process that decoded the file: "on", or "off" and why.
     """
 
     file: str
     status: str
     p_fake: float | None = None
     error: str | None = None
-    faces: tuple[FacePrediction, ...] = field(default=())
+    faces: tuple[FacePrediction, ...] = ()
     missing: str | None = None
+    confinement: str | None = None
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -72,8 +66,7 @@ class FilePrediction:
             return f"{self.file}: no face found{missing}"
         if self.p_fake is None:
             return f"{self.file}: {self.error}"
-        plural = "s" if len(self.faces) > 1 else ""
-        score = f"P(FAKE) {self.p_fake:.4f}, {len(self.faces)} face{plural}"
+        score = f"P(FAKE) {self.p_fake:.4f}, {counted(len(self.faces), 'face')}"
         lines = [f"{self.file}: {score}{missing}"]
         for face in self.faces:
             heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""

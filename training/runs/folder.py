@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dfdc_prep.report_file import REPORT_FILE
 from dfdc_prep.run_files import RunConfig, SplitMetrics, parse
 from manifests.errors import TrainingError
 from manifests.files import atomic_file, parse_json, write_json
-from manifests.folders import check_unused
+from manifests.folders import REPORT, RunFolder, check_unused
 from manifests.locks import clear_leftovers, is_temporary
 
 T = TypeVar("T")
@@ -37,41 +36,41 @@ class Run:
 
     @property
     def config_file(self) -> Path:
-        return self.folder / "config.json"
+        return self.folder / RunFolder.CONFIG
 
     @property
     def history_file(self) -> Path:
-        return self.folder / "history.csv"
+        return self.folder / RunFolder.HISTORY
 
     @property
     def model_file(self) -> Path:
-        return self.folder / "model.keras"
+        return self.folder / RunFolder.MODEL
 
     @property
     def metrics_file(self) -> Path:
-        return self.folder / "metrics.json"
+        return self.folder / RunFolder.METRICS
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+        return self.folder / RunFolder.CHECKPOINTS
 
     @property
     def logs(self) -> Path:
-        return self.folder / "logs"
+        return self.folder / RunFolder.LOGS
 
     @property
     def mistakes(self) -> Path:
-        return self.folder / "mistakes"
+        return self.folder / RunFolder.MISTAKES
 
     @property
     def report_file(self) -> Path:
         """The page of `dfdc-prep report`."""
-        return self.folder / REPORT_FILE
+        return self.folder / REPORT
 
     @property
     def cross_file(self) -> Path:
         """The table of an evaluation on several data sets."""
-        return self.folder / "cross.csv"
+        return self.folder / RunFolder.CROSS
 
     def config(self) -> RunConfig:
         """Read config.json.

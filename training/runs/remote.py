@@ -9,9 +9,10 @@ from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.mirror import mirrored
 from dfdc_prep.storage.urls import Location
 from manifests.errors import DfdcPrepError
+from manifests.folders import RunFolder
 
 #: What scoring needs of a run.
-MODEL_FILES = ("config.json", "metrics.json", "history.csv", "model.keras")
+MODEL_FILES = RunFolder.MODEL_FILES
 
 
 @dataclass(frozen=True)

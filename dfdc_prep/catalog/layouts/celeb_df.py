@@ -16,8 +16,8 @@ from dfdc_prep.catalog.files import (
     subfolders,
 )
 from dfdc_prep.errors import SourceError
-from manifests.clip_names import CELEB_DF
 from manifests.labels import FAKE, NAMES, REAL
+from manifests.relatives import CELEB_DF
 
 TEST_LIST = "List_of_testing_videos.txt"
 CELEBRITIES, YOUTUBE, SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"

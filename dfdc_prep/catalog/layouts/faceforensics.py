@@ -18,8 +18,8 @@ from dfdc_prep.catalog.files import (
     subfolders,
 )
 from dfdc_prep.errors import SourceError
-from manifests.clip_names import ACTORS, YOUTUBE
 from manifests.labels import FAKE, NAMES, REAL
+from manifests.relatives import ACTORS, YOUTUBE
 
 ORIGINAL, MANIPULATED = "original_sequences", "manipulated_sequences"
 COMPRESSIONS = ("raw", "c23", "c40")

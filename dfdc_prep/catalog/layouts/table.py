@@ -104,7 +104,7 @@ def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -
     # Imported here: the other layouts need no pyarrow.
     import pyarrow as pa
 
-    from manifests.tables.label_reading import read_labels
+    from manifests.tables.external import read_labels
 
     for row in rows:
         _check_row(table, row)

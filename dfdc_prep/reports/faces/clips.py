@@ -11,7 +11,7 @@ from dfdc_prep.reports.page import Block, Chart, Section, Table, Text
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary
 from manifests.labels import FAILURES, FAKE, LABELS, STATUSES, UNKNOWN
-from manifests.tables.family_sources import source_column
+from manifests.tables.families import source_column
 
 #: Rows of the table of clips that are not ok, of parts, and of the largest families.
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12

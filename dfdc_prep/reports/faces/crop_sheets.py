@@ -12,7 +12,7 @@ from dfdc_prep.reports.faces.measures import Measure, evenly_spaced, short_numbe
 from dfdc_prep.reports.gallery import Gallery
 from dfdc_prep.reports.page import Group, Groups, Sheet
 from manifests.labels import FAKE, LABELS, REAL
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 
 #: Crops of each label, crops at each extreme, pairs of an original and a fake.
 MAX_CROPS, MAX_EXTREMES, MAX_PAIRS = 36, 18, 12

@@ -18,16 +18,15 @@ from dfdc_prep.reports.gallery import Gallery
 from dfdc_prep.reports.images import CropFiles
 from dfdc_prep.reports.page import Page, Section, Text, settings_table
 from manifests.auditing.summary import summarize
+from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS
 from manifests.schema import MANIFEST_SCHEMA
-from manifests.tables.clips import clip_codes, clip_lines, clips_known
-from manifests.tables.derived import manifest_hash, read_clip_log
-from manifests.tables.factorize import label_codes, pair_codes
-from manifests.tables.parquet import read_table
+from manifests.tables.codes import clip_codes, clip_lines, clips_known, label_codes, pair_codes
+from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
 
 
 @dataclass(frozen=True)
-class FacesFolder:
+class FacesContent:
     """What a faces folder holds.
 
     Attributes:
@@ -43,7 +42,7 @@ class FacesFolder:
     run: dict[str, Any] | None
 
 
-def read_faces_folder(path: Path) -> FacesFolder:
+def read_faces_folder(path: Path) -> FacesContent:
     """Read the tables of a faces folder.
 
     Raises:
@@ -51,10 +50,10 @@ def read_faces_folder(path: Path) -> FacesFolder:
         OutputError: run.json is invalid.
     """
     made_from = manifest_hash(path)
-    crops = read_table(path / "manifest.parquet", MANIFEST_SCHEMA, "dfdc-prep extract")
+    crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
     if crops.num_rows:
         label_codes(crops)  # raises if a label is neither REAL nor FAKE
-    return FacesFolder(path, crops, read_clip_log(path, made_from), read_run(path))
+    return FacesContent(path, crops, read_clip_log(path, made_from), read_run(path))
 
 
 def faces_page(path: Path) -> Page:
@@ -74,7 +73,7 @@ def faces_page(path: Path) -> Page:
     return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(folder))
 
 
-def _clips_section(folder: FacesFolder) -> Section:
+def _clips_section(folder: FacesContent) -> Section:
     lines = [Text(line) for line in clip_lines(folder.crops)]
     if not clips_known(folder.crops):
         return Section("Clips", lines)
@@ -82,7 +81,7 @@ def _clips_section(folder: FacesFolder) -> Section:
     return Section(section.title, [*lines, *section.blocks])
 
 
-def _facts(folder: FacesFolder) -> list[tuple[str, object]]:
+def _facts(folder: FacesContent) -> list[tuple[str, object]]:
     labels = Counter(folder.crops["label"].to_pylist())
     facts: list[tuple[str, object]] = []
     if not clips_known(folder.crops):
@@ -98,7 +97,7 @@ def _facts(folder: FacesFolder) -> list[tuple[str, object]]:
     return [*facts, ("families", pc.count_distinct(folder.crops["family"]).as_py())]
 
 
-def _crops_sections(folder: FacesFolder) -> list[Section]:
+def _crops_sections(folder: FacesContent) -> list[Section]:
     table = folder.crops
     files = CropFiles(os.path.realpath(folder.path), table["path"].to_pylist())
     images = measure_images(files, table["sha256"].to_pylist())

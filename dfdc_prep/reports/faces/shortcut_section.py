@@ -9,7 +9,7 @@ from dfdc_prep.reports.faces.measures import ImageMeasures, Measure, short_numbe
 from dfdc_prep.reports.faces.shortcuts import SEPARATING_AUC, Shortcut, find_shortcuts
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from manifests.labels import FAKE, LABELS, REAL
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 from manifests.wording import counted
 
 #: An AUC of no measure is above this where the page says that all is well.

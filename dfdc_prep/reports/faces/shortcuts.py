@@ -12,7 +12,7 @@ from scipy.stats import beta, mannwhitneyu
 
 from dfdc_prep.reports.faces.measures import Measure, short_number
 from manifests.labels import FAKE, LABELS, REAL
-from manifests.tables.factorize import Codes
+from manifests.tables.codes import Codes
 
 #: Smallest AUC, in the better direction, of a measure said to separate the labels.
 SEPARATING_AUC = 0.65

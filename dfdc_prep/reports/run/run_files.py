@@ -18,6 +18,7 @@ import pyarrow as pa
 from dfdc_prep.reports.run.predictions import Predictions
 from manifests.errors import TableError
 from manifests.files import parse_json
+from manifests.folders import RunFolder
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_table
 
@@ -57,7 +58,7 @@ class RunFiles:
         Raises:
             TableError: it is not a JSON object.
         """
-        return self._json("config.json")
+        return self._json(RunFolder.CONFIG)
 
     def metrics(self) -> dict[str, Any] | None:
         """metrics.json; None if the run has not been tested.
@@ -65,7 +66,7 @@ class RunFiles:
         Raises:
             TableError: it is not a JSON object.
         """
-        return self._json("metrics.json")
+        return self._json(RunFolder.METRICS)
 
     def history(self) -> dict[str, list[float]]:
         """The columns of history.csv, empty if there is none.
@@ -73,8 +74,8 @@ class RunFiles:
         Raises:
             TableError: it lacks a column or has a value that is no number.
         """
-        rows = self._csv("history.csv")
-        with invalid_as_table_error(self.folder / "history.csv"):
+        rows = self._csv(RunFolder.HISTORY)
+        with invalid_as_table_error(self.folder / RunFolder.HISTORY):
             return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
     def predictions(self) -> Predictions | None:
@@ -83,7 +84,7 @@ class RunFiles:
         Raises:
             TableError: it is invalid, or a value is not finite.
         """
-        path = self.folder / "predictions.parquet"
+        path = self.folder / RunFolder.PREDICTIONS
         if not path.is_file():
             return None
         table = read_table(path, PREDICTIONS_SCHEMA, "python -m training.evaluate")
@@ -106,11 +107,11 @@ class RunFiles:
 
     def cross(self) -> list[dict[str, str]]:
         """The rows of cross.csv; empty if the file does not exist."""
-        return self._csv("cross.csv")
+        return self._csv(RunFolder.CROSS)
 
     def mistakes(self) -> list[Mistake]:
         """The worst mistakes, empty if there are none."""
-        folder = self.folder / "mistakes"
+        folder = self.folder / RunFolder.MISTAKES
         rows = self._csv("mistakes/mistakes.csv")
         return [Mistake(row, folder / Path(row.get("image") or "").name) for row in rows]
 

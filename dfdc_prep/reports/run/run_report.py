@@ -23,6 +23,7 @@ from dfdc_prep.reports.run.mistakes_section import mistakes_section
 from dfdc_prep.reports.run.prediction_sections import prediction_sections, roc_chart
 from dfdc_prep.reports.run.predictions import Predictions
 from dfdc_prep.reports.run.run_files import RunFiles, invalid_as_table_error
+from manifests.folders import RunFolder
 from manifests.labels import LABELS
 from manifests.wording import counted
 
@@ -39,9 +40,9 @@ def run_page(path: Path) -> Page:
     """
     files = RunFiles(path)
     config, metrics, predictions = files.config(), files.metrics(), files.predictions()
-    with invalid_as_table_error(path / "cross.csv"):
+    with invalid_as_table_error(path / RunFolder.CROSS):
         cross = cross_section(files.cross())
-    with invalid_as_table_error(path / "metrics.json"):
+    with invalid_as_table_error(path / RunFolder.METRICS):
         sections: list[Section] = []
         if config is not None or metrics is not None:
             sections += [*_state_section(config, metrics), *_training_section(files)]
@@ -52,7 +53,7 @@ def run_page(path: Path) -> Page:
             sections += prediction_sections(metrics, predictions)
         sections += [*_robustness_section(files), *mistakes_section(files.mistakes(), metrics)]
         facts = _facts(metrics)
-    with invalid_as_table_error(path / "config.json"):
+    with invalid_as_table_error(path / RunFolder.CONFIG):
         sections += _config_sections(config, files.limits())
     lead = "How a model was trained, and what it does on clips it has not seen."
     return Page(f"Run: {path.resolve().name}", lead, sections, facts)
@@ -83,7 +84,7 @@ def _training_section(files: RunFiles) -> list[Section]:
     history = files.history()
     if not history:
         return [Section("Training", [Text("There is no history.csv.")])]
-    with invalid_as_table_error(files.folder / "history.csv"):
+    with invalid_as_table_error(files.folder / RunFolder.HISTORY):
         epochs, best = history["epoch"], int(np.argmin(history["val_loss"]))
         drawn = []
         for name in ("accuracy", "loss"):

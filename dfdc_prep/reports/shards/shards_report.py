@@ -34,9 +34,10 @@ from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
 from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
 from manifests.files import parse_json
+from manifests.folders import ShardsFolder
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
-from manifests.tables.clips import clips_known
+from manifests.tables.codes import clips_known
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
@@ -223,5 +224,5 @@ def _metadata_table(path: Path) -> Block:
         metadata: object = parse_json((path / tfds_metadata.METADATA).read_bytes())
     except (OSError, ValueError):
         metadata = None
-    table = settings_table("metadata.json", metadata)
+    table = settings_table(ShardsFolder.METADATA, metadata)
     return table if table.rows else Text("There is no readable metadata.json.")

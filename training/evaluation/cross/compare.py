@@ -8,6 +8,7 @@ from dfdc_prep.storage.mirror import local_file
 from dfdc_prep.storage.urls import as_location
 from manifests.errors import StorageError
 from manifests.files import file_sha256, write_text
+from manifests.folders import ShardsFolder
 from training.evaluation import text_report
 from training.evaluation.cross import table
 from training.evaluation.cross.outputs import OutputPlan
@@ -79,7 +80,7 @@ def _training_crops(model: TestedModel) -> TrainingCrops | None:
     except ValueError:  # the bucket's package is not installed here
         return None
     try:
-        with local_file(shards / "manifest.parquet") as manifest:
+        with local_file(shards / ShardsFolder.MANIFEST) as manifest:
             if manifest.is_file() and file_sha256(manifest) == config.data.manifest:
                 return TrainingCrops.read(manifest)
     except StorageError:

@@ -11,14 +11,14 @@ import pyarrow as pa
 from PIL import Image
 
 from manifests.files import atomic_folder
-from manifests.folders import check_replaceable
+from manifests.folders import RunFolder, check_replaceable
 from manifests.tables.parquet import write_table
 from training.evaluation import heatmaps
 from training.evaluation.predictions import Predictions
 from training.models.classifier import class_activation, feature_model
 
 #: Name of the folder and of the table inside it.
-FOLDER, TABLE = "mistakes", "mistakes.csv"
+FOLDER, TABLE = RunFolder.MISTAKES, "mistakes.csv"
 #: Largest number of mistakes.
 MAX_MISTAKES = 12
 _OWN_FILE = re.compile(rf"\d+\.png|{re.escape(TABLE)}")

@@ -1,4 +1,9 @@
-"""String columns as integer codes, so that numpy can process tables of ten million rows."""
+"""Columns as integer codes, so that numpy can process tables of ten million rows; and clips.
+
+A clip is a part and a video: FaceForensics++ has one `183_253.mp4` for every method. The column
+`clip_source` says how the clips of a table from elsewhere were read, one of `SOURCES`; it is
+absent or null where the table or the data set names the clips itself.
+"""
 
 from collections.abc import Iterator
 
@@ -9,6 +14,7 @@ import pyarrow.compute as pc
 
 from manifests.errors import TableError
 from manifests.labels import LABELS
+from manifests.schema import CLIP_SOURCE_FIELD
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -130,3 +136,92 @@ def _byte_words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
 def _string_chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     return [chunk.cast(pa.string()) for chunk in chunks]
+
+
+SOURCE = CLIP_SOURCE_FIELD.name
+DATASET, METHOD = "dataset", "method"
+#: Read by the folders of the images, by their names, by a column or a pattern given; or not known:
+#: then every image is treated as a clip of its own, and nothing may be said of clips or families.
+FOLDER, NAME, COLUMN, PATTERN, UNKNOWN = SOURCES = (
+    "folder",
+    "name",
+    "column",
+    "pattern",
+    "unknown",
+)
+_HOW = {
+    FOLDER: "by the folders of the images",
+    NAME: "by the names of the images",
+    COLUMN: "from the column given",
+    PATTERN: "by the pattern given",
+}
+
+
+def clip_codes(table: pa.Table, video: Codes | None = None) -> Codes:
+    """Number the clips of a table, each a part and a video, int64 [rows].
+
+    Args:
+        video: int64 [rows], a code for each distinct video, if they are numbered already. Without
+            it, the clips are numbered without gaps.
+    """
+    clip = factorize(table["video"])[0][0] if video is None else video
+    if "part" not in table.column_names:
+        return clip
+    (part,), _ = factorize(text_column(table, "part"))
+    part_of_video = np.empty(int(clip.max(initial=-1)) + 1, np.int64)
+    part_of_video[clip] = part
+    # Fast path: no name is used in two parts.
+    return clip if (part_of_video[clip] == part).all() else pair_codes(part + 1, clip)
+
+
+def clips_known(table: pa.Table) -> bool:
+    """Whether it is known of every row which clip it belongs to."""
+    if SOURCE not in table.column_names:
+        return True
+    return not pc.any(pc.equal(table[SOURCE], UNKNOWN)).as_py()
+
+
+def clip_lines(table: pa.Table) -> list[str]:
+    """Say how the clips were read and how many there are; nothing where the table names them."""
+    if SOURCE not in table.column_names:
+        return []
+    row = pc.index(pc.is_valid(table[SOURCE]), True).as_py()
+    if row < 0:
+        return []
+    if not clips_known(table):
+        row = pc.index(table[SOURCE], UNKNOWN).as_py()
+        return [
+            f"clips: not known; names such as {_path(table, row)} do not say which images are of "
+            "one clip; import or read them with --clips-from"
+        ]
+    count = int(clip_codes(table).max(initial=-1)) + 1
+    how, clip = _HOW.get(table[SOURCE][row].as_py(), "before"), table["video"][row].as_py()
+    noun = "clip" if count == 1 else "clips"
+    return [f"{count:,} {noun}, read {how}: {_path(table, row)} is of {clip}"]
+
+
+def _path(table: pa.Table, row: int) -> str:
+    """The path of a row, or its name if the table has none."""
+    known = (table[name][row].as_py() for name in ("path", "video") if name in table.column_names)
+    return next(str(value) for value in known if value is not None)
+
+
+def dataset_column(table: pa.Table, default: str | None = None) -> pa.ChunkedArray:
+    """The data set of every row, string [rows]; `default` where the table names none."""
+    fallback = pa.scalar(default, pa.string())
+    if DATASET not in table.column_names:
+        return pa.chunked_array([pa.repeat(fallback, table.num_rows)])
+    return pc.coalesce(table[DATASET].cast(pa.string()), fallback)
+
+
+def names_are_qualified(table: pa.Table) -> bool:
+    """Whether the names of a table begin with the data set, as `join_sets` writes them."""
+    if DATASET not in table.column_names or table[DATASET].null_count or not table.num_rows:
+        return False
+    dataset, video = dataset_column(table), table["video"]
+    if not video[0].as_py().startswith(f"{dataset[0]}/"):  # most tables, at once
+        return False
+    return all(
+        pc.all(pc.starts_with(video.filter(pc.equal(dataset, name)), f"{name}/")).as_py()
+        for name in pc.unique(dataset).to_pylist()
+    )
