@@ -88,11 +88,9 @@ class Detector(Protocol):
     @property
     def name(self) -> str:
         """The value of the manifest's `detector` column."""
-        ...
 
     def detect(self, picture: Picture) -> list[Face]:
         """Return all faces in pixels of the picture, sorted by x then y."""
-        ...
 
     def detect_fast(self, picture: Picture, previous: Sequence[Face]) -> list[Face] | None:
         """Return the same faces at lower cost, or None if `detect` is required.

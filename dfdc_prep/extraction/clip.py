@@ -15,7 +15,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
-from dfdc_prep.video.timeline import EVEN, choose_frames, common_length
+from dfdc_prep.video.timeline import EVEN, choose_frames, common_length, evenly_spaced
 from manifests.columns import CROP_SIZE, CropRow
 from manifests.labels import REAL
 from manifests.wording import counted
@@ -198,7 +198,8 @@ class ClipExtractor:
         if not shared or not any(shared.faces) or not set(wanted) <= set(shared.frames):
             return None
         faces = dict(zip(shared.frames, shared.faces, strict=True))
-        checked = _evenly_spaced([index for index in wanted if faces[index]], _CHECKED_FRAMES)
+        with_boxes = [index for index in wanted if faces[index]]
+        checked = {with_boxes[i] for i in evenly_spaced(len(with_boxes), _CHECKED_FRAMES)}
         frames = []
         for frame in video.frames(wanted):
             if (frame.width, frame.height) != (shared.width, shared.height):
@@ -236,13 +237,6 @@ def _failure(
     if shortfall:
         return "truncated", f"expected the whole of {video}, {shortfall}; it has {what}"
     return None, None
-
-
-def _evenly_spaced(indices: Sequence[int], count: int) -> set[int]:
-    """At most `count` of the indices, including the first and the last."""
-    if len(indices) <= count:
-        return set(indices)
-    return {indices[i * (len(indices) - 1) // (count - 1)] for i in range(count)}
 
 
 def _boxes_of(clip: Clip, frames: Sequence[CroppedFrame]) -> Boxes | None:

@@ -71,8 +71,7 @@ def _missing_end(file: SourceFile) -> str | None:
     if start.startswith(b"GIF"):
         end = file.read_at(max(0, size - 64), 64).rstrip(b"\0")
         return None if end.endswith(b";") else "the file ends before the end of the GIF"
-    if start.startswith(b"RIFF"):
-        promised = int.from_bytes(start[4:8], "little") + 8
-        if promised > size:
-            return f"the file ends after {size:,} of {promised:,} bytes"
+    promised = int.from_bytes(start[4:8], "little") + 8
+    if start.startswith(b"RIFF") and promised > size:
+        return f"the file ends after {size:,} of {promised:,} bytes"
     return None

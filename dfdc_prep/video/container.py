@@ -1,14 +1,19 @@
-"""Opens containers for FFmpeg: which of them, which codecs, and which of the streams.
+"""The containers that FFmpeg is let open, their codecs and streams, and how long their files are.
 
 FFmpeg reads some 350 containers and 300 codecs. Among them are playlists and session descriptions
 that open other files and sockets, and decoders that nobody's clips need. Only those named here are
 opened, and FFmpeg gets no protocol: it reads the file object that it is given, and nothing else.
+
+A file that was cut off, or whose end was never filled, often decodes without an error as far as it
+goes. Containers say how long their parts are: what a header promises is compared with the file.
+Transport streams and program streams promise no more than whole packets.
 """
 
 import shlex
 import struct
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import av
 import av.error
@@ -17,19 +22,9 @@ from av.stream import Disposition
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.source_file import SourceFile
 
-#: FFmpeg's name of MP4 and its relatives.
-MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
-#: The containers that are read, by FFmpeg's names, as people call them.
-CONTAINERS = {
-    MP4: "MP4, MOV, 3GP",
-    "matroska,webm": "Matroska, WebM",
-    "avi": "AVI",
-    "mpegts": "MPEG-TS",
-    "mpeg": "MPEG-PS",
-    "flv": "FLV",
-    "asf": "WMV",
-    "ogg": "Ogg",
-}
+#: PyAV's classes are generic in its type stubs only.
+Container: TypeAlias = "av.container.InputContainer"
+VideoStream: TypeAlias = "av.VideoStream"
 
 #: The decoders that are used, by FFmpeg's names.
 CODECS = frozenset(
@@ -39,134 +34,29 @@ CODECS = frozenset(
         *("wmv1", "wmv2", "wmv3", "vc1", "ffv1", "huffyuv", "rawvideo"),
     }
 )
-
 #: What texts begin with that refer to other files or to the network.
-_REFERENCES = (
-    (b"#EXTM3U", "an HLS playlist"),
-    (b"ffconcat", "a list of files"),
-    (b"v=0", "a session description (SDP)"),
-    (b"<", "XML"),
-    (b"[Reference]", "a reference movie"),
-    (b"RTSPtext", "a reference movie"),
-)
+_REFERENCES = {
+    b"#EXTM3U": "an HLS playlist",
+    b"ffconcat": "a list of files",
+    b"v=0": "a session description (SDP)",
+    b"<": "XML",
+    b"[Reference]": "a reference movie",
+    b"RTSPtext": "a reference movie",
+}
 #: What other files begin with, to name them.
-_OTHERS = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"%PDF", "a PDF"),
-    (b"%!PS", "PostScript"),
-    (b".RMF", "RealMedia"),
-    (b"\x06\x0e\x2b\x34", "MXF"),
-    (b"nut/multimedia", "NUT"),
-    (b"YUV4MPEG2", "raw video (YUV4MPEG2)"),
-    (b"ID3", "an MP3 file"),
-    (b"fLaC", "a FLAC file"),
-)
-
-#: PyAV's classes are generic in its type stubs only.
-Container: TypeAlias = "av.container.InputContainer"
-VideoStream: TypeAlias = "av.VideoStream"
-
-_OPTIONS = {
-    "format_whitelist": ",".join(CONTAINERS),
-    "codec_whitelist": ",".join(sorted(CODECS)),
-    "protocol_whitelist": "none",
-    # By default, FFmpeg decodes a few frames of every stream to detect properties that the
-    # header already contains. Skipping them makes opening a clip six times as fast.
-    "skip_frame": "all",
+_OTHERS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF",
+    b"%!PS": "PostScript",
+    b".RMF": "RealMedia",
+    b"\x06\x0e\x2b\x34": "MXF",
+    b"nut/multimedia": "NUT",
+    b"YUV4MPEG2": "raw video (YUV4MPEG2)",
+    b"ID3": "an MP3 file",
+    b"fLaC": "a FLAC file",
 }
 _NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
-
-
-def open_container(file: SourceFile, name: str) -> Container:
-    """Open a file, from its start, as one of `CONTAINERS`.
-
-    Args:
-        name: the clip's name in error messages.
-
-    Raises:
-        ClipError: it is none of them, or damaged.
-        av.FFmpegError, ValueError: FFmpeg cannot read it.
-    """
-    start = file.read_at(0, 16)
-    file.seek(0)
-    try:
-        # Titles and the like need not be valid text; no value of them is used.
-        return av.open(file, "r", options=_OPTIONS, metadata_errors="replace", io_open=_refuse)
-    except (av.error.ArgumentError, av.error.InvalidDataError) as error:
-        refers = _named(start, _REFERENCES)
-        found = refers or _named(start, _OTHERS)
-        if found is None and isinstance(error, av.error.InvalidDataError):
-            raise
-        found = found or "another container, or a damaged one"
-        advice = "it may refer to other files, and is not opened" if refers else conversion(name)
-        raise ClipError(
-            f"expected {', '.join(CONTAINERS.values())} in {name}, found {found}; {advice}"
-        ) from error
-
-
-def choose_stream(container: Container, name: str) -> VideoStream:
-    """Return the video stream that a player plays.
-
-    Covers and thumbnails are no video. Of several streams, those with a single picture, such as
-    posters, come last, and the one that the container marks as the default comes first. Packets
-    of the container are read if there are several.
-
-    Raises:
-        ClipError: there is no video, or none in one of `CODECS`.
-    """
-    streams = [s for s in container.streams.video if not s.disposition & _NO_VIDEO]
-    if not streams:
-        what = "a cover picture only" if container.streams.video else "no video stream"
-        raise ClipError(f"expected a video in {name}, found {what}")
-    readable = [s for s in streams if s.codec_context and s.codec_context.name in CODECS]
-    if not readable:
-        context = streams[0].codec_context
-        codec = f"the codec {context.name}" if context else "a codec without a decoder"
-        raise ClipError(
-            f"expected a codec that is read in {name}, found {codec}; {conversion(name)}"
-        )
-    if len(readable) == 1:
-        return readable[0]
-    moving = _moving(container, readable)
-    return min(
-        readable,
-        key=lambda s: (s.index not in moving, not s.disposition & Disposition.default, s.index),
-    )
-
-
-def conversion(name: str) -> str:
-    """How to convert a clip into one that is read, without loss."""
-    if not name.isprintable():
-        name = "clip"
-    return f"convert it: ffmpeg -i {shlex.quote(name)} -c:v libx264 -crf 0 converted.mp4"
-
-
-def _moving(container: Container, streams: list[VideoStream]) -> set[int]:
-    """The indices of the streams that have more than one packet."""
-    seen: set[int] = set()
-    moving: set[int] = set()
-    try:
-        for packet in container.demux(streams):
-            if packet.size:
-                (moving if packet.stream.index in seen else seen).add(packet.stream.index)
-            if len(moving) == len(streams):
-                break
-    except MemoryError:
-        raise
-    except av.FFmpegError:
-        pass  # what was read before decides; the damage is found again where frames are read
-    return moving
-
-
-def _refuse(url: str, flags: int, options: dict[str, Any]) -> NoReturn:
-    """Open nothing that a container refers to."""
-    raise av.error.PermissionError(1, "refers to another file")
-
-
-def _named(start: bytes, known: tuple[tuple[bytes, str], ...]) -> str | None:
-    return next((text for magic, text in known if start.lstrip().startswith(magic)), None)
-
 
 #: The end of a file that was reserved and not written. Shorter runs of zeros are padding.
 _ZEROS = 8192
@@ -186,23 +76,6 @@ _ASF_SIZE, _ASF_FLAGS = 40, 88
 _TAIL = 1 << 17
 
 
-def missing_end(file: SourceFile, container: str) -> str | None:
-    """Describe what the end of a file lacks; None if nothing is known to be missing.
-
-    Args:
-        container: FFmpeg's name of it.
-    """
-    size = file.size
-    promised = _PROMISES[container](file, size) if container in _PROMISES else None
-    if promised is not None and promised > size:
-        return f"the file ends after {size:,} of {promised:,} bytes"
-    if size > _ZEROS and not any(file.read_at(size - _ZEROS, _ZEROS)):
-        if container == MP4 and _last_box(file, size)[1] in _PADDING:
-            return None
-        return "the end of the file is empty"
-    return None
-
-
 def _last_box(file: SourceFile, size: int) -> tuple[int, bytes]:
     """The end of the last box at the top of an MP4, and its type (ISO/IEC 14496-12, 4.2)."""
     at, last = 0, b""
@@ -219,10 +92,6 @@ def _last_box(file: SourceFile, size: int) -> tuple[int, bytes]:
     return at, last
 
 
-def _mp4(file: SourceFile, size: int) -> int | None:
-    return _last_box(file, size)[0]
-
-
 def _matroska(file: SourceFile, size: int) -> int | None:
     """The end of the segment; None where its size is unknown, as in a live recording."""
     at = 0
@@ -231,10 +100,9 @@ def _matroska(file: SourceFile, size: int) -> int | None:
         if int.from_bytes(header[:4], "big") != wanted or len(header) < 12:
             return None
         width = 9 - header[4].bit_length()  # RFC 8794, section 4
-        if width > 8:
-            return None
-        value = int.from_bytes(header[4 : 4 + width], "big") & ((1 << 7 * width) - 1)
-        if value == (1 << 7 * width) - 1:
+        unknown = (1 << 7 * width) - 1
+        value = int.from_bytes(header[4 : 4 + width], "big") & unknown
+        if width > 8 or value == unknown:
             return None
         at += 4 + width + value
     return at
@@ -290,7 +158,7 @@ def _program_stream(file: SourceFile, size: int) -> int | None:
     tail = file.read_at(offset, _TAIL)
     at = tail.rfind(b"\0\0\1")
     while at >= 0:
-        if 0xBB <= (tail[at + 3] if at + 3 < len(tail) else 0) <= 0xEF and at + 6 <= len(tail):
+        if at + 6 <= len(tail) and 0xBB <= tail[at + 3] <= 0xEF:
             return offset + at + 6 + int.from_bytes(tail[at + 4 : at + 6], "big")
         at = tail.rfind(b"\0\0\1", 0, at + 2)
     return None
@@ -307,13 +175,147 @@ def _ogg(file: SourceFile, size: int) -> int | None:
     return offset + at + 27 + segments + sum(tail[at + 27 : at + 27 + segments])
 
 
-_PROMISES: dict[str, Callable[[SourceFile, int], int | None]] = {
-    MP4: _mp4,
-    "matroska,webm": _matroska,
-    "avi": _avi,
-    "flv": _flv,
-    "asf": _asf,
-    "mpegts": _transport_stream,
-    "mpeg": _program_stream,
-    "ogg": _ogg,
+class Format(NamedTuple):
+    """A container that is read: what people call it, and how a file of it is read.
+
+    Attributes:
+        promised: the size in bytes that a file of a size says it has; None if it does not.
+        seekable: it can be searched by time.
+        timed: it has presentation times; frames of others are counted while decoding.
+    """
+
+    names: str
+    promised: Callable[[SourceFile, int], int | None]
+    seekable: bool = False
+    timed: bool = True
+
+
+#: FFmpeg's name of MP4 and its relatives.
+MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+#: The containers that are read, by FFmpeg's names.
+CONTAINERS = {
+    MP4: Format("MP4, MOV, 3GP", lambda file, size: _last_box(file, size)[0], seekable=True),
+    "matroska,webm": Format("Matroska, WebM", _matroska, seekable=True),
+    "avi": Format("AVI", _avi, timed=False),
+    "mpegts": Format("MPEG-TS", _transport_stream),
+    "mpeg": Format("MPEG-PS", _program_stream),
+    "flv": Format("FLV", _flv),
+    "asf": Format("WMV", _asf),
+    "ogg": Format("Ogg", _ogg),
 }
+_OPTIONS = {
+    "format_whitelist": ",".join(CONTAINERS),
+    "codec_whitelist": ",".join(sorted(CODECS)),
+    "protocol_whitelist": "none",
+    # By default, FFmpeg decodes a few frames of every stream to detect properties that the
+    # header already contains. Skipping them makes opening a clip six times as fast.
+    "skip_frame": "all",
+}
+
+
+def missing_end(file: SourceFile, container: str) -> str | None:
+    """Describe what the end of a file lacks; None if nothing is known to be missing.
+
+    Args:
+        container: one of `CONTAINERS`.
+    """
+    size = file.size
+    promised = CONTAINERS[container].promised(file, size)
+    if promised is not None and promised > size:
+        return f"the file ends after {size:,} of {promised:,} bytes"
+    if size > _ZEROS and not any(file.read_at(size - _ZEROS, _ZEROS)):
+        if container == MP4 and _last_box(file, size)[1] in _PADDING:
+            return None
+        return "the end of the file is empty"
+    return None
+
+
+def open_container(file: SourceFile, name: str) -> Container:
+    """Open a file, from its start, as one of `CONTAINERS`.
+
+    Args:
+        name: the clip's name in error messages.
+
+    Raises:
+        ClipError: it is none of them, or damaged.
+        av.FFmpegError, ValueError: FFmpeg cannot read it.
+    """
+    start = file.read_at(0, 16).lstrip()
+    file.seek(0)
+    try:
+        # Titles and the like need not be valid text; no value of them is used.
+        return av.open(file, "r", options=_OPTIONS, metadata_errors="replace", io_open=_refuse)
+    except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+        kinds = _REFERENCES | _OTHERS
+        magic = next((magic for magic in kinds if start.startswith(magic)), None)
+        if magic is None and isinstance(error, av.error.InvalidDataError):
+            raise
+        found = kinds[magic] if magic else "another container, or a damaged one"
+        advice = conversion(name)
+        if magic in _REFERENCES:
+            advice = "it may refer to other files, and is not opened"
+        names = ", ".join(known.names for known in CONTAINERS.values())
+        raise ClipError(f"expected {names} in {name}, found {found}; {advice}") from error
+
+
+def _refuse(url: str, flags: int, options: dict[str, Any]) -> NoReturn:
+    """Open nothing that a container refers to."""
+    raise av.error.PermissionError(1, "refers to another file")
+
+
+def choose_stream(container: Container, name: str) -> VideoStream:
+    """Return the video stream that a player plays.
+
+    Covers and thumbnails are no video. Of several streams, those with a single picture, such as
+    posters, come last, and the one that the container marks as the default comes first. Packets
+    of the container are read if there are several.
+
+    Raises:
+        ClipError: there is no video, or none in one of `CODECS`.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & _NO_VIDEO]
+    if not streams:
+        what = "a cover picture only" if container.streams.video else "no video stream"
+        raise ClipError(f"expected a video in {name}, found {what}")
+    readable = [s for s in streams if s.codec_context and s.codec_context.name in CODECS]
+    if not readable:
+        context = streams[0].codec_context
+        codec = f"the codec {context.name}" if context else "a codec without a decoder"
+        raise ClipError(
+            f"expected a codec that is read in {name}, found {codec}; {conversion(name)}"
+        )
+    moving = _moving(container, readable) if len(readable) > 1 else set()
+    return min(
+        readable,
+        key=lambda s: (s.index not in moving, not s.disposition & Disposition.default, s.index),
+    )
+
+
+def _moving(container: Container, streams: list[VideoStream]) -> set[int]:
+    """The indices of the streams that have more than one packet."""
+    seen: set[int] = set()
+    moving: set[int] = set()
+    with ending_at_an_error():  # what was read before decides; reading frames finds the damage
+        for packet in container.demux(streams):
+            if packet.size:
+                (moving if packet.stream.index in seen else seen).add(packet.stream.index)
+            if len(moving) == len(streams):
+                break
+    return moving
+
+
+def conversion(name: str) -> str:
+    """How to convert a clip into one that is read, without loss."""
+    name = name if name.isprintable() else "clip"
+    return f"convert it: ffmpeg -i {shlex.quote(name)} -c:v libx264 -crf 0 converted.mp4"
+
+
+@contextmanager
+def ending_at_an_error() -> Iterator[None]:
+    """End a block at an error of FFmpeg; a lack of memory is no fault of the clip."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        pass

@@ -1,7 +1,7 @@
 """Parses the headers of H.264 packets without decoding them (ITU-T H.264, section 7.3)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: NAL unit types (table 7-1): slices, slices of IDR pictures, supplemental enhancement
 #: information (SEI).
@@ -11,8 +11,7 @@ _IDR, _SEI = 5, 6
 _RECOVERY_POINT = 6
 
 
-@dataclass(frozen=True)
-class PictureHeader:
+class PictureHeader(NamedTuple):
     """Properties of a picture, from the headers of its packet.
 
     Attributes:
@@ -27,13 +26,11 @@ class PictureHeader:
 
 
 def nal_length_size(extradata: bytes | None) -> int | None:
-    """Return the size in bytes of each NAL unit's length field (ISO/IEC 14496-15).
+    """Return the size in bytes of each NAL unit's length field (ISO/IEC 14496-15), 1 to 4.
 
     Args:
-        extradata: the stream's codec configuration; an avcC record in MP4 and Matroska.
-
-    Returns:
-        1 to 4, or None if the stream separates NAL units by start codes instead (Annex B).
+        extradata: the stream's codec configuration; an avcC record in MP4 and Matroska. In others
+            start codes separate NAL units instead (Annex B), and None is returned.
     """
     if not extradata or len(extradata) < 7 or extradata[0] != 1:
         return None
@@ -64,7 +61,12 @@ def parse_picture_header(packet: memoryview, length_size: int | None) -> Picture
 def _nal_units(packet: memoryview, length_size: int | None) -> Iterator[tuple[int, int]]:
     """Yield the start and end offset of each NAL unit."""
     if length_size is None:
-        yield from _nal_units_by_start_code(bytes(packet))
+        stream = bytes(packet)
+        start = stream.find(b"\0\0\1") + 3
+        while 3 <= start < len(stream):
+            following = stream.find(b"\0\0\1", start)
+            yield start, following if following >= 0 else len(stream)
+            start = following + 3
         return
     start = 0
     while start + length_size < len(packet):
@@ -72,15 +74,6 @@ def _nal_units(packet: memoryview, length_size: int | None) -> Iterator[tuple[in
         start += length_size
         yield start, min(start + length, len(packet))
         start += length
-
-
-def _nal_units_by_start_code(packet: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the start and end offset of each NAL unit of an Annex B byte stream."""
-    start = packet.find(b"\0\0\1") + 3
-    while 3 <= start < len(packet):
-        following = packet.find(b"\0\0\1", start)
-        yield start, following if following >= 0 else len(packet)
-        start = following + 3
 
 
 def _is_recovery_point(message: bytes) -> bool:

@@ -27,27 +27,20 @@ class Picture(Protocol):
     @property
     def width(self) -> int:
         """Width in pixels."""
-        ...
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        ...
 
     def rgb(self, long_side: int | None = None) -> Image:
         """Return the image as RGB uint8 [H, W, 3], its longer side at most `long_side` pixels."""
-        ...
 
     def rgb_part(self, left: int, top: int, right: int, bottom: int) -> Image:
         """Return `rgb()[top:bottom, left:right]`; the part must lie within the image."""
-        ...
 
 
 def scaled_size(width: int, height: int, long_side: int | None) -> tuple[int, int]:
-    """Return width and height scaled so that the longer side is at most `long_side`.
-
-    Sizes are never scaled up. None keeps the size.
-    """
+    """Return width and height scaled down to a longer side of at most `long_side`, if not None."""
     longer = max(width, height)
     if long_side is None or longer <= long_side:
         return width, height
@@ -163,12 +156,6 @@ class Frame:
     def height(self) -> int:
         return self._size[1]
 
-    @property
-    def _as_decoded(self) -> bool:
-        """Whether the frame is shown as it is decoded."""
-        size = self.decoded.width, self.decoded.height
-        return self._size == size and self.orientation == Orientation()
-
     def rgb(self, long_side: int | None = None) -> Image:
         """Return the frame as RGB uint8 [H, W, 3], its longer side at most `long_side` pixels.
 
@@ -179,8 +166,7 @@ class Frame:
         if self.orientation.transposed:
             width, height = height, width
         scaled = self.decoded
-        larger = width > scaled.width or height > scaled.height
-        how = "BICUBIC" if larger else "AREA"
+        how = "BICUBIC" if width > scaled.width or height > scaled.height else "AREA"
         # Other formats, such as palettes, cannot be averaged.
         if scaled.format.name.startswith("yuv"):
             scaled = _reformat(scaled, how, width=width, height=height)
@@ -191,26 +177,23 @@ class Frame:
         """Return `rgb()[top:bottom, left:right]`, converting only that part if possible."""
         # In 4:2:0 formats 2 x 2 pixels share their chroma: extend the part to even coordinates.
         start_x, start_y, end_x, end_y = left & -2, top & -2, -(-right & -2), -(-bottom & -2)
-        within = end_x <= self.decoded.width and end_y <= self.decoded.height
-        if self.decoded.format.name not in _YUV420 or not self._as_decoded or not within:
+        decoded, kind = self.decoded, self.decoded.format.name
+        size = decoded.width, decoded.height
+        as_decoded = self._size == size and self.orientation == Orientation()
+        if kind not in _YUV420 or not as_decoded or end_x > size[0] or end_y > size[1]:
             return self.rgb()[top:bottom, left:right]
-
         # Copy the part out of each plane into a frame of its own.
-        width, height = end_x - start_x, end_y - start_y
         planes = []
-        for plane, shift in zip(self.decoded.planes, (0, 1, 1), strict=True):
+        for plane, shift in zip(decoded.planes, (0, 1, 1), strict=True):
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             part = rows[start_y >> shift : end_y >> shift, start_x >> shift : end_x >> shift]
             planes.append(part.ravel())
-        stacked = np.concatenate(planes).reshape(height * 3 // 2, width)
-        cut = av.VideoFrame.from_ndarray(stacked, format=self.decoded.format.name)
-        cut.colorspace, cut.color_range = self.decoded.colorspace, self.decoded.color_range
-
+        stacked = np.concatenate(planes).reshape((end_y - start_y) * 3 // 2, end_x - start_x)
+        cut = av.VideoFrame.from_ndarray(stacked, format=kind)
+        cut.colorspace, cut.color_range = decoded.colorspace, decoded.color_range
         # Convert the part and remove the extension.
-        image = _reformat(cut, format="rgb24").to_ndarray()
-        return image[top - start_y : bottom - start_y, left - start_x : right - start_x].astype(
-            np.uint8, copy=False
-        )
+        image = _reformat(cut, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+        return image[top - start_y : bottom - start_y, left - start_x : right - start_x]
 
 
 def _reformat(frame: av.VideoFrame, interpolation: str = "AREA", **how: Any) -> av.VideoFrame:

@@ -18,7 +18,8 @@ import av
 import av.logging
 
 from dfdc_prep.errors import ClipError
-from dfdc_prep.video.container import MP4, choose_stream, missing_end, open_container
+from dfdc_prep.video import container
+from dfdc_prep.video.container import MP4, choose_stream, ending_at_an_error, open_container
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile
@@ -31,13 +32,11 @@ if TYPE_CHECKING:
 #: The only codec whose non-reference frames are skipped. Its packets show which frames are
 #: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.
 _H264 = "h264"
-#: Containers that support seeking by time, by their FFmpeg names.
-_SEEKABLE = frozenset({MP4, "matroska,webm"})
-#: Containers without presentation times: frames are counted while decoding.
-_WITHOUT_TIMES = frozenset({"avi"})
 
 #: A string because the class is generic only in PyAV's type stubs.
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
+#: An open clip.
+AnyVideo: TypeAlias = "Video | Animation"
 
 av.logging.set_level(av.logging.PANIC)
 
@@ -54,13 +53,11 @@ class Video:
     """
 
     def __init__(self, file: SourceFile, name: str) -> None:
-        self._file = file
-        self._name = name
-        #: Index of the stream in the container.
-        self._chosen: int | None = None
+        self._file, self._name = file, name
+        self._chosen: int | None = None  # index of the stream in the container
         self._open()
-        self._check_pixels(self._context.width, self._context.height)
-        self.shortfall = missing_end(file, self._container.format.name)
+        self._checked_pixels(self._context)
+        self.shortfall = container.missing_end(file, self._container.format.name)
         #: Number of each packet in decoding order, by presentation time.
         self._numbers: dict[int | None, int] = {}
         #: Presentation times of the non-reference frames.
@@ -71,8 +68,7 @@ class Video:
     @property
     def pixels(self) -> int:
         """Pixels of a frame as shown, as the container's header says."""
-        width, height = shown_size(self._context.width, self._context.height, self._pixel_aspect())
-        return width * height
+        return self._checked_pixels(self._context)
 
     @property
     def duration_s(self) -> float:
@@ -95,7 +91,7 @@ class Video:
         """
         wanted = sorted({i for i in indices if 0 <= i < self.timeline.count})
         if not self.timeline.pts:
-            return self._decode_by_counting(wanted)
+            return self._decode_by_counting(set(wanted))
         return chain.from_iterable(map(self._decode_range, self.timeline.decode_ranges(wanted)))
 
     def _open(self) -> None:
@@ -120,22 +116,18 @@ class Video:
 
     def _demux(self) -> Iterator[VideoPacket]:
         """Yield the packets from the current position to the end or the first read error."""
-        with _ending_at_an_error():
+        with ending_at_an_error():
             yield from (packet for packet in self._container.demux(self._stream) if packet.size)
 
     def _read_timeline(self) -> Timeline:
-        """Read the metadata of all packets.
-
-        Raises:
-            ClipError: the clip has no packets.
-        """
+        """Read the metadata of all packets; raise ClipError if there are none."""
         packets = [self._packet_metadata(packet) for packet in self._demux()]
         if not packets:
             raise ClipError(f"expected a video in {self._name}, found no frame")
-        name = self._container.format.name
-        if name in _WITHOUT_TIMES:
+        form = container.CONTAINERS[self._container.format.name]
+        if not form.timed:
             return Timeline(len(packets))
-        timeline = build_timeline(packets, name in _SEEKABLE)
+        timeline = build_timeline(packets, form.seekable)
         if timeline is None:
             return Timeline(self._count_frames(packets))
         self._numbers = {packet.pts: n for n, packet in enumerate(packets)}
@@ -146,10 +138,9 @@ class Video:
     def _packet_metadata(self, packet: VideoPacket) -> Packet:
         random_access, reference = packet.is_keyframe, False
         if self._context.name == _H264:
-            header = parse_picture_header(
-                memoryview(packet), nal_length_size(self._context.extradata)
-            )
-            random_access, reference = random_access and header.random_access, header.reference
+            length_size = nal_length_size(self._context.extradata)
+            reference, starts = parse_picture_header(memoryview(packet), length_size)
+            random_access = random_access and starts
         return Packet(packet.pts, bool(random_access), reference, not packet.is_discard)
 
     def _count_frames(self, packets: Sequence[Packet]) -> int:
@@ -158,12 +149,9 @@ class Video:
         For a damaged clip the number of packets is returned, so that missing frames are detected.
         """
         self._restart()
-        try:
+        with ending_at_an_error():
             return sum(1 for _ in self._container.decode(self._stream))
-        except MemoryError:
-            raise
-        except av.FFmpegError:
-            return sum(packet.displayed for packet in packets)
+        return sum(packet.displayed for packet in packets)
 
     def _load_parameter_sets(self) -> None:
         """Pass the parameter sets in the clip's first packet to the decoder without decoding.
@@ -174,7 +162,7 @@ class Video:
         if self._context.name != _H264 or len(self.timeline.random_access_points) < 2:
             return
         self._context.skip_frame = "ALL"
-        with _ending_at_an_error():
+        with ending_at_an_error():
             self._container.seek(0, stream=self._stream)
             self._context.decode(next(self._demux(), None))
         self._context.flush_buffers()
@@ -203,12 +191,9 @@ class Video:
     ) -> list[av.VideoFrame] | None:
         """Send a packet, or None to drain the decoder; return its output, None on an error."""
         self._context.skip_frame = skip
-        try:
+        with ending_at_an_error():
             return self._context.decode(packet)
-        except MemoryError:
-            raise
-        except av.FFmpegError:
-            return None
+        return None
 
     def _take_missing(
         self, decoded: list[av.VideoFrame], missing: dict[int, int]
@@ -220,10 +205,8 @@ class Video:
 
     def _packets_from(self, start: int) -> Iterator[VideoPacket]:
         """Return the packets from a number on, or from the first one if seeking fails."""
-        with _ending_at_an_error():
-            time = next(
-                time for number, time in self.timeline.random_access_points if number == start
-            )
+        with ending_at_an_error():
+            time = dict(self.timeline.random_access_points)[start]
             self._container.seek(time, stream=self._stream, backward=True)
             packets = self._demux()
             first = next(packets, None)
@@ -235,30 +218,30 @@ class Video:
         self._restart()
         return self._demux()
 
-    def _decode_by_counting(self, wanted: Sequence[int]) -> Iterator[Frame]:
+    def _decode_by_counting(self, wanted: set[int]) -> Iterator[Frame]:
         """Yield the wanted frames of a clip without presentation times, by counting frames."""
-        chosen = set(wanted)
         self._restart()
-        with _ending_at_an_error():
+        with ending_at_an_error():
             for index, decoded in enumerate(self._container.decode(self._stream)):
-                if decoded.is_corrupt or not chosen:
+                if decoded.is_corrupt or not wanted:
                     return
-                if index in chosen:
-                    chosen.remove(index)
+                if index in wanted:
+                    wanted.remove(index)
                     yield self._to_frame(index, decoded)
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
-        self._check_pixels(decoded.width, decoded.height)
+        self._checked_pixels(decoded)
         return Frame(index, self._time_s(index), decoded, self._pixel_aspect())
 
-    def _check_pixels(self, width: int, height: int) -> None:
-        """Raise a `ClipError` if a frame of this size is shown with too many pixels."""
-        width, height = shown_size(width, height, self._pixel_aspect())
+    def _checked_pixels(self, frame: "av.VideoFrame | av.VideoCodecContext") -> int:
+        """Pixels of a frame as shown; raise a `ClipError` if they are too many."""
+        width, height = shown_size(frame.width, frame.height, self._pixel_aspect())
         if width * height > MAX_PIXELS:
             raise ClipError(
                 f"expected frames of at most {MAX_PIXELS} pixels, found {width}x{height} in "
                 f"{self._name}; convert or remove the clip"
             )
+        return width * height
 
     def _pixel_aspect(self) -> float:
         """Width over height of a pixel: the container's value, else the codec's, else 1."""
@@ -270,10 +253,6 @@ class Video:
         if self.timeline.pts and tick:
             return float((self.timeline.pts[index] - self.timeline.pts[0]) * tick)
         return float(index / rate) if rate else 0.0
-
-
-#: An open clip.
-AnyVideo: TypeAlias = "Video | Animation"
 
 
 @contextmanager
@@ -292,43 +271,41 @@ def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
         SourceUnreachable: an I/O error occurred when the file was opened or read. Frames that
             were decoded before must be discarded.
     """
+    name = path.name if name is None else name
     with closing(SourceFile(path)) as file:
         try:
-            yield from _opened(file, path.name if name is None else name)
-        finally:
-            file.raise_for_error()
-
-
-def _opened(file: SourceFile, name: str) -> Iterator["AnyVideo"]:
-    video: AnyVideo
-    try:
-        video = _open_animation(file, name) or Video(file, name)
-    except MemoryError:
-        raise
-    except (av.FFmpegError, ValueError) as error:
-        lacks = missing_end(file, MP4) if file.read_at(4, 4) == b"ftyp" else None
-        raise ClipError(
-            f"expected a video in {name}, found none: {lacks or _reason(error)}"
-        ) from error
-    with closing(video):
-        try:
-            yield video
+            with closing(_opened(file, name)) as video:
+                yield video
         except MemoryError:
             raise
         except av.FFmpegError as error:
             raise ClipError(f"expected to decode {name}, found: {_reason(error)}") from error
+        finally:
+            file.raise_for_error()
 
 
-def _open_animation(file: SourceFile, name: str) -> "Animation | None":
-    """Open a GIF or WebP, or a PNG with several pictures; None for other files."""
+def _opened(file: SourceFile, name: str) -> AnyVideo:
+    """Open a GIF or WebP, or a PNG with several pictures, as an animation; others as a video."""
     start = file.read_at(0, 4096)
     gif, webp = start.startswith(b"GIF8"), start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    if not (gif or webp or (start.startswith(b"\x89PNG") and b"acTL" in start)):
-        return None
-    # Imported here because Pillow loads slowly, and few clips need it.
-    from dfdc_prep.video.animation import Animation
+    try:
+        if gif or webp or (start.startswith(b"\x89PNG") and b"acTL" in start):
+            # Imported here because Pillow loads slowly, and few clips need it.
+            from dfdc_prep.video.animation import Animation
 
-    return Animation(file, name)
+            return Animation(file, name)
+        return Video(file, name)
+    except MemoryError:
+        raise
+    except (av.FFmpegError, ValueError) as error:
+        lacks = container.missing_end(file, MP4) if start[4:8] == b"ftyp" else None
+        found = lacks or _reason(error)
+        raise ClipError(f"expected a video in {name}, found none: {found}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The message of the operating system or of FFmpeg, without the path."""
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
 def clip_length(path: Path) -> int | None:
@@ -340,27 +317,11 @@ def clip_length(path: Path) -> int | None:
     Raises:
         SourceUnreachable: an I/O error occurred.
     """
-    with closing(SourceFile(path)) as file, _ending_at_an_error():
+    with closing(SourceFile(path)) as file, ending_at_an_error():
         if file.read_at(4, 4) == b"ftyp":
-            with suppress(ClipError, ValueError), open_container(file, path.name) as container:
-                if length := choose_stream(container, path.name).frames:
+            with suppress(ClipError, ValueError), open_container(file, path.name) as opened:
+                if length := choose_stream(opened, path.name).frames:
                     return length
     with suppress(ClipError), open_clip(path) as clip:
         return clip.timeline.count
     return None
-
-
-@contextmanager
-def _ending_at_an_error() -> Iterator[None]:
-    """End a block at an error of FFmpeg; a lack of memory is no fault of the clip."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except av.FFmpegError:
-        pass
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of the operating system or of FFmpeg, without the path."""
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]

@@ -1,4 +1,4 @@
-"""File objects for FFmpeg that distinguish I/O errors from damaged clips.
+"""Files of the source, whose I/O errors are told from damaged clips, and what tells their versions.
 
 FFmpeg treats a failed read as the end of the file, so a clip on a failing disk would be reported
 as damaged. `SourceFile` records the operating system's error instead.
@@ -7,6 +7,8 @@ as damaged. `SourceFile` records the operating system's error instead.
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dfdc_prep.errors import SourceUnreachable
@@ -27,10 +29,8 @@ class SourceFile:
         #: FFmpeg uses the extension as a format hint, but it cannot encode every file name.
         self.name = path.name if path.name.isprintable() else "clip"
         self._error: OSError | None = None
-        try:
+        with _reached(path):
             self._file = path.open("rb", buffering=0)
-        except OSError as error:
-            raise unreachable_error(path, error) from error
 
     @property
     def size(self) -> int:
@@ -69,25 +69,15 @@ class SourceFile:
         self._file.close()
 
     def raise_for_error(self) -> None:
-        """Raise if a read or seek failed; the decoded frames must then be discarded.
-
-        Raises:
-            SourceUnreachable: an I/O error occurred.
-        """
+        """Raise SourceUnreachable if a read or seek failed: decoded frames must be discarded."""
         if self._error:
             raise unreachable_error(self._path, self._error) from self._error
 
 
 def check_reachable(path: Path) -> None:
-    """Check that a file of the source exists and is accessible.
-
-    Raises:
-        SourceUnreachable: it is missing or not accessible.
-    """
-    try:
+    """Raise SourceUnreachable unless a file of the source exists and is accessible."""
+    with _reached(path):
         path.stat()
-    except OSError as error:
-        raise unreachable_error(path, error) from error
 
 
 def file_version(path: Path) -> str:
@@ -96,14 +86,11 @@ def file_version(path: Path) -> str:
     Raises:
         SourceUnreachable: the file cannot be read.
     """
-    try:
-        with path.open("rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            digest = hashlib.sha256(file.read(_END))
-            file.seek(max(_END, found.st_size - _END))
-            digest.update(file.read(_END))
-    except OSError as error:
-        raise unreachable_error(path, error) from error
+    with _reached(path), path.open("rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        digest = hashlib.sha256(file.read(_END))
+        file.seek(max(_END, found.st_size - _END))
+        digest.update(file.read(_END))
     return f"{found.st_mtime_ns} {digest.hexdigest()[:32]}"
 
 
@@ -115,10 +102,8 @@ def is_version(path: Path, version: str) -> bool:
     Raises:
         SourceUnreachable: the file cannot be read.
     """
-    try:
+    with _reached(path):
         time = str(path.stat().st_mtime_ns)
-    except OSError as error:
-        raise unreachable_error(path, error) from error
     earlier, _, digest = version.partition(" ")
     return time == earlier or file_version(path).partition(" ")[2] == digest
 
@@ -129,3 +114,11 @@ def unreachable_error(path: Path, error: OSError) -> SourceUnreachable:
         f"expected to read {path}, found {error.strerror or error}; make it readable or "
         "remove the clip, then run the same command again to resume; no finished work is lost"
     )
+
+
+@contextmanager
+def _reached(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise unreachable_error(path, error) from error

@@ -1,4 +1,4 @@
-"""The frames of a clip, and the packets that must be decoded to obtain some of them.
+"""The frames of a clip, which of them to extract, and the packets that must be decoded for them.
 
 This module works on packet metadata only and accesses neither files nor decoders. Packets are
 numbered in decoding order, frames in presentation order. The two orders differ in almost every
@@ -9,10 +9,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from typing import NamedTuple
+
+EVEN, EXACT, FIRST, KEYFRAMES = "even", "exact", "first", "keyframes"
+SAMPLINGS = (EVEN, EXACT, FIRST, KEYFRAMES)
+
+#: `keyframes` takes every fourth frame after a keyframe, if possible: adjacent frames are nearly
+#: identical, and frames far from the keyframe are slow to decode.
+_KEYFRAME_STRIDE = 4
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """The metadata of a packet, known before it is decoded.
 
     Attributes:
@@ -30,14 +37,11 @@ class Packet:
     displayed: bool = True
 
 
-@dataclass(frozen=True)
-class DecodeRange:
-    """A range of packets to decode without seeking.
+class DecodeRange(NamedTuple):
+    """Packets to decode without seeking, by the numbers of the first and of the last.
 
     Attributes:
-        start: number of the first packet, in decoding order.
-        end: number of the last packet, inclusive.
-        frames: the wanted frames it yields, ascending positions in presentation order.
+        frames: the wanted frames they yield, ascending positions in presentation order.
     """
 
     start: int
@@ -133,14 +137,6 @@ def build_timeline(packets: Sequence[Packet], seekable: bool) -> Timeline | None
     )
 
 
-EVEN, EXACT, FIRST, KEYFRAMES = "even", "exact", "first", "keyframes"
-SAMPLINGS = (EVEN, EXACT, FIRST, KEYFRAMES)
-
-#: `keyframes` takes every fourth frame after a keyframe, if possible: adjacent frames are nearly
-#: identical, and frames far from the keyframe are slow to decode.
-KEYFRAME_STRIDE = 4
-
-
 def choose_frames(sampling: str, wanted: int, clip: Timeline) -> list[int]:
     """Return the ascending positions, in presentation order, of the frames to extract.
 
@@ -186,9 +182,16 @@ def _even(wanted: int, clip: Timeline) -> list[int]:
         return [min(clip.keyframes, key=lambda k: (abs(2 * k - clip.count), k))]
     step = clip.count / (wanted + 1)
     chosen = []
-    for position in (step * (i + 1) for i in range(wanted)):
+    for number in range(1, wanted + 1):
+        position = step * number
         near = _nearest(clip.keyframes, position), _nearest(clip.references, position)
-        close = [index for index in near if index is not None and abs(index - position) < step / 2]
+        # In whole numbers: half a step from two positions, a frame is close to neither.
+        close = [
+            index
+            for index in near
+            if index is not None
+            and 2 * abs(index * (wanted + 1) - clip.count * number) < clip.count
+        ]
         chosen.append(close[0] if close else round(position))
     return chosen
 
@@ -202,9 +205,9 @@ def _nearest(indices: Sequence[int], position: float) -> int | None:
 
 
 def _near_keyframes(wanted: int, clip: Timeline) -> list[int]:
-    """Return keyframes and frames shortly after them, distributed evenly over the keyframes.
+    """Keyframes and frames shortly after them, distributed evenly over the keyframes.
 
-    If fewer frames are wanted than there are keyframes, return evenly spaced keyframes.
+    If fewer frames are wanted than there are keyframes, these are keyframes.
     """
     if wanted <= len(clip.keyframes):
         return [clip.keyframes[i * len(clip.keyframes) // wanted] for i in range(wanted)]
@@ -214,9 +217,16 @@ def _near_keyframes(wanted: int, clip: Timeline) -> list[int]:
     longest = max(len(segment) for segment in segments)
     chosen: set[int] = set()
     # Reduce the stride only if the segments are too short for the wider one.
-    for stride in range(KEYFRAME_STRIDE, 0, -1):
+    for stride in range(_KEYFRAME_STRIDE, 0, -1):
         for offset in range(0, longest, stride):
             for segment in segments:
                 if offset < len(segment) and len(chosen) < wanted:
                     chosen.add(segment[offset])
     return sorted(chosen)
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most `most` of the positions 0 to count - 1, evenly spaced, with the first and last."""
+    if count <= most or most == 1:
+        return list(range(min(count, most)))
+    return [i * (count - 1) // (most - 1) for i in range(most)]

@@ -187,5 +187,5 @@ def test_the_containers_and_codecs_are_those_of_the_documentation() -> None:
     section = text[text.index("## Containers and codecs") :].split("\n## ")[0]
     named = set(re.findall(r"`([a-z0-9]+)`", section))
     assert named >= CODECS
-    assert all(part in section for names in CONTAINERS.values() for part in names.split(", "))
+    assert all(part in section for known in CONTAINERS.values() for part in known.names.split(", "))
     assert np.all([codec in av.codecs_available for codec in CODECS])

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dfdc_prep.video.timeline import SAMPLINGS, Timeline, choose_frames
@@ -50,6 +50,7 @@ def test_exact_positions_ignore_nearby_keyframes() -> None:
     keys=st.sets(st.integers(0, 399)),
     referred=st.sets(st.integers(0, 399)),
 )
+@example(wanted=128, count=266, keys=set(), referred={133})  # half a step from two positions
 def test_positions_are_ascending_distinct_and_as_many_as_there_are(
     sampling: str, wanted: int, count: int, keys: set[int], referred: set[int]
 ) -> None:

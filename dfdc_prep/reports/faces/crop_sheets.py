@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.reports.faces.measures import Measure, evenly_spaced, short_number
+from dfdc_prep.reports.faces.measures import Measure, short_number
 from dfdc_prep.reports.gallery import Gallery
 from dfdc_prep.reports.page import Group, Groups, Sheet
+from dfdc_prep.video.timeline import evenly_spaced
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.tables.codes import Codes
 

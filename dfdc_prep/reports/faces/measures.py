@@ -13,6 +13,7 @@ from tqdm import tqdm
 from dfdc_prep.crops.encoding import decode
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.reports.images import CropFiles
+from dfdc_prep.video.timeline import evenly_spaced
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,11 +101,6 @@ def _affordable(files: CropFiles, rows: npt.NDArray[np.int64]) -> int:
     some = rows[evenly_spaced(len(rows), _WEIGHED)].tolist()
     mean_size = np.mean([len(files.read_one(row) or b"") for row in some])
     return max(_WEIGHED, int(MAX_BYTES / max(float(mean_size), 1)))
-
-
-def evenly_spaced(rows: int, most: int) -> npt.NDArray[np.int64]:
-    """Return up to `most` of the numbers 0 to rows - 1, evenly spaced and ascending."""
-    return np.unique(np.linspace(0, max(rows - 1, 0), min(rows, most)).astype(np.int64))
 
 
 def short_number(value: float) -> str:
