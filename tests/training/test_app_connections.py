@@ -49,7 +49,7 @@ def serving(app=None, **limits):
     for each in sockets:
         each.close()
     for job in jobs._jobs.values():
-        job.upload.close()
+        job.upload.content.close()
 
 
 def connect(port, first=b""):

@@ -1,13 +1,12 @@
-"""Groups the faces of a clip by person and says where they are between the scored frames."""
+"""Draws boxes and scores into a clip: persons, their boxes between scored frames, the drawing."""
 
 import io
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -21,10 +20,15 @@ from training.inference.face_crops import FaceCrop, nameless_file
 
 #: A box as left, top, width, height in pixels of the frame.
 Box = tuple[float, float, float, float]
+#: Longer side of the annotated clip, pixels.
+CLIP_SIZE = 960
+#: RGB colours of the persons, those of the page.
+COLOURS = ((255, 176, 0), (100, 143, 255), (120, 214, 105), (254, 97, 160))
+#: Ticks a second of the written clip, as MPEG streams have.
+_TICKS = 90_000
 
 
-@dataclass(frozen=True)
-class TrackPoint:
+class TrackPoint(NamedTuple):
     """A scored face of a track."""
 
     time_s: float
@@ -32,18 +36,12 @@ class TrackPoint:
     p_fake: float
 
 
-@dataclass(frozen=True)
-class FaceTrack:
-    """The scored faces of one person, in order of time.
+class FaceTrack(NamedTuple):
+    """The scored faces of one person, in order of time."""
 
-    Attributes:
-        person: number of the person, from 1.
-        reach_s: the person is shown this long before the first point and after the last.
-    """
-
-    person: int
+    person: int  # from 1
     points: tuple[TrackPoint, ...]
-    reach_s: float
+    reach_s: float  # the person is shown this long before the first point and after the last
 
     def at(self, time_s: float) -> tuple[Box, float] | None:
         """The box at a time, interpolated, and P(FAKE) of the nearest scored frame.
@@ -80,14 +78,6 @@ def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrac
     for person, time_s, box, p_fake in faces:
         points.setdefault(person, []).append(TrackPoint(time_s, box, p_fake))
     return [FaceTrack(person, tuple(points[person]), reach) for person in sorted(points)]
-
-
-#: Longer side of the annotated clip, pixels.
-CLIP_SIZE = 960
-#: RGB colours of the persons, those of the page.
-COLOURS = ((255, 176, 0), (100, 143, 255), (120, 214, 105), (254, 97, 160))
-#: Ticks a second of the written clip, as MPEG streams have.
-_TICKS = 90_000
 
 
 def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:

@@ -5,8 +5,9 @@ import time
 import traceback
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import takewhile
 from threading import Condition
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,38 +15,24 @@ from dfdc_prep.errors import DfdcPrepError
 from training.app.requests import Limits, Refused, Upload
 from training.app.result import Result
 
+if TYPE_CHECKING:  # it imports TensorFlow
+    from training.app.analysis import Analyzer
+
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
-
-
-class Analyzes(Protocol):
-    """Analyzes uploads; see `analysis.Analyzer`."""
-
-    def analyze(self, upload: Upload) -> Result:
-        """Return the result of an upload."""
-        ...
-
-    def annotate(self, upload: Upload, result: Result) -> None:
-        """Add the annotated clip to the result."""
-        ...
+_UNKNOWN = "the app failed at this file; its console says where. Other files are not affected"
 
 
 @dataclass
 class Job:
-    """An upload on its way to a result.
-
-    Attributes:
-        key: random text that nobody can guess; who knows it sees the result.
-        state: `WAITING`, `RUNNING`, `DONE` or `FAILED`.
-        message: why the job failed.
-        finished: time of the result, seconds of `time.monotonic`.
-    """
+    """An upload on its way to a result."""
 
     upload: Upload
+    #: Nobody can guess it; who knows it sees the result.
     key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = WAITING
     result: Result | None = None
-    message: str | None = None
-    finished: float | None = None
+    message: str | None = None  # why the job failed
+    finished: float | None = None  # seconds of `time.monotonic`
 
 
 class Jobs:
@@ -85,27 +72,23 @@ class Jobs:
     def uploads_before(self, job: Job) -> int:
         """Number of uploads that are analyzed before a waiting job."""
         with self._changed:
-            before = 0
-            for other in self._jobs.values():
-                if other is job:
-                    break
-                before += other.state in (WAITING, RUNNING)
-            return before
+            earlier = takewhile(lambda other: other is not job, self._jobs.values())
+            return sum(other.state in (WAITING, RUNNING) for other in earlier)
 
     def delete(self, key: str) -> None:
         """Delete an upload and its result; one that is being analyzed has no result then."""
         with self._changed:
             job = self._jobs.pop(key, None)
             if job is not None and job.state == WAITING:
-                job.upload.close()
+                job.upload.content.close()
 
-    def run(self, analyzer: Analyzes) -> None:
+    def run(self, analyzer: "Analyzer") -> None:
         """Analyze uploads one after another, until interrupted."""
         self.ready = True
         while True:
             self.run_one(analyzer, self.take())
 
-    def run_one(self, analyzer: Analyzes, job: Job) -> None:
+    def run_one(self, analyzer: "Analyzer", job: Job) -> None:
         """Analyze one upload and delete it; every exception becomes a message."""
         try:
             result = analyzer.analyze(job.upload)
@@ -115,9 +98,10 @@ class Jobs:
             if not isinstance(error, DfdcPrepError):
                 click.echo(traceback.format_exc(), err=True)
             if job.state == RUNNING:
-                self._finish(job, FAILED, message=_message(error))
+                known = isinstance(error, DfdcPrepError)
+                self._finish(job, FAILED, message=str(error) if known else _UNKNOWN)
         finally:
-            job.upload.close()
+            job.upload.content.close()
 
     def take(self) -> Job:
         """Wait for the next upload and mark it as running; delete old results meanwhile."""
@@ -143,13 +127,6 @@ class Jobs:
         finished = [job for job in self._jobs.values() if job.finished is not None]
         oldest = time.monotonic() - self._limits.result_seconds
         surplus = len(finished) - self._limits.results
-        for place, job in enumerate(finished):
-            if place < surplus or (job.finished or 0) < oldest:
+        for position, job in enumerate(finished):
+            if position < surplus or (job.finished or 0) < oldest:
                 del self._jobs[job.key]
-
-
-def _message(error: Exception) -> str:
-    """What the page says of an error."""
-    if isinstance(error, DfdcPrepError):
-        return str(error)
-    return "the app failed at this file; its console says where. Other files are not affected"

@@ -1,4 +1,4 @@
-"""What the app accepts, and the messages about what it does not."""
+"""Which requests the app answers: its limits, the hosts it goes by, the upload form."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from dfdc_prep.errors import DfdcPrepError
 
 #: Bytes of a megabyte and pixels of a megapixel.
 MEGA = 1_000_000
+#: Longest file name shown, in characters.
+MAX_NAME_CHARS = 120
+#: A `Host` header: a name or an IPv4 address, or an IPv6 address in brackets; perhaps a port.
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d+)?")
 
 
 class Refused(DfdcPrepError):
-    """An upload that the app does not accept.
-
-    Attributes:
-        status: HTTP status of the answer.
-    """
+    """An upload that the app does not accept, with the HTTP status of the answer."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -28,32 +28,20 @@ class Refused(DfdcPrepError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the app.
-
-    Attributes:
-        upload_bytes: size of an upload.
-        clip_seconds: duration of a clip.
-        pixels: pixels of an image or of a frame.
-        frames: frames sampled from a clip.
-        faces: faces scored in one file.
-        waiting: uploads that wait at the same time.
-        results: results kept at the same time; the oldest is deleted first.
-        result_seconds: time a result is kept.
-        work_seconds: time to read one file, or to encode its annotated clip.
-    """
+    """Limits of the app."""
 
     upload_bytes: int = 100 * MEGA
     clip_seconds: float = 60
-    pixels: int = 17 * MEGA
-    frames: int = 32
-    faces: int = 200
-    waiting: int = 8
-    results: int = 16
-    result_seconds: float = 15 * 60
-    work_seconds: float = 120
+    pixels: int = 17 * MEGA  # of an image or of a frame
+    frames: int = 32  # sampled from a clip
+    faces: int = 200  # scored in one file
+    waiting: int = 8  # uploads that wait at the same time
+    results: int = 16  # kept at the same time; the oldest is deleted first
+    result_seconds: float = 15 * 60  # a result is kept
+    work_seconds: float = 120  # to read one file, or to encode its annotated clip
 
     def check_bytes(self, size: int) -> None:
-        """Raise `Refused` if an upload is empty or too large."""
+        """Raise `Refused` if an upload is too large."""
         if size > self.upload_bytes:
             raise Refused(
                 f"expected a file of at most {self.upload_bytes / MEGA:g} MB, found "
@@ -68,10 +56,6 @@ class Limits:
                 f"expected at most {self.faces} faces, found {count}; choose the main face or "
                 "fewer frames"
             )
-
-
-#: A `Host` header: a name or an IPv4 address, or an IPv6 address in brackets; perhaps a port.
-_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d+)?")
 
 
 @dataclass(frozen=True)
@@ -117,34 +101,19 @@ def is_cross_site(headers: Headers) -> bool:
     return origin is not None and urlsplit(origin).netloc != headers.get("Host")
 
 
-#: Longest file name shown, in characters.
-MAX_NAME_CHARS = 120
-
-
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded file.
+    """An uploaded file, and what to do with it."""
 
-    Attributes:
-        name: the file's name, for display only; it never reaches the file system.
-        content: the bytes, in memory or in a temporary file that has no name.
-        frames: frames to sample from a clip.
-        every_face: score every face instead of the main one.
-    """
-
-    name: str
-    content: BinaryIO
-    frames: int
+    name: str  # for display only; it never reaches the file system
+    content: BinaryIO  # in memory or in a temporary file that has no name
+    frames: int  # to sample from a clip
     every_face: bool
 
     def read(self) -> bytes:
         """Return the bytes of the file."""
         self.content.seek(0)
         return self.content.read()
-
-    def close(self) -> None:
-        """Delete the bytes."""
-        self.content.close()
 
 
 def read_upload(request: Request, limits: Limits) -> Upload:
@@ -161,11 +130,12 @@ def read_upload(request: Request, limits: Limits) -> Upload:
     limits.check_bytes(size)
     if size == 0:
         raise Refused("expected an image or a clip, found an empty file; choose another")
-    faces = request.form.get("faces", "all")
+    faces, frames = request.form.get("faces", "all"), request.form.get("frames", "10")
     if faces not in ("largest", "all"):
         raise Refused("expected faces to be largest or all, found something else")
-    frames = _frames(request.form.get("frames", "10"), limits)
-    return Upload(display_name(file.filename), file.stream, frames, faces == "all")  # type: ignore[arg-type]
+    if not (frames.isascii() and frames.isdigit() and 1 <= int(frames[:9]) <= limits.frames):
+        raise Refused(f"expected 1 to {limits.frames} frames, found another number")
+    return Upload(display_name(file.filename), file.stream, int(frames), faces == "all")  # type: ignore[arg-type]
 
 
 def display_name(name: str) -> str:
@@ -176,9 +146,3 @@ def display_name(name: str) -> str:
         half = MAX_NAME_CHARS // 2
         shown = f"{shown[:half]}…{shown[-half:]}"
     return shown or "unnamed file"
-
-
-def _frames(text: str, limits: Limits) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= limits.frames):
-        raise Refused(f"expected 1 to {limits.frames} frames, found another number")
-    return int(text)

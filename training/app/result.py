@@ -1,4 +1,4 @@
-"""The result of one upload, as the page and the downloads show it."""
+"""The result of one upload and the facts about the model, as the pages show them."""
 
 import io
 import math
@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dfdc_prep.run_files import Interval, Undecided
 from manifests.errors import TrainingError
@@ -14,70 +15,54 @@ from manifests.wording import counted
 from training.inference.prediction import FilePrediction, View
 from training.runs.folder import Run
 
+#: What a score is called that does not tell REAL from FAKE.
+UNDECIDED = "UNDECIDED"
+#: Size of the drawing of the curve, in its own units; the page scales it.
+WIDTH, HEIGHT = 480, 220
+#: The plot's area within the drawing.
+LEFT, RIGHT, TOP, BOTTOM = 40, 472, 10, 188
+#: Largest number of labels on the time axis, and their distances in seconds.
+_MAX_TICKS = 7
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 
-@dataclass(frozen=True)
-class FaceResult:
-    """A scored face.
 
-    Attributes:
-        number: position among the file's faces, from 0.
-        view: position of its picture among the result's views.
-        person: number of the person, from 1.
-        box: left, top, width, height in pixels of the source picture.
-        p_fake: calibrated P(FAKE).
-        crop: the crop, a PNG file.
-        heatmap: the crop with its Grad-CAM over it, a JPEG file.
-    """
+class FaceResult(NamedTuple):
+    """A scored face."""
 
-    number: int
-    view: int
-    person: int
+    number: int  # position among the file's faces, from 0
+    view: int  # position of its picture among the result's views
+    person: int  # from 1
     frame: int
     time_s: float
-    box: tuple[int, int, int, int]
-    p_fake: float
-    crop: bytes
-    heatmap: bytes
+    box: tuple[int, int, int, int]  # left, top, width, height in pixels of the source picture
+    p_fake: float  # calibrated
+    crop: bytes  # PNG
+    heatmap: bytes  # JPEG: the crop with its Grad-CAM over it
 
 
-@dataclass(frozen=True)
-class PersonResult:
-    """A person of a clip, or a face of an image.
+class PersonResult(NamedTuple):
+    """A person of a clip, or a face of an image."""
 
-    Attributes:
-        number: from 1.
-        p_fake: sigmoid of the mean calibrated logit of the person's faces.
-    """
-
-    number: int
-    p_fake: float
+    number: int  # from 1
+    p_fake: float  # sigmoid of the mean calibrated logit of the person's faces
     faces: tuple[FaceResult, ...]
 
 
 @dataclass
 class Result:
-    """The faces of a file with their scores.
+    """The faces of a file with their scores."""
 
-    Attributes:
-        prediction: what `training.predict` says of the file.
-        views: the image, or the sampled frames.
-        persons: the main person first.
-        annotated: the annotated clip as MP4; None while it is encoded and for images.
-        annotation_error: why there is no annotated clip.
-    """
-
-    prediction: FilePrediction
+    prediction: FilePrediction  # what `predict` says of the file
     is_clip: bool
-    views: Sequence[View]
-    persons: list[PersonResult]
-    annotated: bytes | None = None
-    annotation_error: str | None = None
+    views: Sequence[View]  # the image, or the sampled frames
+    persons: list[PersonResult]  # the main person first
+    annotated: bytes | None = None  # MP4; None while it is encoded and for images
+    annotation_error: str | None = None  # why there is no annotated clip
 
     @property
     def faces(self) -> list[FaceResult]:
         """All faces, in the order of the prediction."""
-        found = [face for person in self.persons for face in person.faces]
-        return sorted(found, key=lambda face: face.number)
+        return sorted(face for person in self.persons for face in person.faces)
 
     @property
     def annotation_state(self) -> str:
@@ -89,37 +74,73 @@ class Result:
     def crops_zip(self) -> bytes:
         """A ZIP archive of the crops, named `<frame>_<face>.png` as `extract` names them."""
         written = io.BytesIO()
+        faces = self.faces
         with zipfile.ZipFile(written, "w") as archive:
-            for face in self.faces:
-                in_frame = sum(
-                    other.frame == face.frame and other.number < face.number for other in self.faces
-                )
+            for number, face in enumerate(faces):
+                in_frame = sum(other.frame == face.frame for other in faces[:number])
                 # ZipInfo's default date makes the same crops the same bytes.
                 archive.writestr(zipfile.ZipInfo(f"{face.frame:06d}_{in_frame}.png"), face.crop)
         return written.getvalue()
 
 
-#: What a score is called that does not tell REAL from FAKE.
-UNDECIDED = "UNDECIDED"
+class CurvePoint(NamedTuple):
+    """A scored face on the curve; `view` is the position of its picture."""
+
+    x: float
+    y: float
+    time_s: float
+    p_fake: float
+    view: int
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """Facts about a run.
+class CurveLine(NamedTuple):
+    """The points of one person, in order of time."""
 
-    Attributes:
-        run: the folder as it was given.
-        rows: name and value of each fact.
-        tested: on how many clips the model was tested.
-        undecided: scores that the pages call neither REAL nor FAKE.
-        remarks: what else the reader has to know, one sentence each.
-    """
+    person: int
+    points: list[CurvePoint]
 
-    run: Path
-    rows: tuple[tuple[str, str], ...]
-    tested: str
-    undecided: Undecided
-    remarks: tuple[str, ...] = ()
+    @property
+    def path(self) -> str:
+        """The points as SVG's `polyline` takes them."""
+        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
+
+
+class Curve(NamedTuple):
+    """The curve of a clip, and the position and label of each mark on its time axis."""
+
+    lines: list[CurveLine]
+    ticks: list[tuple[float, str]]
+
+
+def draw_curve(persons: Sequence[PersonResult]) -> Curve:
+    """Place P(FAKE) of each person over time, from 0 to the last scored frame."""
+    end = max((face.time_s for person in persons for face in person.faces), default=0.0) or 1.0
+
+    def x(time_s: float) -> float:
+        return LEFT + (RIGHT - LEFT) * time_s / end
+
+    def point(face: FaceResult) -> CurvePoint:
+        height = height_of(face.p_fake)
+        return CurvePoint(x(face.time_s), height, face.time_s, face.p_fake, face.view)
+
+    lines = [CurveLine(each.number, [point(face) for face in each.faces]) for each in persons]
+    step = next((step for step in _STEPS_S if end / step <= _MAX_TICKS), end)
+    return Curve(lines, [(x(i * step), f"{i * step:g}") for i in range(math.floor(end / step) + 1)])
+
+
+def height_of(p_fake: float) -> float:
+    """The vertical position of a probability."""
+    return BOTTOM - (BOTTOM - TOP) * p_fake
+
+
+class ModelFacts(NamedTuple):
+    """Facts about a run."""
+
+    run: Path  # as it was given
+    rows: tuple[tuple[str, str], ...]  # name and value of each fact
+    tested: str  # on how many clips and families the model was tested
+    undecided: Undecided  # scores that the pages call neither REAL nor FAKE
+    remarks: tuple[str, ...] = ()  # what else the reader has to know, one sentence each
 
     def word(self, p_fake: float, threshold: float) -> str:
         """What a score is called at a threshold; `static/app.js` decides in the same way."""
@@ -145,14 +166,20 @@ def read_facts(folder: Path) -> ModelFacts:
     config, metrics = run.config(), run.metrics()
     recipe, image = config.recipe, metrics.image
     trained = sum(config.data.counts.get("train", {}).values())
-    few = metrics.too_few
     tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
+
+    def figure(value: float | None, interval: Interval) -> str:
+        """With its interval; without one, why there is none, and no figure."""
+        if value is None or interval.low is None or interval.high is None:
+            return metrics.too_few or "unknown"
+        return f"{value:.3f} (95 %: {interval.low:.3f} to {interval.high:.3f})"
+
     rows = (
         ("Model", f"{recipe.backbone}, recipe {recipe.name}"),
         ("Trained on", f"{trained:,} face crops"),
         ("Tested on", tested),
-        ("Accuracy in the test", _with_interval(image.accuracy, image.interval.accuracy, few)),
-        ("ROC-AUC in the test", _with_interval(image.auc, image.interval.auc, few)),
+        ("Accuracy in the test", figure(image.accuracy, image.interval.accuracy)),
+        ("ROC-AUC in the test", figure(image.auc, image.interval.auc)),
     )
     if not run.model_file.is_file():
         raise TrainingError(
@@ -160,85 +187,3 @@ def read_facts(folder: Path) -> ModelFacts:
             "of python -m training.fit"
         )
     return ModelFacts(folder, rows, tested, metrics.undecided, metrics.remarks)
-
-
-def _with_interval(value: float | None, interval: Interval, few: str | None) -> str:
-    """A figure with its interval; without one, why there is none, and no figure."""
-    if value is None or interval.low is None or interval.high is None:
-        return few or "unknown"
-    return f"{value:.3f} (95 %: {interval.low:.3f} to {interval.high:.3f})"
-
-
-#: Size of the drawing, in its own units; the page scales it.
-WIDTH, HEIGHT = 480, 220
-#: The plot's area within the drawing.
-LEFT, RIGHT, TOP, BOTTOM = 40, 472, 10, 188
-#: Largest number of labels on the time axis.
-_MAX_TICKS = 7
-_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """A scored face on the curve; `view` is the position of its picture."""
-
-    x: float
-    y: float
-    time_s: float
-    p_fake: float
-    view: int
-
-
-@dataclass(frozen=True)
-class CurveLine:
-    """The points of one person, in order of time."""
-
-    person: int
-    points: tuple[CurvePoint, ...]
-
-    @property
-    def path(self) -> str:
-        """The points as SVG's `polyline` takes them."""
-        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The curve of a clip.
-
-    Attributes:
-        ticks: position and label of each mark on the time axis.
-    """
-
-    lines: tuple[CurveLine, ...]
-    ticks: tuple[tuple[float, str], ...]
-
-
-def draw_curve(persons: Sequence[PersonResult]) -> Curve:
-    """Place P(FAKE) of each person over time, from 0 to the last scored frame."""
-    end = max((face.time_s for person in persons for face in person.faces), default=0.0)
-    end = end if end > 0 else 1.0
-
-    def x(time_s: float) -> float:
-        return LEFT + (RIGHT - LEFT) * time_s / end
-
-    lines = tuple(
-        CurveLine(
-            person.number,
-            tuple(
-                CurvePoint(
-                    x(face.time_s), height_of(face.p_fake), face.time_s, face.p_fake, face.view
-                )
-                for face in person.faces
-            ),
-        )
-        for person in persons
-    )
-    step = next((step for step in _STEPS_S if end / step <= _MAX_TICKS), end)
-    ticks = tuple((x(i * step), f"{i * step:g}") for i in range(math.floor(end / step) + 1))
-    return Curve(lines, ticks)
-
-
-def height_of(p_fake: float) -> float:
-    """The vertical position of a probability."""
-    return BOTTOM - (BOTTOM - TOP) * p_fake

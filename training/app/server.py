@@ -27,22 +27,26 @@ FORM_BYTES = 64_000
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _STATIC_FOLDER = Path(__file__).parent / "static"
 _JPEG, _PNG = "image/jpeg", "image/png"
+_POSTED = ("submit", "delete")
 
 _URLS = Map(
     [
-        Rule("/", endpoint="start", methods=["GET"]),
-        Rule("/health", endpoint="health", methods=["GET"]),
-        Rule("/static/<name>", endpoint="static", methods=["GET"]),
-        Rule("/jobs", endpoint="submit", methods=["POST"]),
-        Rule("/jobs/<key>", endpoint="job", methods=["GET"]),
-        Rule("/jobs/<key>/state", endpoint="state", methods=["GET"]),
-        Rule("/jobs/<key>/delete", endpoint="delete", methods=["POST"]),
-        Rule("/jobs/<key>/pictures/<int:number>.jpg", endpoint="picture", methods=["GET"]),
-        Rule("/jobs/<key>/faces/<int:number>.png", endpoint="crop", methods=["GET"]),
-        Rule("/jobs/<key>/heatmaps/<int:number>.jpg", endpoint="heatmap", methods=["GET"]),
-        Rule("/jobs/<key>/crops.zip", endpoint="crops", methods=["GET"]),
-        Rule("/jobs/<key>/annotated.mp4", endpoint="annotated", methods=["GET"]),
-        Rule("/jobs/<key>/prediction.json", endpoint="prediction", methods=["GET"]),
+        Rule(address, endpoint=endpoint, methods=["POST" if endpoint in _POSTED else "GET"])
+        for address, endpoint in {
+            "/": "start",
+            "/health": "health",
+            "/static/<name>": "static",
+            "/jobs": "submit",
+            "/jobs/<key>": "job",
+            "/jobs/<key>/state": "state",
+            "/jobs/<key>/delete": "delete",
+            "/jobs/<key>/pictures/<int:number>.jpg": "picture",
+            "/jobs/<key>/faces/<int:number>.png": "crop",
+            "/jobs/<key>/heatmaps/<int:number>.jpg": "heatmap",
+            "/jobs/<key>/crops.zip": "crops",
+            "/jobs/<key>/annotated.mp4": "annotated",
+            "/jobs/<key>/prediction.json": "prediction",
+        }.items()
     ]
 )
 
@@ -178,15 +182,10 @@ class App:
     def _status(self, job: Job) -> str:
         """Where a job is, in one sentence."""
         before = self._jobs.uploads_before(job)
+        ahead = f"{counted(before, 'file')} before yours." if before else ""
         if not self._jobs.ready:
-            return (
-                "The model is still loading. Your file is next."
-                if before == 0
-                else (f"The model is still loading. {counted(before, 'file')} before yours.")
-            )
-        if before:
-            return f"{counted(before, 'file')} before yours."
-        return "Finding faces and scoring them."
+            return f"The model is still loading. {ahead or 'Your file is next.'}"
+        return ahead or "Finding faces and scoring them."
 
     def _result(self, job: Job, result: Result) -> Response:
         if result.prediction.status == NO_FACE:

@@ -1,4 +1,7 @@
-"""The server: Waitress, with limits on slow connections that Waitress lacks.
+"""Starts the app and its server: Waitress, with limits on slow connections that Waitress lacks.
+
+The server answers from threads at once while the main thread loads TensorFlow and the model, which
+then analyzes the uploads one after another.
 
 Waitress closes a connection only when nothing at all comes for `channel_timeout` seconds, so a byte
 now and then keeps it open without end, and so does a peer that reads no answer. At
@@ -35,20 +38,12 @@ _HEADER_BYTES = 32_000
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What a connection may cost.
+    """What a connection may cost."""
 
-    Attributes:
-        grace_s: seconds that a request may take beside the time for its bytes; also how long a
-            connection may be idle.
-        bytes_per_s: least speed of sending a request and of reading its answer, on average.
-        total: connections at the same time.
-        of_one_address: connections of one address at the same time. A proxy has one address.
-    """
-
-    grace_s: float = 15
-    bytes_per_s: float = 50_000
-    total: int = 100
-    of_one_address: int = 50
+    grace_s: float = 15  # for a request beside the time for its bytes, and for an idle connection
+    bytes_per_s: float = 50_000  # least speed of sending a request and reading its answer
+    total: int = 100  # connections at the same time
+    of_one_address: int = 50  # the same, of one address; a proxy has one
 
     def seconds(self, size: int) -> float:
         """The longest time that a request of a size may take."""

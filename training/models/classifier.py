@@ -66,10 +66,8 @@ def _clone_layer(layer: Any, momentum: float | None) -> Any:
     """Clone a layer; input scaling becomes (RGB / 255 - mean) / std in float32.
 
     Keras divides by the standard deviation only for `weights="imagenet"`; with the same weights
-    from a file the input would be 2.1 times too small. Fixed scaling layers avoid this.
-
-    Args:
-        momentum: momentum of BatchNormalization layers; None keeps the backbone's.
+    from a file the input would be 2.1 times too small. Fixed scaling layers avoid this. BatchNorm
+    layers get the momentum, unless it is None.
     """
     if isinstance(layer, keras.layers.Rescaling):
         return keras.layers.Rescaling(1 / 255, name="unit_range", dtype="float32")
@@ -99,12 +97,7 @@ def set_trainable_layers(model: Any, recipe: Recipe, *, head_only: bool) -> None
 
 
 def compile_model(model: Any, recipe: Recipe, *, head_only: bool, steps: int) -> None:
-    """Compile the model for one phase of a recipe.
-
-    Args:
-        head_only: the phase trains the head only.
-        steps: optimizer steps of the phase; the length of a cosine schedule.
-    """
+    """Compile the model for one phase of a recipe, of `steps` optimizer steps."""
     set_trainable_layers(model, recipe, head_only=head_only)
     rate: Any = recipe.head_learning_rate if head_only else recipe.learning_rate
     if recipe.schedule == "cosine" and not head_only:
@@ -116,9 +109,8 @@ def compile_model(model: Any, recipe: Recipe, *, head_only: bool, steps: int) ->
         weight_decay=recipe.weight_decay or None,
     )
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(
-        optimizer=optimizer, loss=loss, metrics=[keras.metrics.BinaryAccuracy("accuracy")]
-    )
+    metrics = [keras.metrics.BinaryAccuracy("accuracy")]
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
 
 
 def logit_model(model: Any) -> Any:
@@ -208,16 +200,12 @@ def _imagenet_weights(backbone: str) -> Path:
     cache = _keras_home()
     previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
+    options = {"cache_dir": str(cache), "cache_subdir": "models"}
     try:
-        return Path(
-            keras.utils.get_file(
-                name,
-                WEIGHTS_URL + name,
-                cache_dir=str(cache),
-                cache_subdir="models",
-                file_hash=WEIGHTS_MD5[backbone],
-            )
+        found = keras.utils.get_file(
+            name, WEIGHTS_URL + name, file_hash=WEIGHTS_MD5[backbone], **options
         )
+        return Path(found)
     except Exception as error:  # get_file raises a bare Exception if a download fails
         reason = str(error).splitlines()[0]
         raise TrainingError(

@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import keras
 
 from manifests.errors import TrainingError
-
-#: Backends on which a batch can be divided among several GPUs.
-_SHARING_BACKENDS = ("tensorflow", "jax")
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Devices:
     @property
     def shares_batches(self) -> bool:
         """Whether each batch is divided among several GPUs."""
-        return len(self.gpus) > 1 and self.backend in _SHARING_BACKENDS
+        return len(self.gpus) > 1 and self.backend in ("tensorflow", "jax")
 
     @property
     def mirrored(self) -> bool:
@@ -45,11 +42,7 @@ class Devices:
         return self.shares_batches and self.backend == "tensorflow"
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Check that a training batch can be divided evenly.
-
-        Raises:
-            TrainingError: it cannot.
-        """
+        """Raise a `TrainingError` if a training batch cannot be divided evenly."""
         if self.shares_batches and batch_size % len(self.gpus):
             raise TrainingError(
                 f"expected a batch size that {len(self.gpus)} GPUs can share evenly, found "
@@ -58,14 +51,11 @@ class Devices:
             )
 
     def validation_batch_size(self, batch_size: int, images: int) -> int:
-        """The batch size for validation: `batch_size`, or one that no GPU has to share.
+        """The batch size to validate a split of `images` with.
 
+        It is that of training, a multiple of the number of GPUs, or one that no GPU has to share:
         Keras on JAX lays out all batches like the first one, so if the last batch cannot be
         divided evenly, no batch may be; then each GPU computes every batch.
-
-        Args:
-            batch_size: that of training, a multiple of the number of GPUs.
-            images: number of images of the validation split.
         """
         if self.backend != "jax" or not self.shares_batches or images % len(self.gpus) == 0:
             return batch_size
@@ -88,8 +78,7 @@ class Devices:
         """Context in which a model must be built, loaded, compiled and trained."""
         if not self.shares_batches:
             return nullcontext()
-        scope: AbstractContextManager[Any] = self._distribution.scope()
-        return scope
+        return cast(AbstractContextManager[Any], self._distribution.scope())
 
     @contextmanager
     def whole_batch_statistics(self, model: Any) -> Iterator[None]:
@@ -99,9 +88,8 @@ class Devices:
         changed only within this context, because Keras on other backends cannot load a model
         with synchronized layers.
         """
-        layers = [
-            layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)
-        ]
+        kind = keras.layers.BatchNormalization
+        layers = [layer for layer in model.layers if isinstance(layer, kind)]
         for layer in layers:
             layer.synchronized = self.mirrored
         try:
@@ -121,11 +109,7 @@ class _EvenDataParallel(keras.distribution.DataParallel):  # type: ignore[misc]
 
 
 def find_devices(*, require_gpu: bool = False) -> Devices:
-    """Find the devices of this machine.
-
-    Raises:
-        TrainingError: a GPU is required and none is found.
-    """
+    """Find the devices of this machine; a `TrainingError` if a GPU is required and none found."""
     backend = keras.backend.backend()
     gpus = tuple(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
     if require_gpu and not gpus:

@@ -1,7 +1,9 @@
-"""Opens HDF5 files of anybody in memory: complete, without links, and no larger than they are.
+"""Reads models and weights from Keras's files. Every such file comes in here, of whomever it is.
 
-HDF5 can lead to other files, repeat values and unpack a few bytes to a terabyte. What Keras writes
-does none of it.
+A file is read into memory once, checked there and loaded from there, so what was checked is what is
+loaded. Nothing is unpacked before its size is known, no code of the file is run, and no name in it
+leads to another file. What Keras has of such checks by itself is not relied on. HDF5 can lead to
+other files, repeat values and unpack a few bytes to a terabyte; what Keras writes does none of it.
 """
 
 import io
@@ -10,9 +12,8 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import keras
@@ -20,24 +21,67 @@ import keras
 from manifests.files import parse_json
 from training.models.keras_objects import known
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-#: How a heap of texts begins, with the only version.
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+#: How a heap of texts begins in HDF5, with the only version.
 _HEAP = b"GCOL\x01"
 #: Most groups and data sets of a file; an EfficientNetB7 with its optimizer has some 5,000.
 _MOST_OBJECTS = 100_000
 #: Bytes from which on a text counts as long, most texts in a list, which Keras cuts at 64 KB, and
 #: most bytes that a long text may come to where it is named several times.
 _LONG_TEXT, _MOST_TEXTS, _MOST_NAMED = 4096, 10_000, 20_000_000
+#: Largest file, in bytes; an EfficientNetB7 with its optimizer has 0.5 GB.
+_LARGEST = 2 << 30
+#: Largest config.json and metadata.json, in bytes; EfficientNetB7's config.json has 0.6 MB.
+_MAX_CONFIG, _MAX_METADATA = 20_000_000, 1_000_000
+#: Most members of an archive.
+_MOST_MEMBERS = 100
+#: Most values of a feature map of one image; EfficientNetB7 has 17 million at 600x600.
+LARGEST_MAP = 1 << 25
+#: Height and width that feature maps of a free size are reckoned with.
+FREE_SIDE = 224
 
 
-def most_unpacked(data: bytes) -> int:
-    """Most bytes that a file may hold when unpacked: Keras stores weights as they are."""
-    return 2 * len(data) + (1 << 20)
+class _NamedBytes(io.BytesIO):
+    """A file in memory, with the name by which Keras tells its format."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+class Archive(NamedTuple):
+    """A `.keras` file: its parsed config.json, its weights in HDF5, and the version of Keras."""
+
+    config: Any
+    weights: bytes
+    version: str
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a model file. Raises a ValueError if it is too large."""
+    with open(path, "rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST >> 30} GB")
+    return data
 
 
 def is_hdf5(data: bytes) -> bool:
     """Whether it is read as HDF5; a file may be valid as several formats."""
-    return data.startswith(_SIGNATURE)
+    return data.startswith(_HDF5)
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether it is read as a zip archive."""
+    return data.startswith(_ZIP)
+
+
+def _most_unpacked(data: bytes) -> int:
+    """Most bytes that a file may hold when unpacked: Keras stores weights as they are."""
+    return 2 * len(data) + (1 << 20)
 
 
 @contextmanager
@@ -56,7 +100,7 @@ def open_hdf5(data: bytes) -> Iterator[h5py.File]:
         h5py.h5pl.remove(0)
     _check_texts(data)
     with h5py.File(io.BytesIO(data), "r") as file:
-        _check_hdf5(file, most_unpacked(data))
+        _check_objects(file, _most_unpacked(data))
         yield file
 
 
@@ -80,7 +124,7 @@ def _check_texts(data: bytes) -> None:
 
 
 def _texts(data: bytes, heap: int) -> Iterator[tuple[int, int]]:
-    """The number and length of each text of a heap, which an attribute names by both places."""
+    """The number and length of each text of a heap; attributes name a text by heap and number."""
     at, end = heap + 16, heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
     while end - at >= 16:
         if end > len(data):
@@ -94,43 +138,37 @@ def _texts(data: bytes, heap: int) -> Iterator[tuple[int, int]]:
         at += taken
 
 
-def _check_hdf5(file: h5py.File, budget: int) -> None:
+def _check_objects(file: h5py.File, budget: int) -> None:
     """Check every object before any is read."""
     waiting: list[Any] = [file["/"]]
     seen: set[Any] = set()
     while waiting:
         found = waiting.pop()
-        where = h5py.h5o.get_info(found.id).addr
-        if where in seen:
+        address = h5py.h5o.get_info(found.id).addr
+        if address in seen:
             raise ValueError(f"{found.name} in two places")
-        seen.add(where)
-        if len(seen) > _MOST_OBJECTS:
-            raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+        seen.add(address)
         budget -= sum(_attribute_size(found, name) for name in found.attrs)
         if isinstance(found, h5py.Dataset):
             budget -= _stored_size(found)
-        elif isinstance(found, h5py.Group):
-            if len(found) > _MOST_OBJECTS:
-                raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
-            waiting += [_inside(found, name) for name in found]
-        else:
+        elif not isinstance(found, h5py.Group):
             raise ValueError(f"a {type(found).__name__}")
+        elif len(found) + len(seen) > _MOST_OBJECTS:
+            raise ValueError(f"more than {_MOST_OBJECTS:,} objects")
+        else:
+            for name in found:
+                if not isinstance(found.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"no {name} in the file itself")
+                waiting.append(found[name])
         if budget < 0:
             raise ValueError("more values than the file has bytes for")
-
-
-def _inside(group: h5py.Group, name: str) -> Any:
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"no {name} in the file itself")
-    return group[name]
 
 
 def _stored_size(found: h5py.Dataset) -> int:
     """Bytes of a data set in memory."""
     if found.external or found.is_virtual:
         raise ValueError(f"the values of {found.name} in another file")
-    settings = found.id.get_create_plist()
-    if found.dtype.hasobject or settings.get_nfilters():
+    if found.dtype.hasobject or found.id.get_create_plist().get_nfilters():
         raise ValueError(f"{found.name} compressed, or of another kind than numbers")
     return int(math.prod(found.shape or (1,)) * found.dtype.itemsize)
 
@@ -142,57 +180,6 @@ def _attribute_size(found: Any, name: str) -> int:
     if attribute.dtype.hasobject and count > _MOST_TEXTS:
         raise ValueError(f"a list of {count:,} texts, {name}")
     return int(count * attribute.get_type().get_size())
-
-
-_ZIP = b"PK\x03\x04"
-#: Largest file, in bytes; an EfficientNetB7 with its optimizer has 0.5 GB.
-_LARGEST = 2 << 30
-#: Largest config.json and metadata.json, in bytes; EfficientNetB7's config.json has 0.6 MB.
-_MAX_CONFIG, _MAX_METADATA = 20_000_000, 1_000_000
-#: Most members of an archive.
-_MOST_MEMBERS = 100
-#: Most values of a feature map of one image; EfficientNetB7 has 17 million at 600x600.
-LARGEST_MAP = 1 << 25
-#: Height and width that feature maps of a free size are reckoned with.
-FREE_SIDE = 224
-
-
-class NamedBytes(io.BytesIO):
-    """A file in memory, with the name by which Keras tells its format."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A `.keras` file: its parsed config.json, its weights in HDF5, and who wrote it."""
-
-    config: Any
-    weights: bytes
-    version: str
-
-
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a model file.
-
-    Raises:
-        ValueError: it is too large.
-    """
-    with open(path, "rb") as file:
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST:
-        raise ValueError(f"more than {_LARGEST >> 30} GB")
-    return data
-
-
-def is_archive(data: bytes) -> bool:
-    """Whether it is read as a zip archive."""
-    return data.startswith(_ZIP)
 
 
 def read_archive(data: bytes) -> Archive:
@@ -208,7 +195,7 @@ def read_archive(data: bytes) -> Archive:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         config = _member(archive, "config.json", _MAX_CONFIG)
         metadata = _member(archive, "metadata.json", _MAX_METADATA)
-        weights = _member(archive, "model.weights.h5", most_unpacked(data))
+        weights = _member(archive, "model.weights.h5", _most_unpacked(data))
     written = parse_json(metadata)
     version = written.get("keras_version", "") if isinstance(written, dict) else ""
     return Archive(parse_json(config), weights, str(version))
@@ -286,7 +273,7 @@ def model_of_archive(archive: Archive, *, compile: bool = False) -> Any:
     """The model of a `.keras` file. Raises as `build`."""
     with open_hdf5(archive.weights):
         model = build(archive.config, len(archive.weights), compile=compile)
-    model.load_weights(NamedBytes(archive.weights, "model.weights.h5"))
+    model.load_weights(_NamedBytes(archive.weights, "model.weights.h5"))
     return model
 
 
@@ -309,7 +296,7 @@ def load_hdf5_weights(model: Any, data: bytes, name: str = "model.h5") -> None:
     Keras sets the statistics of a Normalization layer and does not use them until the layer is
     finalized, which it does for `.keras` files alone (keras-team/keras #20163).
     """
-    model.load_weights(NamedBytes(data, name))
+    model.load_weights(_NamedBytes(data, name))
     for layer in leaves(model):
         inner = getattr(layer, "layer", layer)  # of a wrapper
         if isinstance(inner, keras.layers.Normalization) and inner.weights:

@@ -1,7 +1,11 @@
-"""Builds the model that a Keras 2 file describes from layers of Keras 3.
+"""Builds the model of a Keras 2 `.h5` file from layers of Keras 3, and reads its weights by name.
 
 Only what decides the output is kept of a layer's configuration: how its weights were initialized,
 regularized or constrained does not. A layer must be one of `training.models.keras_objects`.
+
+tf_keras reads such files, too: it would need the same translation to known layers, since its own
+loading looks up any TensorFlow function by name, and limits of its own on what it builds. Files of
+weights alone, and the check of every weight's name, stay in any case.
 """
 
 from collections import defaultdict
@@ -16,30 +20,32 @@ from training.models.classifier import STD
 from training.models.keras_files import leaves
 from training.models.keras_objects import ACTIVATIONS, LAYERS, UnknownLayer, known
 
-#: Names of nested models in a configuration.
-_GRAPHS, _SEQUENCE = ("Functional", "Model"), "Sequential"
 #: Layers of packages that were common beside Keras 2, and the one of Keras that gives the same
 #: output. FixedDropout, of the package `efficientnet`, drops nothing outside training.
 _SAME_OUTPUT = {"FixedDropout": "Dropout"}
-#: Endings of the settings of training.
-_TRAINING_SETTINGS = ("_initializer", "_regularizer", "_constraint")
 #: Settings that Keras 3 does not know, and that decide nothing where they have this value.
 _FORMER = {
     "ragged": False, "sparse": False, "groups": 1, "renorm": False, "fused": None,
     "virtual_batch_size": None, "adjustment": None, "time_major": False, "autocast": True,
     "experimental_autocast": True,
 }  # fmt: skip
-
-
-#: A TensorFlow operation in a graph of layers.
-_OPERATION = "TFOpLambda"
-#: Operations on a tensor and a constant, as (scale, offset) of a Rescaling layer.
+#: TensorFlow operations on a tensor and a constant, as (scale, offset) of a Rescaling layer.
 _SCALINGS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
     "math.multiply": lambda constant: (constant, 0.0),
     "math.truediv": lambda constant: (1 / constant, 0.0),
     "math.add": lambda constant: (1.0, constant),
     "math.subtract": lambda constant: (1.0, -constant),
 }
+#: Layers of a file with weights alone: which EfficientNet has how many blocks, and how many
+#: channels come out of its last convolution.
+_EFFICIENTNETS = {
+    (16, 1280): "EfficientNetB0", (23, 1280): "EfficientNetB1", (23, 1408): "EfficientNetB2",
+    (26, 1536): "EfficientNetB3", (32, 1792): "EfficientNetB4", (39, 2048): "EfficientNetB5",
+    (45, 2304): "EfficientNetB6", (55, 2560): "EfficientNetB7",
+}  # fmt: skip
+
+#: A weight: the layer in the file that it is listed under, its own layer, its own name.
+_Key = tuple[str, str, str]
 
 
 def build_legacy_model(config: Mapping[str, Any], size: int) -> Any:
@@ -55,14 +61,32 @@ def build_legacy_model(config: Mapping[str, Any], size: int) -> Any:
     translated = _layer(config)
     known(translated)
     kind, settings = translated["class_name"], translated["config"]
-    if kind == _SEQUENCE:
-        model = keras.Sequential.from_config(settings)
-        if not model.built:
-            model.build((None, size, size, 3))
-        return model
-    if kind != "Functional":
+    if kind == "Functional":
+        return keras.Model.from_config(settings)
+    if kind != "Sequential":
         raise ValueError(f"a {kind} instead of a model")
-    return keras.Model.from_config(settings)
+    model = keras.Sequential.from_config(settings)
+    if not model.built:
+        model.build((None, size, size, 3))
+    return model
+
+
+def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate a layer or a nested model."""
+    kind, config = str(found["class_name"]), found["config"]
+    if kind in ("Functional", "Model"):
+        ends = {name: _single(config[name]) for name in ("input_layers", "output_layers")}
+        layers = [_node(each) for each in config["layers"]]
+        return {
+            "class_name": "Functional",
+            "config": {"name": config["name"], **ends, "layers": layers},
+        }
+    if kind == "Sequential":
+        return {"class_name": kind, "config": _sequence(config)}
+    kind = _SAME_OUTPUT.get(kind, kind)
+    if kind not in LAYERS:
+        raise UnknownLayer(kind)
+    return {"class_name": kind, "config": _settings(kind, config)}
 
 
 def _single(ends: Any) -> Any:
@@ -72,48 +96,29 @@ def _single(ends: Any) -> Any:
 
 def _node(found: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a layer of a graph, with the layers that its inputs come from."""
-    nodes = found["inbound_nodes"]
-    if found["class_name"] == _OPERATION:
-        translated, nodes = _scaling(found)
-    else:
-        translated = _layer(found)
-    return {**translated, "name": found["name"], "inbound_nodes": nodes}
+    if found["class_name"] == "TFOpLambda":
+        return _scaling(found)
+    return {**_layer(found), "name": found["name"], "inbound_nodes": found["inbound_nodes"]}
 
 
-def _scaling(found: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """Translate an operation on a tensor and a constant to a Rescaling layer, and its input.
+def _scaling(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate an operation on a tensor and a constant to a Rescaling layer.
 
     With `weights="imagenet"`, EfficientNet multiplies its input by such a constant.
     """
-    operation = str(found["config"].get("function"))
-    nodes = found["inbound_nodes"]
-    if operation not in _SCALINGS or len(nodes) != 1 or len(nodes[0]) != 4:
-        raise UnknownLayer(f"operation {operation}")
-    *source, arguments = nodes[0]
+    operation, nodes = str(found["config"].get("function")), found["inbound_nodes"]
     try:
+        ((*source, arguments),) = nodes
         constant = np.asarray(arguments["y"], np.float64).reshape(-1)
+        scale, offset = _SCALINGS[operation](constant)
     except (KeyError, TypeError, ValueError) as error:
         raise UnknownLayer(f"operation {operation}") from error
-    scale, offset = _SCALINGS[operation](constant)
+    if len(source) != 3:
+        raise UnknownLayer(f"operation {operation}")
     config = {"name": found["name"], "dtype": "float32"}
     config |= {"scale": np.asarray(scale).tolist(), "offset": np.asarray(offset).tolist()}
-    return {"class_name": "Rescaling", "config": config}, [[[*source, {}]]]
-
-
-def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate a layer or a nested model; a configuration without `module` is a former one."""
-    kind, config = str(found["class_name"]), found["config"]
-    if kind in _GRAPHS:
-        layers = [_node(each) for each in config["layers"]]
-        ends = {name: _single(config[name]) for name in ("input_layers", "output_layers")}
-        kept = {"name": config["name"], **ends}
-        return {"class_name": "Functional", "config": {**kept, "layers": layers}}
-    if kind == _SEQUENCE:
-        return {"class_name": kind, "config": _sequence(config)}
-    kind = _SAME_OUTPUT.get(kind, kind)
-    if kind not in LAYERS:
-        raise UnknownLayer(kind)
-    return {"class_name": kind, "config": _settings(kind, config)}
+    layer = {"class_name": "Rescaling", "config": config}
+    return {**layer, "name": found["name"], "inbound_nodes": [[[*source, {}]]]}
 
 
 def _sequence(config: Any) -> dict[str, Any]:
@@ -123,17 +128,18 @@ def _sequence(config: Any) -> dict[str, Any]:
     shape = found[0]["config"].get("batch_input_shape") if found else None
     if shape and layers[0]["class_name"] != "InputLayer":
         layers.insert(0, {"class_name": "InputLayer", "config": {"batch_shape": shape}})
-    name = None if isinstance(config, list) else config.get("name")
-    return {"name": name, "layers": layers}
+    return {"name": None if isinstance(config, list) else config.get("name"), "layers": layers}
 
 
 def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for name, value in config.items():
-        former = name in _FORMER and value == _FORMER[name] and not _accepts(kind, name)
-        if former or name.endswith(_TRAINING_SETTINGS) or name == "trainable":
-            continue
-        kept[name] = value
+    convolution = kind in ("Conv1D", "Conv2D", "Conv3D")  # the layers that still have groups
+    kept = {
+        name: value
+        for name, value in config.items()
+        if not name.endswith(("_initializer", "_regularizer", "_constraint"))
+        and name != "trainable"
+        and (name not in _FORMER or value != _FORMER[name] or (convolution and name == "groups"))
+    }
     shape = kept.pop("batch_input_shape", None)
     if kind == "InputLayer":
         kept["batch_shape"] = shape or kept.get("batch_shape")
@@ -150,35 +156,12 @@ def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _accepts(kind: str, name: str) -> bool:
-    """Whether a layer of Keras 3 has this setting."""
-    return kind in ("Conv1D", "Conv2D", "Conv3D") and name == "groups"
-
-
 def _activation_name(found: Mapping[str, Any]) -> str:
-    """The name of an activation that is not given by its name alone."""
     config, kind = found.get("config"), str(found.get("class_name"))
     name = config if isinstance(config, str) else kind
     if name not in ACTIVATIONS:
         raise UnknownLayer(f"activation {name}")
     return name
-
-
-#: Layers of a file with weights alone: which EfficientNet has how many blocks, and how many
-#: channels come out of its last convolution.
-_EFFICIENTNETS = {
-    (16, 1280): "EfficientNetB0",
-    (23, 1280): "EfficientNetB1",
-    (23, 1408): "EfficientNetB2",
-    (26, 1536): "EfficientNetB3",
-    (32, 1792): "EfficientNetB4",
-    (39, 2048): "EfficientNetB5",
-    (45, 2304): "EfficientNetB6",
-    (55, 2560): "EfficientNetB7",
-}
-
-#: A weight: the layer in the file that it is listed under, its own layer, its own name.
-Key = tuple[str, str, str]
 
 
 def weights_group(file: h5py.File) -> Any:
@@ -200,37 +183,31 @@ def copy_legacy_weights(group: Any, model: Any) -> None:
         ValueError: a weight is missing in the file, twice in it, or has another shape; or the
             file has a weight that the model lacks.
     """
-    found = dict(_datasets(group))
+    unused = dict(_datasets(group))
     by_layer = defaultdict(list)
-    for key in found:
-        by_layer[key[1:]].append(key)
-    used = set()
+    for key, values in unused.items():
+        by_layer[key[1:]].append((key, values))
     for top in model.layers:
         for layer in leaves(top):
             for weight in layer.weights:
-                keys = by_layer[(layer.name, _former_name(layer, weight))]
-                key = _matching(keys, top.name, layer, weight)
-                _assign(weight, found[key], layer)
-                used.add(key)
+                found = by_layer[(layer.name, _former_name(layer, weight))]
+                if len(found) > 1:  # the same layer in two nested models
+                    found = [each for each in found if each[0][0] == top.name]
+                if len(found) != 1:
+                    raise ValueError(f"{len(found)} weights {layer.name}/{weight.name}")
+                ((key, values),) = found
+                _assign(weight, values, layer)
+                unused.pop(key, None)
             if isinstance(layer, keras.layers.Normalization) and layer.weights:
                 layer.finalize_state()
-    unused = sorted(set(found) - used)
     if unused:
-        raise ValueError(f"a weight {'/'.join(unused[0][1:])} that no layer of the model has")
+        raise ValueError(f"a weight {'/'.join(min(unused)[1:])} that no layer of the model has")
 
 
 def _former_name(layer: Any, weight: Any) -> str:
     """The name that Keras 2 gives to a weight."""
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) and weight.name == "kernel"
     return "depthwise_kernel" if depthwise else str(weight.name)
-
-
-def _matching(keys: list[Key], top: str, layer: Any, weight: Any) -> Key:
-    if len(keys) > 1:  # the same layer in two nested models
-        keys = [key for key in keys if key[0] == top]
-    if len(keys) != 1:
-        raise ValueError(f"{len(keys)} weights {layer.name}/{weight.name}")
-    return keys[0]
 
 
 def _assign(weight: Any, dataset: Any, layer: Any) -> None:
@@ -243,7 +220,7 @@ def _assign(weight: Any, dataset: Any, layer: Any) -> None:
     weight.assign(np.asarray(dataset))
 
 
-def _datasets(group: Any) -> Iterator[tuple[Key, Any]]:
+def _datasets(group: Any) -> Iterator[tuple[_Key, Any]]:
     for top in _names(group, "layer_names"):
         inner = _inside(group, top)
         for name in _names(inner, "weight_names"):
@@ -255,12 +232,12 @@ def _datasets(group: Any) -> Iterator[tuple[Key, Any]]:
 def _names(group: Any, attribute: str) -> list[str]:
     """A list of names, which Keras 2 cuts into numbered attributes where it is long."""
     if attribute in group.attrs:
-        parts = [group.attrs[attribute]]
+        names = list(group.attrs[attribute])
     else:
-        parts = []
-        while f"{attribute}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{attribute}{len(parts)}"])
-    names = [name for part in parts for name in part]
+        names, number = [], 0
+        while f"{attribute}{number}" in group.attrs:
+            names += list(group.attrs[f"{attribute}{number}"])
+            number += 1
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
@@ -268,6 +245,47 @@ def _inside(group: Any, name: str) -> Any:
     if name not in group:
         raise ValueError(f"no {name} in the file")
     return group[name]
+
+
+def model_of_weights(group: Any, size: int) -> Any:
+    """Build the model that a file with weights alone was most likely saved from.
+
+    That is an EfficientNet of Keras, global average pooling and one Dense layer: sigmoid if it has
+    one unit, softmax if two.
+
+    Raises:
+        ValueError: the weights are those of another model.
+    """
+    found = {key[1:]: values.shape for key, values in _datasets(group)}
+    blocks = sum(layer.endswith("_project_conv") for layer, _ in found)
+    top = [shape for (layer, _), shape in found.items() if layer == "top_conv"]
+    backbone = _EFFICIENTNETS.get((blocks, top[0][-1])) if top else None
+    heads = [
+        (layer, shape[1])
+        for (layer, name), shape in found.items()
+        if name == "kernel" and len(shape) == 2
+    ]
+    if not backbone or len(heads) != 1 or heads[0][1] not in (1, 2):
+        raise ValueError(
+            "weights that are not those of an EfficientNet with one Dense layer of 1 or 2 units, "
+            "and without their layers the model is unknown; save the whole model"
+        )
+    ((head, units),) = heads
+    # Layers without a name of their own are numbered by what else the process has built.
+    scaling = next((layer for layer, name in found if name == "variance"), "normalization")
+
+    def renamed(layer: Any) -> Any:
+        named = {"name": scaling} if isinstance(layer, keras.layers.Normalization) else {}
+        return layer.__class__.from_config({**layer.get_config(), **named})
+
+    stock = getattr(keras.applications, backbone)(
+        weights=None, include_top=False, input_shape=(size, size, 3)
+    )
+    base = keras.models.clone_model(stock, clone_function=renamed)
+    pooled = keras.layers.GlobalAveragePooling2D()(base.output)
+    activation = "sigmoid" if units == 1 else "softmax"
+    output = keras.layers.Dense(units, activation=activation, name=head)(pooled)
+    return keras.Model(base.input, output, name=backbone)
 
 
 def correct_imagenet_scale(model: Any) -> bool:
@@ -289,46 +307,3 @@ def correct_imagenet_scale(model: Any) -> bool:
                 layer.finalize_state()
                 return True
     return False
-
-
-def model_of_weights(group: Any, size: int) -> Any:
-    """Build the model that a file with weights alone was most likely saved from.
-
-    That is an EfficientNet of Keras, global average pooling and one Dense layer: sigmoid if it has
-    one unit, softmax if two.
-
-    Raises:
-        ValueError: the weights are those of another model.
-    """
-    found = dict(_datasets(group))
-    blocks = sum(layer.endswith("_project_conv") for _, layer, _ in found)
-    top = [data.shape for (_, layer, name), data in found.items() if layer == "top_conv"]
-    backbone = _EFFICIENTNETS.get((blocks, top[0][-1])) if top else None
-    heads = [
-        (layer, data.shape)
-        for (_, layer, name), data in found.items()
-        if name == "kernel" and len(data.shape) == 2
-    ]
-    if not backbone or len(heads) != 1 or heads[0][1][1] not in (1, 2):
-        raise ValueError(
-            "weights that are not those of an EfficientNet with one Dense layer of 1 or 2 units, "
-            "and without their layers the model is unknown; save the whole model"
-        )
-    (name, (_, units)) = heads[0]
-    base = getattr(keras.applications, backbone)(
-        weights=None, include_top=False, input_shape=(size, size, 3)
-    )
-    # Layers without a name of their own are numbered by what else the process has built.
-    scaling = next((each for _, each, name in found if name == "variance"), "normalization")
-    base = keras.models.clone_model(base, clone_function=lambda layer: _renamed(layer, scaling))
-    pooled = keras.layers.GlobalAveragePooling2D()(base.output)
-    activation = "sigmoid" if units == 1 else "softmax"
-    head = keras.layers.Dense(units, activation=activation, name=name)
-    return keras.Model(base.input, head(pooled), name=backbone)
-
-
-def _renamed(layer: Any, scaling: str) -> Any:
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.Normalization):
-        config["name"] = scaling
-    return layer.__class__.from_config(config)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +30,14 @@ OUTPUTS = ("probability", "logit")
 
 @dataclass(frozen=True)
 class InputSettings:
-    """The options of `training.evaluate` for a model file.
+    """The options of `evaluate` for a model file."""
 
-    Attributes:
-        channels: order of the color channels.
-        scale: range of the pixel values, one of SCALES.
-        size: height and width of the input; None for those of the model, else of the crops.
-        margin: crops with a larger margin are cut down to this one; None leaves them.
-        fake_is: the class that is FAKE: 1 or 0.
-        output: one of OUTPUTS; None for what the file tells.
-    """
-
-    channels: str = "rgb"
-    scale: str = "0..255"
-    size: int | None = None
-    margin: float | None = None
-    fake_is: int = 1
-    output: str | None = None
+    channels: str = "rgb"  # order of the color channels
+    scale: str = "0..255"  # range of the pixel values
+    size: int | None = None  # height and width; None for those of the model, else of the crops
+    margin: float | None = None  # crops with a larger one are cut down to it; None leaves them
+    fake_is: int = 1  # the class that is FAKE: 1 or 0
+    output: str | None = None  # None for what the file tells
 
     def described(self) -> str:
         """One line for people."""
@@ -56,8 +48,7 @@ class InputSettings:
         )
 
 
-@dataclass(frozen=True)
-class Preset:
+class Preset(NamedTuple):
     """Settings of a published model, and what its users have to know."""
 
     settings: InputSettings
@@ -128,16 +119,14 @@ def cut_margins(images: Images, shares: Floats) -> Images:
         images: uint8 [B, S, S, 3].
         shares: share of the side that is kept, [B]; NaN keeps all.
     """
-    return np.stack([_middle(image, share) for image, share in zip(images, shares, strict=True)])
-
-
-def _middle(image: Images, share: float) -> Images:
-    side = image.shape[0]
-    kept = side if np.isnan(share) else max(round(side * share), 1)
-    if kept == side:
-        return image
-    start = (side - kept) // 2
-    return _scaled(image[start : start + kept, start : start + kept], (side, side))
+    side = images.shape[1]
+    middles = []
+    for image, share in zip(images, shares, strict=True):
+        kept = side if np.isnan(share) else max(round(side * share), 1)
+        start = (side - kept) // 2
+        middle = image[start : start + kept, start : start + kept]
+        middles.append(image if kept == side else _scaled(middle, (side, side)))
+    return np.stack(middles)
 
 
 def input_size(settings: InputSettings, network: tuple[int | None, int | None]) -> tuple[int, int]:
@@ -165,20 +154,13 @@ _SUM_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that scores crops; made by `open_model`.
-
-    Attributes:
-        network: from inputs to outputs.
-        settings: how images become inputs; its `output` is known.
-        size: height and width of the inputs.
-        notes: what was assumed, one sentence each.
-    """
+    """A model that scores crops; made by `open_model`."""
 
     path: Path
     network: Network
-    settings: InputSettings
-    size: tuple[int, int]
-    notes: list[str] = field(default_factory=list)
+    settings: InputSettings  # its `output` is known
+    size: tuple[int, int]  # height and width of the inputs
+    notes: list[str] = field(default_factory=list)  # what was assumed, one sentence each
 
     def predict_on_batch(self, images: Images) -> Floats:
         """Return FAKE logits, float64 [B, 1], of RGB crops, uint8 [B, H, W, 3].
@@ -186,7 +168,7 @@ class ModelFile:
         Raises:
             TrainingError: the outputs are not what they were taken for.
         """
-        outputs = self._outputs(images)
+        outputs = self.outputs(images)
         if self.settings.output == "probability":
             if not _are_probabilities(outputs):
                 raise TrainingError(
@@ -194,8 +176,7 @@ class ModelFile:
                     f"{outputs.max():.4g}; give --output logit"
                 )
             classes = np.clip(outputs, _TINY, _ALMOST_ONE)
-            logits = np.log(classes)
-            logits = logits[:, :1] - np.log1p(-classes) if classes.shape[1] == 1 else logits
+            logits = np.log(classes) - (np.log1p(-classes) if classes.shape[1] == 1 else 0)
         else:
             logits = outputs
         if logits.shape[1] == 2:
@@ -220,7 +201,8 @@ class ModelFile:
 
         return cut
 
-    def _outputs(self, images: Images) -> Floats:
+    def outputs(self, images: Images) -> Floats:
+        """Return what the network gives for RGB crops, float64 [B, 1] or [B, 2]."""
         inputs = as_input(images, self.settings, self.size)
         try:
             found = self.network.run(inputs)
@@ -255,7 +237,7 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
         known = replace(settings, output=network.output or settings.output)
         return ModelFile(path, network, known, size, notes)
     probed = ModelFile(path, network, settings, size)
-    found = "probability" if _are_probabilities(probed._outputs(_probes())) else "logit"
+    found = "probability" if _are_probabilities(probed.outputs(_probes())) else "logit"
     notes = [*notes, f"the output was taken for a {found}, by its values on four test images"]
     return ModelFile(path, network, replace(settings, output=found), size, notes)
 

@@ -1,11 +1,10 @@
-"""The networks of model files that other people made: Keras 2 and 3, ONNX."""
+"""The networks of model files that other people made: ONNX, and Keras 2 and 3."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,7 +16,6 @@ from training.models import keras_files, legacy_models
 from training.models.keras_files import FREE_SIDE, LARGEST_MAP, is_hdf5, open_hdf5, read_bytes
 from training.models.keras_objects import UnknownLayer
 
-Floats = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.float32]
 
 #: Operations of ONNX: what image classifiers are made of, as PyTorch and tf2onnx export them. None
@@ -39,23 +37,18 @@ _NAMES = """
 _OPERATIONS = frozenset(_NAMES.split())
 #: Most bytes that ONNX Runtime may take for a network and its feature maps.
 _MEMORY = 4 << 30
+#: Height and width of the input where neither the file nor the caller tells.
+_DEFAULT_SIZE = 224
+_ELSEWHERE = "export it to ONNX with the library it was made with"
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network with one input and one output.
+class Network(NamedTuple):
+    """A network with one input and one output."""
 
-    Attributes:
-        format: the file's format, for people.
-        run: from images, float32 [B, H, W, 3], to outputs, [B, 1] or [B, 2].
-        size: height and width of the input; None where any is accepted.
-        output: "probability" or "logit"; None where the file does not tell.
-    """
-
-    format: str
-    run: Callable[[Inputs], Any]
-    size: tuple[int | None, int | None]
-    output: str | None = None
+    format: str  # for people
+    run: Callable[[Inputs], Any]  # from float32 [B, H, W, 3] to [B, 1] or [B, 2]
+    size: tuple[int | None, int | None]  # height and width of the input; None where any will do
+    output: str | None = None  # "probability" or "logit"; None where the file does not tell
 
 
 def onnx_network(path: Path) -> Network:
@@ -71,23 +64,31 @@ def onnx_network(path: Path) -> Network:
     except Exception as error:  # ONNX Runtime has a class of its own for each kind of failure
         if out_of_memory(error):
             raise
-        raise _unreadable(path, "an ONNX file", error) from error
-    given = session.get_inputs()
-    name = _only(path, "input", [each.name for each in given])
-    _only(path, "output", [each.name for each in session.get_outputs()])
-    batch, height, width, first = _image_shape(path, given[0].shape)
+        raise TrainingError(
+            f"expected an ONNX file in {path}, found: {first_line(error)}; export the model again"
+        ) from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    for what, given in (("input", inputs), ("output", outputs)):
+        if len(given) != 1:
+            raise TrainingError(
+                f"expected one {what} of the model in {path}, found {len(given)}: "
+                f"{', '.join(each.name for each in given) or 'none'}; export it with one image "
+                "input and one output"
+            )
+    batch, size, first = _image_shape(path, inputs[0].shape)
     types = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-    kind = types.get(given[0].type)
+    kind = types.get(inputs[0].type)
     if kind is None:
         raise TrainingError(
-            f"expected an input of float32, float16 or uint8 in {path}, found {given[0].type}; "
+            f"expected an input of float32, float16 or uint8 in {path}, found {inputs[0].type}; "
             "export the model with another input"
         )
 
     def run(images: Inputs) -> Any:
-        return session.run(None, {name: _ordered(images, first).astype(kind)})[0]
+        ordered = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if first else images
+        return session.run(None, {inputs[0].name: ordered.astype(kind)})[0]
 
-    return Network("ONNX", _in_batches(run, batch), (height, width))
+    return Network("ONNX", _in_batches(run, batch), size)
 
 
 def _check_onnx(data: bytes) -> None:
@@ -137,44 +138,27 @@ def _limit_memory() -> None:
     """Give sessions that use the allocator of the environment no more than `_MEMORY`."""
     import onnxruntime
 
-    place = onnxruntime.OrtMemoryInfo(
-        "Cpu",
-        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
-        0,
-        onnxruntime.OrtMemType.DEFAULT,
-    )
+    kinds = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kinds[0], 0, kinds[1])
     settings = {"max_mem": _MEMORY, "arena_extend_strategy": 1}
-    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg(settings))
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(settings))
 
 
-def _only(path: Path, what: str, names: list[str]) -> str:
-    if len(names) != 1:
-        raise TrainingError(
-            f"expected one {what} of the model in {path}, found {len(names)}: "
-            f"{', '.join(names) or 'none'}; export it with one image input and one output"
-        )
-    return names[0]
-
-
-def _image_shape(path: Path, shape: Any) -> tuple[int | None, int | None, int | None, bool]:
+def _image_shape(path: Path, shape: Any) -> tuple[int | None, tuple[int | None, int | None], bool]:
     """Batch size, height and width of an input, None where free, and whether channels come first.
 
     Raises:
         TrainingError: the input does not take batches of three-channel images.
     """
     sizes = [each if isinstance(each, int) else None for each in shape or ()]
-    if len(sizes) == 4 and sizes[3] in (3, None) and sizes[1] != 3:
-        return sizes[0], sizes[1], sizes[2], False
     if len(sizes) == 4 and sizes[1] == 3:
-        return sizes[0], sizes[2], sizes[3], True
+        return sizes[0], (sizes[2], sizes[3]), True
+    if len(sizes) == 4 and sizes[3] in (3, None):
+        return sizes[0], (sizes[1], sizes[2]), False
     raise TrainingError(
         f"expected an input of color images, [batch, height, width, 3] or [batch, 3, height, "
         f"width], in {path}, found {list(shape or ())}; export the model with such an input"
     )
-
-
-def _ordered(images: Inputs, channels_first: bool) -> Inputs:
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if channels_first else images
 
 
 def _in_batches(run: Callable[[Inputs], Any], size: int | None) -> Callable[[Inputs], Any]:
@@ -200,17 +184,6 @@ def first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _unreadable(path: Path, expected: str, error: Exception) -> TrainingError:
-    return TrainingError(
-        f"expected {expected} in {path}, found: {first_line(error)}; export the model again"
-    )
-
-
-#: Height and width of the input where neither the file nor the caller tells.
-DEFAULT_SIZE = 224
-_ELSEWHERE = "export it to ONNX with the library it was made with"
-
-
 def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Network, list[str]]:
     """The network of a `.keras` or `.h5` file, and what was assumed about it.
 
@@ -222,9 +195,9 @@ def keras_network(path: Path, size: int | None, output: str | None) -> tuple[Net
         TrainingError: the file cannot be read, or has a layer that is not one of Keras.
     """
     try:
-        data = keras_files.read_bytes(path)
+        data = read_bytes(path)
         reader = _read_h5 if is_hdf5(data) else _read_keras
-        model, form, notes = reader(data, size or DEFAULT_SIZE)
+        model, form, notes = reader(data, size or _DEFAULT_SIZE)
         return _network(model, form, path, output), notes
     except UnknownLayer as error:
         raise TrainingError(
