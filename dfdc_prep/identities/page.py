@@ -21,9 +21,9 @@ from dfdc_prep.reports.page import (
     Sheet,
     Text,
     TextList,
+    thumbnail,
     write_page,
 )
-from dfdc_prep.reports.thumbnails import thumbnail
 from manifests.folders import FacesFolder
 from manifests.identities.evidence import ALONE
 from manifests.identities.people import Identities

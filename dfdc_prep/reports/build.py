@@ -1,6 +1,5 @@
 """Builds and writes the report of a folder, whichever kind it is."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,11 +53,10 @@ def build_report(folder: Path, out: Path | None = None) -> Report:
     """
     kind = folder_kind(folder)
     target = folder / REPORT if out is None else out
-    page = _page_builder(kind)(folder)
     footer = (
         f"Made by dfdc-prep report, version {__version__}. The page loads nothing from elsewhere."
     )
-    write_page(replace(page, footer=footer), target)
+    write_page(replace(_page(kind, folder), footer=footer), target)
     return Report(target, kind, target.stat().st_size)
 
 
@@ -80,16 +78,16 @@ def folder_kind(folder: Path) -> str:
     )
 
 
-def _page_builder(kind: str) -> Callable[[Path], Page]:
+def _page(kind: str, folder: Path) -> Page:
     # Imported here, so that the page of a run does not load OpenCV.
     if kind == "faces":
-        from dfdc_prep.reports.faces.faces_report import faces_page
+        from dfdc_prep.reports.faces_report import faces_page
 
-        return faces_page
+        return faces_page(folder)
     if kind == "shards":
-        from dfdc_prep.reports.shards.shards_report import shards_page
+        from dfdc_prep.reports.shards_report import shards_page
 
-        return shards_page
+        return shards_page(folder)
     from dfdc_prep.reports.run.run_report import run_page
 
-    return run_page
+    return run_page(folder)

@@ -1,26 +1,89 @@
-"""Pictures of the crops of a table."""
+"""Pictures of the rows of a table, from crop files or from shards."""
 
+import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import pyarrow as pa
 
-from dfdc_prep.reports.images import Images
-from dfdc_prep.reports.page import Picture
-from dfdc_prep.reports.thumbnails import thumbnail
+from dfdc_prep.crops.files import path_inside
+from dfdc_prep.reports.page import Picture, thumbnail
+from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.tfrecord import parse_example, read_records
+
+#: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class CropFiles:
+    """Images in files.
+
+    Attributes:
+        root: real path (`os.path.realpath`) of the folder that paths are relative to.
+        paths: the manifest's `path` of every row.
+    """
+
+    root: str
+    paths: list[str]
+
+    def read(self, rows: Iterable[int]) -> dict[int, bytes | None]:
+        """Return the encoded image of each row."""
+        return {row: self.read_one(row) for row in rows}
+
+    def read_one(self, row: int) -> bytes | None:
+        """Return the file of a row; None if it is missing, too large or outside the folder."""
+        file = path_inside(self.root, self.paths[row])
+        if file is None:
+            return None
+        try:
+            found = os.stat(file)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+                return None
+            return Path(file).read_bytes()
+        except OSError:
+            return None
+
+
+@dataclass(frozen=True)
+class ShardRecords:
+    """Images inside the TFRecord files of a shards folder.
+
+    Attributes:
+        folder: the shards folder.
+        table: its manifest, in the order of the records.
+    """
+
+    folder: Path
+    table: pa.Table
+
+    def read(self, rows: Iterable[int]) -> dict[int, bytes | None]:
+        """Return the encoded image of each row; reads each shard up to the last row wanted.
+
+        Raises:
+            ShardError: a shard is damaged.
+        """
+        wanted, found, start = sorted(set(rows)), dict[int, bytes | None](), 0
+        for name, part in iter_shards(self.table):
+            inside = {row - start for row in wanted if start <= row < start + part.num_rows}
+            records = read_records(self.folder / Path(name).name) if inside else iter(())
+            for index, record in enumerate(islice(records, max(inside, default=-1) + 1)):
+                if index in inside:
+                    image = (parse_example(record).get("image") or [None])[0]
+                    found[start + index] = image if isinstance(image, bytes) else None
+            start += part.num_rows
+        return {row: found.get(row) for row in wanted}
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The crops of a manifest, to be shown.
-
-    Attributes:
-        table: the manifest.
-        images: its images.
-    """
+    """The crops of a manifest, to be shown."""
 
     table: pa.Table
-    images: Images
+    images: CropFiles | ShardRecords
 
     def pictures(self, rows: Iterable[int], notes: Sequence[str] = ()) -> list[Picture]:
         """The crops of some rows, captioned by label, clip and an optional note each."""

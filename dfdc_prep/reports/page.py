@@ -7,23 +7,31 @@ other source. All text is escaped, so a hostile file name is shown and never int
 
 import base64
 import hashlib
+import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from manifests.files import write_text
+from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
 
 #: Shown for a value that is missing, undefined or not finite.
 MISSING = "–"
 #: Longest text shown of a name or value, in characters; the middle of longer ones is cut out.
 MAX_TEXT_CHARS = 1000
+#: JPEG quality of a thumbnail.
+_QUALITY = 80
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
 
 
@@ -46,32 +54,21 @@ class TextList:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header row; cells are text, numbers or None.
-
-    Attributes:
-        caption: what the table shows; always visible.
-        header: names of the columns.
-        rows: cells by row; the first cell of each row is its header.
-        more: number of rows left out, for the line "and N more".
-        searchable: show a field that filters the rows.
-    """
+    """A table; cells are text, numbers or None, and the first of each row is its header."""
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
-    more: int = 0
-    searchable: bool = False
+    more: int = 0  # number of rows left out
+    searchable: bool = False  # show a field that filters the rows
     block: ClassVar[str] = "table"
 
     @property
     def numeric(self) -> list[bool]:
         """Whether each column holds numbers, which are aligned to the right."""
-        columns = zip(*self.rows, strict=True)
-        return [
-            any(cell is not None for cell in column)
-            and all(cell is None or _is_number(cell) for cell in column)
-            for column in columns
-        ] or [False] * len(self.header)
+        columns = [[c for c in column if c is not None] for column in zip(*self.rows, strict=True)]
+        found = [bool(column) and all(map(_is_number, column)) for column in columns]
+        return found or [False] * len(self.header)
 
 
 def _is_number(cell: object) -> bool:
@@ -83,19 +80,12 @@ def _is_number(cell: object) -> bool:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as inline SVG (see `dfdc_prep.reports.charts`).
-
-    Attributes:
-        title: heading of the chart.
-        svg: the drawing.
-        alt: what a reader should see in it, for screen readers.
-        note: a sentence below the chart.
-    """
+    """A chart as inline SVG (see `dfdc_prep.reports.charts`)."""
 
     title: str
     svg: Markup
-    alt: str
-    note: str = ""
+    alt: str  # what a reader should see in it, for screen readers
+    note: str = ""  # a sentence below the chart
     block: ClassVar[str] = "chart"
 
 
@@ -109,13 +99,7 @@ class Charts:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a contact sheet.
-
-    Attributes:
-        source: a data URI (see `dfdc_prep.reports.thumbnails`), None if the image is unreadable.
-        alt: what the image is.
-        lines: caption, one short line each.
-    """
+    """An image, a data URI (see `thumbnail`) or None if it is unreadable, and its caption."""
 
     source: Markup | None
     alt: str
@@ -124,13 +108,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet: pictures in a grid.
-
-    Attributes:
-        caption: what the pictures have in common.
-        pictures: in reading order.
-        more: number of pictures left out.
-    """
+    """Pictures in a grid, and the number of those left out."""
 
     caption: str
     pictures: Sequence[Picture]
@@ -169,27 +147,47 @@ class Section:
     @property
     def anchor(self) -> str:
         """The section's id: its title in lower case, words joined by hyphens."""
-        words = "".join(c if c.isalnum() else " " for c in self.title.lower()).split()
-        return "-".join(words)
+        return "-".join(re.findall(r"[^\W_]+", self.title.lower()))
 
 
 @dataclass(frozen=True)
 class Page:
-    """A whole page.
-
-    Attributes:
-        title: what the page is about, such as `faces`.
-        lead: one sentence below the title.
-        facts: the most important numbers, as (what, value).
-        sections: in reading order.
-        footer: how the page was made.
-    """
+    """A whole page; `facts` are the most important numbers, as (what, value)."""
 
     title: str
     lead: str
     sections: Sequence[Section]
-    facts: Sequence[tuple[str, object]] = field(default_factory=tuple)
+    facts: Sequence[tuple[str, object]] = ()
     footer: str = ""
+
+
+def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = 128) -> Markup | None:
+    """Return a small JPEG of an image as a data URI.
+
+    Args:
+        image: an encoded image, or RGB uint8 [H, W, 3].
+        side: longer side of the thumbnail, pixels; smaller images are not enlarged.
+
+    Returns:
+        None if the image is None or cannot be decoded.
+    """
+    if image is None:
+        return None
+    try:
+        opened: Any
+        if isinstance(image, bytes):
+            opened = open_image(image, CROP_FORMATS)
+        else:
+            opened = Image.fromarray(image)
+        with opened, reading():
+            opened.draft("RGB", (side, side))
+            small = opened.convert("RGB")
+            small.thumbnail((side, side), Image.Resampling.LANCZOS)
+            file = io.BytesIO()
+            small.save(file, "JPEG", quality=_QUALITY, optimize=True)
+    except ImageError:
+        return None
+    return Markup("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
 
 
 def settings_table(name: str, values: object) -> Table:
@@ -211,14 +209,17 @@ def _setting(value: object) -> str:
 
 def render(page: Page) -> str:
     """Return the page as HTML; equal pages give equal text."""
-    environment = _environment()
-    style, script = (_source(name) for name in ("style.css", "search.js"))
+    templates = files("dfdc_prep.reports") / "templates"
+    style, script = ((templates / name).read_text() for name in ("style.css", "search.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{_sha256(script)}'; base-uri 'none'; form-action 'none'"
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("page.html.j2").render(
-        page=page, style=Markup(style), script=Markup(script), policy=Markup(policy)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(page=page, style=Markup(style), script=Markup(script), policy=Markup(policy))
     )
 
 
@@ -245,16 +246,12 @@ def shown(value: Any) -> Any:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, float):
-        return _shown_float(value)
-    return _printable(str(value))
-
-
-def _shown_float(value: float) -> str:
-    if value == 0 or abs(value) >= 1e-4:
-        digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 4
-        return f"{value:,.{digits}f}"
-    return f"{value:.2g}"
+    if not isinstance(value, float):
+        return _printable(str(value))
+    if 0 < abs(value) < 1e-4:
+        return f"{value:.2g}"
+    digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 4
+    return f"{value:,.{digits}f}"
 
 
 def _printable(text: str) -> str:
@@ -280,14 +277,3 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-@cache
-def _source(name: str) -> str:
-    environment = _environment()
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _sha256(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -18,9 +18,9 @@ from dfdc_prep.reports.page import (
     Table,
     Text,
     TextList,
+    thumbnail,
     write_page,
 )
-from dfdc_prep.reports.thumbnails import thumbnail
 from tests.browser.conftest import NARROW, Visit
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>.mp4"

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from dfdc_prep.reports.faces import measures
-from dfdc_prep.reports.faces.measures import (
+from dfdc_prep.reports import shortcuts
+from dfdc_prep.reports.gallery import CropFiles, ShardRecords
+from dfdc_prep.reports.page import Table, Text
+from dfdc_prep.reports.shards_report import NearPair, nearest_pairs
+from dfdc_prep.reports.shortcuts import (
     ImageMeasures,
     Measure,
-    evenly_spaced,
+    find_shortcuts,
     measure_image,
     measure_images,
+    shortcuts_section,
 )
-from dfdc_prep.reports.faces.shortcut_section import shortcuts_section
-from dfdc_prep.reports.faces.shortcuts import find_shortcuts
-from dfdc_prep.reports.images import CropFiles, ShardRecords
-from dfdc_prep.reports.page import Table, Text
-from dfdc_prep.reports.shards.near_pairs import NearPair, nearest_pairs
+from dfdc_prep.video.timeline import evenly_spaced
 from dfdc_prep.writing.audit_inputs import AuditInputs
 from manifests.pictures.near_identical import NearIdentical
 from manifests.schema import SHARD_MANIFEST_SCHEMA
@@ -73,8 +73,8 @@ def test_of_many_images_evenly_spaced_ones_are_measured(
 ) -> None:
     (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
     size = (tmp_path / "a.png").stat().st_size
-    monkeypatch.setattr(measures, "MAX_BYTES", 3 * size)
-    monkeypatch.setattr(measures, "_WEIGHED", 2)
+    monkeypatch.setattr(shortcuts, "MAX_BYTES", 3 * size)
+    monkeypatch.setattr(shortcuts, "_WEIGHED", 2)
     files = CropFiles(os.path.realpath(tmp_path), ["a.png"] * 10)
     found = measure_images(files, ["same", *(str(n) for n in range(8)), "same"])
     assert found.tried == 4
@@ -91,7 +91,7 @@ def test_of_many_images_evenly_spaced_ones_are_measured(
 @settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 40))
 def test_evenly_spaced_rows(rows: int, most: int) -> None:
-    found = evenly_spaced(rows, most).tolist()
+    found = evenly_spaced(rows, most)
     assert len(found) == min(rows, most)
     assert found == sorted(set(found))
     assert all(0 <= row < rows for row in found)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.page import Chart, Page, Section, Table, Text, render, shown
-from dfdc_prep.reports.thumbnails import thumbnail
+from dfdc_prep.reports.page import Chart, Page, Section, Table, Text, render, shown, thumbnail
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'</script>.mp4"
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from cli import main
 from dfdc_prep.errors import ShardError
-from dfdc_prep.reports.shards.shards_report import shards_page
+from dfdc_prep.reports.shards_report import shards_page
 from dfdc_prep.writing.checksums import write_sums
 from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
 from dfdc_prep.writing.verify import verify_shards

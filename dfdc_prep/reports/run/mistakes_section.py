@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_prep.reports.page import Group, Groups, Picture, Section, Text
+from dfdc_prep.reports.page import Group, Groups, Picture, Section, Text, thumbnail
 from dfdc_prep.reports.run.run_files import Mistake
-from dfdc_prep.reports.thumbnails import thumbnail
 from manifests.pictures.images import ImageError, open_image, to_rgb
 from manifests.wording import counted
 

@@ -3,8 +3,10 @@
 The figures are those of `dfdc-prep audit`, computed by the same code.
 """
 
+import heapq
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,7 @@ import pyarrow.compute as pc
 
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.gallery import Gallery
-from dfdc_prep.reports.images import ShardRecords
+from dfdc_prep.reports.gallery import Gallery, ShardRecords
 from dfdc_prep.reports.page import (
     Block,
     Chart,
@@ -26,7 +27,6 @@ from dfdc_prep.reports.page import (
     Text,
     settings_table,
 )
-from dfdc_prep.reports.shards.near_pairs import nearest_pairs
 from dfdc_prep.writing import tfds_metadata
 from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.writing.layout import iter_shards
@@ -58,36 +58,30 @@ def shards_page(path: Path) -> Page:
         )
     inputs = read_audit_inputs(path)
     table = inputs.table
-    records = ShardRecords(path, table)
-    gallery = Gallery(table, records)
-    splits = list(dict.fromkeys(table["split"].to_pylist()))
+    gallery = Gallery(table, ShardRecords(path, table))
+    counts = Counter(table["split"].to_pylist())
     sections = [
-        Section("Splits", _split_blocks(table, splits)),
-        Section("Training crops", [_training_sheet(gallery, splits[0])]),
+        Section("Splits", _split_blocks(table, [*counts])),
+        Section("Training crops", [_training_sheet(gallery, next(iter(counts)))]),
         *_leak_sections(inputs, gallery),
         Section("Files", [_file_table(path, table)]),
         Section("How it was made", [_metadata_table(path)]),
     ]
-    lead = "The crops that a model is trained, validated and tested on."
-    return Page(f"Shards: {path.resolve().name}", lead, sections, _facts(table, splits))
-
-
-def _facts(table: pa.Table, splits: list[str]) -> list[tuple[str, object]]:
-    counts = Counter(table["split"].to_pylist())
-    return [
+    facts = [
         ("crops", table.num_rows),
-        *((f"{split} crops", counts[split]) for split in splits),
+        *((f"{split} crops", count) for split, count in counts.items()),
         ("families", _clips_and_families(table)[1]),
         ("shard files", pc.count_distinct(table["shard"]).as_py()),
     ]
+    lead = "The crops that a model is trained, validated and tested on."
+    return Page(f"Shards: {path.resolve().name}", lead, sections, facts)
 
 
 def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
     """The paper's Fig. 2: crops by split and label, as a chart and a table."""
-    pairs = zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True)
-    counts = Counter(pairs)
+    counts = Counter(zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True))
     series = {label: [counts[label, split] for split in splits] for label in LABELS}
-    said = "; ".join(f"{label} {split} {counts[label, split]:,}" for label, split in counts)
+    said = "; ".join(f"{label} {split} {count:,}" for (label, split), count in counts.items())
     svg = charts.bars(splits, series, "splits", "crops")
     rows = []
     for split in splits:
@@ -126,35 +120,39 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     known = [Text(line) for line in (*found.fakes.lines(), *found.originals.lines())]
     blocks: list[Block] = [_verdict(found), *known, _leak_table(found)]
     if found.neighbours:
-        text = found.neighbours.text()
-        blocks.append(Text(f"{text[0].upper()}{text[1:]}."))
+        blocks.append(Text(f"{_capitalized(found.neighbours.text())}."))
     if found.worst:
         rows = [
             (family.name, *(family.rows.get(split, 0) for split in found.rows))
             for family in found.worst
         ]
         blocks.append(Table("Families in more than one split", ("family", *found.rows), rows))
-    kinds = _kinds_table(found)
-    alike = [Section("Kinds of crops in the splits", kinds)] if kinds else []
-    return [Section(title, blocks), *alike, *_pairs_section(inputs, gallery)]
+    sections = (
+        Section(title, blocks),
+        Section("Kinds of crops in the splits", _kinds_table(found)),
+        Section("Near-identical crops", _near_pairs(inputs, gallery)),
+    )
+    return [section for section in sections if section.blocks]
+
+
+def _capitalized(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _verdict(found: Audit) -> Text:
-    said = found.caption()
-    said = f"{said[0].upper()}{said[1:]}. {found.compared:,} images were compared."
+    said = f"{_capitalized(found.caption())}. {found.compared:,} images were compared."
     if found.verdict == NOT_KNOWN:
         return Text(f"{said} Their originals may be in another split.", "warning")
     if found.verdict == NO_LEAK_FOUND:
         return Text(said, "good")
-    only_near = not any(leak.shared for leak in [*found.families, *(found.files or [])])
-    if only_near:
+    if any(leak.shared for leak in [*found.families, *(found.files or [])]):
         return Text(
-            f"{said} Look at the pairs below: different clips of one person or room can look alike."
+            f"{said} A model can recognise test crops from training. Split again with dfdc-prep "
+            "shard, whose default keeps known families together.",
+            "warning",
         )
     return Text(
-        f"{said} A model can recognise test crops from training. Split again with dfdc-prep shard, "
-        "whose default keeps known families together.",
-        "warning",
+        f"{said} Look at the pairs below: different clips of one person or room can look alike."
     )
 
 
@@ -191,21 +189,61 @@ def _leak_table(found: Audit) -> Table:
     return Table("What dfdc-prep audit finds", header, rows)
 
 
-def _pairs_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
+class NearPair(NamedTuple):
+    """Two crops of different splits whose images are near-identical.
+
+    Attributes:
+        likeness: 0 to 1, how well their details correlate; 1 for equal images.
+        first, second: their rows.
+    """
+
+    likeness: float
+    first: int
+    second: int
+
+
+def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
+    """Return the most similar near-identical crops that are in different splits.
+
+    An image that is in several splits is one pair. Pairs are sorted by likeness, then by row.
+    """
+    near = inputs.near
+    if near is None:
+        return []
+    # The first row of each picture in each split.
+    first: list[dict[str, int]] = [{} for _ in range(int(near.picture.max(initial=-1)) + 1)]
+    splits = inputs.table["split"].to_pylist()
+    for row, (picture, split) in enumerate(zip(near.picture.tolist(), splits, strict=True)):
+        if picture >= 0:
+            first[picture].setdefault(split, row)
+    found = {NearPair(1.0, *sorted(each.values())[:2]) for each in first if len(each) > 1}
+    pairs = zip(near.first.tolist(), near.second.tolist(), near.likeness.tolist(), strict=True)
+    for one, other, likeness in pairs:
+        across = [
+            NearPair(likeness, min(row, second), max(row, second))
+            for split, row in first[one].items()
+            for name, second in first[other].items()
+            if split != name
+        ]
+        found.update(sorted(across)[:1])
+    return heapq.nsmallest(most, found, key=lambda pair: (-pair.likeness, *pair[1:]))
+
+
+def _near_pairs(inputs: AuditInputs, gallery: Gallery) -> list[Block]:
     pairs = nearest_pairs(inputs, MAX_PAIRS)
     if not pairs:
         return []
-    pictures = gallery.pictures([row for pair in pairs for row in (pair.first, pair.second)])
+    pictures = gallery.pictures([row for pair in pairs for row in pair[1:]])
     groups = []
     for at, pair in enumerate(pairs):
-        first, second = (inputs.table["split"][row].as_py() for row in (pair.first, pair.second))
+        first, second = (inputs.table["split"][row].as_py() for row in pair[1:])
         line = f"{first} and {second}: likeness {pair.likeness:.2f}"
         groups.append(Group(pictures[2 * at : 2 * at + 2], line))
     caption = (
         f"The nearest pairs of different splits, {len(groups)} shown; from a likeness of "
         f"{MIN_LIKENESS} on, pictures count as near-identical"
     )
-    return [Section("Near-identical crops", [Groups(caption, groups)])]
+    return [Groups(caption, groups)]
 
 
 def _file_table(path: Path, table: pa.Table) -> Table:

@@ -1,0 +1,317 @@
+"""The page of a faces folder: clips, failures, shortcuts, families, crops."""
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfdc_prep.output_folder import read_run
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.gallery import CropFiles, Gallery
+from dfdc_prep.reports.page import (
+    Block,
+    Chart,
+    Group,
+    Groups,
+    Page,
+    Section,
+    Sheet,
+    Table,
+    Text,
+    settings_table,
+)
+from dfdc_prep.reports.shortcuts import (
+    Measure,
+    measure_images,
+    row_measures,
+    short_number,
+    shortcuts_section,
+)
+from dfdc_prep.video.timeline import evenly_spaced
+from manifests.auditing.leakage import fraction
+from manifests.auditing.summary import Summary, summarize
+from manifests.folders import FacesFolder
+from manifests.labels import FAILURES, FAKE, LABELS, REAL, STATUSES, UNKNOWN
+from manifests.schema import MANIFEST_SCHEMA
+from manifests.tables.codes import (
+    Codes,
+    clip_codes,
+    clip_lines,
+    clips_known,
+    label_codes,
+    pair_codes,
+)
+from manifests.tables.families import source_column
+from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
+
+#: Rows of the table of clips that are not ok, of parts, and of the largest families.
+MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
+#: Crops of each label, crops at each extreme, pairs of an original and a fake.
+MAX_CROPS, MAX_EXTREMES, MAX_PAIRS = 36, 18, 12
+#: What an extreme sheet shows, by the name of its measure; the smallest values come first.
+_EXTREMES = {
+    "face size": "Smallest faces, in source pixels",
+    "brightness": "Darkest crops, by mean grey level",
+    "sharpness": "Blurriest crops, by variance of the Laplacian",
+    "detector score": "Least certain faces, by the detector's score",
+}
+
+
+def faces_page(path: Path) -> Page:
+    """Return the page of a faces folder.
+
+    Raises:
+        TableError: the manifest is missing, or a table is invalid.
+        OutputError: run.json is invalid.
+    """
+    made_from = manifest_hash(path)
+    crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
+    if crops.num_rows:
+        label_codes(crops)  # raises if a label is neither REAL nor FAKE
+    clips, run = read_clip_log(path, made_from), read_run(path)
+    sections = [_clips_section(crops, clips)]
+    if crops.num_rows:
+        sections += _crops_sections(path, crops, clips)
+    else:
+        sections.append(Section("Crops", [Text("There is no crop in manifest.parquet.")]))
+    sections.append(_run_section(run))
+    lead = "Face crops, the clips they come from, and the clips without any."
+    return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(crops, clips))
+
+
+def _facts(crops: pa.Table, clips: pa.Table | None) -> list[tuple[str, object]]:
+    counts = Counter(crops["label"].to_pylist())
+    labels: list[tuple[str, object]] = [(f"{label} crops", counts[label]) for label in LABELS]
+    if not clips_known(crops):
+        return [("clips and families", "not known"), *labels]
+    families = ("families", pc.count_distinct(crops["family"]).as_py())
+    if clips is None:
+        return [*labels, families]
+    found = ("clips with crops", _count(pc.greater(clips["faces"], 0)))
+    failed = ("clips that failed", _count(pc.is_in(clips["status"], pa.array(FAILURES))))
+    return [("clips", clips.num_rows), found, failed, *labels, families]
+
+
+def _count(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _crops_sections(path: Path, crops: pa.Table, clips: pa.Table | None) -> list[Section]:
+    files = CropFiles(os.path.realpath(path), crops["path"].to_pylist())
+    images = measure_images(files, crops["sha256"].to_pylist())
+    measures = row_measures(crops, images)
+    label = label_codes(crops)
+    clip = pair_codes(clip_codes(crops), label)
+    gallery = Gallery(crops, files)
+    sampled = [Text(note)] if (note := images.sample_note()) else []
+    no_pairs = Text("No original and fake of one family both have crops here.")
+    return [
+        shortcuts_section(measures, images, label, clip),
+        _families_section(crops, summarize(crops, clips)),
+        Section("Crops", _sheets_by_label(gallery)),
+        Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures, clip)]),
+        Section("Originals and fakes", [_original_fake_pairs(gallery) or no_pairs]),
+    ]
+
+
+def _run_section(run: dict[str, Any] | None) -> Section:
+    title = "How it was made"
+    if run is None:
+        return Section(title, [Text("There is no run.json.")])
+    tables = [settings_table(name, run.get(name)) for name in ("options", "detector", "versions")]
+    return Section(title, [table for table in tables if table.rows])
+
+
+def _clips_section(crops: pa.Table, clips: pa.Table | None) -> Section:
+    """What became of the clips."""
+    blocks: list[Block] = [Text(line) for line in clip_lines(crops)]
+    if not clips_known(crops):
+        return Section("Clips", blocks)
+    if clips is None:
+        missing = Text("There is no clips.parquet, so failed clips are unknown.")
+        return Section("Clips", [*blocks, missing])
+    blocks.append(_label_table(clips))
+    if clips.num_rows:
+        blocks.append(_status_chart(clips))
+    not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
+    if not_ok.num_rows:
+        blocks.append(_status_table(not_ok))
+    elif clips.num_rows:
+        blocks.append(Text("Every clip was read, and a face was found in each.", "good"))
+    return Section("Clips", blocks)
+
+
+def _label_table(clips: pa.Table) -> Table:
+    rows = []
+    for label in [*LABELS, None]:
+        mask = pc.is_null(clips["label"]) if label is None else pc.equal(clips["label"], label)
+        part = clips.filter(mask)
+        if part.num_rows:
+            found = _count(pc.greater(part["faces"], 0))
+            share = f"{100 * fraction(found, part.num_rows):.1f} %"
+            no_face = _count(pc.equal(part["status"], "no_face"))
+            failed = _count(pc.is_in(part["status"], pa.array(FAILURES)))
+            crops = _count(part["faces"])
+            name = label or "no label"
+            rows.append((name, part.num_rows, found, share, no_face, failed, crops))
+    header = ("label", "clips", "with crops", "yield", "without a face", "failed", "crops")
+    return Table("Clips and crops by label", header, rows)
+
+
+def _status_chart(clips: pa.Table) -> Chart:
+    counts = Counter(zip(clips["label"].to_pylist(), clips["status"].to_pylist(), strict=True))
+    present = {status for _, status in counts}
+    statuses = [status for status in STATUSES if status in present]
+    series = {
+        label: values
+        for label in LABELS
+        if any(values := [counts[label, status] for status in statuses])
+    }
+    said = "; ".join(
+        f"{label} {status} {counts[label, status]:,}" for label in series for status in statuses
+    )
+    svg = charts.bars([_words(status) for status in statuses], series, "status", "clips")
+    return Chart("Clips by status and label", svg, f"Bar chart of clips by status: {said}")
+
+
+def _status_table(not_ok: pa.Table) -> Table:
+    order = {status: at for at, status in enumerate((*FAILURES, "no_face"))}
+    columns = ("video", "part", "label", "status", "error")
+    rows = [tuple(row.values()) for row in not_ok.select(columns).to_pylist()]
+    rows.sort(key=lambda row: order.get(row[3], len(order)))
+    shown = [(*row[:3], _words(row[3]), row[4] or "") for row in rows[:MAX_CLIPS]]
+    return Table(
+        f"Clips that are not ok: {len(rows):,}; clips.parquet names all of them",
+        ("clip", "part", "label", "status", "why"),
+        shown,
+        more=len(rows) - len(shown),
+        searchable=True,
+    )
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
+
+
+def _families_section(table: pa.Table, summary: Summary) -> Section:
+    """How many fakes and crops the originals have, and what each part gave."""
+    if summary.families is None:
+        return Section("Families and parts", [Text("Not known, as the clips are not.")])
+    known_fakes = pc.and_(
+        pc.equal(table["label"], FAKE),
+        pc.not_equal(source_column(table), UNKNOWN).fill_null(True),
+    )
+    fakes = table.filter(known_fakes).group_by(["family", "part", "video"])
+    per_family = Counter(fakes.aggregate([])["family"].to_pylist())
+    blocks: list[Block] = [
+        Text(line) for line in (*summary.fakes.lines(), *summary.originals.lines())
+    ]
+    if per_family:
+        blocks.append(_fakes_chart(Counter(per_family.values())))
+    blocks.append(_largest_families(table, per_family))
+    if summary.oddities:
+        blocks.append(Table("Inconsistencies", ("what", "rows"), list(summary.oddities.items())))
+    parts = [
+        (each.part, each.label or "no label", each.clips, each.with_faces, each.crops)
+        for each in summary.yields[:MAX_PARTS]
+    ]
+    header = ("part", "label", "clips", "with crops", "crops")
+    more = len(summary.yields) - len(parts)
+    blocks.append(Table("Clips and crops by part", header, parts, more=more))
+    return Section("Families and parts", blocks)
+
+
+def _fakes_chart(sizes: Counter[int]) -> Chart:
+    counts = {f"{size:,}": sizes[size] for size in sorted(sizes)[:15]}
+    if rest := sum(sizes.values()) - sum(counts.values()):
+        counts["more"] = rest
+    svg = charts.bars([*counts], {FAKE: [*counts.values()]}, "fakes", "originals")
+    said = ", ".join(f"{group}: {n:,}" for group, n in counts.items())
+    alt = f"Bar chart: number of originals by how many fake clips they have. {said}"
+    return Chart("Fake clips per original", svg, alt)
+
+
+def _largest_families(table: pa.Table, fakes: Counter[str]) -> Table:
+    counted = table.group_by("family").aggregate([([], "count_all")])
+    order = [("count_all", "descending"), ("family", "ascending")]
+    largest = counted.sort_by(order).slice(0, MAX_FAMILIES).to_pylist()
+    rows = [(each["family"], fakes[each["family"]], each["count_all"]) for each in largest]
+    more = counted.num_rows - len(rows)
+    return Table("Largest families", ("original", "fake clips", "crops"), rows, more=more)
+
+
+def _sheets_by_label(gallery: Gallery) -> list[Sheet]:
+    """Crops of each label, evenly spaced over the manifest."""
+    sheets = []
+    for label in LABELS:
+        rows = np.flatnonzero(pc.equal(gallery.table["label"], label).to_numpy())
+        if len(rows):
+            chosen = rows[evenly_spaced(len(rows), MAX_CROPS)].tolist()
+            caption = f"{label}: {len(chosen):,} of {len(rows):,} crops, evenly spaced"
+            sheets.append(Sheet(caption, gallery.pictures(chosen)))
+    return sheets
+
+
+def _extreme_sheets(gallery: Gallery, measures: Sequence[Measure], clip: Codes) -> list[Sheet]:
+    """The smallest, darkest, blurriest and least certain crops, one of each clip."""
+    by_name = {measure.name: measure for measure in measures}
+    sheets = []
+    for name, caption in _EXTREMES.items():
+        measure = by_name[name]
+        order = np.argsort(np.where(measure.known, measure.values, np.inf), kind="stable")
+        order = order[: int(measure.known.sum())]
+        _, first = np.unique(clip[order], return_index=True)
+        if rows := order[np.sort(first)][:MAX_EXTREMES].tolist():
+            values = [short_number(float(measure.values[row])) for row in rows]
+            pictures = gallery.pictures(rows, values)
+            sheets.append(Sheet(f"{caption}; one crop of each clip", pictures))
+    return sheets
+
+
+def _original_fake_pairs(gallery: Gallery) -> Groups | None:
+    """Originals beside one of their fakes, at the same or the nearest frame; None without any."""
+    found = list(_pairs(gallery.table))
+    if not found:
+        return None
+    shown = [found[at] for at in evenly_spaced(len(found), MAX_PAIRS)]
+    pictures = gallery.pictures([row for pair in shown for row in pair])
+    groups = [
+        Group(pictures[2 * at : 2 * at + 2], _frames_line(gallery.table, *pair))
+        for at, pair in enumerate(shown)
+    ]
+    caption = f"An original and one of its fakes: {len(groups):,} of {len(found):,} originals"
+    return Groups(caption, groups)
+
+
+def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
+    """Yield, for each original with crops, its row and that of a fake at the nearest frame."""
+    columns = (table[name].to_pylist() for name in ("video", "label", "original"))
+    frames = table["frame"].to_pylist()
+    reals: defaultdict[str, list[int]] = defaultdict(list)
+    fakes: dict[str, int] = {}
+    for row, (video, label, original) in enumerate(zip(*columns, strict=True)):
+        if label == REAL:
+            reals[video].append(row)
+        elif label == FAKE and original is not None:
+            fakes.setdefault(original, row)
+
+    def distance(one: int | None, other: int | None) -> float:
+        return math.inf if one is None or other is None else abs(one - other)
+
+    for name, rows in reals.items():
+        if name in fakes:
+            frame = frames[fakes[name]]
+            yield min(rows, key=lambda row: distance(frames[row], frame)), fakes[name]
+
+
+def _frames_line(table: pa.Table, one: int, other: int) -> str:
+    first, second = (table["frame"][row].as_py() for row in (one, other))
+    if first is None or second is None:
+        return ""
+    return f"frame {first:,}" if first == second else f"frames {first:,} and {second:,}"

@@ -1,0 +1,369 @@
+"""Shortcuts: single measures that tell REAL from FAKE, which a model takes instead of traces.
+
+A measure is one number of every crop: brightness, sharpness, face size, position in the frame ...
+For each the area under the ROC curve is computed, with each clip counted once, by the mean of its
+crops, since the crops of a clip are not independent.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.stats import beta, mannwhitneyu
+from tqdm import tqdm
+
+from dfdc_prep.crops.encoding import decode
+from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.gallery import CropFiles
+from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
+from dfdc_prep.video.timeline import evenly_spaced
+from manifests.labels import FAKE, LABELS, REAL
+from manifests.tables.codes import Codes
+from manifests.wording import counted
+
+Floats = npt.NDArray[np.float64]
+
+#: Bytes of images measured, about; of more, evenly spaced ones are. On one core a megabyte takes
+#: about 40 ms as JPEG and 30 ms as PNG.
+MAX_BYTES = 500_000_000
+#: How many images are weighed to estimate the size of all.
+_WEIGHED = 100
+#: Images a thread measures at a time; handing over single ones costs as much as measuring them.
+_BLOCK = 64
+_UNKNOWN = (np.nan, np.nan, np.nan)
+
+#: Smallest AUC, in the better direction, of a measure said to separate the labels.
+SEPARATING_AUC = 0.65
+#: Fewest clips of each label of which the AUC of a measure is said.
+MIN_CLIPS = 10
+#: Largest probability that none of the measures tried would reach its AUC by chance.
+_SIGNIFICANCE = 0.05
+#: An AUC of no measure is above this where the page says that all is well.
+_GOOD_UPPER = 0.75
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of every crop.
+
+    Attributes:
+        name: as shown, such as `face size`.
+        unit: what the number is, such as `source pixels`.
+        values: float64 [rows], NaN where unknown.
+        drawn: whether its distribution is shown.
+    """
+
+    name: str
+    unit: str
+    values: Floats
+    drawn: bool = False
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Whether the number of each row is known, bool [rows]."""
+        return np.isfinite(self.values)
+
+
+@dataclass(frozen=True)
+class ImageMeasures:
+    """What the images of a table tell.
+
+    Attributes:
+        brightness: mean grey level, 0 to 255, float64 [rows]; NaN where unknown, as below.
+        sharpness: variance of the Laplacian of the grey levels (Pech-Pacheco et al., 2000).
+        size: of the file, bytes.
+        tried: number of rows whose image was looked at.
+        unreadable: number of those whose image is missing or does not decode.
+    """
+
+    brightness: Floats
+    sharpness: Floats
+    size: Floats
+    tried: int
+    unreadable: int
+
+    def sample_note(self) -> str:
+        """Say how many images were measured, if not all were."""
+        total = len(self.brightness)
+        if self.tried == total:
+            return ""
+        return (
+            f"Brightness, sharpness and file size are those of {self.tried:,} of {total:,} images, "
+            "evenly spaced."
+        )
+
+
+def measure_images(files: CropFiles, sha256: Sequence[str]) -> ImageMeasures:
+    """Measure the images of a table, byte-identical ones once.
+
+    Args:
+        files: the images of the rows.
+        sha256: of every row's file; equal hashes mean identical bytes.
+    """
+    first_row: dict[str, int] = {}
+    same_as = np.array([first_row.setdefault(each, row) for row, each in enumerate(sha256)])
+    distinct = np.unique(same_as)
+    # How many can be measured is judged by the size of some of them.
+    some = distinct[evenly_spaced(len(distinct), _WEIGHED)].tolist()
+    mean_size = max(float(np.mean([len(files.read_one(row) or b"") for row in some])), 1)
+    affordable = max(_WEIGHED, int(MAX_BYTES / mean_size))
+    chosen = distinct[evenly_spaced(len(distinct), affordable)]
+    # Unreadable images are counted, not printed.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    values = np.full((len(_UNKNOWN), len(sha256)), np.nan)
+    rows = chosen.tolist()
+    values[:, chosen] = np.array(
+        _in_threads(lambda row: measure_image(files.read_one(row)), rows)
+    ).T
+    values = values[:, same_as]
+    tried = np.isin(same_as, chosen)
+    unreadable = int(np.isnan(values[0, tried]).sum())
+    return ImageMeasures(values[0], values[1], values[2], int(tried.sum()), unreadable)
+
+
+def _in_threads(
+    measure: Callable[[int], tuple[float, float, float]], rows: Sequence[int]
+) -> list[tuple[float, float, float]]:
+    """Measure rows in threads, with a progress bar; OpenCV decodes outside Python's lock."""
+
+    def measure_block(start: int) -> list[tuple[float, float, float]]:
+        return [measure(row) for row in rows[start : start + _BLOCK]]
+
+    found: list[tuple[float, float, float]] = []
+    bar = tqdm(total=len(rows), desc="images", unit=" images", disable=None)
+    with bar, ThreadPoolExecutor(available_cores()) as pool:
+        for block in pool.map(measure_block, range(0, len(rows), _BLOCK)):
+            found += block
+            bar.update(len(block))
+    return found
+
+
+def measure_image(data: bytes | None) -> tuple[float, float, float]:
+    """Return brightness, sharpness and size in bytes of an image file; NaN if it is unusable."""
+    if data is None:
+        return _UNKNOWN
+    try:
+        grey = decode(data, grey=True)
+    except ValueError:
+        return _UNKNOWN
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return cv2.mean(grey)[0], float(deviation[0, 0]) ** 2, float(len(data))
+
+
+def short_number(value: float) -> str:
+    """Return a number with four digits, and with all of those before the decimal point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def row_measures(table: pa.Table, images: ImageMeasures) -> list[Measure]:
+    """Return every measure of the rows of a manifest; all are unknown in some imported sets."""
+
+    def column(name: str) -> Floats:
+        values: Floats = table[name].cast(pa.float64()).fill_null(np.nan).to_numpy()
+        return values
+
+    width, height, w, h = (column(name) for name in ("width", "height", "w", "h"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        across, down = (column("x") + w / 2) / width, (column("y") + h / 2) / height
+        shape = w / h
+    size, score = column("crop_size"), column("score")
+    return [
+        Measure("brightness", "mean grey level, 0 to 255", images.brightness, True),
+        Measure("sharpness", "variance of the Laplacian", images.sharpness, True),
+        Measure("face size", "side of the square cut out, source pixels", size, True),
+        Measure("detector score", "on the detector's own scale", score, True),
+        Measure("position across", "centre of the box, share of the frame's width", across, True),
+        Measure("position down", "centre of the box, share of the frame's height", down, True),
+        Measure("box shape", "width over height", shape),
+        Measure("frame width", "pixels", width),
+        Measure("frame height", "pixels", height),
+        Measure("time", "seconds into the clip", column("time_s")),
+        Measure("file size", "bytes", images.size, True),
+    ]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well one measure alone tells REAL from FAKE.
+
+    Attributes:
+        measure: the measure.
+        auc: area under the ROC curve in the better direction, 0.5 to 1.
+        by_chance: probability of such an AUC if the measure told nothing (Mann-Whitney test),
+            times the number of measures tried.
+        larger: the label with the larger values.
+        medians: the median of each label's clips.
+        clips: number of clips with a known value, by label.
+        upper: the AUC that such clips can hide, the upper end of its 95 % interval: that of a share
+            of as many clips as the rarer label has, the largest variance that an AUC can have
+            (Birnbaum and Klose, 1957).
+    """
+
+    measure: Measure
+    auc: float
+    by_chance: float
+    larger: str
+    medians: dict[str, float]
+    clips: dict[str, int]
+    upper: float
+
+    @property
+    def few(self) -> bool:
+        """Whether a label has too few clips for its AUC to say anything."""
+        return min(self.clips.values()) < MIN_CLIPS
+
+    @property
+    def separates(self) -> bool:
+        """Whether the measure is a shortcut, and not by chance."""
+        return not self.few and self.auc >= SEPARATING_AUC and self.by_chance < _SIGNIFICANCE
+
+    def sentence(self) -> str:
+        """What the measure gives away, in words."""
+        smaller = LABELS[1 - LABELS.index(self.larger)]
+        return (
+            f"{self.measure.name.capitalize()} alone tells REAL from FAKE with an AUC of "
+            f"{self.auc:.2f} (chance is 0.50): it is larger in {self.larger} clips, median "
+            f"{short_number(self.medians[self.larger])} against "
+            f"{short_number(self.medians[smaller])}."
+        )
+
+
+def find_shortcuts(measures: Sequence[Measure], label: Codes, clip: Codes) -> list[Shortcut]:
+    """Return how well each measure alone separates the labels, the worst shortcut first.
+
+    Args:
+        measures: measures of the rows; those unknown for one of the labels are left out.
+        label: index in LABELS of each row, int64 [rows].
+        clip: number of each row's clip, int64 [rows].
+    """
+    found = (_shortcut(measure, label, clip, len(measures)) for measure in measures)
+    return sorted((each for each in found if each), key=lambda each: -each.auc)
+
+
+def _shortcut(measure: Measure, label: Codes, clip: Codes, tried: int) -> Shortcut | None:
+    known = measure.known
+    clips, index = np.unique(clip[known], return_inverse=True)
+    means = np.bincount(index, measure.values[known]) / np.maximum(np.bincount(index), 1)
+    clip_label = np.zeros(len(clips), np.int64)
+    clip_label[index] = label[known]
+    real, fake = (means[clip_label == LABELS.index(name)] for name in (REAL, FAKE))
+    if not len(real) or not len(fake):
+        return None
+    # The statistic counts the pairs in which the FAKE clip has the larger value; ties are half.
+    statistic, probability = mannwhitneyu(fake, real)
+    auc = float(statistic) / (len(real) * len(fake))
+    best, rarer = max(auc, 1 - auc), min(len(real), len(fake))
+    upper = beta.ppf(0.975, best * rarer + 1, (1 - best) * rarer) if best < 1 else 1.0
+    return Shortcut(
+        measure,
+        best,
+        min(1.0, float(probability) * tried),
+        FAKE if auc >= 0.5 else REAL,
+        {REAL: float(np.median(real)), FAKE: float(np.median(fake))},
+        {REAL: len(real), FAKE: len(fake)},
+        float(upper),
+    )
+
+
+def shortcuts_section(
+    measures: Sequence[Measure], images: ImageMeasures, label: Codes, clip: Codes
+) -> Section:
+    """Which single measures give the label away, in words, as a table and as distributions.
+
+    Args:
+        measures: of every crop.
+        images: brightness and sharpness of the images, and how many were read.
+        label: index in LABELS of each row, int64 [rows].
+        clip: number of each row's clip, int64 [rows].
+    """
+    found = find_shortcuts(measures, label, clip)
+    blocks: list[Block] = [*_sentences(found, label)]
+    rows = [
+        (
+            each.measure.name,
+            f"{each.auc:.3f}",
+            each.larger,
+            *(short_number(each.medians[name]) for name in (REAL, FAKE)),
+            f"{each.by_chance:.2g}",
+            each.measure.unit,
+        )
+        for each in found
+        if not each.few
+    ]
+    if rows:
+        header = ("measure", "AUC", "larger in", "median REAL", "median FAKE", "by chance", "unit")
+        caption = "How well each single measure tells REAL from FAKE, the worst first"
+        blocks.append(Table(caption, header, rows))
+    blocks.append(Text(_note(found, images)))
+    drawn = (measure for measure in measures if measure.drawn and measure.known.any())
+    blocks.append(Charts([_distribution(measure, label) for measure in drawn]))
+    return Section("Shortcuts", blocks)
+
+
+def _sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
+    if not found:
+        only = LABELS[int(label[0])]
+        return [Text(f"All crops are {only}, so no measure can be compared between labels.")]
+    if separating := [each for each in found if each.separates]:
+        return [
+            *(Text(each.sentence(), "warning") for each in separating),
+            Text(
+                "A model can learn this instead of the traces of a fake. Balance it, crop or "
+                "re-encode both labels in the same way, or test on data without it."
+            ),
+        ]
+    told = [each for each in found if not each.few]
+    if not told:
+        known = max(found, key=lambda each: sum(each.clips.values())).clips
+        shown = " and ".join(counted(count, f"{name} clip") for name, count in known.items())
+        return [Text(f"{shown}: too few to say whether a single measure tells the labels apart.")]
+    strongest, clips = told[0], sum(told[0].clips.values())
+    if strongest.auc >= SEPARATING_AUC:
+        return [
+            Text(
+                f"There are too few clips to tell: {strongest.measure.name} has an AUC of "
+                f"{strongest.auc:.2f} over {clips:,} clips, but chance alone would give one of the "
+                f"measures such an AUC with a probability of up to {strongest.by_chance:.2g}."
+            )
+        ]
+    return [
+        Text(
+            f"No single measure is seen to separate the labels. The strongest is "
+            f"{strongest.measure.name}, AUC {strongest.auc:.2f} over {clips:,} clips, which leave "
+            f"room for an AUC of up to {strongest.upper:.2f}.",
+            "good" if strongest.upper < _GOOD_UPPER else "plain",
+        )
+    ]
+
+
+def _note(found: Sequence[Shortcut], images: ImageMeasures) -> str:
+    explained = (
+        "The AUC is the probability that a clip of the label with larger values has the larger one "
+        "of two; 0.5 is chance. Each clip counts once, by the mean of its crops. By chance is the "
+        "probability of such an AUC if the measure told nothing, times the number of measures "
+        f"(Mann-Whitney test). A measure is said to separate the labels from {SEPARATING_AUC} on, "
+        "where that is below 0.05."
+    )
+    verb = "image is" if images.unreadable == 1 else "images are"
+    unreadable = f"{images.unreadable:,} {verb} missing or unreadable." if images.unreadable else ""
+    sentences = (explained if found else "", images.sample_note(), unreadable)
+    return " ".join(each for each in sentences if each)
+
+
+def _distribution(measure: Measure, label: Codes) -> Chart:
+    values = {
+        name: measure.values[measure.known & (label == code)] for code, name in enumerate(LABELS)
+    }
+    medians = "Medians: " + ", ".join(
+        f"{name} {short_number(float(np.median(each)))}"
+        for name, each in values.items()
+        if len(each)
+    )
+    svg = charts.histogram(values, measure.name, measure.unit)
+    alt = f"Histogram of {measure.name}, {measure.unit}. {medians}"
+    return Chart(measure.name.capitalize(), svg, alt, medians)
