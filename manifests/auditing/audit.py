@@ -22,13 +22,13 @@ from manifests.auditing.leakage import (
     People,
     RowSplits,
     count_splits,
+    leak_lines,
     leaks_by_key,
-    leaks_by_similarity,
     nearest_neighbours,
     people_in_splits,
 )
 from manifests.errors import TableError
-from manifests.labels import LABELS, UNKNOWN
+from manifests.labels import UNKNOWN
 from manifests.pictures.near_identical import NearIdentical
 from manifests.pictures.thumbnails import Pictures
 from manifests.relatives import FamilyCounts, OriginalMatches
@@ -72,13 +72,11 @@ class Audit(Result):
             one split, and the total number.
         families, files, images: the leaks between each pair of splits by family, by file hash
             and by near-identical image; None if the table lacks the data.
-        compared: number of images compared.
-        hashed: number of files compared.
+        compared, hashed: number of images and of files compared.
         fakes: the FAKE clips by the source of their family.
         originals: how the originals that fakes name were found.
         worst: the families with the most rows outside their largest split.
-        people: the people, estimated or named; None if the table has no identities.
-        neighbours: how far the nearest neighbour tells the label; None without pictures.
+        people, neighbours: None without identities, and without pictures.
         differences: how the splits differ in kind; empty if they were not compared.
         notes: how the table was read, where it does not say it itself.
     """
@@ -128,23 +126,26 @@ class Audit(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return the audit as values for JSON."""
-        not_compared = [what for what, leaks in self.kinds().items() if leaks is None]
         return {
             "verdict": self.verdict,
             "leaking": self.leaking,
-            "not_compared": not_compared,
+            "not_compared": self._not_compared(),
             **asdict(self),
         }
 
     def text(self) -> str:
         """The verdict; what was compared, what leaks and the worst families."""
+        of = f"of {sum(self.rows.values()):,} crops"
         lines = [self.caption(), *self.notes, *self.counts()]
-        total = sum(self.rows.values())
-        lines += _leak_lines(self.families, "families", "among those known", "")
-        among = f"among {self.hashed:,} of {total:,} crops"
-        lines += _leak_lines(self.files, "files", among, "no sha256 and no images available")
-        among = f"among {self.compared:,} of {total:,} crops"
-        lines += _leak_lines(self.images, "near-identical images", among, "no images available")
+        for leaks, things, among, why_not in (
+            (self.families, "families", "among those known", ""),
+            (self.files, "files", f"among {self.hashed:,} {of}", "no sha256 and no images"),
+            (self.images, "near-identical images", f"among {self.compared:,} {of}", "no images"),
+        ):
+            if leaks is None:
+                lines.append(f"{things}: not compared, {why_not} available")
+            else:
+                lines += leak_lines(leaks, things) or [f"{things}: none shared {among}"]
         return "\n".join([*lines, *self.details()])
 
     def parts(self) -> Iterable[TextTable | str]:
@@ -160,23 +161,22 @@ class Audit(Result):
                 rows.append([what, pair, leak.shared, f"{100 * leak.rate:.1f} %"])
         return TextTable(("what", "splits", "shared", "crops affected"), rows)
 
+    def _not_compared(self) -> list[str]:
+        return [what for what, leaks in self.kinds().items() if leaks is None]
+
     def caption(self) -> str:
         """The verdict, what it rests on, and what could not be compared."""
-        kinds = self.kinds()
-        missing = [what for what, leaks in kinds.items() if leaks is None]
-        not_compared = f"; not compared: {', '.join(missing)}" if missing else ""
-        if self.verdict == LEAKS:
-            shared = [
-                what for what, leaks in kinds.items() if any(each.shared for each in leaks or ())
-            ]
-            found = f"{LEAKS}: the splits share {', '.join(shared)}"
-        elif self.verdict == NOT_KNOWN:
-            return f"{NOT_KNOWN}: {self.fakes.unknown_text()}{not_compared}"
+        kinds, unknown, missing = self.kinds(), self.fakes.unknown_text(), self._not_compared()
+        shared = [what for what, leaks in kinds.items() if leak_lines(leaks, what)]
+        compared = [what for what in kinds if what not in missing]
+        if self.verdict == NOT_KNOWN:
+            reasons = [f"{NOT_KNOWN}: {unknown}"]
         else:
-            compared = [what for what, leaks in kinds.items() if leaks is not None]
-            found = f"{NO_LEAK_FOUND}: compared {', '.join(compared)}"
-        unknown = f"; {why}" if (why := self.fakes.unknown_text()) else ""
-        return found + unknown + not_compared
+            means = f"the splits share {', '.join(shared)}"
+            if self.verdict == NO_LEAK_FOUND:
+                means = f"compared {', '.join(compared)}"
+            reasons = [f"{self.verdict}: {means}", *([unknown] if unknown else [])]
+        return "; ".join(reasons + ([f"not compared: {', '.join(missing)}"] if missing else []))
 
     def counts(self) -> list[str]:
         """Crops of each split, clips and families in more than one, what is known of families."""
@@ -227,29 +227,32 @@ def audit(
         TableError: the table has no rows, a row without a split, or only one split.
     """
     rows = _row_splits(table)
-    found = families.connected_families(table)
-    known = clips_known(table)
-    clip = clip_codes(table, found.clip)
+    connected = families.connected_families(table)
+    family = connected.family
+    clip = clip_codes(table, connected.clip)
     fakes = count_families(table, clip)
-    present = rows.presence(found.family)
-    files = _file_leaks(table, rows)
+    present = rows.presence(family)
+    files = images = None
+    if "sha256" in table.column_names and table["sha256"].null_count < table.num_rows:
+        files = leaks_by_key(rows, factorize(table["sha256"])[0][0])
+    if near is not None:
+        shown = rows.presence(near.picture)
+        images = leaks_by_key(rows, near.picture, present=shown, reached=near.presence(shown))
+    crossing = {"clips": _crossing(rows.presence(clip))} if clips_known(table) else {}
     return Audit(
-        dict(zip(rows.split_names, np.bincount(rows.split).tolist(), strict=True)),
-        {
-            **({"clips": _crossing(rows.presence(clip))} if known else {}),
-            "families": _crossing(present, _unknown_families(table, found.family, fakes)),
-        },
-        leaks_by_similarity(found.family, present, present, rows),
+        dict(zip(rows.names, np.bincount(rows.split).tolist(), strict=True)),
+        {**crossing, "families": _crossing(present, _unknown_families(table, family, fakes))},
+        leaks_by_key(rows, family, present=present),
         files,
-        None if near is None else _image_leaks(near, rows),
+        images,
         0 if near is None else int((near.picture >= 0).sum()),
         0 if files is None else table.num_rows - table["sha256"].null_count,
         fakes,
-        found.matches,
-        _worst_families(found.family, present, found.names, rows),
+        connected.matches,
+        _worst_families(family, present, connected.names, rows),
         people_in_splits(table, rows),
-        None if pictures is None else nearest_neighbours(pictures, found.family, rows),
-        compare_kinds(table, found.family, rows.split, rows.split_names, pictures),
+        None if pictures is None else nearest_neighbours(pictures, family, rows),
+        compare_kinds(table, family, rows.split, rows.names, pictures),
     )
 
 
@@ -261,10 +264,10 @@ def _crossing(present: Mask, left_out: Mask | None = None) -> tuple[int, int]:
         left_out: bool [keys], keys that are not counted unless they are in several splits.
     """
     splits = count_splits(present)
-    several, counted = splits > 1, splits > 0
+    several, present_keys = splits > 1, splits > 0
     if left_out is not None:
-        counted &= ~left_out
-    return int(np.count_nonzero(several)), int(np.count_nonzero(several | counted))
+        present_keys &= ~left_out
+    return int(np.count_nonzero(several)), int(np.count_nonzero(several | present_keys))
 
 
 def _unknown_families(table: pa.Table, family: Codes, fakes: FamilyCounts) -> Mask | None:
@@ -291,24 +294,9 @@ def _row_splits(table: pa.Table) -> RowSplits:
             f"{int((split < 0).sum()):,} rows without; give the whole split table"
         )
     names = found.to_pylist()
-    usual = sorted(range(len(names)), key=lambda at: _rank(names[at]))
-    return RowSplits(np.argsort(usual)[split], label, tuple(names[at] for at in usual), LABELS)
-
-
-def _rank(name: str) -> tuple[int, str]:
-    return (_USUAL_ORDER.index(name) if name in _USUAL_ORDER else len(_USUAL_ORDER), name)
-
-
-def _file_leaks(table: pa.Table, rows: RowSplits) -> list[Leak] | None:
-    if "sha256" not in table.column_names or not pc.any(pc.is_valid(table["sha256"])).as_py():
-        return None
-    (file,), _ = factorize(table["sha256"])
-    return leaks_by_key(file, rows)
-
-
-def _image_leaks(near: NearIdentical, rows: RowSplits) -> list[Leak]:
-    present = rows.presence(near.picture)
-    return leaks_by_similarity(near.picture, present, near.presence(present), rows)
+    place = {name: at for at, name in enumerate(_USUAL_ORDER)}
+    usual = sorted(range(len(names)), key=lambda at: place.get(names[at], len(place)))
+    return RowSplits(np.argsort(usual)[split], label, tuple(names[at] for at in usual))
 
 
 def _worst_families(
@@ -322,7 +310,7 @@ def _worst_families(
     position = np.full(len(present), -1, np.int64)
     position[crossing] = np.arange(len(crossing))
     inside = position[family] >= 0
-    splits = len(rows.split_names)
+    splits = len(rows.names)
     cells = position[family[inside]] * splits + rows.split[inside]
     counts: npt.NDArray[np.int64] = np.bincount(cells, minlength=len(crossing) * splits)
     counts = counts.reshape(-1, splits)
@@ -332,20 +320,7 @@ def _worst_families(
     return [
         SharedFamily(
             names[int(crossing[at])].as_py(),
-            dict(zip(rows.split_names, counts[at].tolist(), strict=True)),
+            dict(zip(rows.names, counts[at].tolist(), strict=True)),
         )
         for at in worst_first.tolist()
     ]
-
-
-def _leak_lines(leaks: list[Leak] | None, things: str, among: str, why_not: str) -> list[str]:
-    """Describe the leaks by one kind of thing.
-
-    Args:
-        among: what was compared, for the sentence that says that nothing was found.
-        why_not: why nothing was compared, if `leaks` is None.
-    """
-    if leaks is None:
-        return [f"{things}: not compared, {why_not}"]
-    found = [leak.text(things) for leak in leaks if leak.shared]
-    return found or [f"{things}: none shared {among}"]

@@ -14,25 +14,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.pictures.thumbnails import Pictures
-from manifests.tables.codes import Codes, factorize, text_column
+from manifests.tables.codes import Codes, Mask, factorize, text_column
 
 Values = npt.NDArray[np.float64]
 
-#: Most values of a column that are compared; the most frequent ones.
-_MAX_VALUES = 50
-#: Most rows of a table whose splits are compared.
-_MAX_ROWS = 1_000_000
+#: Most values of a column that are compared, the most frequent ones; most rows of a table.
+_MAX_VALUES, _MAX_ROWS = 50, 1_000_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the splits differ in one measure.
+    """How much the splits differ in one measure, over families.
 
     Attributes:
         measure: what is measured, with its unit.
         means: the mean over the families of each split.
-        split: the split that differs most from all families.
-        by: by how much.
+        split, by: the split that differs most from all families, and by how much.
         z: the same in standard deviations; beyond 3 it is hardly chance.
     """
 
@@ -76,40 +73,73 @@ def compare_kinds(
     if table.num_rows > _MAX_ROWS:
         return []
     crops, units = _units(family, split, names)
-    found = [_compare_families("crops per family", crops, crops > 0, units)]
+    differences = [units.compare("crops per family", crops, crops > 0)]
     for measure, values in _measures(table, pictures):
-        found.append(_compare_rows(measure, values, units))
-    found += [_compare_column(table, column, units) for column in ("part", "method")]
-    return [each for each in found if each is not None]
+        known = np.isfinite(values)
+        rows = np.bincount(units.of_row[known], minlength=len(units.split))
+        sums = np.bincount(units.of_row[known], values[known], len(units.split))
+        differences.append(units.compare(measure, sums / np.maximum(rows, 1), rows > 0))
+    differences += [_compare_column(table, column, units) for column in ("part", "method")]
+    return [each for each in differences if each is not None]
 
 
 @dataclass(frozen=True)
 class _Units:
     """The families, once for each split that has rows of them.
 
-    Attributes:
-        of: int64 [rows], the unit of each row.
-        split: int64 [units].
-        names: the splits.
+    `of_row` is int64 [rows], the unit of each row; `split` int64 [units]; `names` the splits.
     """
 
-    of: Codes
+    of_row: Codes
     split: Codes
     names: tuple[str, ...]
 
-    def count(self, known: npt.NDArray[np.bool_]) -> Codes:
+    def count(self, known: Mask | Codes) -> Codes:
         """Count the units of each split that are known, int64 [splits]."""
         return np.bincount(self.split[known], minlength=len(self.names)).astype(np.int64)
+
+    def compare(self, measure: str, values: Values, known: Mask) -> Difference | None:
+        """Compare the values of the units that are known, float64 and bool [units]."""
+        split, values = self.split[known], values[known]
+        center = float(values.mean()) if len(values) else 0.0  # squares of large values lose digits
+        sums: Values = np.bincount(split, values - center, len(self.names)).astype(np.float64)
+        squares = float(((values - center) ** 2).sum())
+        return self.difference(measure, sums, squares, self.count(known), center)
+
+    def difference(
+        self, measure: str, sums: Values, squares: float, counts: Codes, center: float = 0.0
+    ) -> Difference | None:
+        """Compare the means of the splits; None if all values are equal.
+
+        Args:
+            sums: of the values less `center`, [splits].
+            squares: sum of their squares over all splits.
+            counts: number of values, [splits].
+        """
+        total = int(counts.sum())
+        if total < 2 or not counts.all() or len(self.names) < 2:
+            return None
+        mean = sums.sum() / total
+        variance = squares / total - mean**2
+        if variance <= 1e-12 * max(squares / total, 1e-300):
+            return None
+        means = sums / counts
+        drawn = np.sqrt((total - counts) / (counts * (total - 1)))
+        z = (means - mean) / (np.sqrt(variance) * drawn)
+        most = int(np.abs(z).argmax())
+        by_split = dict(zip(self.names, (means + center).tolist(), strict=True))
+        by, deviations = float(means[most] - mean), float(z[most])
+        return Difference(measure, by_split, self.names[most], by, deviations)
 
 
 def _units(family: Codes, split: Codes, names: tuple[str, ...]) -> tuple[Values, _Units]:
     """Return the rows of each unit, and the units."""
     cell = family * len(names) + split
     rows = np.bincount(cell)
-    found = np.flatnonzero(rows)
+    used = np.flatnonzero(rows)
     position = np.empty(len(rows), np.int64)
-    position[found] = np.arange(len(found))
-    return rows[found].astype(np.float64), _Units(position[cell], found % len(names), names)
+    position[used] = np.arange(len(used))
+    return rows[used].astype(np.float64), _Units(position[cell], used % len(names), names)
 
 
 def _measures(table: pa.Table, pictures: Pictures | None) -> Iterator[tuple[str, Values]]:
@@ -119,24 +149,16 @@ def _measures(table: pa.Table, pictures: Pictures | None) -> Iterator[tuple[str,
             yield "face size, pixels", longer.fill_null(np.nan).to_numpy()
             break
     if pictures is not None and len(pictures.rows):
-        for measure, of in (("brightness, grey levels", _light), ("sharpness", _sharpness)):
+        for measure, of in (("brightness, grey levels", np.mean), ("sharpness", _sharpness)):
             values = np.full(table.num_rows, np.nan)
             values[pictures.rows] = [of(each.astype(np.float64)) for each in pictures.thumbnails]
             yield measure, values
 
 
-def _light(thumbnail: Values) -> float:
-    return float(thumbnail.mean())
-
-
 def _sharpness(thumbnail: Values) -> float:
     """The standard deviation of the Laplacian, grey levels."""
-    return float(
-        (
-            np.gradient(np.gradient(thumbnail, axis=0), axis=0)
-            + np.gradient(np.gradient(thumbnail, axis=1), axis=1)
-        ).std()
-    )
+    twice = (np.gradient(np.gradient(thumbnail, axis=axis), axis=axis) for axis in (0, 1))
+    return float(np.add(*twice).std())
 
 
 def _compare_column(table: pa.Table, column: str, units: _Units) -> Difference | None:
@@ -157,83 +179,24 @@ def _compare_column(table: pa.Table, column: str, units: _Units) -> Difference |
     cells = value * splits + units.split[unit]
     sums: Values = np.bincount(cells, share, len(values) * splits).astype(np.float64)
     sums = sums.reshape(len(values), splits)
-    squares = np.bincount(value, share**2, len(values))
+    squares = np.bincount(value, share**2, len(values)).tolist()
     counts = units.count(known)
-    each = [
-        _difference(
-            f"share of {column} {values[at].as_py()}",
-            sums[at],
-            float(squares[at]),
-            counts,
-            units.names,
-        )
+    differences = [
+        units.difference(f"share of {column} {values[at].as_py()}", sums[at], squares[at], counts)
         for at in np.argsort(-sums.sum(axis=1), kind="stable")[:_MAX_VALUES].tolist()
     ]
-    return max((one for one in each if one), key=lambda one: abs(one.z), default=None)
+    return max((one for one in differences if one), key=lambda one: abs(one.z), default=None)
 
 
 def _shares(units: _Units, code: Codes, values: int) -> tuple[Codes, Codes, Values]:
     """Return the units and values that occur together, and the share of the unit's rows."""
     given = code >= 0
-    of, code = (units.of, code) if given.all() else (units.of[given], code[given])
+    of, code = (units.of_row, code) if given.all() else (units.of_row[given], code[given])
     only = np.full(len(units.split), -1)
     only[of] = code
     if (only[of] == code).all():  # a family is of one part
-        found = np.flatnonzero(only >= 0)
-        return found, only[found], np.ones(len(found))
+        unit = np.flatnonzero(only >= 0)
+        return unit, only[unit], np.ones(len(unit))
     pair, rows = np.unique(of * values + code, return_counts=True)
-    found = pair // values
-    return found, pair % values, rows / np.bincount(of)[found]
-
-
-def _compare_rows(measure: str, values: Values, units: _Units) -> Difference | None:
-    known = np.isfinite(values)
-    rows = np.bincount(units.of[known], minlength=len(units.split))
-    sums = np.bincount(units.of[known], values[known], len(units.split))
-    return _compare_families(measure, sums / np.maximum(rows, 1), rows > 0, units)
-
-
-def _compare_families(
-    measure: str, values: Values, known: npt.NDArray[np.bool_], units: _Units
-) -> Difference | None:
-    """Compare the values of the units that are known, float64 and bool [units]."""
-    split, values = units.split[known], values[known]
-    center = float(values.mean()) if len(values) else 0.0  # squares of large values lose digits
-    sums: Values = np.bincount(split, values - center, len(units.names)).astype(np.float64)
-    squares = float(((values - center) ** 2).sum())
-    return _difference(measure, sums, squares, units.count(known), units.names, center)
-
-
-def _difference(
-    measure: str,
-    sums: Values,
-    squares: float,
-    counts: Codes,
-    names: tuple[str, ...],
-    center: float = 0.0,
-) -> Difference | None:
-    """Compare the means of the splits; None if all values are equal.
-
-    Args:
-        sums: of the values less `center`, [splits].
-        squares: sum of their squares over all splits.
-        counts: number of values, [splits].
-    """
-    total = int(counts.sum())
-    if total < 2 or not counts.all() or len(names) < 2:
-        return None
-    mean = sums.sum() / total
-    variance = squares / total - mean**2
-    if variance <= 1e-12 * max(squares / total, 1e-300):
-        return None
-    means = sums / counts
-    drawn = np.sqrt((total - counts) / (counts * (total - 1)))
-    z = (means - mean) / (np.sqrt(variance) * drawn)
-    most = int(np.abs(z).argmax())
-    return Difference(
-        measure,
-        dict(zip(names, (means + center).tolist(), strict=True)),
-        names[most],
-        float(means[most] - mean),
-        float(z[most]),
-    )
+    unit = pair // values
+    return unit, pair % values, rows / np.bincount(of)[unit]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,7 @@ from manifests.tables.codes import (
 )
 from manifests.tables.families import count_families, source_column
 from manifests.tables.parquet import kaggle_table
-
-#: Quantiles reported: minimum, quartiles with the median, maximum.
-_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+from manifests.wording import counted
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,8 @@ class ColumnStats:
 class ClipYield:
     """Clips and crops of one label in one part.
 
-    Attributes:
-        clips: None if it is not known what is a clip.
-        with_faces: clips in which a face was found; None without a clip log.
+    `clips` is None if it is not known what is a clip; `with_faces`, the clips in which a face was
+    found, is None without a clip log.
     """
 
     part: str
@@ -53,6 +50,16 @@ class ClipYield:
     clips: int | None
     with_faces: int | None
     crops: int
+
+    def text(self) -> str:
+        """The counts in one line."""
+        what = f"{self.part or 'no part'} {self.label or 'no label'}: {counted(self.crops, 'crop')}"
+        if self.clips is None:
+            return what
+        clips = counted(self.clips, "clip")
+        if self.with_faces is None:
+            return f"{what} of {clips}"
+        return f"{what}, {self.with_faces:,} of {clips} with a face"
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,30 @@ class Distribution:
     most: float
     mean: float
 
+    @classmethod
+    def of(cls, values: Any) -> Self:
+        """That of some numbers, at least one."""
+        least, low, median, high, most = np.quantile(values, (0.0, 0.25, 0.5, 0.75, 1.0)).tolist()
+        return cls(least, low, median, high, most, float(np.mean(values)))
+
+    @classmethod
+    def of_groups(cls, group: Codes) -> Self | None:
+        """That of the number of rows of each group; None if there is none."""
+        return cls.of(np.unique(group, return_counts=True)[1]) if len(group) else None
+
+    def text(self) -> str:
+        """The numbers in one line."""
+        middle = ", ".join(f"{each:g}" for each in (self.quarter, self.median, self.three_quarters))
+        return f"{self.least:g} to {self.most:g}, quartiles {middle}, mean {self.mean:.2f}"
+
 
 @dataclass(frozen=True)
 class ForgedFaces:
     """Crops of fakes, by whether their face was changed.
 
-    Attributes:
-        forged, untouched, unknown: crops whose face was changed, was not, or was not compared.
-        clips_untouched: fake clips all of whose crops are untouched: if every face was kept, only
-            their sound is fake.
+    `forged`, `untouched` and `unknown` count crops whose face was changed, was not, or was not
+    compared; `clips_untouched` the fake clips all of whose crops are untouched: if every face was
+    kept, only their sound is fake.
     """
 
     forged: int
@@ -151,26 +173,30 @@ class Summary(Result):
     def details(self) -> list[str]:
         """The lines below the table of columns: classes, families, yields, oddities."""
         lines = [f"{label}: {crops}" for label, crops in self._crops().items()]
-        lines.append(f"families: {_count_or_unknown(self.families)}")
-        lines += [*self.fakes.lines(), *self.originals.lines()]
-        lines += _distribution_line("crops per family", self.family_sizes)
-        lines += _distribution_line("fakes per original", self.fakes_per_original)
-        lines += _distribution_line("face size, pixels", self.face_sizes)
-        lines += [_yield_line(each) for each in self.yields]
+        lines += [self._families(), *self.fakes.lines(), *self.originals.lines()]
+        for what, distribution in (
+            ("crops per family", self.family_sizes),
+            ("fakes per original", self.fakes_per_original),
+            ("face size, pixels", self.face_sizes),
+        ):
+            lines += [f"{what}: {distribution.text()}"] if distribution else []
+        lines += [each.text() for each in self.yields]
         lines += self.forged_faces.lines() if self.forged_faces else []
         return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
 
     def caption(self) -> str:
         """Crops, clips and families in one line."""
         crops = ", ".join(f"{label}: {crops}" for label, crops in self._crops().items())
-        return f"{crops}; families: {_count_or_unknown(self.families)}"
+        return f"{crops}; {self._families()}"
+
+    def _families(self) -> str:
+        return f"families: {'not known' if self.families is None else f'{self.families:,}'}"
 
     def _crops(self) -> dict[str, str]:
-        """Crops and clips of each label."""
-        if self.clips is None:
-            return {label: f"{rows:,} crops" for label, rows in self.classes.items()}
+        """Crops, and clips if they are known, of each label."""
         return {
-            label: f"{rows:,} crops of {self.clips[label]:,} clips"
+            label: counted(rows, "crop")
+            + (f" of {counted(self.clips[label], 'clip')}" if self.clips else "")
             for label, rows in self.classes.items()
         }
 
@@ -193,15 +219,16 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
     # One row of each fake clip of a known family.
     fakes = first[(label[first] == LABELS.index(FAKE)) & related[first]]
     known = clips_known(table)
+    kaggle = kaggle_table(table)
     return Summary(
-        [_column_stats(name, column) for name, column in _columns(kaggle_table(table))],
+        [_column_stats(name, kaggle[name]) for name in kaggle.column_names],
         _count_by_label(label),
         _count_by_label(label[first]) if known else None,
         len(np.unique(family[related])) if known else None,
-        _rows_each(family[related]) if known and related.any() else None,
-        _rows_each(family[fakes]) if known and len(fakes) else None,
+        Distribution.of_groups(family[related]) if known else None,
+        Distribution.of_groups(family[fakes]) if known else None,
         _yields(table, clip_log),
-        _face_sizes(kaggle_table(table)),
+        _face_sizes(kaggle),
         _oddities(table, clip, len(labelled)),
         _forged_faces(table),
         count_families(table, clip),
@@ -215,16 +242,8 @@ def _forged_faces(table: pa.Table) -> ForgedFaces | None:
     fakes = table.filter(pc.equal(table["label"], FAKE))
     untouched = int(pc.sum(sources.untouched_faces(fakes)).as_py() or 0)
     unknown = fakes["forged"].null_count
-    return ForgedFaces(
-        fakes.num_rows - untouched - unknown,
-        untouched,
-        unknown,
-        sources.count_untouched_clips(fakes),
-    )
-
-
-def _columns(table: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:
-    return list(zip(table.column_names, table.columns, strict=True))
+    forged = fakes.num_rows - untouched - unknown
+    return ForgedFaces(forged, untouched, unknown, sources.count_untouched_clips(fakes))
 
 
 def _column_stats(name: str, values: pa.ChunkedArray) -> ColumnStats:
@@ -235,9 +254,9 @@ def _column_stats(name: str, values: pa.ChunkedArray) -> ColumnStats:
         dtype = "int64"
     elif pa.types.is_floating(values.type):
         dtype = "float64"
-    count = len(values) - missing
     unique = pc.count_distinct(values, mode="only_valid").as_py()
-    return ColumnStats(name, dtype, count, unique, missing, 100 * missing / len(values))
+    percent = 100 * missing / len(values)
+    return ColumnStats(name, dtype, len(values) - missing, unique, missing, percent)
 
 
 def _count_by_label(label: Codes) -> dict[str, int]:
@@ -271,15 +290,6 @@ def _crops_per_clip(table: pa.Table) -> pa.Table:
     return counted.rename_columns({"count_all": "faces"})
 
 
-def _yield_line(each: ClipYield) -> str:
-    what = f"{each.part or 'no part'} {each.label or 'no label'}: {each.crops:,} crops"
-    if each.clips is None:
-        return what
-    if each.with_faces is None:
-        return f"{what} of {each.clips:,} clips"
-    return f"{what}, {each.with_faces:,} of {each.clips:,} clips with a face"
-
-
 def _face_sizes(sizes: pa.Table) -> Distribution | None:
     sides = [
         pc.cast(sizes[name], pa.float64(), safe=False)
@@ -288,29 +298,7 @@ def _face_sizes(sizes: pa.Table) -> Distribution | None:
     ]
     longer = pc.max_element_wise(*sides).drop_null().to_numpy() if sides else np.empty(0)
     longer = longer[np.isfinite(longer)]
-    return _distribution(longer) if len(longer) else None
-
-
-def _distribution(values: Any) -> Distribution:
-    least, quarter, median, three_quarters, most = np.quantile(values, _QUANTILES).tolist()
-    return Distribution(least, quarter, median, three_quarters, most, float(np.mean(values)))
-
-
-def _rows_each(group: Codes) -> Distribution:
-    """The number of rows of each group."""
-    return _distribution(np.unique(group, return_counts=True)[1])
-
-
-def _count_or_unknown(count: int | None) -> str:
-    return "not known" if count is None else f"{count:,}"
-
-
-def _distribution_line(what: str, distribution: Distribution | None) -> list[str]:
-    if distribution is None:
-        return []
-    least, *inner, most, mean = asdict(distribution).values()
-    middle = ", ".join(f"{value:g}" for value in inner)
-    return [f"{what}: {least:g} to {most:g}, quartiles {middle}, mean {mean:.2f}"]
+    return Distribution.of(longer) if len(longer) else None
 
 
 def _oddities(table: pa.Table, clip: Codes, labelled_clips: int) -> dict[str, int]:
@@ -331,9 +319,9 @@ def _oddities(table: pa.Table, clip: Codes, labelled_clips: int) -> dict[str, in
     one_frame = "frame" not in table.column_names and "path" not in table.column_names
     found = {
         "FAKE without an original": pc.sum(pc.and_(fake, pc.invert(has_original))),
-        "REAL with an original, not believed": pc.sum(pc.and_(pc.invert(fake), has_original)),
+        "REAL with an original, which is ignored": pc.sum(pc.and_(pc.invert(fake), has_original)),
         "FAKE whose original is a FAKE": pc.sum(pc.and_(fake, original_is_fake)),
-        "FAKE whose originals go round in a circle": pc.sum(pc.and_(fake, in_cycle)),
+        "FAKE whose originals form a cycle": pc.sum(pc.and_(fake, in_cycle)),
         "further rows of a name": pa.scalar(repeated if one_frame else 0),
         "names with both labels": pa.scalar(labelled_clips - clips),
     }

@@ -106,7 +106,7 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     label = label_codes(table)
     split = pc.index_in(table["split"], pa.array(order)).to_numpy().astype(np.int64)
     lines = [_count_text(table, name) for name in order]
-    leaks = leaks_by_key(family, RowSplits(split, label, order, LABELS))
+    leaks = leaks_by_key(RowSplits(split, label, order), family)
     fakes = count_families(table)
     shared = [leak.text("families") for leak in leaks if leak.shared]
     lines += [*fakes.lines(), *shared] if shared else fakes.apart_lines()
@@ -162,7 +162,7 @@ def official_splits(table: pa.Table) -> Assignment:
     shares = np.bincount(split, minlength=len(names)) / len(split)
     plan = SplitPlan(tuple(zip(names, shares.tolist(), strict=True)), OFFICIAL)
     (family,), _ = factorize_sorted(families.family_column(table))
-    rows = RowSplits(split, label, plan.names, LABELS)
+    rows = RowSplits(split, label, plan.names)
     placed = count_rows(split, label, len(names))
     people = people_in_splits(table, rows)
     return Assignment(
@@ -170,7 +170,7 @@ def official_splits(table: pa.Table) -> Assignment:
         plan,
         placed,
         placed,
-        tuple(leaks_by_key(family, rows)),
+        tuple(leaks_by_key(rows, family)),
         count_families(table),
         shared_people=tuple(people.leaks) if people else (),
     )

@@ -165,7 +165,7 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         plan,
         wanted,
         count_rows(split, label, len(plan.names)),
-        tuple(leaks_by_key(family, RowSplits(split, label, plan.names, LABELS))),
+        tuple(leaks_by_key(RowSplits(split, label, plan.names), family)),
         count_families(table),
         people,
     )

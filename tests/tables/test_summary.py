@@ -57,9 +57,9 @@ def test_oddities_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path, "\n".join(["videoname,label,original", *rows]) + "\n")
     assert summarize(read_bare_table(path).rows).oddities == {
         "FAKE without an original": 1,
-        "REAL with an original, not believed": 1,
+        "REAL with an original, which is ignored": 1,
         "FAKE whose original is a FAKE": 4,
-        "FAKE whose originals go round in a circle": 2,
+        "FAKE whose originals form a cycle": 2,
         "further rows of a name": 2,
         "names with both labels": 1,
     }
