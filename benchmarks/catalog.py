@@ -17,8 +17,8 @@ import click
 
 from dfdc_prep.catalog.clips import SourceOptions
 from dfdc_prep.catalog.reader import read_catalog
-from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
+from tests.crop_sets import crop_options
 
 
 def make_tree(root: Path, clips: int, parts: int = 50) -> Path:
@@ -152,7 +152,7 @@ def main(clips: list[int], catalog_clips: int, layout_clips: int) -> None:
         for count in clips:
             source = make_tree(Path(folder) / f"run{count}", count)
             started, cpu = time.perf_counter(), time.process_time()
-            extract(source, Path(folder) / f"out{count}", CropOptions(), RunOptions(), "hog")
+            extract(source, Path(folder) / f"out{count}", crop_options(), RunOptions(), "hog")
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
             per_clip.append(cpu / count)
             print(

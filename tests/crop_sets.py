@@ -1,7 +1,9 @@
 """Makes a small faces folder with image files for tests."""
 
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import pyarrow as pa
 from PIL import Image
 from skimage.data import astronaut
 
+import dfdc_prep
+from dfdc_prep.commands.declaration import options_of
+from dfdc_prep.extraction.clip import CropOptions
 from manifests.columns import CropRow
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import bound, manifest_hash, sort_manifest, write_table
@@ -116,3 +121,13 @@ def make_set(folder: Path, dataset: str | None, families: int, methods: Sequence
             for method in methods
         ]
     return make_crops(folder, crops)
+
+
+def crop_options(**given: Any) -> CropOptions:
+    """The options of the preset `paper`, but for those given."""
+    declared = inspect.signature(dfdc_prep.extract).parameters
+    found = {}
+    for each in fields(CropOptions):
+        option, default = options_of(dfdc_prep.extract)[each.name], declared[each.name].default
+        found[each.name] = option.or_preset(default, "paper")
+    return CropOptions(**{**found, **given})

@@ -1,4 +1,4 @@
-"""`python -m training.evaluate MODEL [SHARDS...]`: evaluate a trained model on any shards.
+"""`dfdc-prep evaluate MODEL [SHARDS...]`: evaluate a trained model on any shards.
 
 TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
@@ -112,9 +112,9 @@ def main(
 
     \b
     Example:
-      python -m training.evaluate runs/v1.3 --robustness
-      python -m training.evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
-      python -m training.evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
+      dfdc-prep evaluate runs/v1.3 --robustness
+      dfdc-prep evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
+      dfdc-prep evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
     """
     alone = _is_run(model) and len(shards) < 2 and not beside
     given = {**file_options, "robustness": robustness, "export": form}

@@ -1,4 +1,4 @@
-"""`python -m training.fit SHARDS`: train a recipe, test it, write a run folder.
+"""`dfdc-prep fit SHARDS` or `python -m training.fit SHARDS`: train a recipe, write a run folder.
 
 TensorFlow is imported after the options are parsed, so that --help and usage errors are fast.
 """
@@ -84,8 +84,8 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
 
     \b
     Example:
-      python -m training.fit shards/ --recipe v1.3
-      python -m training.fit s3://bucket/shards --out s3://bucket/runs/v1.3
+      dfdc-prep fit shards/ --recipe v1.3
+      dfdc-prep fit s3://bucket/shards --out s3://bucket/runs/v1.3
     """
     from dfdc_prep.storage.mirror import local_file
     from training.data.shard_info import check_splits

@@ -1,4 +1,4 @@
-"""`python -m training.predict RUN FILE...`: P(FAKE) of the faces in images and clips.
+"""`dfdc-prep predict RUN FILE...`: P(FAKE) of the faces in images and clips.
 
 The command alone; `training.inference` does the work. TensorFlow is imported after the
 options are parsed, so that --help and usage errors are fast.
@@ -54,7 +54,7 @@ def main(
 
     \b
     Example:
-      python -m training.predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
+      dfdc-prep predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
     from dfdc_prep.parallel.forkserver import forkserver_context
 

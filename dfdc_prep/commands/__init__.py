@@ -1,1 +1,1 @@
-"""Parameter types and error reporting shared by all commands."""
+"""The commands: each a function that declares its options, and is called from Python too."""

@@ -8,8 +8,9 @@ import io
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from threading import Event
 from types import FrameType
 from typing import Any, NoReturn
@@ -171,11 +172,25 @@ class TrainingCommand(Command):
 
 
 class Group(click.Group):
-    """A click group that reports errors in one line and lists commands in definition order."""
+    """A click group that reports errors in one line and lists commands in definition order.
+
+    Args:
+        lazy: the modules of commands named `main` that are imported when they are used.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy or {}
 
     def invoke(self, ctx: click.Context) -> Any:
         with reporting_errors():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return [*self.commands, *self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if module := self._lazy.get(cmd_name):
+            command: click.Command = import_module(module).main
+            return command
+        return super().get_command(ctx, cmd_name)

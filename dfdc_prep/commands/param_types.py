@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
+from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.storage.urls import READ_ONLY, TABLE_SUFFIXES, Location, Url, is_url, parse_url
 
+#: The value of options that choose by themselves.
+AUTO = "auto"
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1
 #: Range of seeds that NumPy, Keras and scikit-learn all accept.
@@ -173,6 +176,49 @@ class TableFileParam(LocationParam):
                 ctx,
             )
         return path
+
+
+class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[int]
+    """A number of train shards, or auto."""
+
+    name = "integer or auto"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value == AUTO:
+            return AUTO
+        return int(click.IntRange(1, 9999).convert(value, param, ctx))
+
+
+class FacesFolders(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
+    """One faces folder or several, as a tuple of paths or URLs."""
+
+    name = "path or paths"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Location, ...]:
+        given = [value] if isinstance(value, str | os.PathLike | Url) else list(value)
+        if not given:
+            self.fail("expected a faces folder, found none.", param, ctx)
+        return tuple(LocationParam().convert(each, param, ctx) for each in given)
+
+
+class SliceParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[Slice]
+    """One of N slices, as 3/8."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Slice:
+        if isinstance(value, Slice):
+            return value
+        try:
+            return Slice.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
 
 
 def _is_utf8(text: str) -> bool:

@@ -15,8 +15,8 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Original
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
-from dfdc_prep.video.timeline import EVEN, choose_frames, common_length, evenly_spaced
-from manifests.columns import CROP_SIZE, CropRow
+from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
+from manifests.columns import CropRow
 from manifests.labels import REAL
 from manifests.wording import counted
 
@@ -33,29 +33,18 @@ _CHECKED_FRAMES = 3
 
 @dataclass(frozen=True)
 class CropOptions:
-    """Options that determine the bytes of the crops; the defaults are those of the command."""
+    """Options that determine the bytes of the crops."""
 
-    frames: int = 1  # to sample from each clip
-    sampling: str = EVEN  # one of `video.timeline.SAMPLINGS`
-    faces: str = LARGEST  # the clip's main face, or all
-    margin: float = placement.MARGIN  # see `crops.placement.place`
-    size: int = CROP_SIZE  # side of a crop, pixels
-    format: str = "png"  # or jpg
-    share_boxes: bool = True  # crop a fake at the face boxes of its original
-    align: str = placement.NONE  # see `crops.placement.place`
-    compare: bool = False  # the crops of a fake with those of its original
-    masks: bool = False  # also write where they differ; needs `compare`
-
-
-#: The options of published work. `paper`: the defaults, after Zhalgasbayev, Aiteni and
-#: Khaimuldin. `deepfakebench`: Yan et al., 2023, `preprocessing/preprocess.py`; its template is
-#: enlarged by 1.3 in all, hence by 0.15 on each side. `selimsef`: the challenge's winner,
-#: `preprocessing/extract_crops.py`.
-PRESETS = {
-    "paper": CropOptions(),
-    "deepfakebench": CropOptions(32, margin=0.15, size=256, align=placement.FIVE_POINT),
-    "selimsef": CropOptions(32, margin=0.3),
-}
+    frames: int  # sampled from each clip
+    sampling: str  # one of `video.timeline.SAMPLINGS`
+    faces: str  # the clip's main face, or all
+    margin: float  # see `crops.placement.place`
+    size: int  # side of a crop, pixels
+    format: str  # png or jpg
+    share_boxes: bool  # crop a fake at the face boxes of its original
+    align: str  # see `crops.placement.place`
+    compare: bool  # the crops of a fake with those of its original
+    masks: bool  # also write where they differ; needs `compare`
 
 
 @dataclass(frozen=True)

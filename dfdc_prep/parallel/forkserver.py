@@ -11,9 +11,8 @@ import signal
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-#: Modules that the fork server imports first. Importing the first acts on the process, so nothing
-#: else may import it; `cli` is the usual main module, which workers import as well.
-_PRELOADED = ("dfdc_prep.parallel.parent_death", "cli")
+#: Imported first by the fork server. Importing it acts on the process, so nothing else may.
+_PRELOADED = ("dfdc_prep.parallel.parent_death",)
 
 
 def forkserver_context(module: str) -> BaseContext:

@@ -74,7 +74,7 @@ def folder_kind(folder: Path) -> str:
     )
     raise SourceError(
         f"expected a faces, shards or run folder at {folder}, found {found}; give the folder that "
-        "dfdc-prep extract, dfdc-prep shard or python -m training.fit wrote"
+        "dfdc-prep extract, dfdc-prep shard or dfdc-prep fit wrote"
     )
 
 

@@ -22,6 +22,7 @@ from dfdc_prep.video.picture import Image
 from manifests.files import atomic_folder
 from manifests.folders import check_unused
 from manifests.labels import FAKE, REAL
+from manifests.result import Result, TextTable
 
 #: Number of families per part. The original of the last family is not on disk.
 FAMILIES_PER_PART = 6
@@ -33,11 +34,11 @@ Entry = dict[str, str | None]
 
 
 @dataclass(frozen=True)
-class SampleReport:
+class SampleReport(Result):
     """Counts of the generated data set."""
 
     folder: Path
-    parts: int
+    number_of_parts: int
     families: int
     real: int
     fake: int
@@ -45,9 +46,13 @@ class SampleReport:
     def text(self) -> str:
         """The report for the terminal, one line."""
         return (
-            f"{self.folder}: {self.real + self.fake} clips in {self.parts} parts, {self.real} REAL "
-            f"and {self.fake} FAKE, of {self.families} families and one landscape"
+            f"{self.folder}: {self.real + self.fake} clips in {self.number_of_parts} parts, "
+            f"{self.real} REAL and {self.fake} FAKE, of {self.families} families and one landscape"
         )
+
+    def cells(self) -> TextTable:
+        counts = [("families", self.families), ("REAL clips", self.real), ("FAKE clips", self.fake)]
+        return TextTable(("count of", "number"), counts)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,41 +15,39 @@ from click.testing import CliRunner
 
 import dfdc_prep
 from cli import main
-from dfdc_prep import options
 from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
 from dfdc_prep.catalog.reader import LAYOUTS
+from dfdc_prep.commands.declaration import options_of
 from dfdc_prep.crops.encoding import FORMATS
 from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
-from dfdc_prep.extraction.clip import ALL, LARGEST, PRESETS, CropOptions
-from dfdc_prep.video.timeline import SAMPLINGS
+from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
 from dfdc_prep.writing.sources import ALL as EVERY_CROP
 from dfdc_prep.writing.sources import BALANCED, SPLIT
 from dfdc_prep.writing.verify import Fault, VerifyReport
-from dfdc_prep.writing.writer import ShardOptions
-from manifests.balancing.balance import BalanceOptions, Strategy
+from manifests.balancing.balance import Strategy
 from manifests.result import MOST_ROWS, Result
 from manifests.tables.sources import CLIP, FACE
 from tests.bare_tables import write
 from tests.crop_sets import make_faces
 
-#: Each function, its command, and the types that both check values with.
+#: Each function and its command.
 FUNCTIONS = {
-    "extract": ("extract", options.EXTRACT),
-    "gather": ("gather", options.GATHER),
-    "identify": ("identify", options.IDENTIFY),
-    "import_crops": ("import", options.IMPORT),
-    "balance": ("balance", options.BALANCE),
-    "split": ("split", options.SPLIT),
-    "shard": ("shard", options.SHARD),
-    "export_deepfakebench": ("export deepfakebench", options.EXPORT_DEEPFAKEBENCH),
-    "export_huggingface": ("export huggingface", options.EXPORT_SHARDS),
-    "export_webdataset": ("export webdataset", options.EXPORT_SHARDS),
-    "audit": ("audit", options.AUDIT),
-    "verify": ("verify", options.VERIFY),
-    "report": ("report", options.REPORT),
-    "summarize": ("summary", options.SUMMARY),
+    "extract": "extract",
+    "gather": "gather",
+    "identify": "identify",
+    "import_crops": "import",
+    "balance": "balance",
+    "split": "split",
+    "shard": "shard",
+    "export_deepfakebench": "export deepfakebench",
+    "export_huggingface": "export huggingface",
+    "export_webdataset": "export webdataset",
+    "audit": "audit",
+    "verify": "verify",
+    "report": "report",
+    "summarize": "summary",
 }
 #: Options that choose how a command prints.
 PRINTING = {"as_json", "help"}
@@ -110,76 +109,58 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_parameters_defaults_and_types_are_those_of_the_command(name: str) -> None:
-    command_name, types = FUNCTIONS[name]
+def test_defaults_are_those_of_the_command_and_help_documents_each_option(name: str) -> None:
     command: click.Command = main
-    for word in command_name.split():
+    for word in FUNCTIONS[name].split():
         assert isinstance(command, click.Group)
         command = command.commands[word]
+    function = getattr(dfdc_prep, name)
     required = [each.name for each in command.params if each.required]
-    context = command.make_context(command_name, [str(each) for each in required])
-    of_command = {
-        each.name: each
-        for each in command.params
-        if each.name not in PRINTING and not getattr(each, "hidden", False)
-    }
-    of_function = inspect.signature(getattr(dfdc_prep, name)).parameters
-    assert list(of_function) == list(of_command) == list(types)
-    for parameter in of_function.values():
-        option = of_command[parameter.name]
-        # Defaults are converted by click; "auto" and paths keep their text.
+    context = command.make_context(name, [str(each) for each in required])
+    parameters = inspect.signature(function).parameters
+    assert list(parameters) == [each.name for each in command.params if each.name not in PRINTING]
+    for parameter in parameters.values():
         if parameter.name not in required:
-            given = context.params[parameter.name]
-            default = str(given) if isinstance(given, Path) else given
-            assert default == parameter.default, parameter.name
-        if isinstance(option, click.Option) and option.is_flag:
-            assert types[parameter.name] is click.BOOL
-        else:
-            assert option.type is types[parameter.name], parameter.name
-        if isinstance(option, click.Option):
-            assert parameter.name.replace("_", "-") == option.opts[0].removeprefix("--")
-            assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            given = context.params[parameter.name]  # converted by click
+            assert (str(given) if isinstance(given, Path) else given) == parameter.default
+        assert f"\n    {parameter.name}: " in function.__doc__
+    assert "\nExample:\n" in function.__doc__
+
+
+def test_an_option_has_one_declaration() -> None:
+    declared = [options_of(getattr(dfdc_prep, name)) for name in FUNCTIONS]
+    for name in ("frames", "margin", "seed", "split", "real_is", "clips_from", "label_by"):
+        assert len({id(options[name]) for options in declared if name in options}) == 1, name
+    assert not [each for each in fields(CropOptions) if each.default is not MISSING]
+    sources = [path for folder in ("dfdc_prep", "manifests") for path in Path(folder).rglob("*.py")]
+    for help_text in (
+        "Frames per clip.",
+        "The same seed gives the same bytes.",
+        '"deepfakebench": 32',
+    ):
+        assert sum(path.read_text().count(help_text) for path in sources) == 1, help_text
 
 
 @pytest.mark.parametrize(
-    ("types", "name", "constants"),
+    ("function", "name", "constants"),
     [
-        (options.EXTRACT, "sampling", SAMPLINGS),
-        (options.EXTRACT, "detector", (AUTO, *DETECTORS)),
-        (options.EXTRACT, "faces", (LARGEST, ALL)),
-        (options.EXTRACT, "format", FORMATS),
-        (options.EXTRACT, "align", ALIGNMENTS),
-        (options.EXTRACT, "preset", tuple(PRESETS)),
-        (options.EXTRACT, "layout", (AUTO, *LAYOUTS)),
-        (options.EXTRACT, "compression", COMPRESSIONS),
-        (options.BALANCE, "label_by", (CLIP, FACE)),
-        (options.SHARD, "crops", (BALANCED, EVERY_CROP, SPLIT)),
-        (options.BALANCE, "strategy", get_args(Strategy)),
+        ("extract", "detector", (AUTO, *DETECTORS)),
+        ("extract", "faces", (LARGEST, ALL)),
+        ("extract", "format", FORMATS),
+        ("extract", "align", ALIGNMENTS),
+        ("extract", "layout", (AUTO, *LAYOUTS)),
+        ("extract", "compression", COMPRESSIONS),
+        ("balance", "label_by", (CLIP, FACE)),
+        ("shard", "crops", (BALANCED, EVERY_CROP, SPLIT)),
+        ("balance", "strategy", get_args(Strategy)),
     ],
 )
 def test_choices_are_those_of_the_library(
-    types: options.Types, name: str, constants: tuple[str, ...]
+    function: str, name: str, constants: tuple[str, ...]
 ) -> None:
-    kind = types[name]
+    kind = options_of(getattr(dfdc_prep, function))[name].type
     assert isinstance(kind, click.Choice)
     assert tuple(kind.choices) == constants
-
-
-@pytest.mark.parametrize(
-    ("function", "library"),
-    [("extract", CropOptions), ("balance", BalanceOptions), ("shard", ShardOptions)],
-)
-def test_defaults_are_those_of_the_library(function: str, library: Callable[..., Any]) -> None:
-    parameters = inspect.signature(getattr(dfdc_prep, function)).parameters
-    preset = vars(PRESETS["paper"]) if function == "extract" else {}
-    compared = 0
-    for name, field in inspect.signature(library).parameters.items():
-        if name in parameters and name != "shards" and field.default is not field.empty:
-            # None stands for the value of the preset, `paper` by default.
-            default = parameters[name].default
-            assert (preset[name] if default is None and preset else default) == field.default, name
-            compared += 1
-    assert compared >= 3
 
 
 @pytest.mark.parametrize(

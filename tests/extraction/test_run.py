@@ -24,6 +24,7 @@ from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.extraction.summary import RunSummary
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
+from tests.crop_sets import crop_options
 from tests.processes import workers_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +37,7 @@ def run(yunet_model: Path) -> Extract:
 
     def call(source: Path, out: Path, frames: int = 2, **how: object) -> RunSummary:
         crop = {k: how.pop(k) for k in list(how) if k in CropOptions.__dataclass_fields__}
-        options = CropOptions(frames=frames, **crop)  # type: ignore[arg-type]
+        options = crop_options(frames=frames, **crop)  # type: ignore[arg-type]
         how.setdefault("workers", 2)
         return extract(source, out, options, RunOptions(**how), "yunet", yunet_model)  # type: ignore[arg-type]
 
@@ -255,7 +256,7 @@ def test_a_timeout_affects_only_its_clip(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:
     faces = tmp_path / "faces"
-    options = CropOptions(frames=200, share_boxes=False)
+    options = crop_options(frames=200, share_boxes=False)
     summary = extract(
         real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
     )
@@ -265,7 +266,7 @@ def test_a_timeout_affects_only_its_clip(
     assert "--timeout" in log["error"][0]
     assert not list(faces.glob("crops/*/*/*"))
     options = RunOptions(2, timeout=100.0, limit=2)
-    again = extract(real_clips, faces, CropOptions(frames=200, share_boxes=False), options,
+    again = extract(real_clips, faces, crop_options(frames=200, share_boxes=False), options,
                     "yunet", yunet_model)  # fmt: skip
     assert (again.failed, again.clips["REAL", "ok"] + again.clips["FAKE", "ok"]) == (0, 2)
 
@@ -304,7 +305,7 @@ def test_a_worker_that_dies_once_loses_nothing(
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
     with killer(2, after=4.0):  # while a worker loads dlib it has no clip yet
-        extract(real_clips, faces, CropOptions(frames=200), RunOptions(1, limit=1), "hog")
+        extract(real_clips, faces, crop_options(frames=200), RunOptions(1, limit=1), "hog")
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert log["status"].tolist() == ["crashed"]
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import dfdc_prep
 from dfdc_prep.errors import ModelError
+from tests.crop_sets import crop_options
 from tests.forged_clips import make_family, make_two_people
 
 Extract = Callable[..., pd.DataFrame]
@@ -111,14 +112,14 @@ def extract_here(source: Path, out: Path, form: str) -> pd.DataFrame:
     """The rows of the fakes, extracted in this process, family by family."""
     from dfdc_prep.catalog.reader import read_catalog
     from dfdc_prep.detectors.registry import choose_detector, make_detector
-    from dfdc_prep.extraction.clip import ClipExtractor, CropOptions
+    from dfdc_prep.extraction.clip import ClipExtractor
     from dfdc_prep.extraction.schedule import FamilyQueue
     from tests.conftest import SHARED
 
     model = SHARED / "models" / "face_detection_yunet_2026may.onnx"
     detector = make_detector(choose_detector("yunet", model))
     (out / "crops").mkdir(parents=True)
-    options = CropOptions(frames=2, compare=True, masks=True, format=form)
+    options = crop_options(frames=2, compare=True, masks=True, format=form)
     extractor, rows = ClipExtractor(options, detector), list[object]()
     for family in read_catalog(source, None).families():
         queue = FamilyQueue(family, options.share_boxes, options.compare)

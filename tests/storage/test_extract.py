@@ -13,12 +13,13 @@ import dfdc_prep
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import choose_detector, make_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
-from dfdc_prep.extraction.clip import ClipExtractor, CropOptions, Relatives
+from dfdc_prep.extraction.clip import ClipExtractor, Relatives
 from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import Transfer, Worker
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import open_place
 from dfdc_prep.storage.urls import Url
+from tests.crop_sets import crop_options
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server
 
 TABLES = ("manifest.parquet", "metadata.csv")
@@ -149,7 +150,7 @@ def test_a_lost_output_is_no_fault_of_the_clip(
         f"s3://{bucket}/dfdc/{name}", size,
     )  # fmt: skip
     detector = make_detector(choose_detector("yunet", yunet_model))
-    extractor = ClipExtractor(CropOptions(), detector)
+    extractor = ClipExtractor(crop_options(), detector)
     lost = Worker(Transfer(Path("/proc/lost"), tmp_path), extractor)
     with pytest.raises(FileNotFoundError):
         lost.extract(clip, Relatives())

@@ -10,7 +10,8 @@ import psutil
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import choose_detector, make_detector
-from dfdc_prep.extraction.clip import ClipExtractor, CropOptions
+from dfdc_prep.extraction.clip import ClipExtractor
+from tests.crop_sets import crop_options
 from tests.torture import clips
 from tests.torture.scene import CLIPS, MODEL, Scene
 from tests.torture.trial import Trial
@@ -28,7 +29,7 @@ def trials(scene: Scene, draw: random.Random, short: bool) -> Iterator[Trial]:
     folder = scene.place("leaks")
     (folder / "out" / "crops").mkdir(parents=True)
     detector = make_detector(choose_detector("yunet", MODEL))
-    extractor = ClipExtractor(CropOptions(), detector)
+    extractor = ClipExtractor(crop_options(), detector)
     known = clips.bases()
     process = psutil.Process()
     files = memory = 0

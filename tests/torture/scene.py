@@ -16,7 +16,7 @@ DETECTOR = ("--detector", "yunet", "--detector-model", str(MODEL))
 CLIPS = SHARED / "data" / "dfdc" / "dfdc_train_part_1"
 EDGE = SHARED / "data" / "edge"
 
-#: `python -m training.fit` on a backbone that trains in seconds; Keras is imported, as it is
+#: `dfdc-prep fit` on a backbone that trains in seconds; Keras is imported, as it is
 #: there, once interrupts are heard and limits looked at.
 FIT = """
 from dfdc_prep.commands.error_handling import reporting_errors

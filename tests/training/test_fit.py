@@ -37,7 +37,7 @@ FILES = {
 }
 
 
-#: `python -m training.fit` with the smaller backbone of these tests.
+#: `dfdc-prep fit` with the smaller backbone of these tests.
 SMALLER = """
 import keras
 from tests.training.conftest import smallest
@@ -219,7 +219,7 @@ def test_an_empty_split_is_refused_before_tensorflow_is_imported(tmp_path):
 
 
 def test_help_has_an_example():
-    assert "python -m training.fit shards/" in CliRunner().invoke(main, ["--help"]).output
+    assert "dfdc-prep fit shards/" in CliRunner().invoke(main, ["--help"]).output
 
 
 @pytest.mark.slow

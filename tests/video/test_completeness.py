@@ -6,9 +6,10 @@ import pytest
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.clip import Boxes, ClipExtractor, ClipResult, CropOptions, Relatives
+from dfdc_prep.extraction.clip import Boxes, ClipExtractor, ClipResult, Relatives
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import common_length
+from tests.crop_sets import crop_options
 from tests.video.shapes import Track, noise, write
 
 #: Container and codec, and options of the container.
@@ -49,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def extracted(path: Path, frames: int = 3, relatives: Relatives | None = None) -> ClipResult:
     clip = Clip("p", path.name, "REAL", None, path.name, path.stem, str(path), 1)
-    extractor = ClipExtractor(CropOptions(frames=frames), Nothing())  # type: ignore[arg-type]
+    extractor = ClipExtractor(crop_options(frames=frames), Nothing())  # type: ignore[arg-type]
     return extractor.extract(clip, path.parent, relatives or Relatives())
 
 

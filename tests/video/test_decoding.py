@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
@@ -19,6 +18,7 @@ from dfdc_prep.video.timeline import SAMPLINGS, Packet, build_timeline
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.conftest import SHARED
+from tests.crop_sets import crop_options
 from tests.encoded import Recipe, decode_sequentially, encode, x264, x265
 
 #: Milliseconds.
@@ -152,7 +152,7 @@ def test_no_intact_clip_is_reported_as_truncated(
     (part / "metadata.json").write_text(json.dumps({name: {"label": "REAL"} for name in names}))
     for frames in (32, 10_000):
         out = tmp_path / f"{frames}"
-        options = CropOptions(frames=frames, sampling=sampling)
+        options = crop_options(frames=frames, sampling=sampling)
         extract(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model)
         log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas().set_index("video")
         assert set(log["status"]) == {"no_face"}

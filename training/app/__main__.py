@@ -1,4 +1,4 @@
-"""`python -m training.app RUN`."""
+"""`python -m training.app RUN`: the same as `dfdc-prep app RUN`."""
 
 from training.app.command import main
 

@@ -1,4 +1,4 @@
-"""The command `python -m training.app`: options, server, model.
+"""The command `dfdc-prep app`: options, server, model.
 
 The options are parsed before anything else is imported, so that --help is fast.
 """
@@ -72,7 +72,7 @@ def main(
 
     \b
     Example:
-      python -m training.app runs/v1.3
+      dfdc-prep app runs/v1.3
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:

@@ -184,6 +184,6 @@ def read_facts(folder: Path) -> ModelFacts:
     if not run.model_file.is_file():
         raise TrainingError(
             f"expected a model.keras in {folder}, found none; give the folder of a finished run "
-            "of python -m training.fit"
+            "of dfdc-prep fit"
         )
     return ModelFacts(folder, rows, tested, metrics.undecided, metrics.remarks)

@@ -16,7 +16,7 @@ _LIMITS = """\
   another split, and actors recur: `dfdc-prep audit SHARDS` says what is known.
 - The score describes pixels. It proves nothing about a person; do not use it to accuse anyone.
 - Blur, small faces, strong compression, very dark or bright scenes and extreme poses lower the
-  accuracy; `python -m training.evaluate RUN --robustness` measures by how much.
+  accuracy; `dfdc-prep evaluate RUN --robustness` measures by how much.
 """
 
 
@@ -33,7 +33,7 @@ def card_text(run: Run) -> str:
         [
             f"# {recipe.name}: {recipe.backbone}, REAL or FAKE",
             "Input: a face crop of 224 x 224 pixels, RGB, 0 to 255. Output: P(FAKE). Load "
-            "`model.keras` with `keras.saving.load_model`, or use `python -m training.predict`.",
+            "`model.keras` with `keras.saving.load_model`, or use `dfdc-prep predict`.",
             f"## Data\n\n{_data_section(config)}",
             f"## Recipe\n\n{_recipe_section(config, len(run.history()))}",
             f"## Results\n\nOn the {metrics.split} split, which influenced no choice:\n\n"

@@ -141,8 +141,7 @@ def load_model(run: Run) -> Any:
             return model
     found = "a broken one" if run.model_file.exists() else "none"
     raise TrainingError(
-        f"expected a model.keras in {run.folder}, found {found}; finish the run with "
-        "python -m training.fit"
+        f"expected a model.keras in {run.folder}, found {found}; finish the run with dfdc-prep fit"
     )
 
 

@@ -22,7 +22,7 @@ LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of `python -m training.fit`.
+    """The options of `dfdc-prep fit`.
 
     Attributes:
         overrides: values that replace fields of the recipe.

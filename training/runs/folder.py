@@ -202,7 +202,7 @@ def _read_json(path: Path, kind: type[T]) -> T:
     except (OSError, ValueError) as error:
         reason = "none" if isinstance(error, OSError) else f"an invalid one ({error})"
         raise TrainingError(
-            f"expected a {path.name} of python -m training.fit in {path.parent}, found {reason}; "
+            f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {reason}; "
             "give the folder of a finished run, or train again with --fresh"
         ) from error
 

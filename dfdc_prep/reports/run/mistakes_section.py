@@ -22,7 +22,7 @@ def mistakes_section(mistakes: Sequence[Mistake], metrics: dict[str, Any] | None
         images = metrics["image"]["images"]
         wrong = sum(metrics["image"]["confusion"][row][1 - row] for row in (0, 1))
         said = (
-            "There is no folder of mistakes; python -m training.evaluate writes it."
+            "There is no folder of mistakes; dfdc-prep evaluate writes it."
             if wrong
             else f"Every image was predicted correctly, of {counted(images, 'image')}."
         )

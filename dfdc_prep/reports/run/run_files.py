@@ -87,7 +87,7 @@ class RunFiles:
         path = self.folder / RunFolder.PREDICTIONS
         if not path.is_file():
             return None
-        table = read_table(path, PREDICTIONS_SCHEMA, "python -m training.evaluate")
+        table = read_table(path, PREDICTIONS_SCHEMA, "dfdc-prep evaluate")
         logit, score, calibrated = (
             table[name].to_numpy() for name in ("logit", "score", "calibrated")
         )
@@ -153,6 +153,6 @@ def invalid_as_table_error(path: Path) -> Iterator[None]:
         yield
     except (LookupError, TypeError, AttributeError, ValueError, csv.Error) as error:
         raise TableError(
-            f"expected {path} as python -m training.fit writes it, found other contents "
-            f"({type(error).__name__}: {error}); run python -m training.evaluate again"
+            f"expected {path} as dfdc-prep fit writes it, found other contents "
+            f"({type(error).__name__}: {error}); run dfdc-prep evaluate again"
         ) from error

@@ -149,8 +149,7 @@ def read_rows(path: Path) -> list[CrossRow]:
         return []
     except (ValueError, csv.Error) as error:
         raise TrainingError(
-            f"expected {path} as python -m training.evaluate writes it, found other contents; "
-            "delete it"
+            f"expected {path} as dfdc-prep evaluate writes it, found other contents; delete it"
         ) from error
 
 

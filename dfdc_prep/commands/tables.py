@@ -1,14 +1,29 @@
 """The tables of a faces folder: summarize, balance and split them."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from dfdc_prep import options
-from dfdc_prep.api.arguments import StrPath
-from dfdc_prep.options import checked
+import click
+
+from dfdc_prep.commands.declaration import Given, Option, command, flag
+from dfdc_prep.commands.options import (
+    ClipsFrom,
+    Faces,
+    GroupBy,
+    JoinDuplicates,
+    LabelBy,
+    RealIs,
+    Seed,
+    Split,
+    StrPath,
+)
+from dfdc_prep.commands.param_types import CountParam, TableFileParam
 from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
+from dfdc_prep.storage.urls import is_folder
+from dfdc_prep.terminal import report_hint
 from manifests.folders import OTHER_KINDS, FacesFolder
 
 if TYPE_CHECKING:
@@ -17,21 +32,29 @@ if TYPE_CHECKING:
     from manifests.splitting.split import Assignment
 
 
-@checked(options.SUMMARY)
+def _report_of_folder(result: "Summary", given: Given) -> Iterator[str]:
+    if is_folder(given["faces"]):
+        yield report_hint(given["faces"])
+
+
+def _table_out(default: str) -> Option:
+    return Option(TableFileParam(), "The CSV or parquet file to write.", default)
+
+
+@command("summary", hints=_report_of_folder, has_json=True)
 @staged(faces=Staged(tables(FacesFolder.MANIFEST, FacesFolder.CLIPS)))
 def summarize(
-    faces: StrPath = "faces", *, clips_from: str | None = None, real_is: int | None = None
+    faces: Faces = "faces", *, clips_from: ClipsFrom = None, real_is: RealIs = None
 ) -> "Summary":
-    """Count what a faces folder or a table contains.
+    """Print what FACES contains: the paper's Table 1, classes, families, yield, face sizes.
 
-    Args:
-        faces: a faces folder, or a CSV or parquet table with the columns video (or videoname,
-            or path), label and, if known, original.
-        clips_from: of a table that does not name the clips: folder or name for those of the
-            images, a column, or a regular expression (RE2) with a group (?P<clip>...) that is
-            searched in the paths; None for video or videoname, else what the paths show.
-        real_is: of a table: the number that stands for REAL among the labels; None for 0, unless
-            words in the table contradict it.
+    FACES is a faces folder, or a bare table: any CSV or parquet file with the columns
+    video (or videoname, or path), label and, if known, original.
+
+    \b
+    Example:
+      dfdc-prep summary
+      dfdc-prep summary metadata.csv --json
 
     Raises:
         TableError: there is no table, or it cannot be used.
@@ -45,36 +68,47 @@ def summarize(
     return replace(count(found.rows, source.read_clip_log()), notes=found.notes)
 
 
-@checked(options.BALANCE)
+@command()
 @staged(
     faces=Staged(tables(FacesFolder.MANIFEST, *OTHER_KINDS), writes=True),
     out=Staged(nothing, writes=True),
 )
 def balance(
-    faces: StrPath = "faces",
+    faces: Faces = "faces",
     *,
-    per_class: int | None = None,
-    strategy: "Strategy" = "random",
-    seed: int = 42,
-    frames_per_clip: int | None = None,
-    label_by: str = "clip",
-    clips_from: str | None = None,
-    real_is: int | None = None,
-    out: StrPath | None = None,
+    per_class: Annotated[
+        int | None,
+        Option(CountParam(1), "Crops of each label.", "16000, or as many as the smaller class has"),
+    ] = None,
+    strategy: Annotated[
+        "Strategy",
+        Option(
+            click.Choice(["random", "spread", "pairs"]),
+            "Random clips; fakes of as many originals as possible; or each fake with its original.",
+        ),
+    ] = "random",
+    seed: Seed = 42,
+    frames_per_clip: Annotated[
+        int | None,
+        Option(CountParam(1), "Frames taken of each clip, evenly spaced.", "all"),
+    ] = None,
+    label_by: LabelBy = "clip",
+    clips_from: ClipsFrom = None,
+    real_is: RealIs = None,
+    out: Annotated[
+        StrPath | None, _table_out("FACES/balanced.parquet; for a bare table, balanced.csv here")
+    ] = None,
 ) -> "Balance":
-    """Choose as many REAL crops as FAKE crops; clips stay whole.
+    """Choose as many REAL crops of FACES as FAKE ones.
 
-    Args:
-        faces: a faces folder or a table, as for `summarize`.
-        per_class: crops of each label; None for 16,000, or as many as the smaller class has.
-        strategy: random, spread (fakes of as many originals as possible) or pairs (each fake
-            with its original).
-        seed: 0 to 2**32 - 1; the same seed chooses the same crops.
-        frames_per_clip: frames taken of each clip, evenly spaced; None for all.
-        label_by: clip, or face: a face of a fake that was not changed is REAL.
-        clips_from, real_is: as for `summarize`.
-        out: the CSV or parquet file to write; None for balanced.parquet in the faces folder,
-            or balanced.csv in the working folder for a table.
+    Clips stay whole unless --frames-per-clip thins them. The same seed chooses the same crops,
+    whatever the order of the rows. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep balance
+      dfdc-prep balance --strategy spread --per-class 2000
+      dfdc-prep balance metadata.csv --out balanced.csv
 
     Raises:
         NotEnoughRows: a class has fewer crops than `per_class`.
@@ -95,40 +129,38 @@ def balance(
     return replace(report, out=target, notes=found.notes)
 
 
-@checked(options.SPLIT)
-@staged(
-    faces=balanced_crops,
-    out=Staged(nothing, writes=True),
-)
+@command()
+@staged(faces=balanced_crops, out=Staged(nothing, writes=True))
 def split(
-    faces: StrPath = "faces",
+    faces: Faces = "faces",
     *,
-    split: str = "56/24/20",
-    group_by: str = "original",
-    seed: int = 42,
-    join_duplicates: bool = True,
-    label_by: str = "clip",
-    official: bool = False,
-    clips_from: str | None = None,
-    real_is: int | None = None,
-    out: StrPath | None = None,
+    split: Split = "56/24/20",
+    group_by: GroupBy = "original",
+    seed: Seed = 42,
+    join_duplicates: JoinDuplicates = True,
+    label_by: LabelBy = "clip",
+    official: Annotated[
+        bool,
+        flag("Take the data set's own split; --split, --group-by and --seed have no effect."),
+    ] = False,
+    clips_from: ClipsFrom = None,
+    real_is: RealIs = None,
+    out: Annotated[
+        StrPath | None, _table_out("FACES/split.parquet; for a bare table, split.csv here")
+    ] = None,
 ) -> "Assignment":
-    """Give every balanced crop its split, and write only that table.
+    """Give every balanced crop of FACES its split, and write only that table.
 
-    Args:
-        faces: a faces folder with balanced.parquet, or a table.
-        split: train/validation/test, or named as in fit=70/dev=20/test=10.
-        group_by: what stays in one split: original (a family), identity (an estimated person,
-            see `identify`), a column, or none.
-        seed: chooses among families of equal size.
-        label_by: as for `balance`.
-        official: take the split that the data set's own lists give; `split`, `group_by` and
-            `seed` then have no effect.
-        join_duplicates: put families whose crops are the same or nearly so into one split; the
-            crops are the column `path`.
-        clips_from, real_is: as for `summarize`.
-        out: the CSV or parquet file to write; None for split.parquet in the faces folder, or
-            split.csv in the working folder for a table.
+    The counts of each label are exact if whole families allow it; otherwise they are the
+    nearest possible, and the shortfall is printed. `--group-by none` is the paper's own random
+    split, which leaks; the leak is printed. FACES may be a bare table, as for summary.
+
+    \b
+    Example:
+      dfdc-prep split
+      dfdc-prep split --split 80/10/10 --group-by part
+      dfdc-prep split balanced.csv --group-by none --out paper.csv
+      dfdc-prep split faces_ff --official
 
     Raises:
         TableError: `split` or `group_by` cannot be used, there is no usable table, a group of

@@ -1,0 +1,144 @@
+"""Check what was made: audit its splits, verify its shards, report on a folder."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from dfdc_prep.commands.declaration import Given, Option, command
+from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
+from dfdc_prep.commands.options import ClipsFrom, RealIs, StrPath
+from dfdc_prep.commands.param_types import LocationParam, PageFileParam
+from dfdc_prep.staging import (
+    Staged,
+    compared_by_audit,
+    everything,
+    nothing,
+    shown_in_report,
+    staged,
+    tables,
+)
+from dfdc_prep.terminal import report_hint
+from manifests.folders import FacesFolder, ShardsFolder
+
+if TYPE_CHECKING:
+    from dfdc_prep.reports.build import Report
+    from dfdc_prep.writing.verify import VerifyReport
+    from manifests.auditing.audit import Audit
+
+
+def _report_of_audited(result: "Audit", given: Given) -> Iterator[str]:
+    """The hint, if `report` knows the folder: faces or shards, but no export."""
+    path = given["path"]
+    if isinstance(path, Path):
+        is_shards = (path / ShardsFolder.INFO).is_file()
+        if (path / ShardsFolder.METADATA).is_file() and not is_shards:
+            return
+        if not (path / ShardsFolder.MANIFEST).is_file():
+            return
+    yield report_hint(path)
+
+
+@command(
+    hints=_report_of_audited,
+    exit_code=lambda result: 0 if result.ok else DONE_WITH_FAILURES,
+    has_json=True,
+)
+@staged(path=Staged(compared_by_audit), identities=Staged(tables(FacesFolder.IDENTITIES)))
+def audit(
+    path: Annotated[
+        StrPath,
+        Option(LocationParam(), "A shards folder, a faces folder, a table or a folder of crops."),
+    ],
+    *,
+    identities: Annotated[
+        StrPath | None,
+        Option(
+            LocationParam(),
+            "identities.parquet of identify, or its faces folder.",
+            "those in PATH, if any",
+        ),
+    ] = None,
+    clips_from: ClipsFrom = None,
+    real_is: RealIs = None,
+) -> "Audit":
+    """Measure what the splits of PATH share: families, people, files, near-identical images.
+
+    PATH is a shards folder, a faces folder with its split.parquet, a CSV or parquet table
+    with the columns split, label, video (or videoname) and original, or a folder of crops
+    sorted as train/real, train/fake, test/real ... The verdict comes first: leaks, no leak found,
+    or not known, where nothing says what some fakes were made from. The exit code is 0 only if no
+    leak was found, else 3.
+
+    \b
+    Example:
+      dfdc-prep audit shards
+      dfdc-prep audit split.csv --json
+      dfdc-prep audit shards --identities faces
+
+    Raises:
+        TableError: there is no table with splits, or it cannot be used.
+    """
+    from dfdc_prep.writing.audit_inputs import read_audit_inputs
+    from manifests.auditing.audit import audit as compare
+    from manifests.tables.external import Reading
+
+    people = None if identities is None else Path(identities)
+    found = read_audit_inputs(Path(path), people, Reading(clips_from, real_is))
+    return replace(compare(found.table, found.near, found.pictures), notes=found.notes)
+
+
+@command(exit_code=lambda result: 0 if result.ok else 1)
+@staged(shards=Staged(everything))
+def verify(
+    shards: Annotated[StrPath, Option(LocationParam(), "A shards folder.")] = "shards",
+) -> "VerifyReport":
+    """Read SHARDS back completely: checksums, counts, images, labels and families.
+
+    Names the shard, the record and the fault. The exit code is 1 if there is any fault.
+
+    \b
+    Example:
+      dfdc-prep verify shards
+
+    Raises:
+        ShardError: the folder was not written by `shard`.
+    """
+    from dfdc_prep.writing.verify import verify_shards
+
+    return verify_shards(Path(shards))
+
+
+@command()
+@staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
+def report(
+    path: Annotated[
+        StrPath,
+        Option(
+            LocationParam(),
+            "A folder of extract, import, shard or dfdc-prep fit, or an evaluation inside a run.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        StrPath | None, Option(PageFileParam(), "The HTML file to write.", "PATH/report.html")
+    ] = None,
+) -> "Report":
+    """Write one HTML page about a faces, a shards or a run folder.
+
+    Faces: failed clips, families, measures that give the label away, crops. Shards: splits,
+    what they share, near-identical crops. A run: curves, results, calibration, mistakes. The
+    page loads nothing from elsewhere; open it in a browser.
+
+    \b
+    Example:
+      dfdc-prep report faces
+      dfdc-prep report runs/v1.3 --out v1.3.html
+
+    Raises:
+        SourceError: `path` is no such folder.
+        TableError, ShardError, OutputError: a file of the folder is missing or invalid.
+    """
+    from dfdc_prep.reports.build import build_report
+
+    return build_report(Path(path), None if out is None else Path(out))

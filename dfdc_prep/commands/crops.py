@@ -1,0 +1,251 @@
+"""Write the split crops: as shards, or in the format of another tool."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from dfdc_prep.commands.declaration import Option, command, flag
+from dfdc_prep.commands.options import (
+    Crops,
+    FoldersCommand,
+    GroupBy,
+    ImageFormat,
+    JoinDuplicates,
+    LabelBy,
+    Out,
+    OverwriteExport,
+    Quality,
+    Seed,
+    SeveralFaces,
+    Shards,
+    Split,
+    StrPath,
+    TestOnly,
+    as_paths,
+    shard_count,
+)
+from dfdc_prep.commands.param_types import AUTO, CountParam, LocationParam, TextParam
+from dfdc_prep.staging import Staged, all_but, crops_to_split, staged
+from dfdc_prep.terminal import report_hint
+from manifests.folders import ShardsFolder
+
+if TYPE_CHECKING:
+    from dfdc_prep.writing.export import ExportReport, Format
+    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.writer import ShardReport
+    from manifests.splitting.spec import SplitPlan
+
+#: An export in a bucket: its small files are read, the others only listed.
+_EXPORT = Staged(all_but(".tar", "/"), writes=True, alone=True, last=(ShardsFolder.SUMS,))
+
+
+@command(cls=FoldersCommand, hints=lambda result, given: [report_hint(result.out)])
+@staged(
+    faces=crops_to_split,
+    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=(ShardsFolder.SUMS,)),
+)
+def shard(
+    faces: SeveralFaces = "faces",
+    out: Annotated[
+        StrPath,
+        Option(
+            LocationParam(writes=True),
+            "The shards folder; it appears when it is complete.",
+            metavar="[SHARDS]",
+        ),
+    ] = "shards",
+    *,
+    split: Split = "56/24/20",
+    group_by: GroupBy = "original",
+    seed: Seed = 42,
+    join_duplicates: JoinDuplicates = True,
+    label_by: LabelBy = "clip",
+    crops: Crops = "balanced",
+    test_only: TestOnly = False,
+    shards: Shards = AUTO,
+    image_format: ImageFormat = "as-is",
+    quality: Quality = 95,
+    overwrite: Annotated[bool, flag("Replace shards of another manifest or options.")] = False,
+) -> "ShardReport":
+    """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
+
+    Families stay in one split as far as they are known, and it is said how many are. The folder
+    appears when it is complete, and the same crops and options give the same bytes. TensorFlow
+    Datasets, Croissant, pandas and DuckDB read it without this project. Several FACES, of different
+    data sets, give equal numbers of crops of each set, and SHARDS must then be named.
+
+    \b
+    Example:
+      dfdc-prep shard
+      dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
+      dfdc-prep shard faces_dfdc faces_ff faces_celeb shards-mixed
+      dfdc-prep shard faces_celeb shards-celeb --crops all --test-only
+
+    Raises:
+        TableError: there is no balanced.parquet, `split` or `group_by` cannot be used, or two
+            folders cannot be told apart.
+        ShardError: a crop is missing, altered or not 224x224.
+        OptionsDiffer: `out` holds other shards.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.writing.writer import ShardOptions, write_shards
+
+    plan = _plan(split, group_by, seed, test_only)
+    count = shard_count(shards)
+    how = ShardOptions(
+        plan,
+        count,
+        image_format,
+        quality,
+        overwrite,
+        label_by=label_by,
+        crops=crops,
+        join_duplicates=join_duplicates,
+    )
+    return write_shards(as_paths(faces), Path(out), how)
+
+
+@command("deepfakebench", cls=FoldersCommand)
+@staged(faces=crops_to_split, out=_EXPORT)
+def export_deepfakebench(
+    faces: SeveralFaces = "faces",
+    out: Out = "deepfakebench",
+    *,
+    split: Split = "56/24/20",
+    group_by: GroupBy = "original",
+    seed: Seed = 42,
+    join_duplicates: JoinDuplicates = True,
+    label_by: LabelBy = "clip",
+    crops: Crops = "balanced",
+    test_only: TestOnly = False,
+    name: Annotated[
+        str, Option(TextParam(), "Name of the data set: letters, digits, - and _.")
+    ] = "dfdc_faces",
+    crops_per_clip: Annotated[
+        int,
+        Option(
+            CountParam(1),
+            "Most crops of a clip, evenly spaced; the benchmark reads the first 32.",
+        ),
+    ] = 32,
+    overwrite: OverwriteExport = False,
+) -> "ExportReport":
+    """Write the crops of FACES to OUT as a data set of DeepfakeBench.
+
+    Copy the content of OUT into the benchmark's checkout. The validation split is the test split
+    of the second data set NAME_val, because the benchmark never reads a data set's own.
+
+    \b
+    Example:
+      dfdc-prep export deepfakebench faces deepfakebench --name my_faces
+      cp -r deepfakebench/datasets deepfakebench/preprocessing DeepfakeBench/
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.writing.deepfakebench import DeepfakeBench
+    from dfdc_prep.writing.sources import CropChoice
+
+    form = DeepfakeBench(name, crops_per_clip)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
+    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+
+
+@command("webdataset", cls=FoldersCommand)
+@staged(faces=crops_to_split, out=_EXPORT)
+def export_webdataset(
+    faces: SeveralFaces = "faces",
+    out: Out = "webdataset",
+    *,
+    split: Split = "56/24/20",
+    group_by: GroupBy = "original",
+    seed: Seed = 42,
+    join_duplicates: JoinDuplicates = True,
+    label_by: LabelBy = "clip",
+    crops: Crops = "balanced",
+    test_only: TestOnly = False,
+    shards: Shards = AUTO,
+    image_format: ImageFormat = "as-is",
+    quality: Quality = 95,
+    overwrite: OverwriteExport = False,
+) -> "ExportReport":
+    """Write the crops of FACES to OUT as tar files, for webdataset and PyTorch.
+
+    A sample has the files png or jpg, cls (0 REAL, 1 FAKE), json and, where there is one,
+    mask.png.
+
+    \b
+    Example:
+      dfdc-prep export webdataset faces webdataset
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.writing.records import ShardSettings
+    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.webdataset import WebDataset
+
+    count = shard_count(shards)
+    form = WebDataset(ShardSettings(count, image_format, quality))
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
+    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+
+
+@command("huggingface", cls=FoldersCommand)
+@staged(faces=crops_to_split, out=_EXPORT)
+def export_huggingface(
+    faces: SeveralFaces = "faces",
+    out: Out = "huggingface",
+    *,
+    split: Split = "56/24/20",
+    group_by: GroupBy = "original",
+    seed: Seed = 42,
+    join_duplicates: JoinDuplicates = True,
+    label_by: LabelBy = "clip",
+    crops: Crops = "balanced",
+    test_only: TestOnly = False,
+    shards: Shards = AUTO,
+    image_format: ImageFormat = "as-is",
+    quality: Quality = 95,
+    overwrite: OverwriteExport = False,
+) -> "ExportReport":
+    """Write the crops of FACES to OUT as parquet files that datasets.load_dataset opens.
+
+    \b
+    Example:
+      dfdc-prep export huggingface faces huggingface
+
+    Raises:
+        TableError: as for `shard`, or a split has no crops.
+        ShardError: a crop is missing or altered.
+        OptionsDiffer: `out` holds another export.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.writing.huggingface import HuggingFace
+    from dfdc_prep.writing.records import ShardSettings
+    from dfdc_prep.writing.sources import CropChoice
+
+    count = shard_count(shards)
+    form = HuggingFace(ShardSettings(count, image_format, quality))
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
+    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+
+
+def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
+    from manifests.splitting.sets import only_test
+    from manifests.splitting.spec import SplitPlan
+
+    return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
+
+
+def _export(
+    form: "Format", faces: tuple[Path, ...], out: Path, choice: "CropChoice", overwrite: bool
+) -> "ExportReport":
+    from dfdc_prep.writing.export import write_export
+
+    return write_export(faces, out, choice, form, overwrite)

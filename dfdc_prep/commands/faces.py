@@ -1,0 +1,442 @@
+"""Make a faces folder: extract it, gather slices of it, import it; estimate who is in it."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+
+from dfdc_prep.commands.declaration import Given, Option, command, flag
+from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
+from dfdc_prep.commands.options import ClipsFrom, Faces, FacesOut, RealIs, Seed, StrPath, Workers
+from dfdc_prep.commands.param_types import (
+    AUTO,
+    CountParam,
+    FloatParam,
+    LocationParam,
+    NamePairParam,
+    PathParam,
+    SliceParam,
+    TextParam,
+)
+from dfdc_prep.extraction.slices import Slice
+from dfdc_prep.parallel.engine import ENGINES, LOCAL, Engine
+from dfdc_prep.staging import Staged, all_but, everything, faces_to_encode, staged
+from dfdc_prep.storage.urls import as_location
+from dfdc_prep.terminal import report_hint
+from dfdc_prep.video.timeline import EVEN, SAMPLINGS
+from manifests.folders import FacesFolder
+from manifests.wording import counted
+
+if TYPE_CHECKING:
+    from dfdc_prep.extraction.summary import RunSummary
+    from dfdc_prep.identities.run import ForgetReport, IdentifyReport
+    from dfdc_prep.sample.builder import SampleReport
+    from dfdc_prep.writing.importing import ImportReport
+
+#: The layouts of `catalog.reader`.
+LAYOUTS = ("dfdc", "dfdc-flat", "dfdc-preview", "faceforensics", "celeb-df", "table")
+
+# What presets set. `paper`: after Zhalgasbayev, Aiteni and Khaimuldin. `deepfakebench`: Yan et al.,
+# 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
+# each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
+FRAMES = Option(
+    click.IntRange(1, 10_000),
+    "Frames per clip.",
+    presets={"paper": 1, "deepfakebench": 32, "selimsef": 32},
+)
+FACES = Option(
+    click.Choice(["largest", "all"]),
+    "The clip's main face, or every face.",
+    "largest",
+    presets={"paper": "largest", "deepfakebench": "largest", "selimsef": "largest"},
+)
+ALIGN = Option(
+    click.Choice(["none", "eyes", "five-point"]),
+    "Rotate and scale the crop so that the eyes, or five points, lie on a template.",
+    presets={"paper": "none", "deepfakebench": "five-point", "selimsef": "none"},
+)
+MARGIN = Option(
+    FloatParam(0, 4),
+    "Added on each side of the box, as a fraction of its longer side; of an aligned crop, of the "
+    "template's side.",
+    presets={"paper": 0.3, "deepfakebench": 0.15, "selimsef": 0.3},
+)
+SIZE = Option(
+    click.IntRange(16, 4096),
+    "Side of a crop, in pixels.",
+    presets={"paper": 224, "deepfakebench": 256, "selimsef": 224},
+)
+
+
+def _failures(result: "RunSummary | ImportReport | IdentifyReport | ForgetReport") -> int:
+    return DONE_WITH_FAILURES if result.failed or getattr(result, "no_crops", False) else 0
+
+
+def _after_extract(result: "RunSummary", given: Given) -> Iterator[str]:
+    if not given["slice"]:
+        yield report_hint(result.out)
+    if result.failed:
+        but = " but for those left out" if result.refused else ""
+        clips = result.out / FacesFolder.CLIPS
+        named = "" if given["slice"] else f"; {clips} names them{but}"
+        yield f"{counted(result.failed, 'clip')} failed{named}"
+
+
+@command()
+def sample(
+    folder: Annotated[StrPath, Option(PathParam(), "The folder to write.", metavar="DIR")],
+    *,
+    families: Annotated[
+        int, Option(CountParam(2), "Number of families, each an original and its fakes.")
+    ] = 12,
+    seed: Seed = 42,
+) -> "SampleReport":
+    """Build a small DFDC-shaped data set in DIR, without a download.
+
+    Each family is an original clip of two to three seconds and one to three face-swapped fakes
+    of it. The original of the last family is missing, and one clip shows a landscape without a
+    face.
+
+    \b
+    Example:
+      dfdc-prep sample dfdc --families 12
+    """
+    from dfdc_prep.sample.builder import build_sample
+
+    return build_sample(Path(folder), families, seed)
+
+
+@command(hints=_after_extract, exit_code=_failures)
+def extract(
+    source: Annotated[
+        StrPath,
+        Option(LocationParam(), "The folder of a data set, as DFDC's parts."),
+    ] = "dfdc",
+    out: FacesOut = "faces",
+    *,
+    layout: Annotated[
+        str, Option(click.Choice([AUTO, *LAYOUTS]), "How SOURCE is laid out; auto looks.")
+    ] = AUTO,
+    dataset: Annotated[
+        str | None,
+        Option(
+            TextParam(), "Name of the data set in the tables.", "that of the layout", metavar="NAME"
+        ),
+    ] = None,
+    compression: Annotated[
+        str | None,
+        Option(
+            click.Choice(["raw", "c23", "c40"]),
+            "Which videos of FaceForensics++.",
+            "the only one there is",
+        ),
+    ] = None,
+    table: Annotated[
+        StrPath | None,
+        Option(
+            PathParam(),
+            "Clips of any other layout: columns path (relative to SOURCE) and label, and, if "
+            "known, original, identity, face_identity, method, split, dataset.",
+            metavar="CSV",
+        ),
+    ] = None,
+    real_is: RealIs = None,
+    preset: Annotated[
+        str,
+        Option(
+            click.Choice(list(FRAMES.presets)),
+            "Sets frames, faces, align, margin and size as published work has them; options given "
+            "beside it count.",
+        ),
+    ] = "paper",
+    frames: Annotated[int | None, FRAMES] = None,
+    sampling: Annotated[
+        str,
+        Option(
+            click.Choice(SAMPLINGS),
+            "Which frames: even takes cheap ones near even positions, exact the positions "
+            "themselves; keyframes is the cheapest.",
+        ),
+    ] = EVEN,
+    detector: Annotated[
+        str,
+        Option(
+            click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
+            "auto: yunet where its weights are available, else hog.",
+        ),
+    ] = AUTO,
+    detector_model: Annotated[
+        StrPath | None,
+        Option(
+            PathParam(),
+            "YuNet's weights; also DFDC_PREP_YUNET. Default: the cache, or a download whose hash "
+            "is checked.",
+        ),
+    ] = None,
+    faces: Annotated[str | None, FACES] = None,
+    align: Annotated[str | None, ALIGN] = None,
+    margin: Annotated[float | None, MARGIN] = None,
+    size: Annotated[int | None, SIZE] = None,
+    format: Annotated[
+        str, Option(click.Choice(["png", "jpg"]), "File format of the crops.")
+    ] = "png",
+    share_boxes: Annotated[bool, flag("Crop a fake where its original's face is.")] = True,
+    compare: Annotated[
+        bool,
+        flag("Compare a fake's crops with its original's: which faces were forged."),
+    ] = False,
+    masks: Annotated[
+        bool,
+        flag("Write where each crop of a fake was changed; implies --compare."),
+    ] = False,
+    workers: Workers = None,
+    timeout: Annotated[
+        float,
+        Option(
+            FloatParam(1), "Seconds of CPU time a clip may take; the same command tries it again."
+        ),
+    ] = 120,
+    limit: Annotated[
+        int | None, Option(CountParam(1), "Only the first clips, in whole families.")
+    ] = None,
+    slice: Annotated[
+        Slice | str | None,
+        Option(
+            SliceParam(),
+            "Only slice I of N, on one of several machines; gather then writes the tables.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        Option(
+            click.Choice(ENGINES),
+            "Where workers run: on this machine, or on the nodes of a Ray cluster.",
+        ),
+    ] = LOCAL,
+    address: Annotated[
+        str | None,
+        Option(
+            TextParam(),
+            "Address of the Ray cluster's head, host:port.",
+            "auto: the cluster of this machine",
+        ),
+    ] = None,
+    insecure_cluster: Annotated[
+        bool,
+        flag(
+            "Use a Ray cluster that does not ask for a token: who can reach it can run code on it."
+        ),
+    ] = False,
+    retry_failed: Annotated[bool, flag("Process clips again that failed before.")] = False,
+    overwrite: Annotated[bool, flag("Remove an earlier run's files from OUT first.")] = False,
+) -> "RunSummary":
+    """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
+
+    SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++ or of Celeb-DF,
+    or any folder with --table. To resume an interrupted run, run the same command again.
+
+    \b
+    Example:
+      dfdc-prep extract dfdc faces --frames 10
+      dfdc-prep extract --faces all --masks
+      dfdc-prep extract --preset deepfakebench
+      dfdc-prep extract FaceForensics faces_ff --compression c23
+      dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
+      dfdc-prep extract --slice 3/8
+
+    Raises:
+        ValueError: a value is not allowed.
+        SourceError: `source` has no known layout, or another than `layout`.
+        ModelError: the detector's weights cannot be loaded.
+        OutputError: `out` cannot be written, or another run is writing it.
+        OptionsDiffer: `out` was begun with other options.
+        WorkersError: worker processes cannot be started.
+    """
+    if engine == LOCAL:
+        from dfdc_prep.parallel.forkserver import forkserver_context
+
+        # The fork server preloads the workers' imports while this process goes on.
+        forkserver_context("dfdc_prep.extraction.worker")
+
+    from dfdc_prep.catalog.clips import SourceOptions
+    from dfdc_prep.extraction.clip import CropOptions
+    from dfdc_prep.extraction.run import RunOptions
+    from dfdc_prep.extraction.run import extract as run
+
+    crop = CropOptions(
+        frames=FRAMES.or_preset(frames, preset),
+        sampling=sampling,
+        faces=FACES.or_preset(faces, preset),
+        margin=MARGIN.or_preset(margin, preset),
+        size=SIZE.or_preset(size, preset),
+        format=format,
+        share_boxes=share_boxes,
+        align=ALIGN.or_preset(align, preset),
+        compare=compare or masks,
+        masks=masks,
+    )
+    csv = None if table is None else Path(table)
+    part = Slice.parse(slice) if isinstance(slice, str) else slice
+    how = RunOptions(
+        workers,
+        timeout,
+        limit,
+        overwrite,
+        retry_failed,
+        preset,
+        reading=SourceOptions(layout, dataset, compression, csv, real_is),
+        part=part,
+        engine=Engine(engine, address, insecure_cluster),
+    )
+    model = None if detector_model is None else Path(detector_model)
+    return run(as_location(source), as_location(out), crop, how, detector, model)
+
+
+@command(hints=lambda result, given: [report_hint(result.out)], exit_code=_failures)
+def gather(
+    out: FacesOut = "faces",
+    *,
+    source: Annotated[
+        StrPath | None,
+        Option(
+            LocationParam(),
+            "The folder of DFDC parts, where this machine has it elsewhere.",
+            "the one of the slices",
+        ),
+    ] = None,
+) -> "RunSummary":
+    """Write the tables of OUT once all slices of extract are done.
+
+    Each machine has run extract with its --slice before. If families are missing, they and
+    their slices are named, and nothing is changed.
+
+    \b
+    Example:
+      dfdc-prep gather faces
+
+    Raises:
+        OutputError: families are missing, or a slice is running.
+        SourceError: `source` is not a DFDC tree.
+    """
+    from dfdc_prep.extraction.run import gather as run
+
+    return run(as_location(out), None if source is None else as_location(source))
+
+
+@command("import", exit_code=_failures)
+@staged(
+    crops_dir=Staged(everything),
+    metadata_csv=Staged(everything),
+    out=Staged(all_but("crops/"), writes=True, alone=True),
+)
+def import_crops(
+    crops_dir: Annotated[StrPath, Option(LocationParam(), "A folder of 224x224 images.")],
+    metadata_csv: Annotated[
+        StrPath,
+        Option(LocationParam(), "A CSV or parquet table: label, and path or videoname."),
+    ],
+    out: FacesOut = "faces",
+    *,
+    clips_from: ClipsFrom = None,
+    real_is: RealIs = None,
+    overwrite: Annotated[
+        bool,
+        flag("Replace a faces folder of another table, and the tables made from it."),
+    ] = False,
+) -> "ImportReport":
+    """Make a faces folder OUT of crops that are already cut, such as Kaggle's deepfake_faces.
+
+    CROPS_DIR contains 224x224 images. METADATA_CSV has the columns label (REAL/FAKE, real/fake,
+    0/1) and path, or videoname to find images by their stem; video, original, part, frame,
+    face, dataset, method, identity, face_identity and official_split are used where they are
+    present. Without video or videoname, the clips are read from the paths. The images are linked
+    or copied, never re-encoded. The exit code is 3 if a row or an image was left out;
+    clips.parquet names each.
+
+    \b
+    Example:
+      dfdc-prep import faces_224 metadata.csv faces
+
+    Raises:
+        TableError, SourceError: the table or the folder cannot be used.
+        OptionsDiffer: `out` was made from another table.
+        OutputError: `out` cannot be written, or contains other files.
+    """
+    from dfdc_prep.writing.importing import import_crops as run
+    from manifests.tables.external import Reading
+
+    reading = Reading(clips_from, real_is)
+    return run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
+
+
+@command(exit_code=_failures)
+@staged(
+    faces=Staged(faces_to_encode, writes=True, alone=True, resumes=True), pairs=Staged(everything)
+)
+def identify(
+    faces: Faces = "faces",
+    *,
+    threshold: Annotated[
+        float,
+        Option(
+            FloatParam(0.1, 1), "Largest average distance of two groups of faces of one person."
+        ),
+    ] = 0.5,
+    same: Annotated[
+        Iterable[str | tuple[str, str]],
+        Option(NamePairParam(), "Two clips of one person; kept for the next call.", multiple=True),
+    ] = (),
+    different: Annotated[
+        Iterable[str | tuple[str, str]],
+        Option(
+            NamePairParam(), "Two clips of different people; kept for the next call.", multiple=True
+        ),
+    ] = (),
+    pairs: Annotated[
+        StrPath | None,
+        Option(
+            LocationParam(),
+            "A CSV of such pairs: first, second, relation (same or different).",
+        ),
+    ] = None,
+    workers: Workers = None,
+    forget: Annotated[
+        bool,
+        flag("Remove the encodings and pictures; identities.parquet stays."),
+    ] = False,
+) -> "IdentifyReport | ForgetReport":
+    """Estimate who is filmed in the clips of FACES, for splits that keep people apart.
+
+    Encodes faces of the REAL clips and groups them; a fake has the identity of its original.
+    identities.html shows what is uncertain. Face encodings are biometric data: they stay in
+    FACES until --forget. To resume an interrupted run, run the same command again.
+
+    \b
+    Example:
+      dfdc-prep identify
+      dfdc-prep identify faces --same aaa.mp4,bbb.mp4 --different aaa.mp4,ccc.mp4
+      dfdc-prep split --group-by identity
+
+    Raises:
+        TableError: there is no manifest, or a pair cannot be used or contradicts another.
+        ShardError: a crop is missing or altered.
+        ModelError: dlib or its models are missing.
+        OutputError: the folder cannot be written, or another run is writing it.
+        WorkersError: worker processes cannot be started.
+    """
+    from dfdc_prep.identities.run import forget as remove
+    from dfdc_prep.identities.run import identify as run
+    from manifests.identities.pairs import DIFFERENT, SAME, SettledPair
+
+    folder = Path(faces)
+    if forget:
+        return remove(folder)
+    # `checked` has turned every "A,B" into a pair.
+    settled = [
+        SettledPair(str(pair[0]), str(pair[1]), relation)
+        for relation, given in ((SAME, same), (DIFFERENT, different))
+        for pair in given
+    ]
+    csv = None if pairs is None else Path(pairs)
+    return run(folder, threshold, settled, csv, workers)
