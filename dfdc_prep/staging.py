@@ -193,7 +193,7 @@ class _StagedCall:
                 return mirror.folder / url.name
         mirror = self._stack.enter_context(mirrored(url.parent if is_file else url))
         if needs.alone:
-            self._stack.enter_context(lease(mirror.place, url))
+            self._stack.enter_context(lease(mirror.place))
         self._mirrors.append((mirror, needs))
         if needs.pull is nothing:
             return mirror.folder / url.name if is_file else mirror.folder

@@ -26,7 +26,7 @@ from dfdc_prep.extraction.worker import Transfer
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease, lease
 from dfdc_prep.storage.mirror import check_name
-from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url
 from manifests.columns import ClipRow, CropRow
 from manifests.files import Journal, read_lines
@@ -175,7 +175,7 @@ class BucketOutput(Output):
 
     def __init__(self, out: Url, scratch: Path, held: Lease, part: Slice | None) -> None:
         super().__init__(scratch / "tables", Transfer(out, scratch), part)
-        self._url, self._place, self._lease = out, open_place(out), held
+        self._url, self._place, self._lease = out, Place(out), held
         self._listed = {
             name: size
             for name, size in self._place.list().items()
@@ -268,7 +268,7 @@ def open_output(out: Location, source: Location, part: Slice | None = None) -> I
     """
     if isinstance(out, Url):
         name = LEASE if part is None else f"{LEASE}/{part.index}-of-{part.count}"
-        with lease(open_place(out), out, name) as held, _scratch_folder() as bucket_scratch:
+        with lease(Place(out), name) as held, _scratch_folder() as bucket_scratch:
             yield BucketOutput(out, bucket_scratch, held, part)
         return
     with ExitStack() as stack:
@@ -285,7 +285,7 @@ def read_earlier_run(out: Location) -> dict[str, Any] | None:
     if isinstance(out, Path):
         return output_folder.read_run(out)
     with _scratch_folder() as scratch:
-        return output_folder.read_run(fetch_run(open_place(out), scratch))
+        return output_folder.read_run(fetch_run(Place(out), scratch))
 
 
 def fetch_run(place: Place, folder: Path) -> Path:

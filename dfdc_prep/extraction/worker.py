@@ -33,7 +33,7 @@ from dfdc_prep.extraction.clip import (
 from dfdc_prep.extraction.crops_out import CROPS, crop_files, crop_folder
 from dfdc_prep.output_folder import package_versions
 from dfdc_prep.parallel.confinement import confine
-from dfdc_prep.storage.place import open_place
+from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url, is_url
 from dfdc_prep.video.source_file import check_reachable, file_version
 
@@ -120,14 +120,14 @@ class Transfer:
     def put(self, folder: Path, names: Iterable[str]) -> None:
         """Put what was written into the folder for crops where it belongs."""
         if isinstance(self.out, Url):
-            open_place(self.out).put({name: (folder / name).read_bytes() for name in names})
+            Place(self.out).put({name: (folder / name).read_bytes() for name in names})
 
     def remove_crops(self, clip: Clip) -> None:
         """Remove the crops of a clip that failed."""
         if isinstance(self.out, Path):
             shutil.rmtree(crop_folder(self.out, clip), ignore_errors=True)
         else:
-            place = open_place(self.out)
+            place = Place(self.out)
             place.remove(place.list(f"{CROPS}/{clip.part}/{clip.folder}"))
 
     def reachable_version(self, clip: Clip) -> str | None:
@@ -138,7 +138,7 @@ class Transfer:
         """
         if is_url(clip.path):
             url = Url(clip.path)
-            if url.name not in open_place(url.parent).list(url.name):
+            if url.name not in Place(url.parent).list(url.name):
                 raise SourceUnreachable(
                     f"expected to read {url}, found no such object; run the same command again"
                 )
@@ -162,7 +162,7 @@ class Transfer:
             if size != clip.size:
                 raise WorkersError(f"expected {clip.size:,} bytes in {clip.path}, found {size:,}")
         if isinstance(self.out, Url):
-            name, place = f".check-{_process()}", open_place(self.out)
+            name, place = f".check-{_process()}", Place(self.out)
             place.put({name: b""})
             place.remove([name])
         elif token is not None:
@@ -182,7 +182,7 @@ def fetch(clip: Clip, path: Path) -> None:
         StorageError: it cannot be reached.
     """
     url = Url(clip.path)
-    open_place(url.parent).fetch(url.name, path)
+    Place(url.parent).fetch(url.name, path)
     size = path.stat().st_size
     if clip.size is not None and size != clip.size:
         path.unlink()

@@ -14,13 +14,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from dfdc_prep.storage.place import Place
-from dfdc_prep.storage.urls import Location
 from manifests.errors import OutputError, StorageError
 
 FOLDER = ".lease"
@@ -33,18 +32,13 @@ _held: set[str] = set()
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lease.
-
-    Attributes:
-        machine: the boot and the process namespace, in which `process` is unique.
-        renewed: seconds since 1970.
-    """
+    """The process that holds a lease."""
 
     token: str
     process: int
     host: str
-    machine: str
-    renewed: float
+    machine: str  # the boot and the process namespace, in which `process` is unique
+    renewed: float  # seconds since 1970
 
     @property
     def is_gone(self) -> bool:
@@ -57,17 +51,17 @@ class Holder:
                 return True
         return time.time() - self.renewed > _LASTS
 
+    def text(self) -> bytes:
+        """The content of the lease's object."""
+        return json.dumps(asdict(self)).encode()
+
 
 @dataclass
 class Lease:
-    """A lease that is held.
+    """A lease that is held."""
 
-    Attributes:
-        is_exclusive: whether the store refuses a second writer; if not, nothing can.
-    """
-
-    is_exclusive: bool
-    _lost: Event
+    is_exclusive: bool  # whether the store refuses a second writer; if not, nothing can
+    _lost: Event = field(default_factory=Event)
 
     def check(self) -> None:
         """Raise OutputError if another run has taken the lease over."""
@@ -79,32 +73,31 @@ class Lease:
 
 
 @contextmanager
-def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease]:
+def lease(place: Place, name: str = FOLDER) -> Iterator[Lease]:
     """Hold the lease of a place.
 
-    The lease of a part, a name below `FOLDER`, can be held beside those of other parts, but not
+    The lease of a slice, a name below `FOLDER`, can be held beside those of other slices, but not
     beside the lease of the whole place.
 
     Args:
-        guarded: the place, for the error message.
-        name: the folder of the lease's objects: `FOLDER`, or the name of a part in it.
+        name: the folder of the lease's objects: `FOLDER`, or the name of a slice in it.
 
     Raises:
         OutputError: another run holds it; the message names its process.
         StorageError: the place cannot be reached or written.
     """
-    number, holder = _acquire(place, guarded, name)
+    number, holder = _acquire(place, name)
     # Each creates its own lease first and then looks for others, so that never both go on.
     try:
-        _check_others(place, guarded, name)
+        _check_others(place, name)
         # A store that does not know the condition lets the same object be created twice.
-        exclusive = not place.put_if_absent(_object(name, number), _text(holder))
+        exclusive = not place.put_if_absent(_object(name, number), holder.text())
     except BaseException:
         _held.discard(holder.token)
         with suppress(StorageError):  # it can be taken over
             place.remove([_object(name, number)])
         raise
-    held, ended = Lease(exclusive, Event()), Event()
+    held, ended = Lease(exclusive), Event()
     thread = Thread(target=_renew, args=(place, name, number, holder, held, ended), daemon=True)
     thread.start()
     try:
@@ -114,41 +107,47 @@ def lease(place: Place, guarded: Location, name: str = FOLDER) -> Iterator[Lease
         _held.discard(holder.token)
         thread.join()
         with suppress(StorageError):  # it can be taken over
-            place.remove(_object(name, each) for each in range(1, number + 1))
+            place.remove(_object(name, earlier) for earlier in range(1, number + 1))
 
 
-def _acquire(place: Place, guarded: Location, name: str) -> tuple[int, Holder]:
+def _acquire(place: Place, name: str) -> tuple[int, Holder]:
     while True:
-        number = max(_numbers(place, name), default=0)
+        number = _newest(place, name)
         if number:
             try:
-                _check_gone(place, guarded, _object(name, number))
+                _check_gone(place, _object(name, number))
             except FileNotFoundError:  # it has just ended
                 continue
         holder = Holder(
             uuid.uuid4().hex, os.getpid(), socket.gethostname(), _machine(), time.time()
         )
-        if place.put_if_absent(_object(name, number + 1), _text(holder)):
+        if place.put_if_absent(_object(name, number + 1), holder.text()):
             _held.add(holder.token)
             return number + 1, holder
 
 
-def _check_others(place: Place, guarded: Location, name: str) -> None:
-    """Raise OutputError if the whole place is leased beside a part, or a part beside the whole."""
+def _check_others(place: Place, name: str) -> None:
+    """Raise OutputError if the whole place is leased beside a slice, or a slice beside it."""
     folders = {path.rpartition("/")[0] for path in place.list(FOLDER)}
     others = {FOLDER} & folders if name != FOLDER else folders - {FOLDER}
     for other in sorted(others):
         with suppress(FileNotFoundError):  # it has just ended
-            _check_gone(place, guarded, _object(other, max(_numbers(place, other), default=0)))
+            _check_gone(place, _object(other, _newest(place, other)))
 
 
-def _check_gone(place: Place, guarded: Location, name: str) -> None:
+def _check_gone(place: Place, name: str) -> None:
     """Raise OutputError if the holder of a lease is at work; FileNotFoundError without a lease."""
-    earlier = _read(place, name)
-    if earlier and not earlier.is_gone:
+    data = place.read(name)
+    try:
+        found: Any = json.loads(data)
+        earlier = Holder(**{**found, "process": int(found["process"])})
+        gone = earlier.is_gone
+    except (ValueError, TypeError, KeyError):  # it is invalid
+        return
+    if not gone:
         ago = max(0.0, time.time() - earlier.renewed)
         raise OutputError(
-            f"expected exclusive access to {guarded}, found process {earlier.process} on "
+            f"expected exclusive access to {place.url}, found process {earlier.process} on "
             f"{earlier.host} writing it, last seen {ago:.0f} s ago; wait for it to end, "
             f"or {_LASTS:.0f} s if it was killed, or give another place"
         )
@@ -158,41 +157,24 @@ def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, en
     try:
         while not ended.wait(_RENEWED_EVERY):
             with suppress(StorageError):  # the next request of the run reports it
-                if max(_numbers(place, name), default=0) != number:
+                if _newest(place, name) != number:
                     return
-                now = Holder(**{**asdict(holder), "renewed": time.time()})
-                place.put({_object(name, number): _text(now)})
+                now = replace(holder, renewed=time.time())
+                place.put({_object(name, number): now.text()})
     finally:
         if not ended.is_set():
             held._lost.set()
 
 
-def _numbers(place: Place, name: str) -> list[int]:
+def _newest(place: Place, name: str) -> int:
+    """The highest number of a lease, 0 if there is none."""
     files = (path.rpartition("/") for path in place.list(name))
     stems = (file.removesuffix(".json") for folder, _, file in files if folder == name)
-    return [int(stem) for stem in stems if stem.isdecimal()]
-
-
-def _read(place: Place, name: str) -> Holder | None:
-    """Return the holder of a lease, None if it is invalid.
-
-    Raises:
-        FileNotFoundError: the lease has ended.
-    """
-    data = place.read(name)
-    try:
-        found: Any = json.loads(data)
-        return Holder(**{**found, "process": int(found["process"])})
-    except (ValueError, TypeError, KeyError):
-        return None
+    return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
 
 
 def _object(name: str, number: int) -> str:
     return f"{name}/{number:06d}.json"
-
-
-def _text(holder: Holder) -> bytes:
-    return json.dumps(asdict(holder)).encode()
 
 
 def _machine() -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dfdc_prep.storage.lease import FOLDER as LEASE
-from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url
 from manifests.errors import StorageError
 
@@ -27,7 +27,7 @@ class Mirror:
     def __init__(self, url: Url, folder: Path) -> None:
         self.url = url
         self.folder = folder
-        self.place: Place = open_place(url)
+        self.place = Place(url)
         self._known: dict[str, tuple[int, int]] = {}
         #: What the store said of the content of the files laid out, by name.
         self.versions: dict[str, str] = {}

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dfdc_prep.storage import bucket as buckets
+from dfdc_prep.storage import place as places
+from dfdc_prep.storage.place import Place
+from dfdc_prep.storage.urls import Url
 from tests.storage.server import S3Server, running_server
 
 
@@ -20,7 +22,7 @@ def s3(_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]
     """The server, found by the libraries, without faults."""
     for name, value in _server.environment.items():
         monkeypatch.setenv(name, value)
-    buckets._file_system.cache_clear()
+    places._file_system.cache_clear()
     _server.faults()
     _server.counts()
     yield _server
@@ -33,3 +35,9 @@ def bucket(s3: S3Server) -> str:
     name = f"b{uuid.uuid4().hex}"
     s3.client().create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def place(bucket: str) -> Place:
+    """A folder in a new bucket."""
+    return Place(Url(f"s3://{bucket}/folder"))

@@ -17,7 +17,7 @@ from dfdc_prep.extraction.clip import ClipExtractor, Relatives
 from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import Transfer, Worker
 from dfdc_prep.storage.lease import lease
-from dfdc_prep.storage.place import open_place
+from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Url
 from tests.crop_sets import crop_options
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server
@@ -113,7 +113,7 @@ def test_an_object_replaced_by_one_of_its_size_is_extracted_again(
     journal = (tmp_path / "faces/journal.jsonl").read_bytes()
     extract(f"s3://{bucket}/dfdc", tmp_path / "faces")
     assert (tmp_path / "faces/journal.jsonl").read_bytes() == journal
-    place = open_place(Url(f"s3://{bucket}/dfdc"))
+    place = Place(Url(f"s3://{bucket}/dfdc"))
     name = next(name for name in sorted(place.list()) if name.endswith(".mp4"))
     place.put({name: place.read(name)[:-1] + b"?"})
     extract(f"s3://{bucket}/dfdc", tmp_path / "faces")
@@ -125,7 +125,7 @@ def test_a_lost_crop_is_written_again(
 ) -> None:
     extract(family, f"s3://{bucket}/faces")
     before = sums(s3.files(bucket, "faces"))
-    open_place(Url(f"s3://{bucket}/faces")).remove([next(iter(before))])
+    Place(Url(f"s3://{bucket}/faces")).remove([next(iter(before))])
     extract(family, f"s3://{bucket}/faces")
     assert sums(s3.files(bucket, "faces")) == before
 
@@ -187,7 +187,7 @@ def test_two_runs_do_not_write_one_folder(
 ) -> None:
     out = Url(f"s3://{bucket}/faces")
     with (
-        lease(open_place(out), out) as held,
+        lease(Place(out)) as held,
         pytest.raises(OutputError, match=r"expected exclusive access to s3://.*, found process"),
     ):
         extract(family, out)
@@ -239,16 +239,16 @@ def test_slices_into_a_bucket_are_gathered(
 
 def test_slices_run_beside_each_other_but_not_beside_a_run(s3: S3Server, bucket: str) -> None:
     url = Url(f"s3://{bucket}/faces")
-    place = open_place(url)
+    place = Place(url)
 
     def refused(name: str) -> bool:
         with pytest.raises(OutputError, match="expected exclusive access"):
-            lease(place, url, name).__enter__()
+            lease(place, name).__enter__()
         return True
 
-    with lease(place, url, ".lease/1-of-2"), lease(place, url, ".lease/2-of-2"):
+    with lease(place, ".lease/1-of-2"), lease(place, ".lease/2-of-2"):
         assert refused(".lease")
         assert refused(".lease/1-of-2")
-    with lease(place, url):
+    with lease(place):
         assert refused(".lease/1-of-2")
     assert not place.list(".lease")

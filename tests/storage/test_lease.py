@@ -1,4 +1,4 @@
-"""The lease: one holder, taken over when it is gone, on a disk and in a bucket."""
+"""The lease: one holder, taken over when it is gone."""
 
 import json
 import subprocess
@@ -12,16 +12,9 @@ import pytest
 from dfdc_prep.storage import lease as leases
 from dfdc_prep.storage.lease import Holder, lease
 from dfdc_prep.storage.mirror import Mirror
-from dfdc_prep.storage.place import LocalFolder, Place, open_place
+from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Url
 from manifests.errors import OutputError, StorageError
-
-
-@pytest.fixture(params=["disk", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "disk":
-        return open_place(tmp_path)
-    return open_place(Url(f"s3://{request.getfixturevalue('bucket')}/folder"))
 
 
 def put_holder(place: Place, **changed: object) -> None:
@@ -35,13 +28,13 @@ def put_holder(place: Place, **changed: object) -> None:
     place.put({".lease/000001.json": json.dumps({**holder, **changed}).encode()})
 
 
-def test_one_of_many_gets_it(place: Place, tmp_path: Path) -> None:
+def test_one_of_many_gets_it(place: Place) -> None:
     ends: list[str] = []
     all_tried = threading.Barrier(4, timeout=30)
 
     def attempt() -> None:
         try:
-            with lease(place, tmp_path):
+            with lease(place):
                 ends.append("held")
                 all_tried.wait()
         except OutputError:
@@ -57,44 +50,40 @@ def test_one_of_many_gets_it(place: Place, tmp_path: Path) -> None:
     assert not place.list()
 
 
-def test_a_live_holder_elsewhere_is_named(place: Place, tmp_path: Path) -> None:
+def test_a_live_holder_elsewhere_is_named(place: Place) -> None:
     put_holder(place)
-    with pytest.raises(OutputError, match="found process 1 on elsewhere"), lease(place, tmp_path):
+    with pytest.raises(OutputError, match="found process 1 on elsewhere"), lease(place):
         pass
 
 
-def test_an_old_lease_is_taken_over(place: Place, tmp_path: Path) -> None:
+def test_an_old_lease_is_taken_over(place: Place) -> None:
     put_holder(place, renewed=time.time() - 1000)
-    with lease(place, tmp_path) as held:
+    with lease(place) as held:
         assert held.is_exclusive
         assert ".lease/000002.json" in place.list()
     assert not place.list()
 
 
-def test_a_dead_process_of_this_machine_is_taken_over(place: Place, tmp_path: Path) -> None:
+def test_a_dead_process_of_this_machine_is_taken_over(place: Place) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     put_holder(place, process=ended.pid, machine=leases._machine())
-    with lease(place, tmp_path) as held:
+    with lease(place) as held:
         held.check()
 
 
-def test_a_lease_that_was_taken_over_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_that_was_taken_over_is_lost(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_RENEWED_EVERY", 0.02)
-    place = open_place(tmp_path)
-    with lease(place, tmp_path) as held:
+    with lease(place) as held:
         place.put({".lease/000002.json": b"{}"})
         assert held._lost.wait(10)
         with pytest.raises(OutputError, match="another one took over"):
             held.check()
 
 
-def test_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_renewed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_RENEWED_EVERY", 0.02)
-    place = open_place(tmp_path)
-    with lease(place, tmp_path):
+    with lease(place):
         first = Holder(**json.loads(place.read(".lease/000001.json")))
         until = time.monotonic() + 10
         while time.monotonic() < until:
@@ -104,36 +93,35 @@ def test_it_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.fail("not renewed")
 
 
-def test_a_store_without_conditions_is_noticed(tmp_path: Path) -> None:
-    class Unconditional(LocalFolder):
+def test_a_store_without_conditions_is_noticed(place: Place) -> None:
+    class Unconditional(Place):
         def put_if_absent(self, name: str, data: bytes) -> bool:
             self.put({name: data})
             return True
 
-    with lease(Unconditional(tmp_path), tmp_path) as held:
+    with lease(Unconditional(place.url)) as held:
         assert not held.is_exclusive
 
 
-def test_a_lease_whose_place_fails_is_given_up(tmp_path: Path) -> None:
-    class Failing(LocalFolder):
+def test_a_lease_whose_place_fails_is_given_up(place: Place) -> None:
+    class Failing(Place):
         def put_if_absent(self, name: str, data: bytes) -> bool:
             if not super().put_if_absent(name, data):
                 raise StorageError("gone")
             return True
 
-    with pytest.raises(StorageError, match="gone"), lease(Failing(tmp_path), tmp_path):
+    with pytest.raises(StorageError, match="gone"), lease(Failing(place.url)):
         pass
-    with lease(LocalFolder(tmp_path), tmp_path) as held:
+    with lease(place) as held:
         assert held.is_exclusive
 
 
 def test_machines_that_are_unknown_are_not_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "_machine", lambda: "")
-    place = LocalFolder(tmp_path)
     put_holder(place, machine="", process=2**22 + 1)
-    with pytest.raises(OutputError, match="found process"), lease(place, tmp_path):
+    with pytest.raises(OutputError, match="found process"), lease(place):
         pass
 
 

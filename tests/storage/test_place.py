@@ -1,22 +1,14 @@
-"""The same calls on a disk and in a bucket."""
+"""Files of a bucket, with faults and without."""
 
 import threading
 from pathlib import Path
 
 import pytest
 
-from dfdc_prep.storage.bucket import redacted
-from dfdc_prep.storage.place import Place, open_place
+from dfdc_prep.storage.place import Place, redacted
 from dfdc_prep.storage.urls import Url
 from manifests.errors import StorageError
 from tests.storage.server import S3Server
-
-
-@pytest.fixture(params=["disk", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "disk":
-        return open_place(tmp_path)
-    return open_place(Url(f"s3://{request.getfixturevalue('bucket')}/folder"))
 
 
 def test_files_are_written_and_read_whole(place: Place, tmp_path: Path) -> None:
@@ -55,12 +47,11 @@ def test_a_file_is_created_once(place: Place) -> None:
 
 def test_a_bucket_that_does_not_exist_is_no_missing_file(s3: S3Server) -> None:
     with pytest.raises(StorageError, match=r"expected the bucket s3://nobucket, found none"):
-        open_place(Url("s3://nobucket/folder")).read("x")
+        Place(Url("s3://nobucket/folder")).read("x")
 
 
 @pytest.mark.parametrize("kind", ["503", "500", "cut"])
-def test_bad_answers_are_retried(s3: S3Server, bucket: str, kind: str, tmp_path: Path) -> None:
-    place = open_place(Url(f"s3://{bucket}/folder"))
+def test_bad_answers_are_retried(s3: S3Server, place: Place, kind: str, tmp_path: Path) -> None:
     files = {f"{n}.txt": b"%d" % n * 1000 for n in range(40)}
     s3.faults(f"share=0.2&kinds={kind}&seed=3")
     place.put(files)
@@ -70,8 +61,7 @@ def test_bad_answers_are_retried(s3: S3Server, bucket: str, kind: str, tmp_path:
     assert s3.counts()[f"fault {kind}"]
 
 
-def test_a_refused_deletion_is_an_error(s3: S3Server, bucket: str) -> None:
-    place = open_place(Url(f"s3://{bucket}/folder"))
+def test_a_refused_deletion_is_an_error(s3: S3Server, place: Place) -> None:
     place.put({"a": b"1", "b": b"2"})
     s3.faults("keep=1")
     with pytest.raises(StorageError, match=r"expected to remove s3://.*still there"):
@@ -79,15 +69,6 @@ def test_a_refused_deletion_is_an_error(s3: S3Server, bucket: str) -> None:
     s3.faults()
     place.remove(["a", "b"])
     assert place.list() == {}
-
-
-def test_a_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
-    place = open_place(tmp_path)
-    with pytest.raises(TypeError):
-        place.put({"a": "text"})  # type: ignore[dict-item]
-    with pytest.raises(TypeError):
-        place.put_if_absent("a", "text")  # type: ignore[arg-type]
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_library_s_message_shows_no_credential() -> None:

@@ -61,7 +61,7 @@ def open_run(
                 mirror.pull(mirror.names() if names is None else names)
                 yield RunPlace(location, mirror.folder, publish)
                 return
-            with lease(mirror.place, location) as held:
+            with lease(mirror.place) as held:
                 mirror.pull(mirror.names() if names is None else names)
 
                 def checked_publish() -> None:
