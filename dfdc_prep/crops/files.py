@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -240,7 +240,7 @@ def read_crop_folders(folder: Path, reading: Reading = BY_EVIDENCE) -> NotedTabl
     found = normalize_table(pa.table(columns, ["split", "label", "path"]), str(folder), reading)
     outside = len(paths) - len(rows)
     left_out = (f"{outside:,} images are in no folder such as train/real: left out",)
-    return replace(found, notes=(*found.notes, *left_out[: bool(outside)]))
+    return found._replace(notes=(*found.notes, *left_out[: bool(outside)]))
 
 
 def _parse_path(path: str) -> tuple[str, str, str] | None:

@@ -32,6 +32,7 @@ from manifests.tables.codes import (
     clip_codes,
     factorize,
     label_codes,
+    set_column,
     text_column,
 )
 
@@ -81,13 +82,6 @@ def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
     table = set_column(table, SOURCE, pa.repeat(pa.scalar(source), table.num_rows))
     _check(table, source, where)
     return table
-
-
-def set_column(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
-    """Return the table with this column, in the place of one of the same name."""
-    if name not in table.column_names:
-        return table.append_column(name, column)
-    return table.set_column(table.column_names.index(name), name, column)
 
 
 def _match(table: pa.Table, pattern: str, where: str) -> dict[str, pa.ChunkedArray]:

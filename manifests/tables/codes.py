@@ -1,8 +1,8 @@
 """Columns as integer codes, so that numpy can process tables of ten million rows; and clips.
 
 A clip is a part and a video: FaceForensics++ has one `183_253.mp4` for every method. The column
-`clip_source` says how the clips of a table from elsewhere were read, one of `SOURCES`; it is
-absent or null where the table or the data set names the clips itself.
+`clip_source` says how the clips of a table from elsewhere were read, folder to
+unknown below; it is absent or null where the table or the data set names the clips itself.
 """
 
 import numpy as np
@@ -13,9 +13,21 @@ import pyarrow.compute as pc
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.schema import CLIP_SOURCE_FIELD
+from manifests.wording import counted
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+SOURCE, DATASET, METHOD = CLIP_SOURCE_FIELD.name, "dataset", "method"
+#: Read by the folders of the images, by their names, by a column or a pattern given; or not known:
+#: then every image is treated as a clip of its own, and nothing may be said of clips or families.
+FOLDER, NAME, COLUMN, PATTERN, UNKNOWN = "folder", "name", "column", "pattern", "unknown"
+_HOW = {
+    FOLDER: "by the folders of the images",
+    NAME: "by the names of the images",
+    COLUMN: "from the column given",
+    PATTERN: "by the pattern given",
+}
 
 
 def factorize(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
@@ -25,7 +37,8 @@ def factorize(*columns: pa.ChunkedArray) -> tuple[list[Codes], pa.Array]:
         For each column its codes, int64 [rows], -1 for null; and the distinct strings,
         string [distinct], so that `names[code]` is the string of a code.
     """
-    chunks = [chunk for column in columns for chunk in _string_chunks(column)]
+    lists = [each.chunks if isinstance(each, pa.ChunkedArray) else [each] for each in columns]
+    chunks = [chunk.cast(pa.string()) for chunks in lists for chunk in chunks]
     encoded = pa.chunked_array(chunks, pa.string()).dictionary_encode().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # no chunks at all
         encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], "string"))
@@ -49,18 +62,37 @@ def pair_codes(first: Codes, second: Codes) -> Codes:
     return np.unique(joint, return_inverse=True)[1].astype(np.int64)
 
 
+def cast_column(table: pa.Table, name: str, kind: pa.DataType, expected: str) -> pa.ChunkedArray:
+    """Return a column as another type.
+
+    Raises:
+        TableError: it cannot be converted; the message says what was expected.
+    """
+    try:
+        return table[name].cast(kind)
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected {expected} in the column {name}, found {table[name].type}; fix or drop the "
+            "column"
+        ) from error
+
+
 def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     """Return a column as strings, string [rows]; numbers and dates are formatted.
 
     Raises:
         TableError: the column has a type that cannot be converted, such as a list or a struct.
     """
-    try:
-        return table[name].cast(pa.string())
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected text in the column {name}, found {table[name].type}; fix the column"
-        ) from error
+    return cast_column(table, name, pa.string(), "text")
+
+
+def set_column(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
+    """Return the table with this column, in the place of one of the same name."""
+    if name not in table.column_names:
+        return table.append_column(name, column)
+    index = table.column_names.index(name)
+    field = table.schema.field(index)
+    return table.set_column(index, field if field.type == column.type else name, column)
 
 
 def integer_column(table: pa.Table, name: str) -> Codes:
@@ -85,30 +117,6 @@ def label_codes(table: pa.Table) -> Codes:
         raise TableError(f"expected the labels REAL and FAKE, found {invalid!r}; fix the table")
     known: Codes = codes.to_numpy().astype(np.int64)
     return known
-
-
-def _string_chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    return [chunk.cast(pa.string()) for chunk in chunks]
-
-
-SOURCE = CLIP_SOURCE_FIELD.name
-DATASET, METHOD = "dataset", "method"
-#: Read by the folders of the images, by their names, by a column or a pattern given; or not known:
-#: then every image is treated as a clip of its own, and nothing may be said of clips or families.
-FOLDER, NAME, COLUMN, PATTERN, UNKNOWN = SOURCES = (
-    "folder",
-    "name",
-    "column",
-    "pattern",
-    "unknown",
-)
-_HOW = {
-    FOLDER: "by the folders of the images",
-    NAME: "by the names of the images",
-    COLUMN: "from the column given",
-    PATTERN: "by the pattern given",
-}
 
 
 def clip_codes(table: pa.Table, video: Codes | None = None) -> Codes:
@@ -137,9 +145,7 @@ def clips_known(table: pa.Table) -> bool:
 
 def clip_lines(table: pa.Table) -> list[str]:
     """Say how the clips were read and how many there are; nothing where the table names them."""
-    if SOURCE not in table.column_names:
-        return []
-    row = pc.index(pc.is_valid(table[SOURCE]), True).as_py()
+    row = pc.index(pc.is_valid(table[SOURCE]), True).as_py() if SOURCE in table.column_names else -1
     if row < 0:
         return []
     if not clips_known(table):
@@ -150,8 +156,7 @@ def clip_lines(table: pa.Table) -> list[str]:
         ]
     count = int(clip_codes(table).max(initial=-1)) + 1
     how, clip = _HOW.get(table[SOURCE][row].as_py(), "before"), table["video"][row].as_py()
-    noun = "clip" if count == 1 else "clips"
-    return [f"{count:,} {noun}, read {how}: {_path(table, row)} is of {clip}"]
+    return [f"{counted(count, 'clip')}, read {how}: {_path(table, row)} is of {clip}"]
 
 
 def _path(table: pa.Table, row: int) -> str:

@@ -20,12 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
+from manifests.columns import PROVENANCE_COLUMNS
 from manifests.errors import TableError
 from manifests.labels import FAKE, KNOWN, LABELS, NAMES, label_in_names, parse_label, word_label
 from manifests.tables import path_names
-from manifests.tables.clip_reading import read_clips, set_column
-from manifests.tables.codes import SOURCE, Codes, Mask, clip_lines, factorize
+from manifests.tables.clip_reading import read_clips
+from manifests.tables.codes import SOURCE, Codes, Mask, clip_lines, factorize, set_column
 from manifests.tables.families import add_families
+from manifests.tables.parquet import first_line
 
 #: Spellings of a missing value.
 NULL_SPELLINGS = (
@@ -33,10 +35,13 @@ NULL_SPELLINGS = (
 )  # fmt: skip
 _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
-    "identity", "identity_source", "dataset", "method", "face_identity", "official_split",
-    SOURCE, "family_source",
+    "identity", "identity_source", *PROVENANCE_COLUMNS, SOURCE, "family_source",
 )  # fmt: skip
 _INTEGER_COLUMNS = ("frame", "face")
+#: Numbers that stand for labels, as text.
+_NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+#: Columns of names, not of words for labels.
+_NAME_COLUMNS = ("label", "path", "video", "videoname", "original", "family", "part", "sha256")
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,8 @@ class Reading:
 BY_EVIDENCE = Reading()
 
 
-@dataclass(frozen=True)
-class NotedTable:
-    """A table with the columns of a manifest, and what must be said of how it was read.
-
-    Attributes:
-        rows: with at least video, label, original and family.
-        notes: sentences that say how it was read, where the table itself does not say it.
-    """
+class NotedTable(NamedTuple):
+    """A table with at least video, label, original and family; and how it was read, in words."""
 
     rows: pa.Table
     notes: tuple[str, ...] = ()
@@ -95,7 +94,7 @@ def read_bare_table(path: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
         table = pq.read_table(path.absolute()) if is_parquet else _read_csv(path)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TableError(
-            f"expected a CSV or parquet table in {path}, found {_first_line(error)}; fix the file"
+            f"expected a CSV or parquet table in {path}, found {first_line(error)}; fix the file"
         ) from error
     return normalize_table(table, str(path), reading)
 
@@ -113,7 +112,7 @@ def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE)
         return _normalize(table, where, reading)
     except (pa.ArrowException, UnicodeError) as error:
         raise TableError(
-            f"expected columns of text and numbers in {where}, found {_first_line(error)}; "
+            f"expected columns of text and numbers in {where}, found {first_line(error)}; "
             "fix the column"
         ) from error
 
@@ -137,7 +136,7 @@ def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
 
 def _read_csv(path: Path) -> pa.Table:
     options = pv.ConvertOptions(
-        column_types={name: pa.string() for name in _TEXT_COLUMNS},
+        column_types=dict.fromkeys(_TEXT_COLUMNS, pa.string()),
         null_values=list(NULL_SPELLINGS),
         strings_can_be_null=True,
     )
@@ -196,28 +195,15 @@ def _to_integers(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedAr
     except pa.ArrowException as error:
         raise TableError(
             f"expected integers in the column {name} of {where}, found {column.type} "
-            f"({_first_line(error)}); fix or drop the column"
+            f"({first_line(error)}); fix or drop the column"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200]
-
-
-#: Numbers that stand for labels, as text.
-_NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-
-#: Columns of names, not of words for labels.
-_NAME_COLUMNS = ("label", "path", "video", "videoname", "original", "family", "part", "sha256")
 
 
 class Evidence(NamedTuple):
     """What something beside the label says of each row.
 
-    Attributes:
-        what: where it is said, for messages.
-        label: int64 [rows], index in LABELS; -1 where nothing is said.
-        surely: bool [rows], whether a whole name is the label, not a part of a longer name.
+    `what` is where it is said, for messages; `label`, int64 [rows], the index in LABELS, -1 where
+    nothing is said; `surely`, bool [rows], whether a whole name is the label, not a part of one.
     """
 
     what: str
@@ -244,28 +230,28 @@ def read_labels(
     code = pc.index_in(table["label"], spellings).to_numpy()
     labels = [parse_label(text) for text in texts]
     numbers = np.array([_NUMBERS.get(str(text), -1) for text in texts])[code]
-    _check_spellings(pa.array(labels, pa.string()).take(pa.array(code)), table["label"], where)
+    by_spelling = pa.array(labels, pa.string()).take(pa.array(code))
+    if by_spelling.null_count:
+        invalid = table["label"].filter(pc.is_null(by_spelling))
+        raise TableError(
+            f"expected the labels REAL and FAKE (or 0 and 1) in {where}, found "
+            f"{invalid[0].as_py() or 'no label'!r} in {len(invalid):,} rows; fix or drop them"
+        )
     if (numbers < 0).all():
         if real_is is not None:
             raise TableError(
                 f"expected labels 0 and 1 in {where} for --real-is, found words; leave it out"
             )
-        return pa.array(labels, pa.string()).take(pa.array(code)), []
+        return by_spelling, []
     notes = [f"labels: {real_is} is REAL, as given"]
     if real_is is None:
         notes = _compare(table, numbers, where)
-    named = {text: LABELS[_NUMBERS[text] ^ (real_is or 0)] for text in texts if text in _NUMBERS}
-    meant = [named.get(text, label) for text, label in zip(texts, labels, strict=True)]
+    by_number = [LABELS[number ^ (real_is or 0)] for number in (0, 1)]
+    meant = [
+        label if (number := _NUMBERS.get(str(text))) is None else by_number[number]
+        for text, label in zip(texts, labels, strict=True)
+    ]
     return pa.array(meant, pa.string()).take(pa.array(code)), notes
-
-
-def _check_spellings(labels: pa.Array, given: pa.ChunkedArray, where: str) -> None:
-    if labels.null_count:
-        invalid = given.filter(pc.is_null(labels))
-        raise TableError(
-            f"expected the labels REAL and FAKE (or 0 and 1) in {where}, found "
-            f"{invalid[0].as_py() or 'no label'!r} in {len(invalid):,} rows; fix or drop them"
-        )
 
 
 def _compare(table: pa.Table, numbers: Codes, where: str) -> list[str]:

@@ -34,7 +34,6 @@ from manifests.relatives import (
     OriginalMatches,
     read_originals,
 )
-from manifests.tables.clip_reading import set_column
 from manifests.tables.codes import (
     Codes,
     Mask,
@@ -42,6 +41,7 @@ from manifests.tables.codes import (
     clips_known,
     factorize,
     names_are_qualified,
+    set_column,
 )
 from manifests.tables.originals import Originals, match_originals
 

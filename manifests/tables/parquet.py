@@ -18,6 +18,11 @@ from manifests.files import atomic_file, file_sha256
 from manifests.folders import FacesFolder
 from manifests.labels import LABELS
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.tables.codes import cast_column
+
+MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
+#: Key of a manifest's hash in the metadata of a table made from it.
+_KEY = b"dfdc-prep:manifest"
 
 
 def sort_manifest(table: pa.Table) -> pa.Table:
@@ -58,6 +63,11 @@ def _write_csv(table: pa.Table, path: Path) -> None:
             writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, for a message of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     """Read a parquet table and check it against a schema.
 
@@ -70,6 +80,7 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
         TableError: the file is missing or not parquet, has a duplicate column, lacks a column
             of the schema, or has a column that does not fit its type.
     """
+    again = f"run {made_by} again"
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; run {made_by} first")
     try:
@@ -77,64 +88,54 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
             table = file.read()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise TableError(
-            f"expected parquet in {path}, found {_first_line(error)}; run {made_by} again"
+            f"expected parquet in {path}, found {first_line(error)}; {again}"
         ) from error
-    duplicates = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if duplicates:
-        raise TableError(
-            f"expected each column once in {path}, found {duplicates[0]} twice; run {made_by} again"
-        )
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise TableError(f"expected each column once in {path}, found {twice[0]} twice; {again}")
     table = _add_nullable_columns(table, schema)
     absent = [name for name in schema.names if name not in table.column_names]
     if absent:
         raise TableError(
             f"expected the columns {', '.join(schema.names)} in {path}, "
-            f"found no {', '.join(absent)}; run {made_by} again"
+            f"found no {', '.join(absent)}; {again}"
         )
-    return _cast_to_schema(table, schema, path, made_by)
-
-
-def _add_nullable_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Add the columns that may be null and that the table lacks, in the order of the schema."""
-    absent = [f for f in schema if f.nullable and f.name not in table.column_names]
-    if not absent:
-        return table
-    for field in absent:
-        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    known = [name for name in schema.names if name in table.column_names]
-    return table.select([*known, *(name for name in table.column_names if name not in known)])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _cast_to_schema(table: pa.Table, schema: pa.Schema, path: Path, made_by: str) -> pa.Table:
-    for name in schema.names:
-        field = schema.field(name)
-        index = table.column_names.index(name)
-        try:
-            column = table.column(name).cast(field.type)
-        except pa.ArrowException as error:
-            raise TableError(
-                f"expected {field.type} in column {name} of {path}, "
-                f"found {table.column(name).type}; run {made_by} again"
-            ) from error
-        if column.null_count and not field.nullable:
-            raise TableError(
-                f"expected a {name} in every row of {path}, found {column.null_count} rows "
-                f"without; run {made_by} again"
-            )
-        table = table.set_column(index, field, column)
+    for field in schema:
+        table = _cast_to_field(table, field, path, again)
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.validate(full=True)
         except pa.ArrowException as error:
             raise TableError(
-                f"expected valid values in column {name} of {path}, found {_first_line(error)}; "
-                f"run {made_by} again"
+                f"expected valid values in column {name} of {path}, found {first_line(error)}; "
+                f"{again}"
             ) from error
     return table
+
+
+def _add_nullable_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Add the columns that may be null and that the table lacks, in the order of the schema."""
+    absent = [f for f in schema if f.nullable and f.name not in table.column_names]
+    for field in absent:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    known = [name for name in schema.names if name in table.column_names] if absent else []
+    return table.select([*known, *(name for name in table.column_names if name not in known)])
+
+
+def _cast_to_field(table: pa.Table, field: pa.Field, path: Path, again: str) -> pa.Table:
+    given = table.column(field.name)
+    try:
+        column = given.cast(field.type)
+    except pa.ArrowException as error:
+        raise TableError(
+            f"expected {field.type} in column {field.name} of {path}, found {given.type}; {again}"
+        ) from error
+    if column.null_count and not field.nullable:
+        raise TableError(
+            f"expected a {field.name} in every row of {path}, found {column.null_count} rows "
+            f"without; {again}"
+        )
+    return table.set_column(table.column_names.index(field.name), field, column)
 
 
 def read_manifest(
@@ -161,10 +162,6 @@ def read_manifest(
             f"run {made_by} again"
         )
     return table
-
-
-MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
-_KEY = b"dfdc-prep:manifest"
 
 
 def manifest_hash(folder: Path) -> str | None:
@@ -194,15 +191,15 @@ def check_bound(path: Path, manifest: str | None, made_by: str) -> None:
     """
     if manifest is None:
         return
-    found = (pq.read_schema(path.absolute()).metadata or {}).get(_KEY)
-    if found == manifest.encode():
-        return
-    what = "no word of the manifest that it was" if found is None else "one that was"
-    other = "" if found is None else " another manifest"
-    raise TableError(
-        f"expected {path} made from the present {MANIFEST}, found {what} made from{other}; run "
-        f"{made_by} {path.parent} again"
-    )
+    bound_to = (pq.read_schema(path.absolute()).metadata or {}).get(_KEY)
+    if bound_to != manifest.encode():
+        other = "one that was made from another manifest"
+        if bound_to is None:
+            other = "no word of the manifest that it was made from"
+        raise TableError(
+            f"expected {path} made from the present {MANIFEST}, found {other}; run {made_by} "
+            f"{path.parent} again"
+        )
 
 
 def read_clip_log(folder: Path, manifest: str | None) -> pa.Table | None:
@@ -256,17 +253,11 @@ def kaggle_table(table: pa.Table) -> pa.Table:
 def _size_column(table: pa.Table, own: str, box_side: str) -> pa.ChunkedArray | None:
     """Return the table's own size column, else the crop's size, else that of the face box."""
     names = (own,) if own in table.column_names else ("crop_size", box_side)
-    known = [_numeric_column(table, name) for name in names if name in table.column_names]
+    known = [
+        table[name]
+        if pa.types.is_integer(table[name].type)
+        else cast_column(table, name, pa.float64(), "numbers")
+        for name in names
+        if name in table.column_names
+    ]
     return pc.coalesce(*known) if known else None
-
-
-def _numeric_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    column = table[name]
-    if pa.types.is_integer(column.type):
-        return column
-    try:
-        return column.cast(pa.float64())
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected numbers in the column {name}, found {column.type}; fix or drop the column"
-        ) from error

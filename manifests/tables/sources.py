@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from manifests.errors import TableError
 from manifests.folders import FacesFolder
 from manifests.labels import FAKE, REAL
-from manifests.tables.codes import DATASET, clip_lines, dataset_column
+from manifests.tables.codes import DATASET, cast_column, clip_lines, dataset_column, set_column
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
 from manifests.tables.parquet import (
     MANIFEST,
@@ -21,6 +21,11 @@ from manifests.tables.parquet import (
     read_clip_log,
     read_manifest,
 )
+
+#: Columns whose values mean something only within their data set; null stays null.
+NAMES_IN_SET = ("video", "part", "original", "family", "identity", "face_identity")
+#: Values of `--label-by`.
+CLIP, FACE = "clip", "face"
 
 
 @dataclass(frozen=True)
@@ -87,19 +92,11 @@ class TableSource:
         return self.path / f"{name}.parquet" if self.is_folder else Path(f"{name}.csv")
 
 
-#: Columns whose values mean something only within their data set; null stays null.
-NAMES_IN_SET = ("video", "part", "original", "family", "identity", "face_identity")
-
-
-@dataclass(frozen=True)
-class CropSet:
+class CropSet(NamedTuple):
     """The crops of one folder.
 
-    Attributes:
-        name: what the paths of the crops begin with in the joined table; different for each
-            folder, without a slash.
-        dataset: the data set of rows that name none.
-        table: the rows, with the columns of a manifest.
+    In the joined table, the paths of the crops begin with `name`, which is different for each
+    folder and has no slash. `dataset` is the data set of rows that name none.
     """
 
     name: str
@@ -138,13 +135,9 @@ def _qualified(crops: CropSet) -> pa.Table:
         if name in table.column_names
     }
     values["path"] = pc.binary_join_element_wise(crops.name, table["path"], "/")
-    for name, column in values.items():
-        index = table.column_names.index(name)
-        table = table.set_column(index, table.schema.field(index), column)
-    if DATASET in table.column_names:
-        index = table.column_names.index(DATASET)
-        return table.set_column(index, table.schema.field(index), dataset)
-    return table.append_column(DATASET, dataset)
+    for name, column in {**values, DATASET: dataset}.items():
+        table = set_column(table, name, column)
+    return table
 
 
 def _check_clips(parts: Sequence[pa.Table], sets: Sequence[CropSet]) -> None:
@@ -158,10 +151,6 @@ def _check_clips(parts: Sequence[pa.Table], sets: Sequence[CropSet]) -> None:
                     f"expected every clip in one folder, found {clip[1]} in {seen[clip]} and in "
                     f"{crops.name}; leave one of them out"
                 )
-
-
-#: Values of `--label-by`.
-CLIP, FACE = "clip", "face"
 
 
 def label_rows(table: pa.Table, label_by: str) -> pa.Table:
@@ -182,9 +171,7 @@ def label_rows(table: pa.Table, label_by: str) -> pa.Table:
             "expected the column forged to label by face, found no value in it; extract "
             "with --compare, from clips whose originals are on disk, or use --label-by clip"
         )
-    labels = pc.if_else(untouched_faces(table), REAL, table["label"])
-    index = table.column_names.index("label")
-    return table.set_column(index, table.schema.field("label"), labels)
+    return set_column(table, "label", pc.if_else(untouched_faces(table), REAL, table["label"]))
 
 
 def forgery_known(table: pa.Table) -> bool:
@@ -198,7 +185,8 @@ def untouched_faces(table: pa.Table) -> pa.ChunkedArray:
     Raises:
         TableError: the column forged has other values than true and false.
     """
-    return pc.and_(pc.equal(table["label"], FAKE), pc.invert(_forged(table).fill_null(True)))
+    forged = cast_column(table, "forged", pa.bool_(), "true and false")
+    return pc.and_(pc.equal(table["label"], FAKE), pc.invert(forged.fill_null(True)))
 
 
 def count_untouched_clips(fakes: pa.Table) -> int:
@@ -208,13 +196,3 @@ def count_untouched_clips(fakes: pa.Table) -> int:
     clips = fakes.select(keys).append_column("untouched", untouched).group_by(keys)
     lowest = clips.aggregate([("untouched", "min")])["untouched_min"]
     return int(pc.sum(lowest).as_py() or 0)
-
-
-def _forged(table: pa.Table) -> pa.ChunkedArray:
-    try:
-        return table["forged"].cast(pa.bool_())
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected true and false in the column forged, found {table['forged'].type}; fix or "
-            "drop the column"
-        ) from error
