@@ -19,6 +19,7 @@ from dfdc_prep.commands.param_types import (
 )
 from dfdc_prep.storage.urls import Location
 from dfdc_prep.terminal import echo_parts, report_hint
+from manifests.errors import TrainingError
 from manifests.folders import ShardsFolder
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
@@ -91,8 +92,13 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
     from training.data.shard_info import check_splits
 
     with local_file(shards / ShardsFolder.MANIFEST) as manifest:
-        if manifest.is_file():
-            check_splits(manifest, shards)  # before TensorFlow is imported
+        # Before TensorFlow is imported, which takes many seconds.
+        if not manifest.is_file():
+            raise TrainingError(
+                f"expected shards of dfdc-prep shard in {shards}, found no {manifest.name}; "
+                "run dfdc-prep shard"
+            )
+        check_splits(manifest, shards)
 
     from training.evaluation import text_report
     from training.runs import experiment

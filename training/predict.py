@@ -57,14 +57,16 @@ def main(
       dfdc-prep predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
     from dfdc_prep.parallel.forkserver import forkserver_context
-
-    forkserver_context("training.inference.face_crops")  # it starts while TensorFlow is imported
-    from training.inference.face_crops import DecodingWorker, FaceCropOptions
-    from training.inference.prediction import NO_SCORE, UNREADABLE
-    from training.inference.scorer import Scorer, predict_file
+    from training.runs.folder import Run
     from training.runs.remote import MODEL_FILES, open_run
 
     with open_run(run, names=MODEL_FILES) as place:
+        Run(place.folder).check_finished()  # before TensorFlow is imported
+        forkserver_context("training.inference.face_crops")  # it starts while that is imported
+        from training.inference.face_crops import DecodingWorker, FaceCropOptions
+        from training.inference.prediction import NO_SCORE, UNREADABLE
+        from training.inference.scorer import Scorer, predict_file
+
         scorer = Scorer(place.folder)
     options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)
     failed = False

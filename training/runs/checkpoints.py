@@ -139,10 +139,7 @@ def load_model(run: Run) -> Any:
         model = load_classifier(run.model_file, compile=False)
         if model is not None:
             return model
-    found = "a broken one" if run.model_file.exists() else "none"
-    raise TrainingError(
-        f"expected a model.keras in {run.folder}, found {found}; finish the run with dfdc-prep fit"
-    )
+    raise run.no_model("a broken one" if run.model_file.exists() else "none")
 
 
 def _saved_epochs(run: Run) -> list[int]:

@@ -136,6 +136,24 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, asdict(config))
 
+    def check_finished(self) -> None:
+        """Check that there is a trained model with its settings and metrics.
+
+        Raises:
+            TrainingError: a file of these is missing, or invalid.
+        """
+        self.config()
+        self.metrics()
+        if not self.model_file.is_file():
+            raise self.no_model("none")
+
+    def no_model(self, found: str) -> TrainingError:
+        """The error that what is found is no model."""
+        return TrainingError(
+            f"expected a {self.model_file.name} in {self.folder}, found {found}; finish the run "
+            "with dfdc-prep fit"
+        )
+
     def check_exists(self) -> None:
         """Check that the run folder still exists.
 
