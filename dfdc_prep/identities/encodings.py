@@ -23,8 +23,6 @@ from manifests.identities.evidence import encoding_matrix
 from manifests.schema import ENCODING_SCHEMA
 from manifests.tables.parquet import read_table, write_table
 
-TABLE = FacesFolder.ENCODINGS
-JOURNAL = FacesFolder.ENCODINGS_JOURNAL
 #: Above every number in a valid journal or table.
 _LARGE = 1e6
 
@@ -105,28 +103,30 @@ def collect_encodings(faces: Path, clips: Iterable[tuple[str, ClipCandidates]]) 
 
 def store_encodings(faces: Path, table: pa.Table) -> None:
     """Write the table of encodings, then remove the journal."""
-    write_table(table, faces / TABLE)
-    (faces / JOURNAL).unlink(missing_ok=True)
+    write_table(table, faces / FacesFolder.ENCODINGS)
+    (faces / FacesFolder.ENCODINGS_JOURNAL).unlink(missing_ok=True)
 
 
 def _read_table(faces: Path) -> pa.Table:
-    if not (faces / TABLE).exists():
+    file = faces / FacesFolder.ENCODINGS
+    if not file.exists():
         return ENCODING_SCHEMA.empty_table()
-    table = read_table(faces / TABLE, ENCODING_SCHEMA, "dfdc-prep identify --forget")
+    table = read_table(file, ENCODING_SCHEMA, "dfdc-prep identify --forget")
     if not _in_range(encoding_matrix(table)):
         raise TableError(
-            f"expected face encodings in {faces / TABLE}, found other numbers; run dfdc-prep "
+            f"expected face encodings in {file}, found other numbers; run dfdc-prep "
             "identify --forget, and identify again"
         )
     return table.select(ENCODING_SCHEMA.names)
 
 
 def _read_journal(faces: Path) -> Iterator[JournalEntry]:
-    for number, entry in read_lines(faces / JOURNAL):
+    file = faces / FacesFolder.ENCODINGS_JOURNAL
+    for number, entry in read_lines(file):
         try:
             yield JournalEntry.model_validate(entry)
         except ValidationError as error:
             raise OutputError(
-                f"expected an encoded clip in line {number} of {faces / JOURNAL}, found something "
+                f"expected an encoded clip in line {number} of {file}, found something "
                 "else; remove the line to encode the clip again"
             ) from error

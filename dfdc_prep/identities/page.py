@@ -29,7 +29,6 @@ from manifests.identities.evidence import ALONE
 from manifests.identities.people import Identities
 from manifests.wording import counted
 
-PAGE = FacesFolder.IDENTITIES_PAGE
 #: Most weak faces and people shown, and faces of one person; of pairs, all that there are.
 MAX_WEAK, MAX_PEOPLE, MAX_FACES = 100, 40, 8
 _SIDE = 112
@@ -67,7 +66,7 @@ def write_identities_page(
         "Euclidean, of two groups the average of their pairs. Encoders err more for some "
         "groups of people.",
     )
-    write_page(page, faces / PAGE)
+    write_page(page, faces / FacesFolder.IDENTITIES_PAGE)
 
 
 @dataclass(frozen=True)

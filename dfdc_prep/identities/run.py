@@ -14,14 +14,8 @@ from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
 from dfdc_prep.identities.candidates import ClipCandidates, choose_candidates
 from dfdc_prep.identities.encoder import encode_clip, init_worker, model_files
-from dfdc_prep.identities.encodings import (
-    JOURNAL,
-    TABLE,
-    collect_encodings,
-    known_keys,
-    store_encodings,
-)
-from dfdc_prep.identities.page import PAGE, write_identities_page
+from dfdc_prep.identities.encodings import collect_encodings, known_keys, store_encodings
+from dfdc_prep.identities.page import write_identities_page
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
@@ -30,7 +24,6 @@ from manifests.files import Journal, file_sha256
 from manifests.folders import FacesFolder
 from manifests.identities.links import compare_pictures
 from manifests.identities.pairs import (
-    PAIRS,
     SettledPair,
     merge_pairs,
     named_pairs,
@@ -38,19 +31,13 @@ from manifests.identities.pairs import (
     write_pairs,
 )
 from manifests.identities.people import THRESHOLD, Identities, assign_identities
-from manifests.identities.table import FILE, add_names
+from manifests.identities.table import add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.result import Result, TextTable
-from manifests.tables.parquet import MANIFEST, bound, manifest_hash, read_manifest, write_table
+from manifests.tables.parquet import bound, manifest_hash, read_manifest, write_table
 from manifests.wording import counted
 
-#: Pairs that were settled, kept for the next call.
-SETTLED = FacesFolder.SETTLED
-#: What `--forget` removes: all that shows or encodes a face.
-BIOMETRIC = (TABLE, JOURNAL, PAGE, PAIRS)
-#: What it leaves: names of clips and decisions about them.
-KEPT = (FILE, SETTLED)
 #: Seconds a clip may take.
 _TIMEOUT = 120.0
 
@@ -101,13 +88,13 @@ class IdentifyReport(Result):
         ]
         if len(self.unencoded) > 5:
             lines.append(f"and {len(self.unencoded) - 5:,} more")
-        lines.append(f"written to {self.table}; look at {self.out / PAGE}")
+        lines.append(f"written to {self.table}; look at {self.out / FacesFolder.IDENTITIES_PAGE}")
         return "\n".join(lines)
 
     @property
     def table(self) -> Path:
         """The identities, one row per clip."""
-        return self.out / FILE
+        return self.out / FacesFolder.IDENTITIES
 
     @property
     def failed(self) -> int:
@@ -170,12 +157,13 @@ def identify(
     """
     FacesFolder.check_is_one(faces)
     made_from = manifest_hash(faces)
-    manifest = read_manifest(faces / MANIFEST, "dfdc-prep extract")
+    manifest = read_manifest(faces / FacesFolder.MANIFEST, "dfdc-prep extract")
     # The keys of the encodings depend on the encoder's files.
     model = " ".join(file_sha256(path) for path in model_files())
     root = os.path.realpath(faces)
     with output_folder.locked(faces):
-        kept = read_pairs(faces / SETTLED) if (faces / SETTLED).exists() else []
+        earlier = faces / FacesFolder.SETTLED
+        kept = read_pairs(earlier) if earlier.exists() else []
         settled = merge_pairs(kept, read_pairs(pairs) if pairs else [], settled)
         clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
         rows = _clip_rows(manifest)
@@ -188,11 +176,11 @@ def identify(
         store_encodings(faces, encodings)
         alike = compare_pictures(manifest, pictures)
         found = assign_identities(rows, encodings, rules, threshold, alike)
-        write_table(bound(add_names(found.table, rows), made_from), faces / FILE)
-        found.write_pairs(faces / PAIRS)
+        write_table(bound(add_names(found.table, rows), made_from), faces / FacesFolder.IDENTITIES)
+        found.write_pairs(faces / FacesFolder.PAIRS)
         write_identities_page(faces, found, encodings, threshold)
         if settled:
-            write_pairs(settled, faces / SETTLED)
+            write_pairs(settled, earlier)
     real = sum(clip.label == REAL for clip in clips.values())
     compared = len(pictures.rows), manifest.num_rows
     return IdentifyReport(
@@ -211,15 +199,13 @@ def forget(faces: Path) -> ForgetReport:
     if not faces.is_dir():
         raise OutputError(f"expected a faces folder at {faces}, found none; give its path")
     with output_folder.locked(faces):
+        found = sorted(path.name for path in faces.iterdir())
+        removed = tuple(name for name in found if name in FacesFolder.BIOMETRIC)
         # Also what a killed run left half-written.
-        names = {
-            path.name
-            for path in faces.iterdir()
-            if path.name in BIOMETRIC or any(is_temporary(path.name, n) for n in BIOMETRIC)
-        }
-        for name in sorted(names):
+        half = [n for n in found if any(is_temporary(n, whole) for whole in FacesFolder.BIOMETRIC)]
+        for name in (*removed, *half):
             (faces / name).unlink()
-    return ForgetReport(faces, tuple(sorted(name for name in names if name in BIOMETRIC)))
+    return ForgetReport(faces, removed)
 
 
 def _clip_rows(manifest: pa.Table) -> pa.Table:
@@ -239,7 +225,7 @@ def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) 
     count = min(workers or available_cores(), len(keys))
     setup = os.path.realpath(faces), why_unconfined() is None
     with (
-        Journal(faces / JOURNAL) as journal,
+        Journal(faces / FacesFolder.ENCODINGS_JOURNAL) as journal,
         tqdm(total=len(clips), initial=len(clips) - len(keys), unit="clip", disable=None) as bar,
         ExitStack() as stack,
     ):

@@ -11,7 +11,7 @@ import numpy as np
 
 from manifests.identities.evidence import ALONE, NEAR, Encodings, FamilyFaces
 from manifests.identities.linkage import Merge
-from manifests.identities.links import Joined, Links
+from manifests.identities.links import Links
 from manifests.identities.pairs import Constraints
 from manifests.tables.codes import Codes, Mask
 
@@ -31,14 +31,14 @@ class Groups(NamedTuple):
     Attributes:
         group: int64 [families], numbered by first member.
         merges: of linkage, just below the threshold.
-        links: between families.
-        joined: what came of them.
+        links: between families; of those the ones used and refused, as by `join_links`.
     """
 
     group: Codes
     merges: list[Merge]
     links: Links
-    joined: Joined
+    used: list[tuple[int, int]]
+    refused: list[int]
 
 
 class GroupPair(NamedTuple):
@@ -86,19 +86,19 @@ def _candidates(faces: FamilyFaces, groups: Groups, threshold: float) -> Iterato
     group, links = groups.group, groups.links
     sizes = _sizes(faces, group)
     # What links did not join because it would be too large: the closest link of each.
-    for at in groups.joined.refused:
-        first, second = int(links.first[at]), int(links.second[at])
+    for at in groups.refused:
+        first, second, distance, _ = links[at].tolist()
         if group[first] != group[second]:
             moved = int(min(sizes[group[first]], sizes[group[second]]))
-            yield GroupPair(float(links.distance[at]), first, second, False, moved)
+            yield GroupPair(distance, first, second, False, moved)
     used = represents(faces, group)
     family = faces.family[used]
     compact = np.unique(group[family], return_inverse=True)[1]
     for pair in close_pairs(faces.mean[used], compact, threshold + MARGIN_ABOVE):
         yield pair._replace(first=int(family[pair.first]), second=int(family[pair.second]))
-    for at, moved in groups.joined.used:
-        first, second = int(links.first[at]), int(links.second[at])
-        yield GroupPair(float(links.distance[at]), first, second, True, moved)
+    for at, moved in groups.used:
+        first, second, distance, _ = links[at].tolist()
+        yield GroupPair(distance, first, second, True, moved)
     for merge in groups.merges:
         one, two = (np.searchsorted(faces.family, side) for side in (merge.first, merge.second))
         first, second = (int(faces.family[at]) for at in _closest(faces.mean, one, two)[:2])

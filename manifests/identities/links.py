@@ -11,8 +11,7 @@ size.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,7 @@ import pyarrow as pa
 from manifests.identities.evidence import FamilyFaces
 from manifests.pictures.near_identical import find_in_table
 from manifests.pictures.thumbnails import SCENE_LENGTH, SCENE_SIDE, Pictures, Scenes, scenes
-from manifests.tables.codes import Codes, Mask, factorize_sorted
-
-Floats = npt.NDArray[np.float64]
+from manifests.tables.codes import Codes, factorize_sorted
 
 #: Least correlation of two scenes that are alike.
 MIN_SCENE = 0.9
@@ -36,6 +33,14 @@ WEAK_DISTANCE = 0.5
 MAX_SHARE, _MIN_LIMIT = 0.02, 50
 #: Rows of a matrix in memory at a time.
 _BLOCK = 512
+
+
+#: A link of two families, by their numbers: the distance of their faces; the smaller the strength
+#: the stronger it is.
+LINK = np.dtype(
+    [("first", np.int64), ("second", np.int64), ("distance", np.float64), ("strength", np.float64)]
+)
+Links: TypeAlias = npt.NDArray[Any]
 
 
 class FamilyPictures(NamedTuple):
@@ -80,35 +85,11 @@ def compare_pictures(manifest: pa.Table, pictures: Pictures) -> FamilyPictures:
     return FamilyPictures(alike, family[pictures.rows], scenes(pictures.thumbnails))
 
 
-class Links(NamedTuple):
-    """Links of families.
-
-    Attributes:
-        first, second: int64 [links], numbers of the families.
-        distance: float64 [links], of their faces.
-        strength: float64 [links], small is strong.
-    """
-
-    first: Codes
-    second: Codes
-    distance: Floats
-    strength: Floats
-
-    def take(self, which: Codes | Mask) -> "Links":
-        """Return some of the links, by their numbers or a mask."""
-        return Links(
-            self.first[which], self.second[which], self.distance[which], self.strength[which]
-        )
-
-
 def find_links(faces: FamilyFaces, pictures: FamilyPictures) -> Links:
-    """Find the links of families that have a face, the strongest first."""
-    none = np.empty(0, np.int64)
-    found = [Links(none, none, np.empty(0), np.empty(0))]
-    found += [*_scene_links(faces, pictures), *_nearest_links(faces)]
-    links = Links(*(np.concatenate(column) for column in zip(*found, strict=True)))
-    order = np.lexsort((links.second, links.first, links.strength))
-    return links.take(order)
+    """Find the links of families that have a face, the strongest first; [links] of `LINK`."""
+    parts = [np.empty(0, LINK), *_scene_links(faces, pictures), *_nearest_links(faces)]
+    found = np.concatenate(parts)
+    return found[np.lexsort((found["second"], found["first"], found["strength"]))]
 
 
 def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[Links]:
@@ -124,8 +105,8 @@ def _scene_links(faces: FamilyFaces, pictures: FamilyPictures) -> Iterator[Links
         row, column = row + start, column + start
         distance = np.linalg.norm(faces.mean[face[row]] - faces.mean[face[column]], axis=1)
         pair = np.sort(np.stack([family[row], family[column]]), axis=0)
-        found = Links(pair[0], pair[1], distance, distance - worth)
-        yield found.take(found.strength <= SCENE_DISTANCE)
+        found = np.rec.fromarrays([*pair, distance, distance - worth], LINK)
+        yield found[found["strength"] <= SCENE_DISTANCE]
 
 
 def _nearest_links(faces: FamilyFaces) -> Iterator[Links]:
@@ -137,8 +118,8 @@ def _nearest_links(faces: FamilyFaces) -> Iterator[Links]:
         distance = cdist(faces.mean[first], faces.mean[filmed])
         distance[first[:, None] == filmed] = np.inf
         second, nearest = filmed[distance.argmin(axis=1)], distance.min(axis=1)
-        found = Links(faces.family[first], faces.family[second], nearest, nearest)
-        yield found.take(nearest <= WEAK_DISTANCE)
+        columns = [faces.family[first], faces.family[second], nearest, nearest]
+        yield np.rec.fromarrays(columns, LINK)[nearest <= WEAK_DISTANCE]
 
 
 def largest_group(faces: int) -> int:
@@ -146,24 +127,9 @@ def largest_group(faces: int) -> int:
     return max(_MIN_LIMIT, round(MAX_SHARE * faces))
 
 
-@dataclass(frozen=True)
-class Joined:
-    """What came of links.
-
-    Attributes:
-        group: int64 [n], the group of each node; the numbers have gaps.
-        used: for each join the number of its link, and the weight of the smaller group.
-        refused: numbers of the links between groups that would have grown too large.
-    """
-
-    group: Codes
-    used: list[tuple[int, int]]
-    refused: list[int]
-
-
 def join_links(
     group: Codes, weight: Codes, links: Codes, different: Codes, most: int | None = None
-) -> Joined:
+) -> tuple[Codes, list[tuple[int, int]], list[int]]:
     """Join groups along links in their order.
 
     Args:
@@ -172,6 +138,11 @@ def join_links(
         links: int64 [links, 2], nodes.
         different: int64 [pairs, 2], nodes that must not be in one group.
         most: largest weight of a group that is joined; None for no limit.
+
+    Returns:
+        The group of each node, int64 [n], whose numbers have gaps; for each join the number of its
+        link, and the weight of the smaller group; and the numbers of the links between groups that
+        would have grown too large.
     """
     sets = _DisjointSets(group, weight, different)
     used, refused = [], []
@@ -186,7 +157,7 @@ def join_links(
             sets.join(one, other)
             used.append((number, smaller))
     roots = np.array([sets.root(each) for each in range(len(sets.parent))], np.int64)
-    return Joined(roots[group], used, refused)
+    return roots[group], used, refused
 
 
 class _DisjointSets:

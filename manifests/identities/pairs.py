@@ -11,13 +11,10 @@ import pyarrow.compute as pc
 
 from manifests.errors import TableError
 from manifests.files import atomic_file
-from manifests.folders import FacesFolder
 from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups, family_column
 
 SAME, DIFFERENT = "same", "different"
-#: The pairs for a person to settle.
-PAIRS = FacesFolder.PAIRS
 COLUMNS = ("first", "second", "relation")
 
 

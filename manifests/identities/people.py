@@ -159,9 +159,10 @@ def _group_families(
     weight = np.zeros(len(linked), np.int64)
     weight[faces.family] = 1
     links = find_links(faces, pictures)
-    pairs = np.stack([links.first, links.second], axis=1)
-    joined = join_links(linked, weight, pairs, rules.different, largest_group(len(faces.family)))
-    return Groups(number_by_first(joined.group), merges, links, joined)
+    pairs = np.stack([links["first"], links["second"]], axis=1)
+    most = largest_group(len(faces.family))
+    group, used, refused = join_links(linked, weight, pairs, rules.different, most)
+    return Groups(number_by_first(group), merges, links, used, refused)
 
 
 def _linked(
@@ -173,8 +174,8 @@ def _linked(
     """
     families = len(rules.closure)
     alone, ones = np.arange(families), np.ones(families, np.int64)
-    alike = join_links(alone, ones, pictures.alike, rules.different).group
-    settled = join_links(rules.closure, ones, pictures.alike, rules.different).group
+    alike = join_links(alone, ones, pictures.alike, rules.different)[0]
+    settled = join_links(rules.closure, ones, pictures.alike, rules.different)[0]
     family, means = faces.family[faces.filmed], faces.mean[faces.filmed]
     forbidden = _forbidden(settled, family, rules)
     # A settled pair joins whole groups, unless that would join people known to be different;

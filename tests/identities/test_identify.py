@@ -9,13 +9,14 @@ import pytest
 
 import dfdc_prep
 from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
-from dfdc_prep.identities import encodings, run
+from dfdc_prep.identities import run
 from dfdc_prep.identities.candidates import MIDDLE, choose_candidates
 from dfdc_prep.identities.encoder import Encoder, encode_clip, init_worker
 from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from manifests.columns import CropRow, make_row
+from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.schema import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, sort_manifest, write_table
@@ -65,9 +66,9 @@ def test_two_workers_and_a_resumed_run_leave_the_same_bytes(faces: Path, identif
     # A run that was killed: a journal with some clips and half a line, no tables.
     for name in ("identities.parquet", "identities.html", "identity_pairs.csv"):
         (faces / name).unlink()
-    table = pq.read_table(faces / encodings.TABLE)
-    write_table(table.slice(0, 5), faces / encodings.TABLE)
-    (faces / encodings.JOURNAL).write_text('{"key":"half')
+    table = pq.read_table(faces / FacesFolder.ENCODINGS)
+    write_table(table.slice(0, 5), faces / FacesFolder.ENCODINGS)
+    (faces / FacesFolder.ENCODINGS_JOURNAL).write_text('{"key":"half')
     dfdc_prep.identify(faces, workers=2)
     assert digest(faces) == whole
 
@@ -98,7 +99,7 @@ def test_settled_pairs_are_kept_for_the_next_call(known: Path) -> None:
 
 def test_forget_removes_faces_and_leaves_the_table(known: Path) -> None:
     kept = (known / "identities.parquet").read_bytes()
-    (known / f".{encodings.TABLE}.0123456789abcdef.half.parquet").write_text("a killed run's")
+    (known / f".{FacesFolder.ENCODINGS}.0123456789abcdef.half.parquet").write_text("a killed run's")
     result = dfdc_prep.identify(known, forget=True)
     assert set(result.removed) == {
         "identities.html",
@@ -144,7 +145,7 @@ FACE = '{"path":"x","size":null,"asymmetry":0.1,"light":90,"encoding":"AAAA"}'
     ],
 )
 def test_a_line_of_the_journal_that_is_no_clip(faces: Path, line: str) -> None:
-    (faces / encodings.JOURNAL).write_text(line + "\n")
+    (faces / FacesFolder.ENCODINGS_JOURNAL).write_text(line + "\n")
     with pytest.raises(OutputError, match="encoded clip in line 1"):
         dfdc_prep.identify(faces, workers=1)
 
@@ -153,7 +154,7 @@ def test_a_line_of_the_journal_that_is_no_clip(faces: Path, line: str) -> None:
 def test_a_table_of_encodings_with_other_numbers(faces: Path, value: float) -> None:
     row = dict.fromkeys(ENCODING_SCHEMA.names, "a") | {"rank": 0, "size": 1, "asymmetry": 0}
     row |= {"light": 0, "encoding": [value] * 128}
-    write_table(pa.Table.from_pylist([row], ENCODING_SCHEMA), faces / encodings.TABLE)
+    write_table(pa.Table.from_pylist([row], ENCODING_SCHEMA), faces / FacesFolder.ENCODINGS)
     with pytest.raises(TableError, match=r"face encodings in .* identify --forget"):
         dfdc_prep.identify(faces, workers=1)
 
