@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Readable on a white and on a nearly black page.
 COLOURS = {REAL: "#2f7fc1", FAKE: "#c8641a"}
-FIRST, SECOND, THIRD = "#2f7fc1", "#c8641a", "#2d9a5b"
 NEUTRAL = "#8a8f98"
+_LINES = (*COLOURS.values(), "#2d9a5b", NEUTRAL)
 #: Drawn in place of the page's text colour, and replaced by `currentColor` in the SVG.
 _TEXT = "#010203"
 #: Width and height of a chart in points.
@@ -51,15 +51,12 @@ _STYLE = {
 
 
 def draw(paint: Callable[[Any], None], name: str, size: tuple[float, float] = _SIZE) -> Markup:
-    """Draw a chart.
+    """Draw a chart as an `<svg>` element without a fixed size.
 
     Args:
         paint: called with a matplotlib Axes.
         name: distinguishes the chart from the others of a page, whose SVGs share one document.
         size: width and height, points.
-
-    Returns:
-        An `<svg>` element without a fixed size.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -77,12 +74,9 @@ def draw(paint: Callable[[Any], None], name: str, size: tuple[float, float] = _S
 
 def _inline(svg: str) -> str:
     """Make a stand-alone SVG part of a page: one element, no sizes, no ids that repeat."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(
-        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', svg, count=1
-    )
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    opening = re.compile(r'^.*?<svg [^>]*?(viewBox="[^"]*")[^>]*>', re.DOTALL)
+    svg = opening.sub(r'<svg \1 aria-hidden="true">', svg, count=1)
+    svg = re.sub(r"<(metadata|style)\b[^>]*>.*?</\1>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     referenced = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in referenced else "", svg)
@@ -146,7 +140,7 @@ def bars(
         axis.grid(axis="y", visible=False)
         for index, (key, values) in enumerate(series.items()):
             at = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * height
-            colour = COLOURS.get(key, FIRST)
+            colour = COLOURS.get(key, COLOURS[REAL])
             drawn = axis.barh(at, list(values), height * 0.92, color=colour, label=key)
             axis.bar_label(drawn, [f" {shown(value)}" for value in values], fontsize=8.5)
         axis.set(yticks=range(len(groups)), xlabel=label)
@@ -173,13 +167,10 @@ def lines(
             the line of equal values, `mark=x` a vertical line at x, `whole=True` puts ticks at
             whole numbers only.
     """
-    diagonal, mark = axes.pop("diagonal", False), axes.pop("mark", None)
-    whole = axes.pop("whole", False)
+    diagonal, mark, whole = (axes.pop(each, None) for each in ("diagonal", "mark", "whole"))
 
     def paint(axis: Any) -> None:
-        for colour, (key, (across, up)) in zip(
-            (FIRST, SECOND, THIRD, NEUTRAL), series.items(), strict=False
-        ):
+        for colour, (key, (across, up)) in zip(_LINES, series.items(), strict=False):
             marker = "o" if len(across) <= 60 else ""
             axis.plot(across, up, color=colour, lw=1.8, marker=marker, ms=3.5, label=key)
         if diagonal:

@@ -17,7 +17,6 @@ from dfdc_prep.reports.gallery import CropFiles, Gallery
 from dfdc_prep.reports.page import (
     Block,
     Chart,
-    Group,
     Groups,
     Page,
     Section,
@@ -280,13 +279,10 @@ def _original_fake_pairs(gallery: Gallery) -> Groups | None:
     if not found:
         return None
     shown = [found[at] for at in evenly_spaced(len(found), MAX_PAIRS)]
-    pictures = gallery.pictures([row for pair in shown for row in pair])
-    groups = [
-        Group(pictures[2 * at : 2 * at + 2], _frames_line(gallery.table, *pair))
-        for at, pair in enumerate(shown)
-    ]
-    caption = f"An original and one of its fakes: {len(groups):,} of {len(found):,} originals"
-    return Groups(caption, groups)
+    caption = f"An original and one of its fakes: {len(shown):,} of {len(found):,} originals"
+    frames = gallery.table["frame"]
+    lines = (_frames_line(frames[one].as_py(), frames[other].as_py()) for one, other in shown)
+    return Groups(caption, gallery.pairs(shown, lines))
 
 
 def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
@@ -310,8 +306,7 @@ def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
             yield min(rows, key=lambda row: distance(frames[row], frame)), fakes[name]
 
 
-def _frames_line(table: pa.Table, one: int, other: int) -> str:
-    first, second = (table["frame"][row].as_py() for row in (one, other))
+def _frames_line(first: int | None, second: int | None) -> str:
     if first is None or second is None:
         return ""
     return f"frame {first:,}" if first == second else f"frames {first:,} and {second:,}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from dfdc_prep.crops.files import path_inside
-from dfdc_prep.reports.page import Picture, thumbnail
+from dfdc_prep.reports.page import Group, Picture, thumbnail
 from dfdc_prep.writing.layout import iter_shards
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 
@@ -100,3 +100,8 @@ class Gallery:
                 wanted, captions.to_pylist(), [*notes] or [""] * len(wanted), strict=True
             )
         ]
+
+    def pairs(self, pairs: Sequence[tuple[int, int]], lines: Iterable[str]) -> list[Group]:
+        """Pairs of rows side by side, with a line about each."""
+        pictures = iter(self.pictures([row for pair in pairs for row in pair]))
+        return [Group([next(pictures), next(pictures)], line) for line in lines]

@@ -192,8 +192,8 @@ def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = 128) -> M
 
 def settings_table(name: str, values: object) -> Table:
     """Return a table of named values as a JSON file holds them; empty if it is no object."""
-    found = values if isinstance(values, dict) else {}
-    rows = [(str(key), _setting(value)) for key, value in found.items()]
+    items = values.items() if isinstance(values, dict) else ()
+    rows = [(str(key), _setting(value)) for key, value in items]
     return Table(name.capitalize(), ("name", "value"), rows)
 
 

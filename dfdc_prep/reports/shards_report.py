@@ -18,7 +18,6 @@ from dfdc_prep.reports.gallery import Gallery, ShardRecords
 from dfdc_prep.reports.page import (
     Block,
     Chart,
-    Group,
     Groups,
     Page,
     Section,
@@ -233,17 +232,16 @@ def _near_pairs(inputs: AuditInputs, gallery: Gallery) -> list[Block]:
     pairs = nearest_pairs(inputs, MAX_PAIRS)
     if not pairs:
         return []
-    pictures = gallery.pictures([row for pair in pairs for row in pair[1:]])
-    groups = []
-    for at, pair in enumerate(pairs):
-        first, second = (inputs.table["split"][row].as_py() for row in pair[1:])
-        line = f"{first} and {second}: likeness {pair.likeness:.2f}"
-        groups.append(Group(pictures[2 * at : 2 * at + 2], line))
+    splits = inputs.table["split"]
+    lines = (
+        f"{splits[pair.first]} and {splits[pair.second]}: likeness {pair.likeness:.2f}"
+        for pair in pairs
+    )
     caption = (
-        f"The nearest pairs of different splits, {len(groups)} shown; from a likeness of "
+        f"The nearest pairs of different splits, {len(pairs)} shown; from a likeness of "
         f"{MIN_LIKENESS} on, pictures count as near-identical"
     )
-    return [Groups(caption, groups)]
+    return [Groups(caption, gallery.pairs([(pair.first, pair.second) for pair in pairs], lines))]
 
 
 def _file_table(path: Path, table: pa.Table) -> Table:

@@ -130,16 +130,13 @@ def _in_threads(
     measure: Callable[[int], tuple[float, float, float]], rows: Sequence[int]
 ) -> list[tuple[float, float, float]]:
     """Measure rows in threads, with a progress bar; OpenCV decodes outside Python's lock."""
-
-    def measure_block(start: int) -> list[tuple[float, float, float]]:
-        return [measure(row) for row in rows[start : start + _BLOCK]]
-
+    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     found: list[tuple[float, float, float]] = []
     bar = tqdm(total=len(rows), desc="images", unit=" images", disable=None)
     with bar, ThreadPoolExecutor(available_cores()) as pool:
-        for block in pool.map(measure_block, range(0, len(rows), _BLOCK)):
-            found += block
-            bar.update(len(block))
+        for measured in pool.map(lambda block: [measure(row) for row in block], blocks):
+            found += measured
+            bar.update(len(measured))
     return found
 
 
