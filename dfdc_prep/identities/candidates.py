@@ -27,20 +27,13 @@ _COLUMNS = ("part", "video", "family", "label", "frame", "face", "path", "sha256
 
 @dataclass(frozen=True)
 class Candidate:
-    """A crop that may be encoded.
+    """A crop that may be encoded."""
 
-    Attributes:
-        path, sha256: of the manifest.
-        box: the detector's box in the crop, or the crop's middle if unknown.
-        size: longer side of the box, source pixels; None if unknown.
-        score: the detector's confidence; None if unknown.
-    """
-
-    path: str
+    path: str  # path and sha256: of the manifest
     sha256: str
-    box: Box
-    size: float | None
-    score: float | None
+    box: Box  # the detector's box in the crop, or the crop's middle if unknown
+    size: float | None  # longer side of the box, source pixels; None if unknown
+    score: float | None  # the detector's confidence; None if unknown
 
 
 @dataclass(frozen=True)

@@ -71,16 +71,11 @@ def write_identities_page(
 
 @dataclass(frozen=True)
 class _Pictures:
-    """The pictures of families.
+    """The pictures of families."""
 
-    Attributes:
-        root: real path of the faces folder.
-        names: of the families.
-        best: for each family with a face, the path and the light of its best crop.
-    """
-
-    root: str
-    names: list[str]
+    root: str  # real path of the faces folder
+    names: list[str]  # of the families
+    # For each family with a face, the path and the light of its best crop.
     best: dict[str, tuple[str, float]]
 
     def of(self, family: int, *lines: str) -> Picture:

@@ -20,15 +20,10 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class CropFiles:
-    """Images in files.
+    """Images in files."""
 
-    Attributes:
-        root: real path (`os.path.realpath`) of the folder that paths are relative to.
-        paths: the manifest's `path` of every row.
-    """
-
-    root: str
-    paths: list[str]
+    root: str  # real path (`os.path.realpath`) of the folder that paths are relative to
+    paths: list[str]  # the manifest's `path` of every row
 
     def read(self, rows: Iterable[int]) -> dict[int, bytes | None]:
         """Return the encoded image of each row."""
@@ -50,15 +45,10 @@ class CropFiles:
 
 @dataclass(frozen=True)
 class ShardRecords:
-    """Images inside the TFRecord files of a shards folder.
+    """Images inside the TFRecord files of a shards folder."""
 
-    Attributes:
-        folder: the shards folder.
-        table: its manifest, in the order of the records.
-    """
-
-    folder: Path
-    table: pa.Table
+    folder: Path  # the shards folder
+    table: pa.Table  # its manifest, in the order of the records
 
     def read(self, rows: Iterable[int]) -> dict[int, bytes | None]:
         """Return the encoded image of each row; reads each shard up to the last row wanted.

@@ -189,15 +189,10 @@ def _leak_table(found: Audit) -> Table:
 
 
 class NearPair(NamedTuple):
-    """Two crops of different splits whose images are near-identical.
+    """Two crops of different splits whose images are near-identical."""
 
-    Attributes:
-        likeness: 0 to 1, how well their details correlate; 1 for equal images.
-        first, second: their rows.
-    """
-
-    likeness: float
-    first: int
+    likeness: float  # 0 to 1, how well their details correlate; 1 for equal images
+    first: int  # first and second: their rows
     second: int
 
 

@@ -49,19 +49,12 @@ _GOOD_UPPER = 0.75
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of every crop.
+    """One number of every crop."""
 
-    Attributes:
-        name: as shown, such as `face size`.
-        unit: what the number is, such as `source pixels`.
-        values: float64 [rows], NaN where unknown.
-        drawn: whether its distribution is shown.
-    """
-
-    name: str
-    unit: str
-    values: Floats
-    drawn: bool = False
+    name: str  # as shown, such as `face size`
+    unit: str  # what the number is, such as `source pixels`
+    values: Floats  # float64 [rows], NaN where unknown
+    drawn: bool = False  # whether its distribution is shown
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -71,21 +64,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class ImageMeasures:
-    """What the images of a table tell.
+    """What the images of a table tell."""
 
-    Attributes:
-        brightness: mean grey level, 0 to 255, float64 [rows]; NaN where unknown, as below.
-        sharpness: variance of the Laplacian of the grey levels (Pech-Pacheco et al., 2000).
-        size: of the file, bytes.
-        tried: number of rows whose image was looked at.
-        unreadable: number of those whose image is missing or does not decode.
-    """
-
-    brightness: Floats
-    sharpness: Floats
-    size: Floats
-    tried: int
-    unreadable: int
+    brightness: Floats  # mean grey level, 0 to 255, float64 [rows]; NaN where unknown, as below
+    sharpness: Floats  # variance of the Laplacian of the grey levels (Pech-Pacheco et al., 2000)
+    size: Floats  # of the file, bytes
+    tried: int  # number of rows whose image was looked at
+    unreadable: int  # number of those whose image is missing or does not decode
 
     def sample_note(self) -> str:
         """Say how many images were measured, if not all were."""
@@ -186,27 +171,19 @@ def row_measures(table: pa.Table, images: ImageMeasures) -> list[Measure]:
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one measure alone tells REAL from FAKE.
-
-    Attributes:
-        measure: the measure.
-        auc: area under the ROC curve in the better direction, 0.5 to 1.
-        by_chance: probability of such an AUC if the measure told nothing (Mann-Whitney test),
-            times the number of measures tried.
-        larger: the label with the larger values.
-        medians: the median of each label's clips.
-        clips: number of clips with a known value, by label.
-        upper: the AUC that such clips can hide, the upper end of its 95 % interval: that of a share
-            of as many clips as the rarer label has, the largest variance that an AUC can have
-            (Birnbaum and Klose, 1957).
-    """
+    """How well one measure alone tells REAL from FAKE."""
 
     measure: Measure
-    auc: float
+    auc: float  # area under the ROC curve in the better direction, 0.5 to 1
+    # Probability of such an AUC if the measure told nothing (Mann-Whitney test), times the number
+    # of measures tried.
     by_chance: float
-    larger: str
-    medians: dict[str, float]
-    clips: dict[str, int]
+    larger: str  # the label with the larger values
+    medians: dict[str, float]  # the median of each label's clips
+    clips: dict[str, int]  # number of clips with a known value, by label
+    # The AUC that such clips can hide, the upper end of its 95 % interval: that of a share of as
+    # many clips as the rarer label has, the largest variance that an AUC can have (Birnbaum and
+    # Klose, 1957).
     upper: float
 
     @property

@@ -26,36 +26,23 @@ _BLOCK = 1024
 
 
 class Groups(NamedTuple):
-    """The families that show one person, and what they rest on; all by numbers of families.
+    """The families that show one person, and what they rest on; all by numbers of families."""
 
-    Attributes:
-        group: int64 [families], numbered by first member.
-        merges: of linkage, just below the threshold.
-        links: between families; of those the ones used and refused, as by `join_links`.
-    """
-
-    group: Codes
-    merges: list[Merge]
-    links: Links
+    group: Codes  # int64 [families], numbered by first member
+    merges: list[Merge]  # of linkage, just below the threshold
+    links: Links  # between families; of those the ones used and refused, as by `join_links`
     used: list[tuple[int, int]]
     refused: list[int]
 
 
 class GroupPair(NamedTuple):
-    """Two groups that may show one person.
+    """Two groups that may show one person."""
 
-    Attributes:
-        distance: the average distance of their members.
-        first, second: the closest members, one of each group.
-        joined: whether they were joined.
-        moved: families of the smaller group: what changes sides if a person decides otherwise.
-    """
-
-    distance: float
-    first: int
+    distance: float  # the average distance of their members
+    first: int  # and second: the closest members, one of each group
     second: int
-    joined: bool
-    moved: int
+    joined: bool  # whether they were joined
+    moved: int  # families of the smaller group: what changes sides if a person decides otherwise
 
 
 def represents(faces: FamilyFaces, group: Codes) -> Mask:

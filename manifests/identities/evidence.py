@@ -69,19 +69,14 @@ def quality(light: float, asymmetry: float, size: float | None, score: float | N
 
 @dataclass(frozen=True)
 class FamilyFaces:
-    """The faces of the families that have one.
+    """The faces of the families that have one."""
 
-    Attributes:
-        family: int64 [n], number of the family, ascending.
-        mean: float64 [n, ENCODING_SIZE], mean encoding of the original, or of its fakes if none of
-            its crops is there.
-        faces: int64 [n], crops encoded.
-        doubts: why the encoding is weak evidence, [n] tuples of the words above.
-    """
-
-    family: Codes
+    family: Codes  # int64 [n], number of the family, ascending
+    # Mean encoding of the original, or of its fakes if none of its crops is there,
+    # float64 [n, ENCODING_SIZE].
     mean: Encodings
-    faces: Codes
+    faces: Codes  # int64 [n], crops encoded
+    # Why the encoding is weak evidence: [n] tuples of the words above.
     doubts: tuple[tuple[str, ...], ...]
 
     @property

@@ -44,17 +44,11 @@ Links: TypeAlias = npt.NDArray[Any]
 
 
 class FamilyPictures(NamedTuple):
-    """The pictures of families, which are numbered by name.
+    """The pictures of families, which are numbered by name."""
 
-    Attributes:
-        alike: int64 [pairs, 2], families with near-identical pictures, the most alike first.
-        family: int64 [pictures], the family of each.
-        scenes: float32 [pictures, pixels].
-    """
-
-    alike: Codes
-    family: Codes
-    scenes: Scenes
+    alike: Codes  # int64 [pairs, 2], families with near-identical pictures, the most alike first
+    family: Codes  # int64 [pictures], the family of each
+    scenes: Scenes  # float32 [pictures, pixels]
 
 
 #: What is known of families whose pictures were not read.

@@ -27,16 +27,11 @@ class SettledPair(NamedTuple):
 
 
 class Constraints(NamedTuple):
-    """The settled pairs as numbers of families.
+    """The settled pairs as numbers of families."""
 
-    Attributes:
-        same, different: int64 [pairs, 2].
-        closure: int64 [families], equal for families that the pairs say show one person.
-    """
-
-    same: Codes
+    same: Codes  # same and different: int64 [pairs, 2]
     different: Codes
-    closure: Codes
+    closure: Codes  # int64 [families], equal for families that the pairs say show one person
 
 
 def read_pairs(path: Path) -> list[SettledPair]:

@@ -46,28 +46,18 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Identities:
-    """The identities of a manifest, and what is uncertain about them.
+    """The identities of a manifest, and what is uncertain about them."""
 
-    Attributes:
-        table: with the columns of `IDENTITY_SCHEMA`, one row per clip, in the order given.
-        families: string [families], sorted.
-        identity: int64 [families], the family that names the identity.
-        pairs: groups that a person should look at, most important first; their members are
-            numbers of families.
-        doubts: for each family the reasons why it is uncertain, if any.
-        identified: the families that have a face, a settled pair or a near-identical picture.
-        faked: those whose only face is that of fakes.
-        alike: families with a picture that is near-identical to one of another family.
-    """
-
-    table: pa.Table
-    families: pa.Array
-    identity: Codes
+    table: pa.Table  # with the columns of `IDENTITY_SCHEMA`, one row per clip, in the order given
+    families: pa.Array  # string [families], sorted
+    identity: Codes  # int64 [families], the family that names the identity
+    # Groups that a person should look at, most important first; members are numbers of families.
     pairs: tuple[GroupPair, ...]
-    doubts: dict[int, tuple[str, ...]]
+    doubts: dict[int, tuple[str, ...]]  # for each family the reasons why it is uncertain, if any
+    # The families that have a face, a settled pair or a near-identical picture.
     identified: frozenset[int]
-    faked: frozenset[int]
-    alike: int
+    faked: frozenset[int]  # those whose only face is that of fakes
+    alike: int  # families with a picture that is near-identical to one of another family
 
     @property
     def people(self) -> list[tuple[int, int]]:
