@@ -95,10 +95,9 @@ class Jobs:
             self._finish(job, DONE, result)
             analyzer.annotate(job.upload, result)
         except Exception as error:
-            if not isinstance(error, DfdcPrepError):
+            if not (known := isinstance(error, DfdcPrepError)):
                 click.echo(traceback.format_exc(), err=True)
             if job.state == RUNNING:
-                known = isinstance(error, DfdcPrepError)
                 self._finish(job, FAILED, message=str(error) if known else _UNKNOWN)
         finally:
             job.upload.content.close()

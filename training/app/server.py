@@ -52,11 +52,7 @@ _URLS = Map(
 
 
 class App:
-    """The WSGI application.
-
-    Args:
-        facts: what the pages say of the model.
-    """
+    """The WSGI application."""
 
     def __init__(self, jobs: Jobs, facts: ModelFacts, limits: Limits, access: Access) -> None:
         self._jobs = jobs
@@ -191,16 +187,14 @@ class App:
         if result.prediction.status == NO_FACE:
             return self._page("no_face.html", 200, job=job, result=result)
         drawn = draw_curve(result.persons) if result.is_clip else None
-        values = {"job": job, "result": result, "drawn": drawn, "plot": plot}
-        return self._page("result.html", 200, counts=self._counts(result), **values)
-
-    def _counts(self, result: Result) -> str:
-        """How many faces are FAKE and undecided at the first threshold, as the script says it."""
         words = [self._facts.word(face.p_fake, THRESHOLD) for face in result.faces]
-        return (
+        # As the script says it at other thresholds.
+        counts = (
             f"{words.count(FAKE)} of {counted(len(words), 'face')} FAKE at {THRESHOLD:.2f}, "
             f"{words.count(UNDECIDED)} undecided"
         )
+        values = {"job": job, "result": result, "drawn": drawn, "plot": plot, "counts": counts}
+        return self._page("result.html", 200, **values)
 
     def _message(self, message: str, status: int, name: str | None = None) -> Response:
         return self._page("message.html", status, message=message, name=name)

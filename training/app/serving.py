@@ -129,17 +129,13 @@ def create_server(
 ) -> Any:
     """Listen on an address; `run` of the server answers until it is closed.
 
-    Args:
-        max_body: bytes of a request's body.
-
     Raises:
         OSError: the address is in use or not this machine's.
     """
-    host, port = address
     server = waitress.create_server(
         app,
-        host=host,
-        port=port,
+        host=address[0],
+        port=address[1],
         threads=_THREADS,
         connection_limit=10 * limits.total,  # never reached: `_make_room`
         max_request_body_size=max_body,
@@ -161,10 +157,9 @@ def serve(
     access: Access,
     detector_model: Path | None = None,
 ) -> None:
-    """Serve the app for a run until interrupted.
+    """Serve the app for a run at a host and port until interrupted.
 
     Args:
-        address: host and port to listen on.
         detector_model: path of YuNet's weights.
 
     Raises:

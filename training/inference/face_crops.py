@@ -24,14 +24,7 @@ from dfdc_prep.video.reader import AnyVideo, open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
 from manifests.columns import CROP_SIZE
 from manifests.pictures import MAX_PIXELS
-from manifests.pictures.images import (
-    ANIMATED,
-    ImageError,
-    as_8_bit,
-    open_image,
-    reading,
-    to_rgb,
-)
+from manifests.pictures.images import ANIMATED, ImageError, as_8_bit, open_image, reading, to_rgb
 from training.inference.prediction import PICTURE_SIZE, View
 
 

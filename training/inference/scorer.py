@@ -133,19 +133,11 @@ def predict_faces(
     """
     if not crops:
         return FilePrediction(file, NO_FACE)
+    boxes = [(face.box.x, face.box.y, face.box.w, face.box.h) for face in crops]
     faces = tuple(
-        FacePrediction(
-            face.frame,
-            face.time_s,
-            face.box.x,
-            face.box.y,
-            face.box.w,
-            face.box.h,
-            float(p_fake),
-            heatmap,
-        )
-        for face, p_fake, heatmap in zip(
-            crops, expit(logits), heatmaps or [None] * len(crops), strict=True
+        FacePrediction(face.frame, face.time_s, *box, float(p_fake), heatmap)
+        for face, box, p_fake, heatmap in zip(
+            crops, boxes, expit(logits), heatmaps or [None] * len(crops), strict=True
         )
     )
     return FilePrediction(file, OK, float(expit(logits.mean())), faces=faces)

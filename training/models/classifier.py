@@ -25,6 +25,23 @@ STD = (0.229, 0.224, 0.225)
 #: would score at chance on the test split.
 SCRATCH_MOMENTUM = 0.9
 
+#: Where Keras publishes its ImageNet weights, and the MD5 of each backbone's file without the
+#: classification head. Copied from BASE_WEIGHTS_PATH and WEIGHTS_HASHES of Keras 3's
+#: keras/src/applications/efficientnet.py, which is not part of its public interface.
+WEIGHTS_URL = "https://storage.googleapis.com/keras-applications/"
+WEIGHTS_MD5 = {
+    "EfficientNetB0": "50bc09e76180e00e4465e1a485ddc09d",
+    "EfficientNetB1": "74c4e6b3e1f6a1eea24c589628592432",
+    "EfficientNetB2": "111f8e2ac8aa800a7a99e3239f7bfb39",
+    "EfficientNetB3": "af6d107764bb5b1abb91932881670226",
+    "EfficientNetB4": "ebc24e6d6c33eaebbd558eafbeedf1ba",
+    "EfficientNetB5": "38879255a25d3c92d5e44e04ae6cec6f",
+    "EfficientNetB6": "9ecce42647a20130c1f39a5d4cb75743",
+    "EfficientNetB7": "cbcfe4450ddf6f3ad90b1b398090fe4a",
+}
+#: Seconds to wait for a server that does not respond.
+DOWNLOAD_TIMEOUT_S = 5
+
 #: Names of the layers of the last feature map, [B, 7, 7, C], and of the sigmoid unit.
 FEATURE_LAYER, HEAD_LAYER = "top_activation", "p_fake"
 
@@ -91,9 +108,8 @@ def set_trainable_layers(model: Any, recipe: Recipe, *, head_only: bool) -> None
     for layer in model.layers:
         unfrozen = unfrozen or layer.name.startswith(recipe.unfreeze_from)
         frozen_norm = recipe.freeze_batchnorm and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = layer.name == HEAD_LAYER or (
-            unfrozen and not frozen_norm and not head_only
-        )
+        trained = unfrozen and not frozen_norm and not head_only
+        layer.trainable = trained or layer.name == HEAD_LAYER
 
 
 def compile_model(model: Any, recipe: Recipe, *, head_only: bool, steps: int) -> None:
@@ -118,10 +134,9 @@ def logit_model(model: Any) -> Any:
 
     Logits distinguish confident scores that a float32 sigmoid rounds to 1.
     """
-    head = model.get_layer(HEAD_LAYER)
     linear = keras.layers.Dense(1, name="logit", dtype="float32")
     logits = keras.Model(model.input, linear(model.get_layer("pooling").output))
-    linear.set_weights(head.get_weights())
+    linear.set_weights(model.get_layer(HEAD_LAYER).get_weights())
     return logits
 
 
@@ -148,25 +163,6 @@ def class_activation(model: Any, features: np.ndarray) -> np.ndarray:
     return activation
 
 
-#: Where Keras publishes its ImageNet weights, and the MD5 of each backbone's file without the
-#: classification head. Copied from BASE_WEIGHTS_PATH and WEIGHTS_HASHES of Keras 3's
-#: keras/src/applications/efficientnet.py, which is not part of its public interface.
-WEIGHTS_URL = "https://storage.googleapis.com/keras-applications/"
-WEIGHTS_MD5 = {
-    "EfficientNetB0": "50bc09e76180e00e4465e1a485ddc09d",
-    "EfficientNetB1": "74c4e6b3e1f6a1eea24c589628592432",
-    "EfficientNetB2": "111f8e2ac8aa800a7a99e3239f7bfb39",
-    "EfficientNetB3": "af6d107764bb5b1abb91932881670226",
-    "EfficientNetB4": "ebc24e6d6c33eaebbd558eafbeedf1ba",
-    "EfficientNetB5": "38879255a25d3c92d5e44e04ae6cec6f",
-    "EfficientNetB6": "9ecce42647a20130c1f39a5d4cb75743",
-    "EfficientNetB7": "cbcfe4450ddf6f3ad90b1b398090fe4a",
-}
-
-#: Seconds to wait for a server that does not respond.
-DOWNLOAD_TIMEOUT_S = 5
-
-
 def resolve_weights(weights: str, backbone: str) -> Path | None:
     """Find the file with the initial weights of a backbone.
 
@@ -174,10 +170,6 @@ def resolve_weights(weights: str, backbone: str) -> Path | None:
         weights: `none` for random weights; `imagenet` for Keras's own file, taken from its
             cache (`$KERAS_HOME/models`, checked by hash) or downloaded into it; otherwise
             the path of such a file or of the `model.keras` of an earlier run.
-        backbone: one of `training.recipes.BACKBONES`.
-
-    Returns:
-        The path of the file, or None for `none`.
 
     Raises:
         TrainingError: the file is missing, or the download fails.
@@ -202,10 +194,8 @@ def _imagenet_weights(backbone: str) -> Path:
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     options = {"cache_dir": str(cache), "cache_subdir": "models"}
     try:
-        found = keras.utils.get_file(
-            name, WEIGHTS_URL + name, file_hash=WEIGHTS_MD5[backbone], **options
-        )
-        return Path(found)
+        md5 = WEIGHTS_MD5[backbone]
+        return Path(keras.utils.get_file(name, WEIGHTS_URL + name, file_hash=md5, **options))
     except Exception as error:  # get_file raises a bare Exception if a download fails
         reason = str(error).splitlines()[0]
         raise TrainingError(
@@ -226,15 +216,11 @@ def _keras_home() -> Path:
 
 
 def load_weights(stock: Any, path: Path) -> Any:
-    """Load the weights of a backbone from a file.
+    """A model with the weights of a file, whose layers have the names of the backbone's layers.
 
     Args:
         stock: the Keras backbone, built with `weights=None`; an `.h5` file is loaded into it.
-        path: an `.h5` of Keras's application weights, or the `.keras` model of an earlier
-            run with the same backbone.
-
-    Returns:
-        A model with the loaded weights, whose layers have the names of the backbone's layers.
+        path: an `.h5` of Keras's application weights, or the `.keras` model of an earlier run.
 
     Raises:
         TrainingError: the file does not fit the backbone.

@@ -94,8 +94,7 @@ def known(config: Any) -> Any:
         UnknownLayer: an object is not of the list.
         ValueError: there are too many.
     """
-    budget = iter(range(_MOST))
-    return _known(config, budget)
+    return _known(config, iter(range(_MOST)))
 
 
 def _known(value: Any, budget: Iterator[int]) -> Any:

@@ -26,6 +26,10 @@ CHANNELS = ("rgb", "bgr")
 SCALES = ("0..255", "0..1", "-1..1", "imagenet")
 #: What the output is: P, or its logit; with two outputs, P or logit of either class.
 OUTPUTS = ("probability", "logit")
+#: Probabilities nearer to 0 and 1 are taken for these: float32 rounds to 1 from there on.
+_TINY, _ALMOST_ONE = 1e-37, 1 - 2.0**-24
+#: How far the probabilities of two classes may be from a sum of 1.
+_SUM_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,9 @@ def kept_shares(rows: pa.Table, margin: float) -> Floats:
 
 
 def cut_margins(images: Images, shares: Floats) -> Images:
-    """Cut the middle out of crops and scale it to their size.
+    """Cut the middle out of crops, uint8 [B, S, S, 3], and scale it to their size.
 
-    Args:
-        images: uint8 [B, S, S, 3].
-        shares: share of the side that is kept, [B]; NaN keeps all.
+    Of each side its share is kept, [B]; NaN keeps all.
     """
     side = images.shape[1]
     middles = []
@@ -146,12 +148,6 @@ def input_size(settings: InputSettings, network: tuple[int | None, int | None]) 
     return height, width
 
 
-#: Probabilities nearer to 0 and 1 are taken for these: float32 rounds to 1 from there on.
-_TINY, _ALMOST_ONE = 1e-37, 1 - 2.0**-24
-#: How far the probabilities of two classes may be from a sum of 1.
-_SUM_TOLERANCE = 1e-2
-
-
 @dataclass(frozen=True)
 class ModelFile:
     """A model that scores crops; made by `open_model`."""
@@ -176,11 +172,8 @@ class ModelFile:
                     f"{outputs.max():.4g}; give --output logit"
                 )
             classes = np.clip(outputs, _TINY, _ALMOST_ONE)
-            logits = np.log(classes) - (np.log1p(-classes) if classes.shape[1] == 1 else 0)
-        else:
-            logits = outputs
-        if logits.shape[1] == 2:
-            logits = logits[:, 1:] - logits[:, :1]
+            outputs = np.log(classes) - (np.log1p(-classes) if classes.shape[1] == 1 else 0)
+        logits = outputs if outputs.shape[1] == 1 else outputs[:, 1:] - outputs[:, :1]
         return logits if self.settings.fake_is == 1 else -logits
 
     def described(self) -> str:
@@ -230,16 +223,15 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
         TrainingError: the path is in none of these formats, or the model cannot be used.
     """
     network, notes = _open_network(path, settings)
-    if settings.output:
-        notes = [*notes, f"the output was given as a {settings.output}"]
     size = input_size(settings, network.size)
-    if network.output or settings.output:
-        known = replace(settings, output=network.output or settings.output)
-        return ModelFile(path, network, known, size, notes)
-    probed = ModelFile(path, network, settings, size)
-    found = "probability" if _are_probabilities(probed.outputs(_probes())) else "logit"
-    notes = [*notes, f"the output was taken for a {found}, by its values on four test images"]
-    return ModelFile(path, network, replace(settings, output=found), size, notes)
+    output = network.output or settings.output
+    if settings.output:
+        notes.append(f"the output was given as a {settings.output}")
+    if output is None:
+        probed = ModelFile(path, network, settings, size).outputs(_probes())
+        output = "probability" if _are_probabilities(probed) else "logit"
+        notes.append(f"the output was taken for a {output}, by its values on four test images")
+    return ModelFile(path, network, replace(settings, output=output), size, notes)
 
 
 def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[str]]:
@@ -264,9 +256,9 @@ def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[st
 
 
 def _are_probabilities(outputs: Floats) -> bool:
-    within = bool(((outputs >= 0) & (outputs <= 1)).all())
-    two = outputs.shape[1] == 2
-    return within and (not two or bool((np.abs(outputs.sum(axis=1) - 1) < _SUM_TOLERANCE).all()))
+    sums = outputs.sum(axis=1) if outputs.shape[1] == 2 else 1.0
+    within = ((outputs >= 0) & (outputs <= 1)).all()
+    return bool(within and (np.abs(sums - 1.0) < _SUM_TOLERANCE).all())
 
 
 def _probes() -> Images:
