@@ -14,6 +14,46 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+#: Folders left out with --fast: they need TensorFlow, a server, a browser or a cluster.
+NOT_FAST = ("api", "browser", "cluster", "command_line", "exporting", "storage", "training")
+
+#: The files that take more than half a minute, the longest first.
+LONGEST = (
+    "test_torture",
+    "test_devices",
+    "test_fit",
+    "test_run",
+    "test_ray",
+    "test_app",
+    "test_external_models",
+    "test_quickstart",
+    "test_detectors",
+    "test_extract",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --fast, for the inner loop."""
+    parser.addoption("--fast", action="store_true", help="a minute's worth of tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --fast, do not even import the slow folders: some import TensorFlow."""
+    tests = Path(__file__).parent
+    slow = collection_path.parent == tests and collection_path.name in NOT_FAST
+    return True if config.getoption("--fast") and slow else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process ends with one of them alone.
+
+    With --fast, leave out single tests that are marked as slow.
+    """
+    if config.getoption("--fast"):
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real clips, tables and models beside the checkout."""
