@@ -1,15 +1,26 @@
-"""Data classes for the clips of a source and the families they form."""
+"""The clips of a source and the families they form; what a layout's reader lists of them.
 
+Does no I/O.
+"""
+
+import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from dfdc_prep.catalog.files import abbreviated, stem
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, KNOWN, NAMES, REAL, UNKNOWN
 from manifests.relatives import FamilyCounts, OriginalMatches, are_plain, read_originals
+from manifests.wording import abbreviated
+
+#: Spellings of the official splits, in lower case.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +87,6 @@ class Family:
         return sum(clip.size or 0 for clip in self.clips)
 
 
-def _originals_first(clip: Clip) -> tuple[bool, str, str]:
-    return clip.label == FAKE, clip.part, clip.video
-
-
 @dataclass(frozen=True)
 class Catalog:
     """All clips of a source.
@@ -107,7 +114,7 @@ class Catalog:
         for clip in self.clips:
             grouped.setdefault(clip.family, []).append(clip)
         return [
-            Family(name, tuple(sorted(clips, key=_originals_first)))
+            Family(name, tuple(sorted(clips, key=lambda c: (c.label == FAKE, c.part, c.video))))
             for name, clips in grouped.items()
         ]
 
@@ -129,6 +136,25 @@ def count_families(clips: Iterable[Clip]) -> FamilyCounts:
     return FamilyCounts(counts[KNOWN], counts[NAMES], counts[UNKNOWN])
 
 
+@dataclass(frozen=True)
+class SourceOptions:
+    """How a source is to be read.
+
+    Attributes:
+        layout: name of the layout, or `auto`.
+        dataset: name of the data set for the column `dataset`; None for the layout's own.
+        compression: the compression level to read, of layouts that have several.
+        table: the CSV of the layout `table`.
+        real_is: the number that stands for REAL in that CSV; `label_reading.read_labels`.
+    """
+
+    layout: str = "auto"
+    dataset: str | None = None
+    compression: str | None = None
+    table: Path | None = None
+    real_is: int | None = None
+
+
 class Entry(NamedTuple):
     """One clip as a data set lists it; see `Clip`. `original` is a file name."""
 
@@ -141,25 +167,44 @@ class Entry(NamedTuple):
     provenance: Provenance
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """What a layout's reader found.
 
     Attributes:
+        dataset: the name of the data set; None if the entries say it.
         entries: the clips, each part and video once; see `check_unique`.
         unnamed: clips on disk that the data set does not name, as part/file.
         notes: sentences about what is missing or left out, for the end of the run.
+        refused: clips left out because their name, or that of their original, is no file name.
         compression: the compression level read, where the layout has several.
         originals_from: how the originals of the entries are known: `known` or `names`.
-        refused: clips left out because their name, or that of their original, is no file name.
     """
 
+    dataset: str | None
     entries: list[Entry]
-    unnamed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    unnamed: Iterable[str] = ()
+    notes: Iterable[str] = ()
+    refused: Iterable[str] = ()
     compression: str | None = None
     originals_from: str = KNOWN
-    refused: tuple[str, ...] = ()
+
+
+class Layout(NamedTuple):
+    """One kind of data set.
+
+    Attributes:
+        name: value of `--layout`.
+        shape: what a source of this layout looks like, for messages.
+        marks: files and folders any of which shows that a folder has the layout.
+        read: lists the clips below a folder. It raises SourceError if the folder does not have the
+            layout or a file of it is invalid, SourceUnreachable if the size of a clip cannot be
+            read.
+    """
+
+    name: str
+    shape: str
+    marks: tuple[str, ...]
+    read: Callable[[Path, SourceOptions], Listing]
 
 
 def check_unique(entries: list[Entry], where: Path) -> None:
@@ -172,39 +217,31 @@ def check_unique(entries: list[Entry], where: Path) -> None:
         )
 
 
-def build_catalog(listing: Listing, layout: str, dataset: str | None) -> Catalog:
+def build_catalog(listing: Listing, layout: str) -> Catalog:
     """Find the families and the crop folders of the listed clips, and sort the clips."""
-    if listing.refused and not listing.entries:
+    refused = tuple(listing.refused)
+    if refused and not listing.entries:
         raise SourceError(
             "expected plain file names of the clips, found none that is one, as in "
-            f"{abbreviated(listing.refused[0])}; rename the clips"
+            f"{abbreviated(refused[0])}; rename the clips"
         )
     read = _read_from_names(listing.entries)
-    entries = [_with_original(entry, read) for entry in listing.entries]
+    entries = listing.entries
+    if read:
+        entries = [_with_original(entry, read) for entry in entries]
     families, originals = find_families(entries)
+    clips = []
     rows = zip(entries, families, _crop_folders(entries), strict=True)
-    clips = tuple(
-        Clip(
-            entry.part,
-            entry.video,
-            entry.label,
-            entry.original,
-            family,
-            folder,
-            entry.path,
-            entry.size,
-            entry.provenance,
-            family_source=_family_source(
-                entry, NAMES if entry.video in read else listing.originals_from
-            ),
-        )
-        # Part and video differ, so that nothing else is compared.
-        for entry, family, folder in sorted(rows)
-    )
-    options = {"layout": layout, "dataset": dataset, "compression": listing.compression}
-    return Catalog(
-        clips, listing.unnamed, listing.notes, options, originals, refused=listing.refused
-    )
+    # Part and video differ, so that nothing else is compared.
+    for entry, family, folder in sorted(rows):
+        source = None
+        if entry.label == FAKE:
+            source = NAMES if entry.video in read else listing.originals_from
+            source = UNKNOWN if entry.original is None else source
+        clips.append(Clip(*entry[:4], family, folder, *entry[4:], family_source=source))
+    options = {"layout": layout, "dataset": listing.dataset, "compression": listing.compression}
+    unnamed, notes = tuple(listing.unnamed), tuple(listing.notes)
+    return Catalog(tuple(clips), unnamed, notes, options, originals, refused)
 
 
 def _read_from_names(entries: list[Entry]) -> dict[str, str]:
@@ -216,35 +253,21 @@ def _read_from_names(entries: list[Entry]) -> dict[str, str]:
 
 
 def _with_original(entry: Entry, read: Mapping[str, str]) -> Entry:
-    if not read or entry.label != FAKE or entry.original is not None:
+    if entry.label != FAKE or entry.original is not None:
         return entry
     return entry._replace(original=read.get(entry.video))
 
 
-def _family_source(entry: Entry, source: str) -> str | None:
-    if entry.label != FAKE:
-        return None
-    return UNKNOWN if entry.original is None else source
-
-
 def _crop_folders(entries: list[Entry]) -> list[str]:
     """Return the stem of each clip, or its file name if another clip has that stem or name."""
-    stems = [_crop_stem(entry.video) for entry in entries]
-    counts = Counter((entry.part, name) for entry, name in zip(entries, stems, strict=True))
-    counts.update(
-        (entry.part, entry.video)
-        for entry, name in zip(entries, stems, strict=True)
-        if name != entry.video
-    )
-    return [
-        name if counts[entry.part, name] == 1 else entry.video
-        for entry, name in zip(entries, stems, strict=True)
+    stems = [os.path.splitext(entry.video)[0] for entry in entries]
+    stems = [
+        stem if stem.strip(".") else entry.video for entry, stem in zip(entries, stems, strict=True)
     ]
-
-
-def _crop_stem(video: str) -> str:
-    name = stem(video)
-    return name if name.strip(".") else video
+    named = list(zip(entries, stems, strict=True))
+    counts = Counter((entry.part, stem) for entry, stem in named)
+    counts.update((entry.part, entry.video) for entry, stem in named if stem != entry.video)
+    return [stem if counts[entry.part, stem] == 1 else entry.video for entry, stem in named]
 
 
 def find_families(entries: list[Entry]) -> tuple[list[str], OriginalMatches]:
@@ -271,69 +294,8 @@ def resolve_entries(entries: list[Entry]) -> tuple[list[str], OriginalMatches]:
 
     from manifests.tables.families import resolve_families
 
-    def column(values: list[str] | list[str | None]) -> pa.ChunkedArray:
-        return pa.chunked_array([pa.array(values, pa.string())])
-
+    columns = zip(*(entry[1:4] for entry in entries), strict=True) if entries else ((), (), ())
     names, matches = resolve_families(
-        column([entry.video for entry in entries]),
-        column([entry.label for entry in entries]),
-        column([entry.original for entry in entries]),
+        *(pa.chunked_array([pa.array(column, pa.string())]) for column in columns)
     )
     return names.to_pylist(), matches
-
-
-#: Spellings of the official splits, in lower case.
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """How a source is to be read.
-
-    Attributes:
-        layout: name of the layout, or `auto`.
-        dataset: name of the data set for the column `dataset`; None for the layout's own.
-        compression: the compression level to read, of layouts that have several.
-        table: the CSV of the layout `table`.
-        real_is: the number that stands for REAL in that CSV; `label_reading.read_labels`.
-    """
-
-    layout: str = "auto"
-    dataset: str | None = None
-    compression: str | None = None
-    table: Path | None = None
-    real_is: int | None = None
-
-
-class Layout(Protocol):
-    """Reads one kind of data set.
-
-    Attributes:
-        name: value of `--layout`.
-        shape: what a source of this layout looks like, for messages.
-        marks: files and folders any of which shows that a folder has the layout.
-    """
-
-    name: str
-    shape: str
-    marks: tuple[str, ...]
-
-    def dataset(self, source: Path, options: SourceOptions) -> str | None:
-        """The name of the data set; None if the rows say it."""
-
-    def read(self, source: Path, options: SourceOptions) -> Listing:
-        """List the clips below a folder.
-
-        Raises:
-            SourceError: the folder does not have the layout, or a file of it is invalid.
-            SourceUnreachable: the size of a clip cannot be read.
-        """

@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from dfdc_prep.catalog.files import shortened
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS
 from manifests.result import Result, TextTable
-from manifests.wording import counted
+from manifests.wording import counted, listed
 
 MISSING = "missing"
 
@@ -103,11 +102,11 @@ class RunSummary(Result):
         if self.refused:
             notes.append(
                 f"left out, {len(self.refused):,} with a name that no file can have or no terminal "
-                f"shows: {shortened(sorted(self.refused))}; rename the file and its entry"
+                f"shows: {listed(sorted(self.refused))}; rename the file and its entry"
             )
         if self.missing:
             notes.append(
                 f"not on disk, {len(self.missing):,} of {self.clips.total():,} clips: "
-                f"{shortened(sorted(self.missing))}"
+                f"{listed(sorted(self.missing))}"
             )
         return notes

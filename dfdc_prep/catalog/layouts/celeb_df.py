@@ -2,86 +2,89 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Entry, Listing, Provenance, SourceOptions
-from dfdc_prep.catalog.files import (
-    abbreviated,
-    file_sizes,
-    is_video,
-    read_lines,
-    shortened,
-    split_path,
-    subfolders,
-)
+from dfdc_prep.catalog.clips import Entry, Layout, Listing, Provenance, SourceOptions
+from dfdc_prep.catalog.files import file_sizes, is_video, read_lines, split_path, subfolders
 from dfdc_prep.errors import SourceError
+from manifests import relatives
 from manifests.labels import FAKE, NAMES, REAL
-from manifests.relatives import CELEB_DF
+from manifests.wording import abbreviated, listed
 
-TEST_LIST = "List_of_testing_videos.txt"
-CELEBRITIES, YOUTUBE, SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"
+_TEST_LIST = "List_of_testing_videos.txt"
+_CELEBRITIES, _YOUTUBE, _SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"
+_SHAPE = (
+    "Celeb-DF: Celeb-real/id0_0000.mp4, YouTube-real/00000.mp4 and "
+    f"Celeb-synthesis/id0_id1_0000.mp4 beside {_TEST_LIST}"
+)
 #: The names in each folder. A fake was made from the clip of `target` with its number, with the
 #: face of `source`.
-_CELEBRITY, _YOUTUBE_NUMBER = CELEB_DF.reals
-_NAMES = {CELEBRITIES: _CELEBRITY, YOUTUBE: _YOUTUBE_NUMBER, SYNTHESIS: CELEB_DF.fake}
+_REALS = dict(zip((_CELEBRITIES, _YOUTUBE), relatives.CELEB_DF.reals, strict=True))
+_NAMES = {**_REALS, _SYNTHESIS: relatives.CELEB_DF.fake}
+#: The same folders in lower case: copies differ in case.
+_FOLDERS = {name.lower(): name for name in _NAMES}
 #: Many copies keep the clips one folder down.
 _VIDEOS = "videos"
 #: Clips in the list of version 1; that of version 2 has 518.
 _TESTS_OF_V1 = 100
 
+#: The clips of the test list as folder and video, in order; None if there is no list.
+Tests = dict[tuple[str, str], None] | None
 
-class CelebDf:
-    """Celeb-DF."""
 
-    name = "celeb-df"
-    shape = (
-        "Celeb-DF: Celeb-real/id0_0000.mp4, YouTube-real/00000.mp4 and "
-        f"Celeb-synthesis/id0_id1_0000.mp4 beside {TEST_LIST}"
-    )
-    marks: tuple[str, ...] = (CELEBRITIES, SYNTHESIS)
+def _read(source: Path, options: SourceOptions) -> Listing:
+    folders = _find_folders(source)
+    if not folders:
+        raise SourceError(
+            f"expected {_SHAPE}, found none of these folders in {source}; pass the folder "
+            "that contains them"
+        )
+    tests = _read_tests(source)
+    dataset = options.dataset or _version(source, len(tests or ()))
+    entries, strange = [], []
+    for name, folder in folders.items():
+        sizes: dict[str, int | None] = {**file_sizes(folder)}
+        # Clips that only the list names are missing.
+        sizes |= {video: None for part, video in tests or () if part == name and video not in sizes}
+        for video in sorted(filter(is_video, sizes)):
+            found = _NAMES[name].fullmatch(os.path.splitext(video)[0])
+            if found is None:
+                strange.append(f"{name}/{video}")
+                continue
+            label, original, provenance = _parse(dataset, name, video, found, tests)
+            path = f"{folder}{os.sep}{video}"
+            entries.append(Entry(name, video, label, original, path, sizes[video], provenance))
+    if not entries:
+        raise SourceError(f"expected {_SHAPE}, found no clip below {source}; unpack it")
+    notes = [f"no folder {name} in {source}" for name in _NAMES if name not in folders]
+    if tests is None:
+        notes.append(f"no {_TEST_LIST} in {source}: the clips have no official split")
+    if strange:
+        notes.append(f"not named as in Celeb-DF, left out: {listed(strange)}")
+    refused = [name for name in strange if not name.isprintable()]
+    return Listing(dataset, entries, strange, notes, refused, originals_from=NAMES)
 
-    def dataset(self, source: Path, options: SourceOptions) -> str:
-        return options.dataset or _version(source, len(_read_tests(source) or ()))
 
-    def read(self, source: Path, options: SourceOptions) -> Listing:
-        folders = _find_folders(source)
-        if not folders:
-            raise SourceError(
-                f"expected {self.shape}, found none of these folders in {source}; pass the folder "
-                "that contains them"
-            )
-        tests = _read_tests(source)
-        reader = _Reader(self.dataset(source, options), tests)
-        entries, strange = [], []
-        listed = set(tests or ())
-        for name, folder in folders.items():
-            sizes: dict[str, int | None] = {**file_sizes(folder)}
-            # Clips that only the list names are missing.
-            sizes |= {video: None for part, video in listed if part == name and video not in sizes}
-            for video in sorted(sizes):
-                entry = reader.entry(name, video, folder, sizes[video])
-                if entry:
-                    entries.append(entry)
-                elif is_video(video):
-                    strange.append(f"{name}/{video}")
-        if not entries:
-            raise SourceError(f"expected {self.shape}, found no clip below {source}; unpack it")
-        notes = [f"no folder {name} in {source}" for name in _NAMES if name not in folders]
-        if tests is None:
-            notes.append(f"no {TEST_LIST} in {source}: the clips have no official split")
-        if strange:
-            notes.append(f"not named as in Celeb-DF, left out: {shortened(strange)}")
-        refused = tuple(name for name in strange if not name.isprintable())
-        return Listing(entries, tuple(strange), tuple(notes), originals_from=NAMES, refused=refused)
+def _parse(
+    dataset: str, part: str, video: str, found: re.Match[str], tests: Tests
+) -> tuple[str, str | None, Provenance]:
+    """The label, the original and the rest of a clip whose name has the form of its folder."""
+    people = found.groupdict()
+    filmed, face = people.get("target"), people.get("source")
+    split = None
+    if tests is not None:
+        split = "test" if (part, video) in tests else "train"
+    if part != _SYNTHESIS:
+        return REAL, None, Provenance(dataset, None, filmed, face, split)
+    original = relatives.CELEB_DF.original.format(**people) + os.path.splitext(video)[1]
+    return FAKE, original, Provenance(dataset, part, filmed, face, split)
 
 
 def _find_folders(source: Path) -> dict[str, Path]:
     """The folders of clips by their official name; copies differ in case and in depth."""
-    official = {name.lower(): name for name in _NAMES}
     found: dict[str, Path] = {}
     for name in subfolders(source):
-        known = official.get(name.lower())
+        known = _FOLDERS.get(name.lower())
         if known is None:
             continue
         if known in found:
@@ -93,25 +96,24 @@ def _find_folders(source: Path) -> dict[str, Path]:
     return found
 
 
-def _read_tests(source: Path) -> dict[tuple[str, str], None] | None:
-    """The clips of the test list as folder and video, in order; None if there is no list.
+def _read_tests(source: Path) -> Tests:
+    """Read the test list.
 
     Raises:
         SourceError: a line is invalid, or its label contradicts its folder: here 1 is REAL.
     """
-    path = source / TEST_LIST
+    path = source / _TEST_LIST
     if not path.is_file():
         return None
-    official = {name.lower(): name for name in _NAMES}
     tests: dict[tuple[str, str], None] = {}
     for number, line in read_lines(path):
         label, _, name = line.partition(" ")
         names = split_path(path, name.strip()) if label in ("0", "1") else []
-        folder = official.get(names[0].lower()) if len(names) == 2 else None
-        if folder is None or (label == "1") != (folder != SYNTHESIS):
+        folder = _FOLDERS.get(names[0].lower()) if len(names) == 2 else None
+        if folder is None or (label == "1") != (folder != _SYNTHESIS):
             raise SourceError(
-                f"expected 1 and a clip of {CELEBRITIES} or {YOUTUBE}, or 0 and one of "
-                f"{SYNTHESIS}, in line {number} of {path}, found {abbreviated(line)}; download "
+                f"expected 1 and a clip of {_CELEBRITIES} or {_YOUTUBE}, or 0 and one of "
+                f"{_SYNTHESIS}, in line {number} of {path}, found {abbreviated(line)}; download "
                 "the list again"
             )
         tests[folder, names[1]] = None
@@ -124,30 +126,4 @@ def _version(source: Path, tests: int) -> str:
     return "celeb-df-v1" if first else "celeb-df-v2"
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads the names of clips."""
-
-    dataset: str
-    tests: dict[tuple[str, str], None] | None
-
-    def entry(self, part: str, video: str, folder: Path, size: int | None) -> Entry | None:
-        """The entry of a clip, None if Celeb-DF has no such name."""
-        name, suffix = os.path.splitext(video)
-        found = _NAMES[part].fullmatch(name)
-        if not found or not is_video(video):
-            return None
-        people = found.groupdict()
-        split = None
-        if self.tests is not None:
-            split = "test" if (part, video) in self.tests else "train"
-        label = FAKE if part == SYNTHESIS else REAL
-        original = f"{CELEB_DF.original.format(**people)}{suffix}" if label == FAKE else None
-        provenance = Provenance(
-            self.dataset,
-            part if label == FAKE else None,
-            people.get("target"),
-            people.get("source"),
-            split,
-        )
-        return Entry(part, video, label, original, f"{folder}{os.sep}{video}", size, provenance)
+CELEB_DF = Layout("celeb-df", _SHAPE, (_CELEBRITIES, _SYNTHESIS), _read)

@@ -1,105 +1,82 @@
-"""Any other data set: a CSV that names the clips, their labels and what else is known."""
+"""Any other data set: a CSV that names the clips, their labels and what else is known.
+
+Its paths are relative to the source.
+"""
 
 import os
+from functools import cache
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import SPLITS, Entry, Listing, Provenance, SourceOptions, check_unique
-from dfdc_prep.catalog.files import (
-    abbreviated,
-    check_text,
-    file_sizes,
-    is_path,
-    read_csv,
-    split_path,
+from dfdc_prep.catalog.clips import (
+    SPLITS,
+    Entry,
+    Layout,
+    Listing,
+    Provenance,
+    SourceOptions,
+    check_unique,
 )
+from dfdc_prep.catalog.files import check_text, file_sizes, is_path, read_csv, split_path
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
+from manifests.wording import abbreviated
 
+_SHAPE = "a CSV with the columns path and label, given with --table"
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("original", "method", "identity", "face_identity", "split", "dataset")
 
 
-class Table:
-    """The clips that a CSV names, with paths relative to the source."""
+def _read(source: Path, options: SourceOptions) -> Listing:
+    table = options.table
+    if table is None:
+        raise SourceError(f"expected {_SHAPE}, found no --table; give one")
+    rows, refused = [], []
+    for row in read_csv(table, _REQUIRED, _OPTIONAL, others=True):
+        if is_path(row["path"]) and (not row["original"] or is_path(row["original"])):
+            rows.append(row)
+        else:
+            refused.append(row["path"])
+    if not rows and not refused:
+        raise SourceError(f"expected rows in {table}, found none; add the clips")
+    notes = _read_labels(table, rows, options.real_is) if rows else []
 
-    name = "table"
-    shape = "a CSV with the columns path and label, given with --table"
-    #: Only --table selects this layout.
-    marks: tuple[str, ...] = ()
+    @cache
+    def sizes(folder: str) -> dict[str, int]:
+        path = Path(source, folder)
+        return file_sizes(path) if path.is_dir() else {}
 
-    def dataset(self, source: Path, options: SourceOptions) -> str | None:
-        return options.dataset
-
-    def read(self, source: Path, options: SourceOptions) -> Listing:
-        if options.table is None:
-            raise SourceError(f"expected {self.shape}, found no --table; give one")
-        top = source.resolve().name or "clips"
-        files = _Files(source)
-        given = list(read_csv(options.table, _REQUIRED, _OPTIONAL, others=True))
-        rows = [row for row in given if _has_names(row)]
-        refused = tuple(row["path"] for row in given if not _has_names(row))
-        if not given:
-            raise SourceError(f"expected rows in {options.table}, found none; add the clips")
-        notes = _read_labels(options.table, rows, options.real_is) if rows else ()
-        entries = [_entry(options.table, row, top, files, options.dataset) for row in rows]
-        check_unique(entries, options.table)
-        if entries and all(entry.size is None for entry in entries):
-            raise SourceError(
-                f"expected the clips of {options.table} below {source}, found none of them, such "
-                f"as {entries[0].path}; give the folder that the paths are relative to"
-            )
-        return Listing(entries, notes=notes, refused=refused)
-
-
-def _has_names(row: dict[str, str]) -> bool:
-    """Whether the paths of a row are those of clips."""
-    return is_path(row["path"]) and (not row["original"] or is_path(row["original"]))
-
-
-class _Files:
-    """Sizes of files; each folder is listed once."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = str(source)
-        self._sizes: dict[str, dict[str, int]] = {}
-
-    def size(self, folder: str, name: str) -> int | None:
-        """The size of a file in bytes, None if it does not exist."""
-        if folder not in self._sizes:
-            path = Path(self.source, folder)
-            self._sizes[folder] = file_sizes(path) if path.is_dir() else {}
-        return self._sizes[folder].get(name)
+    entries, top = [], source.resolve().name or "clips"
+    for row in rows:
+        names = split_path(table, row["path"])
+        *folders, video = names
+        # Crops are stored by part: one folder name for the folders of the path.
+        part = "_".join(folders) or top
+        check_text(table, "folder", part)
+        size = sizes("/".join(folders)).get(video)
+        original, provenance = _parse(table, row, options.dataset)
+        path = os.sep.join((str(source), *names))
+        entries.append(Entry(part, video, row["label"], original, path, size, provenance))
+    check_unique(entries, table)
+    if entries and all(entry.size is None for entry in entries):
+        raise SourceError(
+            f"expected the clips of {table} below {source}, found none of them, such "
+            f"as {entries[0].path}; give the folder that the paths are relative to"
+        )
+    return Listing(options.dataset, entries, notes=notes, refused=refused)
 
 
-def _entry(table: Path, row: dict[str, str], top: str, files: _Files, dataset: str | None) -> Entry:
-    names = split_path(table, row["path"])
-    *folders, video = names
-    folder = "/".join(folders)
-    label = row["label"]
-    # Crops are stored by part: one folder name for the folders of the path.
-    part = "_".join(folders) or top
-    check_text(table, "folder", part)
+def _parse(table: Path, row: dict[str, str], dataset: str | None) -> tuple[str | None, Provenance]:
+    """The original and the provenance of a row; only fakes have an original and a method."""
+    dataset = dataset or row["dataset"] or None
+    identity, split = row["identity"] or None, SPLITS.get(row["split"].lower())
+    if row["label"] != FAKE:
+        return None, Provenance(dataset, None, identity, None, split)
     original = split_path(table, row["original"])[-1] if row["original"] else None
-    provenance = Provenance(
-        dataset or row["dataset"] or None,
-        row["method"] or None if label == FAKE else None,
-        row["identity"] or None,
-        row["face_identity"] or None if label == FAKE else None,
-        SPLITS.get(row["split"].lower()),
-    )
-    path = os.sep.join((files.source, *names))
-    return Entry(
-        part,
-        video,
-        label,
-        original if label == FAKE else None,
-        path,
-        files.size(folder, video),
-        provenance,
-    )
+    method, face = row["method"] or None, row["face_identity"] or None
+    return original, Provenance(dataset, method, identity, face, split)
 
 
-def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -> tuple[str, ...]:
+def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -> list[str]:
     """Set the labels of the rows to REAL and FAKE; return what must be said of it."""
     # Imported here: the other layouts need no pyarrow.
     import pyarrow as pa
@@ -113,7 +90,7 @@ def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -
     labels, notes = read_labels(found, real_is, str(table))
     for row, label in zip(rows, labels.to_pylist(), strict=True):
         row["label"] = label
-    return tuple(notes)
+    return list(notes)
 
 
 def _check_row(table: Path, row: dict[str, str]) -> None:
@@ -130,3 +107,7 @@ def _check_row(table: Path, row: dict[str, str]) -> None:
         )
     for column in ("method", "identity", "face_identity", "dataset"):
         check_text(table, column, row[column])
+
+
+#: Only --table selects this layout.
+TABLE = Layout("table", _SHAPE, (), _read)
