@@ -12,7 +12,7 @@ number of rows (`manifests.balancing.subset_sum`), so that no clip is divided:
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,8 @@ from manifests.relatives import FamilyCounts
 from manifests.result import Result, TextTable, written_to
 from manifests.tables.codes import Codes, Mask, clips_known, label_codes, pair_codes
 from manifests.tables.families import count_families, source_column
-from manifests.tables.rows_by_clip import ClipRows, sample_frames, sort_by_clip
+from manifests.tables.rows_by_clip import ClipRows, position_in_run, sample_frames, sort_by_clip
+from manifests.wording import counted
 
 Strategy = Literal["random", "spread", "pairs"]
 #: Default number of rows of each label, as in the paper.
@@ -39,8 +40,6 @@ class BalanceOptions:
     Attributes:
         per_class: rows of each label; None for 16,000, or for all rows of the smaller class
             if it has fewer.
-        strategy: random, spread or pairs.
-        seed: seed for choosing clips.
         frames_per_clip: maximum number of frames of each clip, evenly spaced; None for all.
     """
 
@@ -56,12 +55,10 @@ class Balance(Result):
 
     Attributes:
         table: the chosen rows, with all columns, in the order of a manifest.
-        wanted: rows of each label to choose: `per_class`, or its default limited by the size
-            of the smaller class.
-        per_class: rows of each label chosen.
-        clips: number of clips chosen of each label; None if it is not known what is a clip.
-        originals: number of different families of the fakes, as far as they are known; None as
-            for `clips`.
+        wanted, per_class: rows of each label to choose (`per_class` of the options, or its default
+            limited by the size of the smaller class), and chosen.
+        clips, originals: number of clips chosen of each label, and of different families of the
+            fakes, as far as they are known; None if it is not known what is a clip.
         limiting_label: the label with too few rows for the default; None if neither has.
         fakes: the FAKE clips chosen, by the source of their family.
         out: the file of the table, where it was written.
@@ -80,11 +77,11 @@ class Balance(Result):
 
     def text(self) -> str:
         """Describe the rows, clips and originals of each label, and any shortfall."""
-        lines = [f"{self.per_class:,} {label} crops" for label in LABELS]
+        lines = [counted(self.per_class, f"{label} crop") for label in LABELS]
         if self.clips is not None:
-            counts = (f"{self.clips[label]:,} clips" for label in LABELS)
+            counts = (counted(self.clips[label], "clip") for label in LABELS)
             lines = [f"{line} from {clips}" for line, clips in zip(lines, counts, strict=True)]
-            lines[-1] += f" of {self.originals:,} originals"
+            lines[-1] += f" of {counted(self.originals or 0, 'original')}"
         lines = [*self.notes, *lines, *self.fakes.lines()]
         if self.limiting_label:
             lines.append(
@@ -134,8 +131,8 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         )
     clips = [each.clip[choose_clips(each.size, per_class)] for each in classes]
     chosen = candidates.select(_rows_of_clips(candidates, clips))
-    known = clips_known(table)
     chosen = chosen.select(np.argsort(position[chosen.index]))
+    known = clips_known(table)
     balanced = table.take(chosen.index)
     fakes = count_families(balanced, chosen.clip)
     return Balance(
@@ -158,24 +155,23 @@ def _count_originals(table: pa.Table, rows: ClipRows, fakes: FamilyCounts) -> in
     return int(np.count_nonzero(np.bincount(rows.family[counted])))
 
 
-@dataclass(frozen=True)
-class _ClassClips:
-    """The clips of one label in order of preference.
-
-    Attributes:
-        clip: int64 [clips], the clip's number.
-        size: int64 [clips], its rows.
-    """
+class _ClassClips(NamedTuple):
+    """The clips of one label in order of preference, int64 [clips]: number, and rows."""
 
     clip: Codes
     size: Codes
 
 
+def first_rows(clip: Codes) -> tuple[Codes, Codes]:
+    """Return the first row and the number of rows of each clip, int64 [clips], of sorted rows."""
+    first = np.flatnonzero(np.diff(clip, prepend=-1))
+    return first, np.diff(first, append=len(clip))
+
+
 def _order_clips(rows: ClipRows, label: int, options: BalanceOptions) -> _ClassClips:
     of_label = np.flatnonzero(rows.label == label)
     clip = rows.clip[of_label]
-    first = np.flatnonzero(np.diff(clip, prepend=-1))  # rows are sorted by clip
-    size = np.diff(first, append=len(clip))
+    first, size = first_rows(clip)
     order = np.random.RandomState(options.seed).permutation(len(first))
     if options.strategy == "spread" and LABELS[label] == FAKE:
         order = order[_round_robin(rows.family[of_label[first]][order])]
@@ -185,9 +181,8 @@ def _order_clips(rows: ClipRows, label: int, options: BalanceOptions) -> _ClassC
 def _round_robin(family: Codes) -> Codes:
     """Return the order with the first clip of every family, then every second one, and so on."""
     by_family = np.argsort(family, kind="stable")
-    grouped = family[by_family]
     rank_in_family = np.empty(len(family), np.int64)
-    rank_in_family[by_family] = np.arange(len(family)) - np.searchsorted(grouped, grouped)
+    rank_in_family[by_family] = position_in_run(family[by_family])
     return np.argsort(rank_in_family, kind="stable")
 
 
@@ -258,10 +253,9 @@ def match_pairs(table: pa.Table, rows: ClipRows, seed: int) -> ClipRows:
 def _pair_keys(table: pa.Table, rows: ClipRows) -> Codes:
     """Return one code for each distinct family, frame, face and box, int64 [rows]."""
     key = pair_codes(pair_codes(rows.family, rows.frame), rows.face)
-    for name in _BOX_COLUMNS:
-        if name in table.column_names:
-            edge = table[name].take(pa.array(rows.index)).fill_null(0).to_numpy()
-            key = pair_codes(key, np.unique(edge, return_inverse=True)[1].astype(np.int64))
+    for name in (name for name in _BOX_COLUMNS if name in table.column_names):
+        edge = table[name].take(pa.array(rows.index)).fill_null(0).to_numpy()
+        key = pair_codes(key, np.unique(edge, return_inverse=True)[1].astype(np.int64))
     return key
 
 

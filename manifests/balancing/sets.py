@@ -6,10 +6,12 @@ gives the next clip, so that the methods are equal as far as there are clips.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from manifests.balancing.balance import first_rows
 from manifests.balancing.subset_sum import choose_clips, largest_common_sum
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
@@ -30,7 +32,7 @@ class SetBalance:
     """The chosen rows of several data sets.
 
     Attributes:
-        table: the chosen rows, with all columns, in the order of a manifest.
+        table: with all columns, in the order of a manifest.
         per_class: rows of each label from each data set.
         smallest: the data set and the label with the fewest crops, which set the limit.
         methods: for each data set, the FAKE crops of each method; "" where it is unknown.
@@ -55,8 +57,7 @@ class SetBalance:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Clips:
+class _Clips(NamedTuple):
     """The clips of a table, int64 [clips] each: rows, label, data set, method (-1 unknown)."""
 
     size: Codes
@@ -109,8 +110,7 @@ def balance_sets(table: pa.Table, seed: int) -> SetBalance:
 
 def _clips(table: pa.Table, rows: ClipRows, dataset: Codes) -> tuple[_Clips, list[str]]:
     """The clips of the sorted rows, and the names of the methods."""
-    first = np.flatnonzero(np.diff(rows.clip, prepend=-1))
-    size = np.diff(first, append=len(rows.clip))
+    first, size = first_rows(rows.clip)
     row = rows.index[first]
     method, names = np.full(table.num_rows, -1), []
     if METHOD in table.column_names:
@@ -138,19 +138,14 @@ def _in_order(clips: _Clips, dataset: int, label: int, seed: int) -> Codes:
 
 
 def _count_methods(
-    clips: _Clips,
-    chosen: Mask,
-    datasets: list[str],
-    methods: list[str],
+    clips: _Clips, chosen: Mask, datasets: list[str], methods: list[str]
 ) -> dict[str, dict[str, int]]:
-    counts: dict[str, dict[str, int]] = {}
+    """Count the chosen rows of each method of each data set."""
     fakes = chosen & (clips.label == LABELS.index(FAKE))
+    counts: dict[str, dict[str, int]] = {name: {} for name in datasets}
     for at, name in enumerate(datasets):
         of_set = fakes & (clips.dataset == at)
-        counts[name] = {
-            methods[method] if method >= 0 else "": int(
-                clips.size[of_set & (clips.method == method)].sum()
-            )
-            for method in np.unique(clips.method[of_set]).tolist()
-        }
+        for method in np.unique(clips.method[of_set]).tolist():
+            rows = int(clips.size[of_set & (clips.method == method)].sum())
+            counts[name]["" if method < 0 else methods[method]] = rows
     return counts

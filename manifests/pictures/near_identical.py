@@ -11,6 +11,7 @@ Blank and nearly black pictures are left out: they all look alike and would conn
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import pyarrow as pa
 from manifests.pictures.alignment import Floats, likeness
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails
 from manifests.tables.codes import Codes, Mask, label_codes
-from manifests.tables.rows_by_clip import sample_frames, sort_by_clip
+from manifests.tables.rows_by_clip import position_in_run, sample_frames, sort_by_clip
 
 #: Most crops of a table that are compared; of larger tables some of each clip are.
 MAX_COMPARED = 150_000
@@ -151,8 +152,7 @@ def _only_group(picture: Codes, group: Codes, pictures: int) -> Codes:
     return np.where(low == high, low, -1 - np.arange(pictures))
 
 
-@dataclass(frozen=True)
-class _Candidates:
+class _Candidates(NamedTuple):
     """Pairs to lay over each other: the first, mirrored or not, at a scale, on the second."""
 
     first: Codes
@@ -242,21 +242,14 @@ def _best(found: _Candidates) -> _Candidates:
     near = _rank(found.first[order], cosine) < _MAX_CANDIDATES
     near |= _rank(found.second[order], cosine) < _MAX_CANDIDATES
     order = order[near]
-    return _Candidates(
-        found.first[order],
-        found.second[order],
-        found.mirrored[order],
-        found.tighter[order],
-        found.cosine[order],
-    )
+    return _Candidates(*(values[order] for values in found))
 
 
 def _rank(picture: Codes, cosine: Codes) -> Codes:
     """Return the place of each pair among those of its picture, best first, int64 [pairs]."""
     order = np.lexsort((-cosine, picture))
-    ordered = picture[order]
     rank = np.empty(len(picture), np.int64)
-    rank[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    rank[order] = position_in_run(picture[order])
     return rank
 
 

@@ -15,6 +15,7 @@ from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize_sorted, text_column
+from manifests.wording import counted
 
 #: The grouping by estimated person, `manifests.identities`.
 IDENTITY = "identity"
@@ -109,7 +110,7 @@ class Joins:
         if not self.compared:
             return ["pictures: not compared, no images available"]
         left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
-        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs:,} pairs"
+        pairs = counted(self.pairs, "pair")
         joined = (
             f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops that "
             "show the same or nearly so"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.auditing.leakage import RowSplits, leaks_by_key, people_in_splits
+from manifests.auditing.leakage import RowSplits, leak_lines, leaks_by_key, people_in_splits
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
@@ -28,8 +28,7 @@ class RowsInSplits:
     """The split of every row.
 
     Attributes:
-        names: string [rows], the split of each row.
-        joined: string [rows], the column `joined_family`.
+        names, joined: string [rows], the split of each row, and the column `joined_family`.
         order: names of the splits, in output order.
         text: a description for the terminal.
         joins: what was joined because crops are alike; None if none were compared.
@@ -100,19 +99,18 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     found = pc.unique(table["split"]).to_pylist()
     for name in found:
         check_split_name(name, "the column split")
-    usual = (TRAIN, VALIDATION, TEST)
-    order = tuple(sorted(found, key=lambda name: (_rank(name, usual), name)))
+    usual = {TRAIN: 0, VALIDATION: 1, TEST: 2}
+    order = tuple(sorted(found, key=lambda name: (usual.get(name, 3), name)))
     (family,), _ = factorize_sorted(families.family_column(table))
     label = label_codes(table)
     split = pc.index_in(table["split"], pa.array(order)).to_numpy().astype(np.int64)
     lines = [_count_text(table, name) for name in order]
     leaks = leaks_by_key(RowSplits(split, label, order), family)
     fakes = count_families(table)
-    shared = [leak.text("families") for leak in leaks if leak.shared]
+    shared = leak_lines(leaks, "families")
     lines += [*fakes.lines(), *shared] if shared else fakes.apart_lines()
-    return RowsInSplits(
-        table["split"].combine_chunks(), joined_column(table), order, "\n".join(lines)
-    )
+    names = table["split"].combine_chunks()
+    return RowsInSplits(names, joined_column(table), order, "\n".join(lines))
 
 
 def check_every_split(names: pa.Array, order: Sequence[str]) -> None:
@@ -129,10 +127,6 @@ def check_every_split(names: pa.Array, order: Sequence[str]) -> None:
             "the groups of --group-by, are kept whole, and there are too few; extract more "
             "originals, or give fewer splits, as in --split 80/20"
         )
-
-
-def _rank(name: str, usual: tuple[str, ...]) -> int:
-    return usual.index(name) if name in usual else len(usual)
 
 
 def _count_text(table: pa.Table, split: str) -> str:

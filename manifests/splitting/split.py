@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
-from manifests.auditing.leakage import Leak, RowSplits, leaks_by_key
+from manifests.auditing.leakage import Leak, RowSplits, leak_lines, leaks_by_key
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
@@ -57,14 +57,13 @@ class Assignment(Result):
     Attributes:
         names: string [rows], the split of each row, in the order of the rows.
         plan: the splits to make.
-        wanted: int64 [splits, labels], rows each split should have.
-        placed: int64 [splits, labels], rows it has.
+        wanted, placed: int64 [splits, labels], rows each split should have, and has.
         leaks: what each pair of splits shares, by family.
         fakes: the FAKE clips by the source of their family.
         people: the groups of people, if the split is by identity.
         shared_people: what each pair of splits shares, by the person filmed, if it is official.
-        joins: the families joined because their crops are alike; None if nobody looked.
-        differences: how the splits differ in kind; None if nobody looked.
+        joins, differences: the families joined because their crops are alike, and how the splits
+            differ in kind; None if nobody looked.
         out: the file of the table, where it was written.
         notes: how the table was read, where it does not say it itself.
     """
@@ -107,10 +106,10 @@ class Assignment(Result):
                 f"with {self.people.largest:,} crops; none is in two splits"
             )
         lines += self.joins.lines() if self.joins else ["pictures: not compared"]
-        lines += [leak.text("identities") for leak in self.shared_people if leak.shared]
+        lines += leak_lines(self.shared_people, "identities")
         if self.leaking:
             lines += self.fakes.lines()
-            lines += [leak.text("families") for leak in self.leaks if leak.shared]
+            lines += leak_lines(self.leaks, "families")
             lines.append("this split leaks; --group-by original avoids it")
         else:
             lines += self.fakes.apart_lines()
@@ -210,7 +209,11 @@ def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
     """
     rows = np.bincount(group)
     largest, smallest = int(rows.max()), int(wanted.sum(axis=1).min())
-    people = People(int((rows > 0).sum()), largest, _is_estimated(table))
+    estimated = True
+    if "identity_source" in table.column_names:
+        sources = pc.is_in(table["identity_source"], pa.array(["real", "uncertain"]))
+        estimated = bool(pc.any(sources).as_py())
+    people = People(int((rows > 0).sum()), largest, estimated)
     if largest > smallest:
         lower = "run dfdc-prep identify with a lower --threshold, or " if people.estimated else ""
         name = table[IDENTITY][int((group == rows.argmax()).argmax())].as_py()
@@ -220,12 +223,6 @@ def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
             f"{lower}use --group-by part"
         )
     return people
-
-
-def _is_estimated(table: pa.Table) -> bool:
-    if "identity_source" not in table.column_names:
-        return True
-    return bool(pc.any(pc.is_in(table["identity_source"], pa.array(["real", "uncertain"]))).as_py())
 
 
 def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Codes:

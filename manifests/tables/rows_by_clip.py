@@ -14,12 +14,8 @@ from manifests.tables.codes import Codes, Mask, factorize, factorize_sorted, int
 class ClipRows:
     """Rows of a table, sorted by (part, video, frame, face, path).
 
-    Attributes:
-        index: int64 [rows], index of the row in the table.
-        clip: int64 [rows], clip of the row, numbered in the order of the rows.
-        label: int64 [rows], index of the label in LABELS.
-        family: int64 [rows], family of the row.
-        frame, face: int64 [rows], -1 if unknown.
+    int64 [rows] each: the row's index in the table, its clip (numbered in the order of the rows),
+    the index of its label in LABELS, its family, and frame and face, -1 if unknown.
     """
 
     index: Codes
@@ -53,7 +49,11 @@ def sort_by_clip(table: pa.Table, label: Codes) -> ClipRows:
     frame, face = integer_column(table, "frame"), integer_column(table, "face")
     rows = ClipRows(np.arange(len(clip)), clip, label, family, frame, face)
     rows = rows.select(_sort_order(table, rows))
-    return replace(rows, clip=_number_runs(rows.clip), family=_number_by_first_row(rows.family))
+    return replace(
+        rows,
+        clip=np.cumsum(np.diff(rows.clip, prepend=rows.clip[:1]) != 0),
+        family=_number_by_first_row(rows.family),
+    )
 
 
 def _sort_order(table: pa.Table, rows: ClipRows) -> Codes:
@@ -70,21 +70,13 @@ def _sort_order(table: pa.Table, rows: ClipRows) -> Codes:
         if not tied.any():
             break
         # The path is factorized only if frame and face leave ties; lexsort's last key is primary.
-        keys.insert(0, _path_codes(table) if further is None else further)
+        if further is None:
+            if "path" not in table.column_names:
+                break
+            (further,), _ = factorize_sorted(table["path"])
+        keys.insert(0, further)
         order = np.lexsort(keys)
     return order
-
-
-def _path_codes(table: pa.Table) -> Codes:
-    if "path" not in table.column_names:
-        return np.zeros(table.num_rows, np.int64)
-    (path,), _ = factorize_sorted(table["path"])
-    return path
-
-
-def _number_runs(codes: Codes) -> Codes:
-    """Renumber runs of equal codes from zero, int64 [rows]."""
-    return np.cumsum(np.diff(codes, prepend=codes[:1]) != 0)
 
 
 def _number_by_first_row(codes: Codes) -> Codes:
@@ -94,6 +86,11 @@ def _number_by_first_row(codes: Codes) -> Codes:
     number = np.empty(len(first_row), np.int64)
     number[np.argsort(first_row)] = np.arange(len(first_row))
     return number[codes]
+
+
+def position_in_run(codes: Codes) -> Codes:
+    """Return the place of each row among those of its code, int64 [rows], of sorted codes."""
+    return np.arange(len(codes)) - np.searchsorted(codes, codes)
 
 
 def sample_frames(clip: Codes, frame: Codes, max_frames: int) -> Mask:
@@ -111,7 +108,7 @@ def sample_frames(clip: Codes, frame: Codes, max_frames: int) -> Mask:
     is_first = np.ones(len(clip), bool)
     is_first[1:] = (clip[1:] != clip[:-1]) | (frame[1:] != frame[:-1]) | (frame[1:] < 0)
     clip_of_frame = clip[is_first]
-    position = np.arange(len(clip_of_frame)) - np.searchsorted(clip_of_frame, clip_of_frame)
+    position = position_in_run(clip_of_frame)
     available = np.bincount(clip_of_frame)[clip_of_frame]
     wanted = np.minimum(max_frames, available)
 
