@@ -116,7 +116,9 @@ def compare_training(rounds: int, families: int) -> None:
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
         from dfdc_prep.storage.urls import Url
-        from dfdc_prep.writing.writer import ShardOptions, write_shards
+        from dfdc_prep.writing.shards import TFRecords
+        from dfdc_prep.writing.sources import CropChoice
+        from dfdc_prep.writing.writer import write_crops
         from manifests.splitting.split import SplitPlan
         from tests.training.conftest import make_faces
         from training.data.input_pipeline import make_dataset
@@ -125,7 +127,7 @@ def compare_training(rounds: int, families: int) -> None:
         os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
         faces = make_faces(scratch / "faces", families, frames=4)
         plan = SplitPlan.parse("56/24/20", "original", 42)
-        write_shards(faces, scratch / "shards", ShardOptions(plan, 16))
+        write_crops(faces, scratch / "shards", TFRecords(16), CropChoice(plan))
         s3.upload(scratch / "shards", "training", "shards")
 
         def epoch(folder: Path) -> float:

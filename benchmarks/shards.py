@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 from dfdc_prep.writing.verify import verify_shards
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import write_crops
 from manifests.labels import LABELS
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import read_manifest
@@ -53,11 +55,11 @@ class Bench:
             os.sync()
         return folder
 
-    def shards(self, name: str, faces: Path, **options: str) -> Path:
+    def shards(self, name: str, faces: Path, image_format: str = "as-is") -> Path:
         """Write the shards unless they exist."""
         folder = self.work / f"{name}-{self.crops}"
         say(f"shards {folder.name}")
-        write_shards(faces, folder, ShardOptions(PLAN, overwrite=False, **options))
+        write_crops(faces, folder, TFRecords(image_format=image_format), CropChoice(PLAN))
         return folder
 
     def png(self) -> Path:
@@ -102,7 +104,7 @@ def write(bench: Bench) -> Iterator[Row]:
         bench.faces / path
         for path in read_manifest(bench.faces / "balanced.parquet")["path"].to_pylist()
     ]
-    target, options = bench.work / "written", ShardOptions(PLAN)
+    target, options = bench.work / "written", (TFRecords(), CropChoice(PLAN))
     copied = written = synced = float("inf")
     for turn in range(bench.rounds):
         say(f"write and copy, round {turn}")
@@ -111,7 +113,7 @@ def write(bench: Bench) -> Iterator[Row]:
             os.sync()
             start = time.perf_counter()
             if step == "write":
-                write_shards(bench.faces, target, options)
+                write_crops(bench.faces, target, *options)
                 written = min(written, time.perf_counter() - start)
                 continue
             target.mkdir()
@@ -199,7 +201,7 @@ def flips(bench: Bench) -> Iterator[Row]:
     shards = bench.work / "flipped"
     shutil.rmtree(shards, ignore_errors=True)
     faces = bench._faces("flipped-faces", FLIPPED_CROPS)
-    write_shards(faces, shards, ShardOptions(PLAN, shards=4))
+    write_crops(faces, shards, TFRecords(4), CropChoice(PLAN))
     files = sorted(shards.iterdir())
     sizes = [file.stat().st_size for file in files]
     draw, found = random.Random(42), 0

@@ -29,9 +29,7 @@ from dfdc_prep.terminal import report_hint
 from manifests.folders import ShardsFolder
 
 if TYPE_CHECKING:
-    from dfdc_prep.writing.export import ExportReport, Format
-    from dfdc_prep.writing.sources import CropChoice
-    from dfdc_prep.writing.writer import ShardReport
+    from dfdc_prep.writing.writer import WriteReport
     from manifests.splitting.spec import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
@@ -65,7 +63,7 @@ def shard(
     image_format: ImageFormat = "as-is",
     quality: Quality = 95,
     overwrite: Annotated[bool, flag("Replace shards of another manifest or options.")] = False,
-) -> "ShardReport":
+) -> "WriteReport":
     """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
 
     Families stay in one split as far as they are known, and it is said how many are. The folder
@@ -87,21 +85,13 @@ def shard(
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.writer import ShardOptions, write_shards
+    from dfdc_prep.writing.shards import TFRecords
+    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.writer import write_crops
 
-    plan = _plan(split, group_by, seed, test_only)
-    count = shard_count(shards)
-    how = ShardOptions(
-        plan,
-        count,
-        image_format,
-        quality,
-        overwrite,
-        label_by=label_by,
-        crops=crops,
-        join_duplicates=join_duplicates,
-    )
-    return write_shards(as_paths(faces), Path(out), how)
+    form = TFRecords(shard_count(shards), image_format, quality)
+    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
+    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
 
 
 @command("deepfakebench", cls=FoldersCommand)
@@ -128,7 +118,7 @@ def export_deepfakebench(
         ),
     ] = 32,
     overwrite: OverwriteExport = False,
-) -> "ExportReport":
+) -> "WriteReport":
     """Write the crops of FACES to OUT as a data set of DeepfakeBench.
 
     Copy the content of OUT into the benchmark's checkout. The validation split is the test split
@@ -147,10 +137,11 @@ def export_deepfakebench(
     """
     from dfdc_prep.writing.deepfakebench import DeepfakeBench
     from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.writer import write_crops
 
     form = DeepfakeBench(name, crops_per_clip)
     choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
 
 
 @command("webdataset", cls=FoldersCommand)
@@ -170,7 +161,7 @@ def export_webdataset(
     image_format: ImageFormat = "as-is",
     quality: Quality = 95,
     overwrite: OverwriteExport = False,
-) -> "ExportReport":
+) -> "WriteReport":
     """Write the crops of FACES to OUT as tar files, for webdataset and PyTorch.
 
     A sample has the files png or jpg, cls (0 REAL, 1 FAKE), json and, where there is one,
@@ -186,14 +177,13 @@ def export_webdataset(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.records import ShardSettings
     from dfdc_prep.writing.sources import CropChoice
     from dfdc_prep.writing.webdataset import WebDataset
+    from dfdc_prep.writing.writer import write_crops
 
-    count = shard_count(shards)
-    form = WebDataset(ShardSettings(count, image_format, quality))
+    form = WebDataset(shard_count(shards), image_format, quality)
     choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
 
 
 @command("huggingface", cls=FoldersCommand)
@@ -213,7 +203,7 @@ def export_huggingface(
     image_format: ImageFormat = "as-is",
     quality: Quality = 95,
     overwrite: OverwriteExport = False,
-) -> "ExportReport":
+) -> "WriteReport":
     """Write the crops of FACES to OUT as parquet files that datasets.load_dataset opens.
 
     \b
@@ -227,13 +217,12 @@ def export_huggingface(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.huggingface import HuggingFace
-    from dfdc_prep.writing.records import ShardSettings
     from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.writer import write_crops
 
-    count = shard_count(shards)
-    form = HuggingFace(ShardSettings(count, image_format, quality))
+    form = HuggingFace(shard_count(shards), image_format, quality)
     choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return _export(form, as_paths(faces), Path(out), choice, overwrite)
+    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
 
 
 def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
@@ -241,11 +230,3 @@ def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
     from manifests.splitting.spec import SplitPlan
 
     return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
-
-
-def _export(
-    form: "Format", faces: tuple[Path, ...], out: Path, choice: "CropChoice", overwrite: bool
-) -> "ExportReport":
-    from dfdc_prep.writing.export import write_export
-
-    return write_export(faces, out, choice, form, overwrite)

@@ -6,14 +6,13 @@ from pathlib import Path
 from dfdc_prep import __version__
 from dfdc_prep.errors import SourceError
 from dfdc_prep.reports.page import Page, write_page
-from dfdc_prep.writing import tfds_metadata
-from manifests.folders import REPORT, FacesFolder, RunFolder
+from manifests.folders import REPORT, FacesFolder, RunFolder, ShardsFolder
 from manifests.result import Result, TextTable
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {
     "run": (RunFolder.CONFIG, RunFolder.METRICS, RunFolder.CROSS),
-    "shards": (tfds_metadata.INFO, tfds_metadata.FEATURES),
+    "shards": (ShardsFolder.INFO, ShardsFolder.FEATURES),
     "faces": (FacesFolder.MANIFEST, FacesFolder.CLIPS, FacesFolder.JOURNAL, FacesFolder.RUN),
 }
 

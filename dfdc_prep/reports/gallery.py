@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.reports.page import Group, Picture, thumbnail
-from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 
 #: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.

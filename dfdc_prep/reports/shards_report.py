@@ -26,9 +26,8 @@ from dfdc_prep.reports.page import (
     Text,
     settings_table,
 )
-from dfdc_prep.writing import tfds_metadata
 from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
-from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.sharding import iter_shards
 from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
 from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
@@ -50,9 +49,9 @@ def shards_page(path: Path) -> Page:
     Raises:
         TableError, ShardError: the manifest or a shard is missing or damaged.
     """
-    if not (path / tfds_metadata.INFO).is_file():
+    if not (path / ShardsFolder.INFO).is_file():
         raise ShardError(
-            f"expected {tfds_metadata.INFO} in {path}, found none; write the shards again with "
+            f"expected {ShardsFolder.INFO} in {path}, found none; write the shards again with "
             "dfdc-prep shard --overwrite"
         )
     inputs = read_audit_inputs(path)
@@ -252,7 +251,7 @@ def _file_table(path: Path, table: pa.Table) -> Table:
 
 def _metadata_table(path: Path) -> Block:
     try:
-        metadata: object = parse_json((path / tfds_metadata.METADATA).read_bytes())
+        metadata: object = parse_json((path / ShardsFolder.METADATA).read_bytes())
     except (OSError, ValueError):
         metadata = None
     table = settings_table(ShardsFolder.METADATA, metadata)

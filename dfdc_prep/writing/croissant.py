@@ -4,131 +4,118 @@ The record set `faces` reads manifest.parquet, because no Croissant library read
 The shard files are listed with their hashes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dfdc_prep.writing.tfds_metadata import MANIFEST, VERSION, about
 from manifests.folders import ShardsFolder
+from manifests.tables.codes import dataset_column
 
-CROISSANT = ShardsFolder.CROISSANT
 LICENSE = "The terms of the clips that the crops were cut from."
-
-_CONTEXT: dict[str, Any] = {
+VERSION = "1.0.0"
+_DFDC = "dfdc"
+_DFDC_CITATION = """\
+@article{dolhansky2020dfdc,
+  title={The DeepFake Detection Challenge (DFDC) Dataset},
+  author={Dolhansky, Brian and Bitton, Joanna and Pflaum, Ben and Lu, Jikuo and
+          Howes, Russ and Wang, Menglin and Ferrer, Cristian Canton},
+  journal={arXiv preprint arXiv:2006.07397},
+  year={2020}
+}"""
+#: The terms of the JSON-LD context, in the order of the specification; those not in `_MEANINGS`
+#: are Croissant's own.
+_TERMS = (
+    "@language @vocab citeAs column conformsTo containedIn cr rai data dataType dct "
+    "equivalentProperty examples extract field fileProperty fileObject fileSet format includes "
+    "isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace "
+    "samplingRate sc separator source subField transform"
+)
+_MEANINGS: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
 
 
-def croissant_metadata(manifest: pa.Table, hashes: dict[str, str]) -> dict[str, Any]:
+class About(NamedTuple):
+    """What is said about the crops of a shards folder."""
+
+    description: str
+    citation: str
+    splits: list[str]
+
+
+def about(manifest: pa.Table) -> About:
+    """Describe the crops of a manifest by the data sets they are from; DFDC where none is named."""
+    named = pc.unique(dataset_column(manifest, default=_DFDC)).to_pylist()
+    clips = f"clips of {', '.join(' '.join(name.split()) for name in sorted(named))}"
+    if set(named) <= {_DFDC}:
+        clips = "Deepfake Detection Challenge clips"
+    return About(
+        f"Square face crops, 224x224 RGB, cut from {clips}, with the label of their clip and the "
+        "family it belongs to.",
+        _DFDC_CITATION if _DFDC in named or not named else "",
+        pc.unique(manifest["split"]).to_pylist(),
+    )
+
+
+def croissant_metadata(schema: pa.Schema, hashes: dict[str, str], about: About) -> dict[str, Any]:
     """The content of croissant.json.
 
     Args:
-        manifest: the manifest of the shards folder.
+        schema: of the manifest of the shards folder.
         hashes: SHA-256 of manifest.parquet and of every shard file, {name: hash}.
     """
-    splits = list(dict.fromkeys(manifest["split"].to_pylist()))
-    crops = about(manifest)
-    return {
-        "@context": _CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": ShardsFolder.DATASET,
-        "description": crops.description,
-        "version": VERSION,
-        "license": LICENSE,
-        "citeAs": crops.citation,
-        "distribution": [_file(name, hashes[name]) for name in sorted(hashes)],
-        "recordSet": [_split_names(splits), _faces(manifest.schema)],
-    }
-
-
-def _file(name: str, sha256: str) -> dict[str, Any]:
-    parquet = name == MANIFEST
-    return {
-        "@type": "cr:FileObject",
-        "@id": name,
-        "name": name,
-        "contentUrl": name,
-        "encodingFormat": "application/x-parquet" if parquet else "application/octet-stream",
-        "sha256": sha256,
-    }
-
-
-def _split_names(splits: list[str]) -> dict[str, Any]:
-    """The record set that lists the splits, as Croissant requires."""
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "splits",
-        "name": "splits",
+    splits = {
+        **_named("cr:RecordSet", "splits"),
         "dataType": "cr:Split",
         "key": {"@id": "splits/name"},
-        "field": [
-            {
-                "@type": "cr:Field",
-                "@id": "splits/name",
-                "name": "name",
-                "dataType": "sc:Text",
-            }
-        ],
-        "data": [{"splits/name": split} for split in splits],
+        "field": [{**_named("cr:Field", "name", "splits/"), "dataType": "sc:Text"}],
+        "data": [{"splits/name": split} for split in about.splits],
     }
-
-
-def _faces(schema: pa.Schema) -> dict[str, Any]:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "faces",
-        "name": "faces",
+    faces = {
+        **_named("cr:RecordSet", "faces"),
         "description": "One record per crop, in the order of the records in the shards.",
         "field": [_field(field) for field in schema],
     }
+    return {
+        "@context": {term: _MEANINGS.get(term, f"cr:{term}") for term in _TERMS.split()},
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": ShardsFolder.DATASET,
+        "description": about.description,
+        "version": VERSION,
+        "license": LICENSE,
+        "citeAs": about.citation,
+        "distribution": [_file(name, hashes[name]) for name in sorted(hashes)],
+        "recordSet": [splits, faces],
+    }
+
+
+def _named(kind: str, name: str, parent: str = "") -> dict[str, Any]:
+    return {"@type": kind, "@id": parent + name, "name": name}
+
+
+def _file(name: str, sha256: str) -> dict[str, Any]:
+    kind = "application/x-parquet" if name == ShardsFolder.MANIFEST else "application/octet-stream"
+    found = _named("cr:FileObject", name)
+    return {**found, "contentUrl": name, "encodingFormat": kind, "sha256": sha256}
 
 
 def _field(field: pa.Field) -> dict[str, Any]:
-    meaning = (field.metadata or {}).get(b"description", field.name.encode()).decode()
-    described: dict[str, Any] = {
-        "@type": "cr:Field",
-        "@id": f"faces/{field.name}",
-        "name": field.name,
-        "description": meaning,
+    described = {
+        **_named("cr:Field", field.name, "faces/"),
+        "description": (field.metadata or {}).get(b"description", field.name.encode()).decode(),
         "dataType": _data_type(field.type),
-        "source": {"fileObject": {"@id": MANIFEST}, "extract": {"column": field.name}},
+        "source": {"fileObject": {"@id": ShardsFolder.MANIFEST}, "extract": {"column": field.name}},
     }
     if field.name == "split":
         described["references"] = {"field": {"@id": "splits/name"}}

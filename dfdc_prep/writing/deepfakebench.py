@@ -6,25 +6,30 @@
 
 PNG crops are hard links to those of the faces folder. JPEG crops are decoded and stored as PNG,
 because masks and landmarks are looked for under the frame's name, ending in .png.
+
+The benchmark's loader replaces the word `frames` everywhere in a path to find masks and
+landmarks, sorts the frames of a clip by `int()` of their names, and groups the scores of a clip by
+its folder's name.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from dfdc_prep.crops.files import CropFolders, CropReader
+from dfdc_prep.crops.files import CropReader
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.writing.bench_names import ClipKey, check_name, clip_folders, frame_names
-from dfdc_prep.writing.export import Written
 from dfdc_prep.writing.sources import SplitCrops
+from dfdc_prep.writing.writer import Format, Written
 from manifests.errors import TableError
 from manifests.files import link_or_copy, write_text
 from manifests.labels import FAKE, LABELS, REAL
@@ -42,95 +47,122 @@ _LABELS = {REAL: "DFDC_Real", FAKE: "DFDC_Fake"}
 _SPLITS = {TRAIN: "train", VALIDATION: "val", TEST: "test"}
 #: Column of the exported manifest with the crop's path in the export.
 EXPORTED = "exported_path"
+#: The word that the loader replaces.
+FRAMES = "frames"
+#: Names for which the loader expects a level of compression in the JSON file.
+_WITH_COMPRESSION = {
+    "FaceForensics++", "FF-DF", "FF-F2F", "FF-FS", "FF-NT", "DeepFakeDetection", "FaceShifter",
+    "FaceForensics++_c40", "FF-DF_c40", "FF-F2F_c40", "FF-FS_c40", "FF-NT_c40",
+}  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_-]+")
+_SUFFIX = re.compile(r"\.[^./]*$")
+#: Longest part of a clip's name that is kept, characters.
+_LONGEST = 80
+
+
+class ClipKey(NamedTuple):
+    """What makes a clip folder: a clip of one label in one split."""
+
+    part: str
+    video: str
+    label: str
+    split: str
+
+
+class _Clip(NamedTuple):
+    """The crops of one clip folder."""
+
+    folder: str
+    key: ClipKey
+    rows: list[int]  #: positions in the table
+    crops: list[dict[str, Any]]  #: each row's path, sha256, mask and mask_sha256
+    targets: list[str]  #: each row's path in the export
 
 
 @dataclass(frozen=True)
-class DeepfakeBench:
+class DeepfakeBench(Format):
     """The format `deepfakebench`.
 
     Attributes:
         dataset: name of the data set in the benchmark.
         crops_per_clip: most crops of a clip, chosen evenly in whole frames.
-        workers: number of threads, None for one per core; does not change the output.
     """
 
     dataset: str = "dfdc_faces"
     crops_per_clip: int = MOST_CROPS
-    workers: int | None = None
-    name: str = "deepfakebench"
+
+    name = "deepfakebench"
 
     def __post_init__(self) -> None:
-        check_name(self.dataset)
+        """Raise TableError if the loader could not read a data set of this name."""
+        name = self.dataset
+        if not _NAME.fullmatch(name) or FRAMES in name or name in _WITH_COMPRESSION:
+            raise TableError(
+                "expected a name of letters, digits, - and _ that does not contain 'frames' and is "
+                f"none of DeepfakeBench's FaceForensics++ names, found {name!r}; give another "
+                "--name"
+            )
 
     def options(self) -> dict[str, Any]:
-        """The options that determine the bytes, for metadata.json."""
         return {"name": self.dataset, "crops_per_clip": self.crops_per_clip}
 
-    def write(self, crops: SplitCrops, folder: Path) -> Written:
-        """Write the frames, masks and JSON files into an empty folder."""
-        _check_splits(crops.splits.order)
+    def write(self, crops: SplitCrops, folder: Path, workers: int | None) -> Written:
+        """Write the frames, masks and JSON files."""
+        if unknown := [name for name in crops.splits.order if name not in _SPLITS]:
+            raise TableError(
+                f"expected the splits train, validation and test, found {unknown[0]}; give --split "
+                "three numbers, or two for train and test"
+            )
         table = crops.table
         if "split" in table.column_names:
             table = table.drop_columns(["split"])
         table = sort_manifest(table.append_column(SPLIT_SCHEMA.field("split"), crops.splits.names))
         clips = list(_clips(table, self.dataset, self.crops_per_clip))
-        hashes = _write_clips(clips, crops.folders, folder, self.workers)
+        hashes = _write_clips(clips, CropReader(crops.folders, size=None), folder, workers)
+        jsons = folder / "preprocessing" / "dataset_json"
+        jsons.mkdir(parents=True)
         for name, splits in _json_files(self.dataset, clips):
             text = json.dumps({name: splits}, separators=(",", ":"))
-            target = folder / "preprocessing" / "dataset_json" / f"{name}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_text(target, text + "\n")
-        return Written(_exported(table, clips), hashes, _notes(clips, self.dataset))
+            write_text(jsons / f"{name}.json", text + "\n")
+        exported = table.take(pa.array([row for clip in clips for row in clip.rows], pa.int64()))
+        targets = pa.array([target for clip in clips for target in clip.targets], pa.string())
+        manifest = exported.append_column(EXPORTED, targets)
+        return Written(manifest, hashes, _notes(clips, self.dataset))
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """The crops of one clip folder.
+def clip_folders(keys: Iterable[ClipKey]) -> dict[ClipKey, str]:
+    """Name the folder of every clip: by its video, and a hash where that is not unique.
 
-    Attributes:
-        folder: name of the folder.
-        label: REAL or FAKE.
-        split: its name in the layout: train, val or test.
-        rows: positions of the rows in the table.
-        crops: for each row its path, sha256, mask and mask_sha256.
-        targets: for each row the path of its frame in the export.
+    The names contain only letters, digits, `-` and `_`, and differ in more than case. They do not
+    depend on the order of the clips.
     """
-
-    folder: str
-    label: str
-    split: str
-    rows: list[int]
-    crops: list[dict[str, Any]]
-    targets: list[str]
-
-
-def _check_splits(names: Sequence[str]) -> None:
-    if unknown := [name for name in names if name not in _SPLITS]:
-        raise TableError(
-            f"expected the splits train, validation and test, found {unknown[0]}; give --split "
-            "three numbers, or two for train and test"
-        )
+    names = {key: _plain(key.video) for key in keys}
+    length = 8
+    while True:
+        counts = Counter(name.casefold() for name in names.values())
+        shared = [key for key, name in names.items() if counts[name.casefold()] > 1]
+        if not shared:
+            return names
+        for key in shared:
+            digest = hashlib.sha256("\0".join(key).encode()).hexdigest()
+            names[key] = f"{_plain(key.video)}-{digest[:length]}"
+        length *= 2
 
 
-def _clips(table: pa.Table, dataset: str, most: int) -> Iterator[_Clip]:
-    """Yield the clips of a sorted table in the order of their folders' names."""
-    columns = ("part", "video", "label", "split", "frame", "path", "sha256", "mask", "mask_sha256")
-    rows = table.select(list(columns)).to_pylist()
-    by_clip: dict[ClipKey, list[int]] = {}
-    for at, row in enumerate(rows):
-        key = ClipKey(row["part"], row["video"], row["label"], row["split"])
-        by_clip.setdefault(key, []).append(at)
-    folders = clip_folders(by_clip)
-    for key in sorted(by_clip, key=lambda key: folders[key]):
-        found = by_clip[key]
-        frames = [rows[at]["frame"] for at in found]
-        chosen = [found[at] for at in choose_evenly(frames, most)]
-        split = _SPLITS[key.split]
-        place = f"datasets/rgb/{dataset}/{split}/frames/{folders[key]}"
-        names = frame_names([rows[at]["frame"] for at in chosen])
-        targets = [f"{place}/{name}" for name in names]
-        crops = [rows[at] for at in chosen]
-        yield _Clip(folders[key], key.label, split, chosen, crops, targets)
+def _plain(video: str) -> str:
+    name = _UNUSUAL.sub("_", _SUFFIX.sub("", video))[:_LONGEST].replace(FRAMES, FRAMES.capitalize())
+    return name.strip("_") or "clip"
+
+
+def frame_names(frames: Sequence[int | None]) -> list[str]:
+    """Name the crops of a clip, in the order in which they are to be sorted.
+
+    By the frame's number, 012.png, if each crop has its own; otherwise by position.
+    """
+    known = [frame for frame in frames if frame is not None and frame >= 0]
+    numbers = known if len(set(known)) == len(frames) else range(len(frames))
+    return [f"{number:03d}.png" for number in numbers]
 
 
 def choose_evenly(frames: Sequence[int | None], most: int) -> list[int]:
@@ -156,11 +188,27 @@ def choose_evenly(frames: Sequence[int | None], most: int) -> list[int]:
     return chosen[:most]
 
 
+def _clips(table: pa.Table, dataset: str, most: int) -> Iterator[_Clip]:
+    """Yield the clips of a sorted table in the order of their folders' names."""
+    columns = [*ClipKey._fields, "frame", "path", "sha256", "mask", "mask_sha256"]
+    rows = table.select(columns).to_pylist()
+    by_clip: dict[ClipKey, list[int]] = {}
+    for at, row in enumerate(rows):
+        by_clip.setdefault(ClipKey(*(row[name] for name in ClipKey._fields)), []).append(at)
+    folders = clip_folders(by_clip)
+    for key in sorted(by_clip, key=lambda key: folders[key]):
+        of_clip = by_clip[key]
+        chosen = [of_clip[at] for at in choose_evenly([rows[at]["frame"] for at in of_clip], most)]
+        folder = f"datasets/rgb/{dataset}/{_SPLITS[key.split]}/{FRAMES}/{folders[key]}"
+        names = frame_names([rows[at]["frame"] for at in chosen])
+        crops = [rows[at] for at in chosen]
+        yield _Clip(folders[key], key, chosen, crops, [f"{folder}/{name}" for name in names])
+
+
 def _write_clips(
-    clips: Sequence[_Clip], folders: CropFolders, folder: Path, workers: int | None
+    clips: Sequence[_Clip], reader: CropReader, folder: Path, workers: int | None
 ) -> dict[str, str]:
     """Write the frames and masks of all clips; return their SHA-256 by name."""
-    reader = CropReader(folders, size=None)
     bar = RecordBar("export", sum(len(clip.rows) for clip in clips))
 
     def write(pool: ThreadPool, clip: _Clip) -> dict[str, str]:
@@ -170,7 +218,8 @@ def _write_clips(
             pool.check_cancelled()
             hashes[target] = _write_frame(reader, crop, folder / target)
             if crop["mask"]:
-                hashes |= _write_mask(reader, crop, target, folder)
+                mask = target.replace(f"/{FRAMES}/", "/masks/")
+                hashes[mask] = _write_mask(reader, crop, folder / mask)
             bar.add((folder / target).stat().st_size)
         return hashes
 
@@ -179,42 +228,29 @@ def _write_clips(
 
 
 def _write_frame(reader: CropReader, crop: dict[str, Any], target: Path) -> str:
-    """Link or write one frame; return its SHA-256."""
-    data = reader.image(crop["path"], crop["sha256"])
+    """Link a PNG, or decode a JPEG and store its pixels as PNG; return the SHA-256."""
+    data, path = reader.image(crop["path"], crop["sha256"]), crop["path"]
     if data.startswith(b"\x89PNG"):
-        link_or_copy(reader.folders.resolve(crop["path"]), target)
+        link_or_copy(reader.folders.resolve(path), target)
         return str(crop["sha256"])
-    data = _to_png(data, crop["path"])
-    target.write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def _write_mask(
-    reader: CropReader, crop: dict[str, Any], frame: str, folder: Path
-) -> dict[str, str]:
-    """Link the mask of a frame; return its name and SHA-256."""
-    reader.mask(crop["mask"], crop["mask_sha256"] or "")
-    target = frame.replace("/frames/", "/masks/")
-    (folder / target).parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(reader.folders.resolve(crop["mask"]), folder / target)
-    return {target: str(crop["mask_sha256"])}
-
-
-def _to_png(data: bytes, path: str) -> bytes:
-    """Decode a JPEG and store its pixels as PNG.
-
-    Raises:
-        ShardError: the image is damaged.
-    """
     try:
         with open_image(data, CROP_FORMATS) as image, reading():
             file = io.BytesIO()
             image.save(file, "PNG")
-            return file.getvalue()
     except ImageError as error:
         raise ShardError(
             f"expected a crop that decodes at {path}, found {error}; extract again and balance"
         ) from error
+    target.write_bytes(file.getvalue())
+    return hashlib.sha256(file.getvalue()).hexdigest()
+
+
+def _write_mask(reader: CropReader, crop: dict[str, Any], target: Path) -> str:
+    """Check and link the mask of a frame; return its SHA-256."""
+    reader.mask(crop["mask"], crop["mask_sha256"] or "")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(reader.folders.resolve(crop["mask"]), target)
+    return str(crop["mask_sha256"])
 
 
 def _json_files(dataset: str, clips: Sequence[_Clip]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -223,38 +259,26 @@ def _json_files(dataset: str, clips: Sequence[_Clip]) -> Iterator[tuple[str, dic
     The loader never reads `val`: the validation split is also the test split of a second set.
     """
     yield dataset, _groups(clips, {name: name for name in _SPLITS.values()})
-    if any(clip.split == "val" for clip in clips):
+    if any(clip.key.split == VALIDATION for clip in clips):
         yield f"{dataset}_val", _groups(clips, {"test": "val"})
 
 
 def _groups(clips: Sequence[_Clip], sources: dict[str, str]) -> dict[str, Any]:
     """The content of a JSON file; `sources` says which split each of its splits is."""
-    return {
-        _LABELS[label]: {
-            split: {
-                clip.folder: {
-                    "label": _LABELS[label],
-                    "frames": [f"./{target}" for target in clip.targets],
-                }
-                for clip in clips
-                if clip.label == label and clip.split == sources.get(split)
-            }
-            for split in _SPLITS.values()
-        }
-        for label in LABELS
+    groups: dict[str, Any] = {
+        _LABELS[label]: {split: {} for split in _SPLITS.values()} for label in LABELS
     }
-
-
-def _exported(table: pa.Table, clips: Sequence[_Clip]) -> pa.Table:
-    """The manifest of the exported crops, in the order of their paths."""
-    rows = [row for clip in clips for row in clip.rows]
-    targets = [target for clip in clips for target in clip.targets]
-    found = table.take(pa.array(rows, pa.int64()))
-    return found.append_column(EXPORTED, pa.array(targets, pa.string()))
+    for clip in clips:
+        label = _LABELS[clip.key.label]
+        content = {"label": label, "frames": [f"./{target}" for target in clip.targets]}
+        for split, source in sources.items():
+            if _SPLITS[clip.key.split] == source:
+                groups[label][split][clip.folder] = content
+    return groups
 
 
 def _notes(clips: Sequence[_Clip], dataset: str) -> tuple[str, ...]:
-    fakes = [crop for clip in clips if clip.label == FAKE for crop in clip.crops]
+    fakes = [crop for clip in clips if clip.key.label == FAKE for crop in clip.crops]
     masked = sum(bool(crop["mask"]) for crop in fakes)
     counts = f"{len(clips):,} clips, {sum(len(clip.rows) for clip in clips):,} crops"
     notes = [f"data set {dataset}: {counts}"]

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import CropFolders
-from dfdc_prep.writing.output import PICTURES
 from dfdc_prep.writing.pictures import read_pictures
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
@@ -205,12 +204,6 @@ def crops_metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
         if files:  # otherwise the data set names its people
             found["identities"] = _one_or_sorted([file_sha256(file) for file in files])
     return found
-
-
-def with_pictures(metadata: dict[str, Any], crops: SplitCrops) -> dict[str, Any]:
-    """Add to the content of metadata.json what was joined because crops are alike."""
-    joins = crops.splits.joins
-    return metadata if joins is None else {**metadata, PICTURES: asdict(joins)}
 
 
 def _one_or_sorted(values: list[Any]) -> Any:

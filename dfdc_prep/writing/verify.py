@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,10 +17,9 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.writing import tfds_metadata
 from dfdc_prep.writing.checksums import SUMS, HashedFile, format_sums, parse_sums
-from dfdc_prep.writing.features import COLUMNS, MASK, RecordRow, features_of
-from dfdc_prep.writing.layout import iter_shards
+from dfdc_prep.writing.sharding import iter_shards
+from dfdc_prep.writing.shards import COLUMNS, MASK, features_of
 from dfdc_prep.writing.sources import GIVEN
 from dfdc_prep.writing.tfrecord import FRAMING, Feature, parse_example, scan_records
 from manifests.columns import CROP_SIZE
@@ -38,7 +38,7 @@ _MAX_SHOWN = 20
 #: Values of `group_by` with which families may be in two splits, and what the report says.
 _LEAKING = {"none": "made with --group-by none", GIVEN: "made with --crops split"}
 #: Files whose hashes must be correct before records are compared with the manifest.
-_MANIFEST_FILES = (tfds_metadata.MANIFEST, tfds_metadata.METADATA)
+_MANIFEST_FILES = (ShardsFolder.MANIFEST, ShardsFolder.METADATA)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _file_names(shards: Path) -> list[str]:
             f"expected shards written by dfdc-prep shard in {shards}, found a faces folder; give "
             "the folder that holds SHA256SUMS"
         )
-    if not {SUMS, tfds_metadata.INFO, tfds_metadata.MANIFEST} & set(names):
+    if not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
         raise ShardError(
             f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "
             "give the folder that holds SHA256SUMS"
@@ -155,7 +155,7 @@ def _file_names(shards: Path) -> list[str]:
 
 def _read_rows(
     shards: Path, hashes: dict[str, str]
-) -> tuple[dict[str, list[RecordRow]], list[Fault], list[str]]:
+) -> tuple[dict[str, list[dict[str, Any]]], list[Fault], list[str]]:
     """The manifest's rows by shard, the faults of the manifest, and notes for the report.
 
     A manifest with a wrong hash is not read, because its rows are unreliable.
@@ -165,9 +165,9 @@ def _read_rows(
         return {}, [], ["records and families not compared: the manifest is missing or altered"]
     try:
         table = read_manifest(
-            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
+            shards / ShardsFolder.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
         )
-        options = parse_json((shards / tfds_metadata.METADATA).read_bytes())
+        options = parse_json((shards / ShardsFolder.METADATA).read_bytes())
         copied, group_by = options["image_format"] == "as-is", options["group_by"]
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {name: part.select(columns).to_pylist() for name, part in iter_shards(table)}
@@ -177,13 +177,13 @@ def _read_rows(
         joined = [name for name in _in_two_splits(table, JOINED) if name is not None]
         fakes = count_families(table, clip_codes(table))
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
-        return {}, [Fault(tfds_metadata.MANIFEST, f"cannot be used ({error})")], []
+        return {}, [Fault(ShardsFolder.MANIFEST, f"cannot be used ({error})")], []
     if group_by in _LEAKING:
         leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
         return rows, [], [*fakes.lines(), leak]
     divided = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
     divided += [f"joined family {name}" for name in joined]
-    faults = [Fault(tfds_metadata.MANIFEST, f"{what} is in two splits") for what in divided]
+    faults = [Fault(ShardsFolder.MANIFEST, f"{what} is in two splits") for what in divided]
     return rows, faults, fakes.lines() if families else fakes.apart_lines()
 
 
@@ -195,7 +195,7 @@ def _in_two_splits(table: pa.Table, column: str) -> list[str]:
 
 
 def _check_shard(
-    path: Path, rows: list[RecordRow] | None, pool: ThreadPool, bar: RecordBar
+    path: Path, rows: list[dict[str, Any]] | None, pool: ThreadPool, bar: RecordBar
 ) -> _Checked:
     """Check one shard record by record.
 
@@ -221,7 +221,7 @@ def _check_shard(
         return _Checked(hashed.sha256(), count, size, faults)
 
 
-def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
+def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str:
     """The fault of a record, "" if it has none; `compare` with its manifest row."""
     try:
         found = parse_example(data)
@@ -246,7 +246,7 @@ def _record_fault(data: bytes, row: RecordRow | None, compare: bool) -> str:
     return f"differs from the manifest in {' and '.join(wrong)}" if wrong else ""
 
 
-def _mask_fault(mask: Feature, row: RecordRow | None) -> str:
+def _mask_fault(mask: Feature, row: dict[str, Any] | None) -> str:
     """The fault of a record's mask, "" if it has none; compare it with the row, if given."""
     data = mask[0] if len(mask) == 1 else None
     if mask:
@@ -281,20 +281,20 @@ def _sums_faults(shards: Path, hashes: dict[str, str]) -> list[Fault]:
 def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
     """Shards whose number of records differs from dataset_info.json."""
     try:
-        info = parse_json((shards / tfds_metadata.INFO).read_bytes())
+        info = parse_json((shards / ShardsFolder.INFO).read_bytes())
         listed = {
             ShardsFolder.shard(split["name"], index, len(split["shardLengths"])): int(length)
             for split in info["splits"]
             for index, length in enumerate(split["shardLengths"])
         }
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        return [Fault(tfds_metadata.INFO, f"cannot be used ({type(error).__name__})")]
+        return [Fault(ShardsFolder.INFO, f"cannot be used ({type(error).__name__})")]
     found = {name: shard.records for name, shard in checked.items()}
     return [
         Fault(
             name,
             f"has {found.get(name, 'no')} records, "
-            f"{tfds_metadata.INFO} says {listed.get(name, 'none')}",
+            f"{ShardsFolder.INFO} says {listed.get(name, 'none')}",
         )
         for name in sorted(listed.keys() | found)
         if listed.get(name) != found.get(name)

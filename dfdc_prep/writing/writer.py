@@ -1,232 +1,238 @@
-"""Writes the crops of a manifest as TFRecord shards with metadata files for other tools.
+"""Writes the crops of faces folders in one of the formats: shards, or those of other tools.
 
-`manifest -> layout (which crop in which shard) -> shards -> index files`. All files are written
-into a temporary folder, which is renamed when complete: a shards folder that exists is complete.
-The same manifest and options give the same bytes for any number of threads.
+All files are written into a temporary folder, which is renamed when complete: a folder that
+exists is complete. The same crops and options give the same bytes for any number of threads.
 """
 
-import hashlib
-import os
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from dfdc_prep.crops.files import CropReader
-from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.writing import tfds_metadata
-from dfdc_prep.writing.checksums import write_sums
-from dfdc_prep.writing.croissant import CROISSANT, croissant_metadata
-from dfdc_prep.writing.features import COLUMNS, MASK, features_of
-from dfdc_prep.writing.layout import assign_shards, iter_shards
-from dfdc_prep.writing.output import TOOL, OutputFolder
-from dfdc_prep.writing.sources import (
-    BALANCED,
-    CropChoice,
-    crops_metadata,
-    read_crops,
-    with_pictures,
-)
-from dfdc_prep.writing.tfrecord import FRAMING, encode_example, frame_record
-from manifests.files import atomic_folder, file_sha256, write_json
-from manifests.folders import ShardsFolder, is_report
-from manifests.labels import LABELS
+from dfdc_prep import __version__
+from dfdc_prep.errors import OptionsDiffer
+from dfdc_prep.writing.checksums import SUMS, parse_sums, write_sums
+from dfdc_prep.writing.sources import CropChoice, SplitCrops, crops_metadata, read_crops
+from manifests.files import atomic_folder, file_sha256, parse_json, write_json, write_text
+from manifests.folders import ExportFolder, is_report
+from manifests.locks import clear_folder_lock
 from manifests.result import Result, TextTable
-from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import given_splits
-from manifests.splitting.spec import SplitPlan
 from manifests.tables.parquet import read_manifest, write_table
-from manifests.tables.sources import CLIP
 
-#: Approximate bytes of the other features in a record.
-_OTHER_FEATURES = 250
+TOOL = f"dfdc-prep {__version__}"
+#: The key of metadata.json that names the format; shards have none.
+EXPORT = "export"
+#: The key of metadata.json that says what was found in the crops, and determines nothing.
+_PICTURES = "pictures"
 
 
-@dataclass(frozen=True)
-class ShardOptions:
-    """Options of `write_shards`.
+@dataclass
+class Written:
+    """What a format wrote.
 
     Attributes:
-        plan: the splits, the grouping, and the seed (also of the shuffle within a split).
-        shards: number of train shards; the other splits get shards in proportion. None to
-            choose at least 16 shards of 20 to 200 MB if there is enough data.
-        image_format: `as-is` copies the crops; `jpeg` encodes those that are not JPEG files.
-        quality: JPEG quality, 1 to 100.
-        overwrite: replace a shards folder with other content.
-        workers: number of threads, None for one per core; does not change the output.
-        label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
-        crops, join_duplicates: which crops are taken, and how they are split; see `CropChoice`.
+        manifest: the rows of the crops written, with their split.
+        hashes: SHA-256 of files by name, relative to the folder; the others are hashed.
+        notes: what the user should know, one line each.
     """
 
-    plan: SplitPlan
-    shards: int | None = None
-    image_format: str = "as-is"
-    quality: int = 95
-    overwrite: bool = False
-    workers: int | None = None
-    label_by: str = CLIP
-    crops: str = BALANCED
-    join_duplicates: bool = True
-
-    @property
-    def choice(self) -> CropChoice:
-        """Which crops are taken, and how they are split."""
-        return CropChoice(self.plan, self.crops, self.label_by, self.join_duplicates)
+    manifest: pa.Table
+    hashes: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class ShardReport(Result):
-    """Summary of a shards folder.
+class Format(ABC):
+    """A format, with its options: how the crops are encoded, and which files lie beside them."""
+
+    name: ClassVar[str]
+    #: What messages call what is written, and its folder; the command that writes it.
+    kind: ClassVar[str] = "an export"
+    folder: ClassVar[str] = "an export"
+    command: ClassVar[str] = "dfdc-prep export"
+    #: Label of the progress bar.
+    bar: ClassVar[str] = "export"
+    #: Schema of manifest.parquet.
+    schema: ClassVar[pa.Schema] = SPLIT_SCHEMA
+
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The options that determine the bytes, for metadata.json."""
+
+    def metadata(self, source: dict[str, Any]) -> dict[str, Any]:
+        """The content of metadata.json after `tool`, given that of `crops_metadata`."""
+        return {EXPORT: self.name, **source, **self.options()}
+
+    @abstractmethod
+    def write(self, crops: SplitCrops, folder: Path, workers: int | None) -> Written:
+        """Write the crops into an empty folder, in threads; None for one per core."""
+
+    @staticmethod
+    def check_replaceable(folder: Path) -> None:
+        """Raise OutputError if replacing a folder of this format would delete a foreign file."""
+        ExportFolder.check_replaceable(folder, parse_sums(folder / SUMS))
+
+    def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
+        """The files that describe what was written into the folder: text, or values as JSON."""
+        return {}
+
+
+@dataclass(frozen=True)
+class WriteReport(Result):
+    """Summary of a folder of shards or an export.
 
     Attributes:
         out: the folder.
-        shards: number of shard files by split.
+        format: tfrecord, webdataset, huggingface or deepfakebench.
+        crops: number of crops by split.
+        shards: number of shard files by split; empty for a format without shards.
         size: bytes of all files.
         assignment: description of the split for the terminal.
+        notes: what the user should know, one line each.
         already_exists: whether the folder was complete before, so that nothing was written.
     """
 
     out: Path
+    format: str
+    crops: dict[str, int]
     shards: dict[str, int]
     size: int
     assignment: str
+    notes: tuple[str, ...] = ()
     already_exists: bool = False
 
     def text(self) -> str:
         """The report as lines for the terminal."""
         state = "already exists" if self.already_exists else "written"
-        counts = ", ".join(f"{count} {split}" for split, count in self.shards.items())
-        return f"{self.assignment}\n{self.out} {state}: shards {counts}; {self.size / 1e6:,.1f} MB"
+        what, numbers = self._numbers()
+        counts = ", ".join(f"{count:,} {split}" for split, count in numbers.items())
+        what = what if what == "shards" else f"{self.format}, {what}"
+        last = f"{self.out} {state}: {what} {counts}; {self.size / 1e6:,.1f} MB"
+        return "\n".join([self.assignment, *self.notes, last])
 
     def cells(self) -> TextTable:
-        return TextTable(("split", "shards"), self.shards.items())
+        what, numbers = self._numbers()
+        return TextTable(("split", what), numbers.items())
+
+    def _numbers(self) -> tuple[str, dict[str, int]]:
+        return ("shards", self.shards) if self.format == "tfrecord" else ("crops", self.crops)
 
 
-def write_shards(faces: Path | Sequence[Path], shards: Path, options: ShardOptions) -> ShardReport:
-    """Write the crops of one or several faces folders to a shards folder.
+def write_crops(
+    faces: Path | Sequence[Path],
+    out: Path,
+    form: Format,
+    choice: CropChoice,
+    overwrite: bool = False,
+    workers: int | None = None,
+) -> WriteReport:
+    """Write the crops of one or several faces folders in a format.
 
     Grouped by identity, manifest.parquet has the columns `identity` and `identity_source`.
 
+    Args:
+        overwrite: replace a folder of this format with other content.
+        workers: number of threads, None for one per core; does not change the output.
+
     Raises:
-        TableError: balanced.parquet is missing or is not a manifest, or identities.parquet, if
-            it is needed.
-        ShardError: a crop is missing, altered, outside its folder, or not a 224x224 image.
-        OptionsDiffer: `shards` has other content, and `overwrite` is not set.
-        OutputError: `shards` contains foreign files, cannot be written, or another run is
-            writing it.
+        TableError: a table is missing or invalid, or a split has no crops.
+        ShardError: a crop is missing, altered, outside its folder, or of a wrong size.
+        OptionsDiffer: `out` has other content, and `overwrite` is not set.
+        OutputError: `out` contains foreign files, cannot be written, or another run is writing
+            it.
     """
     folders = [faces] if isinstance(faces, Path) else faces
-    metadata = _metadata(crops_metadata(folders, options.choice), options)
-    output = OutputFolder(
-        shards, "shards", "a shards folder", _is_shards, ShardsFolder.check_replaceable
-    )
-    if output.is_complete(metadata, options.overwrite):
-        sharded = read_manifest(
-            shards / tfds_metadata.MANIFEST, "dfdc-prep shard --overwrite", SHARD_MANIFEST_SCHEMA
+    metadata = {"tool": TOOL, **form.metadata(crops_metadata(folders, choice))}
+    if _is_complete(out, form, metadata, overwrite):
+        clear_folder_lock(out)  # left by a run that was killed just before it finished
+        manifest = read_manifest(
+            out / ExportFolder.MANIFEST, f"{form.command} --overwrite", form.schema
         )
-        return _report(shards, sharded, given_splits(sharded).text, already_exists=True)
-    source = read_crops(folders, options.choice)
-    crops = CropReader(source.folders, options.image_format, options.quality)
-    sizes = crops.sizes(source.table) + crops.mask_sizes(source.table) + FRAMING + _OTHER_FEATURES
-    sharded = assign_shards(
-        source.table,
-        source.splits.names,
-        source.splits.order,
-        sizes,
-        options.plan.seed,
-        options.shards,
+        splits = given_splits(manifest)
+        found = (splits.order, splits.text)
+        return _report(out, form, Written(manifest, {}), found, new=False)
+    crops = read_crops(folders, choice)
+    with atomic_folder(out) as folder:
+        # Check again: another run may have written the folder before this one had the lock.
+        _is_complete(out, form, metadata, overwrite)
+        written = form.write(crops, folder, workers)
+        write_table(written.manifest, folder / ExportFolder.MANIFEST)
+        written.hashes[ExportFolder.MANIFEST] = file_sha256(folder / ExportFolder.MANIFEST)
+        pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
+        files = {**form.descriptions(written, folder), ExportFolder.METADATA: metadata | pictures}
+        for name, content in files.items():
+            if isinstance(content, str):
+                write_text(folder / name, content)
+            else:
+                write_json(folder / name, content, ensure_ascii=False)
+        write_sums(folder, written.hashes)
+    return _report(out, form, written, (crops.splits.order, crops.text), new=True)
+
+
+def _is_complete(out: Path, form: Format, metadata: dict[str, Any], overwrite: bool) -> bool:
+    """Whether a folder already contains what is to be written.
+
+    A folder of the same format and metadata is kept, another one is replaced only if that is
+    asked for, and a folder with foreign files never.
+
+    Args:
+        metadata: the content of metadata.json but for `_PICTURES`; equal metadata implies equal
+            bytes of all files.
+
+    Raises:
+        OptionsDiffer: the folder contains something else and `overwrite` is not set, or is not
+            of this kind.
+        OutputError: `overwrite` is set, and the folder contains foreign files.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return False
+    try:
+        found = parse_json((out / ExportFolder.METADATA).read_bytes())
+        known = str(found["tool"]).startswith("dfdc-prep")
+        known = known and (EXPORT in found) == (EXPORT in metadata)
+    except (OSError, ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise OptionsDiffer(
+            f"expected {out} to be empty or {form.folder}, found something else; "
+            "choose another folder"
+        )
+    found.pop(_PICTURES, None)
+    if overwrite:
+        form.check_replaceable(out)
+        return False
+    if found == metadata:
+        return True
+    keys = metadata.keys() | found.keys()
+    differs = sorted(key for key in keys if found.get(key) != metadata.get(key))
+    raise OptionsDiffer(
+        f"expected {form.kind} of the same manifest and options in {out}, found another "
+        f"{' and '.join(differs)}; use --overwrite to replace it"
     )
-    with atomic_folder(shards) as folder:
-        output.check_again(metadata, options.overwrite)
-        written = _write_records(sharded, crops, folder, options.workers)
-        _write_index(sharded, written, with_pictures(metadata, source), folder)
-    return _report(shards, sharded, source.text)
-
-
-def _metadata(source: dict[str, Any], options: ShardOptions) -> dict[str, Any]:
-    """The content of metadata.json; equal metadata implies equal bytes of all files."""
-    found = {name: source[name] for name in ("source", "split", "group_by", "seed")}
-    return {
-        "tool": TOOL,
-        **found,
-        "shards": options.shards or "auto",
-        "image_format": options.image_format,
-        "quality": options.quality if options.image_format == "jpeg" else None,
-        **{name: value for name, value in source.items() if name not in found},
-    }
-
-
-def _is_shards(shards: Path, _metadata: dict[str, Any]) -> bool:
-    return (shards / tfds_metadata.INFO).is_file()
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """One shard that was written; `size` is the bytes of its records without framing."""
-
-    sha256: str
-    size: int
-    records: int
-
-
-def _write_records(
-    sharded: pa.Table, crops: CropReader, folder: Path, workers: int | None
-) -> dict[str, _Shard]:
-    """Write all shards, one per thread at a time; return them by file name."""
-    bar = RecordBar("shard", sharded.num_rows)
-
-    def write(pool: ThreadPool, shard: tuple[str, pa.Table]) -> tuple[str, _Shard]:
-        name, rows = shard
-        digest, size = hashlib.sha256(), 0
-        with (folder / name).open("wb") as file:
-            for row in rows.select(COLUMNS).to_pylist():
-                pool.check_cancelled()
-                features = features_of(row) | {"image": crops.image(row["path"], row["sha256"])}
-                if row["mask"] is not None:
-                    features[MASK] = crops.mask(row["mask"], row["mask_sha256"] or "")
-                record = encode_example(features)
-                framed = frame_record(record)
-                digest.update(framed)
-                file.write(framed)
-                size += len(record)
-                bar.add(len(framed))
-            file.flush()
-            os.fsync(file.fileno())
-        return name, _Shard(digest.hexdigest(), size, rows.num_rows)
-
-    with bar, ThreadPool(workers) as pool:
-        return dict(pool.map(write, iter_shards(sharded)))
-
-
-def _write_index(
-    sharded: pa.Table, written: dict[str, _Shard], metadata: dict[str, Any], folder: Path
-) -> None:
-    """Write the manifest, the metadata files and SHA256SUMS."""
-    splits: dict[str, tuple[list[int], int]] = {}
-    for name, rows in iter_shards(sharded):
-        split = rows["split"][0].as_py()
-        lengths, size = splits.get(split, ([], 0))
-        splits[split] = ([*lengths, rows.num_rows], size + written[name].size)
-    write_table(sharded, folder / tfds_metadata.MANIFEST)
-    hashes = {name: shard.sha256 for name, shard in written.items()}
-    hashes[tfds_metadata.MANIFEST] = file_sha256(folder / tfds_metadata.MANIFEST)
-    write_json(folder / CROISSANT, croissant_metadata(sharded, hashes), ensure_ascii=False)
-    (folder / tfds_metadata.LABEL_NAMES).write_text("".join(f"{label}\n" for label in LABELS))
-    write_json(folder / tfds_metadata.METADATA, metadata, ensure_ascii=False)
-    write_json(folder / tfds_metadata.FEATURES, tfds_metadata.feature_spec(), ensure_ascii=False)
-    info = tfds_metadata.dataset_info(splits, tfds_metadata.about(sharded))
-    write_json(folder / tfds_metadata.INFO, info, ensure_ascii=False)
-    write_sums(folder, hashes)
 
 
 def _report(
-    shards: Path, sharded: pa.Table, assignment: str, already_exists: bool = False
-) -> ShardReport:
-    splits = sharded.select(["split", "shard"]).to_pylist()
-    first = {row["shard"]: row["split"] for row in splits}
-    files = (file for file in shards.iterdir() if not is_report(file.name))
-    size = sum(file.stat().st_size for file in files)
-    return ShardReport(shards, dict(Counter(first.values())), size, assignment, already_exists)
+    out: Path, form: Format, written: Written, splits: tuple[Sequence[str], str], new: bool
+) -> WriteReport:
+    order, assignment = splits
+    crops, shards = Counter(written.manifest["split"].to_pylist()), Counter[str]()
+    if "shard" in written.manifest.column_names:
+        pairs = written.manifest.group_by(["split", "shard"]).aggregate([])
+        shards.update(pairs["split"].to_pylist())
+    files = (file for file in out.rglob("*") if file.is_file() and not is_report(file.name))
+    return WriteReport(
+        out,
+        form.name,
+        {split: crops[split] for split in order},
+        {split: shards[split] for split in order if shards[split]},
+        sum(file.stat().st_size for file in files),
+        assignment,
+        written.notes,
+        already_exists=not new,
+    )

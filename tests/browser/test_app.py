@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
 from tests.browser.conftest import NARROW, Visit
 from tests.training.conftest import SMALL, make_faces, smallest
@@ -32,8 +34,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step on 40 crops."""
     folder = tmp_path_factory.mktemp("app")
     faces = make_faces(folder / "faces", families=20)
-    write_shards(
-        faces, folder / "shards", ShardOptions(SplitPlan.parse("56/24/20", "original", 42))
+    write_crops(
+        faces,
+        folder / "shards",
+        TFRecords(),
+        CropChoice(SplitPlan.parse("56/24/20", "original", 42)),
     )
     options = experiment.FitOptions(
         folder / "shards", "v1.3", SMALL | {"epochs": 1}, folder / "run", "none", steps_per_epoch=1

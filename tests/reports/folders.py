@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.columns import ClipRow
 from manifests.labels import STATUSES
 from manifests.schema import CLIP_LOG_SCHEMA
@@ -73,7 +75,7 @@ def shards_folder(folder: Path, group_by: str = "original") -> Path:
     """Shards of a small faces folder."""
     faces = make_faces(folder / "faces")
     plan = SplitPlan.parse("56/24/20", group_by, 42)
-    write_shards(faces, folder / "shards", ShardOptions(plan))
+    write_crops(faces, folder / "shards", TFRecords(), CropChoice(plan))
     return folder / "shards"
 
 

@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from dfdc_prep.storage.urls import Url
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.errors import StorageError, TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.storage.server import S3Server
@@ -62,7 +64,7 @@ def test_the_cache_does_not_grow(
     tiny_shards: Path, s3: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = SplitPlan.parse("56/24/20", "original", 42)
-    write_shards(tiny_shards.parent / "faces", tmp_path / "shards", ShardOptions(plan, 6))
+    write_crops(tiny_shards.parent / "faces", tmp_path / "shards", TFRecords(6), CropChoice(plan))
     s3.upload(tmp_path / "shards", bucket, "many")
     monkeypatch.setattr(shard_cache, "_KEPT", 4)
     with open_shards(Url(f"s3://{bucket}/many"), cache_gb=0) as folder:

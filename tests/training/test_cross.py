@@ -14,7 +14,9 @@ from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
 from dfdc_prep.run_files import OperatingPoint
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
@@ -36,7 +38,7 @@ def make_shards(folder: Path, change=lambda row, number: {}, seed: int = 8) -> P
     rows = [row | change(row, number) for number, row in enumerate(rows)]
     pq.write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), faces / "balanced.parquet")
     plan = SplitPlan.parse("30/30/40", "original", 1)
-    write_shards(faces, folder / "other", ShardOptions(plan))
+    write_crops(faces, folder / "other", TFRecords(), CropChoice(plan))
     return folder / "other"
 
 

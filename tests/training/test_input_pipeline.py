@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
@@ -28,8 +30,8 @@ from training.data.input_pipeline import (
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """28 crops to train on in four shards, 12 to validate, 10 to test."""
     folder = tmp_path_factory.mktemp("stream")
-    options = ShardOptions(SplitPlan.parse("56/24/20"), shards=4)
-    write_shards(make_faces(folder / "faces", families=25), folder / "shards", options)
+    options = (TFRecords(4), CropChoice(SplitPlan.parse("56/24/20")))
+    write_crops(make_faces(folder / "faces", families=25), folder / "shards", *options)
     return folder / "shards"
 
 

@@ -7,7 +7,9 @@ from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.writing.audit_inputs import read_audit_inputs
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.auditing.audit import Audit, audit
 from manifests.splitting.split import SplitPlan
 from manifests.tables.external import Reading
@@ -34,7 +36,9 @@ def test_shards_are_audited_from_their_records(
     tmp_path: Path, group_by: str, leaking: bool
 ) -> None:
     faces = make_faces(tmp_path / "faces", families=20)
-    write_shards(faces, tmp_path / "shards", ShardOptions(SplitPlan.parse("50/30/20", group_by)))
+    write_crops(
+        faces, tmp_path / "shards", TFRecords(), CropChoice(SplitPlan.parse("50/30/20", group_by))
+    )
     found = audited(tmp_path / "shards")
     assert found.compared == 40
     assert any(leak.shared for leak in found.families) == leaking

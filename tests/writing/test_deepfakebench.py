@@ -19,8 +19,7 @@ from PIL import Image
 
 import dfdc_prep
 from dfdc_prep.errors import TableError
-from dfdc_prep.writing.bench_names import ClipKey, clip_folders, frame_names
-from dfdc_prep.writing.deepfakebench import choose_evenly
+from dfdc_prep.writing.deepfakebench import ClipKey, choose_evenly, clip_folders, frame_names
 from manifests.schema import MANIFEST_SCHEMA
 from tests.crop_sets import make_crops, make_faces
 

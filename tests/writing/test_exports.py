@@ -18,11 +18,10 @@ import dfdc_prep
 from cli import main
 from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
 from dfdc_prep.writing.deepfakebench import DeepfakeBench
-from dfdc_prep.writing.export import ExportReport, Format, write_export
 from dfdc_prep.writing.huggingface import HuggingFace
-from dfdc_prep.writing.records import ShardSettings
 from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.webdataset import WebDataset
+from dfdc_prep.writing.writer import Format, WriteReport, write_crops
 from manifests.splitting.spec import SplitPlan
 from tests.crop_sets import make_faces
 
@@ -32,7 +31,7 @@ FUNCTIONS = [
     dfdc_prep.export_webdataset,
 ]
 each_format = pytest.mark.parametrize("export", FUNCTIONS, ids=lambda each: each.__name__[7:])
-Export = Callable[..., ExportReport]
+Export = Callable[..., WriteReport]
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +45,15 @@ def sums(out: Path) -> str:
 
 @pytest.mark.parametrize(
     "form",
-    [
-        lambda workers: DeepfakeBench(workers=workers),
-        lambda workers: HuggingFace(ShardSettings(3, workers=workers)),
-        lambda workers: WebDataset(ShardSettings(3, workers=workers)),
-    ],
-    ids=["deepfakebench", "huggingface", "webdataset"],
+    [DeepfakeBench(), HuggingFace(3), WebDataset(3)],
+    ids=lambda form: form.name,
 )
 def test_one_worker_and_three_leave_the_same_bytes(
-    form: Callable[[int], Format], faces: Path, tmp_path: Path
+    form: Format, faces: Path, tmp_path: Path
 ) -> None:
     choice = CropChoice(SplitPlan.parse("56/24/20"))
     for workers in (1, 3):
-        write_export([faces], tmp_path / str(workers), choice, form(workers))
+        write_crops(faces, tmp_path / str(workers), form, choice, workers=workers)
     assert sums(tmp_path / "1") == sums(tmp_path / "3")
     done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
     assert done.returncode == 0
@@ -139,7 +134,7 @@ def test_a_full_disk_leaves_nothing(export: Export, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 import dfdc_prep
-from dfdc_prep.writing import deepfakebench, records
+from dfdc_prep.writing import deepfakebench, sharding
 from dfdc_prep.parallel.threads import RecordBar
 
 class Deadly(RecordBar):
@@ -148,7 +143,7 @@ class Deadly(RecordBar):
         if self._bytes > 500_000:
             os.kill(os.getpid(), signal.SIGKILL)
 
-records.RecordBar = deepfakebench.RecordBar = Deadly
+sharding.RecordBar = deepfakebench.RecordBar = Deadly
 getattr(dfdc_prep, sys.argv[1])(sys.argv[2], sys.argv[3])
 """
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dfdc_prep.writing.layout import MEGABYTE, assign_shards, iter_shards, shard_count
+from dfdc_prep.writing.sharding import MEGABYTE, assign_shards, iter_shards, shard_count
 
 ORDER = ("train", "validation", "test")
 

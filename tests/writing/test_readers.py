@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
@@ -18,8 +20,8 @@ SNIPPETS = dict(re.findall(CHAPTER, DOCS.read_text(encoding="utf-8"), re.MULTILI
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with shards/ of 25 families, one REAL and one FAKE crop each."""
     folder = tmp_path_factory.mktemp("readers")
-    options = ShardOptions(SplitPlan.parse("56/24/20"), shards=2)
-    write_shards(make_faces(folder / "faces", families=25), folder / "shards", options)
+    options = (TFRecords(2), CropChoice(SplitPlan.parse("56/24/20")))
+    write_crops(make_faces(folder / "faces", families=25), folder / "shards", *options)
     return folder
 
 

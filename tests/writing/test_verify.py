@@ -15,9 +15,11 @@ from cli import main
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports.shards_report import shards_page
 from dfdc_prep.writing.checksums import write_sums
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
 from dfdc_prep.writing.verify import verify_shards
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_crops, make_faces
 
@@ -27,8 +29,8 @@ TRAIN = "dfdc_faces-train.tfrecord-00001-of-00002"
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
-    options = ShardOptions(SplitPlan.parse("56/24/20"), shards=2)
-    write_shards(make_faces(folder / "faces", families=10), folder / "shards", options)
+    options = (TFRecords(2), CropChoice(SplitPlan.parse("56/24/20")))
+    write_crops(make_faces(folder / "faces", families=10), folder / "shards", *options)
     return folder / "shards"
 
 
@@ -165,8 +167,8 @@ def test_a_family_in_two_splits(shards: Path, column: str) -> None:
 
 
 def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> None:
-    options = ShardOptions(SplitPlan.parse("56/24/20", group_by="none"))
-    write_shards(healthy.parent / "faces", tmp_path / "shards", options)
+    options = (TFRecords(), CropChoice(SplitPlan.parse("56/24/20", group_by="none")))
+    write_crops(healthy.parent / "faces", tmp_path / "shards", *options)
     report = verify_shards(tmp_path / "shards")
     assert not report.faults
     assert "families are in two splits" in report.text()
@@ -178,7 +180,9 @@ def test_what_is_not_known_of_families_is_said(healthy: Path, tmp_path: Path) ->
     )
     clips = [{"video": f"{at}.mp4", "label": "FAKE" if at % 2 else "REAL"} for at in range(12)]
     faces = make_crops(tmp_path / "faces", clips)
-    written = write_shards(faces, tmp_path / "shards", ShardOptions(SplitPlan.parse("50/30/20")))
+    written = write_crops(
+        faces, tmp_path / "shards", TFRecords(), CropChoice(SplitPlan.parse("50/30/20"))
+    )
     for text in (written.text(), verify_shards(tmp_path / "shards").text()):
         assert "families of 6 FAKE clips: 0 known, 0 read from names, 6 not known" in text
         assert "no known family is in two splits; nothing says what 6 of 6 FAKE clips" in text

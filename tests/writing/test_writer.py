@@ -1,4 +1,4 @@
-"""write_shards: reproducible bytes, complete output or none, only crops of the manifest."""
+"""Shards: reproducible bytes, complete output or none, only crops of the manifest."""
 
 import errno
 import hashlib
@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,14 +16,16 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
+from dfdc_prep.writing.shards import TFRecords
+from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.tfrecord import parse_example, read_records
-from dfdc_prep.writing.writer import ShardOptions, write_shards
+from dfdc_prep.writing.writer import write_crops
 from manifests.files import atomic_folder
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
 PLAN = SplitPlan.parse("56/24/20")
-OPTIONS = ShardOptions(PLAN, shards=3)
+OPTIONS = (TFRecords(3), CropChoice(PLAN))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,7 @@ def replace_column(faces: Path, name: str, values: list[str]) -> None:
 
 def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) -> None:
     for workers in (1, 3):
-        options = ShardOptions(PLAN, shards=3, workers=workers)
-        write_shards(faces, tmp_path / str(workers), options)
+        write_crops(faces, tmp_path / str(workers), *OPTIONS, workers=workers)
     assert sums(tmp_path / "1") == sums(tmp_path / "3")
     assert len(sums(tmp_path / "1").splitlines()) == len(os.listdir(tmp_path / "1")) - 1
     done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
@@ -62,7 +62,7 @@ def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) 
 def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
     faces: Path, tmp_path: Path
 ) -> None:
-    report = write_shards(faces, tmp_path / "shards", OPTIONS)
+    report = write_crops(faces, tmp_path / "shards", *OPTIONS)
     assert report.shards == {"train": 3, "validation": 1, "test": 1}
     rows = pq.read_table(tmp_path / "shards" / "manifest.parquet").to_pylist()
     shards = dict.fromkeys(row["shard"] for row in rows)
@@ -78,15 +78,15 @@ def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
 
 
 def test_another_seed_is_another_order(faces: Path, tmp_path: Path) -> None:
-    write_shards(faces, tmp_path / "a", OPTIONS)
+    write_crops(faces, tmp_path / "a", *OPTIONS)
     plan = SplitPlan.parse("56/24/20", seed=43)
-    write_shards(faces, tmp_path / "b", ShardOptions(plan, shards=3))
+    write_crops(faces, tmp_path / "b", TFRecords(3), CropChoice(plan))
     assert sums(tmp_path / "a") != sums(tmp_path / "b")
 
 
 def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
-    options = ShardOptions(PLAN, image_format="jpeg", quality=95)
-    write_shards(faces, tmp_path / "shards", options)
+    form = TFRecords(image_format="jpeg", quality=95)
+    write_crops(faces, tmp_path / "shards", form, CropChoice(PLAN))
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
     image = parse_example(next(read_records(shard)))["image"][0]
     assert isinstance(image, bytes)
@@ -96,7 +96,9 @@ def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
 
 def test_a_jpeg_crop_is_never_encoded_twice(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=5, suffix="jpg")
-    write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, image_format="jpeg", quality=10))
+    write_crops(
+        faces, tmp_path / "shards", TFRecords(image_format="jpeg", quality=10), CropChoice(PLAN)
+    )
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
     found = parse_example(next(read_records(shard)))
     path = found["path"][0]
@@ -126,7 +128,7 @@ def test_an_unfit_crop_is_named_and_nothing_is_left(own_faces: Path, harm: str) 
         hashes[3] = hashlib.sha256(crop.read_bytes()).hexdigest()
         replace_column(own_faces, "sha256", hashes)
     with pytest.raises(ShardError, match=path):
-        write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
+        write_crops(own_faces, own_faces.parent / "shards", *OPTIONS)
     assert os.listdir(own_faces.parent) == ["faces"]
 
 
@@ -140,32 +142,32 @@ def test_a_path_that_leads_elsewhere_is_refused(own_faces: Path, path: str) -> N
     (own_faces / "link").symlink_to(secret)
     replace_column(own_faces, "path", [path] + ["crops/x.png"] * 9)
     with pytest.raises(ShardError, match="leads elsewhere"):
-        write_shards(own_faces, own_faces.parent / "shards", OPTIONS)
+        write_crops(own_faces, own_faces.parent / "shards", *OPTIONS)
 
 
 def test_the_same_command_twice_says_that_it_exists(faces: Path, tmp_path: Path) -> None:
-    write_shards(faces, tmp_path / "shards", OPTIONS)
+    write_crops(faces, tmp_path / "shards", *OPTIONS)
     before = (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns
-    again = write_shards(faces, tmp_path / "shards", OPTIONS)
+    again = write_crops(faces, tmp_path / "shards", *OPTIONS)
     assert again.already_exists
     assert "already exists" in again.text()
     assert (tmp_path / "shards" / "SHA256SUMS").stat().st_mtime_ns == before
 
 
 def test_the_lock_of_a_run_killed_at_its_very_end_is_cleared(faces: Path, tmp_path: Path) -> None:
-    write_shards(faces, tmp_path / "shards", OPTIONS)
+    write_crops(faces, tmp_path / "shards", *OPTIONS)
     (tmp_path / ".shards.lock").write_text("process 1 on nowhere")
-    assert write_shards(faces, tmp_path / "shards", OPTIONS).already_exists
+    assert write_crops(faces, tmp_path / "shards", *OPTIONS).already_exists
     assert os.listdir(tmp_path) == ["shards"]
 
 
 def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path: Path) -> None:
-    write_shards(faces, tmp_path / "shards", OPTIONS)
+    write_crops(faces, tmp_path / "shards", *OPTIONS)
     before = sums(tmp_path / "shards")
     with pytest.raises(OptionsDiffer, match=r"image_format and quality.*--overwrite"):
-        write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, 3, "jpeg"))
+        write_crops(faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropChoice(PLAN))
     assert sums(tmp_path / "shards") == before
-    write_shards(faces, tmp_path / "shards", ShardOptions(PLAN, 3, "jpeg", overwrite=True))
+    write_crops(faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropChoice(PLAN), overwrite=True)
     assert sums(tmp_path / "shards") != before
     assert os.listdir(tmp_path) == ["shards"]
 
@@ -173,19 +175,19 @@ def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path
 def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("four years")
     with pytest.raises(OptionsDiffer, match="found something else"):
-        write_shards(faces, tmp_path, ShardOptions(PLAN, overwrite=True))
+        write_crops(faces, tmp_path, TFRecords(), CropChoice(PLAN), overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "four years"
 
 
 def test_a_foreign_file_among_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
     shards = tmp_path / "shards"
-    write_shards(faces, shards, OPTIONS)
+    write_crops(faces, shards, *OPTIONS)
     (shards / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match=r"found thesis\.txt; move it"):
-        write_shards(faces, shards, replace(OPTIONS, overwrite=True))
+        write_crops(faces, shards, *OPTIONS, overwrite=True)
     assert (shards / "thesis.txt").read_text() == "years of work"
     (shards / "thesis.txt").unlink()
-    write_shards(faces, shards, replace(OPTIONS, overwrite=True))
+    write_crops(faces, shards, *OPTIONS, overwrite=True)
 
 
 def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:
         with pytest.raises(OutputError, match=os.strerror(errno.EFBIG)):
-            write_shards(faces, tmp_path / "shards", OPTIONS)
+            write_crops(faces, tmp_path / "shards", *OPTIONS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert os.listdir(tmp_path) == []
@@ -202,7 +204,7 @@ def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dfdc_prep.writing import writer
+from dfdc_prep.writing import sharding, shards, sources, writer
 from dfdc_prep.parallel.threads import RecordBar
 from manifests.splitting.split import SplitPlan
 from manifests.files import atomic_folder
@@ -213,9 +215,10 @@ class Deadly(RecordBar):
         if self._bytes > 500_000:
             os.kill(os.getpid(), signal.SIGKILL)
 
-writer.RecordBar = Deadly
+sharding.RecordBar = Deadly
 plan = SplitPlan.parse("56/24/20")
-writer.write_shards(Path(sys.argv[1]), Path(sys.argv[2]), writer.ShardOptions(plan, shards=3))
+options = (shards.TFRecords(3), sources.CropChoice(plan))
+writer.write_crops(Path(sys.argv[1]), Path(sys.argv[2]), *options)
 """
 
 
@@ -227,8 +230,8 @@ def test_a_killed_run_leaves_no_shards_and_the_next_one_the_same_bytes(
     left, lock = sorted(os.listdir(tmp_path))
     assert lock == ".shards.lock"
     assert re.fullmatch(r"\.shards\.[0-9a-f]{16}\.partial", left)
-    write_shards(faces, tmp_path / "shards", OPTIONS)
-    write_shards(faces, tmp_path / "other", OPTIONS)
+    write_crops(faces, tmp_path / "shards", *OPTIONS)
+    write_crops(faces, tmp_path / "other", *OPTIONS)
     assert sums(tmp_path / "shards") == sums(tmp_path / "other")
     assert sorted(n for n in os.listdir(tmp_path) if n[0] != ".") == ["other", "shards"]
     assert not (tmp_path / left).exists()
@@ -238,13 +241,13 @@ def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "shards") as folder:
         (folder / "mine").touch()
         with pytest.raises(OutputError, match=f"process {os.getpid()} on"):
-            write_shards(faces, tmp_path / "shards", OPTIONS)
+            write_crops(faces, tmp_path / "shards", *OPTIONS)
     assert os.listdir(tmp_path / "shards") == ["mine"]
 
 
 def test_without_a_balanced_manifest_the_message_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DfdcPrepError, match="run dfdc-prep balance first"):
-        write_shards(tmp_path, tmp_path / "shards", OPTIONS)
+        write_crops(tmp_path, tmp_path / "shards", *OPTIONS)
 
 
 def test_values_that_an_import_lacks_are_minus_one(own_faces: Path, tmp_path: Path) -> None:
@@ -254,7 +257,7 @@ def test_values_that_an_import_lacks_are_minus_one(own_faces: Path, tmp_path: Pa
         nulls = pa.nulls(table.num_rows, pa.int32())
         table = table.set_column(index, table.schema.field(index), nulls)
     pq.write_table(table, own_faces / "balanced.parquet")
-    write_shards(own_faces, tmp_path / "shards", OPTIONS)
+    write_crops(own_faces, tmp_path / "shards", *OPTIONS)
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
     found = parse_example(next(read_records(shard)))
     assert (found["frame"], found["face"]) == ([-1], [-1])

@@ -1,0 +1,230 @@
+"""Formats that store the crops in shards: which crop in which shard, in what order."""
+
+import hashlib
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dfdc_prep.crops.files import CropReader
+from dfdc_prep.parallel.threads import RecordBar, ThreadPool
+from dfdc_prep.writing.sources import SplitCrops
+from dfdc_prep.writing.writer import Format, Written
+from manifests.files import file_sha256, sync_file
+from manifests.folders import ShardsFolder
+from manifests.schema import SHARD_MANIFEST_SCHEMA
+
+#: Columns of the manifest that exports store with each crop, where the manifest has them.
+_STORED = (
+    *("video", "part", "original", "family", "dataset", "method", "identity", "face_identity"),
+    *("official_split", "frame", "time_s", "face", "forged", "path", "sha256"),
+)
+#: Columns needed to read a crop, and to say what it is.
+_NEEDED = ("label", "split", "path", "sha256", "mask", "mask_sha256")
+MEGABYTE = 1_000_000
+#: Smallest and largest size of a shard, bytes.
+MIN_SIZE, MAX_SIZE = 20 * MEGABYTE, 200 * MEGABYTE
+#: Number of train shards that makes shuffling by file effective.
+ENOUGH_SHARDS = 16
+#: The name of a shard file, of its split, its index and the number of shards.
+FileName = Callable[[str, int, int], str]
+
+
+class Record(NamedTuple):
+    """One crop to store."""
+
+    number: int  #: its position among the records of its split, from 0
+    row: dict[str, Any]  #: its row in the manifest; no NaN
+    image: bytes  #: PNG or JPEG
+    mask: bytes | None  #: a grey PNG; None without
+
+    @property
+    def key(self) -> str:
+        """The name of the record in its split, without a suffix."""
+        return f"{self.row['split']}-{self.number:08d}"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the image's format: png or jpg."""
+        return "jpg" if self.image.startswith(b"\xff\xd8") else "png"
+
+
+@dataclass(frozen=True)
+class ShardFormat(Format):
+    """A format that stores the crops in shards.
+
+    Attributes:
+        shards: number of train shards, the other splits get shards in proportion; None to
+            choose at least 16 shards of 20 to 200 MB if there is enough data.
+        image_format: `as-is` copies the crops; `jpeg` encodes those that are not JPEG files.
+        quality: JPEG quality, 1 to 100.
+    """
+
+    shards: int | None = None
+    image_format: str = "as-is"
+    quality: int = 95
+
+    schema: ClassVar[pa.Schema] = SHARD_MANIFEST_SCHEMA
+    #: Approximate bytes of a record in addition to its image and mask.
+    overhead: ClassVar[int]
+    #: Required side of a crop, pixels; None for crops of any size.
+    crop_size: ClassVar[int | None] = None
+
+    @staticmethod
+    @abstractmethod
+    def file_name(split: str, index: int, count: int) -> str:
+        """The file name of a shard; `index` counts from 0."""
+
+    def columns(self, manifest: pa.Table) -> Sequence[str]:
+        """The columns of the manifest that are stored with each crop."""
+        return [name for name in _STORED if name in manifest.column_names]
+
+    @abstractmethod
+    def write_shard(self, path: Path, records: Iterator[Record], manifest: pa.Table) -> None:
+        """Write the records of one shard; `manifest` has the rows of all."""
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "shards": self.shards or "auto",
+            "image_format": self.image_format,
+            "quality": self.quality if self.image_format == "jpeg" else None,
+        }
+
+    def write(self, crops: SplitCrops, folder: Path, workers: int | None) -> Written:
+        """Write every shard, one per thread at a time."""
+        reader = CropReader(crops.folders, self.image_format, self.quality, self.crop_size)
+        sizes = reader.sizes(crops.table) + reader.mask_sizes(crops.table) + self.overhead
+        layout = (crops.splits.names, crops.splits.order, sizes, crops.seed)
+        manifest = assign_shards(crops.table, *layout, self.shards, self.file_name)
+        columns = dict.fromkeys([*self.columns(manifest), *_NEEDED])
+        with RecordBar(self.bar, manifest.num_rows) as bar, ThreadPool(workers) as pool:
+
+            def records(rows: pa.Table, start: int) -> Iterator[Record]:
+                for number, row in enumerate(rows.select(list(columns)).to_pylist(), start):
+                    pool.check_cancelled()
+                    image = reader.image(row["path"], row["sha256"])
+                    mask = (
+                        reader.mask(row["mask"], row["mask_sha256"] or "") if row["mask"] else None
+                    )
+                    known = {name: _plain(value) for name, value in row.items()}
+                    yield Record(number, known, image, mask)
+                    bar.add(len(image))
+
+            def write(_: ThreadPool, shard: tuple[str, pa.Table, int]) -> tuple[str, str]:
+                name, rows, start = shard
+                self.write_shard(folder / name, records(rows, start), manifest)
+                sync_file(folder / name)
+                return name, file_sha256(folder / name)
+
+            return Written(manifest, dict(pool.map(write, _numbered_shards(manifest))))
+
+
+def _plain(value: Any) -> Any:
+    """The value; None for a number that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbered_shards(manifest: pa.Table) -> Iterator[tuple[str, pa.Table, int]]:
+    """Yield each shard, its rows, and the position of the first one in its split."""
+    first: dict[str, int] = {}
+    for name, rows in iter_shards(manifest):
+        split = rows["split"][0].as_py()
+        yield name, rows, first.get(split, 0)
+        first[split] = first.get(split, 0) + rows.num_rows
+
+
+def shard_count(size: int) -> int:
+    """Number of shards for a split of `size` bytes: 16 of 20 to 200 MB each if possible."""
+    return max(1, min(ENOUGH_SHARDS, size // MIN_SIZE), math.ceil(size / MAX_SIZE))
+
+
+def assign_shards(
+    table: pa.Table,
+    splits: pa.Array,
+    order: tuple[str, ...],
+    sizes: npt.NDArray[np.int64],
+    seed: int,
+    train_shards: int | None = None,
+    file_name: FileName = ShardsFolder.shard,
+) -> pa.Table:
+    """Add the columns `split` and `shard`, and sort the rows into the order of the records.
+
+    Args:
+        table: a manifest; `path` identifies a row.
+        splits: name of the split of every row, string [rows].
+        order: names of the splits in output order. The size of the first one determines the
+            bytes per shard of all splits.
+        sizes: bytes of every row's record, int64 [rows].
+        seed: seed of the shuffle within a split.
+        train_shards: number of shards of the first split; None to choose it by size.
+        file_name: the name of a shard file.
+    """
+    names = np.asarray(splits.to_pylist(), dtype=object)
+    shuffled = _shuffled_rows(table["path"].to_pylist(), seed)
+    taken = []
+    split_column: list[str] = []
+    shard_column: list[str] = []
+    shards_per_byte = 0.0
+    for split in order:
+        rows = shuffled[names[shuffled] == split]
+        if not len(rows):
+            continue
+        size = int(sizes[rows].sum())
+        if not shards_per_byte:
+            shards_per_byte = (train_shards or shard_count(size)) / size
+        count = max(1, round(shards_per_byte * size))
+        taken.append(rows)
+        split_column += [split] * len(rows)
+        shard_column += _shard_names(split, sizes[rows], count, file_name)
+    sharded = table.take(pa.array(np.concatenate(taken)))
+    for name, values in (("split", split_column), ("shard", shard_column)):
+        if name in sharded.column_names:
+            sharded = sharded.drop_columns([name])
+        sharded = sharded.append_column(
+            SHARD_MANIFEST_SCHEMA.field(name), pa.array(values, pa.string())
+        )
+    return sharded
+
+
+def _shuffled_rows(paths: list[str], seed: int) -> npt.NDArray[np.int64]:
+    """Row numbers, int64 [rows], in an order that depends only on the paths and the seed.
+
+    Sorting by hash keeps the order stable across versions of random number generators.
+    """
+    keys = [hashlib.sha256(f"{seed}:{path}".encode()).digest() for path in paths]
+    return np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), dtype=np.int64)
+
+
+def _shard_names(
+    split: str,
+    sizes: npt.NDArray[np.int64],
+    count: int,
+    file_name: FileName,
+) -> Iterator[str]:
+    """Yield the shard of every record; shards are contiguous and about equal in bytes."""
+    count = min(count, len(sizes))
+    ends = np.cumsum(sizes)
+    cut = 0
+    for index in range(count):
+        wanted = ends[-1] * (index + 1) / count
+        nearest = int(np.abs(ends - wanted).argmin()) + 1
+        # Leave at least one record for this shard and for each of the following ones.
+        until = min(max(nearest, cut + 1), len(sizes) - (count - 1 - index))
+        yield from [file_name(split, index, count)] * (until - cut)
+        cut = until
+
+
+def iter_shards(sharded: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Yield each shard of a sharded manifest in order: its file name and its rows."""
+    start = 0
+    for name, rows in groupby(sharded["shard"].to_pylist()):
+        length = sum(1 for _ in rows)
+        yield name, sharded.slice(start, length)
+        start += length
