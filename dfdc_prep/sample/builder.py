@@ -25,7 +25,7 @@ from manifests.labels import FAKE, REAL
 from manifests.result import Result, TextTable
 
 #: Number of families per part. The original of the last family is not on disk.
-FAMILIES_PER_PART = 6
+_FAMILIES_PER_PART = 6
 #: Width and height of the clips, pixels; those of the first family are in vertical format.
 SIZE = (1280, 720)
 
@@ -57,24 +57,14 @@ class SampleReport(Result):
 
 @dataclass(frozen=True)
 class FamilyPlan:
-    """The plan of one family.
+    """The plan of one family, whose clips share a scene."""
 
-    Attributes:
-        part: number of the part, from 0.
-        original: file name of the original.
-        on_disk: whether the original is written.
-        person: index into `portraits()`, or None for the landscape, which has no face and no
-            fakes.
-        scene: the scene of all clips of the family.
-        fakes: file name and face swap of each fake.
-    """
-
-    part: int
-    original: str
-    on_disk: bool
-    person: int | None
+    part: int  # number of the part, from 0
+    original: str  # its file name
+    on_disk: bool  # whether the original is written
+    person: int | None  # index into `portraits()`; the landscape has no face and no fakes
     scene: Scene
-    fakes: tuple[tuple[str, Swap], ...] = ()
+    fakes: tuple[tuple[str, Swap], ...] = ()  # file name and face swap of each
 
     def entries(self) -> dict[str, Entry]:
         """The family's entries in metadata.json, by file name.
@@ -91,8 +81,7 @@ class FamilyPlan:
 
     def clips(self) -> list[tuple[str, Swap | None]]:
         """File name and face swap of the clips to write; the swap of an original is None."""
-        own: list[tuple[str, Swap | None]] = [(self.original, None)] if self.on_disk else []
-        return [*own, *self.fakes]
+        return [*([(self.original, None)] if self.on_disk else []), *self.fakes]
 
     def render(self, swap: Swap | None) -> Iterator[Image]:
         """Yield the frames of the original or of a fake, I420 as from `Scene.render`."""
@@ -136,13 +125,14 @@ def plan_families(families: int, seed: int) -> list[FamilyPlan]:
     rng = np.random.default_rng(seed)
     names = _names(rng)
     plans = []
+    per_part = min(_FAMILIES_PER_PART, -(-families // 2))  # there are at least two parts
     for index in range(families):
         # Each pair of families, one per person, has equally many fakes: the face is no clue.
         if index % 2 == 0:
             fakes = int(rng.integers(1, 4))
         plans.append(
             FamilyPlan(
-                part=_part(index, families),
+                part=index // per_part,
                 original=next(names),
                 on_disk=index < families - 1,
                 person=index % 2,
@@ -151,11 +141,6 @@ def plan_families(families: int, seed: int) -> list[FamilyPlan]:
             )
         )
     return [*plans, FamilyPlan(0, next(names), True, None, Scene.random(rng, *SIZE))]
-
-
-def _part(index: int, families: int) -> int:
-    """The part of a family; there are at least two parts."""
-    return index // min(FAMILIES_PER_PART, -(-families // 2))
 
 
 def _names(rng: np.random.Generator) -> Iterator[str]:
@@ -173,10 +158,12 @@ def _write_tree(root: Path, plans: list[FamilyPlan]) -> None:
     for part in sorted({family.part for family in plans}):
         folder = root / f"dfdc_train_part_{part}"
         folder.mkdir()
-        entries: dict[str, Entry] = {}
-        for family in plans:
-            if family.part == part:
-                entries |= family.entries()
+        entries = {
+            name: entry
+            for family in plans
+            if family.part == part
+            for name, entry in family.entries().items()
+        }
         (folder / "metadata.json").write_text(json.dumps(dict(sorted(entries.items()))))
     portraits()  # fill the cache before the threads start
     clips = [(family, *clip) for family in plans for clip in family.clips()]
@@ -187,20 +174,18 @@ def _write_tree(root: Path, plans: list[FamilyPlan]) -> None:
         tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
     ):
 
+        def cancellable(frames: Iterator[Image]) -> Iterator[Image]:
+            for planes in frames:
+                pool.check_cancelled()
+                yield planes
+
         def write(pool: ThreadPool, clip: tuple[FamilyPlan, str, Swap | None]) -> None:
             family, name, swap = clip
             path = root / f"dfdc_train_part_{family.part}" / name
-            write_clip(path, family.scene, _cancellable(pool, family.render(swap)))
+            write_clip(path, family.scene, cancellable(family.render(swap)))
             bar.update()
 
         pool.map(write, clips)
-
-
-def _cancellable(pool: ThreadPool, frames: Iterator[Image]) -> Iterator[Image]:
-    """Yield the frames; stop if another thread has failed."""
-    for planes in frames:
-        pool.check_cancelled()
-        yield planes
 
 
 def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:
@@ -212,13 +197,8 @@ def write_clip(path: Path, scene: Scene, frames: Iterator[Image]) -> None:
     with av.open(str(path), "w") as clip:
         stream = clip.add_stream("libx264", rate=scene.fps)
         stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
-        stream.options = {
-            "preset": "veryfast",
-            "crf": "24",
-            "threads": "1",
-            "g": "250",
-            "mbtree": "0",
-        }
+        quality = {"preset": "veryfast", "crf": "24", "g": "250"}
+        stream.options = {**quality, "threads": "1", "mbtree": "0"}
         for planes in frames:
             clip.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
         clip.mux(stream.encode())

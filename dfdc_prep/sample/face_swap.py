@@ -7,7 +7,7 @@ United States government. Nothing is downloaded.
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import matplotlib
@@ -20,8 +20,7 @@ from dfdc_prep.detectors.dlib_detectors import face_recognition_api
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.picture import Image
 
-Points: TypeAlias = npt.NDArray[np.float64]
-Landmarks: TypeAlias = dict[str, list[tuple[int, int]]]
+Points = npt.NDArray[np.float64]
 
 #: Distance between the eyes after scaling a portrait, pixels.
 EYE_DISTANCE = 82.0
@@ -41,33 +40,22 @@ _HOPPER = (
 
 @dataclass(frozen=True)
 class Portrait:
-    """A person segmented from a photograph.
+    """A person segmented from a photograph."""
 
-    Attributes:
-        image: uint8 [height, width, 3], RGB.
-        alpha: uint8 [height, width], 255 inside the person.
-        points: float64 [n, 2], x and y of the face landmarks and of points on the forehead.
-        eyes: float64 [2], x and y of the point between the eyes.
-    """
-
-    image: Image
-    alpha: Image
-    points: Points
-    eyes: Points
+    image: Image  # RGB [height, width, 3]
+    alpha: Image  # [height, width], 255 inside the person
+    points: Points  # [n, 2], x and y of the face landmarks and of points on the forehead
+    eyes: Points  # [2], x and y of the point between the eyes
 
 
 @dataclass(frozen=True)
 class Swap:
     """Parameters of a face swap; they differ between the fakes of a family."""
 
-    strength: float
-    """Opacity of the new face: 0 keeps the old face, 1 replaces it."""
-    fit: float
-    """1 warps the new face to every landmark of the old, 0 applies only an affine map."""
-    blur: float
-    """Sigma of the Gaussian blur that imitates a generator, pixels of the portrait."""
-    tone: tuple[float, float, float]
-    """Error of the colour matching in red, green and blue, levels of 0 to 255."""
+    strength: float  # opacity of the new face: 0 keeps the old face, 1 replaces it
+    fit: float  # 1 warps the new face to every landmark of the old, 0 applies only an affine map
+    blur: float  # sigma of the Gaussian blur that imitates a generator, pixels of the portrait
+    tone: tuple[float, float, float]  # error of the colour matching, RGB levels of 0 to 255
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Swap":
@@ -111,7 +99,7 @@ def _hopper() -> Image:
 
 def _make_portrait(photograph: Image, outline: str) -> Portrait:
     """Find landmarks, segment the person and scale the photograph."""
-    marks = _landmarks(photograph)
+    marks = face_recognition_api().face_landmarks(photograph)[0]  # the only face
     left, right = (np.mean(marks[name], axis=0) for name in ("left_eye", "right_eye"))
     scale = EYE_DISTANCE / float(np.linalg.norm(right - left))
     eyes = (left + right) / 2
@@ -121,18 +109,7 @@ def _make_portrait(photograph: Image, outline: str) -> Portrait:
     points = np.concatenate([*(np.array(part) for part in marks.values()), brows + up])
     image = cv2.resize(photograph, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     alpha = cv2.resize(_matte(photograph, outline), None, fx=scale, fy=scale)
-    return Portrait(
-        image=_as_image(image),
-        alpha=_as_image(alpha),
-        points=points * scale,
-        eyes=eyes * scale,
-    )
-
-
-def _landmarks(photograph: Image) -> Landmarks:
-    """The landmarks of the only face, (x, y) by name."""
-    faces: list[Landmarks] = face_recognition_api().face_landmarks(photograph)
-    return faces[0]
+    return Portrait(_as_image(image), _as_image(alpha), points * scale, eyes * scale)
 
 
 def _matte(photograph: Image, outline: str) -> Image:

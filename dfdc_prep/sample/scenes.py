@@ -6,21 +6,19 @@ stores, and the one in which camera noise is cheapest to add.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from dfdc_prep.sample.face_swap import Portrait
 from dfdc_prep.video.picture import Image
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+Floats = NDArray[np.float32]
 
 #: Colours of the landscape, RGB.
-_ZENITH, _HORIZON, _FAR, _NEAR = (
-    np.array(colour, np.float32)
-    for colour in ((120, 165, 225), (235, 225, 205), (130, 150, 175), (55, 80, 35))
+_ZENITH, _HORIZON, _FAR, _NEAR = np.array(
+    [(120, 165, 225), (235, 225, 205), (130, 150, 175), (55, 80, 35)], np.float32
 )
 #: Range of the camera motion, pixels; backgrounds and noise are larger by this much.
 _MARGIN = 48
@@ -28,22 +26,16 @@ _MARGIN = 48
 
 @dataclass(frozen=True)
 class Motion:
-    """A smooth motion: the mean of two sine waves for each of x, y, angle and size.
+    """A smooth motion: the mean of two sine waves for each of x, y, angle and size."""
 
-    Attributes:
-        rates: frequencies in Hz, float64 [2, 4].
-        phases: in radians, float64 [2, 4].
-    """
-
-    rates: npt.NDArray[np.float64]
-    phases: npt.NDArray[np.float64]
+    rates: NDArray[np.float64]  # frequencies in Hz, [2, 4]
+    phases: NDArray[np.float64]  # in radians, [2, 4]
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Motion":
-        """A motion with random frequencies and phases."""
         return cls(rng.uniform(0.15, 0.7, (2, 4)), rng.uniform(0, 2 * np.pi, (2, 4)))
 
-    def at(self, seconds: float) -> npt.NDArray[np.float64]:
+    def at(self, seconds: float) -> NDArray[np.float64]:
         """x, y, angle and size at a time, each in [-1, 1]; float64 [4]."""
         waves = np.sin(2 * np.pi * self.rates * seconds + self.phases)
         return np.asarray(waves.mean(axis=0), np.float64)
@@ -53,24 +45,15 @@ class Motion:
 class Light:
     """Lighting: exposure, colour temperature, and a light source on one side."""
 
-    gamma: float
-    """Exponent of the levels; below 1 brightens."""
-    warmth: float
-    """Relative gain of red and loss of blue; 0.1 is 10 %."""
-    falloff: float
-    """Loss of brightness from the lit side to the opposite side, 0 to 1."""
-    angle: float
-    """Direction in which the brightness falls, radians."""
+    gamma: float  # exponent of the levels; below 1 brightens
+    warmth: float  # relative gain of red and loss of blue; 0.1 is 10 %
+    falloff: float  # loss of brightness from the lit side to the opposite side, 0 to 1
+    angle: float  # direction in which the brightness falls, radians
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> "Light":
-        """Random lighting."""
-        return cls(
-            gamma=rng.uniform(0.75, 1.4),
-            warmth=rng.uniform(-0.12, 0.12),
-            falloff=rng.uniform(0.1, 0.5),
-            angle=rng.uniform(0, 2 * np.pi),
-        )
+        ranges = ((0.75, 1.4), (-0.12, 0.12), (0.1, 0.5), (0, 2 * np.pi))
+        return cls(*(rng.uniform(low, high) for low, high in ranges))
 
     def apply(self, image: Image) -> Image:
         """The image in this light; RGB uint8 [height, width, 3]."""
@@ -80,8 +63,7 @@ class Light:
         shade = 1 - self.falloff * (0.5 + 0.35 * (across[None, :] + down[:, None]))
         levels = np.linspace(0, 1, 256) ** self.gamma * 255
         tint = np.array([1 + self.warmth, 1, 1 - self.warmth], np.float32)
-        lit = levels.astype(np.float32)[image] * (shade[..., None] * tint)
-        return lit.round().clip(0, 255).astype(np.uint8)
+        return _as_image(levels.astype(np.float32)[image] * (shade[..., None] * tint))
 
 
 @dataclass(frozen=True)
@@ -94,14 +76,11 @@ class Scene:
     frames: int
     scale: float
     mirrored: bool
-    tilt: float
-    """Mean angle of the head, degrees."""
-    centre: tuple[float, float]
-    """Mean position of the point between the eyes, as fractions of width and height."""
+    tilt: float  # mean angle of the head, degrees
+    centre: tuple[float, float]  # mean position between the eyes, fractions of width and height
     motion: Motion
     light: Light
-    noise: float
-    """Standard deviation of the camera noise, levels of luma."""
+    noise: float  # standard deviation of the camera noise, levels of luma
     seed: int
 
     @classmethod
@@ -123,7 +102,7 @@ class Scene:
             seed=int(rng.integers(2**32)),
         )
 
-    def transform(self, person: Portrait, frame: int) -> npt.NDArray[np.float64]:
+    def transform(self, person: Portrait, frame: int) -> NDArray[np.float64]:
         """The affine map from portrait pixels to pixels of a frame, float64 [2, 3]."""
         x, y, turn, size = self.motion.at(frame / self.fps)
         scale = self.scale * (1 + 0.04 * size)
@@ -140,19 +119,16 @@ class Scene:
         return np.column_stack([rotation, np.array([across, down]) - rotation @ person.eyes])
 
     def render(self, person: Portrait, photograph: Image) -> Iterator[Image]:
-        """Render the frames of the scene with a person.
+        """Render the frames of the scene with a person, as I420.
 
         Args:
             person: the cut-out and the position of the eyes.
             photograph: `person.image` or the same with a swapped face; uint8
                 [height, width, 3], RGB.
-
-        Yields:
-            I420, uint8 [height * 3 / 2, width].
         """
         rng = np.random.default_rng(self.seed)
         room = self.light.apply(_room(rng, self.width + _MARGIN, self.height + _MARGIN))
-        noise = _CameraNoise(rng, self.width, self.height, self.noise)
+        noise = self._noise_field(rng)
         opacity = person.alpha[..., None] / np.float32(255)
         cut_out = np.dstack(
             [(self.light.apply(photograph) * opacity).astype(np.uint8), person.alpha]
@@ -163,51 +139,45 @@ class Scene:
             )
             # Alpha blending; the cut-out is premultiplied.
             behind = cv2.cvtColor(cv2.bitwise_not(drawn[..., 3]), cv2.COLOR_GRAY2RGB)
-            background = _window(room, self.motion.at(frame / self.fps), self.width, self.height)
             picture = cv2.add(
-                cv2.multiply(background, behind, scale=1 / 255),
+                cv2.multiply(self._background(room, frame), behind, scale=1 / 255),
                 cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB),
             )
-            yield noise.apply(np.asarray(picture, np.uint8))
+            yield self._with_noise(np.asarray(picture, np.uint8), noise, rng)
 
     def render_landscape(self) -> Iterator[Image]:
-        """Render a slow pan over hills, without a person; I420 as from `render`."""
+        """Render a slow pan over hills, without a person, as I420."""
         rng = np.random.default_rng(self.seed)
         hills = self.light.apply(_hills(rng, self.width + _MARGIN, self.height + _MARGIN))
-        noise = _CameraNoise(rng, self.width, self.height, self.noise)
+        noise = self._noise_field(rng)
         for frame in range(self.frames):
-            position = self.motion.at(frame / self.fps)
-            yield noise.apply(
-                np.ascontiguousarray(_window(hills, position, self.width, self.height))
-            )
+            picture = np.ascontiguousarray(self._background(hills, frame))
+            yield self._with_noise(picture, noise, rng)
 
+    def _background(self, image: Image, frame: int) -> Image:
+        """The part of a background that the camera sees."""
+        x, y = ((self.motion.at(frame / self.fps)[:2] * 0.5 + 0.5) * _MARGIN).astype(int)
+        return image[y : y + self.height, x : x + self.width]
 
-class _CameraNoise:
-    """Camera noise: one large field per scene, of which each frame uses a random window."""
+    def _noise_field(self, rng: np.random.Generator) -> tuple[Image, Image]:
+        """Camera noise, of which each frame uses a random window: what to add, what to subtract."""
+        shape = self.height + _MARGIN, self.width + _MARGIN
+        field = rng.standard_normal(shape, np.float32) * self.noise
+        return _as_image(field), _as_image(-field)
 
-    def __init__(self, rng: np.random.Generator, width: int, height: int, sigma: float) -> None:
-        field = rng.standard_normal((height + _MARGIN, width + _MARGIN), np.float32) * sigma
-        self._positive = field.clip(0, 255).round().astype(np.uint8)
-        self._negative = (-field).clip(0, 255).round().astype(np.uint8)
-        self._rng = rng
-        self._size = height, width
-
-    def apply(self, picture: Image) -> Image:
+    def _with_noise(
+        self, picture: Image, noise: tuple[Image, Image], rng: np.random.Generator
+    ) -> Image:
         """Convert an RGB frame to I420 and add noise to its luma plane."""
-        height, width = self._size
         planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        y, x = self._rng.integers(0, _MARGIN, 2)
-        window = np.s_[y : y + height, x : x + width]
-        # Unsigned planes: add the positive part of the noise, subtract the negative part.
-        brighter = cv2.add(planes[:height], self._positive[window])
-        planes[:height] = cv2.subtract(brighter, self._negative[window])
+        y, x = rng.integers(0, _MARGIN, 2)
+        brighter, darker = (part[y : y + self.height, x : x + self.width] for part in noise)
+        planes[: self.height] = cv2.subtract(cv2.add(planes[: self.height], brighter), darker)
         return np.asarray(planes, np.uint8)
 
 
-def _window(image: Image, position: npt.NDArray[np.float64], width: int, height: int) -> Image:
-    """The part of a background that the camera sees; `position` as from `Motion.at`."""
-    x, y = ((position[:2] * 0.5 + 0.5) * _MARGIN).astype(int)
-    return image[y : y + height, x : x + width]
+def _as_image(levels: NDArray[np.floating]) -> Image:
+    return levels.clip(0, 255).round().astype(np.uint8)
 
 
 def _smooth_noise(rng: np.random.Generator, width: int, height: int, cells: int) -> Floats:
@@ -226,8 +196,7 @@ def _room(rng: np.random.Generator, width: int, height: int) -> Image:
     for _ in range(int(rng.integers(0, 6))):
         x, y = int(rng.integers(width)), int(rng.integers(height // 2))
         cv2.circle(image, (x, y), int(rng.integers(8, 40)), (255, 240, 210), -1)
-    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(8, 16))
-    return np.asarray(blurred.round().clip(0, 255), np.uint8)
+    return _as_image(np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(8, 16)), np.float32))
 
 
 def _muted_colour(rng: np.random.Generator) -> Floats:
@@ -239,19 +208,14 @@ def _hills(rng: np.random.Generator, width: int, height: int) -> Image:
     """Five ranges of hills under a sky, bluer with distance, RGB uint8 [height, width, 3]."""
     # A vertical gradient with clouds, then the ranges from back to front.
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
-    image = (
-        _ZENITH * (1 - down)
-        + _HORIZON * down
-        + 25 * _smooth_noise(rng, width, height, 9)[..., None]
-    )
+    clouds = 25 * _smooth_noise(rng, width, height, 9)[..., None]
+    image = _ZENITH * (1 - down) + _HORIZON * down + clouds
     rows = np.arange(height)[:, None]
     for nearness in np.linspace(0, 1, 5):
-        ridge = (
-            _smooth_noise(rng, width, 2, 4 + int(8 * nearness))[0]
-            + 0.2 * _smooth_noise(rng, width, 2, 60)[0]
-        )
+        ridge = _smooth_noise(rng, width, 2, 4 + int(8 * nearness))[0]
+        ridge = ridge + 0.2 * _smooth_noise(rng, width, 2, 60)[0]
         top = height * (0.35 + 0.5 * nearness - 0.15 * ridge)
         colour = (1 - nearness) * _FAR + nearness * _NEAR
         texture = 1 + (0.1 + 0.3 * nearness) * (_smooth_noise(rng, width, height, 240) - 0.5)
         image = np.where((rows >= top)[..., None], colour * texture[..., None], image)
-    return np.asarray(image.round().clip(0, 255), np.uint8)
+    return _as_image(image)
