@@ -25,52 +25,34 @@ SPLITS = {
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a data set says of a clip beside its label and its original; None if it does not.
+    """What a data set says of a clip beside its label and its original; None if it does not."""
 
-    Attributes:
-        dataset: name of the data set.
-        method: how a FAKE was made.
-        identity: the person filmed.
-        face_identity: the person whose face a FAKE shows.
-        official_split: train, validation or test.
-    """
-
-    dataset: str | None = None
-    method: str | None = None
-    identity: str | None = None
-    face_identity: str | None = None
-    official_split: str | None = None
+    dataset: str | None = None  # name of the data set
+    method: str | None = None  # how a FAKE was made
+    identity: str | None = None  # the person filmed
+    face_identity: str | None = None  # the person whose face a FAKE shows
+    official_split: str | None = None  # train, validation or test
 
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One clip of a data set. Clips sort by part, then video.
+    """One clip of a data set. Clips sort by part, then video."""
 
-    Attributes:
-        part: name of the folder that contains the clip.
-        video: file name of the clip.
-        label: REAL or FAKE.
-        original: file name of the REAL clip a FAKE was made from, None if unknown or REAL.
-        family: file name of the original of the clip's family.
-        folder: name of the folder for its crops: the stem of `video`, or all of `video` if
-            two clips of a part share a stem.
-        path: path of the clip; the file may be missing.
-        size: bytes on disk, None if the file is missing.
-        provenance: what else the data set says; clips share equal values.
-        version: what the store of a bucket says of the object's content; None on a disk.
-        family_source: how the family of a FAKE is known, one of FAMILY_SOURCES; None if REAL.
-    """
-
-    part: str
-    video: str
-    label: str
-    original: str | None
-    family: str
+    part: str  # name of the folder that contains the clip
+    video: str  # file name of the clip
+    label: str  # REAL or FAKE
+    original: str | None  # file name of the REAL clip a FAKE was made from, None if unknown or REAL
+    family: str  # file name of the original of the clip's family
+    # name of the folder for its crops: the stem of `video`, or all of `video` if two clips of a
+    # part share a stem
     folder: str
-    path: str
-    size: int | None
+    path: str  # path of the clip; the file may be missing
+    size: int | None  # bytes on disk, None if the file is missing
+    # what else the data set says; clips share equal values
     provenance: Provenance = field(default=Provenance(), compare=False)
+    # what the store of a bucket says of the object's content; None on a disk
     version: str | None = field(default=None, compare=False)
+    # how the family of a FAKE is known, one of FAMILY_SOURCES; None if REAL
     family_source: str | None = field(default=None, compare=False)
 
 
@@ -89,23 +71,16 @@ class Family:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All clips of a source.
+    """All clips of a source."""
 
-    Attributes:
-        clips: sorted by part and video.
-        unnamed: clips on disk that the data set does not name, as part/file.
-        notes: sentences about what is missing or left out.
-        options: how the source was read: layout, dataset and compression. They are recorded
-            with the run.
-        originals: how the originals that fakes name were found.
-        refused: clips left out because their name, or that of their original, is no file name.
-    """
-
-    clips: tuple[Clip, ...]
-    unnamed: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    clips: tuple[Clip, ...]  # sorted by part and video
+    unnamed: tuple[str, ...]  # clips on disk that the data set does not name, as part/file
+    notes: tuple[str, ...] = ()  # sentences about what is missing or left out
+    # how the source was read: layout, dataset and compression. They are recorded with the run.
     options: Mapping[str, str | None] = field(default_factory=dict)
+    # how the originals that fakes name were found
     originals: OriginalMatches = field(default_factory=OriginalMatches)
+    # clips left out because their name, or that of their original, is no file name
     refused: tuple[str, ...] = ()
 
     def families(self) -> list[Family]:
@@ -138,20 +113,14 @@ def count_families(clips: Iterable[Clip]) -> FamilyCounts:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How a source is to be read.
+    """How a source is to be read."""
 
-    Attributes:
-        layout: name of the layout, or `auto`.
-        dataset: name of the data set for the column `dataset`; None for the layout's own.
-        compression: the compression level to read, of layouts that have several.
-        table: the CSV of the layout `table`.
-        real_is: the number that stands for REAL in that CSV; `label_reading.read_labels`.
-    """
-
-    layout: str = "auto"
+    layout: str = "auto"  # name of the layout, or `auto`
+    # name of the data set for the column `dataset`; None for the layout's own
     dataset: str | None = None
-    compression: str | None = None
-    table: Path | None = None
+    compression: str | None = None  # the compression level to read, of layouts that have several
+    table: Path | None = None  # the CSV of the layout `table`
+    # the number that stands for REAL in that CSV; `tables.external.read_labels`
     real_is: int | None = None
 
 
@@ -168,42 +137,26 @@ class Entry(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a layout's reader found.
+    """What a layout's reader found."""
 
-    Attributes:
-        dataset: the name of the data set; None if the entries say it.
-        entries: the clips, each part and video once; see `check_unique`.
-        unnamed: clips on disk that the data set does not name, as part/file.
-        notes: sentences about what is missing or left out, for the end of the run.
-        refused: clips left out because their name, or that of their original, is no file name.
-        compression: the compression level read, where the layout has several.
-        originals_from: how the originals of the entries are known: `known` or `names`.
-    """
-
-    dataset: str | None
-    entries: list[Entry]
-    unnamed: Iterable[str] = ()
-    notes: Iterable[str] = ()
+    dataset: str | None  # the name of the data set; None if the entries say it
+    entries: list[Entry]  # the clips, each part and video once; see `check_unique`
+    unnamed: Iterable[str] = ()  # clips on disk that the data set does not name, as part/file
+    notes: Iterable[str] = ()  # sentences about what is missing or left out, for the end of the run
+    # clips left out because their name, or that of their original, is no file name
     refused: Iterable[str] = ()
-    compression: str | None = None
-    originals_from: str = KNOWN
+    compression: str | None = None  # the compression level read, where the layout has several
+    originals_from: str = KNOWN  # how the originals of the entries are known: `known` or `names`
 
 
 class Layout(NamedTuple):
-    """One kind of data set.
+    """One kind of data set."""
 
-    Attributes:
-        name: value of `--layout`.
-        shape: what a source of this layout looks like, for messages.
-        marks: files and folders any of which shows that a folder has the layout.
-        read: lists the clips below a folder. It raises SourceError if the folder does not have the
-            layout or a file of it is invalid, SourceUnreachable if the size of a clip cannot be
-            read.
-    """
-
-    name: str
-    shape: str
-    marks: tuple[str, ...]
+    name: str  # value of `--layout`
+    shape: str  # what a source of this layout looks like, for messages
+    marks: tuple[str, ...]  # files and folders any of which shows that a folder has the layout
+    # lists the clips below a folder. It raises SourceError if the folder does not have the layout
+    # or a file of it is invalid, SourceUnreachable if the size of a clip cannot be read.
     read: Callable[[Path, SourceOptions], Listing]
 
 

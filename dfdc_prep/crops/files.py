@@ -25,13 +25,10 @@ _JPEG_SAMPLE = 64
 
 @dataclass(frozen=True)
 class CropFolders:
-    """The folders that the paths of a table are relative to.
+    """The folders that the paths of a table are relative to."""
 
-    Attributes:
-        roots: real path (`os.path.realpath`) of each folder, by the first component of the paths
-            in it; a single folder has the key "".
-    """
-
+    # real path (`os.path.realpath`) of each folder, by the first component of the paths in it; a
+    # single folder has the key ""
     roots: Mapping[str, str]
 
     @classmethod
@@ -53,18 +50,12 @@ class CropReader:
 
     The methods raise ShardError if a crop or a mask is missing, invalid or, by its SHA-256 in the
     manifest, another one.
-
-    Attributes:
-        folders: what manifest paths are relative to.
-        image_format: `as-is`, or `jpeg` to convert crops in other formats to JPEG.
-        quality: JPEG quality, 1 to 100.
-        size: required side of a crop, pixels; None for crops of any size.
     """
 
-    folders: CropFolders
-    image_format: str = "as-is"
-    quality: int = 95
-    size: int | None = CROP_SIZE
+    folders: CropFolders  # what manifest paths are relative to
+    image_format: str = "as-is"  # `as-is`, or `jpeg` to convert crops in other formats to JPEG
+    quality: int = 95  # JPEG quality, 1 to 100
+    size: int | None = CROP_SIZE  # required side of a crop, pixels; None for crops of any size
 
     def image(self, path: str, sha256: str) -> bytes:
         """Return the encoded image of a crop, by its path and hash in the manifest."""

@@ -71,41 +71,27 @@ _BLUR, _GAP, _SPECK, _EDGE = 0.025, 0.25, 0.12, 0.03
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of a crop scaled to `side` x `side` pixels.
+    """Regions of a crop scaled to `side` x `side` pixels."""
 
-    Attributes:
-        side: side of the scaled crop, pixels.
-        face_side: longer side of the face box, pixels of the scaled crop.
-        radius: distance from the center of the face box, 1 on the ellipse inscribed in it;
-            float32 [side, side].
-        face: inside that ellipse and inside the frame, bool [side, side].
-        around: outside the face and inside the frame, bool [side, side]; may be empty.
-        scale: scaled pixels per source pixel.
-    """
-
-    side: int
-    face_side: float
+    side: int  # side of the scaled crop, pixels
+    face_side: float  # longer side of the face box, pixels of the scaled crop
+    # distance from the center of the face box, 1 on the ellipse inscribed in it; float32 [side,
+    # side]
     radius: Floats
-    face: Mask
-    around: Mask
-    scale: float
+    face: Mask  # inside that ellipse and inside the frame, bool [side, side]
+    around: Mask  # outside the face and inside the frame, bool [side, side]; may be empty
+    scale: float  # scaled pixels per source pixel
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A fake's crop beside its original's.
+    """A fake's crop beside its original's."""
 
-    Attributes:
-        forged: whether the face was changed; None if the crops do not line up.
-        difference: mean 1 - SSIM inside the face, 0 to 1.
-        shift: distance by which the crops were off, source pixels.
-        mask: where the crop was changed, 0 to 255, uint8 [size, size]; all 0 unless forged; None
-            if it was not asked for or the crops do not line up.
-    """
-
-    forged: bool | None
-    difference: float
-    shift: float
+    forged: bool | None  # whether the face was changed; None if the crops do not line up
+    difference: float  # mean 1 - SSIM inside the face, 0 to 1
+    shift: float  # distance by which the crops were off, source pixels
+    # where the crop was changed, 0 to 255, uint8 [size, size]; all 0 unless forged; None if it was
+    # not asked for or the crops do not line up
     mask: Image | None = None
 
 

@@ -90,22 +90,15 @@ class Affine:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a crop lies in its source picture.
+    """Where a crop lies in its source picture."""
 
-    Attributes:
-        square: the square cut out; that of an aligned crop is rotated about its center, and its
-            position and side are rounded.
-        affine: maps source pixels to crop pixels.
-        align: one of `ALIGNMENTS`.
-        margin: added on each side, as a fraction of the box's longer side, or of the template.
-        size: side of the crop, pixels.
-    """
-
+    # the square cut out; that of an aligned crop is rotated about its center, and its position and
+    # side are rounded
     square: Square
-    affine: Affine
-    align: str
-    margin: float
-    size: int
+    affine: Affine  # maps source pixels to crop pixels
+    align: str  # one of `ALIGNMENTS`
+    margin: float  # added on each side, as a fraction of the box's longer side, or of the template
+    size: int  # side of the crop, pixels
 
     def cut(self, picture: Picture) -> Image:
         """Cut the crop out of a picture; RGB uint8 [size, size, 3], black beyond the border."""

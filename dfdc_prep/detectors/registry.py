@@ -33,19 +33,12 @@ PATH_VARIABLE, URL_VARIABLE = "DFDC_PREP_YUNET", "DFDC_PREP_YUNET_URL"
 
 @dataclass(frozen=True)
 class DetectorChoice:
-    """The detector of a run and its weights.
+    """The detector of a run and its weights."""
 
-    Attributes:
-        name: one of `DETECTORS`.
-        model: path of YuNet's weights, None for other detectors.
-        model_sha256: hexadecimal SHA-256 of the weights, recorded in `run.json`.
-        why: a one-line explanation for the user if `auto` was requested, else None.
-    """
-
-    name: str
-    model: str | None = None
-    model_sha256: str | None = None
-    why: str | None = None
+    name: str  # one of `DETECTORS`
+    model: str | None = None  # path of YuNet's weights, None for other detectors
+    model_sha256: str | None = None  # hexadecimal SHA-256 of the weights, recorded in `run.json`
+    why: str | None = None  # a one-line explanation for the user if `auto` was requested, else None
 
 
 def choose_detector(requested: str = AUTO, model: Path | None = None) -> DetectorChoice:

@@ -176,18 +176,13 @@ def _ogg(file: SourceFile, size: int) -> int | None:
 
 
 class Format(NamedTuple):
-    """A container that is read: what people call it, and how a file of it is read.
-
-    Attributes:
-        promised: the size in bytes that a file of a size says it has; None if it does not.
-        seekable: it can be searched by time.
-        timed: it has presentation times; frames of others are counted while decoding.
-    """
+    """A container that is read: what people call it, and how a file of it is read."""
 
     names: str
+    # the size in bytes that a file of a size says it has; None if it does not
     promised: Callable[[SourceFile, int], int | None]
-    seekable: bool = False
-    timed: bool = True
+    seekable: bool = False  # it can be searched by time
+    timed: bool = True  # it has presentation times; frames of others are counted while decoding
 
 
 #: FFmpeg's name of MP4 and its relatives.

@@ -12,16 +12,12 @@ _RECOVERY_POINT = 6
 
 
 class PictureHeader(NamedTuple):
-    """Properties of a picture, from the headers of its packet.
+    """Properties of a picture, from the headers of its packet."""
 
-    Attributes:
-        reference: other pictures may refer to this one. True if the packet contains no slice,
-            because decoding an unneeded picture is harmless.
-        random_access: a decoder that starts here outputs this picture and all that are displayed
-            later exactly.
-    """
-
+    # other pictures may refer to this one. True if the packet contains no slice, because decoding
+    # an unneeded picture is harmless.
     reference: bool
+    # a decoder that starts here outputs this picture and all that are displayed later exactly
     random_access: bool
 
 

@@ -73,17 +73,11 @@ class Still:
 
 
 class Orientation(NamedTuple):
-    """How a frame is turned to be shown: transposed, then mirrored.
+    """How a frame is turned to be shown: transposed, then mirrored."""
 
-    Attributes:
-        transposed: rows become columns.
-        mirror_x: left and right are then swapped.
-        mirror_y: top and bottom are then swapped.
-    """
-
-    transposed: bool = False
-    mirror_x: bool = False
-    mirror_y: bool = False
+    transposed: bool = False  # rows become columns
+    mirror_x: bool = False  # left and right are then swapped
+    mirror_y: bool = False  # top and bottom are then swapped
 
     def apply(self, image: Image) -> Image:
         """Return the image [H, W, 3] as it is shown."""
@@ -124,18 +118,12 @@ class Frame:
     """A decoded frame as players show it: turned, and with square pixels.
 
     It is converted to RGB on request only.
-
-    Attributes:
-        index: position in presentation order, from zero.
-        time_s: presentation time in seconds from the clip's first frame.
-        decoded: the frame as decoded.
-        pixel_aspect: width over height of a pixel of the decoded frame.
     """
 
-    index: int
-    time_s: float
-    decoded: av.VideoFrame
-    pixel_aspect: float = 1.0
+    index: int  # position in presentation order, from zero
+    time_s: float  # presentation time in seconds from the clip's first frame
+    decoded: av.VideoFrame  # the frame as decoded
+    pixel_aspect: float = 1.0  # width over height of a pixel of the decoded frame
 
     @cached_property
     def orientation(self) -> Orientation:

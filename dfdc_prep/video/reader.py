@@ -42,10 +42,7 @@ av.logging.set_level(av.logging.PANIC)
 
 
 class Video:
-    """An open clip. Use `open_clip` to create one.
-
-    Args:
-        name: the clip's name in error messages.
+    """An open clip, from `open_clip`.
 
     Attributes:
         timeline: the frames of the clip.
@@ -58,9 +55,8 @@ class Video:
         self._open()
         self._checked_pixels(self._context)
         self.shortfall = container.missing_end(file, self._container.format.name)
-        #: Number of each packet in decoding order, by presentation time.
+        # By presentation time: the number of each packet in decoding order; frames to skip.
         self._numbers: dict[int | None, int] = {}
-        #: Presentation times of the non-reference frames.
         self._skippable: set[int | None] = set()
         self.timeline = self._read_timeline()
         self._load_parameter_sets()
@@ -144,10 +140,7 @@ class Video:
         return Packet(packet.pts, bool(random_access), reference, not packet.is_discard)
 
     def _count_frames(self, packets: Sequence[Packet]) -> int:
-        """Count the frames by decoding the whole clip.
-
-        For a damaged clip the number of packets is returned, so that missing frames are detected.
-        """
+        """Count by decoding; the packets of a damaged clip, so that missing frames are found."""
         self._restart()
         with ending_at_an_error():
             return sum(1 for _ in self._container.decode(self._stream))
@@ -156,8 +149,8 @@ class Video:
     def _load_parameter_sets(self) -> None:
         """Pass the parameter sets in the clip's first packet to the decoder without decoding.
 
-        They can differ from those in the container's header. Without them, a decoder that starts
-        at a later keyframe produces wrong pixels (observed on FaceForensics++ clips).
+        They can differ from the header's. Without them, a decoder that starts at a later keyframe
+        produces wrong pixels (observed on FaceForensics++ clips).
         """
         if self._context.name != _H264 or len(self.timeline.random_access_points) < 2:
             return
@@ -170,8 +163,7 @@ class Video:
     def _decode_range(self, packets: DecodeRange) -> Iterator[Frame]:
         """Decode a range of packets, drain the decoder, and yield the wanted frames in order.
 
-        A decoding error ends the range because later packets may refer to the lost frame. Frames
-        of earlier packets are still yielded.
+        An error ends the range because later packets may refer to the lost frame.
         """
         missing = {self.timeline.pts[i]: i for i in packets.frames}
         for packet in self._packets_from(packets.start):
@@ -263,13 +255,11 @@ def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
         name: the clip's name in error messages. [default: the file's name]
 
     Raises:
-        ClipError: the file is not a video in one of `container.CONTAINERS` and `CODECS`, or its
-            frames have more than `MAX_PIXELS` pixels. FFmpeg errors raised while the clip is open
-            are also converted to this exception, because some are OSErrors and would be mistaken
-            for an output that is not writable.
+        ClipError: the file is not a video in one of `container.CONTAINERS` and `CODECS`, or has
+            frames of more than `MAX_PIXELS` pixels. FFmpeg's errors while the clip is open become
+            this one too: some are OSErrors and would be mistaken for an unwritable output.
         MemoryError: FFmpeg is refused memory.
-        SourceUnreachable: an I/O error occurred when the file was opened or read. Frames that
-            were decoded before must be discarded.
+        SourceUnreachable: an I/O error occurred; frames decoded before must be discarded.
     """
     name = path.name if name is None else name
     with closing(SourceFile(path)) as file:
@@ -312,10 +302,7 @@ def clip_length(path: Path) -> int | None:
     """Return how many frames a clip has; None if it cannot be opened.
 
     The header of an MP4 says it, without regard to frames that an edit list hides. The packets of
-    other containers are counted.
-
-    Raises:
-        SourceUnreachable: an I/O error occurred.
+    other containers are counted. Raises SourceUnreachable at an I/O error.
     """
     with closing(SourceFile(path)) as file, ending_at_an_error():
         if file.read_at(4, 4) == b"ftyp":

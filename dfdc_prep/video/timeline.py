@@ -20,56 +20,42 @@ _KEYFRAME_STRIDE = 4
 
 
 class Packet(NamedTuple):
-    """The metadata of a packet, known before it is decoded.
+    """The metadata of a packet, known before it is decoded."""
 
-    Attributes:
-        pts: presentation time in the stream's time base, None if the container stores none.
-        random_access: a decoder that starts here outputs this frame and all that are displayed
-            later exactly.
-        reference: other frames may refer to this one; known for H.264 only.
-        displayed: the frame is part of the clip. Edit lists hide frames, which are decoded only
-            because displayed frames refer to them.
-    """
-
+    # presentation time in the stream's time base, None if the container stores none
     pts: int | None
+    # a decoder that starts here outputs this frame and all that are displayed later exactly
     random_access: bool = False
-    reference: bool = False
+    reference: bool = False  # other frames may refer to this one; known for H.264 only
+    # the frame is part of the clip. Edit lists hide frames, which are decoded only because
+    # displayed frames refer to them.
     displayed: bool = True
 
 
 class DecodeRange(NamedTuple):
-    """Packets to decode without seeking, by the numbers of the first and of the last.
-
-    Attributes:
-        frames: the wanted frames they yield, ascending positions in presentation order.
-    """
+    """Packets to decode without seeking, by the numbers of the first and of the last."""
 
     start: int
     end: int
+    # the wanted frames they yield, ascending positions in presentation order
     frames: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The frames of a clip.
+    """The frames of a clip."""
 
-    Attributes:
-        count: number of frames in the container (a damaged clip may yield fewer).
-        keyframes: positions in presentation order of the frames that are random access points.
-        references: positions of the frames that others refer to; they are decoded anyway to
-            obtain those. Empty if the codec does not expose this.
-        pts: presentation times in the stream's time base, in presentation order; empty if
-            frames can only be counted while decoding.
-        packets: packet number of each frame; empty if `pts` is.
-        random_access_points: packet number and presentation time of every random access point,
-            including hidden ones.
-    """
-
-    count: int
+    count: int  # number of frames in the container (a damaged clip may yield fewer)
+    # positions in presentation order of the frames that are random access points
     keyframes: tuple[int, ...] = ()
+    # positions of the frames that others refer to; they are decoded anyway to obtain those. Empty
+    # if the codec does not expose this.
     references: tuple[int, ...] = ()
+    # presentation times in the stream's time base, in presentation order; empty if frames can only
+    # be counted while decoding
     pts: tuple[int, ...] = ()
-    packets: tuple[int, ...] = ()
+    packets: tuple[int, ...] = ()  # packet number of each frame; empty if `pts` is
+    # packet number and presentation time of every random access point, including hidden ones
     random_access_points: tuple[tuple[int, int], ...] = ()
 
     def limited(self, count: int) -> "Timeline":
@@ -145,7 +131,6 @@ def choose_frames(sampling: str, wanted: int, clip: Timeline) -> list[int]:
             frame that is faster to decode; `exact` does not move them. With `keyframes`, clips
             without keyframes fall back to `even`.
         wanted: number of frames, at least 1; a shorter clip yields all of its frames.
-        clip: timeline of the clip.
     """
     if wanted >= clip.count:
         return list(range(clip.count))
@@ -164,8 +149,7 @@ def common_length(wanted: int, count: int, others: Sequence[int | None]) -> int:
 
     Args:
         wanted: number of frames.
-        count: length of the clip, frames.
-        others: lengths of the other clips; None where it is not known.
+        count, others: lengths of the clip and of the others, frames; None if not known.
     """
     return min([count, *(n for n in others if n is not None and n >= max(wanted, count / 2))])
 
