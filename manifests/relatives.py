@@ -4,8 +4,11 @@ This module imports nothing heavy, so that the catalog can use it before the wor
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from manifests.wording import counted
 
 #: Extensions of clips and of what is made from them.
 _EXTENSIONS = (
@@ -43,16 +46,11 @@ def suffix_of(name: str) -> str:
     return re.split(r"[/\\]", name)[-1][len(stem(name)) :]
 
 
-@dataclass(frozen=True)
-class Convention:
+class Convention(NamedTuple):
     """How a data set names its clips; the patterns match whole stems.
 
-    Attributes:
-        dataset: the data set.
-        fake: of a FAKE. Its groups name the person or sequence filmed (`target`) and the one whose
-            face is shown (`source`).
-        reals: of REAL clips.
-        original: the stem of the original, of the groups of `fake`.
+    The groups of `fake` name the person or sequence filmed (`target`) and the one whose face is
+    shown (`source`); `original` is the stem of the original, made of these groups.
     """
 
     dataset: str
@@ -62,8 +60,8 @@ class Convention:
 
     def original_of(self, name: str) -> str | None:
         """The stem of the original that a FAKE's stem names, None if it has another form."""
-        found = self.fake.fullmatch(name)
-        return self.original.format(**found.groupdict()) if found else None
+        match = self.fake.fullmatch(name)
+        return self.original.format(**match.groupdict()) if match else None
 
 
 #: FaceForensics++: sequences of YouTube are numbers; a fake names its own, then its face's.
@@ -107,29 +105,23 @@ def read_originals(fakes: Collection[str], reals: Collection[str]) -> dict[str, 
     Returns:
         The original's name for each fake that gives one; it has the extension of the fake.
     """
-    stems = {name: stem(name) for name in fakes}
     real_stems = {stem(name) for name in reals}
-    named = {convention: _originals(convention, stems) for convention in CONVENTIONS}
-    named = {
-        convention: originals
-        for convention, originals in named.items()
-        if originals and not any(convention.fake.fullmatch(real) for real in real_stems)
-    }
-    all_follow = sum(map(len, named.values())) == len(stems) and all(
+    named = {}
+    for convention in CONVENTIONS:
+        originals = {name: convention.original_of(stem(name)) for name in fakes}
+        given = {name: original for name, original in originals.items() if original is not None}
+        if given and not any(convention.fake.fullmatch(real) for real in real_stems):
+            named[convention] = given
+    all_follow = sum(map(len, named.values())) == len(set(fakes)) and all(
         any(form.fullmatch(real) for convention in named for form in convention.reals)
         for real in real_stems
     )
-    found: dict[str, str] = {}
-    for originals in named.values():
-        given = set(originals.values())
-        if all_follow or 2 * len(given & real_stems) >= len(given):
-            found |= originals
-    return {name: original + suffix_of(name) for name, original in found.items()}
-
-
-def _originals(convention: Convention, stems: Mapping[str, str]) -> dict[str, str]:
-    originals = ((name, convention.original_of(known)) for name, known in stems.items())
-    return {name: original for name, original in originals if original is not None}
+    known: dict[str, str] = {}
+    for given in named.values():
+        distinct = set(given.values())
+        if all_follow or 2 * len(distinct & real_stems) >= len(distinct):
+            known |= given
+    return {name: original + suffix_of(name) for name, original in known.items()}
 
 
 #: What is counted: clips, or crops where it is not known what is a clip.
@@ -142,11 +134,9 @@ class OriginalMatches:
 
     Attributes:
         exact: names that are those of a clip.
-        stem: found without the extension or the folder in front.
-        unicode: found by the Unicode form, composed or decomposed.
-        case: found by the letters without their case.
-        absent: names of no clip.
-        ambiguous: names that fit several clips; the families of these are one.
+        stem, unicode, case: found without the extension or the folder in front; by the Unicode
+            form, composed or decomposed; by the letters without their case.
+        absent, ambiguous: names of no clip; names that fit several clips, whose families are one.
     """
 
     exact: int = 0
@@ -191,8 +181,7 @@ class FamilyCounts:
 
     Attributes:
         known: clips whose original the data set names; None if those are all, and not counted.
-        names: clips whose original is read from their names.
-        unknown: clips of which nothing says what they were made from.
+        names, unknown: clips whose original is read from their names, and is not known at all.
         noun: CLIP or CROP.
     """
 
@@ -203,7 +192,7 @@ class FamilyCounts:
 
     @property
     def _counted(self) -> str:
-        return f"{self.total:,} FAKE {self.noun}{'' if self.total == 1 else 's'}"
+        return counted(self.total, f"FAKE {self.noun}")
 
     @property
     def total(self) -> int:
@@ -231,10 +220,7 @@ class FamilyCounts:
 
     def apart_lines(self) -> list[str]:
         """What splits that divide no family have shown, in one or two lines."""
-        why = self.unknown_text()
-        if not why:
-            return [*self.lines(), "no family is in two splits"]
-        return [
-            *self.lines(),
-            f"no known family is in two splits; {why}, so that relatives may be in two",
-        ]
+        shown = "no family is in two splits"
+        if why := self.unknown_text():
+            shown = f"no known family is in two splits; {why}, so that relatives may be in two"
+        return [*self.lines(), shown]

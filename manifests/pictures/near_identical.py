@@ -45,11 +45,10 @@ _ROWS, _COLUMNS, _PAIRS = 1024, 4096, 2048
 class NearIdentical:
     """What was found to be near-identical.
 
-    Attributes:
-        picture: int64 [rows], the picture that each row shows, equal for equal thumbnails; -1 if it
-            is blank or there is none. Pictures are numbered by their content, not by the rows.
-        first, second: int64 [pairs], near-identical pictures; first < second, sorted.
-        likeness: float32 [pairs], `MIN_LIKENESS` to 1.
+    `picture`, int64 [rows], is the picture that each row shows, equal for equal thumbnails; -1 if
+    it is blank or there is none. Pictures are numbered by their content, not by the rows. `first`
+    and `second`, int64 [pairs], are near-identical pictures; first < second, sorted. `likeness`,
+    float32 [pairs], is `MIN_LIKENESS` to 1.
     """
 
     picture: Codes

@@ -132,8 +132,7 @@ class _Paths:
     """The paths of a table, divided into folders and names.
 
     Attributes:
-        path: string [rows], with slashes.
-        fake: bool [rows], whether the image is FAKE.
+        path, fake: string and bool [rows], with slashes; whether the image is FAKE.
         folder, stem: int64 [rows], the folder of each image, without folders such as `frames`
             inside that of a clip; and its name without extension.
         folders, stems: string, the distinct ones.
@@ -209,8 +208,8 @@ class _Paths:
         """
         rows = (self.fake, ~self.fake)
         fakes, reals = (
-            path_names.find(self.stems.take(pa.array(np.unique(self.stem[each]))), pattern)
-            for each, pattern in zip(rows, path_names.FACEFORENSICS, strict=True)
+            path_names.find(_pick(self.stems, np.unique(self.stem[of_label])), pattern)
+            for of_label, pattern in zip(rows, path_names.FACEFORENSICS, strict=True)
         )
         if fakes.null_count or reals.null_count or not len(fakes) or not len(reals):
             return False
@@ -227,12 +226,8 @@ class _Paths:
         )
 
     def _part_name(self, path: str) -> str | None:
-        kept = [each for each in path.split("/") if each and not self.is_split(each)]
+        kept = [each for each in path.split("/") if each and each.lower() not in self.splits]
         return "_".join(kept) or None
-
-    def is_split(self, folder: str) -> bool:
-        """Whether a folder has the name of a split."""
-        return folder.lower() in self.splits
 
     def example(self, rows: Mask) -> str:
         """The first of some paths."""

@@ -76,10 +76,8 @@ def family_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
 class Connected(NamedTuple):
     """Families that join all clips that are related.
 
-    Attributes:
-        clip, family: int64 [rows] each, indices into the names.
-        names: string [names].
-        matches: how the originals were found.
+    `clip` and `family`, int64 [rows], are indices into the names, string [names]; `matches` tells
+    how the originals were found.
     """
 
     clip: Codes
@@ -94,8 +92,11 @@ def connected_families(table: pa.Table) -> Connected:
     The audit uses this: a wrong family column cannot separate a fake from its original.
     """
     originals = _originals_of_fakes(table["label"], table["original"])
-    differing = [_differing_families(table, originals)] if "family" in table.column_names else []
-    return _connect(table["video"], originals, differing, names_are_qualified(table))
+    adding = []
+    if "family" in table.column_names:  # where it adds to the originals
+        expected = pc.coalesce(originals, table["video"])
+        adding = [pc.if_else(pc.equal(table["family"], expected), _NULL, table["family"])]
+    return _connect(table["video"], originals, adding, names_are_qualified(table))
 
 
 def _connect(
@@ -116,12 +117,6 @@ def _connect(
     given = [other[rows] for other, rows in zip(others, known[1:], strict=True)]
     source = np.concatenate([original, *given])
     return Connected(child, _family_names(made, source, found, names)[child], names, found.matches)
-
-
-def _differing_families(table: pa.Table, originals: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the family column where it adds to the originals, null elsewhere."""
-    expected = pc.coalesce(originals, table["video"])
-    return pc.if_else(pc.equal(table["family"], expected), _NULL, table["family"])
 
 
 def _originals_of_fakes(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa.ChunkedArray:

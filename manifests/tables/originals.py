@@ -6,7 +6,7 @@ Where several clips fit, all of them count as the original, so that no relatives
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,7 @@ from manifests.relatives import STEM_PATTERN, OriginalMatches, suffix_of
 from manifests.tables.codes import Codes, Mask, factorize, factorize_sorted
 
 
-@dataclass(frozen=True)
-class Originals:
+class Originals(NamedTuple):
     """The clips that names stand for.
 
     Attributes:
@@ -49,27 +48,20 @@ def match_originals(
     is_named[named] = True
     wanted = clips + np.flatnonzero(is_named[clips:])
     exact = int(np.count_nonzero(is_named[:clips]))
-    none = np.empty(0, np.int64)
     if not len(wanted) or _are_plain(names):
-        found = OriginalMatches(exact, absent=len(wanted))
-        return Originals(np.arange(len(names)), none, none, found)
+        none, matches = np.empty(0, np.int64), OriginalMatches(exact, absent=len(wanted))
+        return Originals(np.arange(len(names)), none, none, matches)
     return _Search(names, wanted, np.arange(clips)).run(exact, qualified)
 
 
 class _Search:
-    """The search for the clips of some names.
-
-    Args:
-        names: string [names], all names.
-        wanted: int64 [wanted], those to find.
-        clips: int64 [clips], those to be found.
-    """
+    """The search for the clips of some names: of `wanted` among `clips`, int64 each."""
 
     def __init__(self, names: pa.Array, wanted: Codes, clips: Codes) -> None:
         self._wanted, self._clips = wanted, clips
         self._used = names.take(pa.array(np.concatenate([wanted, clips])))
         # Equal choices whatever the order of the rows: the first by name.
-        (rank,), _ = factorize_sorted(pa.chunked_array([self._used]))
+        (rank,), _ = factorize_sorted(self._used)
         self._rank_wanted, self._rank_clips = np.split(rank, [len(wanted)])
         self._stands_for = np.arange(len(names))
         self._pairs: list[tuple[Codes, Codes]] = []
@@ -78,7 +70,8 @@ class _Search:
         counts = dict.fromkeys(("stem", "unicode", "case"), 0)
         ambiguous, left = 0, np.ones(len(self._wanted), bool)
         for way, keys in _keys(self._used, qualified):
-            wanted_key, clip_key = np.split(_codes(keys), [len(self._wanted)])
+            (codes,), _ = factorize(keys)
+            wanted_key, clip_key = np.split(codes, [len(self._wanted)])
             found, several = self._match(wanted_key, clip_key, left)
             counts[way] += int(np.count_nonzero(found))
             ambiguous += several
@@ -156,8 +149,3 @@ def _are_plain(names: pa.Array) -> bool:
         and pc.all(pc.equal(pc.count_substring(names, "."), suffix.count("."))).as_py()
         and not pc.any(pc.match_substring_regex(names, r"[/\\A-Z]")).as_py()
     )
-
-
-def _codes(keys: pa.Array) -> Codes:
-    (codes,), _ = factorize(pa.chunked_array([keys]))
-    return codes
