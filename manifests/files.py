@@ -11,9 +11,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from manifests.errors import OutputError
@@ -55,8 +54,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(target))
     try:
-        with folder_lock(target) as held, _temporary_folder(held) as temporary:
-            yield temporary
+        with folder_lock(target) as held:
+            temporary = held.new_name(PARTIAL)
+            temporary.mkdir()
+            try:
+                yield temporary
+                sync_file(temporary)
+                _replace_folder(temporary, held)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
     except OSError as error:
         raise OutputError(
             f"expected to write {target}, found {error.strerror or error}; "
@@ -64,31 +71,16 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         ) from error
 
 
-@contextmanager
-def _temporary_folder(held: HeldLock) -> Iterator[Path]:
-    temporary = held.new_name(PARTIAL)
-    temporary.mkdir()
-    try:
-        yield temporary
-        sync_file(temporary)
-        _replace_folder(temporary, held)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
 def _replace_folder(temporary: Path, held: HeldLock) -> None:
     """Rename the folder to its target; remove the previous target only after the rename."""
-    target = held.guarded
-    if not target.exists():
-        os.rename(temporary, target)
-        sync_file(target.parent)
-        return
-    old = held.new_name(OLD)
-    os.rename(target, old)
+    target, old = held.guarded, None
+    if target.exists():
+        old = held.new_name(OLD)
+        os.rename(target, old)
     os.rename(temporary, target)
     sync_file(target.parent)
-    shutil.rmtree(old)
+    if old:
+        shutil.rmtree(old)
 
 
 def sync_file(path: Path) -> None:
@@ -158,24 +150,17 @@ def link_or_copy(file: Path | str, target: Path) -> None:
 _SYNC_EVERY = 1.0
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """A journal, open for appending."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        _remove_partial_line(path)
+        if path.exists():
+            _remove_partial_line(path)
         self._file = path.open("ab")
         self._synced = time.monotonic()
 
-    def __enter__(self) -> "Journal":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def append(self, entry: Any) -> None:
@@ -209,16 +194,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _remove_partial_line(path: Path) -> None:
     """Truncate the file after its last complete line."""
-    if not path.exists():
-        return
     with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 65536)
+        start = end = file.seek(0, os.SEEK_END)
+        newline = -1
+        while start and newline < 0:
+            start, end = max(0, start - 65536), start
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
+        file.truncate(start + newline + 1)

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from threading import Event, Lock
-from types import TracebackType
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -24,7 +24,7 @@ class Cancelled(Exception):
     """Raised in a worker thread to cancel it; never escapes the pool."""
 
 
-class ThreadPool:
+class ThreadPool(AbstractContextManager["ThreadPool"]):
     """A pool of worker threads.
 
     Args:
@@ -35,16 +35,8 @@ class ThreadPool:
         self._executor = ThreadPoolExecutor(workers or available_cores())
         self._cancelled = Event()
 
-    def __enter__(self) -> "ThreadPool":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
             self._cancelled.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
@@ -69,7 +61,7 @@ class ThreadPool:
             raise Cancelled
 
 
-class RecordBar:
+class RecordBar(AbstractContextManager["RecordBar"]):
     """A thread-safe tqdm bar, disabled when stderr is not a terminal."""
 
     def __init__(self, name: str, records: int | None) -> None:
@@ -85,9 +77,6 @@ class RecordBar:
                 elapsed = self._bar.format_dict["elapsed"] or 1e-9
                 self._bar.set_postfix_str(f"{self._bytes / elapsed / 1e6:.0f} MB/s", refresh=False)
             self._bar.update()
-
-    def __enter__(self) -> "RecordBar":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
