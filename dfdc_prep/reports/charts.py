@@ -27,6 +27,7 @@ _LINES = (*COLOURS.values(), "#2d9a5b", NEUTRAL)
 _TEXT = "#010203"
 #: Width and height of a chart in points.
 _SIZE = (360, 216)
+_BINS = 30  # of a histogram
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -88,7 +89,6 @@ def histogram(
     values: Mapping[str, Floats],
     name: str,
     label: str,
-    bins: int = 30,
     limits: tuple[float, float] | None = None,
 ) -> Markup:
     """Draw distributions on top of each other, each as the share of its own values.
@@ -105,7 +105,7 @@ def histogram(
     low, high = limits or np.quantile(everything, [0.002, 0.998])
     if low == high:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, bins + 1)
+    edges = np.linspace(low, high, _BINS + 1)
 
     def paint(axis: Any) -> None:
         for key, each in series.items():
@@ -144,7 +144,7 @@ def bars(
             drawn = axis.barh(at, list(values), height * 0.92, color=colour, label=key)
             axis.bar_label(drawn, [f" {shown(value)}" for value in values], fontsize=8.5)
         axis.set(yticks=range(len(groups)), xlabel=label)
-        axis.set_yticklabels([_short(group) for group in groups])
+        axis.set_yticklabels([g if len(g) <= 22 else f"{g[:12]}…{g[-9:]}" for g in groups])
         axis.xaxis.set_major_locator(_ticks(4))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         axis.invert_yaxis()
@@ -214,7 +214,3 @@ def _ticks(most: int, integer: bool = False) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=most, integer=integer, min_n_ticks=1)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 22 else f"{text[:12]}…{text[-9:]}"

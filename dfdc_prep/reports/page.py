@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,6 @@ class Text:
 
     text: str
     kind: Literal["plain", "warning", "good"] = "plain"
-    block: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class TextList:
     """A bulleted list of sentences."""
 
     items: Sequence[str]
-    block: ClassVar[str] = "text_list"
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,6 @@ class Table:
     rows: Sequence[Sequence[object]]
     more: int = 0  # number of rows left out
     searchable: bool = False  # show a field that filters the rows
-    block: ClassVar[str] = "table"
 
     @property
     def numeric(self) -> list[bool]:
@@ -86,7 +83,6 @@ class Chart:
     svg: Markup
     alt: str  # what a reader should see in it, for screen readers
     note: str = ""  # a sentence below the chart
-    block: ClassVar[str] = "chart"
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,6 @@ class Charts:
     """Charts side by side, as many in a row as fit."""
 
     charts: Sequence[Chart]
-    block: ClassVar[str] = "charts"
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,6 @@ class Sheet:
     caption: str
     pictures: Sequence[Picture]
     more: int = 0
-    block: ClassVar[str] = "sheet"
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,6 @@ class Groups:
     caption: str
     groups: Sequence[Group]
     more: int = 0
-    block: ClassVar[str] = "groups"
 
 
 Block = Text | TextList | Table | Chart | Charts | Sheet | Groups
@@ -216,20 +209,12 @@ def render(page: Page) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(page=page, style=Markup(style), script=Markup(script), policy=Markup(policy))
-    )
+    safe = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
+    return _environment().get_template("page.html.j2").render(page=page, **safe)
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Render the page and write it atomically.
-
-    Raises:
-        OutputError: another run is writing the same file.
-        OSError: the folder cannot be written.
-    """
+    """Render the page and write it atomically; OutputError if another run is writing it."""
     write_text(path, render(page))
 
 

@@ -160,9 +160,7 @@ def _kinds_table(found: Audit) -> list[Block]:
         (
             each.measure,
             *(f"{each.means[split]:.3g}" for split in found.rows),
-            each.split,
-            f"{each.by:+.2g}",
-            f"{each.z:+.1f}",
+            *(each.split, f"{each.by:+.2g}", f"{each.z:+.1f}"),
         )
         for each in found.differences
     ]
