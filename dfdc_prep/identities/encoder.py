@@ -55,20 +55,14 @@ def model_files() -> tuple[Path, Path]:
 
 
 class Look(NamedTuple):
-    """A face in a crop before it is encoded.
+    """A face in a crop before it is encoded."""
 
-    Attributes:
-        image: the crop, brightened if the face is dark.
-        landmarks: dlib's five landmarks: the corners of both eyes, and the base of the nose.
-        asymmetry: how far the nose is from the middle between the eyes, along the line through
-            them, in units of their distance: 0 for a frontal face, about 0.5 for a profile.
-        light: mean luma of the box in the crop as it was, 0 to 255.
-    """
-
-    image: Image
-    landmarks: Any
+    image: Image  # the crop, brightened if the face is dark
+    landmarks: Any  # dlib's five: the corners of both eyes, and the base of the nose
+    # How far the nose is from the middle between the eyes, along the line through them, in units
+    # of their distance: 0 for a frontal face, about 0.5 for a profile.
     asymmetry: float
-    light: float
+    light: float  # mean luma of the box in the crop as it was, 0 to 255
 
 
 class Encoder:

@@ -54,6 +54,7 @@ class IdentifyReport(Result):
         encoded: crops encoded, of all runs.
         unencoded: clips whose worker died or timed out, part/video.
         identities: the identities.
+        unconfined: why the workers could not be confined; None if they were.
     """
 
     out: Path
@@ -64,6 +65,7 @@ class IdentifyReport(Result):
     encoded: int
     unencoded: tuple[str, ...]
     identities: Identities
+    unconfined: str | None
 
     def text(self) -> str:
         """The report for the terminal."""
@@ -88,6 +90,8 @@ class IdentifyReport(Result):
         ]
         if len(self.unencoded) > 5:
             lines.append(f"and {len(self.unencoded) - 5:,} more")
+        if self.unconfined:
+            lines.append(f"confinement of the workers: off: {self.unconfined}")
         lines.append(f"written to {self.table}; look at {self.out / FacesFolder.IDENTITIES_PAGE}")
         return "\n".join(lines)
 
@@ -171,7 +175,8 @@ def identify(
         # Report pairs that cannot be used before the hours of encoding.
         assign_identities(rows, collect_encodings(faces, ()), rules, threshold)
         pictures = read_pictures(manifest, lambda path: path_inside(root, path))
-        failed = _encode(faces, clips, workers)
+        unconfined = why_unconfined()
+        failed = _encode(faces, clips, workers, unconfined is None)
         encodings = collect_encodings(faces, clips.items())
         store_encodings(faces, encodings)
         alike = compare_pictures(manifest, pictures)
@@ -184,7 +189,7 @@ def identify(
     real = sum(clip.label == REAL for clip in clips.values())
     compared = len(pictures.rows), manifest.num_rows
     return IdentifyReport(
-        faces, real, len(clips) - real, *compared, encodings.num_rows, failed, found
+        faces, real, len(clips) - real, *compared, encodings.num_rows, failed, found, unconfined
     )
 
 
@@ -215,7 +220,9 @@ def _clip_rows(manifest: pa.Table) -> pa.Table:
     return rows.sort_by([(key, "ascending") for key in keys])
 
 
-def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) -> tuple[str, ...]:
+def _encode(
+    faces: Path, clips: dict[str, ClipCandidates], workers: int | None, confined: bool
+) -> tuple[str, ...]:
     """Encode the clips that are not known; return those that failed, part/video."""
     known = known_keys(faces)
     keys = {clip: key for key, clip in clips.items() if key not in known}
@@ -223,7 +230,7 @@ def _encode(faces: Path, clips: dict[str, ClipCandidates], workers: int | None) 
         return ()
     failed = []
     count = min(workers or available_cores(), len(keys))
-    setup = os.path.realpath(faces), why_unconfined() is None
+    setup = os.path.realpath(faces), confined
     with (
         Journal(faces / FacesFolder.ENCODINGS_JOURNAL) as journal,
         tqdm(total=len(clips), initial=len(clips) - len(keys), unit="clip", disable=None) as bar,

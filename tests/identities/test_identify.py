@@ -198,6 +198,14 @@ def test_workers_read_crops_and_can_do_nothing_else(faces: Path, tmp_path: Path)
         workers.stop()
 
 
+def test_workers_that_cannot_be_confined_are_told_of(
+    known: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "confinement" not in str(dfdc_prep.identify(known))
+    monkeypatch.setattr(run, "why_unconfined", lambda: "for a test")
+    assert "confinement of the workers: off: for a test" in str(dfdc_prep.identify(known))
+
+
 def _exit_or_double(number: int) -> int:
     if number == 3:
         os._exit(1)
