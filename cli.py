@@ -28,7 +28,7 @@ from dfdc_prep.commands.tables import balance, split, summarize
         "fit": "training.fit",
         "evaluate": "training.evaluate",
         "predict": "training.predict",
-        "app": "training.app",
+        "app": "training.app.__main__",
     },
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )

@@ -24,7 +24,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.run_files import Undecided
 from tests.torture import uploads
 from training import predict
-from training.app import command
+from training.app import __main__ as command
 from training.app.analysis import Analyzer
 from training.app.jobs import Jobs
 from training.app.requests import Access, Limits

@@ -1,5 +1,1 @@
 """The demo app: upload an image or a clip, see the faces and their P(FAKE) in a browser."""
-
-from training.app.command import main
-
-__all__ = ["main"]

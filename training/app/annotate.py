@@ -1,7 +1,6 @@
 """Draws boxes and scores into a clip: persons, their boxes between scored frames, the drawing."""
 
 import io
-from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
@@ -28,35 +27,27 @@ COLOURS = ((255, 176, 0), (100, 143, 255), (120, 214, 105), (254, 97, 160))
 _TICKS = 90_000
 
 
-class TrackPoint(NamedTuple):
-    """A scored face of a track."""
-
-    time_s: float
-    box: Box
-    p_fake: float
-
-
 class FaceTrack(NamedTuple):
     """The scored faces of one person, in order of time."""
 
     person: int  # from 1
-    points: tuple[TrackPoint, ...]
-    reach_s: float  # the person is shown this long before the first point and after the last
+    times: list[float]
+    boxes: list[Box]
+    scores: list[float]
+    reach_s: float  # the person is shown this long before the first time and after the last
 
     def at(self, time_s: float) -> tuple[Box, float] | None:
         """The box at a time, interpolated, and P(FAKE) of the nearest scored frame.
 
         None if the person is not shown.
         """
-        times = [point.time_s for point in self.points]
-        if not times[0] - self.reach_s <= time_s <= times[-1] + self.reach_s:
+        if not self.times[0] - self.reach_s <= time_s <= self.times[-1] + self.reach_s:
             return None
-        later = bisect_left(times, time_s)
-        before, after = self.points[max(0, later - 1)], self.points[min(later, len(times) - 1)]
-        gap = after.time_s - before.time_s
-        share = (time_s - before.time_s) / gap if gap > 0 else 0.0
-        x, y, w, h = (a + share * (b - a) for a, b in zip(before.box, after.box, strict=True))
-        return (x, y, w, h), (after if share > 0.5 else before).p_fake
+        x, y, w, h = (
+            float(np.interp(time_s, self.times, each)) for each in zip(*self.boxes, strict=True)
+        )
+        nearest = int(np.argmin(np.abs(np.subtract(self.times, time_s))))
+        return (x, y, w, h), self.scores[nearest]
 
 
 def number_persons(crops: Sequence[FaceCrop]) -> list[int]:
@@ -74,10 +65,13 @@ def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrac
     """
     times = sorted({time_s for _, time_s, _, _ in faces})
     reach = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else float("inf")
-    points: dict[int, list[TrackPoint]] = {}
+    tracks: dict[int, FaceTrack] = {}
     for person, time_s, box, p_fake in faces:
-        points.setdefault(person, []).append(TrackPoint(time_s, box, p_fake))
-    return [FaceTrack(person, tuple(points[person]), reach) for person in sorted(points)]
+        track = tracks.setdefault(person, FaceTrack(person, [], [], [], reach))
+        track.times.append(time_s)
+        track.boxes.append(box)
+        track.scores.append(p_fake)
+    return [tracks[person] for person in sorted(tracks)]
 
 
 def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
