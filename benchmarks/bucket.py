@@ -122,7 +122,7 @@ def compare_training(rounds: int, families: int) -> None:
         from manifests.splitting.split import SplitPlan
         from tests.training.conftest import make_faces
         from training.data.input_pipeline import make_dataset
-        from training.data.shard_cache import open_shards
+        from training.data.shards import Shards, open_shards
 
         os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
         faces = make_faces(scratch / "faces", families, frames=4)
@@ -130,22 +130,23 @@ def compare_training(rounds: int, families: int) -> None:
         write_crops(faces, scratch / "shards", TFRecords(16), CropChoice(plan))
         s3.upload(scratch / "shards", "training", "shards")
 
-        def epoch(folder: Path) -> float:
+        def epoch(folder: Shards) -> float:
             started = time.perf_counter()
-            for _ in make_dataset(folder, "train", 16, training=True, seed=1):
+            for _ in make_dataset(folder, "train", 16, seed=1):
                 pass
             return time.perf_counter() - started
 
+        local = Shards(scratch / "shards")
         with open_shards(Url("s3://training/shards")) as cache:
-            epoch(scratch / "shards")
+            epoch(local)
             s3.counts()
             click.echo(f"first epoch from the bucket {epoch(cache):.2f} s, {s3.counts()}")
             ratios = []
             for number in range(rounds):
                 # Each goes first in every other round.
-                order = [scratch / "shards", cache][:: 1 if number % 2 else -1]
+                order = [local, cache][:: 1 if number % 2 else -1]
                 seconds = {folder: epoch(folder) for folder in order}
-                disk, bucket = seconds[scratch / "shards"], seconds[cache]
+                disk, bucket = seconds[local], seconds[cache]
                 ratios.append(bucket / disk)
                 click.echo(f"disk {disk:.2f} s, bucket {bucket:.2f} s, {bucket / disk:.3f}")
             click.echo(f"median {statistics.median(ratios):.3f}, {s3.counts()}")

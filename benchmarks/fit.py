@@ -16,6 +16,7 @@ import click
 import keras
 
 from training.data import input_pipeline
+from training.data.shards import Shards
 from training.models import classifier, devices
 from training.recipes import PRECISIONS, choose_recipe
 
@@ -49,7 +50,7 @@ def measure(shards: Path, case: str, steps: int, rounds: int) -> tuple[float, fl
         network = classifier.build_model(recipe, precision=precision)
         classifier.compile_model(network, recipe, head_only=False, steps=1)
     streamed = input_pipeline.make_dataset(
-        shards, "train", recipe.batch_size, training=True, repeat=True
+        Shards(shards), "train", recipe.batch_size, seed=42, repeat=True
     )
     constant = streamed.take(1).cache().repeat()
     for batches in (streamed, constant):

@@ -18,6 +18,7 @@ import tensorflow as tf
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.columns import CROP_SIZE
 from training.data import input_pipeline
+from training.data.shards import Shards
 
 BATCH = 16
 #: Images before the clock starts: tf.data has to find its parallelism.
@@ -27,7 +28,7 @@ WARM = 1024
 def bare(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
     """A bare parallel decode from memory."""
     encoded = []
-    for file in input_pipeline.read_shards_info(shards).files["train"]:
+    for file in Shards(shards).files("train"):
         encoded += [parse_example(record)["image"][0] for record in read_records(file)]
         if len(encoded) >= min(images, 3000):
             break
@@ -40,7 +41,7 @@ def decode(image: Any) -> Any:
 
 
 def ours(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
-    return input_pipeline.make_dataset(shards, "train", BATCH, training=True, repeat=True), BATCH
+    return input_pipeline.make_dataset(Shards(shards), "train", BATCH, seed=42, repeat=True), BATCH
 
 
 def tfds(shards: Path, images: int) -> tuple[tf.data.Dataset, int]:
@@ -118,8 +119,8 @@ def best_rates(
 def read_all(shards: Path) -> float:
     """Seconds to read and decode every record of every split, in order."""
     start = time.perf_counter()
-    for split in input_pipeline.read_shards_info(shards).files:
-        for _ in input_pipeline.make_dataset(shards, split, BATCH):
+    for split in Shards(shards).lengths:
+        for _ in input_pipeline.make_dataset(Shards(shards), split, BATCH):
             pass
     return time.perf_counter() - start
 
@@ -137,7 +138,7 @@ def main() -> None:
     kinds = options.kinds.split(",") if options.kinds else []
     found = best_rates(options.shards, kinds, options.images, options.rounds, options.cold)
     if options.epoch:
-        for _ in input_pipeline.make_dataset(options.shards, "train", BATCH, training=True):
+        for _ in input_pipeline.make_dataset(Shards(options.shards), "train", BATCH, seed=42):
             pass
     if options.all:
         found["all"] = min(read_all(options.shards) for _ in range(options.rounds))

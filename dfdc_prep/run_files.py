@@ -1,14 +1,55 @@
-"""The contents of a run's config.json and metrics.json as dataclasses.
+"""The files of a run folder: their contents as dataclasses, and how they are read.
 
-`asdict` gives the JSON values; `parse` checks JSON values and gives the dataclass.
+`training` writes them and `dfdc-prep report` reads them again, so TensorFlow is not needed here.
+`asdict` gives the JSON values of a dataclass.
 """
 
-from dataclasses import asdict, dataclass
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import pyarrow as pa
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
+from manifests.errors import TrainingError
+from manifests.files import atomic_file
+from manifests.folders import REPORT, RunFolder
+
 T = TypeVar("T")
+
+#: Columns of history.csv.
+HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
+#: Columns of predictions.parquet: what identifies an image, its label, and its scores.
+IMAGE_COLUMNS = ("video", "part", "label", "family", "frame", "face", "path")
+PREDICTIONS_SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("video", "part", "family")]
+    + [pa.field("target", pa.int64(), nullable=False)]
+    + [pa.field(name, pa.float64(), nullable=False) for name in ("logit", "score", "calibrated")]
+)
+#: Measures of cross.csv in the order of the table, and their titles.
+MEASURES = {
+    "accuracy": "accuracy",
+    "accuracy_at_threshold": "at threshold",
+    "log_loss": "log-loss",
+    "log_loss_calibrated": "calibrated",
+    "auc": "ROC-AUC",
+    "average_precision": "AP",
+    "eer": "EER",
+}
+#: The method of rows about every fake of a set.
+ALL = "all"
+#: What holds for the model of every run.
+LIMITS = (
+    "The results apply to crops cut the same way from the same kind of data. Accuracy within one "
+    "data set does not transfer: expect much less on other forgeries, cameras and compressions.",
+    "Splits by original keep known families apart. A fake that names no original may have "
+    "relatives in another split, and actors recur: `dfdc-prep audit SHARDS` says what is known.",
+    "The score describes pixels. It proves nothing about a person; do not use it to accuse anyone.",
+    "Blur, small faces, strong compression, very dark or bright scenes and extreme poses lower the "
+    "accuracy; `python -m training.evaluate RUN --robustness` measures by how much.",
+)
 
 
 @dataclass(frozen=True)
@@ -54,17 +95,10 @@ class Recipe:
     label_smoothing: float = 0.0
     published: Published | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-serializable values, for config.json."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class CropSettings:
-    """Detector, margin and alignment that the crops of a shards folder were cut with.
-
-    Detector and margin are None if unknown. Runs of earlier versions were not aligned.
-    """
+    """Detector, margin and alignment that crops were cut with; None if unknown."""
 
     detector: str | None
     margin: FiniteFloat | None
@@ -135,8 +169,17 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
-class ClassificationMetrics:
-    """Metrics of a set of images or clips, at a threshold of 0.5.
+class Intervals:
+    """95 % intervals of the metrics of the same names."""
+
+    accuracy: Interval
+    log_loss: Interval
+    auc: Interval
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of a set of images or clips, at a threshold of 0.5, with their intervals.
 
     Attributes:
         images: number of images or clips.
@@ -151,21 +194,6 @@ class ClassificationMetrics:
     auc: FiniteFloat | None
     classes: dict[str, ClassMetrics]
     confusion: list[list[int]]
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """95 % intervals of the metrics of the same names."""
-
-    accuracy: Interval
-    log_loss: Interval
-    auc: Interval
-
-
-@dataclass(frozen=True)
-class IntervalMetrics(ClassificationMetrics):
-    """Metrics with their intervals."""
-
     interval: Intervals
 
 
@@ -185,7 +213,7 @@ class Localization:
 
     Attributes:
         images: images whose mask shows a forged face.
-        pointing_game, energy: means of `explanation.localization.score_heatmap`.
+        pointing_game, energy: means of `training.evaluation.heatmaps.score_heatmap`.
         area: mean share of the image that the mask covers: what chance scores.
     """
 
@@ -239,8 +267,8 @@ class SplitMetrics:
 
     split: str
     shards: str
-    image: IntervalMetrics
-    clip: IntervalMetrics
+    image: Metrics
+    clip: Metrics
     clips: int
     families: int
     temperature: Annotated[FiniteFloat, Field(gt=0)]
@@ -251,16 +279,182 @@ class SplitMetrics:
     undecided: Undecided = Undecided()
     remarks: tuple[str, ...] = ()
 
+    @property
+    def levels(self) -> dict[str, Metrics]:
+        """The metrics per image and per clip."""
+        return {"image": self.image, "clip": self.clip}
 
-def parse(kind: type[T], value: Any) -> T:
-    """Check JSON values and return the dataclass.
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """A row of robustness.csv; `auc` is None if a class is missing."""
+
+    disturbance: str
+    level: str
+    accuracy: FiniteFloat
+    auc: FiniteFloat | None
+
+
+@dataclass(frozen=True)
+class CrossRow:
+    """A row of cross.csv: one measure of one model on one group.
+
+    Attributes:
+        set: name of the data set.
+        method: the method whose fakes are measured against every REAL of the set, or ALL.
+        level: "image" or "clip".
+        value, low, high: the measure and its 95 % interval; None where undefined.
+        real, fake: number of images or clips of each label.
+        trained_on: how many of them may be known from training; None if that is not known.
+        temperature, threshold: of the model's own validation split.
+    """
+
+    model: str
+    set: str
+    split: str
+    method: str
+    level: str
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    real: int
+    fake: int
+    families: int
+    trained_on: int | None
+    temperature: float
+    threshold: float | None
+
+
+ROBUSTNESS_COLUMNS = [field.name for field in fields(RobustnessRow)]
+CROSS_COLUMNS = [field.name for field in fields(CrossRow)]
+
+
+def by_measure(rows: Iterable[CrossRow]) -> dict[tuple[str, str, str], dict[str, CrossRow]]:
+    """The rows of each set, method and level, by measure."""
+    groups: dict[tuple[str, str, str], dict[str, CrossRow]] = {}
+    for row in rows:
+        groups.setdefault((row.set, row.method, row.level), {})[row.measure] = row
+    return groups
+
+
+def overlap_lines(model: str, rows: Iterable[CrossRow]) -> list[str]:
+    """How many images of each set are of families or files that the model was trained on."""
+    images = [r for r in rows if (r.method, r.level, r.measure) == (ALL, "image", "accuracy")]
+    if any(row.trained_on is None for row in images):
+        return [f"Whether {model} was trained on clips of these sets is not known."]
+    return [
+        f"{row.trained_on:,} of {row.real + row.fake:,} images of {row.set} are of families or "
+        f"files that {model} was trained on: its figures there are too good."
+        for row in images
+        if row.trained_on
+    ]
+
+
+class RunFiles:
+    """The folder of a run, or of an evaluation, for example `runs/v1.3`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config_file = folder / RunFolder.CONFIG
+        self.history_file = folder / RunFolder.HISTORY
+        self.model_file = folder / RunFolder.MODEL
+        self.metrics_file = folder / RunFolder.METRICS
+        self.predictions_file = folder / RunFolder.PREDICTIONS
+        self.robustness_file = folder / "robustness.csv"
+        self.cross_file = (
+            folder / RunFolder.CROSS
+        )  # the table of an evaluation on several data sets
+        self.card_file = folder / "README.md"
+        self.report_file = folder / REPORT
+        self.mistakes = folder / RunFolder.MISTAKES
+        self.checkpoints = folder / RunFolder.CHECKPOINTS
+        self.logs = folder / RunFolder.LOGS
+
+    def config(self) -> RunConfig:
+        """Read config.json.
+
+        Raises:
+            TrainingError: it is missing or invalid.
+        """
+        return _read_json(self.config_file, RunConfig)
+
+    def metrics(self) -> SplitMetrics:
+        """Read metrics.json.
+
+        Raises:
+            TrainingError: it is missing (the run has not been evaluated) or invalid.
+        """
+        return _read_json(self.metrics_file, SplitMetrics)
+
+    def history(self) -> list[dict[str, float]]:
+        """Read history.csv: one row per epoch, empty if the file does not exist.
+
+        Raises:
+            TrainingError: it is invalid.
+        """
+        rows = read_rows(self.history_file, dict[str, FiniteFloat], HISTORY_COLUMNS)
+        if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+            raise _not_ours(self.history_file, "epochs not numbered 1, 2, 3 ...")
+        return rows
+
+    def robustness(self) -> list[RobustnessRow]:
+        """Read robustness.csv; as `read_rows`."""
+        return read_rows(self.robustness_file, RobustnessRow, ROBUSTNESS_COLUMNS)
+
+    def cross(self) -> list[CrossRow]:
+        """Read cross.csv; as `read_rows`."""
+        return read_rows(self.cross_file, CrossRow, CROSS_COLUMNS)
+
+
+def _read_json(path: Path, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        found = "none" if isinstance(error, OSError) else _first_fault(error)
+        raise _not_ours(path, found) from error
+
+
+def read_rows(path: Path, kind: type[T], columns: Sequence[str] = ()) -> list[T]:
+    """Read the rows of a CSV file; an empty field is None. Empty if the file does not exist.
+
+    Args:
+        kind: of a row: a dataclass, or a dictionary.
+        columns: that the file must have; none for any.
 
     Raises:
-        ValueError: a value is missing or has another type; the message names the first one.
+        TrainingError: the file is invalid.
     """
     try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise ValueError(f"{place or 'the whole'}: {first['msg']}") from error
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if columns and reader.fieldnames != list(columns):
+                raise ValueError(f"other columns than {', '.join(columns)}")
+            rows = [{n: v or None for n, v in row.items()} for row in reader]
+        return TypeAdapter(list[kind]).validate_python(rows)  # type: ignore[valid-type]
+    except FileNotFoundError:
+        return []
+    except (ValueError, csv.Error) as error:
+        found = _first_fault(error) if isinstance(error, ValidationError) else str(error)
+        raise _not_ours(path, found) from error
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Any]) -> None:
+    """Write rows, dataclasses or dictionaries, as CSV, atomically; None is an empty field."""
+    with atomic_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(row if isinstance(row, Mapping) else asdict(row) for row in rows)
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+
+
+def _not_ours(path: Path, found: str) -> TrainingError:
+    again = "train again with --fresh" if path.name != RunFolder.CROSS else "delete it"
+    return TrainingError(
+        f"expected {path} as python -m training.fit writes it, found {found}; give the folder of a "
+        f"finished run, or {again}"
+    )

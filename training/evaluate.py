@@ -5,7 +5,7 @@ TensorFlow is imported after the options are parsed, so that --help and usage er
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,15 @@ import click
 
 from dfdc_prep.commands.error_handling import TrainingCommand
 from dfdc_prep.commands.param_types import CountParam, FloatParam, LocationParam, TextParam
+from dfdc_prep.run_files import RunFiles
 from dfdc_prep.storage.urls import Location, Url, as_location
 from dfdc_prep.terminal import echo_parts, report_hint
+from manifests.folders import RunFolder
 from manifests.result import TextTable
 
 if TYPE_CHECKING:
-    from training.evaluation.cross.outputs import OutputPlan
+    from training.data.shards import Shards
     from training.evaluation.tested_model import TestedModel
-    from training.runs.folder import Run
-    from training.runs.remote import RunPlace
 
 #: The same as in `training.models.model_file`, which loads Keras; a test compares.
 CHANNELS = ("rgb", "bgr")
@@ -116,116 +116,54 @@ def main(
       dfdc-prep evaluate runs/v1.3 shards/ celeb_shards/ ffpp_shards/
       dfdc-prep evaluate model.h5 shards/ --as redeepfake --beside runs/v1.3
     """
-    alone = _is_run(model) and len(shards) < 2 and not beside
     given = {**file_options, "robustness": robustness, "export": form}
     _check_usage(model, shards, beside, given)
+
+    from training.data.shards import open_shards
+    from training.evaluation import evaluator, text
+    from training.evaluation.predictions import Source
+    from training.evaluation.tested_model import is_trained_on, open_tested_run
+    from training.runs.folder import open_run
+
     with ExitStack() as stack:
-        places = _open_places(stack, (model, *beside), shards, out, cache_gb)
-        plan = places.plan(split)
-        _evaluate(places, plan, split, batch_size, alone, file_options)
-        if places.run and robustness:
-            _measure_robustness(places.run, plan.shards[0], split, plan.base, batch_size)
-        if places.run and form:
+        run = stack.enter_context(open_run(model, names=RunFolder.MODEL_FILES, writes=True))
+        others = [
+            stack.enter_context(open_run(each, names=RunFolder.MODEL_FILES)) for each in beside
+        ]
+        places = shards or (as_location(run.config().shards),)
+        sets = [stack.enter_context(open_shards(each, cache_gb)) for each in places]
+        target = stack.enter_context(open_run(out, names=(), writes=True)).folder if out else None
+        alone = _is_run(model) and len(sets) == 1 and not beside
+        if _is_run(model):
+            plan = evaluator.plan_for_run(run, sets, split, target)
+            own = alone and plan.base == run.folder and is_trained_on(run, sets[0])
+            tested = open_tested_run(run, sets[0] if own else None, batch_size)
+        else:
+            plan = evaluator.plan_for_file(run.folder, sets, split, target)
+            tested = _open_file(run.folder, sets, batch_size, file_options)
+        models = [tested, *map(open_tested_run, others)]
+        rows, notes = evaluator.evaluate_all(models, plan, split, batch_size)
+        if alone:
+            metrics = RunFiles(plan.base).metrics()
+            echo_parts(text.report_text(metrics), text.report_parts(metrics))
+        if rows:
+            echo_parts(text.cross_text(rows, notes), text.cross_parts(rows, notes))
+        if robustness:
+            from training.evaluation.robustness import measure_robustness
+
+            source = Source(sets[0], split, batch_size)
+            measured = measure_robustness(tested.logits, source, plan.base)
+            cells = [list(asdict(row).values()) for row in measured]
+            table = TextTable(list(asdict(measured[0])), cells)
+            echo_parts(text.robustness_table(measured), [table])
+        if form:
             from training.evaluation.export import export_model
 
-            path, difference = export_model(places.run, plan.shards[0], form)
-            shown = places.model.shown(path)
-            click.echo(f"{shown}: scores within {difference:.1g} of model.keras")
-        written = out or places.model.shown(plan.base)
+            path, difference = export_model(run, sets[0], form)
+            click.echo(f"{run.shown(path)}: scores within {difference:.1g} of model.keras")
+        written = out or run.shown(plan.base)
     click.echo(f"results written to {written}")
     click.echo(report_hint(written), err=True)
-
-
-@dataclass(frozen=True)
-class _Places:
-    """What is evaluated and where, on this machine: in a bucket, copies.
-
-    Attributes:
-        model: the folder of a run, or a model file.
-        beside: the folders of runs to compare it with.
-        out: the output folder; None for the default one.
-    """
-
-    model: "RunPlace"
-    beside: list[Path]
-    shards: list[Path]
-    out: Path | None
-
-    @property
-    def run(self) -> "Run | None":
-        """The run; None for a model file."""
-        from training.runs.folder import Run
-
-        return Run(self.model.folder) if _is_run(self.model.folder) else None
-
-    def plan(self, split: str) -> "OutputPlan":
-        """Where the results go."""
-        from training.evaluation.cross.outputs import plan_for_file, plan_for_run
-
-        if self.run:
-            return plan_for_run(self.run, self.shards, split, self.out)
-        return plan_for_file(self.model.folder, self.shards, split, self.out)
-
-
-def _open_places(
-    stack: ExitStack,
-    models: Sequence[Location],
-    shards: Sequence[Location],
-    out: Location | None,
-    cache_gb: float,
-) -> _Places:
-    """Open all places until the stack ends.
-
-    Args:
-        models: MODEL, and the runs beside it.
-    """
-    from training.data.shard_cache import open_shards
-    from training.runs.folder import Run
-    from training.runs.remote import MODEL_FILES, open_run
-
-    model = stack.enter_context(open_run(models[0], names=MODEL_FILES, writes=True))
-    if not shards:
-        shards = (as_location(Run(model.folder).config().shards),)
-    return _Places(
-        model,
-        [stack.enter_context(open_run(each, names=MODEL_FILES)).folder for each in models[1:]],
-        [stack.enter_context(open_shards(each, cache_gb)) for each in shards],
-        stack.enter_context(open_run(out, names=(), writes=True)).folder if out else None,
-    )
-
-
-def _evaluate(
-    places: _Places,
-    plan: "OutputPlan",
-    split: str,
-    batch_size: int,
-    alone: bool,
-    file_options: dict[str, Any],
-) -> None:
-    """Evaluate the model, or compare it with others, and print the results.
-
-    Args:
-        alone: whether it is one run on one shards folder.
-    """
-    from training.evaluation import evaluator, text_report
-    from training.evaluation.cross.compare import compare
-    from training.evaluation.cross.text import cross_parts, cross_text
-    from training.runs.folder import Run
-
-    found = None
-    if places.run and plan.base == places.run.folder and alone:
-        evaluator.evaluate(places.run, plan.shards[0], split, plan.base, batch_size)
-    else:
-        models = [
-            _open_model(each, plan.shards, batch_size, file_options)
-            for each in (places.model.folder, *places.beside)
-        ]
-        found = compare(models, plan, split, batch_size)
-    if alone:
-        metrics = Run(plan.base).metrics()
-        echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
-    if found:
-        echo_parts(cross_text(found.rows, found.notes), cross_parts(found.rows, found.notes))
 
 
 def _is_run(model: Location) -> bool:
@@ -260,14 +198,11 @@ def _check_usage(
         )
 
 
-def _open_model(
-    path: Path, shards: Sequence[Path], batch_size: int, options: dict[str, Any]
+def _open_file(
+    path: Path, shards: Sequence["Shards"], batch_size: int, options: dict[str, Any]
 ) -> "TestedModel":
-    from training.evaluation.tested_model import open_file, open_run
-    from training.runs.folder import Run
-
-    if _is_run(path):
-        return open_run(Run(path), batch_size)
+    """The model file with the options given, or those of a preset."""
+    from training.evaluation.tested_model import open_file
     from training.models.model_file import PRESETS, InputSettings, Preset
 
     preset = PRESETS[options["preset"]] if options["preset"] else Preset(InputSettings(), ())
@@ -276,16 +211,6 @@ def _open_model(
         given["fake_is"] = int(given["fake_is"])
     tested = open_file(path, replace(preset.settings, **given), shards, batch_size)
     return replace(tested, notes=[*tested.notes, *preset.notes])
-
-
-def _measure_robustness(
-    run: "Run", shards: Path, split: str, folder: Path, batch_size: int
-) -> None:
-    from training.evaluation.robustness import measure_robustness, robustness_table
-
-    rows = measure_robustness(run, shards, split, folder, batch_size)
-    table = TextTable(list(rows[0]), [[*row.values()] for row in rows])
-    echo_parts(robustness_table(rows), [table])
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ from dfdc_prep.commands.param_types import (
 )
 from dfdc_prep.storage.urls import Location
 from dfdc_prep.terminal import echo_parts, report_hint
-from manifests.errors import TrainingError
-from manifests.folders import ShardsFolder
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.
@@ -88,26 +86,16 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
       dfdc-prep fit shards/ --recipe v1.3
       dfdc-prep fit s3://bucket/shards --out s3://bucket/runs/v1.3
     """
-    from dfdc_prep.storage.mirror import local_file
-    from training.data.shard_info import check_splits
-
-    with local_file(shards / ShardsFolder.MANIFEST) as manifest:
-        # Before TensorFlow is imported, which takes many seconds.
-        if not manifest.is_file():
-            raise TrainingError(
-                f"expected shards of dfdc-prep shard in {shards}, found no {manifest.name}; "
-                "run dfdc-prep shard"
-            )
-        check_splits(manifest, shards)
-
-    from training.evaluation import text_report
     from training.runs import experiment
 
     overrides = {n: value for n in RECIPE_OPTIONS if (value := options.pop(n)) is not None}
     folder = out or Path("runs") / recipe
     fit_options = experiment.FitOptions(shards, recipe, overrides, folder, **options)
     metrics = experiment.fit(fit_options, log=click.echo)
-    echo_parts(text_report.report_text(metrics), text_report.report_parts(metrics))
+
+    from training.evaluation import text
+
+    echo_parts(text.report_text(metrics), text.report_parts(metrics))
     click.echo(f"run written to {folder}: model.keras, report.txt, README.md")
     click.echo(report_hint(folder), err=True)
 

@@ -13,6 +13,7 @@ from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, TrainingComman
 from dfdc_prep.commands.param_types import CountParam, LocationParam, PathParam
 from dfdc_prep.storage.mirror import local_file
 from dfdc_prep.storage.urls import Location
+from manifests.folders import RunFolder
 
 
 @click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,11 +58,10 @@ def main(
       dfdc-prep predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
     from dfdc_prep.parallel.forkserver import forkserver_context
-    from training.runs.folder import Run
-    from training.runs.remote import MODEL_FILES, open_run
+    from training.runs.folder import open_run
 
-    with open_run(run, names=MODEL_FILES) as place:
-        Run(place.folder).check_finished()  # before TensorFlow is imported
+    with open_run(run, names=RunFolder.MODEL_FILES) as place:
+        place.check_finished()  # before TensorFlow is imported
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
         from training.inference.face_crops import DecodingWorker, FaceCropOptions
         from training.inference.prediction import NO_SCORE, UNREADABLE

@@ -7,7 +7,7 @@ model (EfficientNetB4 at 224, global average pooling, one sigmoid unit) and one 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from dfdc_prep.run_files import Published, Recipe
@@ -95,11 +95,11 @@ def describe_differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]
     Returns:
         One sentence per difference; empty if there is none.
     """
-    published_recipe = RECIPES[recipe.name]
+    published = asdict(RECIPES[recipe.name])
     sentences = [
-        f"{name} is {value}; the recipe has {published}"
-        for name, value in recipe.as_dict().items()
-        if (published := published_recipe.as_dict()[name]) != value
+        f"{name} is {value}; the recipe has {published[name]}"
+        for name, value in asdict(recipe).items()
+        if published[name] != value
     ]
     total = sum(counts.values())
     if total != recipe.images:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from manifests.columns import CROP_SIZE
 from training.data import decoded_cache, input_pipeline
+from training.data.shards import Shards
 from training.models import classifier, devices
 from training.recipes import choose_recipe
 from training.runs.callbacks import ProgressBar
@@ -39,10 +40,10 @@ def batches(path: str, batch: int, cache: str) -> Any:
         images = rng.integers(0, 256, (batch, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         labels = rng.integers(0, 2, batch).astype(np.float32)
         return tf.data.Dataset.from_tensors((images, labels)).repeat()
-    shards = Path(path)
+    shards = Shards(Path(path))
     decoded = decoded_cache.decode_split(shards, "train", cache, Path.cwd())
     return input_pipeline.make_dataset(
-        shards, "train", batch, training=True, repeat=True, decoded=decoded
+        shards, "train", batch, seed=42, repeat=True, decoded=decoded
     )
 
 

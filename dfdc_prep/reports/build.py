@@ -87,6 +87,6 @@ def _page(kind: str, folder: Path) -> Page:
         from dfdc_prep.reports.shards_report import shards_page
 
         return shards_page(folder)
-    from dfdc_prep.reports.run.run_report import run_page
+    from dfdc_prep.reports.run_report import run_page
 
     return run_page(folder)

@@ -90,7 +90,7 @@ def test_a_local_command_loads_no_library_of_a_bucket(tmp_path: Path) -> None:
         "import sys, dfdc_prep\n"
         f"dfdc_prep.split({str(folder)!r})\n"
         f"dfdc_prep.shard({str(folder)!r}, {str(tmp_path / 'shards')!r})\n"
-        "import dfdc_prep.extraction.run, training.runs.remote, training.data.shard_cache\n"
+        "import dfdc_prep.extraction.run, training.runs.folder, training.data.shards\n"
         "print([name for name in ('fsspec', 's3fs', 'botocore') if name in sys.modules])\n"
     )
     done = subprocess.run(

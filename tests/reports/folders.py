@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from dfdc_prep.run_files import (
+    CropSettings,
+    FitConfig,
+    Published,
+    Recipe,
+    RunConfig,
+    ShardsConfig,
+)
 from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.writer import write_crops
@@ -101,9 +110,6 @@ def run_folder(folder: Path, images: int = 24) -> Path:
     Image.new("RGB", (448, 224), "red").save(folder / "mistakes" / "01.png")
     (folder / "config.json").write_text(json.dumps(config()))
     (folder / "metrics.json").write_text(json.dumps(metrics(images)))
-    (folder / "README.md").write_text(
-        "# Model\n\n## Limits\n\n- It knows\n  `DFDC`.\n- Not people.\n"
-    )
     write_table(predictions(images), folder / "predictions.parquet")
     return folder
 
@@ -143,11 +149,16 @@ def metrics(images: int) -> dict[str, Any]:
 
 
 def config() -> dict[str, Any]:
-    """The part of config.json that a report shows."""
-    return {
-        "recipe": {"name": "v1.3", "epochs": 47, "published": {"accuracy": 0.9, "loss": 0.4}},
-        "options": {"weights": HOSTILE, "steps_per_epoch": None},
-        "data": {"counts": {"train": {"REAL": 4, "FAKE": 4}}},
-        "differences": ["epochs is 2; the recipe has 47"],
-        "versions": {"keras": "3"},
-    }
+    """The content of config.json."""
+    data = ShardsConfig("", {"train": {"REAL": 4, "FAKE": 4}}, CropSettings(None, None), {})
+    return asdict(
+        RunConfig(
+            Recipe("v1.3", 32_000, 47, 16, published=Published(0.9, 0.4)),
+            FitConfig(HOSTILE, None, "float32", 42),
+            data,
+            "shards",
+            ["epochs is 2; the recipe has 47"],
+            "CPU",
+            {"keras": "3"},
+        )
+    )

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import brentq
 from sklearn import metrics as sk
 
-from training.evaluation import bootstrap
-from training.evaluation.bootstrap import FamilyBootstrap
+from training.evaluation import intervals
+from training.evaluation.intervals import FamilyBootstrap
 
 IMAGES, FAMILIES = 200, 12
 
@@ -23,7 +23,7 @@ def drawn():
 def weights_of(families, seed=42):
     """The weight of each image in each resample, drawn again."""
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(FAMILIES, np.full(FAMILIES, 1 / FAMILIES), size=bootstrap.SAMPLES)
+    draws = rng.multinomial(FAMILIES, np.full(FAMILIES, 1 / FAMILIES), size=intervals.SAMPLES)
     return draws[:, families].astype(float)
 
 
@@ -40,10 +40,10 @@ def test_resampled_measures_are_those_of_weighted_images(drawn):
         kept = weights > 0
         given = labels[kept], scores[kept]
         weighted = {"sample_weight": weights[kept]}
-        assert resampled.auc[at] == pytest.approx(sk.roc_auc_score(*given, **weighted))
+        assert resampled["auc"][at] == pytest.approx(sk.roc_auc_score(*given, **weighted))
         average = sk.average_precision_score(*given, **weighted)
-        assert resampled.average_precision[at] == pytest.approx(average)
-        assert resampled.eer[at] == pytest.approx(equal_error_rate(*given, weights[kept]))
+        assert resampled["average_precision"][at] == pytest.approx(average)
+        assert resampled["eer"][at] == pytest.approx(equal_error_rate(*given, weights[kept]))
 
 
 def test_means_are_weighted_by_family(drawn):
@@ -55,13 +55,13 @@ def test_means_are_weighted_by_family(drawn):
 def test_the_size_of_the_parts_changes_nothing(drawn, monkeypatch):
     labels, scores, families = drawn
     whole = FamilyBootstrap(families).rankings(labels, scores)
-    monkeypatch.setattr(bootstrap, "_MAX_WEIGHTS", 3 * IMAGES)
-    for name, values in vars(FamilyBootstrap(families).rankings(labels, scores)).items():
-        assert (values == getattr(whole, name)).all()
+    monkeypatch.setattr(intervals, "_MAX_WEIGHTS", 3 * IMAGES)
+    for name, values in FamilyBootstrap(families).rankings(labels, scores).items():
+        assert (values == whole[name]).all()
 
 
 def test_a_resample_without_a_label_is_undefined():
     labels, scores = np.array([0, 1]), np.array([0.2, 0.9])
-    auc = FamilyBootstrap(["a", "b"]).rankings(labels, scores).auc
+    auc = FamilyBootstrap(["a", "b"]).rankings(labels, scores)["auc"]
     assert 300 < np.isnan(auc).sum() < 700
     assert (auc[~np.isnan(auc)] == 1).all()

@@ -15,13 +15,13 @@ from manifests.errors import StorageError, TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.storage.server import S3Server
 from tests.training.conftest import SMALL
-from training.data import input_pipeline, shard_cache
-from training.data.shard_cache import cache_of, open_shards
+from training.data import input_pipeline
+from training.data import shards as module
+from training.data.shards import Shards, open_shards
 from training.evaluate import main as evaluate
 from training.predict import main as predict
 from training.runs import experiment, trainer
-from training.runs.folder import Run
-from training.runs.remote import open_run
+from training.runs.folder import Run, open_run
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -38,8 +38,8 @@ def shards(tiny_shards: Path, s3: S3Server, bucket: str) -> Url:
     return Url(f"s3://{bucket}/shards")
 
 
-def labels(folder: Path) -> list[float]:
-    data = input_pipeline.make_dataset(folder, "train", 8, training=True, seed=3)
+def labels(folder: Shards) -> list[float]:
+    data = input_pipeline.make_dataset(folder, "train", 8, seed=3)
     return [float(label) for _, batch in data for label in np.asarray(batch)]
 
 
@@ -48,7 +48,7 @@ def test_the_batches_are_the_same_and_the_second_epoch_asks_nothing(
     shards: Url,
     s3: S3Server,
 ) -> None:
-    wanted = labels(tiny_shards)
+    wanted = labels(Shards(tiny_shards))
     with open_shards(shards) as folder:
         assert labels(folder) == wanted
         s3.counts()
@@ -66,15 +66,15 @@ def test_the_cache_does_not_grow(
     plan = SplitPlan.parse("56/24/20", "original", 42)
     write_crops(tiny_shards.parent / "faces", tmp_path / "shards", TFRecords(6), CropChoice(plan))
     s3.upload(tmp_path / "shards", bucket, "many")
-    monkeypatch.setattr(shard_cache, "_KEPT", 4)
+    monkeypatch.setattr(module, "_KEPT", 4)
     with open_shards(Url(f"s3://{bucket}/many"), cache_gb=0) as folder:
-        cache = cache_of(folder)
+        cache = folder.cache
         assert cache
         names = sorted(path.name for path in (tmp_path / "shards").glob("*-train.tfrecord-*"))
         assert len(names) == 6
         for name in names:
             assert cache.fetch(name).is_file()
-        assert sorted(path.name for path in folder.glob("*.tfrecord-*")) == names[2:]
+        assert sorted(path.name for path in folder.folder.glob("*.tfrecord-*")) == names[2:]
 
 
 def test_a_damaged_or_lost_shard_is_reported_by_its_url(
@@ -164,7 +164,7 @@ def test_a_full_disk_of_the_cache_is_named(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with open_shards(shards) as folder, monkeypatch.context() as patch:
-        patch.setattr(shard_cache.Mirror, "pull", full)
+        patch.setattr(module.Mirror, "pull", full)
         message = r"^expected room for .*No space left.*--cache-gb$"
         with (
             pytest.raises(StorageError, match=message),

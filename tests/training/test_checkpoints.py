@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from dfdc_prep.run_files import HISTORY_COLUMNS
 from manifests.errors import OutputError, TrainingError, out_of_memory
 from tests.training.conftest import new_config
 from training.models.classifier import HEAD_LAYER
 from training.runs import checkpoints
-from training.runs.folder import HISTORY_COLUMNS, Run
+from training.runs.folder import Run
 
 HEADER = ",".join(HISTORY_COLUMNS)
 

@@ -21,12 +21,11 @@ from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_bootstrap import equal_error_rate
+from training.data.shards import Shards
 from training.evaluate import FILE_OPTIONS, PRESETS, main
-from training.evaluation.cross.measures import measure
-from training.evaluation.cross.overlap import TrainingCrops
-from training.evaluation.cross.sets import name_sets, numbered
-from training.evaluation.cross.table import read_rows
-from training.evaluation.predictions import split_rows
+from training.evaluation.cross import TrainingCrops, name_sets, numbered
+from training.evaluation.metrics import measure
+from training.evaluation.predictions import Level
 from training.models import model_file
 from training.runs.folder import Run
 
@@ -56,14 +55,14 @@ def compared(finished, tmp_path_factory):
     plain = make_shards(folder / "b")
     result = CliRunner().invoke(main, [str(finished.folder), str(celeb), str(plain)])
     assert result.exit_code == 0, result.output
-    return result.output, read_rows(finished.cross_file)
+    return result.output, finished.cross()
 
 
 def predictions_of(run, name):
     """predictions.parquet of a set, with the methods from the shards' manifest."""
     table = pq.read_table(run.folder / "evaluations" / name / "predictions.parquet").to_pandas()
     shards = run.folder / "evaluations" / name / "metrics.json"
-    rows = split_rows(Path(json.loads(shards.read_text())["shards"]), "test")
+    rows = Shards(Path(json.loads(shards.read_text())["shards"])).rows("test")
     return table.assign(method=rows["method"].to_pylist())
 
 
@@ -142,7 +141,7 @@ def test_a_run_beside_a_model_file(finished, tmp_path):
     before = sorted(finished.folder.rglob("*"))
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    rows = read_rows(out / "cross.csv")
+    rows = Run(out).cross()
     values = {
         model: [row.value for row in rows if row.model == model and row.measure in ("auc", "eer")]
         for model in ("model.keras", "finished")
@@ -159,22 +158,23 @@ def test_a_run_beside_a_model_file(finished, tmp_path):
 
 def test_a_set_with_one_label_has_no_measures_that_compare(finished):
     labels, logits = np.zeros(6, int), np.linspace(-2, 1, 6)
-    found = measure(labels, logits, np.arange(6), OperatingPoint())
+    found = measure(Level(labels, logits, np.arange(6)), OperatingPoint())
     assert [name for name, each in found.items() if each.value is None] == [
         "accuracy_at_threshold", "auc", "average_precision", "eer",
     ]  # fmt: skip
     assert found["accuracy"].value == pytest.approx(4 / 6)
-    of_one_family = measure(labels, logits, np.zeros(6), OperatingPoint(1, 0.4))
+    of_one_family = measure(Level(labels, logits, np.zeros(6)), OperatingPoint(1, 0.4))
     assert of_one_family["accuracy"].interval == (None, None)
     assert of_one_family["accuracy_at_threshold"].value is not None
 
 
 def test_a_label_of_few_families_has_figures_and_no_intervals():
     labels, logits = np.array([0, 0, 1, 1]), np.array([-1.0, 0.5, 0.2, 2.0])
-    found = measure(labels, logits, ["a", "a", "b", "c"], OperatingPoint())
+    found = measure(Level(labels, logits, ["a", "a", "b", "c"]), OperatingPoint())
     assert found["auc"].value == 0.75
     assert {each.interval for each in found.values()} == {(None, None)}
-    many = measure(np.tile(labels, 5), np.tile(logits, 5), np.arange(20), OperatingPoint(1, 0.4))
+    level = Level(np.tile(labels, 5), np.tile(logits, 5), np.arange(20))
+    many = measure(level, OperatingPoint(1, 0.4))
     assert all(m.interval.low <= m.value <= m.interval.high for m in many.values())
 
 

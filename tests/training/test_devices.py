@@ -21,6 +21,8 @@ if backend == "tensorflow":
     )
 import keras
 from tests.training.conftest import SMALL, new_config, smallest
+from dfdc_prep.run_files import FitConfig
+from training.data.shards import Shards
 from training.models import devices
 from training.runs import trainer
 from training.recipes import choose_recipe
@@ -36,7 +38,8 @@ for name, used in (("one", ()), ("all", names)):
         recipe = choose_recipe("v1.3", SMALL | {"epochs": epochs, "batch_size": int(batch)})
         shared = devices.Devices(used, backend)
         plan = trainer.TrainingPlan(
-            Path(shards), recipe, None, "float32", 42, 2, shared, cache="disk" if used else "none"
+            Shards(Path(shards)), recipe, FitConfig("none", 2, "float32", 42), None, shared,
+            cache="disk" if used else "none",
         )
         rows = trainer.train(plan, run, print)
     losses.append([row[key] for row in rows for key in ("loss", "val_loss")])

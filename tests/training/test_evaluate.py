@@ -13,8 +13,10 @@ from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.torture.folders import listing
 from tests.training.conftest import make_faces
+from training.data.shards import Shards
 from training.evaluate import main
-from training.evaluation import export, predictions
+from training.evaluation import export
+from training.evaluation.predictions import Source, predict_each
 from training.models.classifier import logit_model
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run
@@ -34,7 +36,7 @@ def test_other_shards_go_beside_with_the_runs_own_temperature(finished, tmp_path
 
 def test_every_image_once_in_the_order_of_the_shards(finished, tiny_shards):
     table = pq.read_table(finished.folder / "predictions.parquet")
-    rows = predictions.split_rows(tiny_shards, "test")
+    rows = Shards(tiny_shards).rows("test")
     assert table["path"].to_pylist() == rows["path"].to_pylist()
     assert [["REAL", "FAKE"][t] for t in table["target"].to_pylist()] == rows["label"].to_pylist()
 
@@ -45,7 +47,7 @@ def test_shards_in_another_order_than_their_manifest_are_noticed(finished, tiny_
     pq.write_table(table.take(np.arange(table.num_rows)[::-1]), tmp_path / "mixed/manifest.parquet")
     model = logit_model(load_model(finished))
     with pytest.raises(TrainingError, match="in the order of its manifest"):
-        predictions.predict(model, tmp_path / "mixed", "test", 8)
+        predict_each(model, Source(Shards(tmp_path / "mixed"), "test", 8))
 
 
 def test_an_unfinished_run_is_refused(tmp_path, finished):
@@ -59,7 +61,7 @@ def test_an_unfinished_run_is_refused(tmp_path, finished):
 
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])
 def test_an_export_gives_the_same_scores(finished, tiny_shards, form):
-    path, difference = export.export_model(finished, tiny_shards, form)
+    path, difference = export.export_model(finished, Shards(tiny_shards), form)
     assert difference <= export.TOLERANCE
     if form == "onnx":
         (given,) = onnxruntime.InferenceSession(path).get_inputs()
@@ -74,9 +76,9 @@ def test_an_export_of_other_scores_leaves_the_one_before(
 ):
     run = Run(tmp_path / "run")
     shutil.copytree(finished.folder, run.folder)
-    export.export_model(run, tiny_shards, form)
+    export.export_model(run, Shards(tiny_shards), form)
     before = listing(run.folder, [])
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(TrainingError, match="found a difference of"):
-        export.export_model(run, tiny_shards, form)
+        export.export_model(run, Shards(tiny_shards), form)
     assert listing(run.folder, []) == before

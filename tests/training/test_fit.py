@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn import metrics as sk
 
+from dfdc_prep.run_files import FitConfig
 from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.writer import write_crops
@@ -19,6 +20,7 @@ from manifests.errors import OutputError, TrainingError
 from manifests.locks import folder_lock
 from manifests.splitting.spec import SplitPlan
 from tests.training.conftest import SMALL, make_faces, new_config
+from training.data.shards import Shards
 from training.fit import main
 from training.models import devices
 from training.recipes import choose_recipe
@@ -175,7 +177,8 @@ def test_early_stopping_is_read_from_the_history(finished, tiny_shards, tmp_path
         [row | {"val_loss": loss} for row, loss in zip(run.history(), (3, 1, 2), strict=True)]
     )
     recipe = choose_recipe("v1.3", SMALL | {"epochs": 9, "patience": 1})
-    plan = trainer.TrainingPlan(tiny_shards, recipe, None, "float32", 42, 2, devices.find_devices())
+    options = FitConfig("none", 2, "float32", 42)
+    plan = trainer.TrainingPlan(Shards(tiny_shards), recipe, options, None, devices.find_devices())
     assert len(trainer.train(plan, run, print)) == 3
     assert run.model_file.read_bytes() == checkpoints.checkpoint_path(run, 2).read_bytes()
 

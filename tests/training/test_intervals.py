@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from dfdc_prep.run_files import Interval
 from training.evaluation.intervals import FamilyIntervals, clopper_pearson, too_few
-from training.evaluation.undecided import undecided_band
+from training.evaluation.metrics import undecided_band
 
 
 def drawn(rng, families, distance, frames=3):

@@ -19,7 +19,7 @@ from tests.training.conftest import make_faces
 from tests.training.test_predict import Middle
 from training.evaluate import main
 from training.evaluation import heatmaps
-from training.evaluation.explanation.localization import score_heatmap
+from training.evaluation.heatmaps import score_heatmap
 from training.inference.face_crops import FaceCropOptions, find_faces
 from training.runs.folder import Run
 

@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 from dfdc_prep.run_files import OperatingPoint
 from manifests.labels import LABELS
 from training.evaluation import metrics
-from training.evaluation.predictions import Predictions
+from training.evaluation.predictions import Predictions, group_means
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def drawn():
 
 
 def test_figures_are_scikit_learns(drawn):
-    labels, logits, _, _ = drawn
+    labels, logits, _, families = drawn
     scores = expit(logits)
-    found = metrics.classification_metrics(labels, scores)
+    found = metrics.classification_metrics(labels, scores, families)
     assert found.accuracy == sk.accuracy_score(labels, scores >= 0.5)
     assert found.log_loss == sk.log_loss(labels, scores)
     assert found.auc == sk.roc_auc_score(labels, scores)
@@ -34,7 +34,9 @@ def test_figures_are_scikit_learns(drawn):
 
 
 def test_one_class_has_no_auc():
-    found = metrics.classification_metrics(np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]))
+    found = metrics.classification_metrics(
+        np.zeros(3, np.int64), np.array([0.1, 0.2, 0.9]), np.arange(3)
+    )
     assert found.auc is None
     assert found.classes["FAKE"].support == 0
 
@@ -57,8 +59,8 @@ def test_the_temperature_of_a_split_without_errors_is_finite():
 
 def test_a_clips_logit_is_the_mean_of_its_images(drawn):
     _, logits, clips, _ = drawn
-    names, means = metrics.group_means(logits, clips)
-    assert len(names) == 100
+    means = group_means(logits, clips)
+    assert len(means) == 100
     assert means[17] == pytest.approx(logits[clips == 17].mean())
 
 

@@ -69,17 +69,17 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     """The same pixels give the same score here as in predictions.parquet."""
     from pathlib import Path
 
-    from training.evaluation import evaluator, predictions
+    from training.data.shards import Shards
+    from training.evaluation.predictions import Source, predict_each, read_batches
     from training.inference import scorer
     from training.models import classifier
     from training.runs.checkpoints import load_model
 
-    shards = Path(finished.config().shards)
-    _, images = evaluator.sample_images(shards, "test", 8, seed=1)
+    source = Source(Shards(Path(finished.config().shards)), "test", 8)
+    images = np.concatenate([batch.images for batch in read_batches(source)])
     loaded = scorer.Scorer(finished.folder)
-    own = predictions.predict(classifier.logit_model(load_model(finished)), shards, "test", 8)
-    places, _ = evaluator.sample_images(shards, "test", 8, seed=1)
-    assert loaded.score(np.stack(images)) == pytest.approx(own.logits[places], rel=1e-4, abs=1e-6)
+    (own,) = predict_each(classifier.logit_model(load_model(finished)), source)
+    assert loaded.score(images) == pytest.approx(own.logits, rel=1e-4, abs=1e-6)
 
 
 def test_a_model_without_numbers_is_a_sentence_everywhere(finished, files, tmp_path, yunet_model):

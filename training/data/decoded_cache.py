@@ -16,6 +16,7 @@ from tqdm import tqdm
 from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
 from training.data import input_pipeline
+from training.data.shards import Shards
 
 #: Values of `--cache`.
 NONE, MEMORY, DISK = "none", "memory", "disk"
@@ -26,7 +27,9 @@ _CROP = np.dtype([("image", np.uint8, (CROP_SIZE, CROP_SIZE, 3)), ("label", np.u
 _BATCH = 64
 
 
-def decode_split(shards: Path, split: str, where: str, folder: Path) -> npt.NDArray[np.void] | None:
+def decode_split(
+    shards: Shards, split: str, where: str, folder: Path
+) -> npt.NDArray[np.void] | None:
     """Decode the crops of a split, in the order of its records.
 
     Args:
@@ -43,7 +46,7 @@ def decode_split(shards: Path, split: str, where: str, folder: Path) -> npt.NDAr
     """
     if where == NONE:
         return None
-    count = input_pipeline.count_records(shards, split)
+    count = shards.count(split)
     crops = _in_memory(count) if where == MEMORY else _on_disk(count, folder)
     batches = input_pipeline.make_dataset(shards, split, _BATCH)
     start = 0
@@ -53,8 +56,7 @@ def decode_split(shards: Path, split: str, where: str, folder: Path) -> npt.NDAr
     ):
         for images, labels in batches:
             end = start + len(labels)
-            crops["image"][start:end] = images
-            crops["label"][start:end] = labels
+            crops["image"][start:end], crops["label"][start:end] = images, labels
             bar.update(len(labels))
             start = end
     return crops
@@ -86,32 +88,27 @@ def _on_disk(count: int, folder: Path) -> npt.NDArray[np.void]:
 
 
 def _available_memory() -> int | None:
-    """Bytes that can be allocated without swapping; None where the system does not say."""
+    """Bytes that can be allocated without swapping; None where the system does not say.
+
+    In a container (cgroup v2), at most what is left of its limit.
+    """
     try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
+        free = int(_number("MemAvailable:", Path("/proc/meminfo")) or "") * 1024
+    except (OSError, ValueError):
         return None
-    if found is None:
-        return None
-    left = _left_in_container()
-    free = int(found[1]) * 1024
-    return free if left is None else min(free, left)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        # Cached files are part of what is used, and are given up when memory is needed.
+        cached = int(_number("inactive_file", group / "memory.stat") or 0)
+    except (OSError, ValueError):  # no container, or "max": no limit
+        return free
+    return min(free, max(0, limit - used + cached))
 
 
-def _left_in_container() -> int | None:
-    """Bytes left of the memory limit of a container (cgroup v2); None without one."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used, details = (
-            (folder / f"memory.{name}").read_text() for name in ("max", "current", "stat")
-        )
-    except OSError:
-        return None
-    if limit.strip() == "max":
-        return None
-    # Cached files are part of what is used, and are given up when memory is needed.
-    cached = re.search(r"^inactive_file (\d+)$", details, re.MULTILINE)
-    return max(0, int(limit) - int(used) + (int(cached[1]) if cached else 0))
+def _number(name: str, file: Path) -> str | None:
+    found = re.search(rf"^{name}\s+(\d+)", file.read_text(), re.MULTILINE)
+    return found[1] if found else None
 
 
 def _gigabytes(size: int) -> str:

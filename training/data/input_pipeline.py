@@ -6,10 +6,9 @@ model casts them on its device. Memory use does not depend on the size of the sh
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,9 +18,7 @@ import tensorflow as tf
 
 from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
-from manifests.files import parse_json
-from manifests.folders import ShardsFolder
-from training.data.shard_cache import cache_of
+from training.data.shards import Shards
 
 if keras.backend.backend() != "tensorflow":
     # TensorFlow only reads the data then. It would otherwise take most of the memory of every GPU,
@@ -36,74 +33,15 @@ _FETCHED_AT_ONCE = 2
 _READ_AHEAD = 1 << 20
 #: Encoded records in the shuffle buffer; about 90 MB of PNG.
 _SHUFFLE_BUFFER = 1024
-
-
-@dataclass(frozen=True)
-class ShardsInfo:
-    """The shard files of a folder, as its dataset_info.json lists them.
-
-    Attributes:
-        files: shard files of each split, in order.
-        lengths: number of records of each shard file, in the same order.
-    """
-
-    path: Path
-    files: dict[str, tuple[Path, ...]]
-    lengths: dict[str, tuple[int, ...]]
-
-    def split(self, name: str) -> tuple[Path, ...]:
-        """The shard files of a split.
-
-        Raises:
-            TrainingError: the split does not exist or has no shard files.
-        """
-        if not self.files.get(name):
-            found = ", ".join(split for split, files in self.files.items() if files)
-            raise TrainingError(
-                f"expected a split {name!r} in {self.path}, found {found or 'none'}; "
-                "write the shards with dfdc-prep shard"
-            )
-        return self.files[name]
-
-
-def read_shards_info(path: Path) -> ShardsInfo:
-    """Read dataset_info.json of a shards folder and check that its shard files exist.
-
-    Raises:
-        TrainingError: dataset_info.json is missing or invalid, or a shard file is missing.
-    """
-    info = path / ShardsFolder.INFO
-    try:
-        found = parse_json(info.read_bytes())
-        name = found["name"]
-        lengths = {
-            split["name"]: tuple(int(length) for length in split["shardLengths"])
-            for split in found["splits"]
-        }
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise TrainingError(
-            f"expected shards of dfdc-prep shard in {path}, found no valid {info.name} "
-            f"({type(error).__name__}); run dfdc-prep shard"
-        ) from error
-    files = {
-        split: tuple(
-            path / ShardsFolder.shard(split, index, len(counts), dataset=name)
-            for index in range(len(counts))
-        )
-        for split, counts in lengths.items()
-    }
-    cache = cache_of(path)
-    for file in (file for each in files.values() for file in each):
-        if not (file.name in cache if cache else file.is_file()):
-            raise TrainingError(
-                f"expected the shard {file.name} in {path}, found none; "
-                "run dfdc-prep shard --overwrite"
-            )
-    return ShardsInfo(path, files, lengths)
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
+}
 
 
 @contextmanager
-def report_read_errors(shards: Path) -> Iterator[None]:
+def report_read_errors(shards: Shards) -> Iterator[None]:
     """Turn TensorFlow's errors while reading batches into a `TrainingError`.
 
     Raises:
@@ -122,9 +60,8 @@ def report_read_errors(shards: Path) -> Iterator[None]:
             f"with dfdc-prep verify {shards}, then write the shards again"
         ) from error
     except tf.errors.OpError as error:
-        cache = cache_of(shards)
-        if cache and cache.error:
-            raise cache.error from error
+        if shards.cache and shards.cache.error:
+            raise shards.cache.error from error
         raise TrainingError(
             f"expected TensorFlow to process a batch, found {type(error).__name__} "
             f"({str(error.message)[:200]}); give the process more memory or use a smaller "
@@ -132,52 +69,44 @@ def report_read_errors(shards: Path) -> Iterator[None]:
         ) from error
 
 
-def count_records(shards: Path, split: str) -> int:
-    """Number of records in a split."""
-    info = read_shards_info(shards)
-    info.split(split)
-    return sum(info.lengths[split])
-
-
 def make_dataset(
-    shards: Path,
+    shards: Shards,
     split: str,
     batch_size: int,
     *,
-    training: bool = False,
-    seed: int = 42,
+    seed: int | None = None,
     repeat: bool = False,
     decoded: npt.NDArray[np.void] | None = None,
 ) -> tf.data.Dataset:
     """Build the dataset of a split: RGB images uint8 [B, 224, 224, 3], labels float32 [B].
 
-    Labels are 0 for REAL and 1 for FAKE. The same seed gives the same order.
+    Labels are 0 for REAL and 1 for FAKE.
 
     Args:
-        training: shuffle, in a different order each epoch, and drop the last incomplete
-            batch. Otherwise every record comes once, in the order of the manifest.
+        seed: for training: shuffle, in a different order each epoch, and drop the last incomplete
+            batch; the same seed gives the same orders. None: every record comes once, in the order
+            of the manifest.
         repeat: repeat indefinitely.
         decoded: the crops of the split from `decoded_cache.decode_split`, read in place of the
             shards; the order is the same.
 
     Raises:
-        TrainingError: the folder or the split cannot be used.
+        TrainingError: the split cannot be used.
     """
-    info = read_shards_info(shards)
-    files, lengths = info.split(split), info.lengths[split]
+    files = [str(file) for file in shards.files(split)]
     if decoded is None:
-        sources = tf.data.Dataset.from_tensor_slices([str(file) for file in files])
+        sources = tf.data.Dataset.from_tensor_slices(files)
         read: Any = _read_records
         parse: Any = _decode_batch
     else:
-        ends = np.cumsum(lengths)
-        sources = tf.data.Dataset.from_tensor_slices((ends - lengths, ends))
+        ends = np.cumsum(shards.lengths[split])
+        sources = tf.data.Dataset.from_tensor_slices((ends - shards.lengths[split], ends))
         read, parse = tf.data.Dataset.range, _take_from(decoded)
-    if training:
+    if seed is not None:
         sources = sources.shuffle(len(files), seed=seed, reshuffle_each_iteration=True)
     if decoded is None:
         sources = _on_disk(sources, shards)
-    if training:
+    if seed is not None:
         records = sources.interleave(
             read,
             cycle_length=_PARALLEL_FILES,
@@ -189,7 +118,33 @@ def make_dataset(
         records = _read_records(sources) if decoded is None else tf.data.Dataset.range(len(decoded))
     if repeat:
         records = records.repeat()
-    batches = records.batch(batch_size, drop_remainder=training)
+    return _batches(records, batch_size, parse, drop_remainder=seed is not None)
+
+
+def make_masked_dataset(shards: Shards, split: str, batch_size: int) -> tf.data.Dataset:
+    """As `make_dataset` in the order of the manifest, with each image's mask.
+
+    Yields:
+        Images, labels, and masks as PNG files, string [B]; empty where there is none.
+    """
+    files = tf.data.Dataset.from_tensor_slices([str(file) for file in shards.files(split)])
+    parse = partial(_decode_batch, masks=True)
+    return _batches(_read_records(_on_disk(files, shards)), batch_size, parse)
+
+
+def decode_mask(encoded: bytes) -> npt.NDArray[np.uint8] | None:
+    """The mask of an image, uint8 [224, 224], 0 untouched to 255; None if it has none."""
+    if not encoded:
+        return None
+    mask = tf.io.decode_png(encoded, channels=1)[..., 0]
+    decoded: npt.NDArray[np.uint8] = tf.ensure_shape(mask, [CROP_SIZE, CROP_SIZE]).numpy()
+    return decoded
+
+
+def _batches(
+    records: tf.data.Dataset, size: int, parse: Callable[..., Any], *, drop_remainder: bool = False
+) -> tf.data.Dataset:
+    batches = records.batch(size, drop_remainder=drop_remainder)
     batches = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
     options = tf.data.Options()
     options.deterministic = True
@@ -223,10 +178,9 @@ def in_same_order(build: Callable[[], tf.data.Dataset]) -> tf.data.Dataset:
     return tf.data.Dataset.range(1).flat_map(lambda _: build()).prefetch(tf.data.AUTOTUNE)
 
 
-def _on_disk(names: tf.data.Dataset, shards: Path) -> tf.data.Dataset:
+def _on_disk(names: tf.data.Dataset, shards: Shards) -> tf.data.Dataset:
     """Fetch the files of a bucket, some ahead of the one that is read; local files are there."""
-    cache = cache_of(shards)
-    if cache is None:
+    if (cache := shards.cache) is None:
         return names
 
     def fetch(name: bytes) -> bytes:
@@ -238,71 +192,18 @@ def _on_disk(names: tf.data.Dataset, shards: Path) -> tf.data.Dataset:
     return names.map(fetched, _FETCHED_AT_ONCE, deterministic=True).prefetch(_FETCHED_AT_ONCE)
 
 
-_FEATURES = {
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-}
-
-
-def make_masked_dataset(shards: Path, split: str, batch_size: int) -> tf.data.Dataset:
-    """Batches of the crops of a split that have a mask: images and masks.
-
-    Yields:
-        Images, uint8 [B, 224, 224, 3], RGB; masks, uint8 [B, 224, 224], 0 untouched to 255.
-
-    Raises:
-        TrainingError: the folder or the split cannot be used.
-    """
-    files = [str(file) for file in read_shards_info(shards).split(split)]
-    features = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "mask": tf.io.FixedLenFeature([], tf.string, default_value=""),
-    }
-    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
-    records = tf.data.TFRecordDataset(names, buffer_size=_READ_AHEAD)
-    examples = records.map(lambda record: tf.io.parse_single_example(record, features))
-    masked = examples.filter(lambda example: tf.strings.length(example["mask"]) > 0)
-
-    def decode(example: Any) -> tuple[Any, Any]:
-        mask = tf.io.decode_png(example["mask"], channels=1)[..., 0]
-        return _decode_image(example["image"]), tf.ensure_shape(mask, [CROP_SIZE, CROP_SIZE])
-
-    return masked.map(decode).batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def read_masks(shards: Path, split: str, positions: Iterable[int]) -> dict[int, Any]:
-    """Return the masks of some crops of a split by their position in it.
-
-    Returns:
-        uint8 [224, 224], 0 untouched to 255; crops without a mask are left out.
-
-    Raises:
-        TrainingError: the shards cannot be read.
-    """
-    wanted = set(positions)
-    files = [str(file) for file in read_shards_info(shards).split(split)]
-    features = {"mask": tf.io.FixedLenFeature([], tf.string, default_value="")}
-    found: dict[int, Any] = {}
-    names = _on_disk(tf.data.Dataset.from_tensor_slices(files), shards)
-    with report_read_errors(shards):
-        for position, record in enumerate(tf.data.TFRecordDataset(names)):
-            if position in wanted:
-                encoded = tf.io.parse_single_example(record, features)["mask"].numpy()
-                if encoded:
-                    found[position] = tf.io.decode_png(encoded, channels=1).numpy()[..., 0]
-    return found
-
-
-def _decode_batch(records: Any) -> tuple[Any, Any]:
-    """Decode serialized Examples, string [B], to images and labels."""
-    batch = tf.io.parse_example(records, _FEATURES)
+def _decode_batch(records: Any, *, masks: bool = False) -> tuple[Any, ...]:
+    """Decode serialized Examples, string [B], to images and labels, and perhaps encoded masks."""
+    names = _FEATURES if masks else ("image", "label")
+    batch = tf.io.parse_example(records, {name: _FEATURES[name] for name in names})
     if records.shape[0] is None:
         images = tf.map_fn(_decode_image, batch["image"], fn_output_signature=tf.uint8)
     else:
         # With a fixed batch size, unrolling saves the overhead of map_fn: 3 to 7 % of the time
         # of a JPEG.
         images = tf.stack([_decode_image(image) for image in tf.unstack(batch["image"])])
-    return images, tf.cast(batch["label"], tf.float32)
+    decoded = (images, tf.cast(batch["label"], tf.float32))
+    return (*decoded, batch["mask"]) if masks else decoded
 
 
 def _decode_image(encoded: Any) -> Any:

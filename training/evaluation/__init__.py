@@ -1,1 +1,1 @@
-"""Evaluates a trained model and writes the report."""
+"""Evaluates trained models and writes the reports."""

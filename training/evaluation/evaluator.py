@@ -1,6 +1,6 @@
-"""Evaluates a model on a split: predictions, metrics, plots, report."""
+"""Evaluates models on splits of shards: predictions, metrics, plots, report, and a table of all."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -8,148 +8,170 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from dfdc_prep.run_files import SplitMetrics
+from dfdc_prep.run_files import CROSS_COLUMNS, CrossRow, RunFiles, SplitMetrics, write_rows
 from manifests.files import atomic_file, write_json, write_text
-from manifests.folders import RunFolder
 from manifests.tables.parquet import write_table
-from training.data import input_pipeline
-from training.data.shard_cache import shown
-from training.evaluation import metrics, model_card, plots, text_report
-from training.evaluation.cross.table import read_rows
-from training.evaluation.cross.text import cross_text
-from training.evaluation.explanation import localization, mistakes
-from training.evaluation.predictions import Images, Predictions
-from training.evaluation.tested_model import TestedModel, is_trained_on, open_run
-from training.runs import checkpoints
+from training.data.shards import Shards
+from training.evaluation import cross, model_card, plots, text
+from training.evaluation.heatmaps import MaskScores
+from training.evaluation.intervals import Floats
+from training.evaluation.metrics import split_metrics
+from training.evaluation.mistakes import KeptImages, write_mistakes
+from training.evaluation.predictions import Batch, Predictions, Source
+from training.evaluation.tested_model import TestedModel, is_trained_on, open_tested_run
+from training.runs.checkpoints import best_epoch
 from training.runs.folder import Run
 
-#: Largest number of images in samples.png (Fig. 8 of the paper).
-MAX_SAMPLES = 20
+#: Folder in the working folder for evaluations of model files, and in a run for those of the run.
+EVALUATIONS = "evaluations"
+#: Folder for the results of models that are evaluated beside another.
+BESIDE = "beside"
 
 
-def sample_images(
-    shards: Path, split: str, batch_size: int, seed: int
-) -> tuple[list[int], list[Images]]:
-    """Draw up to `MAX_SAMPLES` random images of a split.
+class OutputPlan(NamedTuple):
+    """The folders of an evaluation.
+
+    Attributes:
+        shards: what is evaluated.
+        folders: the folder for the results on each.
+        base: the folder for the table of all.
+    """
+
+    shards: Sequence[Shards]
+    folders: Sequence[Path]
+    base: Path
+
+    def beside(self, name: str) -> "OutputPlan":
+        """The same for another model, whose own folder stays as it is."""
+        base = self.base / BESIDE / name
+        names = cross.numbered([folder.name for folder in self.folders])
+        return OutputPlan(self.shards, [base / each for each in names], base)
+
+
+def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | None) -> OutputPlan:
+    """One set goes into a folder of its own, several into the run's and its `evaluations`.
+
+    The test split of the shards that the run was trained on goes into the run's folder.
+
+    Args:
+        out: in place of the default folder.
+    """
+    inside = out or run.folder / EVALUATIONS
+    folders = [
+        run.folder if not out and split == "test" and is_trained_on(run, each) else folder
+        for each, folder in zip(shards, _folders(inside, shards, split), strict=True)
+    ]
+    if len(shards) == 1:
+        base = out or folders[0]
+        return OutputPlan(shards, [base], base)
+    return OutputPlan(shards, folders, out or run.folder)
+
+
+def plan_for_file(path: Path, shards: Sequence[Shards], split: str, out: Path | None) -> OutputPlan:
+    """A folder for each set, in `evaluations/NAME` of the working folder."""
+    base = out or Path(EVALUATIONS) / path.resolve().stem
+    return OutputPlan(shards, _folders(base, shards, split), base)
+
+
+def _folders(base: Path, shards: Sequence[Shards], split: str) -> list[Path]:
+    names = cross.numbered([f"{each.folder.resolve().name}-{split}" for each in shards])
+    return [base / name for name in names]
+
+
+def evaluate_all(
+    models: Sequence[TestedModel], plan: OutputPlan, split: str, batch_size: int
+) -> tuple[list[CrossRow], list[str]]:
+    """Evaluate each model on each set; write their results, cross.csv and report.txt.
+
+    The results of a run on its own split go into its folder, whose table they do not replace.
+
+    Args:
+        models: the first is the one the plan is made for; the results of the others go beside.
 
     Returns:
-        The sorted positions of the images in the split, and the images, uint8 [H, W, 3].
+        The rows of cross.csv, and what else is known of the models, one sentence each.
     """
-    positions = sample_positions(input_pipeline.count_records(shards, split), seed)
-    images = read_images(shards, split, batch_size, positions)
-    return positions, [images[at] for at in positions]
+    sources = [Source(each, split, batch_size) for each in plan.shards]
+    first = models[0]
+    if len(models) == len(sources) == 1 and first.run and plan.base == first.run.folder:
+        evaluate_model(first, sources[0], plan.base)
+        return [], []
+    sets = cross.name_sets([(s.shards.folder, cross.datasets_of(s.rows)) for s in sources])
+    rows: list[CrossRow] = []
+    names = cross.numbered([model.name for model in models])
+    for number, (model, name) in enumerate(zip(models, names, strict=True)):
+        folders = (plan.beside(name) if number else plan).folders
+        found = [evaluate_model(model, *each) for each in zip(sources, folders, strict=True)]
+        crops = cross.training_crops(model.run) if model.run else None
+        for each in sets:
+            predictions = each.of(found[each.position])
+            known = crops.known(predictions.rows) if crops else None
+            shared = {"model": name, "set": each.name, "split": split}
+            rows += cross.set_rows(shared, predictions, model.point, known)
+    notes = [f"{name}: {note}." for m, name in zip(models, names, strict=True) for note in m.notes]
+    base = RunFiles(plan.base)
+    write_rows(base.cross_file, CROSS_COLUMNS, rows)
+    own = text.report_text(base.metrics()) + "\n" if base.metrics_file.is_file() else ""
+    write_text(plan.base / "report.txt", f"{own}{text.cross_text(rows, notes)}\n")
+    return rows, notes
 
 
-def sample_positions(total: int, seed: int) -> list[int]:
-    """Draw the positions of up to `MAX_SAMPLES` random images of `total`, ascending."""
-    rng = np.random.default_rng(seed)
-    return sorted(rng.choice(total, min(MAX_SAMPLES, total), replace=False).tolist())
+def evaluate(run: Run, shards: Shards, batch_size: int) -> SplitMetrics:
+    """Evaluate a run on the test split of its training shards.
 
-
-def read_images(
-    shards: Path, split: str, batch_size: int, positions: Iterable[int]
-) -> dict[int, Images]:
-    """Return images of a split, uint8 [H, W, 3], by their position in it."""
-    wanted, found, start = set(positions), dict[int, Images](), 0
-    if not wanted:
-        return found
-    with input_pipeline.report_read_errors(shards):
-        for images, _ in input_pipeline.make_dataset(shards, split, batch_size):
-            end = start + len(images)
-            found |= {at: np.asarray(images[at - start]) for at in wanted if start <= at < end}
-            start = end
-            if len(found) == len(wanted):
-                break
-    return found
-
-
-def evaluate(run: Run, shards: Path, split: str, out: Path, batch_size: int) -> SplitMetrics:
-    """Evaluate the model of a run on a split and write the results; see `evaluate_model`.
-
-    On the run's training shards, temperature and threshold are fitted on their validation split;
-    on other shards those recorded in the run are used. They are never fitted on other shards.
+    Temperature and threshold are fitted on their validation split.
     """
-    tested = open_run(run, batch_size, shards if is_trained_on(run, shards) else None)
-    return evaluate_model(tested, shards, split, out, batch_size)[1]
+    tested = open_tested_run(run, shards, batch_size)
+    evaluate_model(tested, Source(shards, "test", batch_size), run.folder)
+    return run.metrics()
 
 
-def evaluate_model(
-    tested: TestedModel, shards: Path, split: str, out: Path, batch_size: int
-) -> tuple[Predictions, SplitMetrics]:
-    """Evaluate a model on a split and write the results.
+def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Predictions:
+    """Evaluate a model on a split, which is read once, and write the results.
 
     Args:
         out: the folder for metrics.json, report.txt, predictions.parquet, the plots and, for the
             model of a run, the worst mistakes; a run folder also gets the training curves and the
             model card.
-
-    Returns:
-        The predictions, and the metrics written to metrics.json.
     """
-    run = tested.run
-    predictions = tested.predict(shards, split, batch_size)
-    report = metrics.split_metrics(split, shown(shards), predictions, tested.point)
-    if predictions.has_masks and tested.classifier is not None:
-        found = localization.measure(tested.classifier, shards, split, batch_size)
-        report = replace(report, localization=found)
-    if run is None or out != run.folder:  # a run folder that was removed must not be created again
+    run, classifier = tested.run, tested.classifier
+    seed = run.config().options.seed if run else 42
+    kept = KeptImages(source.rows, seed, mistakes=classifier is not None)
+    masks = source.rows["mask"].null_count < source.rows.num_rows and classifier is not None
+    on_masks = MaskScores(classifier, source.batch_size) if masks else None
+
+    def watch(batch: Batch, logits: Floats) -> None:
+        kept.add(batch, logits)
+        if on_masks and batch.masks:
+            on_masks.add(batch.images, batch.masks)
+
+    predictions = tested.predict(source, watch, masks=masks)
+    report = split_metrics(source.split, str(source.shards), predictions, tested.point)
+    if on_masks:
+        report = replace(report, localization=on_masks.localization())
+    files = RunFiles(out)
+    in_run = run is not None and out == run.folder
+    if not in_run:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
-    write_table(predictions.table(tested.point.temperature), out / RunFolder.PREDICTIONS)
-    others = cross_text(read_rows(out / RunFolder.CROSS))
-    write_text(out / "report.txt", text_report.report_text(report) + (others and f"\n{others}\n"))
-    _write_images(tested, predictions, ShardsSplit(shards, split, batch_size), out)
+    write_table(predictions.table(tested.point.temperature), files.predictions_file)
+    others = text.cross_text(files.cross())
+    write_text(out / "report.txt", text.report_text(report) + (others and f"\n{others}\n"))
+    _plot_samples(predictions, kept, out / "samples.png")
+    if classifier is not None:
+        write_mistakes(files.mistakes, classifier, predictions, kept)
     with atomic_file(out / "confusion.png") as partial:
         plots.plot_confusion(report.image.confusion, partial)
-    history = run.history() if run is not None and out == run.folder else []
-    if history:
+    if in_run and (history := files.history()):
         with atomic_file(out / "curves.png") as partial:
-            plots.plot_curves(history, partial, checkpoints.best_epoch(history))
-    write_json(out / RunFolder.METRICS, asdict(report))
-    if run is not None and out == run.folder:
-        model_card.write_card(run)
-    return predictions, report
+            plots.plot_curves(history, partial, best_epoch(history))
+    write_json(files.metrics_file, asdict(report))
+    if in_run:
+        model_card.write_card(files)
+    return predictions
 
 
-class ShardsSplit(NamedTuple):
-    """A split of a shards folder, and how many images are read at once."""
-
-    shards: Path
-    split: str
-    batch_size: int
-
-
-def _write_images(
-    tested: TestedModel, predictions: Predictions, source: ShardsSplit, out: Path
-) -> None:
-    """Write random samples and, for the model of a run, the worst mistakes with heatmaps."""
-    seed = tested.run.config().options.seed if tested.run else 42
-    samples = sample_positions(len(predictions.labels), seed)
-    worst = mistakes.worst_mistakes(predictions) if tested.classifier is not None else []
-    images = read_images(*source, [*samples, *worst])
-    _plot_samples(predictions, samples, [images[at] for at in samples], out)
-    if tested.classifier is None:
-        return
-    masked = worst if predictions.has_masks else ()
-    mistakes.write_mistakes(
-        out / mistakes.FOLDER,
-        tested.classifier,
-        predictions,
-        {at: images[at] for at in worst},
-        input_pipeline.read_masks(source.shards, source.split, masked),
-    )
-
-
-def default_output(run: Run, shards: Path, split: str) -> Path:
-    """The run folder for the test split of its training shards, else a subfolder of it."""
-    if split == "test" and is_trained_on(run, shards):
-        return run.folder
-    return run.folder / "evaluations" / f"{shards.resolve().name}-{split}"
-
-
-def _plot_samples(
-    predictions: Predictions, positions: list[int], images: list[Images], out: Path
-) -> None:
-    labels = predictions.labels[positions].tolist()
-    scores = expit(predictions.logits[positions]).tolist()
-    with atomic_file(out / "samples.png") as partial:
-        plots.plot_samples(images, labels, scores, partial)
+def _plot_samples(predictions: Predictions, kept: KeptImages, path: Path) -> None:
+    labels = predictions.labels[kept.samples].tolist()
+    scores = expit(np.asarray(predictions.logits[kept.samples])).tolist()
+    with atomic_file(path) as partial:
+        plots.plot_samples([kept.images[at] for at in kept.samples], labels, scores, partial)

@@ -8,7 +8,8 @@ import numpy as np
 
 from manifests.errors import TrainingError
 from manifests.files import atomic_file, atomic_folder
-from training.evaluation import evaluator
+from training.data.input_pipeline import make_dataset, report_read_errors
+from training.data.shards import Shards
 from training.models import classifier
 from training.recipes import choose_recipe
 from training.runs.checkpoints import load_model
@@ -20,7 +21,7 @@ TOLERANCE = 1e-4
 COMPARED_IMAGES = 8
 
 
-def export_model(run: Run, shards: Path, form: str) -> tuple[Path, float]:
+def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
     """Write `RUN/savedmodel/` or `RUN/model.onnx`.
 
     The exported model takes RGB images, 0 to 255, float32 [B, 224, 224, 3], and returns
@@ -38,8 +39,9 @@ def export_model(run: Run, shards: Path, form: str) -> tuple[Path, float]:
         OutputError: the output cannot be written.
     """
     network = _float32(run)
-    _, images = evaluator.sample_images(shards, "test", COMPARED_IMAGES, seed=0)
-    batch = np.stack(images[:COMPARED_IMAGES]).astype(np.float32)
+    with report_read_errors(shards):
+        images, _ = next(iter(make_dataset(shards, "test", COMPARED_IMAGES)))
+    batch = np.asarray(images, np.float32)
     expected = np.asarray(network.predict_on_batch(batch))
     path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
     try:

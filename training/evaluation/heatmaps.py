@@ -1,15 +1,28 @@
-"""Draws the Grad-CAM of face crops."""
+"""Heatmaps of a model (Grad-CAM): drawn over face crops, and compared with masks of forged faces.
+
+Pointing game: the share of images whose heatmap is largest on the mask (Zhang et al., 2016). Share
+of energy: the part of the heatmap's sum that lies on the mask (Wang et al., 2020, Score-CAM). A
+heatmap that is equal everywhere scores the masks' share of the area in both.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image
 
+from dfdc_prep.run_files import Localization
+from training.models.classifier import class_activation, feature_model
+
 #: Opacity of the heatmap at its maximum.
 OPACITY = 0.6
 #: Lower bound of the colour scale, in logits: without it, weak activations would be scaled
 #: up to full colour.
 MIN_SCALE = 4.0
+#: A pixel lies on a mask from this level.
+ON_MASK = 128
 
 
 def draw_overlay(
@@ -54,3 +67,60 @@ def draw_side_by_side(
     """
     images = [crop, draw_overlay(crop, activation)]
     return np.concatenate([*images, mask] if mask is not None else images, axis=1)
+
+
+class MaskScores:
+    """Compares the heatmaps of the images that have a mask with it, as the images come.
+
+    Args:
+        model: a model from `training.models.classifier`, with its sigmoid.
+        batch_size: number of images whose heatmaps are computed at once.
+    """
+
+    def __init__(self, model: Any, batch_size: int) -> None:
+        self._model, self._features, self._size = model, feature_model(model), batch_size
+        self._waiting: list[tuple[Any, Any]] = []
+        self._scores: list[tuple[float, float, float]] = []
+
+    def add(self, images: Any, masks: Iterable[Any]) -> None:
+        """Add images, uint8 [B, H, W, 3], and the mask of each, uint8 [H, W] or None."""
+        pairs = zip(images, masks, strict=True)
+        self._waiting += [(image, mask) for image, mask in pairs if mask is not None]
+        while len(self._waiting) >= self._size:
+            self._score(self._waiting[: self._size])
+            del self._waiting[: self._size]
+
+    def _score(self, pairs: list[tuple[Any, Any]]) -> None:
+        found = self._features.predict_on_batch(np.stack([image for image, _ in pairs]))
+        for heatmap, (_, mask) in zip(class_activation(self._model, found), pairs, strict=True):
+            if (mask >= ON_MASK).any():
+                hit, energy = score_heatmap(heatmap, mask)
+                self._scores.append((hit, energy, float((mask >= ON_MASK).mean())))
+
+    def localization(self) -> Localization:
+        """The means over all images added."""
+        if self._waiting:
+            self._score(self._waiting)
+            self._waiting = []
+        if not self._scores:
+            return Localization(0, None, None, None)
+        hits, energy, area = map(float, np.mean(np.array(self._scores, np.float64), axis=0))
+        return Localization(len(self._scores), hits, energy, area)
+
+
+def score_heatmap(
+    heatmap: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]
+) -> tuple[bool, float]:
+    """Whether the heatmap's largest value lies on the mask, and the share of its sum there.
+
+    Args:
+        heatmap: non-negative float32 [h, w]; scaled to the mask's size.
+        mask: uint8 [H, W]. A heatmap of zeros scores False and 0.
+    """
+    height, width = mask.shape
+    image = Image.fromarray(np.asarray(heatmap, np.float32))
+    scaled = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    total, on_mask = float(scaled.sum()), mask >= ON_MASK
+    if total <= 0:
+        return False, 0.0
+    return bool(on_mask.flat[int(scaled.argmax())]), float(scaled[on_mask].sum()) / total

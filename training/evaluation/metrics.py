@@ -4,69 +4,73 @@ Labels are int64 [N], 0 for REAL and 1 for FAKE; logits and scores are float64 [
 P(FAKE). The predicted class is FAKE for scores of at least 0.5.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 from sklearn import metrics as sk
 
 from dfdc_prep.run_files import (
+    MEASURES,
     Calibration,
-    ClassificationMetrics,
     ClassMetrics,
-    IntervalMetrics,
+    Interval,
     Intervals,
+    Metrics,
     OperatingPoint,
     SplitMetrics,
+    Undecided,
 )
-from manifests.labels import LABELS, UNKNOWN
+from manifests.labels import FAKE, LABELS, REAL, UNKNOWN
 from manifests.wording import counted
 from training.evaluation.intervals import (
     UNDEFINED,
     FamilyIntervals,
+    Floats,
+    Ints,
     families_by_label,
     too_few,
 )
-from training.evaluation.predictions import Predictions
-from training.evaluation.undecided import undecided_band
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from training.evaluation.predictions import Level, Predictions
 
 #: Number of bins of the expected calibration error.
 CALIBRATION_BINS = 15
 #: Smallest and largest temperature that are tried.
 TEMPERATURES = (0.05, 20.0)
+#: Share of the images of a label that may lie on the other's side of the undecided band.
+ERROR_RATE = 0.1
 
 
-def group_means(values: Floats, groups: Any) -> tuple[Any, Floats]:
-    """The sorted unique groups and the mean value of each."""
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    return names, np.bincount(index, values) / np.bincount(index)
-
-
-def classification_metrics(labels: Ints, scores: Floats) -> ClassificationMetrics:
-    """Accuracy, log-loss, ROC-AUC, metrics per class and confusion matrix.
+def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metrics:
+    """Accuracy, log-loss, ROC-AUC, metrics per class, confusion matrix and intervals by family.
 
     The AUC is None if a class is missing. Rows of the confusion matrix are the true classes,
     REAL first.
     """
     predicted = (scores >= 0.5).astype(np.int64)
-    both = len(np.unique(labels)) == 2
     columns = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     per_class = [
         ClassMetrics(float(p), float(r), float(f), int(n))
         for p, r, f, n in zip(*columns, strict=True)
     ]
-    return ClassificationMetrics(
+    intervals = FamilyIntervals(labels, families)
+    auc, of_auc = None, UNDEFINED
+    if len(np.unique(labels)) == 2:
+        auc = float(sk.roc_auc_score(labels, scores))
+        of_auc = intervals.rankings(scores, {"auc": auc})["auc"]
+    return Metrics(
         images=len(labels),
         accuracy=float(sk.accuracy_score(labels, predicted)),
         log_loss=float(sk.log_loss(labels, scores, labels=[0, 1])),
-        auc=float(sk.roc_auc_score(labels, scores)) if both else None,
+        auc=auc,
         classes=dict(zip(LABELS, per_class, strict=True)),
         confusion=sk.confusion_matrix(labels, predicted, labels=[0, 1]).tolist(),
+        interval=Intervals(
+            intervals.share(predicted == labels),
+            intervals.mean(log_losses(labels, scores)),
+            of_auc,
+        ),
     )
 
 
@@ -149,19 +153,6 @@ def _families_remark(predictions: Predictions) -> str | None:
     )
 
 
-def _intervals(measured: ClassificationMetrics, labels: Ints, scores: Floats, of: Any) -> Intervals:
-    """95 % intervals of accuracy, log-loss and AUC by family; see `intervals`."""
-    intervals = FamilyIntervals(labels, of)
-    auc = UNDEFINED
-    if measured.auc is not None:
-        auc = intervals.rankings(scores, {"auc": measured.auc})["auc"]
-    return Intervals(
-        intervals.share((scores >= 0.5) == labels),
-        intervals.mean(log_losses(labels, scores)),
-        auc,
-    )
-
-
 def log_losses(labels: Ints, scores: Floats) -> Floats:
     """The log-loss of each image, clipped as scikit-learn's `log_loss` clips."""
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
@@ -180,26 +171,25 @@ def split_metrics(
         point: its temperature affects the calibrated log-loss and calibration error only; its
             threshold is recorded.
     """
-    labels, logits = predictions.labels, predictions.logits
-    clips, families = predictions.clips, predictions.families
-    names, clip_logits = group_means(logits, clips)
-    _, first = np.unique(np.asarray(clips), return_index=True)
-    clip_labels, clip_families = labels[first], np.asarray(families)[first]
-    scores, clip_scores = expit(logits), expit(clip_logits)
-    calibrated = expit(logits / point.temperature)
-    image = _with_intervals(labels, scores, families)
+    levels = predictions.levels()
+    labels, logits, families = levels["image"]
+    scores, calibrated = expit(logits), expit(logits / point.temperature)
+    image, clip = (
+        classification_metrics(level.labels, expit(level.logits), level.families)
+        for level in levels.values()
+    )
+    few = too_few(clip.images, families_by_label(labels, families))
     remarks = (temperature_remark(point.temperature), _families_remark(predictions))
-    few = too_few(len(names), families_by_label(labels, families))
     return SplitMetrics(
         split,
         shards,
         image,
-        _with_intervals(clip_labels, clip_scores, clip_families),
-        len(names),
-        len(np.unique(np.asarray(families))),
+        clip,
+        clip.images,
+        len(np.unique(families)),
         point.temperature,
         Calibration(
-            log_loss=float(sk.log_loss(labels, scores, labels=[0, 1])),
+            log_loss=image.log_loss,
             log_loss_calibrated=float(sk.log_loss(labels, calibrated, labels=[0, 1])),
             ece=calibration_error(labels, scores),
             ece_calibrated=calibration_error(labels, calibrated),
@@ -211,8 +201,104 @@ def split_metrics(
     )
 
 
-def _with_intervals(labels: Ints, scores: Floats, families: Any) -> IntervalMetrics:
-    measured = classification_metrics(labels, scores)
-    return IntervalMetrics(
-        **vars(measured), interval=_intervals(measured, labels, scores, families)
+def undecided_band(
+    labels: Ints, scores: Floats, families: Any, auc: Interval, few: str | None
+) -> Undecided:
+    """The band of P(FAKE) in which a model should not call a face REAL or FAKE.
+
+    Above it lie at most a tenth of the REAL faces of a new family, below it at most a tenth of the
+    FAKE ones: conformal quantiles by label, with equal weight for each family and the weight of one
+    for the family to come (Lee, Barber and Willett, "Distribution-free inference with hierarchical
+    data", 2023). It holds for families like those tested. Where the labels are so far apart that
+    the quantiles change places, the band is the gap between them. It is the whole range if the
+    ROC-AUC may be 0.5, or if its interval is undefined.
+
+    Args:
+        labels, scores, families: of the images tested; the scores are calibrated.
+        auc: 95 % interval of their ROC-AUC.
+        few: why there is none, see `intervals.too_few`.
+    """
+    if auc.low is None or auc.high is None:
+        return Undecided(0.0, 1.0, f"the model was tested on {few}")
+    if auc.low <= 0.5:
+        why = (
+            f"with a ROC-AUC between {auc.low:.2f} and {auc.high:.2f}, the test does not show "
+            "that the model tells REAL from FAKE better than chance"
+        )
+        return Undecided(0.0, 1.0, why)
+    of, real, fake = np.asarray(families), labels == 0, labels == 1
+    above_real = _upper_quantile(scores[real], of[real])
+    below_fake = 1 - _upper_quantile(1 - scores[fake], of[fake])
+    why = (
+        f"about {100 * ERROR_RATE:.0f} % of the {REAL} faces of the test score higher, and as many "
+        f"of the {FAKE} ones lower"
     )
+    low, high = sorted((above_real, below_fake))
+    return Undecided(low, high, why)
+
+
+def _upper_quantile(scores: Floats, families: Any) -> float:
+    """The score that a face of a new family exceeds with a probability of at most ERROR_RATE.
+
+    1 if there are too few families for one.
+    """
+    _, index, sizes = np.unique(families, return_inverse=True, return_counts=True)
+    weights = 1 / (sizes[index] * (len(sizes) + 1))
+    order = np.argsort(scores)
+    reached = np.cumsum(weights[order]) >= 1 - ERROR_RATE - 1e-9
+    return float(scores[order][np.argmax(reached)]) if reached.any() else 1.0
+
+
+class Measured(NamedTuple):
+    """A measure and its 95 % interval; None where undefined."""
+
+    value: float | None
+    interval: Interval
+
+
+def equal_error_rate(labels: Ints, scores: Floats) -> float:
+    """The error rate at the threshold where as many REAL as FAKE are called wrongly, by share.
+
+    Between two thresholds the ROC curve is taken for a straight line.
+    """
+    false, true, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
+    return float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1))
+
+
+def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
+    """Every measure of MEASURES.
+
+    A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
+    missing, the accuracy at the threshold where there is no threshold. An interval is undefined
+    where the families of a label are too few; see `training.evaluation.intervals`.
+
+    Args:
+        point: of the model's own validation split.
+    """
+    labels, logits, families = level
+    scores, calibrated = expit(logits), expit(logits / point.temperature)
+    means = {
+        "accuracy": (scores >= 0.5) == labels,
+        "log_loss": log_losses(labels, scores),
+        "log_loss_calibrated": log_losses(labels, calibrated),
+    }
+    if point.threshold is not None:
+        means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
+    intervals = FamilyIntervals(labels, families)
+    found = {
+        name: Measured(
+            float(np.mean(values)),
+            intervals.mean(values) if name.startswith("log_loss") else intervals.share(values),
+        )
+        for name, values in means.items()
+    }
+    if len(np.unique(labels)) == 2:
+        # Of logits, which rank confident images that the sigmoid rounds to 1.
+        whole = {
+            "auc": float(sk.roc_auc_score(labels, logits)),
+            "average_precision": float(sk.average_precision_score(labels, logits)),
+            "eer": equal_error_rate(labels, logits),
+        }
+        of_whole = intervals.rankings(logits, whole)
+        found |= {name: Measured(value, of_whole[name]) for name, value in whole.items()}
+    return {name: found.get(name, Measured(None, UNDEFINED)) for name in MEASURES}

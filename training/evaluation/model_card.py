@@ -1,31 +1,18 @@
 """Writes the model card of a run, README.md: data, recipe, metrics, limits."""
 
-import csv
-
-from dfdc_prep.run_files import Recipe, RunConfig, SplitMetrics
+from dfdc_prep.run_files import LIMITS, Recipe, RunConfig, RunFiles, SplitMetrics
 from manifests.files import write_text
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
-from training.evaluation import text_report
-from training.runs.folder import Run
-
-_LIMITS = """\
-- The results apply to crops cut the same way from the same kind of data. Accuracy within one
-  data set does not transfer: expect much less on other forgeries, cameras and compressions.
-- Splits by original keep known families apart. A fake that names no original may have relatives in
-  another split, and actors recur: `dfdc-prep audit SHARDS` says what is known.
-- The score describes pixels. It proves nothing about a person; do not use it to accuse anyone.
-- Blur, small faces, strong compression, very dark or bright scenes and extreme poses lower the
-  accuracy; `dfdc-prep evaluate RUN --robustness` measures by how much.
-"""
+from training.evaluation.text import TITLES, format_interval, format_value
 
 
-def write_card(run: Run) -> None:
+def write_card(run: RunFiles) -> None:
     """Write README.md from config.json, metrics.json, history.csv and robustness.csv."""
-    write_text(run.folder / "README.md", card_text(run))
+    write_text(run.card_file, card_text(run))
 
 
-def card_text(run: Run) -> str:
+def card_text(run: RunFiles) -> str:
     """The model card as Markdown."""
     config, metrics = run.config(), run.metrics()
     recipe = config.recipe
@@ -33,13 +20,13 @@ def card_text(run: Run) -> str:
         [
             f"# {recipe.name}: {recipe.backbone}, REAL or FAKE",
             "Input: a face crop of 224 x 224 pixels, RGB, 0 to 255. Output: P(FAKE). Load "
-            "`model.keras` with `keras.saving.load_model`, or use `dfdc-prep predict`.",
+            "`model.keras` with `keras.saving.load_model`, or use `python -m training.predict`.",
             f"## Data\n\n{_data_section(config)}",
             f"## Recipe\n\n{_recipe_section(config, len(run.history()))}",
             f"## Results\n\nOn the {metrics.split} split, which influenced no choice:\n\n"
             f"{_metrics_section(metrics, recipe)}",
             *_robustness_section(run),
-            f"## Limits\n\n{_LIMITS}",
+            "## Limits\n\n" + "".join(f"- {limit}\n" for limit in LIMITS),
         ]
     )
 
@@ -52,10 +39,7 @@ def _data_section(config: RunConfig) -> str:
     metadata = config.data.metadata
     grouped = metadata.get("group_by", "unknown")
     lines = [
-        "| split | REAL | FAKE |",
-        "|---|---|---|",
-        *rows,
-        "",
+        *("| split | REAL | FAKE |", "|---|---|---|", *rows, ""),
         f"Shards in `{config.shards}`, split by {grouped}, seed {metadata.get('seed')}; "
         f"manifest SHA-256 `{config.data.manifest}`.",
     ]
@@ -83,13 +67,12 @@ def _metrics_section(metrics: SplitMetrics, recipe: Recipe) -> str:
     published, band = recipe.published, metrics.undecided
     paper = {"accuracy": published.accuracy, "log_loss": published.loss} if published else {}
     lines = ["| | per image | 95 % | per clip | 95 % | the paper |", "|---|---|---|---|---|---|"]
-    for name, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "ROC-AUC")):
+    for name, title in TITLES.items():
         cells = [title]
-        for level in (metrics.image, metrics.clip):
-            cells += [text_report.format_value(getattr(level, name))]
-            interval = getattr(level.interval, name)
-            cells += [text_report.format_interval(interval, metrics.too_few)]
-        cells.append(text_report.format_value(paper[name]) if name in paper else "")
+        for level in metrics.levels.values():
+            cells += [format_value(getattr(level, name))]
+            cells += [format_interval(getattr(level.interval, name), metrics.too_few)]
+        cells.append(format_value(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
@@ -112,16 +95,12 @@ def _metrics_section(metrics: SplitMetrics, recipe: Recipe) -> str:
     )
 
 
-def _robustness_section(run: Run) -> list[str]:
-    path = run.folder / "robustness.csv"
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    lines = ["| disturbance | level | accuracy | ROC-AUC |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['disturbance']} | {row['level']} | {float(row['accuracy']):.4f} | "
-        f"{text_report.format_value(float(row['auc']) if row['auc'] else None)} |"
-        for row in rows
+def _robustness_section(run: RunFiles) -> list[str]:
+    rows = [
+        f"| {row.disturbance} | {row.level} | {row.accuracy:.4f} | {format_value(row.auc)} |"
+        for row in run.robustness()
     ]
+    if not rows:
+        return []
+    lines = ["| disturbance | level | accuracy | ROC-AUC |", "|---|---|---|---|", *rows]
     return ["## Robustness\n\n" + "\n".join(lines) + "\n\n![robustness](robustness.png)"]

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dfdc_prep.run_files import RobustnessRow
 from manifests.labels import LABELS
 
 TRAINING_COLOUR, VALIDATION_COLOUR = "#1f5fa8", "#d1661b"
@@ -66,24 +67,11 @@ def plot_confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
     heatmap = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
-        axis.text(
-            column,
-            row,
-            f"{count:,}\n{share:.1%}",
-            ha="center",
-            va="center",
-            fontsize=13,
-            color="white" if share > 0.55 else "black",
-        )
-    axis.set(
-        xticks=[0, 1],
-        yticks=[0, 1],
-        xticklabels=LABELS,
-        yticklabels=LABELS,
-        xlabel="predicted",
-        ylabel="true",
-        title="Confusion matrix",
-    )
+        style: Any = {"ha": "center", "va": "center", "fontsize": 13}
+        colour = "white" if share > 0.55 else "black"
+        axis.text(column, row, f"{count:,}\n{share:.1%}", color=colour, **style)
+    axis.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
+    axis.set(xticks=[0, 1], yticks=[0, 1], xticklabels=LABELS, yticklabels=LABELS)
     figure.colorbar(heatmap, ax=axis, label="share of the true class", shrink=0.85)
     _save(figure, path)
 
@@ -120,26 +108,27 @@ def plot_samples(
     _save(figure, path)
 
 
-def plot_robustness(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def plot_robustness(rows: Sequence[RobustnessRow], path: Path) -> None:
     """Plot accuracy and AUC by level for each disturbance, starting with clean images."""
-    clean = next(row for row in rows if row["disturbance"] == "none")
-    kinds = list(dict.fromkeys(row["disturbance"] for row in rows if row is not clean))
-    columns = 3
-    figure = Figure(figsize=(11, 3.1 * -(-len(kinds) // columns)), layout="constrained")
-    axes = figure.subplots(-(-len(kinds) // columns), columns, squeeze=False).ravel()
+    clean = next(row for row in rows if row.disturbance == "none")
+    kinds = list(dict.fromkeys(row.disturbance for row in rows if row is not clean))
+    lines = -(-len(kinds) // 3)
+    figure = Figure(figsize=(11, 3.1 * lines), layout="constrained")
+    axes = figure.subplots(lines, 3, squeeze=False).ravel()
     for axis in axes[len(kinds) :]:
         axis.axis("off")
     for axis, kind in zip(axes, kinds, strict=False):
-        levels = [clean, *(row for row in rows if row["disturbance"] == kind)]
+        levels = [clean, *(row for row in rows if row.disturbance == kind)]
         positions = range(len(levels))
-        for name, colour, label in (
-            ("accuracy", TRAINING_COLOUR, "accuracy"),
-            ("auc", VALIDATION_COLOUR, "AUC"),
+        accuracy, auc = [row.accuracy for row in levels], [row.auc for row in levels]
+        known = [np.nan if value is None else value for value in auc]
+        for values, colour, label in (
+            (accuracy, TRAINING_COLOUR, "accuracy"),
+            (known, VALIDATION_COLOUR, "AUC"),
         ):
-            values = [np.nan if row[name] is None else row[name] for row in levels]
             axis.plot(positions, values, color=colour, marker="o", ms=4, label=label)
         axis.set(title=kind, ylim=(0, 1.04), xticks=list(positions))
-        axis.set_xticklabels([row["level"] for row in levels])
+        axis.set_xticklabels([row.level for row in levels])
         axis.axhline(0.5, color="0.6", lw=0.8, ls=":")
         axis.grid(alpha=0.25)
     axes[0].legend(frameon=False, loc="lower left")

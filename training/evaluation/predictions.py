@@ -1,26 +1,82 @@
-"""The predictions of a model for one split, and how they are made."""
+"""The predictions of a model for a split, and how they are made in one pass over it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.special import expit
 from tqdm import tqdm
 
+from dfdc_prep.run_files import IMAGE_COLUMNS
 from manifests.errors import TrainingError
-from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
-from manifests.schema import SHARD_MANIFEST_SCHEMA
-from manifests.tables.parquet import read_manifest
 from training.data import input_pipeline
+from training.data.shards import Shards
+from training.evaluation.intervals import Floats, Ints
 
 Images = npt.NDArray[np.uint8]
 Transform = Callable[[Images], Images]
+#: Changes of images before the model, given the rows of the split; None leaves them as they are.
+Transforms = Callable[[pa.Table], Sequence[Transform | None]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A split that is evaluated, and how many images are read at once."""
+
+    shards: Shards
+    split: str
+    batch_size: int
+
+    def __str__(self) -> str:
+        return f"the {self.split} split of {self.shards}"
+
+    @cached_property
+    def rows(self) -> pa.Table:
+        """The rows of the manifest, in the order of the records."""
+        return self.shards.rows(self.split)
+
+
+class Batch(NamedTuple):
+    """Images of a source, uint8 [B, H, W, 3], and their labels.
+
+    Attributes:
+        start: position of the first image in the split.
+        masks: of the images, uint8 [H, W], None where there is none; None if they are not read.
+    """
+
+    start: int
+    images: Images
+    labels: Ints
+    masks: Sequence[Images | None] | None
+
+
+def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
+    """Read a split once, in the order of its manifest, with a progress bar."""
+    shards, split, size = source.shards, source.split, source.batch_size
+    make = input_pipeline.make_masked_dataset if masks else input_pipeline.make_dataset
+    start = 0
+    with (
+        tqdm(total=shards.count(split), desc=split, unit="img", disable=None) as bar,
+        input_pipeline.report_read_errors(shards),
+    ):
+        for images, labels, *encoded in make(shards, split, size).as_numpy_iterator():
+            decoded = list(map(input_pipeline.decode_mask, encoded[0])) if masks else None
+            yield Batch(start, images, labels.astype(np.int64), decoded)
+            bar.update(len(labels))
+            start += len(labels)
+
+
+class Level(NamedTuple):
+    """Labels int64 [N], logits float64 [N] and families [N] of images or of clips."""
+
+    labels: Ints
+    logits: Floats
+    families: Any
 
 
 @dataclass(frozen=True)
@@ -34,27 +90,23 @@ class Predictions:
     """
 
     rows: pa.Table
-    labels: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.float64]
+    labels: Ints
+    logits: Floats
 
-    @property
+    @cached_property
     def clips(self) -> list[str]:
-        """The clip of each image as part/name/label.
+        """The clip of each image; see `clips_of`."""
+        return clips_of(self.rows)
 
-        Names repeat across parts, and faces of one clip may have both labels.
-        """
-        columns = (self.rows[name].to_pylist() for name in ("part", "video", "label"))
-        return ["/".join(names) for names in zip(*columns, strict=True)]
-
-    @property
-    def families(self) -> list[str]:
-        """The family of each image."""
-        return list(self.rows["family"].to_pylist())
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether any image has a mask."""
-        return bool(self.rows["mask"].null_count < self.rows.num_rows)
+    def levels(self) -> dict[str, Level]:
+        """The images, and the clips: their logit is the mean over the images."""
+        families = np.asarray(self.rows["family"].to_pylist())
+        _, first = np.unique(self.clips, return_index=True)
+        means = group_means(self.logits, self.clips)
+        return {
+            "image": Level(self.labels, self.logits, families),
+            "clip": Level(self.labels[first], means, families[first]),
+        }
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Predictions":
         """The predictions of some images.
@@ -70,8 +122,7 @@ class Predictions:
         Manifest columns that identify the image, then `target` (the label), `logit`, `score`
         (P(FAKE)) and `calibrated` (P(FAKE) after division of the logit by the temperature).
         """
-        names = ["video", "part", "label", "family", "frame", "face", "path"]
-        columns = {name: self.rows[name] for name in names}
+        columns = {name: self.rows[name] for name in IMAGE_COLUMNS}
         columns["target"] = pa.array(self.labels)
         columns["logit"] = pa.array(self.logits)
         columns["score"] = pa.array(expit(self.logits))
@@ -79,70 +130,68 @@ class Predictions:
         return pa.table(columns)
 
 
-def split_rows(shards: Path, split: str) -> pa.Table:
-    """The manifest rows of a split, in the order of its records."""
-    table = read_manifest(shards / ShardsFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
-    return table.filter(pc.equal(table["split"], split))
+def clips_of(rows: pa.Table) -> list[str]:
+    """The clip of each row as part/name/label.
+
+    Names repeat across parts, and faces of one clip may have both labels.
+    """
+    columns = (rows[name].to_pylist() for name in ("part", "video", "label"))
+    return ["/".join(names) for names in zip(*columns, strict=True)]
 
 
-def iterate_batches(shards: Path, split: str, batch_size: int) -> Iterator[tuple[Images, Any]]:
-    """Yield images and labels of a split as NumPy arrays, with a progress bar."""
-    total = input_pipeline.count_records(shards, split)
-    with (
-        tqdm(total=total, desc=split, unit="img", disable=None) as bar,
-        input_pipeline.report_read_errors(shards),
-    ):
-        for images, labels in input_pipeline.make_dataset(shards, split, batch_size):
-            yield np.asarray(images), np.asarray(labels)
-            bar.update(len(labels))
+def group_means(values: npt.ArrayLike, groups: Any) -> Floats:
+    """The mean value of each unique group, in the order of their names."""
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    means: Floats = np.bincount(index, np.asarray(values, np.float64)) / np.bincount(index)
+    return means
 
 
-def predict(
+def predict_each(
     model: Any,
-    shards: Path,
-    split: str,
-    batch_size: int,
-    transform_for: Callable[[pa.Table], Transform | None] = lambda rows: None,
-) -> Predictions:
-    """Compute the logit of every image of a split.
+    source: Source,
+    transforms: Transforms = lambda rows: [None],
+    watch: Callable[[Batch, Floats], None] | None = None,
+    *,
+    masks: bool = False,
+) -> list[Predictions]:
+    """Compute the logits of every image of a split under each of some changes.
 
     Args:
         model: what has `predict_on_batch`, from images to logits, [B, 1]: a model from
             `training.models.classifier.logit_model`, or a `ModelFile`.
-        transform_for: given the rows of the split, the change of each batch of RGB images, uint8
-            [B, H, W, 3], before the model; None for none.
+        watch: called with each batch and its logits under the first change.
+        masks: read the masks too, for `watch`.
 
     Raises:
         TrainingError: the split is empty, the labels in shards and manifest differ, or a logit is
             not finite.
     """
-    rows = split_rows(shards, split)
-    transform = transform_for(rows)
-    logits, labels = [], []
-    for images, batch_labels in iterate_batches(shards, split, batch_size):
-        inputs = transform(images) if transform else images
-        logits.append(np.asarray(model.predict_on_batch(inputs), np.float64)[:, 0])
-        labels.append(batch_labels.astype(np.int64))
-    expected = [LABELS.index(label) for label in rows["label"].to_pylist()]
-    if not logits:
+    changes = transforms(source.rows)
+    logits: list[list[Floats]] = [[] for _ in changes]
+    labels: list[Ints] = []
+    for batch in read_batches(source, masks=masks):
+        for found, change in zip(logits, changes, strict=True):
+            images = change(batch.images) if change else batch.images
+            found.append(np.asarray(model.predict_on_batch(images), np.float64)[:, 0])
+        labels.append(batch.labels)
+        if watch:
+            watch(batch, logits[0][-1])
+    if not labels:
         raise TrainingError(
-            f"expected images in the {split} split of {shards}, found none; shard more crops "
-            "or use another --split"
+            f"expected images in {source}, found none; shard more crops or use another --split"
         )
-    found = np.concatenate(labels)
-    if found.tolist() != expected:
+    found_labels = np.concatenate(labels)
+    if found_labels.tolist() != [LABELS.index(label) for label in source.rows["label"].to_pylist()]:
         raise TrainingError(
-            f"expected the {split} records of {shards} in the order of its manifest.parquet, "
-            "found other labels; run dfdc-prep shard --overwrite"
+            f"expected the {source.split} records of {source.shards} in the order of its "
+            "manifest.parquet, found other labels; run dfdc-prep shard --overwrite"
         )
-    _check_finite(np.concatenate(logits), f"of the {split} split of {shards}")
-    return Predictions(rows, found, np.concatenate(logits))
-
-
-def _check_finite(logits: npt.NDArray[np.float64], where: str) -> None:
-    """Raise TrainingError if a score is not a number."""
-    if bad := int((~np.isfinite(logits)).sum()):
-        raise TrainingError(
-            f"expected a finite score for every image {where}, found {bad:,} of {len(logits):,} "
-            "that are not (NaN or infinite); the model is broken, so train it again or use another"
-        )
+    scored = [np.concatenate(each) for each in logits]
+    for each in scored:
+        if bad := int((~np.isfinite(each)).sum()):
+            raise TrainingError(
+                f"expected a finite score for every image of {source}, found {bad:,} of "
+                f"{len(each):,} that are not (NaN or infinite); the model is broken, so train it "
+                "again or use another"
+            )
+    return [Predictions(source.rows, found_labels, each) for each in scored]

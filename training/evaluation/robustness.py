@@ -4,33 +4,21 @@ The disturbances cover the weaknesses the paper names for its model: image quali
 lighting. Each is applied to the model's input, a batch of RGB uint8 crops [B, H, W, 3].
 """
 
-import csv
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image, ImageFilter
 from scipy.special import expit
+from sklearn import metrics as sk
 
+from dfdc_prep.run_files import ROBUSTNESS_COLUMNS, RobustnessRow, RunFiles, write_rows
 from manifests.files import atomic_file
 from manifests.pictures.images import open_image
-from training.evaluation import metrics, model_card, plots
-from training.evaluation.predictions import Images, Transform, predict
-from training.models.classifier import logit_model
-from training.runs.checkpoints import load_model
-from training.runs.folder import Run
-
-
-class RobustnessRow(TypedDict):
-    """A row of robustness.csv; `auc` is None if a class is missing."""
-
-    disturbance: str
-    level: str
-    accuracy: float
-    auc: float | None
+from training.evaluation import model_card, plots
+from training.evaluation.predictions import Images, Source, Transform, predict_each
 
 
 def _per_image(change: Callable[[Image.Image], Image.Image]) -> Transform:
@@ -103,50 +91,31 @@ def disturbances() -> Iterator[tuple[str, str, Transform]]:
         yield "brighter", f"x{factor}", brightness(factor)
 
 
-def measure_robustness(
-    run: Run, shards: Path, split: str, out: Path, batch_size: int
-) -> list[RobustnessRow]:
-    """Evaluate every disturbance; write robustness.csv and robustness.png to `out`.
+def measure_robustness(model: Any, source: Source, out: Path) -> list[RobustnessRow]:
+    """Evaluate every disturbance in one pass; write robustness.csv and robustness.png to `out`.
 
-    If `out` is the run folder, its model card is updated too.
+    If `out` is a run folder, its model card is updated too.
+
+    Args:
+        model: of logits; see `predict_each`.
 
     Returns:
         One row per level, clean images first; the AUC is None if a class is missing.
     """
-    model = logit_model(load_model(run))
+    levels = [("none", "clean", None), *disturbances()]
+    changes = [change for _, _, change in levels]
     rows: list[RobustnessRow] = []
-    for kind, level, transform in (("none", "clean", None), *disturbances()):
-        predictions = predict(model, shards, split, batch_size, _always(transform))
-        scores = expit(predictions.logits)
-        measured = metrics.classification_metrics(predictions.labels, scores)
-        rows.append(
-            RobustnessRow(
-                disturbance=kind, level=level, accuracy=measured.accuracy, auc=measured.auc
-            )
-        )
-    with (
-        atomic_file(out / "robustness.csv") as partial,
-        open(partial, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, list(RobustnessRow.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    found = predict_each(model, source, lambda _: changes)
+    for (kind, level, _), predictions in zip(levels, found, strict=True):
+        labels, scores = predictions.labels, expit(predictions.logits)
+        both = len(np.unique(labels)) == 2
+        auc = float(sk.roc_auc_score(labels, scores)) if both else None
+        accuracy = float(sk.accuracy_score(labels, scores >= 0.5))
+        rows.append(RobustnessRow(kind, level, accuracy, auc))
+    run = RunFiles(out)
+    write_rows(run.robustness_file, ROBUSTNESS_COLUMNS, rows)
     with atomic_file(out / "robustness.png") as partial:
         plots.plot_robustness(rows, partial)
-    if out == run.folder:
+    if run.config_file.is_file():
         model_card.write_card(run)
     return rows
-
-
-def _always(transform: Transform | None) -> Callable[[pa.Table], Transform | None]:
-    """The same change, whatever the rows."""
-    return lambda rows: transform
-
-
-def robustness_table(rows: list[RobustnessRow]) -> str:
-    """The rows as a plain-text table."""
-    lines = [f"{'disturbance':<16}{'level':>7}{'accuracy':>10}{'ROC-AUC':>9}"]
-    for row in rows:
-        auc = "none" if row["auc"] is None else f"{row['auc']:.4f}"
-        lines.append(f"{row['disturbance']:<16}{row['level']:>7}{row['accuracy']:>10.4f}{auc:>9}")
-    return "\n".join(lines)

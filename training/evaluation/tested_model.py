@@ -5,14 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from dfdc_prep.run_files import OperatingPoint
-from manifests.folders import ShardsFolder
-from training.data.input_pipeline import read_shards_info
-from training.data.shard_info import manifest_hash
-from training.evaluation import metrics
-from training.evaluation.predictions import Predictions, Transform, predict
+from training.data.shards import Shards
+from training.evaluation.intervals import Floats
+from training.evaluation.metrics import operating_point
+from training.evaluation.predictions import Batch, Predictions, Source, Transforms, predict_each
 from training.models.classifier import logit_model
 from training.models.model_file import InputSettings, open_model
 from training.runs.checkpoints import load_model
@@ -29,7 +26,7 @@ class TestedModel:
         point: temperature and threshold.
         run: the run it is from; None for a model file.
         classifier: the run's model with its sigmoid, for heatmaps.
-        transform_for: the change of a split's images before the model, given its rows.
+        transforms: the change of a split's images before the model, given its rows.
         notes: what its user has to know, one sentence each.
     """
 
@@ -40,50 +37,50 @@ class TestedModel:
     point: OperatingPoint
     run: Run | None = None
     classifier: Any = None
-    transform_for: Callable[[pa.Table], Transform | None] = lambda rows: None
+    transforms: Transforms = lambda rows: [None]
     notes: list[str] = field(default_factory=list)
 
-    def predict(self, shards: Path, split: str, batch_size: int) -> Predictions:
-        """The logits of a split; see `training.evaluation.predictions.predict`."""
-        return predict(self.logits, shards, split, batch_size, self.transform_for)
+    def predict(
+        self,
+        source: Source,
+        watch: Callable[[Batch, Floats], None] | None = None,
+        *,
+        masks: bool = False,
+    ) -> Predictions:
+        """The logits of a split; see `predict_each`."""
+        return predict_each(self.logits, source, self.transforms, watch, masks=masks)[0]
+
+    def fitted(self, shards: Shards, batch_size: int) -> "TestedModel":
+        """The same with temperature and threshold of the validation split of some shards."""
+        found = self.predict(Source(shards, "validation", batch_size))
+        return replace(self, point=operating_point(found.labels, found.logits))
 
 
-def is_trained_on(run: Run, shards: Path) -> bool:
+def is_trained_on(run: Run, shards: Shards) -> bool:
     """Whether the run was trained on these shards, compared by manifest hash."""
-    return run.config().data.manifest == manifest_hash(shards)
+    return run.config().data.manifest == shards.manifest_hash()
 
 
-def training_shards(run: Run) -> Path | None:
-    """The shards that the run was trained on; None if they are gone or have changed."""
-    shards = Path(run.config().shards)
-    there = (shards / ShardsFolder.MANIFEST).is_file() and is_trained_on(run, shards)
-    return shards if there else None
-
-
-def open_run(run: Run, batch_size: int, shards: Path | None = None) -> TestedModel:
-    """The model of a run, with temperature and threshold of its own validation split.
-
-    They are fitted if the run has no results yet, or results of an earlier version without a
-    threshold whose training shards are still there; else they are those recorded.
+def open_tested_run(run: Run, shards: Shards | None = None, batch_size: int = 32) -> TestedModel:
+    """The model of a run, with the temperature and threshold that are recorded in it.
 
     Args:
-        shards: the shards it was trained on, to fit them in any case.
+        shards: the shards it was trained on, to fit them on their validation split instead.
+
+    Raises:
+        TrainingError: the run has no usable model, or no results to take them from.
     """
     classifier = load_model(run)
-    logits = logit_model(classifier)
-    if shards is None and run.metrics().threshold is None:
-        shards = training_shards(run)
-    if shards is not None:
-        validation = predict(logits, shards, "validation", batch_size)
-        point = metrics.operating_point(validation.labels, validation.logits)
-    else:
-        recorded = run.metrics()
-        point = OperatingPoint(recorded.temperature, recorded.threshold)
-    return TestedModel(run.folder.resolve().name, logits, point, run, classifier)
+    name, logits = run.folder.resolve().name, logit_model(classifier)
+    tested = TestedModel(name, logits, OperatingPoint(), run, classifier)
+    if shards:
+        return tested.fitted(shards, batch_size)
+    recorded = run.metrics()
+    return replace(tested, point=OperatingPoint(recorded.temperature, recorded.threshold))
 
 
 def open_file(
-    path: Path, settings: InputSettings, shards: Sequence[Path], batch_size: int
+    path: Path, settings: InputSettings, shards: Sequence[Shards], batch_size: int
 ) -> TestedModel:
     """A model file, with temperature and threshold of the first validation split of `shards`.
 
@@ -95,15 +92,14 @@ def open_file(
         path.resolve().name,
         model,
         OperatingPoint(),
-        transform_for=model.margin_cutter,
+        transforms=lambda rows: [model.margin_cutter(rows)],
         notes=[f"read as {model.described()}", *model.notes],
     )
     for source in shards:
-        if sum(read_shards_info(source).lengths.get("validation", ())):
-            validation = tested.predict(source, "validation", batch_size)
-            point = metrics.operating_point(validation.labels, validation.logits)
-            if point.threshold is not None:
-                fitted = f"threshold and temperature are from the validation split of {source}"
-                return replace(tested, point=point, notes=[*tested.notes, fitted])
+        if sum(source.lengths.get("validation", ())):
+            fitted = tested.fitted(source, batch_size)
+            if fitted.point.threshold is not None:
+                note = f"threshold and temperature are from the validation split of {source}"
+                return replace(fitted, notes=[*tested.notes, note])
     lacking = "no validation split with both labels, so no threshold but 0.5, and no calibration"
     return replace(tested, notes=[*tested.notes, lacking])

@@ -25,6 +25,7 @@ from training.runs.folder import Run
 
 #: A row of history.csv.
 HistoryRow = dict[str, float]
+_CHECKPOINT = re.compile(r"epoch-(\d{4})\.keras")
 
 
 def best_epoch(rows: Sequence[HistoryRow]) -> int | None:
@@ -53,11 +54,7 @@ def save(run: Run, model: Any, rows: Sequence[HistoryRow]) -> None:
     run.write_history(rows)
     with atomic_file(checkpoint_path(run, len(rows))) as partial:
         model.save(partial)
-    earlier = rows[:-1]
-    _prune(run, {len(rows), len(earlier), best_epoch(rows), best_epoch(earlier)})
-
-
-def _prune(run: Run, kept: set[int | None]) -> None:
+    kept = {len(rows), len(rows) - 1, best_epoch(rows), best_epoch(rows[:-1])}
     names = {checkpoint_path(run, epoch).name for epoch in kept if epoch}
     for path in run.checkpoints.iterdir():
         if path.name not in names:
@@ -86,7 +83,8 @@ def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRo
         TrainingError: there are checkpoints, but none is usable.
     """
     rows = run.history()
-    epochs = sorted(_saved_epochs(run), reverse=True)
+    found = (_CHECKPOINT.fullmatch(path.name) for path in run.checkpoints.glob("*"))
+    epochs = sorted((int(match[1]) for match in found if match), reverse=True)
     for epoch in epochs:
         model = _load_if_intact(run, rows[:epoch]) if epoch <= len(rows) else None
         if model is not None:
@@ -105,9 +103,8 @@ def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRo
 
 def _load_if_intact(run: Run, rows: Sequence[HistoryRow]) -> Any:
     """The model after the last row; None if its checkpoint or the best one is broken."""
-    if not all(
-        is_intact(checkpoint_path(run, epoch)) for epoch in {len(rows), best_epoch(rows)} if epoch
-    ):
+    needed = {epoch for epoch in (len(rows), best_epoch(rows)) if epoch}
+    if not all(is_intact(checkpoint_path(run, epoch)) for epoch in needed):
         return None
     model = load_classifier(checkpoint_path(run, len(rows)), compile=True)
     return model if model is not None and model.optimizer is not None else None
@@ -139,11 +136,5 @@ def load_model(run: Run) -> Any:
         model = load_classifier(run.model_file, compile=False)
         if model is not None:
             return model
-    raise run.no_model("a broken one" if run.model_file.exists() else "none")
-
-
-def _saved_epochs(run: Run) -> list[int]:
-    if not run.checkpoints.is_dir():
-        return []
-    matches = (re.fullmatch(r"epoch-(\d{4})\.keras", p.name) for p in run.checkpoints.iterdir())
-    return [int(match[1]) for match in matches if match]
+    found = "a broken one" if run.model_file.exists() else "none"
+    raise run.no_model(found)

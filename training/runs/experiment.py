@@ -1,4 +1,4 @@
-"""One call of `training.fit`: check the inputs, train, evaluate."""
+"""One training: check the inputs, train, evaluate. TensorFlow is imported after the checks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,11 +10,8 @@ from dfdc_prep.run_files import FitConfig, RunConfig, SplitMetrics
 from dfdc_prep.storage.urls import Location
 from manifests.locks import folder_lock
 from training import recipes
-from training.data import shard_cache, shard_info
-from training.evaluation import evaluator
-from training.models import classifier, devices
-from training.runs import remote, trainer
-from training.runs.folder import Run
+from training.data.shards import DEFAULT_GB, Shards, open_shards
+from training.runs.folder import Run, open_run
 
 #: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
@@ -47,7 +44,7 @@ class FitOptions:
     fresh: bool = False
     profile: Path | None = None
     cache: str = "none"
-    cache_gb: float = shard_cache.DEFAULT_GB
+    cache_gb: float = DEFAULT_GB
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
@@ -65,44 +62,44 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         StorageError: a bucket cannot be reached or written.
     """
     with (
-        shard_cache.open_shards(options.shards, options.cache_gb) as shards,
-        remote.open_run(options.out, writes=True) as place,
+        open_shards(options.shards, options.cache_gb) as shards,
+        open_run(options.out, writes=True) as run,
     ):
-        return _fit(options, shards, Run(place.folder, place.publish), log)
+        return _fit(options, shards, run, log)
 
 
-def _fit(options: FitOptions, shards: Path, run: Run, log: Callable[[str], object]) -> SplitMetrics:
+def _fit(
+    options: FitOptions, shards: Shards, run: Run, log: Callable[[str], object]
+) -> SplitMetrics:
+    data = shards.describe()
+    recipe = recipes.choose_recipe(options.recipe, options.overrides)
+
+    from training.evaluation.evaluator import evaluate
+    from training.models import classifier, devices
+    from training.runs import trainer
+
     used_devices = devices.find_devices(require_gpu=options.require_gpu)
     log(used_devices.description())
-    data = shard_info.describe_shards(shards)
-    recipe = recipes.choose_recipe(options.recipe, options.overrides)
     weights_file = classifier.resolve_weights(options.weights, recipe.backbone)
     totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
     differences = recipes.describe_differences(recipe, totals)
     for line in differences:
         log(f"differs from the published recipe: {line}")
+    fitted = FitConfig(options.weights, options.steps_per_epoch, options.precision, options.seed)
     config = RunConfig(
         recipe,
-        FitConfig(options.weights, options.steps_per_epoch, options.precision, options.seed),
+        fitted,
         data,
-        shard_cache.shown(shards if shard_cache.cache_of(shards) else shards.resolve()),
+        str(shards if shards.cache else shards.folder.resolve()),
         differences,
         used_devices.description(),
         {name: version(name) for name in LIBRARIES},
     )
     plan = trainer.TrainingPlan(
-        shards,
-        recipe,
-        weights_file,
-        options.precision,
-        options.seed,
-        options.steps_per_epoch,
-        used_devices,
-        options.profile,
-        options.cache,
+        shards, recipe, fitted, weights_file, used_devices, options.profile, options.cache
     )
     used_devices.check_batch_size(plan.batch_size)
     with folder_lock(run.folder):
         run.prepare(config, fresh=options.fresh)
         trainer.train(plan, run, log)
-        return evaluator.evaluate(run, shards, "test", run.folder, plan.batch_size)
+        return evaluate(run, shards, plan.batch_size)

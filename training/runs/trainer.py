@@ -6,7 +6,7 @@ sees the same batches as an uninterrupted one.
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from dfdc_prep.run_files import Recipe
+from dfdc_prep.run_files import FitConfig, Recipe
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from training.data import augmentation, decoded_cache, input_pipeline
+from training.data.shards import Shards
 from training.models import classifier
 from training.models.devices import Devices
 from training.runs import checkpoints
@@ -28,40 +29,32 @@ from training.runs.folder import Run
 Decoded = npt.NDArray[np.void] | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingPlan:
     """The inputs of a training, except its run folder.
 
     Attributes:
         weights_file: path from `training.models.classifier.resolve_weights`.
-        precision: one of `training.recipes.PRECISIONS`.
-        steps_per_epoch: batches per epoch; None for one pass over the training split.
-        cache: where decoded crops are kept: none, memory or disk.
         profile: folder for a trace of a few steps of the first epoch trained; None for none.
+        cache: where decoded crops are kept: none, memory or disk.
+        batch_size: the recipe's batch size, at most the size of the training split.
+        steps: batches per epoch.
     """
 
-    shards: Path
+    shards: Shards
     recipe: Recipe
+    options: FitConfig
     weights_file: Path | None
-    precision: str
-    seed: int
-    steps_per_epoch: int | None
     devices: Devices
     profile: Path | None = None
     cache: str = decoded_cache.NONE
+    batch_size: int = field(init=False)
+    steps: int = field(init=False)
 
-    @property
-    def batch_size(self) -> int:
-        """The recipe's batch size, at most the size of the training split."""
-        return min(self.recipe.batch_size, input_pipeline.count_records(self.shards, "train"))
-
-    @property
-    def steps(self) -> int:
-        """Batches per epoch."""
-        return (
-            self.steps_per_epoch
-            or input_pipeline.count_records(self.shards, "train") // self.batch_size
-        )
+    def __post_init__(self) -> None:
+        images = self.shards.count("train")
+        self.batch_size = min(self.recipe.batch_size, images)
+        self.steps = self.options.steps_per_epoch or images // self.batch_size
 
     def epoch_data(self, epoch: int, decoded: Decoded = None) -> Any:
         """The augmented batches of one epoch; epochs count from 1.
@@ -70,7 +63,7 @@ class TrainingPlan:
             decoded: the decoded crops of the training split, None to read the shards.
         """
         # An independent 32-bit seed for each epoch.
-        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.options.seed, epoch]).generate_state(1)[0])
 
         def batches() -> Any:
             return augmentation.augment(
@@ -78,9 +71,8 @@ class TrainingPlan:
                     self.shards,
                     "train",
                     self.batch_size,
-                    training=True,
                     seed=seed,
-                    repeat=self.steps_per_epoch is not None,
+                    repeat=self.options.steps_per_epoch is not None,
                     decoded=decoded,
                 ),
                 self.recipe.augmentation,
@@ -109,11 +101,11 @@ def train(
             training, or no checkpoint is intact.
     """
     with plan.devices.scope():
-        keras.utils.set_random_seed(plan.seed)
+        keras.utils.set_random_seed(plan.options.seed)
         model, rows = checkpoints.restore(run, log)
         run.write_history(rows)
         if model is None:
-            model = classifier.build_model(plan.recipe, plan.weights_file, plan.precision)
+            model = classifier.build_model(plan.recipe, plan.weights_file, plan.options.precision)
         decoded: dict[str, Decoded] = {}
         first = len(rows) + 1
         for epoch in range(first, plan.recipe.epochs + 1):
@@ -134,7 +126,10 @@ def train(
             run.check_exists()
             checkpoints.save(run, model, rows)
             run.publish()
-    _write_best_model(run, rows)
+    best = checkpoints.best_epoch(rows)
+    assert best is not None
+    with atomic_file(run.model_file) as partial:
+        shutil.copyfile(checkpoints.checkpoint_path(run, best), partial)
     return rows
 
 
@@ -149,7 +144,7 @@ def _fit_epoch(
     bar = ProgressBar(
         f"epoch {epoch}/{plan.recipe.epochs}", plan.steps * plan.batch_size, plan.batch_size
     )
-    images = input_pipeline.count_records(plan.shards, "validation")
+    images = plan.shards.count("validation")
     validation_batch = plan.devices.validation_batch_size(plan.batch_size, images)
     with (
         input_pipeline.report_read_errors(plan.shards),
@@ -178,18 +173,14 @@ def _history_row(model: Any, logs: Mapping[str, list[float]], epoch: int) -> che
         TrainingError: a value is not finite.
     """
     row = {name: float(values[-1]) for name, values in logs.items()}
-    _check_finite(row, epoch)
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    return {"epoch": epoch, **row, "learning_rate": rate}
-
-
-def _check_finite(row: Mapping[str, float], epoch: int) -> None:
     for name, value in row.items():
         if not np.isfinite(value):
             raise TrainingError(
                 f"expected a finite {name} in epoch {epoch}, found {value}; start over with "
                 "--fresh and a smaller --learning-rate or another --precision"
             )
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    return {"epoch": epoch, **row, "learning_rate": rate}
 
 
 def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
@@ -201,10 +192,3 @@ def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
     elif epoch == recipe.head_epochs + 1:
         steps = (recipe.epochs - recipe.head_epochs) * plan.steps
         classifier.compile_model(model, recipe, head_only=False, steps=steps)
-
-
-def _write_best_model(run: Run, rows: list[checkpoints.HistoryRow]) -> None:
-    best = checkpoints.best_epoch(rows)
-    assert best is not None
-    with atomic_file(run.model_file) as partial:
-        shutil.copyfile(checkpoints.checkpoint_path(run, best), partial)

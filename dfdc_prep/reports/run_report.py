@@ -1,0 +1,291 @@
+"""The page of a run folder: training, results, calibration, mistakes, families, limits."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dfdc_prep.reports import charts
+from dfdc_prep.reports.page import (
+    Block,
+    Chart,
+    Charts,
+    Group,
+    Groups,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    TextList,
+    settings_table,
+    thumbnail,
+)
+from dfdc_prep.reports.run_predictions import prediction_sections, read_predictions, roc_chart
+from dfdc_prep.run_files import (
+    LIMITS,
+    MEASURES,
+    CrossRow,
+    RobustnessRow,
+    RunConfig,
+    RunFiles,
+    SplitMetrics,
+    by_measure,
+    overlap_lines,
+    read_rows,
+)
+from manifests.labels import LABELS
+from manifests.pictures.images import ImageError, open_image, to_rgb
+from manifests.wording import counted
+
+#: Measures of the tables of several data sets.
+_CROSS = [name for name in MEASURES if name != "log_loss_calibrated"]
+_CROSS_NOTE = (
+    "At threshold is the accuracy at the threshold; AP the average precision, EER the equal error "
+    "rate. The fakes of each method are measured against every REAL of their set. Intervals are "
+    "95 %, by family, because the crops of a family are not independent; where a label has too few "
+    "families to say more than the figure itself, there is none. "
+    "Threshold and temperature are from a validation split, never from the set that is tested."
+)
+
+
+def run_page(path: Path) -> Page:
+    """Return the page of a run folder, or of an evaluation inside one.
+
+    Raises:
+        TrainingError, TableError: a file is invalid.
+    """
+    files = RunFiles(path)
+    config = files.config() if files.config_file.is_file() else None
+    metrics = files.metrics() if files.metrics_file.is_file() else None
+    predictions = read_predictions(files.predictions_file)
+    sections: list[Section] = []
+    if config or metrics:
+        sections += [*_state_section(config, metrics), _training_section(files.history())]
+    if metrics:
+        roc = roc_chart(predictions) if predictions is not None and not metrics.too_few else []
+        sections.append(_results_section(metrics, roc))
+    sections += _cross_section(files.cross())
+    if predictions is not None:
+        sections += prediction_sections(metrics, predictions)
+    sections += _robustness_section(files.robustness())
+    sections += _mistakes_section(files.mistakes, metrics)
+    if config:
+        differences: Block = (
+            TextList(config.differences)
+            if config.differences
+            else Text("Nothing differs from the published recipe.", "good")
+        )
+        sections.append(Section("Differences from the published recipe", [differences]))
+        if metrics:
+            limits = [limit.replace("`", "") for limit in LIMITS]
+            sections.append(Section("Limits", [TextList(limits)]))
+        sections.append(Section("How it was made", _config_tables(config)))
+    lead = "How a model was trained, and what it does on clips it has not seen."
+    return Page(f"Run: {path.resolve().name}", lead, sections, _facts(metrics))
+
+
+def _facts(metrics: SplitMetrics | None) -> list[tuple[str, object]]:
+    if metrics is None:
+        return []
+    facts: list[tuple[str, object]] = [("accuracy, ROC-AUC", metrics.too_few)]
+    if not metrics.too_few:  # else no figure that looks like a result
+        facts = [
+            (f"{title} per {level}", getattr(measured, name))
+            for level, measured in metrics.levels.items()
+            for name, title in (("accuracy", "accuracy"), ("auc", "ROC-AUC"))
+        ]
+    return [*facts, ("images", metrics.image.images), ("clips", metrics.clips)]
+
+
+def _state_section(config: RunConfig | None, metrics: SplitMetrics | None) -> list[Section]:
+    if metrics:
+        return []
+    what = "The run is not finished, or has not been tested: there is no metrics.json."
+    do = " Run the same training.fit command again to go on." if config else ""
+    return [Section("State", [Text(what + do, "warning")])]
+
+
+def _training_section(history: Sequence[dict[str, float]]) -> Section:
+    if not history:
+        return Section("Training", [Text("There is no history.csv.")])
+    best = min(history, key=lambda row: row["val_loss"])
+    epochs = [row["epoch"] for row in history]
+    drawn = []
+    for name in ("accuracy", "loss"):
+        series = {
+            "training": (epochs, [row[name] for row in history]),
+            "validation": (epochs, [row[f"val_{name}"] for row in history]),
+        }
+        axes = {"xlabel": "epoch", "ylabel": name, "mark": best["epoch"], "whole": True}
+        svg = charts.lines(series, name, **axes)
+        last = history[-1]
+        values = f"training {last[name]:.4f}, validation {last[f'val_{name}']:.4f}"
+        alt = f"Line chart of {name} by epoch. Last epoch: {values}"
+        drawn.append(Chart(name.capitalize(), svg, alt))
+    kept = (
+        f"Epochs trained: {len(epochs)}. Epoch {int(best['epoch'])} had the lowest validation "
+        f"loss, {best['val_loss']:.4f}, and its model was kept; the dashed line marks it."
+    )
+    return Section("Training", [Charts(drawn), Text(kept)])
+
+
+def _results_section(metrics: SplitMetrics, roc: Sequence[Chart]) -> Section:
+    rows: list[tuple[object, ...]] = []
+    for name, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "ROC-AUC")):
+        cells: list[object] = []
+        for measured in metrics.levels.values():
+            low, high = getattr(measured.interval, name)
+            undefined = low is None or high is None
+            interval = metrics.too_few if undefined else f"{low:.4f} to {high:.4f}"
+            cells += [getattr(measured, name), interval]
+        rows.append((title, *cells))
+    header = ("measure", "per image", "95 % interval", "per clip", "95 % interval")
+    tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
+    caption = f"Results on the {metrics.split} split, {tested}; intervals by family"
+    drawn = [
+        Chart(
+            f"Confusion matrix, per {level}",
+            charts.matrix(measured.confusion, LABELS, f"confusion-{level}"),
+            f"Confusion matrix per {level}, rows true, columns predicted, REAL first: "
+            f"{measured.confusion}",
+        )
+        for level, measured in metrics.levels.items()
+    ]
+    classes = [
+        (f"{label}, per {level}", *asdict(measured.classes[label]).values())
+        for level, measured in metrics.levels.items()
+        for label in LABELS
+    ]
+    by_class = Table("Results by class", ("class", "precision", "recall", "F1", "number"), classes)
+    charts_drawn = Charts([*drawn, *roc])
+    blocks: list[Block] = [*_notes(metrics), Table(caption, header, rows), charts_drawn, by_class]
+    return Section("Results", blocks)
+
+
+def _notes(metrics: SplitMetrics) -> list[Text]:
+    """What the figures do not say: too few clips, scores that decide nothing, remarks."""
+    band = metrics.undecided
+    notes = [Text(f"Tested on {metrics.too_few}.", "warning")] if metrics.too_few else []
+    undecided = f"Calibrated scores from {band.low:.4f} to {band.high:.4f} are undecided"
+    notes.append(Text(f"{undecided}: {band.why}."))
+    return [*notes, *(Text(remark, "warning") for remark in metrics.remarks)]
+
+
+def _robustness_section(rows: Sequence[RobustnessRow]) -> list[Section]:
+    clean = [row for row in rows if row.disturbance == "none"]
+    drawn = []
+    for kind in dict.fromkeys(row.disturbance for row in rows if row.disturbance != "none"):
+        levels = [*clean, *(row for row in rows if row.disturbance == kind)]
+        positions = list(range(len(levels)))
+        series = {
+            "accuracy": (positions, [row.accuracy for row in levels]),
+            "ROC-AUC": (positions, [np.nan if r.auc is None else r.auc for r in levels]),
+        }
+        said = "; ".join(
+            f"{row.level}: accuracy {str(row.accuracy)[:6]}, ROC-AUC "
+            f"{'undefined' if row.auc is None else str(row.auc)[:6]}"
+            for row in levels
+        )
+        axes = {"ylim": (0, 1.04), "xticks": positions, "xticklabels": [r.level for r in levels]}
+        svg = charts.lines(series, f"robustness-{kind}", **axes)
+        drawn.append(Chart(kind, svg, f"Line chart of {kind}. {said}"))
+    return [Section("Robustness", [Charts(drawn)])] if rows else []
+
+
+def _config_tables(config: RunConfig) -> list[Block]:
+    counts = config.data.counts.items()
+    rows = [(split, *(labels.get(label) for label in LABELS)) for split, labels in counts]
+    crops = Table("Crops trained and tested on", ("split", *LABELS), rows)
+    values = asdict(config)
+    settings = [settings_table(name, values[name]) for name in ("recipe", "options", "versions")]
+    return [crops, *settings]
+
+
+def _cross_section(rows: Sequence[CrossRow]) -> list[Section]:
+    """Tables of values and of intervals for each model and level; empty without rows."""
+    blocks: list[Block] = [Text(_CROSS_NOTE)]
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [row for row in rows if row.model == model]
+        known = own[0].trained_on is not None
+        blocks += [Text(s, "warning" if known else "plain") for s in overlap_lines(model, own)]
+        for level in ("image", "clip"):
+            blocks += _cross_tables(model, [row for row in own if row.level == level], level)
+    return [Section("By data set and method", blocks)] if rows else []
+
+
+def _cross_tables(model: str, rows: Sequence[CrossRow], level: str) -> list[Table]:
+    values, intervals = [], []
+    for (name, method, _), group in by_measure(rows).items():
+        first, shown = group["accuracy"], [group[each] for each in _CROSS]
+        counts = (first.real, first.fake, first.families)
+        values.append((f"{name}, {method}", *counts, *(each.value for each in shown)))
+        intervals.append((f"{name}, {method}", *map(_interval, shown)))
+    threshold = rows[0].threshold if rows else None
+    at = "" if threshold is None else f", threshold {threshold:.4f}"
+    titles = [MEASURES[name] for name in _CROSS]
+    header = ("set, method", "REAL", "FAKE", "families", *titles)
+    return [
+        Table(f"{model}, per {level}{at}", header, values),
+        Table(f"{model}, per {level}: 95 % intervals", (header[0], *titles), intervals),
+    ]
+
+
+def _interval(row: CrossRow) -> str | None:
+    if row.low is None or row.high is None:
+        return None if row.value is None else "too few"
+    return f"{row.low:.3f}–{row.high:.3f}"
+
+
+def _mistakes_section(folder: Path, metrics: SplitMetrics | None) -> list[Section]:
+    """The most confident mistakes with their heatmaps; empty for a run without results."""
+    rows = read_rows(folder / "mistakes.csv", dict[str, str | None])
+    groups = []
+    for row in rows:
+        score = float(row.get("score") or "nan")
+        line = f"{row.get('label')} with P(FAKE) {score:.4f}, frame {row.get('frame') or '–'}"
+        what = f"{row.get('label')} crop of {row.get('video')}"
+        pictures = _pictures(folder / Path(row.get("image") or "").name, what)
+        groups.append(Group(pictures, f"{line}, {row.get('part')}/{row.get('video')}"))
+    if groups:
+        note = "Bright places speak for FAKE (Grad-CAM). They show where the model looked, not why."
+        caption = "The most confident mistakes, one of each clip: crop, heatmap and, if known, mask"
+        blocks: list[Block] = [Text(note), *_localization(metrics), Groups(caption, groups)]
+        return [Section("Worst mistakes", blocks)]
+    if metrics is None:
+        return []
+    said = f"Every image was predicted correctly, of {counted(metrics.image.images, 'image')}."
+    if metrics.image.confusion[0][1] + metrics.image.confusion[1][0]:
+        said = "There is no folder of mistakes; python -m training.evaluate writes it."
+    return [Section("Worst mistakes", [Text(said)])]
+
+
+def _localization(metrics: SplitMetrics | None) -> list[Text]:
+    """How much of the heatmaps lies on the masks; empty if there are none."""
+    found = metrics.localization if metrics else None
+    if not found or found.pointing_game is None or found.energy is None or found.area is None:
+        return []
+    return [
+        Text(
+            f"Of {found.images:,} images with a forged face, the heatmap is largest on the mask "
+            f"in {100 * found.pointing_game:.1f} %; {100 * found.energy:.1f} % of its energy "
+            f"lies there. The masks cover {100 * found.area:.1f} %."
+        )
+    ]
+
+
+def _pictures(path: Path, what: str) -> list[Picture]:
+    """The crop, the heatmap and perhaps the mask of a mistake, side by side in one image."""
+    try:
+        with open_image(path, ("PNG",), max_pixels=4_000_000) as image:
+            drawn: npt.NDArray[np.uint8] = to_rgb(image)
+    except (OSError, ImageError):
+        return [Picture(None, what)]
+    height, width = drawn.shape[:2]
+    if width < 2:
+        return [Picture(None, what)]
+    parts = np.array_split(drawn, 3 if width >= 3 * height else 2, axis=1)
+    names = (what, f"heatmap of the {what}", f"mask of the {what}: white is forged")
+    return [Picture(thumbnail(part), name) for part, name in zip(parts, names, strict=False)]

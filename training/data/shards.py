@@ -1,0 +1,289 @@
+"""The shards that a model reads: a folder, or a bucket behind a cache of bounded size on this disk.
+
+TensorFlow reads local files only. The small files of a shards folder in a bucket are fetched at
+the start, each shard file when the input pipeline comes to it, some shards ahead. The shards used
+longest ago make room for others. What an earlier training left in the cache is used again if it
+has the hash that SHA256SUMS lists.
+"""
+
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pooch
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dfdc_prep.run_files import CropSettings, ShardsConfig
+from dfdc_prep.storage.mirror import Mirror
+from dfdc_prep.storage.urls import Location, Url
+from dfdc_prep.writing.checksums import parse_sums
+from manifests.errors import DfdcPrepError, OutputError, StorageError, TrainingError
+from manifests.files import file_sha256, parse_json
+from manifests.folders import ShardsFolder
+from manifests.labels import LABELS
+from manifests.locks import folder_lock
+from manifests.schema import SHARD_MANIFEST_SCHEMA
+from manifests.tables.parquet import read_manifest
+
+SPLITS = ("train", "validation", "test")
+#: Size of the cache unless --cache-gb says otherwise.
+DEFAULT_GB = 50.0
+#: Shards that are kept even if they exceed the size: those read, and those fetched ahead.
+_KEPT = 16
+
+
+class Shards:
+    """A shards folder on this machine, as its dataset_info.json lists it.
+
+    Args:
+        folder: the folder, or that of the cache.
+        cache: where its shard files come from; None if they are there.
+
+    Attributes:
+        lengths: number of records of each shard file, by split and in order.
+
+    Raises:
+        TrainingError: dataset_info.json is missing or invalid, or a shard file is missing.
+    """
+
+    def __init__(self, folder: Path, cache: "ShardCache | None" = None) -> None:
+        self.folder, self.cache = folder, cache
+        self.manifest = folder / ShardsFolder.MANIFEST
+        try:
+            found = parse_json((folder / ShardsFolder.INFO).read_bytes())
+            self._dataset = found["name"]
+            self.lengths = {
+                split["name"]: tuple(int(length) for length in split["shardLengths"])
+                for split in found["splits"]
+            }
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise TrainingError(
+                f"expected shards of dfdc-prep shard in {self}, found no valid dataset_info.json "
+                f"({type(error).__name__}); run dfdc-prep shard"
+            ) from error
+        for file in (file for split in self.lengths for file in self._files(split)):
+            if not (file.name in cache.sizes if cache else file.is_file()):
+                raise TrainingError(
+                    f"expected the shard {file.name} in {self}, found none; "
+                    "run dfdc-prep shard --overwrite"
+                )
+
+    def __str__(self) -> str:
+        """The path or URL for messages and records."""
+        return str(self.cache.url if self.cache else self.folder)
+
+    def _files(self, split: str) -> list[Path]:
+        count = len(self.lengths.get(split, ()))
+        names = (ShardsFolder.shard(split, at, count, dataset=self._dataset) for at in range(count))
+        return [self.folder / name for name in names]
+
+    def files(self, split: str) -> list[Path]:
+        """The shard files of a split, in order.
+
+        Raises:
+            TrainingError: the split does not exist or has no shard files.
+        """
+        if not self.lengths.get(split):
+            found = ", ".join(name for name, lengths in self.lengths.items() if lengths)
+            raise TrainingError(
+                f"expected a split {split!r} in {self}, found {found or 'none'}; "
+                "write the shards with dfdc-prep shard"
+            )
+        return self._files(split)
+
+    def count(self, split: str) -> int:
+        """Number of records of a split; raises as `files`."""
+        return sum(self.lengths[split]) if self.files(split) else 0
+
+    def rows(self, split: str | None = None) -> pa.Table:
+        """The manifest, or its rows of a split, in the order of the records.
+
+        Raises:
+            TableError: the manifest cannot be read.
+        """
+        table = read_manifest(self.manifest, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+        return table.filter(pc.equal(table["split"], split)) if split else table
+
+    def manifest_hash(self) -> str:
+        """SHA-256 of the manifest, which lists every crop, its split and its position."""
+        return file_sha256(self.manifest)
+
+    def describe(self) -> ShardsConfig:
+        """Manifest hash, counts per split and label, crop settings and metadata, for a run.
+
+        Raises:
+            TrainingError: a split to train, choose or test a model on is empty.
+            TableError: the manifest cannot be read.
+        """
+        table = self.rows()
+        labels = {
+            split: table.filter(pc.equal(table["split"], split))["label"].to_pylist()
+            for split in SPLITS
+        }
+        if empty := [split for split, found in labels.items() if not found]:
+            raise TrainingError(
+                f"expected images in the splits {', '.join(SPLITS)} of {self}, found none in "
+                f"{' and '.join(empty)}; shard crops of more families, or with another --split"
+            )
+        counts = {
+            split: {label: found.count(label) for label in LABELS}
+            for split, found in labels.items()
+        }
+        return ShardsConfig(self.manifest_hash(), counts, _crop_settings(table), self._metadata())
+
+    def _metadata(self) -> dict[str, Any]:
+        """Read metadata.json as `dfdc-prep shard` writes it: split, seed, source of the crops."""
+        try:
+            found: dict[str, Any] = parse_json((self.folder / ShardsFolder.METADATA).read_bytes())
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                f"expected the metadata.json of dfdc-prep shard in {self}, found no readable "
+                "one; run dfdc-prep shard --overwrite"
+            ) from error
+        return found
+
+
+def _crop_settings(table: pa.Table) -> CropSettings:
+    """The most frequent detector and alignment, and the median margin of the crops.
+
+    Detector and margin are None for an imported crop set, which does not record them.
+    """
+    rows = table.select(["detector", "margin", "align"]).to_pandas()
+    rows = rows.dropna(subset=["detector", "margin"])
+    if rows.empty:
+        return CropSettings(detector=None, margin=None, align="none")
+    return CropSettings(
+        detector=str(rows["detector"].mode()[0]),
+        margin=round(float(rows["margin"].astype(float).median()), 2),
+        align=str(rows["align"].fillna("none").mode()[0]),
+    )
+
+
+class ShardCache:
+    """The shard files of a folder in a bucket.
+
+    Args:
+        mirror: the shards folder; its small files have been fetched.
+        sizes: all its files, {name: bytes}.
+        max_bytes: size of the cache.
+
+    Attributes:
+        error: the last error of fetching, which TensorFlow reports as one of its own.
+    """
+
+    def __init__(self, mirror: Mirror, sizes: dict[str, int], max_bytes: int) -> None:
+        self.url, self.sizes = mirror.url, sizes
+        self.error: StorageError | None = None
+        self._mirror, self._max_bytes = mirror, max_bytes
+        self._sums = parse_sums(mirror.folder / ShardsFolder.SUMS)
+        if not self._sums:
+            raise TrainingError(
+                f"expected SHA256SUMS in {self.url}, found none: the shards are not complete; run "
+                "dfdc-prep shard"
+            )
+        self._fetched: OrderedDict[str, None] = OrderedDict()  # the one used last at the end
+        self._changes = Lock()
+        self._fetches = {name: Lock() for name in sizes}
+
+    def fetch(self, name: str) -> Path:
+        """Return the path of a shard, which is fetched if it is not there. Thread-safe.
+
+        Raises:
+            StorageError: it cannot be read, or the disk of the cache is full.
+        """
+        path = self._mirror.folder / name
+        with self._fetches[name]:
+            with self._changes:
+                if name in self._fetched:
+                    self._fetched.move_to_end(name)
+                    return path
+            try:
+                self._fetch(path)
+            except StorageError as error:
+                self.error = error
+                raise
+            except OSError as error:
+                self.error = StorageError(
+                    f"expected room for {name} in the cache at {path.parent}, found "
+                    f"{error.strerror or error}; free disk space, or lower --cache-gb"
+                )
+                raise self.error from error
+            with self._changes:
+                self._fetched[name] = None
+                self._make_room()
+        return path
+
+    def _fetch(self, path: Path) -> None:
+        if self._is_whole(path):
+            return
+        if not self._mirror.pull([path.name]):
+            raise StorageError(
+                f"expected the shard {self.url / path.name}, found no such object; write the "
+                "shards again"
+            )
+        if not self._is_whole(path):
+            raise StorageError(
+                f"expected the hash of SHA256SUMS in {self.url / path.name}, found another; check the "
+                f"shards with dfdc-prep verify {self.url}"
+            )
+
+    def _is_whole(self, path: Path) -> bool:
+        return path.is_file() and self._sums.get(path.name) == file_sha256(path)
+
+    def _make_room(self) -> None:
+        used = sum(self.sizes[name] for name in self._fetched)
+        while used > self._max_bytes and len(self._fetched) > _KEPT:
+            name, _ = self._fetched.popitem(last=False)
+            (self._mirror.folder / name).unlink(missing_ok=True)  # readers keep their open file
+            used -= self.sizes[name]
+
+
+@contextmanager
+def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Shards]:
+    """Yield a shards folder on this machine.
+
+    Args:
+        cache_gb: size of the cache of a bucket, 10**9 bytes.
+
+    Raises:
+        StorageError: the bucket cannot be reached.
+        TrainingError: it is no shards folder.
+    """
+    if isinstance(location, Path):
+        yield Shards(location)
+        return
+    cache = None
+    with _cache_folder(location) as folder:
+        mirror = Mirror(location, folder)
+        sizes = mirror.names()
+        mirror.pull(name for name in sizes if not ShardsFolder.is_shard(name) and "/" not in name)
+        for path in folder.iterdir():
+            if ShardsFolder.is_shard(path.name) and path.name not in sizes:
+                path.unlink()
+        try:
+            cache = ShardCache(mirror, sizes, int(cache_gb * 1e9))
+            yield Shards(folder, cache)
+        except DfdcPrepError as error:
+            if not (cache and error is cache.error):
+                error.args = (str(error).replace(str(folder), str(location)),)
+            raise
+
+
+@contextmanager
+def _cache_folder(url: Url) -> Iterator[Path]:
+    """Yield the folder of a data set in the user's cache, or a new one if that is in use."""
+    place = url.text.replace("://", "-").replace("/", "-")
+    folder = Path(pooch.os_cache("dfdc-prep")) / "shards" / place[-200:] / url.name
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder_lock(folder))
+        except (OutputError, OSError):
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfdc-prep-"))
+            folder = Path(scratch, url.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder

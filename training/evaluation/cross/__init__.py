@@ -1,1 +1,0 @@
-"""One table of several models on several data sets, by set and by method of forgery."""
