@@ -38,6 +38,8 @@ MEASURES = {
     "average_precision": "AP",
     "eer": "EER",
 }
+#: Measures of one split, and their titles.
+TITLES = {"accuracy": "accuracy", "log_loss": "log-loss", "auc": "ROC-AUC"}
 #: The method of rows about every fake of a set.
 ALL = "all"
 #: What holds for the model of every run.
@@ -48,7 +50,7 @@ LIMITS = (
     "relatives in another split, and actors recur: `dfdc-prep audit SHARDS` says what is known.",
     "The score describes pixels. It proves nothing about a person; do not use it to accuse anyone.",
     "Blur, small faces, strong compression, very dark or bright scenes and extreme poses lower the "
-    "accuracy; `python -m training.evaluate RUN --robustness` measures by how much.",
+    "accuracy; `dfdc-prep evaluate RUN --robustness` measures by how much.",
 )
 
 
@@ -62,22 +64,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The hyperparameters of a training; data, initial weights and seed are given separately.
-
-    Attributes:
-        images: number of images the recipe is meant for, over all splits and both classes.
-        patience: epochs without a lower validation loss before training stops; 0 disables
-            early stopping.
-        augmentation: see `training.data.augmentation`.
-        head_epochs: epochs that train the sigmoid unit only, with the backbone frozen.
-        unfreeze_from: the first block trained afterwards ("block4"); "" trains all blocks.
-        freeze_batchnorm: keep BatchNormalization's ImageNet statistics and scales.
-        schedule: learning rate schedule after `head_epochs`: "constant", or "cosine" decay to
-            zero.
-    """
+    """The hyperparameters of a training; data, initial weights and seed are given separately."""
 
     name: str
-    images: int
+    images: int  # that the recipe is meant for, over all splits and both classes
     epochs: int
     batch_size: int
     backbone: str = "EfficientNetB4"
@@ -85,13 +75,13 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
-    patience: int = 0
-    augmentation: str = "none"
-    head_epochs: int = 0
+    patience: int = 0  # epochs without a lower validation loss before training stops; 0: never
+    augmentation: str = "none"  # see `training.data.augmentation`
+    head_epochs: int = 0  # that train the sigmoid unit only, with the backbone frozen
     head_learning_rate: float = 0.01
-    unfreeze_from: str = ""
-    freeze_batchnorm: bool = False
-    schedule: str = "constant"
+    unfreeze_from: str = ""  # the first block trained afterwards ("block4"); "" trains all
+    freeze_batchnorm: bool = False  # keep BatchNormalization's ImageNet statistics and scales
+    schedule: str = "constant"  # after `head_epochs`; or "cosine": decay to zero
     label_smoothing: float = 0.0
     published: Published | None = None
 
@@ -107,18 +97,12 @@ class CropSettings:
 
 @dataclass(frozen=True)
 class ShardsConfig:
-    """The shards a run was trained on.
+    """The shards a run was trained on."""
 
-    Attributes:
-        manifest: SHA-256 of the shards' manifest.
-        counts: number of crops by split and label.
-        metadata: the shards' metadata.json.
-    """
-
-    manifest: str
-    counts: dict[str, dict[str, int]]
+    manifest: str  # SHA-256 of the shards' manifest
+    counts: dict[str, dict[str, int]]  # crops by split and label
     crops: CropSettings
-    metadata: dict[str, Any]
+    metadata: dict[str, Any]  # the shards' metadata.json
 
 
 @dataclass(frozen=True)
@@ -133,22 +117,15 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The contents of config.json.
-
-    Attributes:
-        shards: absolute path of the shards.
-        differences: how the run differs from the published recipe, one sentence each.
-        device: description of the devices used.
-        versions: versions of the libraries, by name.
-    """
+    """The contents of config.json."""
 
     recipe: Recipe
     options: FitConfig
     data: ShardsConfig
-    shards: str
-    differences: list[str]
+    shards: str  # absolute path, or URL
+    differences: list[str]  # from the published recipe, one sentence each
     device: str
-    versions: dict[str, str]
+    versions: dict[str, str]  # of the libraries, by name
 
 
 class Interval(NamedTuple):
@@ -156,6 +133,12 @@ class Interval(NamedTuple):
 
     low: FiniteFloat | None
     high: FiniteFloat | None
+
+    def text(self, few: str | None) -> str:
+        """The ends of an interval, or why there is none: `SplitMetrics.too_few`."""
+        if self.low is None or self.high is None:
+            return few or "none"
+        return f"{self.low:.4f} to {self.high:.4f}"
 
 
 @dataclass(frozen=True)
@@ -179,21 +162,14 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of a set of images or clips, at a threshold of 0.5, with their intervals.
+    """Metrics of a set of images or clips, at a threshold of 0.5, with their intervals."""
 
-    Attributes:
-        images: number of images or clips.
-        auc: ROC-AUC; None if a class is missing.
-        classes: metrics by label.
-        confusion: counts, [2, 2]; rows are the true labels, columns the predicted ones, REAL first.
-    """
-
-    images: int
+    images: int  # number of images or clips
     accuracy: FiniteFloat
     log_loss: FiniteFloat
-    auc: FiniteFloat | None
-    classes: dict[str, ClassMetrics]
-    confusion: list[list[int]]
+    auc: FiniteFloat | None  # ROC-AUC; None if a class is missing
+    classes: dict[str, ClassMetrics]  # by label
+    confusion: list[list[int]]  # counts, [2, 2]: rows true, columns predicted, REAL first
     interval: Intervals
 
 
@@ -209,61 +185,34 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Localization:
-    """Heatmaps beside masks; the means are None where no mask shows a forged face.
+    """Heatmaps beside masks; the means are None where no mask shows a forged face."""
 
-    Attributes:
-        images: images whose mask shows a forged face.
-        pointing_game, energy: means of `training.evaluation.heatmaps.score_heatmap`.
-        area: mean share of the image that the mask covers: what chance scores.
-    """
-
-    images: int
-    pointing_game: FiniteFloat | None
+    images: int  # whose mask shows a forged face
+    pointing_game: FiniteFloat | None  # means of `training.evaluation.heatmaps.score_heatmap`
     energy: FiniteFloat | None
-    area: FiniteFloat | None
+    area: FiniteFloat | None  # mean share of the image that the mask covers: what chance scores
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a validation split tells about the use of a model; see `training.evaluation.metrics`.
+    """What a validation split tells about the use of a model; see `training.evaluation.metrics`."""
 
-    Attributes:
-        temperature: the number that logits are divided by to calibrate them; 1 if unknown.
-        threshold: P(FAKE) from which an image is called FAKE; None if unknown.
-    """
-
-    temperature: float = 1.0
-    threshold: float | None = None
+    temperature: float = 1.0  # that logits are divided by to calibrate them; 1 if unknown
+    threshold: float | None = None  # P(FAKE) from which an image is called FAKE
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """The calibrated P(FAKE), `low` to `high`, in which a face is neither called REAL nor FAKE.
-
-    Attributes:
-        why: what the band rests on, a clause without a full stop.
-    """
+    """The calibrated P(FAKE), `low` to `high`, in which a face is neither called REAL nor FAKE."""
 
     low: FiniteFloat = 0.0
     high: FiniteFloat = 1.0
-    why: str = "nothing is known of a test of the model"
+    why: str = "nothing is known of a test of the model"  # a clause without a full stop
 
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """The contents of metrics.json: the results on one split.
-
-    Attributes:
-        shards: path of the shards.
-        image, clip: metrics per image and per clip.
-        clips, families: their numbers in the split.
-        temperature: the number that logits are divided by to calibrate them.
-        localization: heatmaps beside masks; None if no image has a mask.
-        threshold: the best threshold of P(FAKE) on the validation split; None if unknown.
-        too_few: why there are no intervals; None if there are some.
-        undecided: scores that do not tell REAL from FAKE on this split.
-        remarks: what else the reader has to know, one sentence each.
-    """
+    """The contents of metrics.json: the results on one split."""
 
     split: str
     shards: str
@@ -273,11 +222,11 @@ class SplitMetrics:
     families: int
     temperature: Annotated[FiniteFloat, Field(gt=0)]
     calibration: Calibration
-    localization: Localization | None = None
-    threshold: FiniteFloat | None = None
-    too_few: str | None = None
+    localization: Localization | None = None  # None if no image has a mask
+    threshold: FiniteFloat | None = None  # the best one on the validation split
+    too_few: str | None = None  # why there are no intervals
     undecided: Undecided = Undecided()
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()  # what else the reader has to know, one sentence each
 
     @property
     def levels(self) -> dict[str, Metrics]:
@@ -297,32 +246,22 @@ class RobustnessRow:
 
 @dataclass(frozen=True)
 class CrossRow:
-    """A row of cross.csv: one measure of one model on one group.
-
-    Attributes:
-        set: name of the data set.
-        method: the method whose fakes are measured against every REAL of the set, or ALL.
-        level: "image" or "clip".
-        value, low, high: the measure and its 95 % interval; None where undefined.
-        real, fake: number of images or clips of each label.
-        trained_on: how many of them may be known from training; None if that is not known.
-        temperature, threshold: of the model's own validation split.
-    """
+    """A row of cross.csv: one measure of one model on one group."""
 
     model: str
-    set: str
+    set: str  # name of the data set
     split: str
-    method: str
-    level: str
+    method: str  # whose fakes are measured against every REAL of the set, or ALL
+    level: str  # "image" or "clip"
     measure: str
-    value: float | None
+    value: float | None  # None where undefined, as the ends of its 95 % interval
     low: float | None
     high: float | None
-    real: int
+    real: int  # number of images or clips of each label
     fake: int
     families: int
-    trained_on: int | None
-    temperature: float
+    trained_on: int | None  # how many may be known from training; None if that is not known
+    temperature: float  # of the model's own validation split
     threshold: float | None
 
 
@@ -372,27 +311,15 @@ class RunFiles:
         self.logs = folder / RunFolder.LOGS
 
     def config(self) -> RunConfig:
-        """Read config.json.
-
-        Raises:
-            TrainingError: it is missing or invalid.
-        """
+        """Read config.json; TrainingError if it is missing or invalid."""
         return _read_json(self.config_file, RunConfig)
 
     def metrics(self) -> SplitMetrics:
-        """Read metrics.json.
-
-        Raises:
-            TrainingError: it is missing (the run has not been evaluated) or invalid.
-        """
+        """Read metrics.json; TrainingError if it is missing (no evaluation yet) or invalid."""
         return _read_json(self.metrics_file, SplitMetrics)
 
     def history(self) -> list[dict[str, float]]:
-        """Read history.csv: one row per epoch, empty if the file does not exist.
-
-        Raises:
-            TrainingError: it is invalid.
-        """
+        """Read history.csv: one row per epoch; as `read_rows`."""
         rows = read_rows(self.history_file, dict[str, FiniteFloat], HISTORY_COLUMNS)
         if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
             raise _not_ours(self.history_file, "epochs not numbered 1, 2, 3 ...")
@@ -455,6 +382,6 @@ def _first_fault(error: ValidationError) -> str:
 def _not_ours(path: Path, found: str) -> TrainingError:
     again = "train again with --fresh" if path.name != RunFolder.CROSS else "delete it"
     return TrainingError(
-        f"expected {path} as python -m training.fit writes it, found {found}; give the folder of a "
-        f"finished run, or {again}"
+        f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {found}; give the folder "
+        f"of a finished run, or {again}"
     )

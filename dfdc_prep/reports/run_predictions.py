@@ -34,13 +34,13 @@ def read_predictions(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    table = read_table(path, PREDICTIONS_SCHEMA, "python -m training.evaluate")
+    table = read_table(path, PREDICTIONS_SCHEMA, "dfdc-prep evaluate")
     frame = table.select(PREDICTIONS_SCHEMA.names).to_pandas()
     scores = frame[["logit", "score", "calibrated"]].to_numpy()
     if not (np.isfinite(scores).all() and frame["target"].isin((0, 1)).all()):
         raise TableError(
             f"expected finite scores and the targets 0 and 1 in {path}, found others; run "
-            "python -m training.evaluate again"
+            "dfdc-prep evaluate again"
         )
     if frame.empty:
         return None

@@ -27,6 +27,7 @@ from dfdc_prep.reports.run_predictions import prediction_sections, read_predicti
 from dfdc_prep.run_files import (
     LIMITS,
     MEASURES,
+    TITLES,
     CrossRow,
     RobustnessRow,
     RunConfig,
@@ -104,7 +105,7 @@ def _state_section(config: RunConfig | None, metrics: SplitMetrics | None) -> li
     if metrics:
         return []
     what = "The run is not finished, or has not been tested: there is no metrics.json."
-    do = " Run the same training.fit command again to go on." if config else ""
+    do = " Run the same dfdc-prep fit command again to go on." if config else ""
     return [Section("State", [Text(what + do, "warning")])]
 
 
@@ -134,12 +135,10 @@ def _training_section(history: Sequence[dict[str, float]]) -> Section:
 
 def _results_section(metrics: SplitMetrics, roc: Sequence[Chart]) -> Section:
     rows: list[tuple[object, ...]] = []
-    for name, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("auc", "ROC-AUC")):
+    for name, title in TITLES.items():
         cells: list[object] = []
         for measured in metrics.levels.values():
-            low, high = getattr(measured.interval, name)
-            undefined = low is None or high is None
-            interval = metrics.too_few if undefined else f"{low:.4f} to {high:.4f}"
+            interval = getattr(measured.interval, name).text(metrics.too_few)
             cells += [getattr(measured, name), interval]
         rows.append((title, *cells))
     header = ("measure", "per image", "95 % interval", "per clip", "95 % interval")
@@ -258,7 +257,7 @@ def _mistakes_section(folder: Path, metrics: SplitMetrics | None) -> list[Sectio
         return []
     said = f"Every image was predicted correctly, of {counted(metrics.image.images, 'image')}."
     if metrics.image.confusion[0][1] + metrics.image.confusion[1][0]:
-        said = "There is no folder of mistakes; python -m training.evaluate writes it."
+        said = "There is no folder of mistakes; dfdc-prep evaluate writes it."
     return [Section("Worst mistakes", [Text(said)])]
 
 

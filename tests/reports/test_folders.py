@@ -152,7 +152,7 @@ def test_broken_json_of_a_run_is_an_error_of_one_line(
     copy: dict[str, Path], name: str, content: str
 ) -> None:
     (copy["run"] / name).write_text(content)
-    with pytest.raises(DfdcPrepError, match=f"expected .*{name} as dfdc-prep"):
+    with pytest.raises(DfdcPrepError, match=f"expected a {name} of dfdc-prep fit in"):
         dfdc_prep.report(copy["run"])
 
 
@@ -162,7 +162,7 @@ def test_broken_tables_of_a_run_are_an_error_of_one_line(
     copy: dict[str, Path], name: str, content: str
 ) -> None:
     (copy["run"] / name).write_text(content)
-    with pytest.raises(DfdcPrepError, match=f"expected .*{name} as dfdc-prep"):
+    with pytest.raises(DfdcPrepError, match=f"expected a {name} of dfdc-prep fit in"):
         dfdc_prep.report(copy["run"])
 
 

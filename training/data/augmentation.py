@@ -18,14 +18,18 @@ def _uniform(seed: Any, low: float, high: float) -> Any:
     return tf.random.stateless_uniform([], seed, low, high)
 
 
+def _seeds(seed: Any, number: int) -> list[Any]:
+    found: list[Any] = tf.unstack(tf.random.split(seed, number))
+    return found
+
+
 def _with_probability(probability: float, change: Step) -> Step:
     """A step that applies `change` with the given probability."""
 
     def step(image: Image, seed: Any) -> Image:
-        own, rest = tf.unstack(tf.random.split(seed, 2))
-        return tf.cond(
-            _uniform(own, 0, 1) < probability, lambda: change(image, rest), lambda: image
-        )
+        own, rest = _seeds(seed, 2)
+        drawn = _uniform(own, 0, 1) < probability
+        return tf.cond(drawn, lambda: change(image, rest), lambda: image)
 
     return step
 
@@ -46,7 +50,7 @@ def jpeg(image: Image, seed: Any) -> Image:
 
 def noise(image: Image, seed: Any) -> Image:
     """Add Gaussian noise with a standard deviation of 3 to 7 grey levels."""
-    own, rest = tf.unstack(tf.random.split(seed, 2))
+    own, rest = _seeds(seed, 2)
     drawn = tf.random.stateless_normal(tf.shape(image), rest, stddev=_uniform(own, 3, 7))
     return _to_uint8(tf.cast(image, tf.float32) + drawn)
 
@@ -62,7 +66,7 @@ def blur(image: Image, seed: Any) -> Image:
 
 def shift_scale(image: Image, seed: Any) -> Image:
     """Shift by up to 10 % of the side and scale by up to 20 %; fill with black."""
-    seeds = tf.unstack(tf.random.split(seed, 3))
+    seeds = _seeds(seed, 3)
     zoom = 1 / _uniform(seeds[0], 0.8, 1.2)
     side = tf.cast(tf.shape(image)[0], tf.float32)
     x, y = (side * (_uniform(each, -0.1, 0.1) + (1 - zoom) / 2) for each in seeds[1:])
@@ -81,14 +85,14 @@ def shift_scale(image: Image, seed: Any) -> Image:
 
 def brightness_contrast(image: Image, seed: Any) -> Image:
     """Change brightness and contrast by up to 20 %."""
-    own, rest = tf.unstack(tf.random.split(seed, 2))
+    own, rest = _seeds(seed, 2)
     values = tf.image.stateless_random_brightness(tf.cast(image, tf.float32), 51.0, own)
     return _to_uint8(tf.image.stateless_random_contrast(values, 0.8, 1.2, rest))
 
 
 def hue_saturation(image: Image, seed: Any) -> Image:
     """Change hue by up to 20 degrees and saturation by up to 20 %."""
-    own, rest = tf.unstack(tf.random.split(seed, 2))
+    own, rest = _seeds(seed, 2)
     values = tf.image.stateless_random_hue(tf.cast(image, tf.float32) / 255, 0.055, own)
     return _to_uint8(255 * tf.image.stateless_random_saturation(values, 0.8, 1.2, rest))
 
@@ -101,16 +105,16 @@ def greyscale(image: Image, seed: Any) -> Image:
 def cutout(image: Image, seed: Any) -> Image:
     """Black out a rectangle of 20 % to 50 % of each side at a random position."""
     side = tf.cast(tf.shape(image)[0], tf.float32)
-    height, width, top, left = (_uniform(s, 0, 1) for s in tf.unstack(tf.random.split(seed, 4)))
-    rows, columns = ((0.2 + 0.3 * each) * side for each in (height, width))
+    height, width, top, left = (_uniform(s, 0, 1) for s in _seeds(seed, 4))
     position = tf.range(side)
-    in_rows = (position >= top * (side - rows)) & (position < top * (side - rows) + rows)
-    in_columns = (position >= left * (side - columns)) & (
-        position < left * (side - columns) + columns
-    )
-    return tf.where(
-        (in_rows[:, None] & in_columns[None, :])[..., None], tf.zeros_like(image), image
-    )
+
+    def inside(share: Any, start: Any) -> Any:
+        length = (0.2 + 0.3 * share) * side
+        first = start * (side - length)
+        return (position >= first) & (position < first + length)
+
+    cut = inside(height, top)[:, None] & inside(width, left)[None, :]
+    return tf.where(cut[..., None], tf.zeros_like(image), image)
 
 
 #: The steps of each augmentation, in order.
@@ -151,7 +155,7 @@ def augment(batches: Any, name: str, seed: int) -> Any:
         return batches
 
     def augment_image(image: Image, own: Any) -> Image:
-        for step, each in zip(steps, tf.unstack(tf.random.split(own, len(steps))), strict=True):
+        for step, each in zip(steps, _seeds(own, len(steps)), strict=True):
             image = tf.ensure_shape(step(image, each), image.shape)
         return image
 

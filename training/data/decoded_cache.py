@@ -48,17 +48,15 @@ def decode_split(
         return None
     count = shards.count(split)
     crops = _in_memory(count) if where == MEMORY else _on_disk(count, folder)
-    batches = input_pipeline.make_dataset(shards, split, _BATCH)
     start = 0
     with (
         tqdm(total=count, desc=f"decoding {split}", unit="img", disable=None) as bar,
         input_pipeline.report_read_errors(shards),
     ):
-        for images, labels in batches:
-            end = start + len(labels)
-            crops["image"][start:end], crops["label"][start:end] = images, labels
+        for images, labels in input_pipeline.make_dataset(shards, split, _BATCH):
+            place = slice(start, start := start + len(labels))
+            crops["image"][place], crops["label"][place] = images, labels
             bar.update(len(labels))
-            start = end
     return crops
 
 

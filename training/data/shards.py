@@ -171,13 +171,11 @@ class ShardCache:
         mirror: the shards folder; its small files have been fetched.
         sizes: all its files, {name: bytes}.
         max_bytes: size of the cache.
-
-    Attributes:
-        error: the last error of fetching, which TensorFlow reports as one of its own.
     """
 
     def __init__(self, mirror: Mirror, sizes: dict[str, int], max_bytes: int) -> None:
         self.url, self.sizes = mirror.url, sizes
+        #: The last error of fetching, which TensorFlow reports as one of its own.
         self.error: StorageError | None = None
         self._mirror, self._max_bytes = mirror, max_bytes
         self._sums = parse_sums(mirror.folder / ShardsFolder.SUMS)
@@ -228,8 +226,8 @@ class ShardCache:
             )
         if not self._is_whole(path):
             raise StorageError(
-                f"expected the hash of SHA256SUMS in {self.url / path.name}, found another; check the "
-                f"shards with dfdc-prep verify {self.url}"
+                f"expected the hash of SHA256SUMS in {self.url / path.name}, found another; check "
+                f"the shards with dfdc-prep verify {self.url}"
             )
 
     def _is_whole(self, path: Path) -> bool:

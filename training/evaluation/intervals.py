@@ -16,7 +16,7 @@ number, "Survey Sampling", 1965). For a ROC-AUC this is the largest variance tha
 - A) / min(REAL, FAKE) (Birnbaum and Klose, 1957). `docs/evaluate.md` has the coverage.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -77,13 +77,10 @@ class FamilyIntervals:
         of = np.asarray(families)
         groups = [of[labels == label] for label in np.unique(labels)]
         numbers = [len(np.unique(group)) for group in groups]
-        #: Whether there are enough families of each label that occurs.
-        self.enough = min(numbers) >= MIN_FAMILIES
-        self._labels = labels
-        self._most = sum(numbers)
+        self._labels, self._most = labels, sum(numbers)
         self._of_all = (len(np.unique(of)), _effective_number(of))
         self._of_labels = (min(numbers), min(map(_effective_number, groups)))
-        self._resamples = FamilyBootstrap(of, seed) if self.enough else None
+        self._resamples = FamilyBootstrap(of, seed) if min(numbers) >= MIN_FAMILIES else None
 
     def share(self, holds: npt.NDArray[np.bool_]) -> Interval:
         """Of the share of images for which something holds, bool [N]."""
@@ -180,23 +177,14 @@ class FamilyBootstrap:
         """
         order = np.argsort(-scores, kind="stable")
         starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-        fake = labels[order] == 1
-        parts = [
-            _rankings(
-                np.add.reduceat(np.where(fake, weights, 0), starts, axis=1),
-                np.add.reduceat(np.where(fake, 0, weights), starts, axis=1),
-            )
-            for weights in self._weights(order)
-        ]
-        return dict(
-            zip(("auc", "average_precision", "eer"), np.concatenate(parts, axis=1), strict=True)
-        )
-
-    def _weights(self, order: Ints) -> Iterator[Floats]:
-        """Weights of the images in an order, [some resamples, N], until every resample came."""
-        step = max(1, _MAX_WEIGHTS // len(order))
-        for start in range(0, SAMPLES, step):
-            yield self._draws[start : start + step, self._family[order]].astype(np.float64)
+        fake, family = labels[order] == 1, self._family[order]
+        step, parts = max(1, _MAX_WEIGHTS // len(order)), []
+        for first in range(0, SAMPLES, step):
+            weights = self._draws[first : first + step, family].astype(np.float64)
+            by_label = (np.where(fake, weights, 0), np.where(fake, 0, weights))
+            parts.append(_rankings(*(np.add.reduceat(w, starts, axis=1) for w in by_label)))
+        names = ("auc", "average_precision", "eer")
+        return dict(zip(names, np.concatenate(parts, axis=1), strict=True))
 
 
 def _rankings(fake: Floats, real: Floats) -> Floats:

@@ -110,11 +110,6 @@ def best_threshold(labels: Ints, scores: Floats) -> float | None:
     return float((thresholds[best] + (lower.max() if len(lower) else 0)) / 2)
 
 
-def operating_point(labels: Ints, logits: Floats) -> OperatingPoint:
-    """Temperature and threshold from data that the model was not trained on."""
-    return OperatingPoint(fit_temperature(labels, logits), best_threshold(labels, expit(logits)))
-
-
 def calibration_error(labels: Ints, scores: Floats) -> float:
     """Expected calibration error of P(FAKE) over 15 equal bins (Guo et al., 2017)."""
     bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)

@@ -1,10 +1,10 @@
 """Writes the model card of a run, README.md: data, recipe, metrics, limits."""
 
-from dfdc_prep.run_files import LIMITS, Recipe, RunConfig, RunFiles, SplitMetrics
+from dfdc_prep.run_files import LIMITS, TITLES, Recipe, RunConfig, RunFiles, SplitMetrics
 from manifests.files import write_text
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
-from training.evaluation.text import TITLES, format_interval, format_value
+from training.evaluation.text import format_value
 
 
 def write_card(run: RunFiles) -> None:
@@ -20,7 +20,7 @@ def card_text(run: RunFiles) -> str:
         [
             f"# {recipe.name}: {recipe.backbone}, REAL or FAKE",
             "Input: a face crop of 224 x 224 pixels, RGB, 0 to 255. Output: P(FAKE). Load "
-            "`model.keras` with `keras.saving.load_model`, or use `python -m training.predict`.",
+            "`model.keras` with `keras.saving.load_model`, or use `dfdc-prep predict`.",
             f"## Data\n\n{_data_section(config)}",
             f"## Recipe\n\n{_recipe_section(config, len(run.history()))}",
             f"## Results\n\nOn the {metrics.split} split, which influenced no choice:\n\n"
@@ -71,7 +71,7 @@ def _metrics_section(metrics: SplitMetrics, recipe: Recipe) -> str:
         cells = [title]
         for level in metrics.levels.values():
             cells += [format_value(getattr(level, name))]
-            cells += [format_interval(getattr(level.interval, name), metrics.too_few)]
+            cells += [getattr(level.interval, name).text(metrics.too_few)]
         cells.append(format_value(paper[name]) if name in paper else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(

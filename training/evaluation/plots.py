@@ -41,9 +41,8 @@ def plot_curves(
             (name, TRAINING_COLOUR, "training"),
             (f"val_{name}", VALIDATION_COLOUR, "validation"),
         ):
-            axis.plot(
-                epochs, [row[key] for row in history], color=colour, label=label, marker=".", lw=1.8
-            )
+            values = [row[key] for row in history]
+            axis.plot(epochs, values, color=colour, label=label, marker=".", lw=1.8)
         if best is not None:
             axis.axvline(best, color="0.55", lw=1, ls="--", label=f"kept: epoch {best}")
         axis.set(title=name.capitalize(), xlabel="epoch", ylabel=name)
@@ -97,14 +96,10 @@ def plot_samples(
         axis.axis("off")
     for axis, image, label, score in zip(axes, images, labels, scores, strict=False):
         predicted = int(score >= 0.5)
-        correct = predicted == label
+        known = ("correct", CORRECT_COLOUR) if predicted == label else ("wrong", WRONG_COLOUR)
         axis.imshow(image)
-        axis.set_title(
-            f"{LABELS[predicted]} | {score if predicted else 1 - score:.2f} | "
-            f"{'correct' if correct else 'wrong'}",
-            fontsize=10,
-            color=CORRECT_COLOUR if correct else WRONG_COLOUR,
-        )
+        title = f"{LABELS[predicted]} | {score if predicted else 1 - score:.2f} | {known[0]}"
+        axis.set_title(title, fontsize=10, color=known[1])
     _save(figure, path)
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scipy.special import expit
+
 from dfdc_prep.run_files import OperatingPoint
 from training.data.shards import Shards
 from training.evaluation.intervals import Floats
-from training.evaluation.metrics import operating_point
+from training.evaluation.metrics import best_threshold, fit_temperature
 from training.evaluation.predictions import Batch, Predictions, Source, Transforms, predict_each
 from training.models.classifier import logit_model
 from training.models.model_file import InputSettings, open_model
@@ -18,27 +20,17 @@ from training.runs.folder import Run
 
 @dataclass(frozen=True)
 class TestedModel:
-    """A model, and what was learnt about its use from a validation split.
-
-    Attributes:
-        name: for tables.
-        logits: what has `predict_on_batch`, from images to FAKE logits, [B, 1].
-        point: temperature and threshold.
-        run: the run it is from; None for a model file.
-        classifier: the run's model with its sigmoid, for heatmaps.
-        transforms: the change of a split's images before the model, given its rows.
-        notes: what its user has to know, one sentence each.
-    """
+    """A model, and what was learnt about its use from a validation split."""
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    name: str
-    logits: Any
+    name: str  # for tables
+    logits: Any  # what has `predict_on_batch`, from images to FAKE logits, [B, 1]
     point: OperatingPoint
-    run: Run | None = None
-    classifier: Any = None
+    run: Run | None = None  # None for a model file
+    classifier: Any = None  # the run's model with its sigmoid, for heatmaps
     transforms: Transforms = lambda rows: [None]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what its user has to know, one sentence each
 
     def predict(
         self,
@@ -53,7 +45,9 @@ class TestedModel:
     def fitted(self, shards: Shards, batch_size: int) -> "TestedModel":
         """The same with temperature and threshold of the validation split of some shards."""
         found = self.predict(Source(shards, "validation", batch_size))
-        return replace(self, point=operating_point(found.labels, found.logits))
+        temperature = fit_temperature(found.labels, found.logits)
+        threshold = best_threshold(found.labels, expit(found.logits))
+        return replace(self, point=OperatingPoint(temperature, threshold))
 
 
 def is_trained_on(run: Run, shards: Shards) -> bool:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dfdc_prep.run_files import (
     MEASURES,
+    TITLES,
     ClassMetrics,
     CrossRow,
-    Interval,
     Localization,
     Metrics,
     RobustnessRow,
@@ -20,8 +20,6 @@ from manifests.wording import counted
 from training.evaluation.intervals import MIN_FAMILIES
 from training.evaluation.metrics import temperature_remark
 
-#: Names of the measures of one split.
-TITLES = {"accuracy": "accuracy", "log_loss": "log-loss", "auc": "ROC-AUC"}
 _COLUMNS = ("precision", "recall", "f1")
 #: Measures in the text of several sets; the others are in cross.csv.
 _SHOWN = [name for name in MEASURES if name != "log_loss_calibrated"]
@@ -33,22 +31,11 @@ def format_value(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"
 
 
-def format_interval(interval: Interval, few: str | None) -> str:
-    """The ends of an interval, or why there is none.
-
-    Args:
-        few: `SplitMetrics.too_few`.
-    """
-    if interval.low is None or interval.high is None:
-        return few or "none"
-    return f"{format_value(interval.low)} to {format_value(interval.high)}"
-
-
 def _summary_lines(metrics: Metrics, few: str | None) -> str:
     """Accuracy, log-loss and ROC-AUC per image or per clip, with intervals."""
     return "\n".join(
         f"  {title:<9}{format_value(getattr(metrics, name)):>8}   95 % interval by family: "
-        f"{format_interval(getattr(metrics.interval, name), few)}"
+        f"{getattr(metrics.interval, name).text(few)}"
         for name, title in TITLES.items()
     )
 
@@ -92,7 +79,7 @@ def report_parts(metrics: SplitMetrics) -> Iterator[TextTable | str]:
         (
             f"{title}, per {level}",
             format_value(getattr(measured, name)),
-            format_interval(getattr(measured.interval, name), metrics.too_few),
+            getattr(measured.interval, name).text(metrics.too_few),
         )
         for level, measured in metrics.levels.items()
         for name, title in TITLES.items()

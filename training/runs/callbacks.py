@@ -5,7 +5,6 @@ threads, which read the metrics of a batch while the next ones are computed.
 """
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +36,11 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._bar = tqdm(total=self._images, desc=self._description, unit="img", disable=None)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._bar.disable:
-            return
-        values = {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}
-        with self._lock:
-            self._bar.set_postfix(values, refresh=False)
-            self._bar.update(self._batch_size)
+        if not self._bar.disable:
+            values = {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}
+            with self._lock:
+                self._bar.set_postfix(values, refresh=False)
+                self._bar.update(self._batch_size)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._bar.close()
@@ -64,9 +62,7 @@ class EpochMetrics(keras.callbacks.TensorBoard):  # type: ignore[misc]
 
 
 class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes a trace of a few steps, for TensorBoard's profiler.
-
-    If the epoch has fewer steps than `PROFILED_STEPS.stop`, all of it is profiled.
+    """Writes a trace of a few steps, for TensorBoard's profiler; of all if there are too few.
 
     Raises:
         TrainingError: Keras's backend has no profiler.
@@ -77,31 +73,26 @@ class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
         self._folder = folder
         self._first = PROFILED_STEPS.start if steps >= PROFILED_STEPS.stop else 0
         self._last = min(steps, PROFILED_STEPS.stop) - 1
-        self._profiler = _profiler()
+        backend = keras.backend.backend()
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            profiler = tf.profiler.experimental
+            self._start, self._stop = profiler.start, profiler.stop
+        elif backend == "jax":
+            import jax
+
+            self._start, self._stop = jax.profiler.start_trace, jax.profiler.stop_trace
+        else:
+            raise TrainingError(
+                f"expected Keras on tensorflow or jax for --profile, found {backend}; set "
+                "KERAS_BACKEND, or omit --profile"
+            )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if batch == self._first:
-            start, _ = self._profiler
-            start(str(self._folder))
+            self._start(str(self._folder))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch == self._last:
-            _, stop = self._profiler
-            stop()
-
-
-def _profiler() -> tuple[Callable[[str], Any], Callable[[], Any]]:
-    """The functions of Keras's backend that start and stop a trace."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.profiler.experimental.start, tf.profiler.experimental.stop
-    if backend == "jax":
-        import jax
-
-        return jax.profiler.start_trace, jax.profiler.stop_trace
-    raise TrainingError(
-        f"expected Keras on tensorflow or jax for --profile, found {backend}; set KERAS_BACKEND, "
-        "or omit --profile"
-    )
+            self._stop()

@@ -19,32 +19,21 @@ LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
 
 @dataclass(frozen=True)
 class FitOptions:
-    """The options of `dfdc-prep fit`.
-
-    Attributes:
-        overrides: values that replace fields of the recipe.
-        out: the run folder.
-        weights: `imagenet`, `none`, or the path of a weights file.
-        steps_per_epoch: batches per epoch; None for one pass over the training split.
-        fresh: delete an existing run in `out` first.
-        cache: where decoded crops are kept: none, memory or disk.
-        profile: folder for a trace of a few steps; None for none.
-        cache_gb: size of the cache of shards in a bucket, 10**9 bytes.
-    """
+    """The options of `dfdc-prep fit`."""
 
     shards: Location
     recipe: str
-    overrides: Mapping[str, Any]
-    out: Location
-    weights: str = "imagenet"
-    steps_per_epoch: int | None = None
+    overrides: Mapping[str, Any]  # values that replace fields of the recipe
+    out: Location  # the run folder
+    weights: str = "imagenet"  # or "none", or the path of a weights file
+    steps_per_epoch: int | None = None  # None for one pass over the training split
     seed: int = 42
     precision: str = "float32"
     require_gpu: bool = False
-    fresh: bool = False
-    profile: Path | None = None
-    cache: str = "none"
-    cache_gb: float = DEFAULT_GB
+    fresh: bool = False  # delete an existing run in `out` first
+    profile: Path | None = None  # folder for a trace of a few steps
+    cache: str = "none"  # where decoded crops are kept: none, memory or disk
+    cache_gb: float = DEFAULT_GB  # size of the cache of shards in a bucket, 10**9 bytes
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:

@@ -31,25 +31,17 @@ Decoded = npt.NDArray[np.void] | None
 
 @dataclass
 class TrainingPlan:
-    """The inputs of a training, except its run folder.
-
-    Attributes:
-        weights_file: path from `training.models.classifier.resolve_weights`.
-        profile: folder for a trace of a few steps of the first epoch trained; None for none.
-        cache: where decoded crops are kept: none, memory or disk.
-        batch_size: the recipe's batch size, at most the size of the training split.
-        steps: batches per epoch.
-    """
+    """The inputs of a training, except its run folder."""
 
     shards: Shards
     recipe: Recipe
     options: FitConfig
-    weights_file: Path | None
+    weights_file: Path | None  # from `training.models.classifier.resolve_weights`
     devices: Devices
-    profile: Path | None = None
-    cache: str = decoded_cache.NONE
-    batch_size: int = field(init=False)
-    steps: int = field(init=False)
+    profile: Path | None = None  # folder for a trace of a few steps of the first epoch trained
+    cache: str = decoded_cache.NONE  # where decoded crops are kept: none, memory or disk
+    batch_size: int = field(init=False)  # the recipe's, at most the size of the training split
+    steps: int = field(init=False)  # batches per epoch
 
     def __post_init__(self) -> None:
         images = self.shards.count("train")
@@ -57,11 +49,7 @@ class TrainingPlan:
         self.steps = self.options.steps_per_epoch or images // self.batch_size
 
     def epoch_data(self, epoch: int, decoded: Decoded = None) -> Any:
-        """The augmented batches of one epoch; epochs count from 1.
-
-        Args:
-            decoded: the decoded crops of the training split, None to read the shards.
-        """
+        """The augmented batches of one epoch, from 1, of decoded crops or else of the shards."""
         # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.options.seed, epoch]).generate_state(1)[0])
 
@@ -185,10 +173,7 @@ def _history_row(model: Any, logs: Mapping[str, list[float]], epoch: int) -> che
 
 def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
     """Compile at the first epoch of a phase; a restored model is already compiled."""
-    recipe = plan.recipe
-    if epoch == 1 and recipe.head_epochs:
-        head_steps = recipe.head_epochs * plan.steps
-        classifier.compile_model(model, recipe, head_only=True, steps=head_steps)
-    elif epoch == recipe.head_epochs + 1:
-        steps = (recipe.epochs - recipe.head_epochs) * plan.steps
-        classifier.compile_model(model, recipe, head_only=False, steps=steps)
+    recipe, head_only = plan.recipe, epoch <= plan.recipe.head_epochs
+    if epoch in (1, recipe.head_epochs + 1):
+        epochs = recipe.head_epochs if head_only else recipe.epochs - recipe.head_epochs
+        classifier.compile_model(model, recipe, head_only=head_only, steps=epochs * plan.steps)
