@@ -101,6 +101,11 @@ class _NeighbourChain:
     ) -> None:
         from scipy.sparse import coo_array
 
+        # First, because its matrices need the most memory.
+        one, two = _pairs_within(points, threshold)
+        both = np.concatenate([one, two]), np.concatenate([two, one])
+        shape = len(points), len(points)
+        self._neighbours = coo_array((np.ones(len(both[0]), np.bool_), both), shape).tocsr()
         #: The group of every point; the numbers have gaps.
         self.group = closure.copy()
         self._points, self._threshold = points, threshold
@@ -114,10 +119,6 @@ class _NeighbourChain:
         for first, second in closure[different].tolist():
             self._outside[first].add(second)
             self._outside[second].add(first)
-        one, two = _pairs_within(points, threshold)
-        both = np.concatenate([one, two]), np.concatenate([two, one])
-        shape = len(points), len(points)
-        self._neighbours = coo_array((np.ones(len(both[0]), np.bool_), both), shape).tocsr()
 
     def run(self) -> Iterator[Merge]:
         """Join groups until none are within the threshold; yield every merge."""
