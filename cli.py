@@ -25,10 +25,10 @@ from dfdc_prep.commands.tables import balance, split, summarize
 @click.group(
     cls=Group,
     lazy={
-        "fit": "training.fit",
-        "evaluate": "training.evaluate",
-        "predict": "training.predict",
-        "app": "training.app.__main__",
+        "fit": ("training.fit", "Train a recipe on a shards folder and test it."),
+        "evaluate": ("training.evaluate", "Evaluate a trained model on any shards folders."),
+        "predict": ("training.predict", "Predict P(FAKE) of the faces in images and clips."),
+        "app": ("training.app.__main__", "Show a trained model in a browser."),
     },
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )

@@ -175,10 +175,13 @@ class Group(click.Group):
     """A click group that reports errors in one line and lists commands in definition order.
 
     Args:
-        lazy: the modules of commands named `main` that are imported when they are used.
+        lazy: commands that are imported when they are used: the module, whose command is named
+            `main`, and the line in the list of commands.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._lazy = lazy or {}
 
@@ -190,7 +193,14 @@ class Group(click.Group):
         return [*self.commands, *self._lazy]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if module := self._lazy.get(cmd_name):
-            command: click.Command = import_module(module).main
+        if cmd_name in self._lazy:
+            command: click.Command = import_module(self._lazy[cmd_name][0]).main
             return command
         return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shown = {name: command.get_short_help_str(60) for name, command in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [*shown.items(), *((n, line) for n, (_, line) in self._lazy.items())]
+            )

@@ -97,6 +97,14 @@ def test_a_wrong_path_is_an_error_message_and_exit_code_1(
     assert not list(tmp_path.iterdir()), "a partial output was left"
 
 
+def test_the_list_of_commands_imports_no_training() -> None:
+    code = "import sys, cli; cli.main(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    listed = done.stdout
+    assert all(f"\n  {name} " in listed for name in ORDER)
+    assert "training" not in listed.splitlines()[-1]
+
+
 def test_usage_is_exit_code_2() -> None:
     for words in (["--no-such-option"], ["unknown"], ["sample"], ["extract", "--frames", "0"]):
         assert CliRunner().invoke(main, words).exit_code == 2
