@@ -23,9 +23,18 @@ from manifests.errors import NotEnoughRows, TableError
 from manifests.labels import FAKE, LABELS, REAL, UNKNOWN
 from manifests.relatives import FamilyCounts
 from manifests.result import Result, TextTable, written_to
-from manifests.tables.codes import Codes, Mask, clips_known, label_codes, pair_codes
-from manifests.tables.families import count_families, source_column
-from manifests.tables.rows_by_clip import ClipRows, position_in_run, sample_frames, sort_by_clip
+from manifests.tables.codes import (
+    ClipRows,
+    Codes,
+    Mask,
+    clips_known,
+    label_codes,
+    pair_codes,
+    position_in_run,
+    sample_frames,
+    sort_by_clip,
+)
+from manifests.tables.families import count_families, family_column, source_column
 from manifests.wording import counted
 
 Strategy = Literal["random", "spread", "pairs"]
@@ -114,7 +123,7 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
         TableError: the table has no rows or only one class, no number of rows can be reached
             in both classes, or (pairs) no crop has a partner.
     """
-    rows = sort_by_clip(table, label_codes(table))
+    rows = sort_by_clip(table, label_codes(table), family_column(table))
     position = np.empty_like(rows.index)
     position[rows.index] = np.arange(len(position))
     candidates = match_pairs(table, rows, options.seed) if options.strategy == "pairs" else rows

@@ -18,13 +18,14 @@ from manifests.labels import FAKE, LABELS
 from manifests.tables.codes import (
     DATASET,
     METHOD,
+    ClipRows,
     Codes,
     Mask,
     factorize_sorted,
     label_codes,
+    sort_by_clip,
     text_column,
 )
-from manifests.tables.rows_by_clip import ClipRows, sort_by_clip
 
 
 @dataclass(frozen=True)

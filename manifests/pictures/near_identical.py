@@ -19,8 +19,14 @@ import pyarrow as pa
 
 from manifests.pictures.alignment import Floats, likeness
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails
-from manifests.tables.codes import Codes, Mask, label_codes
-from manifests.tables.rows_by_clip import position_in_run, sample_frames, sort_by_clip
+from manifests.tables.codes import (
+    Codes,
+    Mask,
+    label_codes,
+    position_in_run,
+    sample_frames,
+    sort_by_clip,
+)
 
 #: Most crops of a table that are compared; of larger tables some of each clip are.
 MAX_COMPARED = 150_000
