@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dfdc_prep.storage.urls import Location, Url, is_folder
 from manifests.errors import DfdcPrepError
-from manifests.folders import OTHER_KINDS, FacesFolder
+from manifests.folders import OTHER_KINDS, FacesFolder, RunFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.storage.mirror import Mirror
 
-_MANIFEST, _SHARDS_INFO = "manifest.parquet", "dataset_info.json"
+_MANIFEST, _SHARDS_INFO = FacesFolder.MANIFEST, ShardsFolder.INFO
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -58,13 +58,13 @@ def crops_of(table: str, *others: str) -> "Callable[[Mirror], object]":
 
 def crops_to_split(arguments: Mapping[str, Any]) -> Staged:
     """What a command with the option `crops` reads of a faces folder."""
-    table = {"all": _MANIFEST, "split": "split.parquet"}.get(arguments["crops"], "balanced.parquet")
-    return Staged(crops_of(table, "identities.parquet", _MANIFEST))
+    tables_of = {"all": _MANIFEST, "split": FacesFolder.SPLIT, "balanced": FacesFolder.BALANCED}
+    return Staged(crops_of(tables_of[arguments["crops"]], FacesFolder.IDENTITIES, _MANIFEST))
 
 
 def balanced_crops(arguments: Mapping[str, Any]) -> Staged:
     """What `split` reads of a faces folder: the crops only if it compares them."""
-    names = ("balanced.parquet", "identities.parquet", "manifest.parquet", *OTHER_KINDS)
+    names = (FacesFolder.BALANCED, FacesFolder.IDENTITIES, _MANIFEST, *OTHER_KINDS)
     compares = arguments["join_duplicates"] and not arguments["official"]
     return Staged(crops_of(*names) if compares else tables(*names), writes=True)
 
@@ -108,8 +108,8 @@ def faces_to_encode(mirror: "Mirror") -> None:
 
 def compared_by_audit(mirror: "Mirror") -> None:
     """Fetch what `audit` reads of a shards folder, a faces folder or a folder of crops."""
-    found = mirror.pull([_SHARDS_INFO, "split.parquet", _MANIFEST, "identities.parquet"])
-    tables_found = [name for name in ("split.parquet", _MANIFEST) if name in found]
+    found = mirror.pull([_SHARDS_INFO, FacesFolder.SPLIT, _MANIFEST, FacesFolder.IDENTITIES])
+    tables_found = [name for name in (FacesFolder.SPLIT, _MANIFEST) if name in found]
     if _SHARDS_INFO in found or not tables_found:
         everything(mirror)
     else:
@@ -118,15 +118,15 @@ def compared_by_audit(mirror: "Mirror") -> None:
 
 def shown_in_report(mirror: "Mirror") -> None:
     """Fetch what `report` reads of a run, a shards folder or a faces folder."""
-    found = mirror.pull(["config.json", "metrics.json", _SHARDS_INFO, _MANIFEST])
-    if "config.json" in found or "metrics.json" in found:
+    found = mirror.pull([RunFolder.CONFIG, RunFolder.METRICS, _SHARDS_INFO, _MANIFEST])
+    if RunFolder.CONFIG in found or RunFolder.METRICS in found:
         names = mirror.names()
-        unread = ("checkpoints/", "logs/", "model.keras")
+        unread = (f"{RunFolder.CHECKPOINTS}/", f"{RunFolder.LOGS}/", RunFolder.MODEL)
         mirror.pull(name for name in names if not name.startswith(unread))
     elif _SHARDS_INFO in found:
         everything(mirror)
     else:
-        mirror.pull(["clips.parquet", "run.json"])
+        mirror.pull([FacesFolder.CLIPS, FacesFolder.RUN])
         mirror.pull(_paths(mirror.folder / _MANIFEST) if _MANIFEST in found else ())
 
 
@@ -228,19 +228,12 @@ class _StagedCall:
         return text
 
     def _with_urls(self, value: Any) -> Any:
-        """Replace the paths of mirrors in a dataclass and in the dataclasses in it."""
-        if isinstance(value, Path):
-            return self._url(value)
-        if is_dataclass(value) and not isinstance(value, type):
-            found = {field.name: getattr(value, field.name) for field in fields(value)}
-            changed = {
-                name: new
-                for name, old in found.items()
-                if (isinstance(old, Path) or is_dataclass(old))
-                and (new := self._with_urls(old)) is not old
-            }
-            return replace(value, **changed) if changed else value
-        return value
+        """Replace the paths of mirrors in a report."""
+        if not is_dataclass(value) or isinstance(value, type):
+            return value
+        found = {field.name: getattr(value, field.name) for field in fields(value)}
+        paths = {name: self._url(old) for name, old in found.items() if isinstance(old, Path)}
+        return replace(value, **paths) if paths else value
 
     def _url(self, path: Path) -> Location:
         for mirror, _ in self._mirrors:
