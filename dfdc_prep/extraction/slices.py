@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Family
+from manifests.wording import listed
 
 _JOURNAL = re.compile(r"journal-(\d+)-of-(\d+)\.jsonl")
 _TEXT = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
@@ -79,17 +80,10 @@ def describe_missing(journals: Iterable[str], missing: Iterable[Family]) -> str:
     """
     counts = [int(found[2]) for name in journals if (found := _JOURNAL.fullmatch(name))]
     if not counts:
-        return _some(family.name for family in missing)
+        return listed([family.name for family in missing], _MOST_NAMED)
     by_slice: dict[Slice, list[str]] = defaultdict(list)
     for family in missing:
         by_slice[slice_of(family, counts[-1])].append(family.name)
-    return _some(
-        f"slice {part} ({len(names):,}: {_some(names, 3)})"
-        for part, names in sorted(by_slice.items(), key=lambda item: item[0].index)
-    )
-
-
-def _some(names: Iterable[str], most: int = _MOST_NAMED) -> str:
-    known = list(names)
-    more = f" and {len(known) - most:,} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + more
+    slices = sorted(by_slice.items(), key=lambda item: item[0].index)
+    named = [f"slice {part} ({len(names):,}: {listed(names, 3)})" for part, names in slices]
+    return listed(named, _MOST_NAMED)
