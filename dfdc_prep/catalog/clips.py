@@ -140,7 +140,7 @@ class Listing(NamedTuple):
     """What a layout's reader found."""
 
     dataset: str | None  # the name of the data set; None if the entries say it
-    entries: list[Entry]  # the clips, each part and video once; see `check_unique`
+    entries: list[Entry]  # the clips, each part and video once; see `files.check_unique`
     unnamed: Iterable[str] = ()  # clips on disk that the data set does not name, as part/file
     notes: Iterable[str] = ()  # sentences about what is missing or left out, for the end of the run
     # clips left out because their name, or that of their original, is no file name
@@ -158,16 +158,6 @@ class Layout(NamedTuple):
     # lists the clips below a folder. It raises SourceError if the folder does not have the layout
     # or a file of it is invalid, SourceUnreachable if the size of a clip cannot be read.
     read: Callable[[Path, SourceOptions], Listing]
-
-
-def check_unique(entries: list[Entry], where: Path) -> None:
-    """Raise SourceError if two entries have one part and one video."""
-    ((key, count),) = Counter(entry[:2] for entry in entries).most_common(1) or [(("", ""), 0)]
-    if count > 1:
-        raise SourceError(
-            f"expected every clip once in {where}, found {key[0]}/{key[1]} {count} times; remove "
-            "or rename all but one"
-        )
 
 
 def build_catalog(listing: Listing, layout: str) -> Catalog:

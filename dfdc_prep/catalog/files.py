@@ -7,6 +7,7 @@ import csv
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -89,6 +90,16 @@ def split_path(where: Path, path: str) -> list[str]:
 
 def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name != "."]
+
+
+def check_unique(clips: Iterable[tuple[Any, ...]], where: Path) -> None:
+    """Raise SourceError if two clips, each a tuple, begin with one part and one video."""
+    counts = Counter(clip[:2] for clip in clips).most_common(1)
+    for (part, video), count in counts if counts and counts[0][1] > 1 else ():
+        raise SourceError(
+            f"expected every clip once in {where}, found {part}/{video} {count} times; remove "
+            "or rename all but one"
+        )
 
 
 def file_sizes(

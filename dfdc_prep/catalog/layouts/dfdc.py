@@ -5,14 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dfdc_prep.catalog import files
 from dfdc_prep.catalog.clips import Entry, Layout, Listing, Provenance, SourceOptions
-from dfdc_prep.catalog.files import (
-    file_sizes,
-    is_file_name,
-    load_json,
-    subfolders,
-    unnamed_videos,
-)
 from dfdc_prep.errors import SourceError
 from manifests.labels import LABELS, REAL
 from manifests.wording import abbreviated, listed
@@ -47,8 +41,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             if isinstance(original, str) and original.lower() in _NO_ORIGINAL:
                 original = None
             # Originals of other types are an error.
-            if not is_file_name(video) or (
-                isinstance(original, str) and not is_file_name(original)
+            if not files.is_file_name(video) or (
+                isinstance(original, str) and not files.is_file_name(original)
             ):
                 refused.append(f"{part}/{video}")
                 continue
@@ -56,13 +50,15 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             split = given.get("split")
             known = provenances.get(split, unknown) if isinstance(split, str) else unknown
             rows.append((video, label, None if label == REAL else original, known))
-        sizes = file_sizes(folder, {row[0] for row in rows})
+        sizes = files.file_sizes(folder, {row[0] for row in rows})
         # Join strings: creating a hundred thousand Path objects takes seconds.
         entries += [
             Entry(part, video, label, original, f"{folder}{os.sep}{video}", sizes.get(video), known)
             for video, label, original, known in rows
         ]
-        unnamed += [f"{part}/{name}" for name in unnamed_videos(sizes, (row[0] for row in rows))]
+        unnamed += [
+            f"{part}/{name}" for name in files.unnamed_videos(sizes, (row[0] for row in rows))
+        ]
     if not entries and not refused:
         raise SourceError(
             f"expected {_SHAPE}, found no metadata.json with a clip below {source}; "
@@ -97,7 +93,7 @@ def _walk_parts(folder: Path, depth: int) -> Iterator[Path]:
     if (folder / METADATA).is_file():
         yield folder
         return
-    for name in subfolders(folder) if depth else ():
+    for name in files.subfolders(folder) if depth else ():
         yield from _walk_parts(folder / name, depth - 1)
 
 
@@ -107,7 +103,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: the file cannot be read or is not a JSON object with unique keys.
     """
-    loaded = load_json(path, _AGAIN)
+    loaded = files.load_json(path, _AGAIN)
     if not isinstance(loaded, dict):
         raise SourceError(f"expected {_SHAPE}, found a {type(loaded).__name__} in {path}; {_AGAIN}")
     return loaded

@@ -5,22 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import (
-    SPLITS,
-    Entry,
-    Layout,
-    Listing,
-    Provenance,
-    SourceOptions,
-    check_unique,
-)
-from dfdc_prep.catalog.files import (
-    check_file_name,
-    file_sizes,
-    is_file_name,
-    read_csv,
-    unnamed_videos,
-)
+from dfdc_prep.catalog import files
+from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.catalog.layouts.dfdc import DATASET, METADATA, load_metadata
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
@@ -42,7 +28,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     table = source / _LABELS_CSV
     table = table if table.is_file() else source / METADATA
     part = source.resolve().name
-    check_file_name(source, part)
+    files.check_file_name(source, part)
     dataset = options.dataset or DATASET
     provenance = cache(lambda split: Provenance(dataset, official_split=split))
     rows, refused = [], []
@@ -53,13 +39,13 @@ def _read(source: Path, options: SourceOptions) -> Listing:
                 f"expected a label 0 (REAL) or 1 (FAKE) for {abbreviated(video)} in {table}, found "
                 f"{abbreviated(text)}; correct the entry"
             )
-        if is_file_name(video) and (not original or is_file_name(original)):
+        if files.is_file_name(video) and (not original or files.is_file_name(original)):
             rows.append((video, label, original, SPLITS.get(split.lower())))
         else:
             refused.append(video)
     if not rows and not refused:
         raise SourceError(f"expected {_SHAPE}, found no clip in {source}; give its folder")
-    sizes = file_sizes(source, {row[0] for row in rows})
+    sizes = files.file_sizes(source, {row[0] for row in rows})
     entries = [
         Entry(
             part,
@@ -72,8 +58,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         )
         for video, label, original, split in rows
     ]
-    check_unique(entries, table)
-    unnamed = unnamed_videos(sizes, (row[0] for row in rows))
+    files.check_unique(entries, table)
+    unnamed = files.unnamed_videos(sizes, (row[0] for row in rows))
     notes = [f"not named in {part}, left out: {listed(unnamed)}"] if unnamed else []
     return Listing(dataset, entries, [f"{part}/{name}" for name in unnamed], notes, refused)
 
@@ -94,7 +80,7 @@ def has_flags(folder: Path) -> bool:
 def _given_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
     """Yield the video, label, original and split of every row or entry, unchecked."""
     if path.name == _LABELS_CSV:
-        for row in read_csv(path, ("filename", "label"), _OPTIONAL):
+        for row in files.read_csv(path, ("filename", "label"), _OPTIONAL):
             yield row["filename"], row["label"], row["original"], row["split"]
         return
     if not path.is_file():

@@ -8,23 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.clips import (
-    SPLITS,
-    Entry,
-    Layout,
-    Listing,
-    Provenance,
-    SourceOptions,
-    check_unique,
-)
-from dfdc_prep.catalog.files import (
-    file_sizes,
-    is_path,
-    load_json,
-    split_path,
-    subfolders,
-    unnamed_videos,
-)
+from dfdc_prep.catalog import files
+from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, REAL, parse_label
 from manifests.wording import abbreviated, listed
@@ -46,21 +31,21 @@ _ORIGINAL = re.compile(r"(\d+)_(\w+)")
 
 def _read(source: Path, options: SourceOptions) -> Listing:
     index = source / _DATASET_JSON
-    loaded = load_json(index, "download it again") if index.is_file() else None
+    loaded = files.load_json(index, "download it again") if index.is_file() else None
     if not isinstance(loaded, dict) or not loaded:
         found = "no such file" if loaded is None else "no object with clips"
         raise SourceError(f"expected {_SHAPE}, found {found} at {index}; check the folder")
-    paths = {path: split_path(index, path) for path in loaded if is_path(path)}
+    paths = {path: files.split_path(index, path) for path in loaded if files.is_path(path)}
     originals = {
         os.path.splitext(names[-1])[0]: names[-1]
         for names in paths.values()
         if names[0] == _ORIGINALS
     }
-    folders, present = {names[0] for names in paths.values()}, set(subfolders(source))
+    folders, present = {names[0] for names in paths.values()}, set(files.subfolders(source))
     sizes = {
         f"{folder}/{path}": size
         for folder in sorted(folders & present)
-        for path, size in file_sizes(source / folder, depth=_MAX_DEPTH).items()
+        for path, size in files.file_sizes(source / folder, depth=_MAX_DEPTH).items()
     }
     dataset = options.dataset or _NAME
     entries = []
@@ -73,8 +58,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         entries.append(
             Entry(names[0], names[-1], label, original, full, sizes.get(path), provenance)
         )
-    check_unique(entries, index)
-    unnamed = unnamed_videos(sizes, loaded)
+    files.check_unique(entries, index)
+    unnamed = files.unnamed_videos(sizes, loaded)
     notes = [f"not named by {_DATASET_JSON}, left out: {listed(unnamed)}"] if unnamed else []
     notes += [
         f"no folder {n} in {source}: its clips are missing" for n in sorted(folders - present)

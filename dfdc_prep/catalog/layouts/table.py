@@ -7,16 +7,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import (
-    SPLITS,
-    Entry,
-    Layout,
-    Listing,
-    Provenance,
-    SourceOptions,
-    check_unique,
-)
-from dfdc_prep.catalog.files import check_text, file_sizes, is_path, read_csv, split_path
+from dfdc_prep.catalog import files
+from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, parse_label
 from manifests.wording import abbreviated
@@ -31,8 +23,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     if table is None:
         raise SourceError(f"expected {_SHAPE}, found no --table; give one")
     rows, refused = [], []
-    for row in read_csv(table, _REQUIRED, _OPTIONAL, others=True):
-        if is_path(row["path"]) and (not row["original"] or is_path(row["original"])):
+    for row in files.read_csv(table, _REQUIRED, _OPTIONAL, others=True):
+        if files.is_path(row["path"]) and (not row["original"] or files.is_path(row["original"])):
             rows.append(row)
         else:
             refused.append(row["path"])
@@ -43,20 +35,20 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     @cache
     def sizes(folder: str) -> dict[str, int]:
         path = Path(source, folder)
-        return file_sizes(path) if path.is_dir() else {}
+        return files.file_sizes(path) if path.is_dir() else {}
 
     entries, top = [], source.resolve().name or "clips"
     for row in rows:
-        names = split_path(table, row["path"])
+        names = files.split_path(table, row["path"])
         *folders, video = names
         # Crops are stored by part: one folder name for the folders of the path.
         part = "_".join(folders) or top
-        check_text(table, "folder", part)
+        files.check_text(table, "folder", part)
         size = sizes("/".join(folders)).get(video)
         original, provenance = _parse(table, row, options.dataset)
         path = os.sep.join((str(source), *names))
         entries.append(Entry(part, video, row["label"], original, path, size, provenance))
-    check_unique(entries, table)
+    files.check_unique(entries, table)
     if entries and all(entry.size is None for entry in entries):
         raise SourceError(
             f"expected the clips of {table} below {source}, found none of them, such "
@@ -71,7 +63,7 @@ def _parse(table: Path, row: dict[str, str], dataset: str | None) -> tuple[str |
     identity, split = row["identity"] or None, SPLITS.get(row["split"].lower())
     if row["label"] != FAKE:
         return None, Provenance(dataset, None, identity, None, split)
-    original = split_path(table, row["original"])[-1] if row["original"] else None
+    original = files.split_path(table, row["original"])[-1] if row["original"] else None
     method, face = row["method"] or None, row["face_identity"] or None
     return original, Provenance(dataset, method, identity, face, split)
 
@@ -106,7 +98,7 @@ def _check_row(table: Path, row: dict[str, str]) -> None:
             f"{table}, found {abbreviated(row['split'])}; correct the row"
         )
     for column in ("method", "identity", "face_identity", "dataset"):
-        check_text(table, column, row[column])
+        files.check_text(table, column, row[column])
 
 
 #: Only --table selects this layout.
