@@ -3,7 +3,6 @@
 The functions turn faults into sentences (SourceError). No video is opened.
 """
 
-import csv
 import errno
 import json
 import os
@@ -212,6 +211,8 @@ def read_csv(
         SourceError: the file cannot be read or is no CSV, lacks a column or has it twice, or a
             row has more or fewer values than the header.
     """
+    import csv  # it loads slowly, and the command line needs the names of the layouts at once
+
     known = (*required, *optional)
     try:
         rows = csv.reader(StringIO(_read_text(path), newline=""), strict=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
+from dfdc_prep.catalog.reader import LAYOUTS
 from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
 from dfdc_prep.commands.options import ClipsFrom, Faces, FacesOut, RealIs, Seed, StrPath, Workers
@@ -19,6 +21,7 @@ from dfdc_prep.commands.param_types import (
     SliceParam,
     TextParam,
 )
+from dfdc_prep.detectors.registry import DETECTORS
 from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES, LOCAL, Engine
 from dfdc_prep.staging import Staged, all_but, everything, faces_to_encode, staged
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
     from dfdc_prep.identities.run import ForgetReport, IdentifyReport
     from dfdc_prep.sample.builder import SampleReport
     from dfdc_prep.writing.importing import ImportReport
-
-#: The layouts of `catalog.reader`.
-LAYOUTS = ("dfdc", "dfdc-flat", "dfdc-preview", "faceforensics", "celeb-df", "table")
 
 # What presets set. `paper`: after Zhalgasbayev, Aiteni and Khaimuldin. `deepfakebench`: Yan et al.,
 # 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
@@ -127,7 +127,7 @@ def extract(
     compression: Annotated[
         str | None,
         Option(
-            click.Choice(["raw", "c23", "c40"]),
+            click.Choice(COMPRESSIONS),
             "Which videos of FaceForensics++.",
             "the only one there is",
         ),
@@ -162,7 +162,7 @@ def extract(
     detector: Annotated[
         str,
         Option(
-            click.Choice([AUTO, "yunet", "hog", "cnn", "hog+cnn"]),
+            click.Choice([AUTO, *DETECTORS]),
             "auto: yunet where its weights are available, else hog.",
         ),
     ] = AUTO,

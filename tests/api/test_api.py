@@ -15,12 +15,9 @@ from click.testing import CliRunner
 
 import dfdc_prep
 from cli import main
-from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
-from dfdc_prep.catalog.reader import LAYOUTS
 from dfdc_prep.commands.declaration import options_of
 from dfdc_prep.crops.encoding import FORMATS
 from dfdc_prep.crops.placement import ALIGNMENTS
-from dfdc_prep.detectors.registry import AUTO, DETECTORS
 from dfdc_prep.errors import NotEnoughRows, TableError
 from dfdc_prep.extraction.clip import ALL, LARGEST, CropOptions
 from dfdc_prep.writing.sources import ALL as EVERY_CROP
@@ -144,12 +141,9 @@ def test_an_option_has_one_declaration() -> None:
 @pytest.mark.parametrize(
     ("function", "name", "constants"),
     [
-        ("extract", "detector", (AUTO, *DETECTORS)),
         ("extract", "faces", (LARGEST, ALL)),
         ("extract", "format", FORMATS),
         ("extract", "align", ALIGNMENTS),
-        ("extract", "layout", (AUTO, *LAYOUTS)),
-        ("extract", "compression", COMPRESSIONS),
         ("balance", "label_by", (CLIP, FACE)),
         ("shard", "crops", (BALANCED, EVERY_CROP, SPLIT)),
         ("balance", "strategy", get_args(Strategy)),
