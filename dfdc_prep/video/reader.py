@@ -183,9 +183,12 @@ class Video:
     ) -> list[av.VideoFrame] | None:
         """Send a packet, or None to drain the decoder; return its output, None on an error."""
         self._context.skip_frame = skip
-        with ending_at_an_error():
+        try:  # once a packet: a context manager would cost more
             return self._context.decode(packet)
-        return None
+        except MemoryError:
+            raise
+        except av.FFmpegError:
+            return None
 
     def _take_missing(
         self, decoded: list[av.VideoFrame], missing: dict[int, int]
