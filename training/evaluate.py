@@ -21,7 +21,7 @@ from manifests.result import TextTable
 
 if TYPE_CHECKING:
     from training.data.shards import Shards
-    from training.evaluation.tested_model import TestedModel
+    from training.evaluation.evaluator import TestedModel
 
 #: The same as in `training.models.model_file`, which loads Keras; a test compares.
 CHANNELS = ("rgb", "bgr")
@@ -122,7 +122,6 @@ def main(
     from training.data.shards import open_shards
     from training.evaluation import evaluator, text
     from training.evaluation.predictions import Source
-    from training.evaluation.tested_model import is_trained_on, open_tested_run
     from training.runs.folder import open_run
 
     with ExitStack() as stack:
@@ -136,12 +135,12 @@ def main(
         alone = _is_run(model) and len(sets) == 1 and not beside
         if _is_run(model):
             plan = evaluator.plan_for_run(run, sets, split, target)
-            own = alone and plan.base == run.folder and is_trained_on(run, sets[0])
-            tested = open_tested_run(run, sets[0] if own else None, batch_size)
+            own = alone and plan.base == run.folder and evaluator.is_trained_on(run, sets[0])
+            tested = evaluator.open_tested_run(run, sets[0] if own else None, batch_size)
         else:
             plan = evaluator.plan_for_file(run.folder, sets, split, target)
             tested = _open_file(run.folder, sets, batch_size, file_options)
-        models = [tested, *map(open_tested_run, others)]
+        models = [tested, *map(evaluator.open_tested_run, others)]
         rows, notes = evaluator.evaluate_all(models, plan, split, batch_size)
         if alone:
             metrics = RunFiles(plan.base).metrics()
@@ -202,7 +201,7 @@ def _open_file(
     path: Path, shards: Sequence["Shards"], batch_size: int, options: dict[str, Any]
 ) -> "TestedModel":
     """The model file with the options given, or those of a preset."""
-    from training.evaluation.tested_model import open_file
+    from training.evaluation.evaluator import open_file
     from training.models.model_file import PRESETS, InputSettings, Preset
 
     preset = PRESETS[options["preset"]] if options["preset"] else Preset(InputSettings(), ())

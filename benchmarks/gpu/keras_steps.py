@@ -18,7 +18,7 @@ from training.data import decoded_cache, input_pipeline
 from training.data.shards import Shards
 from training.models import classifier, devices
 from training.recipes import choose_recipe
-from training.runs.callbacks import ProgressBar
+from training.runs.trainer import ProgressBar
 
 
 def set_float32(precision: str) -> str:
