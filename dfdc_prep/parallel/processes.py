@@ -304,9 +304,9 @@ class Tasks(Generic[Task]):
         """Whether no worker needs another task."""
         return len(self) >= _TASKS_PER_WORKER * self._workers.count
 
-    def submit(self, task: Task, call: Callable[..., Any], *args: Any) -> None:
-        """Submit the call of a task."""
-        self._start(task, (call, *args), 1)
+    def submit(self, task: Task, *call: Any, attempt: int = 1) -> None:
+        """Submit the call of a task: a picklable function and its arguments."""
+        self._running[self._workers.submit(*call)] = task, call, attempt
 
     def finished(self) -> "Iterator[tuple[Task, Future[Any]]]":
         """Wait until at least one call ends; yield the tasks that are over, with their futures."""
@@ -314,14 +314,11 @@ class Tasks(Generic[Task]):
             task, call, attempt = self._running.pop(future)
             error = None if future.cancelled() else future.exception()
             if isinstance(error, PoolBroken):
-                self._start(task, call, attempt)
+                self.submit(task, *call, attempt=attempt)
             elif isinstance(error, WorkerDied) and attempt < MAX_ATTEMPTS:
-                self._start(task, call, attempt + 1)
+                self.submit(task, *call, attempt=attempt + 1)
             else:
                 yield task, future
-
-    def _start(self, task: Task, call: tuple[Any, ...], attempt: int) -> None:
-        self._running[self._workers.submit(*call)] = task, call, attempt
 
 
 def run_tasks(
