@@ -8,7 +8,7 @@ import filecmp
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,12 +25,17 @@ from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.imported_tables import (
-    ImportedCrop,
+    CROP,
+    DUPLICATE,
+    MISSING,
+    NO_IMAGE,
+    PART,
+    UNREADABLE,
+    Outcome,
     build_clip_log,
     build_manifest,
-    crop_path,
+    match_images,
 )
-from dfdc_prep.writing.matching import Matches, match_images
 from manifests.columns import CROP_SIZE
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import FacesFolder
@@ -41,8 +46,6 @@ from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 from manifests.tables.families import connected_families, count_families
 from manifests.tables.parquet import MANIFEST, write_faces_tables
 
-#: Files that other commands derive from the manifest of an import.
-_DERIVED = FacesFolder.DERIVED
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
 
@@ -51,11 +54,10 @@ _MAX_BYTES = 50_000_000
 class ImportReport(Result):
     """Counts of what was imported and what was not; clips.parquet has the names.
 
-    `out` is the faces folder. The counts are those of `Matches`; `unreadable` counts the images
-    that are not valid crops. `clips` is None if it is not known what is a clip, and `notes` say
-    how the table was read, where it does not say it itself. `fakes` are the FAKE clips by the
-    source of their family, and `originals` says how the originals that they name were found among
-    the clips of the table.
+    `unreadable` counts the images that are not valid crops. `clips` is None if it is not known
+    what is a clip, and `notes` say how the table was read, where it does not say it itself.
+    `fakes` are the FAKE clips by the source of their family, and `originals` says how the
+    originals that they name were found among the clips of the table.
     """
 
     out: Path
@@ -127,27 +129,35 @@ def import_crops(
     table, run = found.rows, _run_metadata(csv, reading)
     _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
-    matches = match_images(table, list_images(source), prefix)
+    matched, unnamed = match_images(table, list_images(source), prefix)
     with atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
         _check_output(source, out, run, overwrite)
-        checked = list(_link_crops(table, matches, source, folder))
-        _check_any_imported(checked, source)
-        crops = build_manifest(table, [crop for crop in checked if crop.fault is None])
-        log = build_clip_log(table, matches, checked)
+        outcomes = _link_crops(table, matched, source, folder)
+        imported = [outcome for outcome in outcomes if outcome.kind == CROP]
+        if not imported:
+            unreadable = (outcome.fault for outcome in outcomes if outcome.kind == UNREADABLE)
+            why = next(unreadable, "no row of the table names any of its images")
+            raise SourceError(
+                f"expected crops to import from {source}, found none: {why}; "
+                "fix the table or the folder"
+            )
+        crops = build_manifest(table, imported)
+        log = build_clip_log(table, outcomes, unnamed)
         write_faces_tables(folder, crops, log)
         write_json(folder / FacesFolder.RUN, run)
         if not overwrite:
             _keep_derived(out, folder)
+    count = Counter(outcome.kind for outcome in outcomes)
     return ImportReport(
         out,
         crops.num_rows,
         log.num_rows if clips_known(table) else None,
-        len(matches.missing),
-        len(matches.without_image),
-        len(matches.unnamed),
-        len(matches.duplicates),
-        sum(crop.fault is not None for crop in checked),
+        count[MISSING],
+        count[NO_IMAGE],
+        len(unnamed),
+        count[DUPLICATE],
+        count[UNREADABLE],
         count_families(crops, clip_codes(crops)),
         connected_families(table).matches,
         found.notes,
@@ -155,40 +165,41 @@ def import_crops(
 
 
 def _link_crops(
-    table: pa.Table, matches: Matches, source: Path, folder: Path
-) -> Iterator[ImportedCrop]:
-    """Check and link every image that matches a row, in the order of the rows."""
+    table: pa.Table, matched: list[Outcome], source: Path, folder: Path
+) -> list[Outcome]:
+    """Check and link every image that matches a row; return the outcomes of all rows."""
     # A part that was read from the path would only repeat it.
     named = "part" in table.column_names and SOURCE not in table.column_names
-    parts = table["part"].to_pylist() if named else None
+    parts = table["part"].to_pylist() if named else [None] * table.num_rows
 
-    def link(pair: tuple[int, str]) -> ImportedCrop:
-        row, image = pair
-        path = crop_path(parts[row] if parts else None, image)
-        return _link_crop(row, source / image, folder / path, path)
+    def link(outcome: Outcome) -> Outcome:
+        if outcome.kind != CROP:
+            return outcome
+        file, path = source / outcome.image, f"crops/{parts[outcome.row] or PART}/{outcome.image}"
+        data, fault = _read_image(file)
+        if fault:
+            return outcome._replace(kind=UNREADABLE, fault=fault)
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(file, folder / path)
+        return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        crops = pool.map(link, matches.pairs)
-        yield from tqdm(crops, "import", len(matches.pairs), unit=" crops", disable=None)
+        linked = pool.map(link, matched)
+        return list(tqdm(linked, "import", len(matched), unit=" crops", disable=None))
 
 
-def _link_crop(row: int, file: Path, target: Path, path: str) -> ImportedCrop:
-    """Check one image file and link it to `target`, or copy it if it cannot be linked."""
+def _read_image(file: Path) -> tuple[bytes, str | None]:
+    """The bytes of an image file, and why it is no crop, if it is none."""
     try:
         if not file.is_file():  # reading a pipe would block
-            return ImportedCrop(row, path, "", f"{file.name} is not a file")
+            return b"", f"{file.name} is not a file"
         if file.stat().st_size > _MAX_BYTES:
-            return ImportedCrop(row, path, "", f"{file.name} has more than {_MAX_BYTES:,} bytes")
+            return b"", f"{file.name} has more than {_MAX_BYTES:,} bytes"
         data = file.read_bytes()
     except OSError as error:
-        return ImportedCrop(row, path, "", f"{file.name} cannot be read: {error.strerror}")
-    if what := crop_fault(data, decoded=True):
-        return ImportedCrop(
-            row, path, "", f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(file, target)
-    return ImportedCrop(row, path, hashlib.sha256(data).hexdigest(), None)
+        return b"", f"{file.name} cannot be read: {error.strerror}"
+    what = crop_fault(data, decoded=True)
+    return data, what and f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
 
 
 def _run_metadata(csv: Path, reading: Reading) -> dict[str, Any]:
@@ -240,7 +251,7 @@ def _keep_derived(earlier: Path, folder: Path) -> None:
     Raises:
         OutputError: there are derived files, but the manifest has changed.
     """
-    for name in _DERIVED:
+    for name in FacesFolder.DERIVED:
         if not (earlier / name).is_file():
             continue
         try:
@@ -253,13 +264,3 @@ def _keep_derived(earlier: Path, folder: Path) -> None:
                 "choose another folder or use --overwrite"
             )
         shutil.copyfile(earlier / name, folder / name)
-
-
-def _check_any_imported(checked: list[ImportedCrop], source: Path) -> None:
-    """Raise SourceError if no crop was imported."""
-    if all(crop.fault is not None for crop in checked):
-        why = checked[0].fault if checked else "no row of the table names any of its images"
-        raise SourceError(
-            f"expected crops to import from {source}, found none: {why}; "
-            "fix the table or the folder"
-        )
