@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dfdc_prep.writing.pictures import read_pictures
+from dfdc_prep.writing.sources import read_pictures
 from manifests.pictures.images import open_image
 from manifests.pictures.near_identical import MIN_LIKENESS, NearIdentical, find_near_identical
 from manifests.pictures.thumbnails import Pictures, Thumbnails, thumbnail

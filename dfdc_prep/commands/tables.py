@@ -168,7 +168,7 @@ def split(
             official split.
     """
     from dfdc_prep.crops.files import path_inside
-    from dfdc_prep.writing.pictures import read_pictures
+    from dfdc_prep.writing.sources import read_pictures
     from manifests.identities.table import join_people
     from manifests.splitting.groups import drop_joined, join_families
     from manifests.splitting.sets import check_every_split, official_splits

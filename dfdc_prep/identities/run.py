@@ -19,7 +19,7 @@ from dfdc_prep.identities.page import write_identities_page
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
-from dfdc_prep.writing.pictures import read_pictures
+from dfdc_prep.writing.sources import read_pictures
 from manifests.files import Journal, file_sha256
 from manifests.folders import FacesFolder
 from manifests.identities.links import compare_pictures

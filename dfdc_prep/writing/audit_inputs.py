@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
-from dfdc_prep.writing.pictures import read_image, read_images
+from dfdc_prep.writing.sources import read_image, read_images
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.folders import FacesFolder, ShardsFolder
 from manifests.identities.table import FILE, add_identities, read_identities
@@ -138,10 +138,10 @@ def _with_images(found: NotedTable, folder: Path) -> AuditInputs:
 def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
     """Hash and compare the images, one per row; a row without an image keeps its `sha256`."""
     table = found.rows
-    read = read_images(images, rows_to_compare(table))
-    if not len(read.pictures.rows):
+    hashes, pictures = read_images(images, rows_to_compare(table))
+    if not len(pictures.rows):
         return AuditInputs(table, None, found.notes)
-    column = pa.array(read.hashes, pa.string())
+    column = pa.array(hashes, pa.string())
     if "sha256" in table.column_names:
         column = pc.coalesce(column, table["sha256"])
         table = table.drop_columns(["sha256"])
@@ -149,5 +149,5 @@ def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInpu
     if "split" not in table.column_names:
         return AuditInputs(table, None, found.notes)
     (split,), _ = factorize(text_column(table, "split"))
-    near = find_in_table(read.pictures, split)
-    return AuditInputs(table, near, found.notes, read.pictures)
+    near = find_in_table(pictures, split)
+    return AuditInputs(table, near, found.notes, pictures)

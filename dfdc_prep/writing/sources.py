@@ -1,22 +1,29 @@
-"""Reads the crops of one or several faces folders, with the split of each."""
+"""Reads the crops of one or several faces folders, with the split of each, and their images."""
 
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tqdm import tqdm
 
 from dfdc_prep.crops.files import CropFolders
-from dfdc_prep.writing.pictures import read_pictures
+from dfdc_prep.parallel.threads import available_cores
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
 from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, join_people
+from manifests.pictures.near_identical import rows_to_compare
+from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
 from manifests.splitting.sets import (
@@ -27,20 +34,18 @@ from manifests.splitting.sets import (
     split_rows,
 )
 from manifests.splitting.spec import SplitPlan
-from manifests.tables.codes import dataset_column
+from manifests.tables.codes import Mask, dataset_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
 from manifests.tables.sources import CLIP, CropSet, join_sets, label_rows
 
 #: Values of `--crops`: the table of a faces folder that is read.
 BALANCED, ALL, SPLIT = "balanced", "all", "split"
 _TABLES = {BALANCED: FacesFolder.BALANCED, ALL: FacesFolder.MANIFEST, SPLIT: FacesFolder.SPLIT}
-_MADE_BY = {
-    BALANCED: "dfdc-prep balance",
-    ALL: "dfdc-prep extract",
-    SPLIT: "dfdc-prep split",
-}
+_MADE_BY = {BALANCED: "dfdc-prep balance", ALL: "dfdc-prep extract", SPLIT: "dfdc-prep split"}
 #: What metadata.json has as `group_by` where the splits were taken from a table.
 GIVEN = "given"
+#: Images held in memory at a time, and handed to a thread at a time.
+_BLOCK, _PART = 1024, 32
 
 
 @dataclass(frozen=True)
@@ -209,3 +214,66 @@ def crops_metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
 def _one_or_sorted(values: list[Any]) -> Any:
     """A single value itself; several in an order that does not depend on the arguments."""
     return values[0] if len(values) == 1 else sorted(values, key=str)
+
+
+def read_image(file: str) -> bytes | None:
+    """Return the bytes of an image file; None if there is no such file."""
+    return Path(file).read_bytes() if os.path.isfile(file) else None
+
+
+def read_pictures(table: pa.Table, locate: Callable[[str], str | None]) -> Pictures:
+    """Read the thumbnails of the images that the column `path` of a table names, if it has one.
+
+    Args:
+        locate: returns the file of a path; None if there can be none.
+    """
+    wanted = rows_to_compare(table)
+    if "path" not in table.column_names:
+        wanted[:] = False
+        return read_images(iter([None] * len(wanted)), wanted)[1]
+    paths = zip(table["path"].to_pylist(), wanted.tolist(), strict=True)
+    files = (locate(path) if path and want else None for path, want in paths)
+    return read_images((read_image(file) if file else None for file in files), wanted)[1]
+
+
+def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str | None], Pictures]:
+    """Read the images of a table, one per row, a block at a time.
+
+    Args:
+        images: the encoded image of each row; None where there is none.
+        wanted: bool [rows], the rows whose thumbnails are wanted.
+
+    Returns:
+        The SHA-256 of each row's image, None without; and the thumbnails of the rows that were
+        wanted and could be decoded.
+    """
+    hashes: list[str | None] = []
+    rows: list[int] = []
+    thumbnails: list[Thumbnails] = []
+    bar = tqdm(total=len(wanted), desc="images", unit=" images", disable=None)
+    with bar, ThreadPoolExecutor(available_cores()) as pool:
+        for start in range(0, len(wanted), _BLOCK):
+            block = list(islice(images, min(_BLOCK, len(wanted) - start)))
+            kept = wanted[start : start + _BLOCK].tolist()
+            parts = (slice(at, at + _PART) for at in range(0, len(block), _PART))
+            tasks = [(block[part], kept[part]) for part in parts]
+            read = [each for part in pool.map(_read_part, tasks) for each in part]
+            hashes += [digest for digest, _ in read]
+            for row, (_, small) in enumerate(read, start):
+                if small is not None:
+                    rows.append(row)
+                    thumbnails.append(small)
+            bar.update(len(block))
+    stack = np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE)
+    return hashes, Pictures(np.array(rows, np.int64), stack)
+
+
+def _read_part(
+    part: tuple[list[bytes | None], list[bool]],
+) -> list[tuple[str | None, Thumbnails | None]]:
+    return [
+        (None, None)
+        if image is None
+        else (hashlib.sha256(image).hexdigest(), thumbnail(image) if wanted else None)
+        for image, wanted in zip(*part, strict=True)
+    ]

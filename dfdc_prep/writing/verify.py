@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
-from dfdc_prep.writing.checksums import SUMS, HashedFile, format_sums, parse_sums
 from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.shards import COLUMNS, MASK, features_of
 from dfdc_prep.writing.sources import GIVEN
 from dfdc_prep.writing.tfrecord import FRAMING, Feature, parse_example, scan_records
+from dfdc_prep.writing.writer import SUMS, format_sums, parse_sums
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, parse_json
@@ -100,6 +100,26 @@ class _Checked:
     records: int
     size: int
     faults: list[Fault]
+
+
+class _HashedFile:
+    """A file that is hashed while it is read, so that it is read only once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes."""
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    def sha256(self) -> str:
+        """The SHA-256 of the whole file, hexadecimal; reads the rest of the file first."""
+        while self.read(1 << 20):
+            pass
+        return self._digest.hexdigest()
 
 
 def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
@@ -204,7 +224,7 @@ def _check_shard(
     """
     faults, count, size = [], 0, 0
     with path.open("rb") as file:
-        hashed = HashedFile(file)
+        hashed = _HashedFile(file)
         found = scan_records(hashed, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
             pool.check_cancelled()

@@ -2,6 +2,9 @@
 
 All files are written into a temporary folder, which is renamed when complete: a folder that
 exists is complete. The same crops and options give the same bytes for any number of threads.
+
+SHA256SUMS is in the format of `sha256sum`, with the names sorted, so that the folder's content
+determines the text completely.
 """
 
 from abc import ABC, abstractmethod
@@ -15,16 +18,16 @@ import pyarrow as pa
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
-from dfdc_prep.writing.checksums import SUMS, parse_sums, write_sums
 from dfdc_prep.writing.sources import CropChoice, SplitCrops, crops_metadata, read_crops
 from manifests.files import atomic_folder, file_sha256, parse_json, write_json, write_text
-from manifests.folders import ExportFolder, is_report
+from manifests.folders import ExportFolder, ShardsFolder, is_report
 from manifests.locks import clear_folder_lock
 from manifests.result import Result, TextTable
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import given_splits
 from manifests.tables.parquet import read_manifest, write_table
 
+SUMS = ShardsFolder.SUMS
 TOOL = f"dfdc-prep {__version__}"
 #: The key of metadata.json that names the format; shards have none.
 EXPORT = "export"
@@ -236,3 +239,27 @@ def _report(
         written.notes,
         already_exists=not new,
     )
+
+
+def format_sums(hashes: dict[str, str]) -> str:
+    """The text of SHA256SUMS for {name: hash}."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def parse_sums(path: Path) -> dict[str, str]:
+    """Parse SHA256SUMS into {name: hash}; empty if the file does not exist."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    return {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+
+
+def write_sums(folder: Path, known: dict[str, str]) -> None:
+    """Write SHA256SUMS of a folder and its subfolders.
+
+    Args:
+        known: hashes by name, relative to the folder; files that are not in it are hashed.
+    """
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    hashes = {name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS}
+    (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")

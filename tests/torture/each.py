@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfdc_prep.writing.checksums import write_sums
+from dfdc_prep.writing.writer import write_sums
 from tests.torture import bench, mutate, tables
 from tests.torture.bench import End, Job
 from tests.torture.scene import CLIPS, Scene

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from click import Command
 
-from dfdc_prep.writing.checksums import write_sums
+from dfdc_prep.writing.writer import write_sums
 from tests.torture import bench, mutate
 from tests.torture.bench import End
 from tests.torture.scene import SMALL, Scene

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cli import main
-from dfdc_prep.writing.checksums import write_sums
+from dfdc_prep.writing.writer import write_sums
 from tests.torture import bench, mutate
 from tests.torture.bench import End
 from tests.torture.scene import CLIPS, DETECTOR, Scene

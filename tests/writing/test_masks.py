@@ -13,8 +13,8 @@ from PIL import Image
 
 import dfdc_prep
 from dfdc_prep.errors import ShardError
-from dfdc_prep.writing.checksums import write_sums
 from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
+from dfdc_prep.writing.writer import write_sums
 from manifests.schema import MANIFEST_SCHEMA
 from tests.crop_sets import make_faces
 

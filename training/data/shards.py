@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from dfdc_prep.run_files import CropSettings, ShardsConfig
 from dfdc_prep.storage.mirror import Mirror
 from dfdc_prep.storage.urls import Location, Url
-from dfdc_prep.writing.checksums import parse_sums
+from dfdc_prep.writing.writer import parse_sums
 from manifests.errors import DfdcPrepError, OutputError, StorageError, TrainingError
 from manifests.files import file_sha256, parse_json
 from manifests.folders import ShardsFolder
