@@ -332,6 +332,7 @@ cells = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(table=st.lists(st.lists(cells, min_size=1, max_size=4), max_size=5))
 def test_any_table_gives_a_catalog_or_a_sentence(

@@ -202,6 +202,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
         YuNet(tmp_path / "o.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampling", "count"), [("even", 10), ("even", 32), ("keyframes", 10)])
 def test_fast_detection_agrees_with_full_detection(
     real_clips: Path, yunet_model: Path, sampling: str, count: int

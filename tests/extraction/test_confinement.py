@@ -118,6 +118,7 @@ def test_both_are_recorded_of_a_run_that_went_on_elsewhere(
     assert record["confinement"] == ["off: for a test", "on"]
 
 
+@pytest.mark.slow
 def test_predict_and_the_app_decode_in_a_confined_process(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_fakes_are_compared_and_masked(run: Extract, families: Path, tmp_path: P
             assert np.asarray(mask).max() > 200
 
 
+@pytest.mark.slow
 def test_masks_change_no_crop_and_are_off_by_default(
     run: Extract, families: Path, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_masks_change_no_crop_and_are_off_by_default(
     assert not list((tmp_path / "faces").rglob("*.mask.png"))
 
 
+@pytest.mark.slow
 def test_workers_restarts_and_lost_masks_change_no_byte(
     run: Extract, families: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +147,7 @@ def test_without_its_original_nothing_is_known(run: Extract, families: Path) -> 
     assert known["634_660.mp4"].notna().all()
 
 
+@pytest.mark.slow
 def test_of_two_people_the_swapped_one_is_forged(run: Extract, tmp_path: Path) -> None:
     original, swapped = make_two_people(tmp_path / "two" / "part_0", seed=1, frames=4)
     rows = run(tmp_path / "two", faces="all", frames=1, compare=True)

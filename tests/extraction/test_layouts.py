@@ -53,6 +53,7 @@ def tree_of_real_clips(real_clips: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_real_clips_of_faceforensics_give_the_crops_of_a_dfdc_tree(
     real_clips: Path, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_real_clips_of_faceforensics_give_the_crops_of_a_dfdc_tree(
     assert set(fakes["method"]) == {"Deepfakes"}
 
 
+@pytest.mark.slow
 def test_celeb_df_from_its_tree_to_an_audited_official_split(
     pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -88,6 +90,7 @@ def test_celeb_df_from_its_tree_to_an_audited_official_split(
     assert "people, filmed or swapped in" in audit.output
 
 
+@pytest.mark.slow
 def test_the_preview_has_the_columns_of_every_clip(pair: tuple[Path, Path], tmp_path: Path) -> None:
     found = extracted(trees.make_preview(tmp_path / "preview", *pair), tmp_path / "faces")
     clips = read_table(tmp_path / "faces" / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()

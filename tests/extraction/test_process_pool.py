@@ -115,6 +115,7 @@ def work_starved(seconds: float) -> str:
             os.waitpid(other, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "seconds", "is_over"), [(work, 60.0, True), (time.sleep, 60.0, True),
                                      (work_starved, 1.0, False)]

@@ -129,6 +129,7 @@ def test_without_shared_boxes_each_clip_is_its_own(
     assert set(manifest["box_source"].to_pylist()) == {"own"}
 
 
+@pytest.mark.slow
 def test_workers_and_restarts_change_no_byte(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +253,7 @@ def test_edge_clips_all_have_their_row(run: Extract, shared: Path, tmp_path: Pat
     assert log[log["status"].isin(["truncated", "unreadable", "missing"])]["error"].notna().all()
 
 
+@pytest.mark.slow
 def test_a_timeout_affects_only_its_clip(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:
@@ -294,6 +296,7 @@ def killer(times: int, after: float = 1.0) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_once_loses_nothing(
     run: Extract, real_clips: Path, tmp_path: Path
 ) -> None:
@@ -302,6 +305,7 @@ def test_a_worker_that_dies_once_loses_nothing(
     assert (summary.failed, summary.faces) == (0, 90)
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
     with killer(2, after=4.0):  # while a worker loads dlib it has no clip yet
@@ -310,6 +314,7 @@ def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_pat
     assert log["status"].tolist() == ["crashed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_continues_to_the_same_bytes(
     run: Extract, real_clips: Path, tmp_path: Path, yunet_model: Path, how: signal.Signals

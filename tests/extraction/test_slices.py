@@ -73,6 +73,7 @@ def test_every_family_is_in_one_slice(real_clips: Path) -> None:
         assert all(sum(part.contains(each) for part in parts) == 1 for each in families)
 
 
+@pytest.mark.slow
 def test_slices_at_once_killed_and_run_again_leave_the_same_bytes(
     part: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_known_people_are_not_mixed(identified: Path) -> None:
     assert fake["identity_faces"] == 1
 
 
+@pytest.mark.slow
 def test_two_workers_and_a_resumed_run_leave_the_same_bytes(faces: Path, identified: Path) -> None:
     dfdc_prep.identify(faces, workers=2)
     whole = digest(faces)

@@ -49,6 +49,7 @@ def middle_frame(path: Path) -> Image:
     return frames[len(frames) // 2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(built: Path, tmp_path: Path) -> None:
     words = ["sample", str(tmp_path / "again"), "--families", "2", "--seed", str(SEED)]
     done = CliRunner().invoke(main, words)
@@ -200,6 +201,7 @@ def test_the_command_reports_an_error_on_one_line(built: Path) -> None:
     assert CliRunner().invoke(main, ["sample", "x", "--families", "1"]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "cli", "sample", str(tmp_path / "dfdc")]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as build:

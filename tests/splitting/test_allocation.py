@@ -1,5 +1,6 @@
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from manifests.splitting.allocation import allocate, allocate_greedily, deal, largest_remainder
 
@@ -25,6 +26,7 @@ def test_ties_are_resolved_by_the_smallest_maximum_shortfall() -> None:
     assert (short.sum(), short.max()) == (50, 25)
 
 
+@pytest.mark.slow
 def test_fifty_large_groups_are_a_few_rows_off() -> None:
     rng = np.random.RandomState(0)
     kinds = np.stack([rng.randint(300, 400, 50), rng.randint(1500, 2000, 50)], axis=1)
@@ -54,6 +56,7 @@ def table_of_400_families() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_
     return rows[rows.any(axis=1)], hard[rows.any(axis=1)]
 
 
+@pytest.mark.slow
 def test_every_kind_is_in_proportion_and_no_row_off() -> None:
     rows, hard = table_of_400_families()
     kinds, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)

@@ -138,6 +138,7 @@ def test_a_damaged_clip_yields_the_frames_sent_before_the_damage(shared: Path) -
             assert all(np.array_equal(found[i], true[i]) for i in found if i < len(true))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_no_intact_clip_is_reported_as_truncated(
     encoded, tmp_path: Path, yunet_model: Path, sampling: str

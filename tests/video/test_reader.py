@@ -22,6 +22,7 @@ def decode_all(path: Path) -> list[np.ndarray]:
         ]
 
 
+@pytest.mark.slow
 def test_wanted_frames_equal_those_of_a_full_decode(real_clips: Path) -> None:
     path = real_clips / "dfdc_train_part_1" / "004.mp4"
     truth = decode_all(path)
@@ -32,6 +33,7 @@ def test_wanted_frames_equal_those_of_a_full_decode(real_clips: Path) -> None:
     assert all(np.array_equal(frame.rgb(), truth[frame.index]) for frame in frames)
 
 
+@pytest.mark.slow
 def test_a_seek_to_a_later_keyframe_changes_no_pixel(real_clips: Path) -> None:
     path = real_clips / "dfdc_train_part_1" / "004.mp4"
     with open_clip(path) as video:

@@ -118,6 +118,7 @@ def test_foreign_files_are_never_removed(export: Export, faces: Path, tmp_path: 
         dfdc_prep.shard(faces, out, overwrite=True)
 
 
+@pytest.mark.slow
 @each_format
 def test_a_full_disk_leaves_nothing(export: Export, tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=20, suffix="jpg")
@@ -148,6 +149,7 @@ getattr(dfdc_prep, sys.argv[1])(sys.argv[2], sys.argv[3])
 """
 
 
+@pytest.mark.slow
 @each_format
 def test_a_killed_run_leaves_no_export_and_the_next_one_the_same_bytes(
     export: Export, faces: Path, tmp_path: Path

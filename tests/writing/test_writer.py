@@ -190,6 +190,7 @@ def test_a_foreign_file_among_the_shards_is_never_removed(faces: Path, tmp_path:
     write_crops(faces, shards, *OPTIONS, overwrite=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
