@@ -49,7 +49,7 @@ def test_a_command_draws_its_table_on_a_real_terminal(tmp_path: Path) -> None:
     os.close(master)
     assert done.returncode == 0
     assert "─" in printed
-    assert "REAL: 1 crops of 1 clips" in printed
+    assert "REAL: 1 crop of 1 clip" in printed
 
 
 def test_the_hint_names_the_page_or_the_command_quoted(tmp_path: Path) -> None:
