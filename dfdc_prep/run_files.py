@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-import pyarrow as pa
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from manifests.errors import TrainingError
@@ -21,13 +20,8 @@ T = TypeVar("T")
 
 #: Columns of history.csv.
 HISTORY_COLUMNS = ("epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate")
-#: Columns of predictions.parquet: what identifies an image, its label, and its scores.
+#: Columns of predictions.parquet that identify an image.
 IMAGE_COLUMNS = ("video", "part", "label", "family", "frame", "face", "path")
-PREDICTIONS_SCHEMA = pa.schema(
-    [pa.field(name, pa.string(), nullable=False) for name in ("video", "part", "family")]
-    + [pa.field("target", pa.int64(), nullable=False)]
-    + [pa.field(name, pa.float64(), nullable=False) for name in ("logit", "score", "calibrated")]
-)
 #: Measures of cross.csv in the order of the table, and their titles.
 MEASURES = {
     "accuracy": "accuracy",

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from scipy.special import expit
 
 from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table
-from dfdc_prep.run_files import PREDICTIONS_SCHEMA, SplitMetrics
+from dfdc_prep.run_files import SplitMetrics
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_table
@@ -20,6 +21,12 @@ RELIABILITY_BINS = 15
 MAX_CLIPS, MAX_FAMILIES = 400, 8
 #: Points of a ROC curve that are drawn.
 _MAX_POINTS = 400
+#: Columns of predictions.parquet that the report needs.
+_COLUMNS = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("video", "part", "family")]
+    + [pa.field("target", pa.int64(), nullable=False)]
+    + [pa.field(name, pa.float64(), nullable=False) for name in ("logit", "score", "calibrated")]
+)
 
 
 def read_predictions(path: Path) -> pd.DataFrame | None:
@@ -34,8 +41,8 @@ def read_predictions(path: Path) -> pd.DataFrame | None:
     """
     if not path.is_file():
         return None
-    table = read_table(path, PREDICTIONS_SCHEMA, "dfdc-prep evaluate")
-    frame = table.select(PREDICTIONS_SCHEMA.names).to_pandas()
+    table = read_table(path, _COLUMNS, "dfdc-prep evaluate")
+    frame = table.select(_COLUMNS.names).to_pandas()
     scores = frame[["logit", "score", "calibrated"]].to_numpy()
     if not (np.isfinite(scores).all() and frame["target"].isin((0, 1)).all()):
         raise TableError(
