@@ -109,7 +109,7 @@ def join_sets(sets: Sequence[CropSet]) -> pa.Table:
 
     The columns of `NAMES_IN_SET` begin with the data set, as in `celeb-df-v2/id0_0000.mp4`: two
     data sets share no clip, family or person, whatever their files are called. Rows of the same
-    data set in two folders keep the same families. `path` begins with the folder's name.
+    data set in two folders keep the same families. `path` and `mask` begin with the folder's name.
 
     Raises:
         TableError: a clip is in two folders, or a column has two types.
@@ -134,7 +134,9 @@ def _qualified(crops: CropSet) -> pa.Table:
         for name in NAMES_IN_SET
         if name in table.column_names
     }
-    values["path"] = pc.binary_join_element_wise(crops.name, table["path"], "/")
+    for name in ("path", "mask"):
+        if name in table.column_names:
+            values[name] = pc.binary_join_element_wise(crops.name, table[name], "/")
     for name, column in {**values, DATASET: dataset}.items():
         table = set_column(table, name, column)
     return table

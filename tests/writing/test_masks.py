@@ -113,3 +113,12 @@ def test_masks_are_not_imported_as_crops(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("\n".join(["path,label", *lines]))
     result = dfdc_prep.import_crops(crops, tmp_path / "table.csv", tmp_path / "imported")
     assert result.failed == 0
+
+
+def test_folders_with_and_without_masks_are_mixed(faces: Path, tmp_path: Path) -> None:
+    other = make_faces(tmp_path / "other", families=6)
+    dfdc_prep.shard([faces, other], tmp_path / "both")
+    assert dfdc_prep.verify(tmp_path / "both").ok
+    found = [record for record in records(tmp_path / "both") if "mask" in record]
+    assert found
+    assert all(record["path"][0].startswith(b"faces/") for record in found)  # type: ignore[attr-defined]
