@@ -70,6 +70,20 @@ class FacesFolder:
         check_replaceable(folder, cls.owns, "a faces folder's files")
 
     @staticmethod
+    def crops_in(table: Path) -> list[str]:
+        """Return the names of the crops and masks in a table; none if it is no table of crops."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(table.absolute()) as file:
+                names = {"path", "mask"}.intersection(file.schema_arrow.names)
+                columns = file.read(columns=sorted(names)).columns
+        except (pa.ArrowException, OSError, ValueError):
+            return []  # whoever reads the table says what is wrong with it
+        return sorted({name for column in columns for name in column.to_pylist() if name})
+
+    @staticmethod
     def check_is_one(folder: Path) -> None:
         """Raise OutputError if a table would be written into a folder of another kind."""
         for name, kind in OTHER_KINDS.items():

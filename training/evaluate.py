@@ -159,8 +159,8 @@ def main(
             from training.evaluation.export import export_model
 
             path, difference = export_model(run, sets[0], form)
-            click.echo(f"{run.shown(path)}: scores within {difference:.1g} of model.keras")
-        written = out or run.shown(plan.base)
+            click.echo(f"{run.space.shown(path)}: scores within {difference:.1g} of model.keras")
+        written = out or run.space.shown(plan.base)
     click.echo(f"results written to {written}")
     click.echo(report_hint(written), err=True)
 

@@ -11,8 +11,8 @@ import click
 
 from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, TrainingCommand
 from dfdc_prep.commands.param_types import CountParam, LocationParam, PathParam
-from dfdc_prep.storage.mirror import local_file
 from dfdc_prep.storage.urls import Location
+from dfdc_prep.storage.workspace import local_file
 from manifests.folders import RunFolder
 
 

@@ -123,18 +123,21 @@ def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog
         SourceError: as the reader does.
         StorageError: the bucket cannot be reached, or its names cannot be those of files.
     """
-    from dfdc_prep.storage.mirror import mirrored
+    from dfdc_prep.storage.workspace import Mirror, workspace
 
-    with mirrored(source) as mirror:
+    versions: dict[str, str] = {}
+
+    def lay_out(mirror: Mirror) -> None:
         mirror.lay_out(lambda name, size: name.lower().endswith(_TEXT) and size <= _MAX_TEXT)
-        folder = str(mirror.folder)
-        try:
-            catalog = read(mirror.folder)
-        except SourceError as error:
-            raise type(error)(str(error).replace(folder, str(source))) from error
-        names = [clip.path.removeprefix(folder).removeprefix("/") for clip in catalog.clips]
+        versions.update(mirror.versions)
+
+    with workspace(source, lay_out) as copy:
+        catalog = read(copy.folder)
+        names = [
+            clip.path.removeprefix(str(copy.folder)).removeprefix("/") for clip in catalog.clips
+        ]
         clips = tuple(
-            replace(clip, path=f"{source}/{name}", version=mirror.versions.get(name, ""))
+            replace(clip, path=f"{source}/{name}", version=versions.get(name, ""))
             for clip, name in zip(catalog.clips, names, strict=True)
         )
         return replace(catalog, clips=clips)

@@ -9,17 +9,9 @@ from dfdc_prep.commands.declaration import Given, Option, command
 from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
 from dfdc_prep.commands.options import ClipsFrom, RealIs, StrPath
 from dfdc_prep.commands.param_types import LocationParam, PageFileParam
-from dfdc_prep.staging import (
-    Staged,
-    compared_by_audit,
-    everything,
-    nothing,
-    shown_in_report,
-    staged,
-    tables,
-)
+from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
 from dfdc_prep.terminal import report_hint
-from manifests.folders import FacesFolder, ShardsFolder
+from manifests.folders import FacesFolder, RunFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.reports.build import Report
@@ -39,12 +31,38 @@ def _report_of_audited(result: "Audit", given: Given) -> Iterator[str]:
     yield report_hint(path)
 
 
+def _compared(mirror: Mirror) -> None:
+    """Fetch what `audit` reads of a shards folder, a faces folder or a folder of crops."""
+    tables = (FacesFolder.SPLIT, FacesFolder.MANIFEST)
+    found = mirror.pull([ShardsFolder.INFO, *tables, FacesFolder.IDENTITIES])
+    audited = next((name for name in tables if name in found), None)
+    if ShardsFolder.INFO in found or audited is None:
+        mirror.pull_all()
+    else:
+        mirror.pull(FacesFolder.crops_in(mirror.folder / audited))
+
+
+def _reported(mirror: Mirror) -> None:
+    """Fetch what `report` reads of a run, a shards folder or a faces folder."""
+    marks = (RunFolder.CONFIG, RunFolder.METRICS, ShardsFolder.INFO)
+    found = mirror.pull([*marks, FacesFolder.MANIFEST])
+    if RunFolder.CONFIG in found or RunFolder.METRICS in found:
+        unread = (f"{RunFolder.CHECKPOINTS}/", f"{RunFolder.LOGS}/", RunFolder.MODEL)
+        mirror.pull(name for name in mirror.sizes if not name.startswith(unread))
+    elif ShardsFolder.INFO in found:
+        mirror.pull_all()
+    else:
+        mirror.pull([FacesFolder.CLIPS, FacesFolder.RUN])
+        if FacesFolder.MANIFEST in found:
+            mirror.pull(FacesFolder.crops_in(mirror.folder / FacesFolder.MANIFEST))
+
+
 @command(
     hints=_report_of_audited,
     exit_code=lambda result: 0 if result.ok else DONE_WITH_FAILURES,
     has_json=True,
 )
-@staged(path=Staged(compared_by_audit), identities=Staged(tables(FacesFolder.IDENTITIES)))
+@staged(path=Staged(_compared), identities=Staged([FacesFolder.IDENTITIES]))
 def audit(
     path: Annotated[
         StrPath,
@@ -89,7 +107,7 @@ def audit(
 
 
 @command(exit_code=lambda result: 0 if result.ok else 1)
-@staged(shards=Staged(everything))
+@staged(shards=Staged(Mirror.pull_all))
 def verify(
     shards: Annotated[StrPath, Option(LocationParam(), "A shards folder.")] = "shards",
 ) -> "VerifyReport":
@@ -110,7 +128,7 @@ def verify(
 
 
 @command()
-@staged(path=Staged(shown_in_report, writes=True), out=Staged(nothing, writes=True))
+@staged(path=Staged(_reported, Push()), out=Staged((), Push()))
 def report(
     path: Annotated[
         StrPath,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dfdc_prep.commands.declaration import Option, command, flag
+from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
     Crops,
     FoldersCommand,
@@ -24,23 +24,31 @@ from dfdc_prep.commands.options import (
     shard_count,
 )
 from dfdc_prep.commands.param_types import AUTO, CountParam, LocationParam, TextParam
-from dfdc_prep.staging import Staged, all_but, crops_to_split, staged
+from dfdc_prep.storage.workspace import Push, Staged, all_but, staged
 from dfdc_prep.terminal import report_hint
-from manifests.folders import ShardsFolder
+from manifests.folders import FacesFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.writing.writer import WriteReport
     from manifests.splitting.spec import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
-_EXPORT = Staged(all_but(".tar", "/"), writes=True, alone=True, last=(ShardsFolder.SUMS,))
+_WHOLE = Push(alone=True, last=(ShardsFolder.SUMS,))
+_EXPORT = Staged(all_but(".tar", "/"), _WHOLE)
+_TABLES = {
+    "balanced": FacesFolder.BALANCED,
+    "all": FacesFolder.MANIFEST,
+    "split": FacesFolder.SPLIT,
+}
+
+
+def _crops_to_split(arguments: Given) -> Staged:
+    table, others = _TABLES[arguments["crops"]], (FacesFolder.IDENTITIES, FacesFolder.MANIFEST)
+    return Staged(lambda mirror: mirror.pull_crops(table, *others))
 
 
 @command(cls=FoldersCommand, hints=lambda result, given: [report_hint(result.out)])
-@staged(
-    faces=crops_to_split,
-    out=Staged(all_but(".tfrecord-"), writes=True, alone=True, last=(ShardsFolder.SUMS,)),
-)
+@staged(faces=_crops_to_split, out=Staged(all_but(".tfrecord-"), _WHOLE))
 def shard(
     faces: SeveralFaces = "faces",
     out: Annotated[
@@ -95,7 +103,7 @@ def shard(
 
 
 @command("deepfakebench", cls=FoldersCommand)
-@staged(faces=crops_to_split, out=_EXPORT)
+@staged(faces=_crops_to_split, out=_EXPORT)
 def export_deepfakebench(
     faces: SeveralFaces = "faces",
     out: Out = "deepfakebench",
@@ -145,7 +153,7 @@ def export_deepfakebench(
 
 
 @command("webdataset", cls=FoldersCommand)
-@staged(faces=crops_to_split, out=_EXPORT)
+@staged(faces=_crops_to_split, out=_EXPORT)
 def export_webdataset(
     faces: SeveralFaces = "faces",
     out: Out = "webdataset",
@@ -187,7 +195,7 @@ def export_webdataset(
 
 
 @command("huggingface", cls=FoldersCommand)
-@staged(faces=crops_to_split, out=_EXPORT)
+@staged(faces=_crops_to_split, out=_EXPORT)
 def export_huggingface(
     faces: SeveralFaces = "faces",
     out: Out = "huggingface",

@@ -1,6 +1,7 @@
 """Make a faces folder: extract it, gather slices of it, import it; estimate who is in it."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,11 +25,11 @@ from dfdc_prep.commands.param_types import (
 from dfdc_prep.detectors.registry import DETECTORS
 from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES, LOCAL, Engine
-from dfdc_prep.staging import Staged, all_but, everything, faces_to_encode, staged
 from dfdc_prep.storage.urls import as_location
+from dfdc_prep.storage.workspace import Mirror, Push, Staged, all_but, staged
 from dfdc_prep.terminal import report_hint
 from dfdc_prep.video.timeline import EVEN, SAMPLINGS
-from manifests.folders import FacesFolder
+from manifests.folders import OTHER_KINDS, FacesFolder
 from manifests.wording import counted
 
 if TYPE_CHECKING:
@@ -326,9 +327,9 @@ def gather(
 
 @command("import", exit_code=_failures)
 @staged(
-    crops_dir=Staged(everything),
-    metadata_csv=Staged(everything),
-    out=Staged(all_but("crops/"), writes=True, alone=True),
+    crops_dir=Staged(Mirror.pull_all),
+    metadata_csv=Staged(Mirror.pull_all),
+    out=Staged(all_but(f"{FacesFolder.CROPS}/"), Push(alone=True)),
 )
 def import_crops(
     crops_dir: Annotated[StrPath, Option(LocationParam(), "A folder of 224x224 images.")],
@@ -370,9 +371,26 @@ def import_crops(
     return run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
 
 
+def _faces_to_encode(mirror: Mirror) -> None:
+    """Fetch what `identify` reads: its own files, the manifest, crops to encode and to compare."""
+    from dfdc_prep.identities.candidates import choose_candidates
+    from manifests.errors import TableError
+    from manifests.pictures.near_identical import rows_to_compare
+    from manifests.tables.parquet import read_manifest
+
+    own = (FacesFolder.IDENTITIES, FacesFolder.SETTLED, *FacesFolder.BIOMETRIC)
+    mirror.pull([FacesFolder.MANIFEST, *OTHER_KINDS, *own])
+    with suppress(TableError):  # the command says what is wrong with it
+        manifest = read_manifest(mirror.folder / FacesFolder.MANIFEST)
+        encoded = [crop.path for clip in choose_candidates(manifest) for crop in clip.crops]
+        compared = manifest["path"].filter(rows_to_compare(manifest)).to_pylist()
+        mirror.pull(dict.fromkeys([*encoded, *compared]))
+
+
 @command(exit_code=_failures)
 @staged(
-    faces=Staged(faces_to_encode, writes=True, alone=True, resumes=True), pairs=Staged(everything)
+    faces=Staged(_faces_to_encode, Push(alone=True, after_errors=True)),
+    pairs=Staged(Mirror.pull_all),
 )
 def identify(
     faces: Faces = "faces",

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from dfdc_prep.extraction.slices import Slice
-from dfdc_prep.storage.urls import READ_ONLY, TABLE_SUFFIXES, Location, Url, is_url, parse_url
+from dfdc_prep.storage.urls import (
+    PAGE_SUFFIXES,
+    READ_ONLY,
+    TABLE_SUFFIXES,
+    Location,
+    Url,
+    is_url,
+    parse_url,
+)
 
 #: The value of options that choose by themselves.
 AUTO = "auto"
@@ -16,8 +24,6 @@ AUTO = "auto"
 MAX_COUNT = 2**31 - 1
 #: Range of seeds that NumPy, Keras and scikit-learn all accept.
 SEED = click.IntRange(0, 2**32 - 1)
-#: File name suffixes of a page.
-PAGE_SUFFIXES = (".html", ".htm")
 
 
 class FloatParam(click.FloatRange):

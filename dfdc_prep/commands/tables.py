@@ -21,8 +21,8 @@ from dfdc_prep.commands.options import (
     StrPath,
 )
 from dfdc_prep.commands.param_types import CountParam, TableFileParam
-from dfdc_prep.staging import Staged, balanced_crops, nothing, staged, tables
 from dfdc_prep.storage.urls import is_folder
+from dfdc_prep.storage.workspace import Push, Staged, staged
 from dfdc_prep.terminal import report_hint
 from manifests.folders import OTHER_KINDS, FacesFolder
 
@@ -42,7 +42,7 @@ def _table_out(default: str) -> Option:
 
 
 @command("summary", hints=_report_of_folder, has_json=True)
-@staged(faces=Staged(tables(FacesFolder.MANIFEST, FacesFolder.CLIPS)))
+@staged(faces=Staged([FacesFolder.MANIFEST, FacesFolder.CLIPS]))
 def summarize(
     faces: Faces = "faces", *, clips_from: ClipsFrom = None, real_is: RealIs = None
 ) -> "Summary":
@@ -70,8 +70,8 @@ def summarize(
 
 @command()
 @staged(
-    faces=Staged(tables(FacesFolder.MANIFEST, *OTHER_KINDS), writes=True),
-    out=Staged(nothing, writes=True),
+    faces=Staged([FacesFolder.MANIFEST, *OTHER_KINDS], Push()),
+    out=Staged((), Push()),
 )
 def balance(
     faces: Faces = "faces",
@@ -129,8 +129,16 @@ def balance(
     return replace(report, out=target, notes=found.notes)
 
 
+def _balanced_crops(arguments: Given) -> Staged:
+    """What `split` reads of a faces folder: the crops only if it compares them."""
+    names = (FacesFolder.BALANCED, FacesFolder.IDENTITIES, FacesFolder.MANIFEST, *OTHER_KINDS)
+    if arguments["join_duplicates"] and not arguments["official"]:
+        return Staged(lambda mirror: mirror.pull_crops(*names), Push())
+    return Staged(names, Push())
+
+
 @command()
-@staged(faces=balanced_crops, out=Staged(nothing, writes=True))
+@staged(faces=_balanced_crops, out=Staged((), Push()))
 def split(
     faces: Faces = "faces",
     *,

@@ -25,9 +25,9 @@ from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.worker import Transfer
 from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease, lease
-from dfdc_prep.storage.mirror import check_name
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url
+from dfdc_prep.storage.workspace import check_name
 from manifests.columns import ClipRow, CropRow
 from manifests.files import Journal, read_lines
 from manifests.folders import FacesFolder

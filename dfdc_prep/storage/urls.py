@@ -24,6 +24,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(//?)(.*)", re.DOTALL)
 
 #: File name suffixes of the formats in which tables are written.
 TABLE_SUFFIXES = (".csv", ".parquet")
+#: File name suffixes of a page.
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def as_location(value: "str | os.PathLike[str] | Url") -> Location:
 
 
 def is_folder(location: Location) -> bool:
-    """Whether a path is a folder; of a URL, whether its name is not that of a table."""
+    """Whether a path is a folder; of a URL, whether its name is not that of a table or a page."""
     if isinstance(location, Path):
         return location.is_dir()
-    return location.suffix not in TABLE_SUFFIXES
+    return location.suffix not in (*TABLE_SUFFIXES, *PAGE_SUFFIXES)
 
 
 def is_url(text: str) -> bool:

@@ -11,9 +11,9 @@ import pytest
 
 from dfdc_prep.storage import lease as leases
 from dfdc_prep.storage.lease import Holder, lease
-from dfdc_prep.storage.mirror import Mirror
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Url
+from dfdc_prep.storage.workspace import Mirror
 from manifests.errors import OutputError, StorageError
 
 

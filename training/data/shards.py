@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.run_files import CropSettings, ShardsConfig
-from dfdc_prep.storage.mirror import Mirror
 from dfdc_prep.storage.urls import Location, Url
+from dfdc_prep.storage.workspace import Mirror, workspace
 from dfdc_prep.writing.writer import parse_sums
-from manifests.errors import DfdcPrepError, OutputError, StorageError, TrainingError
+from manifests.errors import OutputError, StorageError, TrainingError
 from manifests.files import file_sha256, parse_json
 from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
@@ -169,12 +169,11 @@ class ShardCache:
 
     Args:
         mirror: the shards folder; its small files have been fetched.
-        sizes: all its files, {name: bytes}.
         max_bytes: size of the cache.
     """
 
-    def __init__(self, mirror: Mirror, sizes: dict[str, int], max_bytes: int) -> None:
-        self.url, self.sizes = mirror.url, sizes
+    def __init__(self, mirror: Mirror, max_bytes: int) -> None:
+        self.url, self.sizes = mirror.url, mirror.sizes
         #: The last error of fetching, which TensorFlow reports as one of its own.
         self.error: StorageError | None = None
         self._mirror, self._max_bytes = mirror, max_bytes
@@ -186,7 +185,7 @@ class ShardCache:
             )
         self._fetched: OrderedDict[str, None] = OrderedDict()  # the one used last at the end
         self._changes = Lock()
-        self._fetches = {name: Lock() for name in sizes}
+        self._fetches = {name: Lock() for name in self.sizes}
 
     def fetch(self, name: str) -> Path:
         """Return the path of a shard, which is fetched if it is not there. Thread-safe.
@@ -207,7 +206,7 @@ class ShardCache:
                 raise
             except OSError as error:
                 self.error = StorageError(
-                    f"expected room for {name} in the cache at {path.parent}, found "
+                    f"expected room for {name} in the cache at {path.parent.parent}, found "
                     f"{error.strerror or error}; free disk space, or lower --cache-gb"
                 )
                 raise self.error from error
@@ -252,24 +251,19 @@ def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Sh
         StorageError: the bucket cannot be reached.
         TrainingError: it is no shards folder.
     """
-    if isinstance(location, Path):
-        yield Shards(location)
-        return
-    cache = None
-    with _cache_folder(location) as folder:
-        mirror = Mirror(location, folder)
-        sizes = mirror.names()
-        mirror.pull(name for name in sizes if not ShardsFolder.is_shard(name) and "/" not in name)
-        for path in folder.iterdir():
-            if ShardsFolder.is_shard(path.name) and path.name not in sizes:
-                path.unlink()
-        try:
-            cache = ShardCache(mirror, sizes, int(cache_gb * 1e9))
-            yield Shards(folder, cache)
-        except DfdcPrepError as error:
-            if not (cache and error is cache.error):
-                error.args = (str(error).replace(str(folder), str(location)),)
-            raise
+    with ExitStack() as stack:
+        folder = stack.enter_context(_cache_folder(location)) if isinstance(location, Url) else None
+        space = stack.enter_context(workspace(location, _pull_small_files, folder=folder))
+        cache = ShardCache(space, int(cache_gb * 1e9)) if isinstance(space, Mirror) else None
+        yield Shards(space.folder, cache)
+
+
+def _pull_small_files(mirror: Mirror) -> None:
+    """Fetch all but the shard files, and remove those in the cache that are no longer there."""
+    mirror.pull(n for n in mirror.sizes if not ShardsFolder.is_shard(n) and "/" not in n)
+    for path in mirror.folder.iterdir():
+        if ShardsFolder.is_shard(path.name) and path.name not in mirror.sizes:
+            path.unlink()
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.run_files import ALL, CrossRow, OperatingPoint
-from dfdc_prep.storage.mirror import local_file
 from dfdc_prep.storage.urls import as_location
+from dfdc_prep.storage.workspace import local_file
 from manifests.errors import StorageError
 from manifests.files import file_sha256
 from manifests.folders import ShardsFolder

@@ -4,16 +4,15 @@ A run folder in a bucket is fetched at the start and put back as the training go
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from dfdc_prep.run_files import HISTORY_COLUMNS, RunConfig, RunFiles, write_rows
-from dfdc_prep.storage.lease import lease
-from dfdc_prep.storage.mirror import mirrored
 from dfdc_prep.storage.urls import Location
-from manifests.errors import DfdcPrepError, TrainingError
+from dfdc_prep.storage.workspace import Mirror, Push, Workspace, workspace
+from manifests.errors import TrainingError
 from manifests.files import write_json
 from manifests.folders import check_unused
 from manifests.locks import clear_leftovers, is_temporary
@@ -27,26 +26,12 @@ class Run(RunFiles):
 
     Args:
         folder: the folder itself, or a copy of one in a bucket.
-        location: the folder that was given, if it is in a bucket.
-        publish: puts what has changed into the bucket; called after each checkpoint.
+        space: where it lies; `push` is called after each checkpoint. None on a disk.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        location: Location | None = None,
-        publish: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, folder: Path, space: Workspace | None = None) -> None:
         super().__init__(folder)
-        self.location = location or folder
-        self.publish = publish
-
-    def shown(self, path: Path) -> Location:
-        """Return where a path in `folder` lies: in the bucket, if the run does."""
-        if isinstance(self.location, Path) or not path.is_relative_to(self.folder):
-            return path
-        below = path.relative_to(self.folder).as_posix()
-        return self.location if below == "." else self.location / below
+        self.space = space or Workspace(folder, folder)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv atomically."""
@@ -157,28 +142,7 @@ def open_run(
         OutputError: another training writes there.
         StorageError: the bucket cannot be reached or written.
     """
-    if isinstance(location, Path):
-        yield Run(location)
-        return
-    with mirrored(location) as mirror, ExitStack() as stack:
-        try:
-            held = stack.enter_context(lease(mirror.place)) if writes else None
-            mirror.pull(mirror.names() if names is None else names)
-
-            def publish() -> None:
-                if held:
-                    held.check()
-                    mirror.push()
-
-            try:
-                yield Run(mirror.folder, location, publish)
-            except BaseException as error:
-                try:
-                    publish()
-                except DfdcPrepError as second:
-                    error.add_note(str(second))
-                raise
-            publish()
-        except DfdcPrepError as error:
-            error.args = (str(error).replace(str(mirror.folder), str(location)),)
-            raise
+    pull = Mirror.pull_all if names is None else names
+    push = Push(alone=True, after_errors=True) if writes else None
+    with workspace(location, pull, push) as space:
+        yield Run(space.folder, space)

@@ -119,7 +119,7 @@ def train(
             # The TensorBoard callback recreates a removed run folder, so check for its config.
             run.check_exists()
             checkpoints.save(run, model, rows)
-            run.publish()
+            run.space.push()
     best = checkpoints.best_epoch(rows)
     assert best is not None
     with atomic_file(run.model_file) as partial:
