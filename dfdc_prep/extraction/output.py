@@ -23,9 +23,8 @@ from dfdc_prep.errors import OutputError, StorageError
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.worker import Transfer
-from dfdc_prep.storage.lease import FOLDER as LEASE
 from dfdc_prep.storage.lease import Lease, lease
-from dfdc_prep.storage.place import Place
+from dfdc_prep.storage.place import LEASE, Place
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import check_name
 from manifests.columns import ClipRow, CropRow
@@ -176,11 +175,7 @@ class BucketOutput(Output):
     def __init__(self, out: Url, scratch: Path, held: Lease, part: Slice | None) -> None:
         super().__init__(scratch / "tables", Transfer(out, scratch), part)
         self._url, self._place, self._lease = out, Place(out), held
-        self._listed = {
-            name: size
-            for name, size in self._place.list().items()
-            if not name.startswith(f"{LEASE}/")
-        }
+        self._listed = self._place.list()
         if not held.is_exclusive:
             self.notes = (_NOT_EXCLUSIVE.format(out=out),)
 

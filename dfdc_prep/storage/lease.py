@@ -19,10 +19,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from dfdc_prep.storage.place import Place
+from dfdc_prep.storage.place import LEASE, Place
 from manifests.errors import OutputError, StorageError
 
-FOLDER = ".lease"
 #: Seconds between two renewals, and until a lease that is not renewed can be taken over. The
 #: clocks of the machines must agree better than that.
 _RENEWED_EVERY, _LASTS = 20.0, 120.0
@@ -73,14 +72,14 @@ class Lease:
 
 
 @contextmanager
-def lease(place: Place, name: str = FOLDER) -> Iterator[Lease]:
+def lease(place: Place, name: str = LEASE) -> Iterator[Lease]:
     """Hold the lease of a place.
 
-    The lease of a slice, a name below `FOLDER`, can be held beside those of other slices, but not
+    The lease of a slice, a name below `LEASE`, can be held beside those of other slices, but not
     beside the lease of the whole place.
 
     Args:
-        name: the folder of the lease's objects: `FOLDER`, or the name of a slice in it.
+        name: the folder of the lease's objects: `LEASE`, or the name of a slice in it.
 
     Raises:
         OutputError: another run holds it; the message names its process.
@@ -128,8 +127,8 @@ def _acquire(place: Place, name: str) -> tuple[int, Holder]:
 
 def _check_others(place: Place, name: str) -> None:
     """Raise OutputError if the whole place is leased beside a slice, or a slice beside it."""
-    folders = {path.rpartition("/")[0] for path in place.list(FOLDER)}
-    others = {FOLDER} & folders if name != FOLDER else folders - {FOLDER}
+    folders = {path.rpartition("/")[0] for path in place.list(LEASE)}
+    others = {LEASE} & folders if name != LEASE else folders - {LEASE}
     for other in sorted(others):
         with suppress(FileNotFoundError):  # it has just ended
             _check_gone(place, _object(other, _newest(place, other)))

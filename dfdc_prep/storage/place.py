@@ -23,6 +23,8 @@ from manifests.errors import StorageError
 
 Item = TypeVar("Item")
 
+#: The folder of the leases of a place; see `dfdc_prep.storage.lease`.
+LEASE = ".lease"
 #: Attempts at a request, where the environment does not say otherwise (AWS_MAX_ATTEMPTS).
 _ATTEMPTS = 6
 #: Objects read or written by one call, which runs their requests at the same time.
@@ -102,11 +104,11 @@ class Place:
         return True
 
     def list(self, below: str = "") -> dict[str, int]:
-        """Return {name: size in bytes} of all files below a folder of the place."""
+        """Return {name: size in bytes} of all files below a folder of the place, but for leases."""
         return {name: int(info["size"]) for name, info in self._found(below).items()}
 
     def list_versions(self) -> dict[str, tuple[int, str]]:
-        """Return {name: (size in bytes, text that differs if the content does)} of all files.
+        """Return {name: (size in bytes, text that differs if the content does)}, without leases.
 
         The text is the hash or the tag that the store gives; "" if it gives neither. A copy keeps
         a hash and, on S3, the tag; other stores give each copy another tag.
@@ -134,10 +136,12 @@ class Place:
         if not found:
             self._check()
         start = len(self._path("")) + 1
+        hidden = () if below.startswith(LEASE) else (f"{LEASE}/",)
         return {
             path[start:]: info
             for path, info in found.items()
             if info["type"] == "file" and not path.endswith("/") and len(path) > start
+            if not path.startswith(hidden, start)
         }
 
     def _check(self) -> None:

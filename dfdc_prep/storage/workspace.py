@@ -7,19 +7,18 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dfdc_prep.storage.lease import FOLDER as LEASE
-from dfdc_prep.storage.lease import Lease, lease
-from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url, is_folder
 from manifests.errors import DfdcPrepError, StorageError
 from manifests.folders import FacesFolder
+
+if TYPE_CHECKING:
+    from dfdc_prep.storage.lease import Lease
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,6 +59,8 @@ class Mirror(Workspace):
     """
 
     def __init__(self, url: Url, folder: Path) -> None:
+        from dfdc_prep.storage.place import Place
+
         super().__init__(url, folder)
         self.url = url
         self.place = Place(url)
@@ -71,9 +72,8 @@ class Mirror(Workspace):
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """The files of the place, listed once: {name: size in bytes}, without those of leases."""
-        found = self.place.list()
-        return {name: size for name, size in found.items() if not name.startswith(f"{LEASE}/")}
+        """The files of the place, listed once: {name: size in bytes}."""
+        return self.place.list()
 
     def pull_all(self) -> None:
         """Fetch every file."""
@@ -90,9 +90,8 @@ class Mirror(Workspace):
         Raises:
             StorageError: the place cannot be reached, or a name is unsafe.
         """
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            found = pool.map(self._pull_one, [check_name(self.url, name) for name in names])
-            return [name for name in found if name is not None]
+        found = _at_once(self._pull_one, [check_name(self.url, name) for name in names])
+        return [name for name in found if name is not None]
 
     def lay_out(self, is_read: Callable[[str, int], bool]) -> None:
         """List the place once and lay it out: fetch some files, and stand in for the others.
@@ -107,8 +106,6 @@ class Mirror(Workspace):
         """
         wanted, made = [], set[Path]()
         for name, (size, version) in self.place.list_versions().items():
-            if name.startswith(f"{LEASE}/"):
-                continue
             self.versions[name] = version
             path = self.folder / check_name(self.url, name)
             try:
@@ -142,8 +139,7 @@ class Mirror(Workspace):
             self.lease.check()
         if changed and (stale := [name for name in last if name in self._known]):
             self.place.remove(stale)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._push_one, [name for name in changed if name not in set(last)]))
+        _at_once(self._push_one, [name for name in changed if name not in set(last)])
         for name in last:
             if name in changed:
                 self._push_one(name)
@@ -204,6 +200,8 @@ def workspace(
     if isinstance(location, Path):
         yield Workspace(location, location)
         return
+    from dfdc_prep.storage.lease import lease
+
     with ExitStack() as stack:
         if folder is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfdc-prep-"))
@@ -331,6 +329,14 @@ def check_name(url: Url, name: str) -> str:
             f"expected objects with the names of files below {url}, found {name!a}; rename it"
         )
     return name
+
+
+def _at_once(function: Callable[[str], R], names: Iterable[str]) -> list[R]:
+    """Call a function with each name, some at the same time; return the results in order."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(function, names))
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def test_one_of_many_gets_it(place: Place) -> None:
     for thread in threads:
         thread.join()
     assert sorted(ends) == ["held", "refused", "refused", "refused"]
-    assert not place.list()
+    assert not place.list(".lease")
 
 
 def test_a_live_holder_elsewhere_is_named(place: Place) -> None:
@@ -60,8 +60,8 @@ def test_an_old_lease_is_taken_over(place: Place) -> None:
     put_holder(place, renewed=time.time() - 1000)
     with lease(place) as held:
         assert held.is_exclusive
-        assert ".lease/000002.json" in place.list()
-    assert not place.list()
+        assert ".lease/000002.json" in place.list(".lease")
+    assert not place.list(".lease")
 
 
 def test_a_dead_process_of_this_machine_is_taken_over(place: Place) -> None:
