@@ -207,41 +207,8 @@ def _process() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-class Worker:
-    """What a worker process keeps between clips."""
-
-    def __init__(self, transfer: Transfer, extractor: ClipExtractor) -> None:
-        self._transfer = transfer
-        self._extractor = extractor
-
-    def extract(self, clip: Clip, relatives: Relatives) -> ClipResult:
-        """Extract one clip where it lies; see `ClipExtractor.extract`.
-
-        Raises:
-            StorageError: a bucket cannot be reached or written.
-        """
-        transfer = self._transfer
-        with ExitStack() as stack:
-            try:
-                here = stack.enter_context(transfer.fetched(clip))
-            except FileNotFoundError:  # only of the clip: a lost output is no fault of the clip's
-                return missing_clip(clip, self._extractor.options)
-            folder = stack.enter_context(transfer.crops_folder(clip))
-            if relatives.original:
-                original = transfer.fetch_original(relatives.original)
-                relatives = replace(relatives, original=original)
-            others = []
-            for other in relatives.others:
-                with suppress(FileNotFoundError):  # its own turn reports that it is gone
-                    others.append(stack.enter_context(transfer.fetched(other, keep=True)))
-            relatives = replace(relatives, others=tuple(others))
-            version = version_of(clip)  # before it is decoded: it may be replaced
-            result = self._extractor.extract(here, folder, relatives)
-            transfer.put(folder, crop_files(result.rows))
-        return replace(result, version=version)
-
-
-_worker: Worker | None = None
+#: What a worker process keeps between clips.
+_worker: tuple[Transfer, ClipExtractor] | None = None
 
 
 def init_worker(
@@ -256,13 +223,35 @@ def init_worker(
     if confined and isinstance(transfer.out, Path):
         confine([transfer.out / CROPS])
     cv2.setNumThreads(1)
-    _worker = Worker(transfer, ClipExtractor(options, make_detector(choice)))
+    _worker = transfer, ClipExtractor(options, make_detector(choice))
 
 
 def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
-    """Extract one clip with what this process has."""
+    """Fetch one clip, extract it and put its crops, with what this process has.
+
+    Raises:
+        StorageError: a bucket cannot be reached or written.
+    """
     assert _worker is not None, "init_worker was not called"
-    return _worker.extract(clip, relatives)
+    transfer, extractor = _worker
+    with ExitStack() as stack:
+        try:
+            here = stack.enter_context(transfer.fetched(clip))
+        except FileNotFoundError:  # only of the clip: a lost output is no fault of the clip's
+            return missing_clip(clip, extractor.options)
+        folder = stack.enter_context(transfer.crops_folder(clip))
+        if relatives.original:
+            original = transfer.fetch_original(relatives.original)
+            relatives = replace(relatives, original=original)
+        others = []
+        for other in relatives.others:
+            with suppress(FileNotFoundError):  # its own turn reports that it is gone
+                others.append(stack.enter_context(transfer.fetched(other, keep=True)))
+        relatives = replace(relatives, others=tuple(others))
+        version = version_of(clip)  # before it is decoded: it may be replaced
+        result = extractor.extract(here, folder, relatives)
+        transfer.put(folder, crop_files(result.rows))
+    return replace(result, version=version)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import pytest
 
 import dfdc_prep
 from dfdc_prep.catalog.clips import Clip
-from dfdc_prep.detectors.registry import choose_detector, make_detector
+from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
-from dfdc_prep.extraction.clip import ClipExtractor, Relatives
+from dfdc_prep.extraction.clip import Relatives
 from dfdc_prep.extraction.summary import RunSummary
-from dfdc_prep.extraction.worker import Transfer, Worker
+from dfdc_prep.extraction.worker import Transfer, extract_in_worker, init_worker
 from dfdc_prep.storage.lease import lease
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Url
@@ -149,13 +149,12 @@ def test_a_lost_output_is_no_fault_of_the_clip(
         "dfdc_train_part_1", "004.mp4", "REAL", None, "004.mp4", "004",
         f"s3://{bucket}/dfdc/{name}", size,
     )  # fmt: skip
-    detector = make_detector(choose_detector("yunet", yunet_model))
-    extractor = ClipExtractor(crop_options(), detector)
-    lost = Worker(Transfer(Path("/proc/lost"), tmp_path), extractor)
+    lost = Transfer(Path("/proc/lost"), tmp_path)
+    init_worker(lost, crop_options(), choose_detector("yunet", yunet_model))
     with pytest.raises(FileNotFoundError):
-        lost.extract(clip, Relatives())
+        extract_in_worker(clip, Relatives())
     gone = replace(clip, path=f"s3://{bucket}/dfdc/gone.mp4")
-    assert lost.extract(gone, Relatives()).status == "missing"
+    assert extract_in_worker(gone, Relatives()).status == "missing"
 
 
 def test_an_unreachable_source_ends_the_run_with_a_sentence(
