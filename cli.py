@@ -41,7 +41,7 @@ def main() -> None:
       dfdc-prep extract              ./dfdc  -> ./faces
       dfdc-prep balance              ./faces -> ./faces/balanced.parquet
       dfdc-prep shard                ./faces -> ./shards
-      python -m training.fit shards/         -> ./runs/v1.3
+      dfdc-prep fit shards/                  -> ./runs/v1.3
     """
 
 
