@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,15 +143,16 @@ def test_late_nodes_without_the_package_are_excluded(
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "sitecustomize.py").write_text(HIDE)
     hidden, out = {"PYTHONPATH": str(tmp_path / "hidden")}, tmp_path / "ray"
-    words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "48")
+    words = (str(real_clips), str(out), "--detector-model", str(yunet_model), "--frames", "96")
     with (
         tempfile.TemporaryDirectory(prefix="ray-") as folder,
         ray_cluster(Path(folder), nodes=1) as cluster,
         cluster.started(cluster.extract_words(*words)) as driver,
     ):
         _wait_for(out / "journal.jsonl")
-        cluster.start_node(2, hidden)
-        cluster.start_node(3, hidden)
+        # At the same time, so that both join before the run ends.
+        with ThreadPoolExecutor() as starts:
+            list(starts.map(lambda number: cluster.start_node(number, hidden), (2, 3)))
         _, said = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, said
     assert said.count("is excluded: dfdc-prep cannot be imported there") == 2

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import fsspec
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from cli import main
 from dfdc_prep import errors
 from dfdc_prep.commands.error_handling import MAX_MESSAGE_CHARS
 from dfdc_prep.output_folder import locked
+from dfdc_prep.storage import place
 from manifests.errors import TrainingError
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
@@ -166,6 +168,9 @@ def test_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    # Connections of another test's server, which this process keeps.
+    place._file_system.cache_clear()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     done = call("balance", "s3://bucket/faces")
     failed(done, errors.StorageError, "expected to read s3://bucket/faces/manifest.parquet")
     assert secret not in done.stderr

@@ -126,7 +126,7 @@ def test_the_report_of_a_run_that_is_tested_again_keeps_the_table(finished, comp
 
 
 def test_the_page_of_the_run_shows_the_table(finished, compared):
-    page = build_report(finished.folder).path.read_text()
+    page = build_report(finished.folder).out.read_text()
     (row,) = (r for r in compared[1] if (r.set, r.method, r.level) == ("celeb", "all", "clip")
               and r.measure == "auc")  # fmt: skip
     assert f"{row.value:.4f}" in page
@@ -149,7 +149,7 @@ def test_a_run_beside_a_model_file(finished, tmp_path):
     assert values["model.keras"] == values["finished"] != []
     assert {row.trained_on for row in rows if row.model == "model.keras"} == {None}
     assert "threshold and temperature are from the validation split of" in result.output
-    page = build_report(out).path.read_text()
+    page = build_report(out).out.read_text()
     assert "Whether model.keras was trained on clips of these sets is not known" in page
     assert "is not finished" not in page
     assert (out / "beside" / "finished" / "other-test" / "metrics.json").is_file()
