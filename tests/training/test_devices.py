@@ -64,6 +64,33 @@ def test_a_required_gpu_that_is_missing():
             devices.find_devices(require_gpu=True)
 
 
+def _driver(folder, monkeypatch, answer):
+    """A driver's program in a folder of its own, first on the path."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{answer}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(("backend", "extra"), [("tensorflow", "gpu"), ("jax", "jax")])
+def test_a_card_that_keras_cannot_use_is_named_with_the_way_to_mend_it(
+    tmp_path, monkeypatch, backend, extra
+):
+    _driver(tmp_path, monkeypatch, "echo NVIDIA H200")
+    said = devices.Devices((), backend).unused_card()
+    assert said.startswith(f"NVIDIA H200 is in this machine, and Keras on {backend} cannot use it")
+    assert f"scripts/install {extra}," in said
+    assert devices.Devices(("gpu:0",), backend).unused_card() is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert devices.Devices((), backend).unused_card() is None
+
+
+def test_a_driver_that_knows_no_card_is_no_card(tmp_path, monkeypatch):
+    _driver(tmp_path, monkeypatch, "echo 'No devices were found'; exit 6")
+    assert devices.Devices((), "tensorflow").unused_card() is None
+
+
 def test_a_batch_that_cannot_be_shared_evenly():
     three = devices.Devices(("gpu:0", "gpu:1", "gpu:2"), "jax")
     three.check_batch_size(9)

@@ -6,8 +6,10 @@ are those of the whole batch, so the result is that of one GPU up to rounding.
 """
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -40,6 +42,19 @@ class Devices:
     def mirrored(self) -> bool:
         """Whether TensorFlow's `MirroredStrategy` divides the batches."""
         return self.shares_batches and self.backend == "tensorflow"
+
+    def unused_card(self) -> str | None:
+        """What is wrong where a card is there that Keras cannot use, and how to mend it."""
+        if self.gpus or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+            return None
+        if not (cards := installed_cards()):
+            return None
+        extra = "jax" if self.backend == "jax" else "gpu"
+        return (
+            f"{cards[0]} is in this machine, and Keras on {self.backend} cannot use it: NVIDIA's "
+            f"libraries are missing, or do not fit the driver; install them by scripts/install "
+            f"{extra}, or pip install 'dfdc-prep[{extra}]'"
+        )
 
     def check_batch_size(self, batch_size: int) -> None:
         """Raise a `TrainingError` if a training batch cannot be divided evenly."""
@@ -112,9 +127,21 @@ def find_devices(*, require_gpu: bool = False) -> Devices:
     """Find the devices of this machine; a `TrainingError` if a GPU is required and none found."""
     backend = keras.backend.backend()
     gpus = tuple(name for name in keras.distribution.list_devices() if not name.startswith("cpu"))
+    found = Devices(gpus, backend)
     if require_gpu and not gpus:
-        raise TrainingError(
-            f"expected a GPU for Keras on {backend}, found none; check the driver and the CUDA "
-            "libraries, or omit --require-gpu"
-        )
-    return Devices(gpus, backend)
+        why = found.unused_card() or f"expected a GPU for Keras on {backend}, found none"
+        raise TrainingError(f"{why}; check the driver, or omit --require-gpu")
+    return found
+
+
+def installed_cards() -> list[str]:
+    """The names of the NVIDIA cards that the driver knows; empty without a driver."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, "--query-gpu=name", "--format=csv,noheader"]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        if answer.returncode == 0:
+            return answer.stdout.splitlines()
+    return []

@@ -69,6 +69,8 @@ def _fit(
 
     used_devices = devices.find_devices(require_gpu=options.require_gpu)
     log(used_devices.description())
+    if unused := used_devices.unused_card():
+        log(unused)
     weights_file = classifier.resolve_weights(options.weights, recipe.backbone)
     totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
     differences = recipes.describe_differences(recipe, totals)
