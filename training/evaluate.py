@@ -13,7 +13,6 @@ import click
 
 from dfdc_prep.commands.error_handling import TrainingCommand
 from dfdc_prep.commands.param_types import CountParam, FloatParam, LocationParam, TextParam
-from dfdc_prep.run_files import RunFiles
 from dfdc_prep.storage.urls import Location, Url, as_location
 from dfdc_prep.terminal import echo_parts, report_hint
 from manifests.folders import RunFolder
@@ -119,6 +118,7 @@ def main(
     given = {**file_options, "robustness": robustness, "export": form}
     _check_usage(model, shards, beside, given)
 
+    from dfdc_prep.run_files import RunFiles
     from training.data.shards import open_shards
     from training.evaluation import evaluator, text
     from training.evaluation.predictions import Source

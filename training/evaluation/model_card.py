@@ -1,6 +1,7 @@
 """Writes the model card of a run, README.md: data, recipe, metrics, limits."""
 
-from dfdc_prep.run_files import LIMITS, TITLES, Recipe, RunConfig, RunFiles, SplitMetrics
+from dfdc_prep.recipe import Recipe
+from dfdc_prep.run_files import LIMITS, TITLES, RunConfig, RunFiles, SplitMetrics
 from manifests.files import write_text
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted

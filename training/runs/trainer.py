@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from dfdc_prep.run_files import FitConfig, Recipe
+from dfdc_prep.recipe import Recipe
+from dfdc_prep.run_files import FitConfig
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from training.data import augmentation, decoded_cache, input_pipeline
