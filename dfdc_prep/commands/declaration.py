@@ -24,6 +24,8 @@ Given = Mapping[str, Any]
 
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print the same numbers as JSON.")
 _commands: dict[Callable[..., Any], click.Command] = {}
+#: The decorated function of each checked one.
+_declared: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def flag(text: str) -> Option:
 
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
     """The options and arguments that a function declares, by name."""
-    parameters = inspect.signature(inspect.unwrap(function)).parameters
+    parameters = inspect.signature(_declared.get(function, function)).parameters
     return {name: each.annotation.__metadata__[0] for name, each in parameters.items()}
 
 
@@ -147,6 +149,9 @@ def command(
         _commands[call] = cls(title, callback=run, params=parameters, help=text)
         call.__doc__ = _documented(text.replace("\b\n", ""), options, raises)
         call.__signature__ = _plain(signature)  # type: ignore[attr-defined]
+        # Documentation tools would show the function behind it instead.
+        del call.__wrapped__
+        _declared[call] = function
         return call
 
     return decorate
