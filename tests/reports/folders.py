@@ -10,14 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dfdc_prep.run_files import (
-    CropSettings,
-    FitConfig,
-    Published,
-    Recipe,
-    RunConfig,
-    ShardsConfig,
-)
+from dfdc_prep.recipe import Published, Recipe
+from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
 from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.writer import write_crops
