@@ -14,8 +14,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-#: Folders left out with --fast: they need TensorFlow, a server, a browser or a cluster.
-NOT_FAST = ("api", "browser", "cluster", "command_line", "exporting", "storage", "training")
+#: Left out with --fast: what needs TensorFlow, a server, a browser, a cluster or a sample data set.
+NOT_FAST = {
+    Path(__file__).parent / name
+    for name in (
+        *("api", "browser", "cluster", "command_line", "sample", "storage", "training"),
+        *("extraction/test_forgery.py", "extraction/test_layouts.py"),
+    )
+}
 
 #: The files that take more than half a minute, the longest first.
 LONGEST = (
@@ -39,9 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With --fast, do not even import the slow folders: some import TensorFlow."""
-    tests = Path(__file__).parent
-    slow = collection_path.parent == tests and collection_path.name in NOT_FAST
-    return True if config.getoption("--fast") and slow else None
+    return True if config.getoption("--fast") and collection_path in NOT_FAST else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

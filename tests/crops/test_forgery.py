@@ -47,6 +47,7 @@ def as_jpeg(picture: Image, quality: int) -> Image:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("align", [NONE, EYES])
 @pytest.mark.parametrize("margin", [0.0, 0.3, 1.0])
 def test_a_swapped_face_is_forged_and_its_mask_covers_it(align: str, margin: float) -> None:

@@ -224,6 +224,7 @@ def _exit_once(marker: str) -> str:
     return "done"
 
 
+@pytest.mark.slow
 def test_a_task_whose_worker_dies_is_tried_again(tmp_path: Path) -> None:
     pool = LocalWorkers(1, 60, _nothing, ())
     try:
@@ -233,6 +234,7 @@ def test_a_task_whose_worker_dies_is_tried_again(tmp_path: Path) -> None:
     assert found == "done"
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_worker_fails_alone() -> None:
     pool = LocalWorkers(2, 60, _nothing, ())
     try:

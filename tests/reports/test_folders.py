@@ -112,6 +112,7 @@ def test_a_run_shows_masks_beside_heatmaps(copy: dict[str, Path]) -> None:
     assert "mask of the REAL crop" in (copy["run"] / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_load_tensorflow(copy: dict[str, Path]) -> None:
     code = (
         f"import sys, dfdc_prep\ndfdc_prep.report({str(copy['run'])!r})\n"

@@ -71,6 +71,7 @@ def test_group_by_none_of_balanced_rows_equals_scikit_learns_split(real_csv: Pat
     assert found.names.to_pylist() == papers_split(table.to_pandas()).tolist()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(mixtures)
 def test_any_mixture(mixture: Mixture) -> None:

@@ -174,6 +174,7 @@ def test_a_split_without_crops_is_an_error(export: Export, tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["faces"]
 
 
+@pytest.mark.slow
 @each_format
 def test_an_altered_crop_is_named(export: Export, tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=20)
