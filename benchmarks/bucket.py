@@ -116,8 +116,8 @@ def compare_training(rounds: int, families: int) -> None:
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
         from dfdc_prep.storage.urls import Url
-        from dfdc_prep.writing.shards import TFRecords
         from dfdc_prep.writing.sources import CropChoice
+        from dfdc_prep.writing.tfrecord import TFRecords
         from dfdc_prep.writing.writer import write_crops
         from manifests.splitting.split import SplitPlan
         from tests.training.conftest import make_faces

@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
-from dfdc_prep.writing.tfrecord import parse_example, read_records
+from dfdc_prep.writing.tfrecord import TFRecords, parse_example, read_records
 from dfdc_prep.writing.verify import verify_shards
 from dfdc_prep.writing.writer import write_crops
 from manifests.labels import LABELS

@@ -93,8 +93,8 @@ def shard(
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.shards import TFRecords
     from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.tfrecord import TFRecords
     from dfdc_prep.writing.writer import write_crops
 
     form = TFRecords(shard_count(shards), image_format, quality)

@@ -18,9 +18,16 @@ from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.writing.sharding import iter_shards
-from dfdc_prep.writing.shards import COLUMNS, MASK, features_of
 from dfdc_prep.writing.sources import GIVEN
-from dfdc_prep.writing.tfrecord import FRAMING, Feature, parse_example, scan_records
+from dfdc_prep.writing.tfrecord import (
+    COLUMNS,
+    FRAMING,
+    MASK,
+    Feature,
+    features_of,
+    parse_example,
+    scan_records,
+)
 from dfdc_prep.writing.writer import SUMS, format_sums, parse_sums
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError

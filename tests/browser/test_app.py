@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
 from tests.browser.conftest import NARROW, Visit

@@ -12,8 +12,8 @@ from PIL import Image
 
 from dfdc_prep.recipe import Published, Recipe
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.columns import ClipRow
 from manifests.labels import STATUSES

@@ -14,8 +14,8 @@ from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNe
 from PIL import Image
 
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from dfdc_prep.storage.urls import Url
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import StorageError, TrainingError
 from manifests.splitting.split import SplitPlan

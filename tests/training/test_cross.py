@@ -14,8 +14,8 @@ from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
 from dfdc_prep.run_files import OperatingPoint
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from sklearn import metrics as sk
 
 from dfdc_prep.run_files import FitConfig
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import OutputError, TrainingError
 from manifests.locks import folder_lock

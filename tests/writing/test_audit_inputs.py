@@ -7,8 +7,8 @@ from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.writing.audit_inputs import read_audit_inputs
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.auditing.audit import Audit, audit
 from manifests.splitting.split import SplitPlan

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces

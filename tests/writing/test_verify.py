@@ -14,9 +14,14 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports.shards_report import shards_page
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
-from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
+from dfdc_prep.writing.tfrecord import (
+    TFRecords,
+    encode_example,
+    frame_record,
+    parse_example,
+    read_records,
+)
 from dfdc_prep.writing.verify import verify_shards
 from dfdc_prep.writing.writer import write_crops, write_sums
 from manifests.splitting.split import SplitPlan

@@ -16,9 +16,8 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
-from dfdc_prep.writing.shards import TFRecords
 from dfdc_prep.writing.sources import CropChoice
-from dfdc_prep.writing.tfrecord import parse_example, read_records
+from dfdc_prep.writing.tfrecord import TFRecords, parse_example, read_records
 from dfdc_prep.writing.writer import write_crops
 from manifests.files import atomic_folder
 from manifests.splitting.split import SplitPlan
@@ -205,7 +204,7 @@ def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dfdc_prep.writing import sharding, shards, sources, writer
+from dfdc_prep.writing import sharding, sources, tfrecord, writer
 from dfdc_prep.parallel.threads import RecordBar
 from manifests.splitting.split import SplitPlan
 from manifests.files import atomic_folder
@@ -218,7 +217,7 @@ class Deadly(RecordBar):
 
 sharding.RecordBar = Deadly
 plan = SplitPlan.parse("56/24/20")
-options = (shards.TFRecords(3), sources.CropChoice(plan))
+options = (tfrecord.TFRecords(3), sources.CropChoice(plan))
 writer.write_crops(Path(sys.argv[1]), Path(sys.argv[2]), *options)
 """
 
