@@ -156,7 +156,7 @@ def main(
             table = TextTable(list(asdict(measured[0])), cells)
             echo_parts(text.robustness_table(measured), [table])
         if form:
-            from training.evaluation.export import export_model
+            from training.runs.checkpoints import export_model
 
             path, difference = export_model(run, sets[0], form)
             click.echo(f"{run.space.shown(path)}: scores within {difference:.1g} of model.keras")

@@ -64,8 +64,7 @@ def main(
         place.check_finished()  # before TensorFlow is imported
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
         from training.inference.face_crops import DecodingWorker, FaceCropOptions
-        from training.inference.prediction import NO_SCORE, UNREADABLE
-        from training.inference.scorer import Scorer, predict_file
+        from training.inference.scorer import NO_SCORE, UNREADABLE, Scorer, predict_file
 
         scorer = Scorer(place.folder)
     options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from manifests.columns import CROP_SIZE
-from training.data import decoded_cache, input_pipeline
+from training.data import input_pipeline
 from training.data.shards import Shards
 from training.models import classifier, devices
 from training.recipes import choose_recipe
@@ -41,7 +41,7 @@ def batches(path: str, batch: int, cache: str) -> Any:
         labels = rng.integers(0, 2, batch).astype(np.float32)
         return tf.data.Dataset.from_tensors((images, labels)).repeat()
     shards = Shards(Path(path))
-    decoded = decoded_cache.decode_split(shards, "train", cache, Path.cwd())
+    decoded = input_pipeline.decode_split(shards, "train", cache, Path.cwd())
     return input_pipeline.make_dataset(
         shards, "train", batch, seed=42, repeat=True, decoded=decoded
     )

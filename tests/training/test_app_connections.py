@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.run_files import Undecided
-from training.app.jobs import Jobs
-from training.app.requests import Access, Limits
+from training.app.jobs import Jobs, Limits
 from training.app.result import ModelFacts
-from training.app.server import App
+from training.app.server import Access, App
 from training.app.serving import ConnectionLimits, create_server
 
 MANY = 200

@@ -5,10 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from training.app.jobs import DONE, FAILED, RUNNING, WAITING, Jobs
-from training.app.requests import Limits, Refused, Upload, display_name
+from training.app.jobs import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WAITING,
+    Jobs,
+    Limits,
+    Refused,
+    Upload,
+    display_name,
+)
 from training.app.result import Result
-from training.inference.prediction import NO_FACE, FilePrediction
+from training.inference.scorer import NO_FACE, FilePrediction
 
 
 class Nothing:

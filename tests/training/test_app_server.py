@@ -26,10 +26,9 @@ from tests.torture import uploads
 from training import predict
 from training.app import __main__ as command
 from training.app.analysis import Analyzer
-from training.app.jobs import Jobs
-from training.app.requests import Access, Limits
+from training.app.jobs import Jobs, Limits
 from training.app.result import ModelFacts, read_facts
-from training.app.server import App
+from training.app.server import Access, App
 from training.inference.face_crops import DecodingWorker, nameless_file
 from training.inference.scorer import Scorer
 

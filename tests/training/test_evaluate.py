@@ -15,9 +15,9 @@ from tests.torture.folders import listing
 from tests.training.conftest import make_faces
 from training.data.shards import Shards
 from training.evaluate import main
-from training.evaluation import export
 from training.evaluation.predictions import Source, predict_each
 from training.models.classifier import logit_model
+from training.runs import checkpoints
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
@@ -61,8 +61,8 @@ def test_an_unfinished_run_is_refused(tmp_path, finished):
 
 @pytest.mark.parametrize("form", ["savedmodel", "onnx"])
 def test_an_export_gives_the_same_scores(finished, tiny_shards, form):
-    path, difference = export.export_model(finished, Shards(tiny_shards), form)
-    assert difference <= export.TOLERANCE
+    path, difference = checkpoints.export_model(finished, Shards(tiny_shards), form)
+    assert difference <= checkpoints.TOLERANCE
     if form == "onnx":
         (given,) = onnxruntime.InferenceSession(path).get_inputs()
         assert given.shape[1:] == [224, 224, 3]
@@ -76,9 +76,9 @@ def test_an_export_of_other_scores_leaves_the_one_before(
 ):
     run = Run(tmp_path / "run")
     shutil.copytree(finished.folder, run.folder)
-    export.export_model(run, Shards(tiny_shards), form)
+    checkpoints.export_model(run, Shards(tiny_shards), form)
     before = listing(run.folder, [])
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(checkpoints, "TOLERANCE", -1.0)
     with pytest.raises(TrainingError, match="found a difference of"):
-        export.export_model(run, Shards(tiny_shards), form)
+        checkpoints.export_model(run, Shards(tiny_shards), form)
     assert listing(run.folder, []) == before

@@ -16,9 +16,8 @@ from dfdc_prep.writing.writer import write_crops
 from manifests.errors import TrainingError
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
-from training.data import decoded_cache
-from training.data.decoded_cache import decode_split
-from training.data.input_pipeline import make_dataset, report_read_errors
+from training.data import input_pipeline
+from training.data.input_pipeline import decode_split, make_dataset, report_read_errors
 from training.data.shards import Shards
 
 
@@ -150,7 +149,7 @@ def test_no_room_for_decoded_crops(
     shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert decode_split(shards, "train", "none", tmp_path) is None
-    monkeypatch.setattr(decoded_cache, "_available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(input_pipeline, "_available_memory", lambda: 1_000_000)
     with pytest.raises(TrainingError, match="use --cache disk"):
         decode_split(shards, "train", "memory", tmp_path)
     with pytest.raises(TrainingError, match="free disk space, or omit --cache"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from manifests.errors import OutputError
 from training.data.shards import Shards
-from training.evaluation import mistakes
+from training.evaluation import heatmaps
 from training.evaluation.predictions import Batch, Predictions, Source, clips_of, read_batches
 
 
@@ -20,12 +20,12 @@ def predictions(labels, logits, clips):
 
 
 def kept_of(predictions):
-    return mistakes.KeptImages(predictions.rows, 42, mistakes=True)
+    return heatmaps.KeptImages(predictions.rows, 42, mistakes=True)
 
 
 def test_the_most_confident_mistake_of_each_clip_comes_first():
     found = predictions([0, 0, 1, 1, 1], [2.0, 3.0, -4.0, 5.0, -0.1], ["a", "a", "b", "c", "d"])
-    assert mistakes.worst_mistakes(found.labels, found.logits, found.clips) == [2, 1, 4]
+    assert heatmaps.worst_mistakes(found.labels, found.logits, found.clips) == [2, 1, 4]
 
 
 def test_the_worst_mistakes_are_kept_while_the_images_come():
@@ -33,18 +33,18 @@ def test_the_worst_mistakes_are_kept_while_the_images_come():
     labels, clips = rng.integers(0, 2, 300), [f"{n}" for n in rng.integers(0, 40, 300)]
     images = rng.integers(0, 256, (300, 4, 4, 3), np.uint8)
     found = predictions(labels, rng.normal(0, 3, 300).round(1), clips)
-    kept = mistakes.KeptImages(found.rows, 42, mistakes=True)
+    kept = heatmaps.KeptImages(found.rows, 42, mistakes=True)
     for start in range(0, 300, 7):
         part = slice(start, start + 7)
         kept.add(Batch(start, images[part], labels[part], None), found.logits[part])
-    assert kept.worst == mistakes.worst_mistakes(labels, found.logits, clips_of(found.rows))
+    assert kept.worst == heatmaps.worst_mistakes(labels, found.logits, clips_of(found.rows))
     assert set(kept.images) == {*kept.worst, *kept.samples}
     assert all((image == images[at]).all() for at, image in kept.images.items())
 
 
 def test_a_perfect_model_has_an_empty_table(tmp_path):
     perfect = predictions([0, 1], [-3.0, 3.0], ["a", "b"])
-    mistakes.write_mistakes(tmp_path / "mistakes", None, perfect, kept_of(perfect))
+    heatmaps.write_mistakes(tmp_path / "mistakes", None, perfect, kept_of(perfect))
     with open(tmp_path / "mistakes" / "mistakes.csv", newline="") as file:
         assert list(csv.DictReader(file)) == []
 
@@ -69,5 +69,5 @@ def test_a_users_file_in_the_folder_is_not_deleted(tmp_path):
     (folder / "notes.txt").write_text("mine")
     perfect = predictions([0], [-1.0], ["a"])
     with pytest.raises(OutputError, match=r"found notes\.txt"):
-        mistakes.write_mistakes(folder, None, perfect, kept_of(perfect))
+        heatmaps.write_mistakes(folder, None, perfect, kept_of(perfect))
     assert (folder / "notes.txt").read_text() == "mine"

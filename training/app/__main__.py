@@ -80,7 +80,8 @@ def main(
             f"expected the packages of the extra app, found no {' and no '.join(missing)}; "
             "run pip install 'dfdc-prep[app]'"
         )
-    from training.app.requests import MEGA, Access, Limits
+    from training.app.jobs import MEGA, Limits
+    from training.app.server import Access
     from training.app.serving import serve
 
     limits = Limits(

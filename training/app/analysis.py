@@ -11,7 +11,7 @@ from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
 from manifests.columns import CROP_SIZE
 from training.app.annotate import annotate_in_worker, make_tracks, number_persons
-from training.app.requests import Limits, Upload
+from training.app.jobs import Limits, Upload
 from training.app.result import FaceResult, PersonResult, Result
 from training.evaluation import heatmaps
 from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions, FoundFaces

@@ -6,14 +6,17 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dfdc_prep.run_files import Interval, Undecided
 from manifests.errors import TrainingError
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
-from training.inference.prediction import FilePrediction, View
 from training.runs.folder import Run
+
+if TYPE_CHECKING:  # they import OpenCV and TensorFlow
+    from training.inference.face_crops import View
+    from training.inference.scorer import FilePrediction
 
 #: What a score is called that does not tell REAL from FAKE.
 UNDECIDED = "UNDECIDED"
@@ -52,9 +55,9 @@ class PersonResult(NamedTuple):
 class Result:
     """The faces of a file with their scores."""
 
-    prediction: FilePrediction  # what `predict` says of the file
+    prediction: "FilePrediction"  # what `predict` says of the file
     is_clip: bool
-    views: Sequence[View]  # the image, or the sampled frames
+    views: "Sequence[View]"  # the image, or the sampled frames
     persons: list[PersonResult]  # the main person first
     annotated: bytes | None = None  # MP4; None while it is encoded and for images
     annotation_error: str | None = None  # why there is no annotated clip

@@ -1,11 +1,15 @@
 """The web application: pages, pictures and downloads. It runs in any WSGI server."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
@@ -14,10 +18,8 @@ from werkzeug.wrappers import Request, Response
 from manifests.labels import FAKE
 from manifests.wording import counted
 from training.app import result as plot
-from training.app.jobs import DONE, FAILED, Job, Jobs
-from training.app.requests import MEGA, Access, Limits, Refused, is_cross_site, read_upload
+from training.app.jobs import DONE, FAILED, MEGA, Job, Jobs, Limits, Refused, read_upload
 from training.app.result import UNDECIDED, ModelFacts, Result, draw_curve
-from training.inference.prediction import NO_FACE
 
 #: The threshold of the first view, and that of `training.evaluate`.
 THRESHOLD = 0.5
@@ -49,6 +51,53 @@ _URLS = Map(
         }.items()
     ]
 )
+
+
+#: A `Host` header: a name or an IPv4 address, or an IPv6 address in brackets; perhaps a port.
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::\d+)?")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use the app.
+
+    Attributes:
+        hosts: names that requests may address, without ports; `.example.org` stands for all
+            names that end with it. Others are refused, so that no page elsewhere can reach the
+            app under a name of its own (DNS rebinding).
+        embedder: origin of the page that may show the app in a frame, if any.
+    """
+
+    hosts: tuple[str, ...]
+    embedder: str | None = None
+
+    def allows_host(self, header: str) -> bool:
+        """Whether the `Host` header of a request names one of the hosts."""
+        found = _HOST.fullmatch(header)
+        if not found:
+            return False
+        name = (found["ipv6"] or found["name"]).lower()
+        return any(
+            name.endswith(host) if host.startswith(".") else name == host
+            for host in (allowed.lower() for allowed in self.hosts)
+        )
+
+    def policy(self) -> str:
+        """The content security policy: nothing that the pages do not need."""
+        framed_by = self.embedder or "'none'"
+        return (
+            "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
+            "connect-src 'self'; form-action 'self'; base-uri 'none'; "
+            f"frame-ancestors {framed_by}"
+        )
+
+
+def is_cross_site(headers: Headers) -> bool:
+    """Whether a form of another site sent the request, as far as its browser says."""
+    if site := headers.get("Sec-Fetch-Site"):
+        return site not in ("same-origin", "none")
+    origin = headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc != headers.get("Host")
 
 
 class App:
@@ -184,7 +233,7 @@ class App:
         return ahead or "Finding faces and scoring them."
 
     def _result(self, job: Job, result: Result) -> Response:
-        if result.prediction.status == NO_FACE:
+        if not result.faces:
             return self._page("no_face.html", 200, job=job, result=result)
         drawn = draw_curve(result.persons) if result.is_clip else None
         words = [self._facts.word(face.p_fake, THRESHOLD) for face in result.faces]

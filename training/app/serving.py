@@ -25,10 +25,9 @@ from waitress.server import BaseWSGIServer
 from waitress.utilities import Error
 
 from dfdc_prep.parallel.forkserver import forkserver_context
-from training.app.jobs import Jobs
-from training.app.requests import Access, Limits
+from training.app.jobs import Jobs, Limits
 from training.app.result import read_facts
-from training.app.server import FORM_BYTES, App
+from training.app.server import FORM_BYTES, Access, App
 
 #: Threads that answer requests; none of them runs the model.
 _THREADS = 8

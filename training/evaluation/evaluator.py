@@ -19,12 +19,17 @@ from dfdc_prep.run_files import (
 from manifests.files import atomic_file, write_json, write_text
 from manifests.tables.parquet import write_table
 from training.data.shards import Shards
-from training.evaluation import cross, model_card, plots, text
-from training.evaluation.heatmaps import MaskScores
-from training.evaluation.intervals import Floats
+from training.evaluation import cross, plots, text
+from training.evaluation.heatmaps import KeptImages, MaskScores, write_mistakes
 from training.evaluation.metrics import best_threshold, fit_temperature, split_metrics
-from training.evaluation.mistakes import KeptImages, write_mistakes
-from training.evaluation.predictions import Batch, Predictions, Source, Transforms, predict_each
+from training.evaluation.predictions import (
+    Batch,
+    Floats,
+    Predictions,
+    Source,
+    Transforms,
+    predict_each,
+)
 from training.models.classifier import logit_model
 from training.models.model_file import InputSettings, open_model
 from training.runs.checkpoints import best_epoch, load_model
@@ -255,7 +260,7 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
             plots.plot_curves(history, partial, best_epoch(history))
     write_json(files.metrics_file, asdict(report))
     if in_run:
-        model_card.write_card(files)
+        text.write_card(files)
     return predictions
 
 

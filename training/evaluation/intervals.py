@@ -27,9 +27,7 @@ from scipy.stats import t as student
 from dfdc_prep.run_files import Interval
 from manifests.labels import LABELS
 from manifests.wording import counted
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from training.evaluation.predictions import Floats, Ints
 
 #: Number of resamples.
 SAMPLES = 1000

@@ -27,12 +27,10 @@ from manifests.wording import counted
 from training.evaluation.intervals import (
     UNDEFINED,
     FamilyIntervals,
-    Floats,
-    Ints,
     families_by_label,
     too_few,
 )
-from training.evaluation.predictions import Level, Predictions
+from training.evaluation.predictions import Floats, Ints, Level, Predictions
 
 #: Number of bins of the expected calibration error.
 CALIBRATION_BINS = 15

@@ -16,8 +16,9 @@ from manifests.errors import TrainingError
 from manifests.labels import LABELS
 from training.data import input_pipeline
 from training.data.shards import Shards
-from training.evaluation.intervals import Floats, Ints
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
 Transform = Callable[[Images], Images]
 #: Changes of images before the model, given the rows of the split; None leaves them as they are.

@@ -17,7 +17,7 @@ from sklearn import metrics as sk
 from dfdc_prep.run_files import ROBUSTNESS_COLUMNS, RobustnessRow, RunFiles, write_rows
 from manifests.files import atomic_file
 from manifests.pictures.images import open_image
-from training.evaluation import model_card, plots
+from training.evaluation import plots, text
 from training.evaluation.predictions import Images, Source, Transform, predict_each
 
 
@@ -117,5 +117,5 @@ def measure_robustness(model: Any, source: Source, out: Path) -> list[Robustness
     with atomic_file(out / "robustness.png") as partial:
         plots.plot_robustness(rows, partial)
     if run.config_file.is_file():
-        model_card.write_card(run)
+        text.write_card(run)
     return rows

@@ -25,7 +25,9 @@ from dfdc_prep.video.timeline import EVEN, choose_frames
 from manifests.columns import CROP_SIZE
 from manifests.pictures import MAX_PIXELS
 from manifests.pictures.images import ANIMATED, ImageError, as_8_bit, open_image, reading, to_rgb
-from training.inference.prediction import PICTURE_SIZE, View
+
+#: Longer side of the pictures on the app's page, pixels.
+PICTURE_SIZE = 1280
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class FaceCrop:
     box: Face
     crop: Any
     mask: Any = None
+
+
+@dataclass(frozen=True)
+class View:
+    """An image or a frame as the app shows it: a JPEG, its longer side at most `PICTURE_SIZE`."""
+
+    frame: int  # 0 for an image, as the time
+    time_s: float
+    width: int  # of the source picture, pixels, as the height
+    height: int
+    jpeg: bytes
 
 
 @dataclass(frozen=True)

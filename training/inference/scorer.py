@@ -1,7 +1,8 @@
 """Predicts P(FAKE) of images and clips with the model of a run."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,68 @@ from manifests.files import atomic_file
 from manifests.wording import counted
 from training.evaluation.heatmaps import draw_side_by_side
 from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions
-from training.inference.prediction import (
-    NO_FACE,
-    NO_SCORE,
-    OK,
-    UNREADABLE,
-    FacePrediction,
-    FilePrediction,
-)
 from training.models import classifier
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run
 
 BATCH_SIZE = 32
+OK, NO_FACE, UNREADABLE, NO_SCORE = "ok", "no_face", "unreadable", "no_score"
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """The box of a face, in pixels of its image or frame, and its calibrated P(FAKE)."""
+
+    frame: int
+    time_s: float
+    x: int
+    y: int
+    w: int
+    h: int
+    p_fake: float
+    heatmap: str | None = None  # path of the Grad-CAM image, if one was written
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The result for one file.
+
+    Attributes:
+        status: `OK`, `NO_FACE`, `UNREADABLE`, or `NO_SCORE` where the model gave no number.
+        p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
+        error: the reason where the file is unreadable or has no score.
+        missing: what is missing of a clip whose other frames were scored.
+        confinement: of the process that decoded the file: "on", or "off" and why.
+    """
+
+    file: str
+    status: str
+    p_fake: float | None = None
+    error: str | None = None
+    faces: tuple[FacePrediction, ...] = ()
+    missing: str | None = None
+    confinement: str | None = None
+
+    def as_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    def as_text(self) -> str:
+        """One line for the file and one for each face."""
+        missing = f"; not the whole clip: {self.missing}" if self.missing else ""
+        if self.status == NO_FACE:
+            return f"{self.file}: no face found{missing}"
+        if self.p_fake is None:
+            return f"{self.file}: {self.error}"
+        score = f"P(FAKE) {self.p_fake:.4f}, {counted(len(self.faces), 'face')}"
+        lines = [f"{self.file}: {score}{missing}"]
+        for face in self.faces:
+            heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""
+            lines.append(
+                f"  frame {face.frame} at {face.time_s:.2f} s, {face.w}x{face.h} at "
+                f"{face.x},{face.y}: {face.p_fake:.4f}{heatmap}"
+            )
+        return "\n".join(lines)
 
 
 class Scorer:

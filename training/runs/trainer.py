@@ -23,7 +23,7 @@ from dfdc_prep.recipe import Recipe
 from dfdc_prep.run_files import FitConfig
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
-from training.data import augmentation, decoded_cache, input_pipeline
+from training.data import augmentation, input_pipeline
 from training.data.shards import Shards
 from training.models import classifier
 from training.models.devices import Devices
@@ -46,7 +46,7 @@ class TrainingPlan:
     weights_file: Path | None  # from `training.models.classifier.resolve_weights`
     devices: Devices
     profile: Path | None = None  # folder for a trace of a few steps of the first epoch trained
-    cache: str = decoded_cache.NONE  # where decoded crops are kept: none, memory or disk
+    cache: str = input_pipeline.NONE  # where decoded crops are kept: none, memory or disk
     batch_size: int = field(init=False)  # the recipe's, at most the size of the training split
     steps: int = field(init=False)  # batches per epoch
 
@@ -108,7 +108,7 @@ def train(
                 break
             # Only now: a finished run that is started again needs nothing decoded.
             decoded = decoded or {
-                split: decoded_cache.decode_split(plan.shards, split, plan.cache, run.folder)
+                split: input_pipeline.decode_split(plan.shards, split, plan.cache, run.folder)
                 for split in ("train", "validation")
             }
             _compile_phase(model, plan, epoch)
