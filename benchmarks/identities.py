@@ -26,12 +26,10 @@ from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.identity_split import simulate
-from dfdc_prep.identities.candidates import MAX_CANDIDATES, MAX_FACES, MIDDLE, Box
-from dfdc_prep.identities.encoder import Encoder
+from dfdc_prep.identities.encoder import MAX_CANDIDATES, MAX_FACES, MIDDLE, Box, Encoder
 from manifests.identities.doubts import close_pairs
-from manifests.identities.evidence import flaws
+from manifests.identities.evidence import compare_pictures, flaws
 from manifests.identities.linkage import group_by_average_linkage
-from manifests.identities.links import compare_pictures
 from manifests.identities.people import assign_identities
 from manifests.pictures.thumbnails import Pictures, thumbnail
 from manifests.schema import ENCODING_SCHEMA
@@ -79,7 +77,7 @@ def photographs(folder: Path) -> Iterator[tuple[str, Picture, Box]]:
 def real_clips(source: Path) -> Iterator[tuple[str, Picture, Box]]:
     """Clip, crop and box of ten frames of every REAL clip."""
     from dfdc_prep import extract
-    from dfdc_prep.identities.candidates import choose_candidates
+    from dfdc_prep.identities.encoder import choose_candidates
     from manifests.tables.parquet import read_manifest
 
     with tempfile.TemporaryDirectory() as folder:

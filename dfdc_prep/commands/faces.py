@@ -373,7 +373,7 @@ def import_crops(
 
 def _faces_to_encode(mirror: Mirror) -> None:
     """Fetch what `identify` reads: its own files, the manifest, crops to encode and to compare."""
-    from dfdc_prep.identities.candidates import choose_candidates
+    from dfdc_prep.identities.encoder import choose_candidates
     from manifests.errors import TableError
     from manifests.pictures.near_identical import rows_to_compare
     from manifests.tables.parquet import read_manifest
@@ -445,7 +445,7 @@ def identify(
     """
     from dfdc_prep.identities.run import forget as remove
     from dfdc_prep.identities.run import identify as run
-    from manifests.identities.pairs import DIFFERENT, SAME, SettledPair
+    from manifests.identities.table import DIFFERENT, SAME, SettledPair
 
     folder = Path(faces)
     if forget:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from dfdc_prep.errors import OutputError, TableError
-from dfdc_prep.identities.candidates import MAX_FACES, ClipCandidates
+from dfdc_prep.identities.encoder import MAX_FACES, ClipCandidates
 from manifests.columns import ENCODING_SIZE
 from manifests.files import read_lines
 from manifests.folders import FacesFolder

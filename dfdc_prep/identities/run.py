@@ -12,8 +12,13 @@ from tqdm import tqdm
 from dfdc_prep import output_folder
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
-from dfdc_prep.identities.candidates import ClipCandidates, choose_candidates
-from dfdc_prep.identities.encoder import encode_clip, init_worker, model_files
+from dfdc_prep.identities.encoder import (
+    ClipCandidates,
+    choose_candidates,
+    encode_clip,
+    init_worker,
+    model_files,
+)
 from dfdc_prep.identities.encodings import collect_encodings, known_keys, store_encodings
 from dfdc_prep.identities.page import write_identities_page
 from dfdc_prep.parallel.confinement import why_unconfined
@@ -22,16 +27,16 @@ from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.sources import read_pictures
 from manifests.files import Journal, file_sha256
 from manifests.folders import FacesFolder
-from manifests.identities.links import compare_pictures
-from manifests.identities.pairs import (
+from manifests.identities.evidence import compare_pictures
+from manifests.identities.people import THRESHOLD, Identities, assign_identities
+from manifests.identities.table import (
     SettledPair,
+    add_names,
     merge_pairs,
     named_pairs,
     read_pairs,
     write_pairs,
 )
-from manifests.identities.people import THRESHOLD, Identities, assign_identities
-from manifests.identities.table import add_names
 from manifests.labels import REAL
 from manifests.locks import is_temporary
 from manifests.result import Result, TextTable

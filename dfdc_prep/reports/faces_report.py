@@ -2,6 +2,7 @@
 
 import math
 import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dfdc_prep.crops.files import path_inside
 from dfdc_prep.output_folder import read_run
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.gallery import CropFiles, Gallery
 from dfdc_prep.reports.page import (
     Block,
     Chart,
+    Gallery,
     Groups,
     Page,
     Section,
@@ -53,6 +55,8 @@ from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
 #: Crops of each label, crops at each extreme, pairs of an original and a fake.
 MAX_CROPS, MAX_EXTREMES, MAX_PAIRS = 36, 18, 12
+#: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.
+MAX_BYTES = 64 << 20
 #: What an extreme sheet shows, by the name of its measure; the smallest values come first.
 _EXTREMES = {
     "face size": "Smallest faces, in source pixels",
@@ -102,12 +106,12 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 
 def _crops_sections(path: Path, crops: pa.Table, clips: pa.Table | None) -> list[Section]:
-    files = CropFiles(os.path.realpath(path), crops["path"].to_pylist())
-    images = measure_images(files, crops["sha256"].to_pylist())
+    root, paths = os.path.realpath(path), crops["path"].to_pylist()
+    images = measure_images(lambda row: read_crop(root, paths[row]), crops["sha256"].to_pylist())
     measures = row_measures(crops, images)
     label = label_codes(crops)
     clip = pair_codes(clip_codes(crops), label)
-    gallery = Gallery(crops, files)
+    gallery = Gallery(crops, lambda rows: {row: read_crop(root, paths[row]) for row in rows})
     sampled = [Text(note)] if (note := images.sample_note()) else []
     no_pairs = Text("No original and fake of one family both have crops here.")
     return [
@@ -117,6 +121,25 @@ def _crops_sections(path: Path, crops: pa.Table, clips: pa.Table | None) -> list
         Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures, clip)]),
         Section("Originals and fakes", [_original_fake_pairs(gallery) or no_pairs]),
     ]
+
+
+def read_crop(root: str, path: str) -> bytes | None:
+    """Return a file of a faces folder; None if it is missing, too large or outside the folder.
+
+    Args:
+        root: real path (`os.path.realpath`) of the folder.
+        path: the manifest's path of the crop.
+    """
+    file = path_inside(root, path)
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+            return None
+        return Path(file).read_bytes()
+    except OSError:
+        return None
 
 
 def _run_section(run: dict[str, Any] | None) -> Section:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
@@ -181,6 +182,36 @@ def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = 128) -> M
     except ImageError:
         return None
     return Markup("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The crops of a manifest, to be shown."""
+
+    table: pa.Table
+    # The encoded images of some rows; None for one that cannot be read.
+    read: Callable[[Iterable[int]], dict[int, bytes | None]]
+
+    def pictures(self, rows: Iterable[int], notes: Sequence[str] = ()) -> list[Picture]:
+        """The crops of some rows, captioned by label, clip and an optional note each."""
+        wanted = [int(row) for row in rows]
+        data = self.read(wanted)
+        captions = self.table.select(["video", "label"]).take(pa.array(wanted, pa.int64()))
+        return [
+            Picture(
+                thumbnail(data[row]),
+                f"{caption['label']} crop of {caption['video']}",
+                (f"{caption['label']} {note}".rstrip(), caption["video"]),
+            )
+            for row, caption, note in zip(
+                wanted, captions.to_pylist(), [*notes] or [""] * len(wanted), strict=True
+            )
+        ]
+
+    def pairs(self, pairs: Sequence[tuple[int, int]], lines: Iterable[str]) -> list[Group]:
+        """Pairs of rows side by side, with a line about each."""
+        pictures = iter(self.pictures([row for pair in pairs for row in pair]))
+        return [Group([next(pictures), next(pictures)], line) for line in lines]
 
 
 def settings_table(name: str, values: object) -> Table:

@@ -5,6 +5,9 @@ The figures are those of `dfdc-prep audit`, computed by the same code.
 
 import heapq
 from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +17,10 @@ import pyarrow.compute as pc
 
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.gallery import Gallery, ShardRecords
 from dfdc_prep.reports.page import (
     Block,
     Chart,
+    Gallery,
     Groups,
     Page,
     Section,
@@ -28,6 +31,7 @@ from dfdc_prep.reports.page import (
 )
 from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.writing.sharding import iter_shards
+from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
 from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
@@ -56,7 +60,7 @@ def shards_page(path: Path) -> Page:
         )
     inputs = read_audit_inputs(path)
     table = inputs.table
-    gallery = Gallery(table, ShardRecords(path, table))
+    gallery = Gallery(table, partial(read_images, path, table))
     counts = Counter(table["split"].to_pylist())
     sections = [
         Section("Splits", _split_blocks(table, [*counts])),
@@ -73,6 +77,28 @@ def shards_page(path: Path) -> Page:
     ]
     lead = "The crops that a model is trained, validated and tested on."
     return Page(f"Shards: {path.resolve().name}", lead, sections, facts)
+
+
+def read_images(folder: Path, table: pa.Table, rows: Iterable[int]) -> dict[int, bytes | None]:
+    """Return the encoded image of some rows; reads each shard up to the last row wanted.
+
+    Args:
+        folder: the shards folder.
+        table: its manifest, in the order of the records.
+
+    Raises:
+        ShardError: a shard is damaged.
+    """
+    wanted, found, start = sorted(set(rows)), dict[int, bytes | None](), 0
+    for name, part in iter_shards(table):
+        inside = {row - start for row in wanted if start <= row < start + part.num_rows}
+        records = read_records(folder / Path(name).name) if inside else iter(())
+        for index, record in enumerate(islice(records, max(inside, default=-1) + 1)):
+            if index in inside:
+                image = (parse_example(record).get("image") or [None])[0]
+                found[start + index] = image if isinstance(image, bytes) else None
+        start += part.num_rows
+    return {row: found.get(row) for row in wanted}
 
 
 def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:

@@ -19,7 +19,6 @@ from tqdm import tqdm
 from dfdc_prep.crops.encoding import decode
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.gallery import CropFiles
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from dfdc_prep.video.timeline import evenly_spaced
 from manifests.labels import FAKE, LABELS, REAL
@@ -83,11 +82,11 @@ class ImageMeasures:
         )
 
 
-def measure_images(files: CropFiles, sha256: Sequence[str]) -> ImageMeasures:
+def measure_images(read: Callable[[int], bytes | None], sha256: Sequence[str]) -> ImageMeasures:
     """Measure the images of a table, byte-identical ones once.
 
     Args:
-        files: the images of the rows.
+        read: returns the encoded image of a row, None if it cannot be read.
         sha256: of every row's file; equal hashes mean identical bytes.
     """
     first_row: dict[str, int] = {}
@@ -95,16 +94,14 @@ def measure_images(files: CropFiles, sha256: Sequence[str]) -> ImageMeasures:
     distinct = np.unique(same_as)
     # How many can be measured is judged by the size of some of them.
     some = distinct[evenly_spaced(len(distinct), _WEIGHED)].tolist()
-    mean_size = max(float(np.mean([len(files.read_one(row) or b"") for row in some])), 1)
+    mean_size = max(float(np.mean([len(read(row) or b"") for row in some])), 1)
     affordable = max(_WEIGHED, int(MAX_BYTES / mean_size))
     chosen = distinct[evenly_spaced(len(distinct), affordable)]
     # Unreadable images are counted, not printed.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     values = np.full((len(_UNKNOWN), len(sha256)), np.nan)
     rows = chosen.tolist()
-    values[:, chosen] = np.array(
-        _in_threads(lambda row: measure_image(files.read_one(row)), rows)
-    ).T
+    values[:, chosen] = np.array(_in_threads(lambda row: measure_image(read(row)), rows)).T
     values = values[:, same_as]
     tried = np.isin(same_as, chosen)
     unreadable = int(np.isnan(values[0, tried]).sum())

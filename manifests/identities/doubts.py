@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from manifests.identities.evidence import ALONE, NEAR, Encodings, FamilyFaces
+from manifests.identities.evidence import ALONE, NEAR, Encodings, FamilyFaces, Links
 from manifests.identities.linkage import Merge
-from manifests.identities.links import Links
-from manifests.identities.pairs import Constraints
+from manifests.identities.table import Constraints
 from manifests.tables.codes import Codes, Mask
 
 #: Groups apart by at most the threshold plus this distance may show one person.

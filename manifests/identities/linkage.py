@@ -1,4 +1,4 @@
-"""Groups faces by average linkage, with faces that must or must not be in one group.
+"""Groups faces by average linkage, and groups along links; some must or must not be in one group.
 
 Average linkage (UPGMA) joins two groups if their average distance is at most the threshold.
 scipy's holds all distances. Here only the pairs within the threshold are held, and the average
@@ -11,6 +11,9 @@ distance of two groups is computed from their members when it is needed:
 
 The order of merges is that of the nearest-neighbour chain (Murtagh 1983; Müllner 2011,
 arXiv:1109.2378), which gives the same groups as merging the closest pair of all each time.
+
+Links (see `manifests.identities.evidence`) chain strangers where all are followed, so they join the
+closest first, and no group beyond a size.
 """
 
 from collections import deque
@@ -28,6 +31,8 @@ from manifests.tables.families import connected_groups
 MAX_PAIRS = 60_000_000
 #: Merges above the threshold minus this distance are reported: they are uncertain.
 MARGIN_BELOW = 0.05
+#: Most families in a group that links have joined: this share of all with a face, at least so many.
+MAX_SHARE, _MIN_LIMIT = 0.02, 50
 #: Added to the threshold when pairs are sought, for the rounding of float32.
 _SLACK = 1e-3
 #: Rows of a distance matrix in memory at a time.
@@ -186,3 +191,69 @@ class _NeighbourChain:
                 sets[new] = joined
         self._members[first] = self._members[second] = members[:0]
         return new
+
+
+def largest_group(faces: int) -> int:
+    """Return how many families links may join in one group, of so many with a face."""
+    return max(_MIN_LIMIT, round(MAX_SHARE * faces))
+
+
+def join_links(
+    group: Codes, weight: Codes, links: Codes, different: Codes, most: int | None = None
+) -> tuple[Codes, list[tuple[int, int]], list[int]]:
+    """Join groups along links in their order.
+
+    Args:
+        group: int64 [n], the group of each node.
+        weight: int64 [n], what each node adds to the size of its group.
+        links: int64 [links, 2], nodes.
+        different: int64 [pairs, 2], nodes that must not be in one group.
+        most: largest weight of a group that is joined; None for no limit.
+
+    Returns:
+        The group of each node, int64 [n], whose numbers have gaps; for each join the number of its
+        link, and the weight of the smaller group; and the numbers of the links between groups that
+        would have grown too large.
+    """
+    sets = _DisjointSets(group, weight, different)
+    used, refused = [], []
+    for number, (first, second) in enumerate(group[links].tolist()):
+        one, other = sets.root(first), sets.root(second)
+        if one == other or other in sets.apart.get(one, ()):
+            continue
+        smaller, larger = sorted((sets.weight[one], sets.weight[other]))
+        if most is not None and smaller + larger > most:
+            refused.append(number)
+        else:
+            sets.join(one, other)
+            used.append((number, smaller))
+    roots = np.array([sets.root(each) for each in range(len(sets.parent))], np.int64)
+    return roots[group], used, refused
+
+
+class _DisjointSets:
+    """Disjoint sets of groups with pairs that stay apart."""
+
+    def __init__(self, group: Codes, weight: Codes, different: Codes) -> None:
+        weights = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
+        np.add.at(weights, group, weight)
+        self.parent, self.weight = list(range(len(weights))), weights.tolist()
+        self.apart: dict[int, set[int]] = {}
+        for first, second in group[different].tolist():
+            self.apart.setdefault(first, set()).add(second)
+            self.apart.setdefault(second, set()).add(first)
+
+    def root(self, group: int) -> int:
+        while self.parent[group] != group:
+            self.parent[group] = self.parent[self.parent[group]]
+            group = self.parent[group]
+        return group
+
+    def join(self, one: int, other: int) -> None:
+        """Join two roots; the lower number is the root of both."""
+        one, other = min(one, other), max(one, other)
+        self.parent[other] = one
+        self.weight[one] += self.weight[other]
+        for each in self.apart.pop(other, ()):
+            self.apart[each] = (self.apart[each] - {other}) | {one}
+            self.apart.setdefault(one, set()).add(each)

@@ -5,7 +5,7 @@ To keep people apart, the safe error is to join:
 1. Families with near-identical pictures are one person from the start.
 2. Average linkage joins the families whose faces are close, weak ones too.
 3. Settled pairs join whole groups.
-4. Links join what linkage leaves apart; see `manifests.identities.links`.
+4. Links join what linkage leaves apart; see `manifests.identities.evidence`.
 
 Pairs that a person settled as different hold in every step. A family takes the identity of its
 original, or that of the face of its fakes where no crop of the original is there. A family without
@@ -26,16 +26,22 @@ from manifests.identities.doubts import (
     represents,
     uncertain_pairs,
 )
-from manifests.identities.evidence import Encodings, FamilyFaces, family_faces
-from manifests.identities.linkage import Merge, group_by_average_linkage, number_by_first
-from manifests.identities.links import (
+from manifests.identities.evidence import (
     NO_PICTURES,
+    Encodings,
+    FamilyFaces,
     FamilyPictures,
+    family_faces,
     find_links,
+)
+from manifests.identities.linkage import (
+    Merge,
+    group_by_average_linkage,
     join_links,
     largest_group,
+    number_by_first,
 )
-from manifests.identities.pairs import Constraints, SettledPair, resolve_pairs, write_pairs
+from manifests.identities.table import Constraints, SettledPair, resolve_pairs, write_pairs
 from manifests.schema import IDENTITY_SCHEMA
 from manifests.tables.codes import Codes, factorize_sorted
 from manifests.tables.families import connected_groups

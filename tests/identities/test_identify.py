@@ -10,8 +10,13 @@ import pytest
 import dfdc_prep
 from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import run
-from dfdc_prep.identities.candidates import MIDDLE, choose_candidates
-from dfdc_prep.identities.encoder import Encoder, encode_clip, init_worker
+from dfdc_prep.identities.encoder import (
+    MIDDLE,
+    Encoder,
+    choose_candidates,
+    encode_clip,
+    init_worker,
+)
 from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageOps
 
-from manifests.identities.links import compare_pictures
+from manifests.identities.evidence import compare_pictures
 from manifests.pictures.thumbnails import SCENE_LENGTH, SIDE, Pictures, scenes, thumbnail
 
 

@@ -5,9 +5,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from manifests.identities.pairs import SAME, SettledPair, named_pairs
 from manifests.identities.people import assign_identities
-from manifests.identities.table import add_identities, add_names, join_people
+from manifests.identities.table import (
+    SAME,
+    SettledPair,
+    add_identities,
+    add_names,
+    join_people,
+    named_pairs,
+)
 from manifests.schema import ENCODING_SCHEMA
 
 

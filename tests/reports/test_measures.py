@@ -1,6 +1,5 @@
 """Measures of crops, shortcuts among them, and the nearest pairs of crops."""
 
-import os
 from pathlib import Path
 
 import cv2
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from dfdc_prep.reports import shortcuts
-from dfdc_prep.reports.gallery import CropFiles, ShardRecords
 from dfdc_prep.reports.page import Table, Text
-from dfdc_prep.reports.shards_report import NearPair, nearest_pairs
+from dfdc_prep.reports.shards_report import NearPair, nearest_pairs, read_images
 from dfdc_prep.reports.shortcuts import (
     ImageMeasures,
     Measure,
@@ -52,31 +50,20 @@ def test_an_unusable_image_has_no_measures(data: bytes | None) -> None:
     assert np.isnan(measure_image(data)).all()
 
 
-def test_identical_files_are_measured_once_and_missing_ones_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
+def test_identical_files_are_measured_once_and_missing_ones_counted() -> None:
+    images = [encoded(np.full((9, 9), 5, np.uint8)), None, None, None]
     read: list[int] = []
-    one = CropFiles.read_one
-    monkeypatch.setattr(
-        CropFiles, "read_one", lambda files, row: read.append(row) or one(files, row)
-    )
-    files = CropFiles(os.path.realpath(tmp_path), ["a.png", "b.png", "a.png", "gone.png"])
-    found = measure_images(files, ["a", "a", "a", "b"])
+    found = measure_images(lambda row: read.append(row) or images[row], ["a", "a", "a", "b"])
     assert set(read) == {0, 3}
     assert found.brightness[:3].tolist() == [5, 5, 5]
     assert (found.tried, found.unreadable) == (4, 1)
 
 
-def test_of_many_images_evenly_spaced_ones_are_measured(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(np.full((9, 9), 5, np.uint8)))
-    size = (tmp_path / "a.png").stat().st_size
-    monkeypatch.setattr(shortcuts, "MAX_BYTES", 3 * size)
+def test_of_many_images_evenly_spaced_ones_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = encoded(np.zeros((9, 9), np.uint8))
+    monkeypatch.setattr(shortcuts, "MAX_BYTES", 3 * len(image))
     monkeypatch.setattr(shortcuts, "_WEIGHED", 2)
-    files = CropFiles(os.path.realpath(tmp_path), ["a.png"] * 10)
-    found = measure_images(files, ["same", *(str(n) for n in range(8)), "same"])
+    found = measure_images(lambda row: image, ["same", *(str(n) for n in range(8)), "same"])
     assert found.tried == 4
     assert np.isfinite(found.brightness).tolist() == [
         True,
@@ -173,6 +160,6 @@ def test_images_of_shards_are_those_of_their_rows(tmp_path: Path) -> None:
     shards = shards_folder(tmp_path)
     table = read_manifest(shards / "manifest.parquet", schema=SHARD_MANIFEST_SCHEMA)
     rows = [table.num_rows - 1, 0, 3]
-    found = ShardRecords(shards, table).read(rows)
+    found = read_images(shards, table, rows)
     paths = table["path"].to_pylist()
     assert found == {row: (tmp_path / "faces" / paths[row]).read_bytes() for row in rows}
