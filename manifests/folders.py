@@ -4,12 +4,18 @@ A folder is replaced or emptied only if every file in it has a name that a comma
 writes into such a folder. Any other file is foreign.
 """
 
+import os
 import re
-from collections.abc import Callable, Collection
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from manifests.errors import OutputError
-from manifests.locks import is_temporary
+from manifests.files import parse_json
+from manifests.locks import clear_leftovers, folder_lock, is_temporary, lock
 
 #: Whether a command writes a file or folder of this name.
 IsOwn = Callable[[str], bool]
@@ -82,6 +88,76 @@ class FacesFolder:
         except (pa.ArrowException, OSError, ValueError):
             return []  # whoever reads the table says what is wrong with it
         return sorted({name for column in columns for name in column.to_pylist() if name})
+
+    @classmethod
+    @contextmanager
+    def locked(cls, folder: Path, shared: bool = False) -> Iterator[None]:
+        """Create the folder if necessary and hold its locks, so that only one run writes it.
+
+        There are two locks: one beside the folder, as for every output folder, and one inside it,
+        for other machines or containers that mount the folder below another parent.
+
+        Args:
+            shared: slices hold the locks together, and exclude other runs.
+
+        Raises:
+            OutputError: the folder cannot be created or written, or another run holds a lock.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # If the parent is not writable, no other command can replace the folder, so the lock
+            # beside it is not needed.
+            replaceable = os.access(os.path.dirname(os.path.realpath(folder)), os.W_OK)
+            beside = folder_lock(folder, shared) if replaceable else nullcontext()
+            with beside, lock(folder / cls.LOCK, folder, shared):
+                yield
+        except OSError as error:
+            place = error.filename or _unwritable_place(folder) or folder
+            raise OutputError(
+                f"expected to write {place}, found {error.strerror or error}; free disk space "
+                "or change its permissions, or name another folder (TMPDIR for temporary files), "
+                "and run the same command again"
+            ) from error
+
+    @classmethod
+    def read_run(cls, folder: Path) -> dict[str, Any] | None:
+        """Return the content of run.json, None if it does not exist.
+
+        Raises:
+            OutputError: run.json is not valid JSON or contains no options.
+        """
+        path = folder / cls.RUN
+        if not path.exists():
+            return None
+        try:
+            run = parse_json(path.read_bytes())
+        except (ValueError, OSError) as error:
+            raise OutputError(f"expected JSON in {path}, found {error}; use --overwrite") from error
+        if not isinstance(run, dict) or not isinstance(run.get("options"), dict):
+            raise OutputError(
+                f"expected the options of a run in {path}, found none; use --overwrite"
+            )
+        return run
+
+    @classmethod
+    def clear(cls, folder: Path) -> None:
+        """Remove the files of an earlier run and nothing else."""
+        cls.remove_leftovers(folder)
+        journals = [path for path in folder.iterdir() if cls.is_slice_journal(path.name)]
+        for path in [*journals, *(folder / name for name in cls.OUTPUTS)]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @classmethod
+    def remove_leftovers(cls, folder: Path) -> None:
+        """Remove what killed runs left in the folder, and nothing that merely looks like it."""
+        clear_leftovers(folder)
+        for path in folder.iterdir():
+            is_preflight = cls.PREFLIGHT.fullmatch(path.name) and path.is_file()
+            if is_preflight and not path.stat().st_size:
+                path.unlink()
 
     @staticmethod
     def check_is_one(folder: Path) -> None:
@@ -170,6 +246,22 @@ OTHER_KINDS = {
     ExportFolder.SUMS: "an export",
     RunFolder.CONFIG: "a run folder",
 }
+
+
+def _unwritable_place(folder: Path) -> str | None:
+    """The first of the places that a run writes where writing fails; None if it works in all.
+
+    An error of a semaphore or of a full disk names no file.
+    """
+    shared_memory = Path("/dev/shm")
+    places = [folder, Path(tempfile.gettempdir())]
+    for place in [*places, shared_memory] if shared_memory.exists() else places:
+        try:
+            with tempfile.TemporaryFile(dir=place) as probe:
+                probe.write(bytes(4096))
+        except OSError:
+            return str(place)
+    return None
 
 
 def is_report(name: str) -> bool:

@@ -17,9 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from dfdc_prep import output_folder
 from dfdc_prep.catalog.clips import Family
-from dfdc_prep.errors import OutputError, StorageError
+from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.worker import Transfer
@@ -28,8 +27,8 @@ from dfdc_prep.storage.place import LEASE, Place
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import check_name
 from manifests.columns import ClipRow, CropRow
-from manifests.files import Journal, read_lines
-from manifests.folders import FacesFolder
+from manifests.files import Journal, read_lines, write_json
+from manifests.folders import FacesFolder, check_unused
 from manifests.labels import LABELS, STATUSES
 from manifests.locks import lock
 
@@ -120,13 +119,13 @@ class Output:
         self._slice = part
 
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
-        """Write run.json, or check the earlier one; see `output_folder.start_run`."""
+        """Write run.json, or check the earlier one; see `start_run`."""
         if self._slice is None:
-            output_folder.start_run(self.folder, run, overwrite)
+            start_run(self.folder, run, overwrite)
         else:
             _check_overwrite(self.folder, overwrite)
             with _join_lock(self.folder):
-                output_folder.join_run(self.folder, run)
+                join_run(self.folder, run)
         (self.folder / CROPS).mkdir(exist_ok=True)
 
     def has_content(self, path: str) -> bool:
@@ -210,13 +209,13 @@ class BucketOutput(Output):
 
     def _start_here(self, run: dict[str, Any], overwrite: bool) -> None:
         if self._slice is None:
-            output_folder.start_run(self.folder, run, overwrite)
+            start_run(self.folder, run, overwrite)
             return
         _check_overwrite(self._url, overwrite)
-        output_folder.join_run(self.folder, run)
+        join_run(self.folder, run)
         if not self._place.put_if_absent(_RUN, (self.folder / _RUN).read_bytes()):
             # Another slice was first, perhaps at this moment: check against what it wrote.
-            output_folder.join_run(fetch_run(self._place, self.folder), run)
+            join_run(fetch_run(self._place, self.folder), run)
         self._place.put({self._slice.journal: b""})
 
     def has_content(self, path: str) -> bool:
@@ -267,7 +266,7 @@ def open_output(out: Location, source: Location, part: Slice | None = None) -> I
             yield BucketOutput(out, bucket_scratch, held, part)
         return
     with ExitStack() as stack:
-        stack.enter_context(output_folder.locked(out, shared=part is not None))
+        stack.enter_context(FacesFolder.locked(out, shared=part is not None))
         from_bucket = isinstance(source, Url)
         scratch = stack.enter_context(_scratch_folder()) if from_bucket else None
         if part:
@@ -278,9 +277,83 @@ def open_output(out: Location, source: Location, part: Slice | None = None) -> I
 def read_earlier_run(out: Location) -> dict[str, Any] | None:
     """Return the content of an output folder's run.json; None if the file does not exist."""
     if isinstance(out, Path):
-        return output_folder.read_run(out)
+        return FacesFolder.read_run(out)
     with _scratch_folder() as scratch:
-        return output_folder.read_run(fetch_run(Place(out), scratch))
+        return FacesFolder.read_run(fetch_run(Place(out), scratch))
+
+
+def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Write run.json, or check an existing one against the options of this run.
+
+    Args:
+        folder: the output folder; must exist.
+        run: the content of run.json; its `options` must equal those of an existing run.json.
+        overwrite: remove the files of an earlier run first.
+
+    Raises:
+        OptionsDiffer: the earlier run used another option.
+        OutputError: there is no run.json and the folder is not empty, or run.json is invalid.
+    """
+    if not (folder / _RUN).exists():
+        allowed = FacesFolder.owns if overwrite else FacesFolder.is_leftover
+        check_unused(folder, allowed, "an earlier run")
+    FacesFolder.remove_leftovers(folder)
+    if overwrite:
+        FacesFolder.clear(folder)
+    earlier = FacesFolder.read_run(folder)
+    if earlier is None:
+        write_json(folder / _RUN, run)
+        return
+    for name, value in run["options"].items():
+        found = earlier["options"].get(name)
+        if found != value:
+            raise OptionsDiffer(
+                f"expected {name} {value} in {folder}, found {name} {found} of an earlier run; "
+                f"pass the same option, choose another folder, or use --overwrite"
+            )
+    _add_confinement(folder, earlier, run)
+
+
+def join_run(folder: Path, run: dict[str, Any]) -> None:
+    """Write run.json for the first slice of a run; check it against the options of the others.
+
+    The slices must also agree in the limit, and in the versions of the packages, which may
+    change the crops. The caller holds the lock for joining.
+
+    Raises:
+        OptionsDiffer: the other slices used another option or version.
+        OutputError: as for `start_run`.
+    """
+    earlier = FacesFolder.read_run(folder)
+    if earlier is None:
+        check_unused(folder, FacesFolder.is_leftover, "an earlier run")
+        write_json(folder / _RUN, run)
+        return
+    ours, theirs = _compared(run), _compared(earlier)
+    for name in sorted(ours.keys() | theirs):
+        if ours.get(name) != theirs.get(name):
+            raise OptionsDiffer(
+                f"expected {_shown(name, theirs)} as in the other slices in {folder}, found "
+                f"{_shown(name, ours)}; use the same in every slice, or choose another folder"
+            )
+    _add_confinement(folder, earlier, run)
+
+
+def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any]) -> None:
+    """Record how the workers of this part of a run are confined, if others were otherwise."""
+    known = earlier.get("confinement")
+    known = [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
+    if new := set(run.get("confinement", ())) - set(known):
+        write_json(folder / _RUN, {**earlier, "confinement": sorted({*known, *new})})
+
+
+def _shown(name: str, values: dict[str, Any]) -> str:
+    return f"no {name}" if values.get(name) is None else f"{name} {values[name]}"
+
+
+def _compared(run: dict[str, Any]) -> dict[str, Any]:
+    """What all slices of a run have in common, by name."""
+    return {**run["options"], **run.get("versions", {}), "limit": run.get("limit")}
 
 
 def fetch_run(place: Place, folder: Path) -> Path:

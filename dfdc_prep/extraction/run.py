@@ -8,7 +8,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfdc_prep import output_folder
 from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_families
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import placement
@@ -37,6 +36,7 @@ from dfdc_prep.extraction.worker import (
     expectation,
     init_remote_worker,
     init_worker,
+    package_versions,
 )
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
@@ -312,7 +312,7 @@ def _run_metadata(
         **needed_by_gather,
         "preset": run.preset,
         "options": {**catalog.options, **asdict(options), **detector},
-        "versions": output_folder.package_versions(),
+        "versions": package_versions(),
     }
 
 

@@ -16,10 +16,12 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 
+from dfdc_prep import __version__
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.detectors.registry import DetectorChoice, find_model, make_detector
 from dfdc_prep.errors import DfdcPrepError, SourceUnreachable, WorkersError
@@ -31,7 +33,6 @@ from dfdc_prep.extraction.clip import (
     missing_clip,
 )
 from dfdc_prep.extraction.crops_out import CROPS, crop_files, crop_folder
-from dfdc_prep.output_folder import package_versions
 from dfdc_prep.parallel.confinement import confine
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url, is_url
@@ -39,6 +40,16 @@ from dfdc_prep.video.source_file import check_reachable, file_version
 
 #: Seconds between two looks at whether a clip has been fetched.
 _POLL_SECONDS = 0.005
+#: Packages that affect the output.
+_RECORDED_PACKAGES = (
+    "av",
+    "dlib-bin",
+    "dlib",
+    "face_recognition",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+)
 #: Prefix of the files that a check writes into the output folder.
 _PREFIX = ".preflight"
 #: Attempts at a check, since a disk or a bucket may be out of reach for a moment, and their pause.
@@ -303,6 +314,17 @@ def init_remote_worker(
                 raise
             time.sleep(_BACKOFF * attempt)
     init_worker(transfer, options, choice)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions, by name, of this project and of the packages that affect the output."""
+    found = {"dfdc-prep": __version__}
+    for name in _RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except ImportError:  # PackageNotFoundError: only one of dlib and dlib-bin is installed
+            continue
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from dfdc_prep import output_folder
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
 from dfdc_prep.identities.encoder import (
@@ -170,7 +169,7 @@ def identify(
     # The keys of the encodings depend on the encoder's files.
     model = " ".join(file_sha256(path) for path in model_files())
     root = os.path.realpath(faces)
-    with output_folder.locked(faces):
+    with FacesFolder.locked(faces):
         earlier = faces / FacesFolder.SETTLED
         kept = read_pairs(earlier) if earlier.exists() else []
         settled = merge_pairs(kept, read_pairs(pairs) if pairs else [], settled)
@@ -208,7 +207,7 @@ def forget(faces: Path) -> ForgetReport:
     """
     if not faces.is_dir():
         raise OutputError(f"expected a faces folder at {faces}, found none; give its path")
-    with output_folder.locked(faces):
+    with FacesFolder.locked(faces):
         found = sorted(path.name for path in faces.iterdir())
         removed = tuple(name for name in found if name in FacesFolder.BIOMETRIC)
         # Also what a killed run left half-written.

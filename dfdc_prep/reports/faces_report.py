@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dfdc_prep.crops.files import path_inside
-from dfdc_prep.output_folder import read_run
 from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import (
     Block,
@@ -77,7 +76,7 @@ def faces_page(path: Path) -> Page:
     crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
     if crops.num_rows:
         label_codes(crops)  # raises if a label is neither REAL nor FAKE
-    clips, run = read_clip_log(path, made_from), read_run(path)
+    clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
     sections = [_clips_section(crops, clips)]
     if crops.num_rows:
         sections += _crops_sections(path, crops, clips)

@@ -22,9 +22,9 @@ from click.testing import CliRunner, Result
 from cli import main
 from dfdc_prep import errors
 from dfdc_prep.commands.error_handling import MAX_MESSAGE_CHARS
-from dfdc_prep.output_folder import locked
 from dfdc_prep.storage import place
 from manifests.errors import TrainingError
+from manifests.folders import FacesFolder
 from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces
@@ -252,11 +252,11 @@ def test_a_place_that_cannot_be_written_is_named_as_what_it_is(
     """A full TMPDIR and a read-only /dev/shm, whose errors name no file, are not OUT."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
     full = rf"expected to write {tmp_path / 'full'}, found"
-    with pytest.raises(errors.OutputError, match=full), locked(tmp_path / "out"):
+    with pytest.raises(errors.OutputError, match=full), FacesFolder.locked(tmp_path / "out"):
         raise OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.undo()
     shared = r"expected to write /dev/shm/sem\.x, found"
-    with pytest.raises(errors.OutputError, match=shared), locked(tmp_path / "out"):
+    with pytest.raises(errors.OutputError, match=shared), FacesFolder.locked(tmp_path / "out"):
         raise OSError(errno.EROFS, "Read-only file system", "/dev/shm/sem.x")
 
 

@@ -22,6 +22,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.extraction.summary import RunSummary
+from manifests.folders import FacesFolder
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.crop_sets import crop_options
@@ -340,9 +341,10 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
 def test_two_runs_on_one_folder_the_second_names_the_first(
     run: Extract, pair: Path, tmp_path: Path
 ) -> None:
-    from dfdc_prep.output_folder import locked
-
-    with locked(tmp_path / "faces"), pytest.raises(OutputError, match=f"process {os.getpid()} on"):
+    with (
+        FacesFolder.locked(tmp_path / "faces"),
+        pytest.raises(OutputError, match=f"process {os.getpid()} on"),
+    ):
         run(pair, tmp_path / "faces")
 
 

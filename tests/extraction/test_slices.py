@@ -134,7 +134,7 @@ def test_a_slice_with_other_options_or_versions_is_refused(
         dfdc_prep.extract(part, out, frames=1, limit=1, slice="2/9")
     with pytest.raises(OutputError, match="without --overwrite"):
         dfdc_prep.extract(part, out, frames=1, slice="2/9", overwrite=True)
-    monkeypatch.setattr("dfdc_prep.output_folder.__version__", "9.9")
+    monkeypatch.setattr("dfdc_prep.extraction.worker.__version__", "9.9")
     with pytest.raises(OptionsDiffer, match=r"expected dfdc-prep .* found dfdc-prep 9\.9"):
         dfdc_prep.extract(part, out, frames=1, slice="2/9")
 
