@@ -16,8 +16,7 @@ from dfdc_prep.commands.crops import (
     export_webdataset,
     shard,
 )
-from dfdc_prep.commands.declaration import command_of
-from dfdc_prep.commands.error_handling import Group
+from dfdc_prep.commands.declaration import Group, command_of
 from dfdc_prep.commands.faces import extract, gather, identify, import_crops, sample
 from dfdc_prep.commands.tables import balance, split, summarize
 

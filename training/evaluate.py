@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfdc_prep.commands.error_handling import TrainingCommand
-from dfdc_prep.commands.param_types import CountParam, FloatParam, LocationParam, TextParam
+from dfdc_prep.commands.declaration import TrainingCommand
+from dfdc_prep.commands.options import CountParam, FloatParam, LocationParam, TextParam
+from dfdc_prep.commands.terminal import echo_parts, report_hint
 from dfdc_prep.storage.urls import Location, Url, as_location
-from dfdc_prep.terminal import echo_parts, report_hint
 from manifests.folders import RunFolder
 from manifests.result import TextTable
 

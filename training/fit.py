@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from dfdc_prep.commands.error_handling import TrainingCommand
-from dfdc_prep.commands.param_types import (
+from dfdc_prep.commands.declaration import TrainingCommand
+from dfdc_prep.commands.options import (
     SEED,
     CountParam,
     FloatParam,
@@ -17,8 +17,8 @@ from dfdc_prep.commands.param_types import (
     PathParam,
     TextParam,
 )
+from dfdc_prep.commands.terminal import echo_parts, report_hint
 from dfdc_prep.storage.urls import Location
-from dfdc_prep.terminal import echo_parts, report_hint
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
 #: Options that override a value of the recipe.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES, TrainingCommand
-from dfdc_prep.commands.param_types import CountParam, LocationParam, PathParam
+from dfdc_prep.commands.declaration import TrainingCommand
+from dfdc_prep.commands.options import CountParam, LocationParam, PathParam
+from dfdc_prep.commands.terminal import DONE_WITH_FAILURES
 from dfdc_prep.storage.urls import Location
 from dfdc_prep.storage.workspace import local_file
 from manifests.folders import RunFolder

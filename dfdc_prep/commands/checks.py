@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from dfdc_prep.commands.declaration import Given, Option, command
-from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
-from dfdc_prep.commands.options import ClipsFrom, RealIs, StrPath
-from dfdc_prep.commands.param_types import LocationParam, PageFileParam
+from dfdc_prep.commands.options import ClipsFrom, LocationParam, PageFileParam, RealIs, StrPath
+from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
-from dfdc_prep.terminal import report_hint
 from manifests.folders import FacesFolder, RunFolder, ShardsFolder
 
 if TYPE_CHECKING:

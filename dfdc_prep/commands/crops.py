@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
+    AUTO,
+    CountParam,
     Crops,
     FoldersCommand,
     GroupBy,
     ImageFormat,
     JoinDuplicates,
     LabelBy,
+    LocationParam,
     Out,
     OverwriteExport,
     Quality,
@@ -20,12 +23,12 @@ from dfdc_prep.commands.options import (
     Split,
     StrPath,
     TestOnly,
+    TextParam,
     as_paths,
     shard_count,
 )
-from dfdc_prep.commands.param_types import AUTO, CountParam, LocationParam, TextParam
+from dfdc_prep.commands.terminal import report_hint
 from dfdc_prep.storage.workspace import Push, Staged, all_but, staged
-from dfdc_prep.terminal import report_hint
 from manifests.folders import FacesFolder, ShardsFolder
 
 if TYPE_CHECKING:

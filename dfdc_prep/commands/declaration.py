@@ -11,11 +11,17 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
+from importlib import import_module
 from typing import Annotated, Any, ParamSpec, TypeVar, get_origin
 
 import click
 
-from dfdc_prep.terminal import echo_parts
+from dfdc_prep.commands.terminal import (
+    MIN_MEMORY_BYTES,
+    MIN_TRAINING_MEMORY_BYTES,
+    echo_parts,
+    reporting_errors,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -194,3 +200,54 @@ def _converted(name: str, value: Any, kind: "click.ParamType[Any]") -> Any:
 
 def _mistyped(name: str, value: Any, kind: "click.ParamType[Any]") -> str:
     return f"{name}: expected {kind.name}, found {value!r} of type {type(value).__name__}"
+
+
+class Command(click.Command):
+    """A click command that reports errors in one line."""
+
+    min_memory = MIN_MEMORY_BYTES
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting_errors(self.min_memory):
+            return super().invoke(ctx)
+
+
+class TrainingCommand(Command):
+    """A command that loads TensorFlow and needs more memory."""
+
+    min_memory = MIN_TRAINING_MEMORY_BYTES
+
+
+class Group(click.Group):
+    """A click group that reports errors in one line and lists commands in definition order.
+
+    Args:
+        lazy: commands that are imported when they are used: the module, whose command is named
+            `main`, and the line in the list of commands.
+    """
+
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy or {}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting_errors():
+            return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *self._lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._lazy:
+            command: click.Command = import_module(self._lazy[cmd_name][0]).main
+            return command
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        shown = {name: command.get_short_help_str(60) for name, command in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [*shown.items(), *((n, line) for n, (_, line) in self._lazy.items())]
+            )

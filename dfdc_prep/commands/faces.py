@@ -10,24 +10,29 @@ import click
 from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
 from dfdc_prep.catalog.reader import LAYOUTS
 from dfdc_prep.commands.declaration import Given, Option, command, flag
-from dfdc_prep.commands.error_handling import DONE_WITH_FAILURES
-from dfdc_prep.commands.options import ClipsFrom, Faces, FacesOut, RealIs, Seed, StrPath, Workers
-from dfdc_prep.commands.param_types import (
+from dfdc_prep.commands.options import (
     AUTO,
+    ClipsFrom,
     CountParam,
+    Faces,
+    FacesOut,
     FloatParam,
     LocationParam,
     NamePairParam,
     PathParam,
+    RealIs,
+    Seed,
     SliceParam,
+    StrPath,
     TextParam,
+    Workers,
 )
+from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.detectors.registry import DETECTORS
 from dfdc_prep.extraction.slices import Slice
 from dfdc_prep.parallel.engine import ENGINES, LOCAL, Engine
 from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, all_but, staged
-from dfdc_prep.terminal import report_hint
 from dfdc_prep.video.timeline import EVEN, SAMPLINGS
 from manifests.folders import OTHER_KINDS, FacesFolder
 from manifests.wording import counted

@@ -11,6 +11,7 @@ import click
 from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
     ClipsFrom,
+    CountParam,
     Faces,
     GroupBy,
     JoinDuplicates,
@@ -19,11 +20,11 @@ from dfdc_prep.commands.options import (
     Seed,
     Split,
     StrPath,
+    TableFileParam,
 )
-from dfdc_prep.commands.param_types import CountParam, TableFileParam
+from dfdc_prep.commands.terminal import report_hint
 from dfdc_prep.storage.urls import is_folder
 from dfdc_prep.storage.workspace import Push, Staged, staged
-from dfdc_prep.terminal import report_hint
 from manifests.folders import OTHER_KINDS, FacesFolder
 
 if TYPE_CHECKING:

@@ -152,7 +152,7 @@ def test_a_limit_that_is_too_low_is_an_error_message(kind: int, limit: int, said
 )
 def test_out_of_memory_is_an_error_message(ask: str) -> None:
     script = f"""
-from dfdc_prep.commands.error_handling import reporting_errors
+from dfdc_prep.commands.terminal import reporting_errors
 with reporting_errors():
     {ask}
 """
@@ -166,7 +166,7 @@ with reporting_errors():
 def test_an_interrupt_ends_a_command_wherever_it_falls(where: str) -> None:
     interrupted = f"""
 import gc, signal, sys, time
-from dfdc_prep.commands.error_handling import reporting_errors
+from dfdc_prep.commands.terminal import reporting_errors
 def callback(*_): signal.raise_signal(signal.SIGTERM)
 with reporting_errors():
     if "{where}" == "callback":

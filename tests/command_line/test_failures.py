@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from dfdc_prep import errors
-from dfdc_prep.commands.error_handling import MAX_MESSAGE_CHARS
+from dfdc_prep.commands.terminal import MAX_MESSAGE_CHARS
 from dfdc_prep.storage import place
 from manifests.errors import TrainingError
 from manifests.folders import FacesFolder

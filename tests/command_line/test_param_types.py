@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from dfdc_prep.commands.param_types import MAX_COUNT
+from dfdc_prep.commands.options import MAX_COUNT
 from tests.bare_tables import write
 from training.evaluate import main as evaluate
 from training.fit import main as fit

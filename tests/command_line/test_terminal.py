@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.terminal import echo_parts, report_hint
+from dfdc_prep.commands.terminal import echo_parts, report_hint
 from manifests.result import TextTable
 
 

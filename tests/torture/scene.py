@@ -19,7 +19,7 @@ EDGE = SHARED / "data" / "edge"
 #: `dfdc-prep fit` on a backbone that trains in seconds; Keras is imported, as it is
 #: there, once interrupts are heard and limits looked at.
 FIT = """
-from dfdc_prep.commands.error_handling import reporting_errors
+from dfdc_prep.commands.terminal import reporting_errors
 from training.fit import main
 with reporting_errors():
     import keras

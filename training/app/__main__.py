@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from dfdc_prep.commands.error_handling import TrainingCommand
-from dfdc_prep.commands.param_types import CountParam, FloatParam, PathParam, TextParam
+from dfdc_prep.commands.declaration import TrainingCommand
+from dfdc_prep.commands.options import CountParam, FloatParam, PathParam, TextParam
 from manifests.errors import TrainingError
 
 #: Names of this machine that its own browser may use.

@@ -1,4 +1,6 @@
-"""Error reporting shared by every command: one line on stderr and an exit code, no traceback.
+"""What a command prints: results, and errors as one line on stderr and an exit code.
+
+Results are tables drawn by rich on a terminal, plain text in a pipe. There is no traceback.
 
 Exit codes: 0 success, 1 error, 2 usage error (click's own), 3 finished with failed items or
 leaks, 130 interrupted.
@@ -6,18 +8,25 @@ leaks, 130 interrupted.
 
 import io
 import resource
+import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
+from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from dfdc_prep.storage.urls import Location
 from manifests.errors import DfdcPrepError, out_of_memory
+from manifests.folders import REPORT
+from manifests.result import TextTable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
@@ -155,52 +164,65 @@ def _exit_with(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-class Command(click.Command):
-    """A click command that reports errors in one line."""
-
-    min_memory = MIN_MEMORY_BYTES
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with reporting_errors(self.min_memory):
-            return super().invoke(ctx)
-
-
-class TrainingCommand(Command):
-    """A command that loads TensorFlow and needs more memory."""
-
-    min_memory = MIN_TRAINING_MEMORY_BYTES
-
-
-class Group(click.Group):
-    """A click group that reports errors in one line and lists commands in definition order.
+def echo_parts(plain: str, parts: Iterable[TextTable | str]) -> None:
+    """Print a result to stdout.
 
     Args:
-        lazy: commands that are imported when they are used: the module, whose command is named
-            `main`, and the line in the list of commands.
+        plain: printed where stdout is no terminal, so that scripts can rely on it.
+        parts: printed on a terminal.
     """
+    if not sys.stdout.isatty():
+        click.echo(plain)
+        return
+    from rich.console import Console
+    from rich.text import Text
 
-    def __init__(
-        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._lazy = lazy or {}
+    console = Console(highlight=False)
+    for part in parts:
+        if isinstance(part, TextTable):
+            console.print(_drawn(part))
+        else:
+            console.print(Text(_printable(part)), soft_wrap=True)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        with reporting_errors():
-            return super().invoke(ctx)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *self._lazy]
+def report_hint(folder: Location) -> str:
+    """Return the line that says where the page about a folder is, or which command writes it."""
+    page = folder / REPORT
+    if isinstance(page, Path) and page.is_file():
+        return f"report: {page}"
+    return f"for a report to look at: dfdc-prep report {shlex.quote(str(folder))}"
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in self._lazy:
-            command: click.Command = import_module(self._lazy[cmd_name][0]).main
-            return command
-        return super().get_command(ctx, cmd_name)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        shown = {name: command.get_short_help_str(60) for name, command in self.commands.items()}
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [*shown.items(), *((n, line) for n, (_, line) in self._lazy.items())]
-            )
+def _drawn(table: TextTable) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = [list(row) for row in table.rows]
+    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for index, name in enumerate(table.header):
+        numeric = all(_is_numeric(row[index]) for row in rows)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Text, not markup: a name may contain [bold].
+        drawn.add_row(*(Text(_printable(_cell(cell))) for cell in row))
+    return drawn
+
+
+def _is_numeric(cell: object) -> bool:
+    if isinstance(cell, str):
+        return cell in ("", "none") or cell[:1].isdigit()
+    return cell is None or isinstance(cell, int | float)
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, float):
+        return f"{cell:,.2f}" if cell == 0 or abs(cell) >= 10 else f"{cell:,.4f}"
+    return f"{cell:,}" if isinstance(cell, int) else "" if cell is None else str(cell)
+
+
+def _printable(text: str) -> str:
+    """Escape control characters, which could move the cursor or change the terminal's title."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
