@@ -90,14 +90,15 @@ def read_images(folder: Path, table: pa.Table, rows: Iterable[int]) -> dict[int,
         ShardError: a shard is damaged.
     """
     wanted, found, start = sorted(set(rows)), dict[int, bytes | None](), 0
-    for name, part in iter_shards(table):
-        inside = {row - start for row in wanted if start <= row < start + part.num_rows}
-        records = read_records(folder / Path(name).name) if inside else iter(())
+    for shard in iter_shards(table):
+        count = shard.rows.num_rows
+        inside = {row - start for row in wanted if start <= row < start + count}
+        records = read_records(folder / Path(shard.name).name) if inside else iter(())
         for index, record in enumerate(islice(records, max(inside, default=-1) + 1)):
             if index in inside:
                 image = (parse_example(record).get("image") or [None])[0]
                 found[start + index] = image if isinstance(image, bytes) else None
-        start += part.num_rows
+        start += count
     return {row: found.get(row) for row in wanted}
 
 
@@ -264,10 +265,10 @@ def _near_pairs(inputs: AuditInputs, gallery: Gallery) -> list[Block]:
 
 def _file_table(path: Path, table: pa.Table) -> Table:
     rows = []
-    for name, part in iter_shards(table):
-        file = path / Path(name).name
+    for shard in iter_shards(table):
+        file = path / Path(shard.name).name
         size = f"{file.stat().st_size / 1e6:,.2f}" if file.is_file() else None
-        rows.append((name, part.num_rows, size))
+        rows.append((shard.name, shard.rows.num_rows, size))
     header = ("shard", "records", "MB")
     caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
     return Table(caption, header, rows[:MAX_FILES], more=max(0, len(rows) - MAX_FILES))

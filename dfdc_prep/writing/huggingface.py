@@ -46,10 +46,9 @@ class HuggingFace(ShardFormat):
 
     def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
         crops, sizes = Counter[str](), Counter[str]()
-        for name, rows in iter_shards(written.manifest):
-            split = rows["split"][0].as_py()
-            crops[split] += rows.num_rows
-            sizes[split] += (folder / name).stat().st_size
+        for shard in iter_shards(written.manifest):
+            crops[shard.split] += shard.rows.num_rows
+            sizes[shard.split] += (folder / shard.name).stat().st_size
         datasets = pc.unique(dataset_column(written.manifest).drop_null()).to_pylist()
         kinds = _kinds(self._schema(written.manifest))
         return {CARD: _front_matter(kinds, crops, sizes) + _card(sorted(datasets), crops)}

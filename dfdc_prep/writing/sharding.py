@@ -3,6 +3,7 @@
 import hashlib
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -35,6 +36,15 @@ MIN_SIZE, MAX_SIZE = 20 * MEGABYTE, 200 * MEGABYTE
 ENOUGH_SHARDS = 16
 #: The name of a shard file, of its split, its index and the number of shards.
 FileName = Callable[[str, int, int], str]
+
+
+class Shard(NamedTuple):
+    """One shard of a sharded manifest."""
+
+    name: str  #: of its file
+    split: str
+    first: int  #: position of its first record among those of the split
+    rows: pa.Table  #: its records
 
 
 class Record(NamedTuple):
@@ -106,38 +116,27 @@ class ShardFormat(Format):
         columns = dict.fromkeys([*self.columns(manifest), *_NEEDED])
         with RecordBar(self.bar, manifest.num_rows) as bar, ThreadPool(workers) as pool:
 
-            def records(rows: pa.Table, start: int) -> Iterator[Record]:
-                for number, row in enumerate(rows.select(list(columns)).to_pylist(), start):
+            def records(shard: Shard) -> Iterator[Record]:
+                rows = shard.rows.select(list(columns)).to_pylist()
+                for number, row in enumerate(rows, shard.first):
                     pool.check_cancelled()
                     image = reader.image(row["path"], row["sha256"])
-                    mask = (
-                        reader.mask(row["mask"], row["mask_sha256"] or "") if row["mask"] else None
-                    )
-                    known = {name: _plain(value) for name, value in row.items()}
-                    yield Record(number, known, image, mask)
+                    mask = None
+                    if row["mask"]:
+                        mask = reader.mask(row["mask"], row["mask_sha256"] or "")
+                    for name, value in row.items():
+                        if isinstance(value, float) and not math.isfinite(value):
+                            row[name] = None  # JSON cannot hold it
+                    yield Record(number, row, image, mask)
                     bar.add(len(image))
 
-            def write(_: ThreadPool, shard: tuple[str, pa.Table, int]) -> tuple[str, str]:
-                name, rows, start = shard
-                self.write_shard(folder / name, records(rows, start), manifest)
-                sync_file(folder / name)
-                return name, file_sha256(folder / name)
+            def write(_: ThreadPool, shard: Shard) -> tuple[str, str]:
+                file = folder / shard.name
+                self.write_shard(file, records(shard), manifest)
+                sync_file(file)
+                return shard.name, file_sha256(file)
 
-            return Written(manifest, dict(pool.map(write, _numbered_shards(manifest))))
-
-
-def _plain(value: Any) -> Any:
-    """The value; None for a number that JSON cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _numbered_shards(manifest: pa.Table) -> Iterator[tuple[str, pa.Table, int]]:
-    """Yield each shard, its rows, and the position of the first one in its split."""
-    first: dict[str, int] = {}
-    for name, rows in iter_shards(manifest):
-        split = rows["split"][0].as_py()
-        yield name, rows, first.get(split, 0)
-        first[split] = first.get(split, 0) + rows.num_rows
+            return Written(manifest, dict(pool.map(write, iter_shards(manifest))))
 
 
 def shard_count(size: int) -> int:
@@ -187,9 +186,8 @@ def assign_shards(
     for name, values in (("split", split_column), ("shard", shard_column)):
         if name in sharded.column_names:
             sharded = sharded.drop_columns([name])
-        sharded = sharded.append_column(
-            SHARD_MANIFEST_SCHEMA.field(name), pa.array(values, pa.string())
-        )
+        field = SHARD_MANIFEST_SCHEMA.field(name)
+        sharded = sharded.append_column(field, pa.array(values, pa.string()))
     return sharded
 
 
@@ -221,10 +219,12 @@ def _shard_names(
         cut = until
 
 
-def iter_shards(sharded: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Yield each shard of a sharded manifest in order: its file name and its rows."""
-    start = 0
-    for name, rows in groupby(sharded["shard"].to_pylist()):
-        length = sum(1 for _ in rows)
-        yield name, sharded.slice(start, length)
-        start += length
+def iter_shards(sharded: pa.Table) -> Iterator[Shard]:
+    """Yield each shard of a sharded manifest in order."""
+    start, before = 0, Counter[str]()
+    for name, repeated in groupby(sharded["shard"].to_pylist()):
+        rows = sharded.slice(start, sum(1 for _ in repeated))
+        split = rows["split"][0].as_py()
+        yield Shard(name, split, before[split], rows)
+        start += rows.num_rows
+        before[split] += rows.num_rows

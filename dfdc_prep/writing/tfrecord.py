@@ -13,13 +13,18 @@ no Croissant library reads TFRecords; the shard files are listed with their hash
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar
 
 import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
+from google.protobuf import text_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from dfdc_prep.errors import ShardError
 from dfdc_prep.writing.sharding import Record, ShardFormat, iter_shards
@@ -35,11 +40,6 @@ _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 #: Bytes of a record in addition to its data.
 FRAMING = _HEADER.size + _FOOTER.size
-#: Wire types of protocol buffers; `_FIXED` maps those of fixed size to their bytes.
-_VARINT, _BYTES = 0, 2
-_FIXED = {1: 8, 5: 4}
-#: Field numbers of the three lists in the message Feature.
-_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 #: Columns stored as bytes features, and those stored as int64 features, -1 if unknown.
 TEXTS = ("video", "part", "family", "path")
 NUMBERS = ("frame", "face")
@@ -48,9 +48,7 @@ COLUMNS = (*TEXTS, *NUMBERS, "label", "sha256", "mask", "mask_sha256")
 #: Feature of the records that have a mask: a grey PNG of the crop's size. `features.json` does not
 #: list it, so that readers who do not ask for it never see it.
 MASK = "mask"
-_CLASSES = "tensorflow_datasets.core.features"
-LICENSE = "The terms of the clips that the crops were cut from."
-VERSION = "1.0.0"
+_VERSION = "1.0.0"
 _DFDC = "dfdc"
 _DFDC_CITATION = """\
 @article{dolhansky2020dfdc,
@@ -80,14 +78,32 @@ _MEANINGS: dict[str, Any] = {
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "sc": "https://schema.org/",
 }
-
-
-class About(NamedTuple):
-    """What is said about the crops of a shards folder."""
-
-    description: str
-    citation: str
-    splits: list[str]
+#: `tf.train.Example`, as tensorflow/core/example/example.proto and feature.proto define it; its
+#: own module would import TensorFlow.
+_EXAMPLE = """
+name: "example.proto" package: "tensorflow" syntax: "proto3"
+message_type { name: "BytesList" field { name: "value" number: 1 label: 3 type: TYPE_BYTES } }
+message_type { name: "FloatList" field { name: "value" number: 1 label: 3 type: TYPE_FLOAT } }
+message_type { name: "Int64List" field { name: "value" number: 1 label: 3 type: TYPE_INT64 } }
+message_type {
+  name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 label: 1 type_name: "BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 label: 1 type_name: "FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 label: 1 type_name: "Int64List" oneof_index: 0 }
+}
+message_type {
+  name: "Features" field { name: "feature" number: 1 label: 3 type_name: "FeatureEntry" }
+  nested_type {
+    name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 label: 1 type_name: "Feature" }
+  }
+}
+message_type { name: "Example" field { name: "features" number: 1 label: 1 type_name: "Features" } }
+"""
+_POOL = DescriptorPool()
+_POOL.AddSerializedFile(text_format.Parse(_EXAMPLE, FileDescriptorProto()).SerializeToString())
+_Example: Any = GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.Example"))
 
 
 class TFRecords(ShardFormat):
@@ -118,12 +134,24 @@ class TFRecords(ShardFormat):
                 file.write(frame_record(encode_example(features)))
 
     def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
-        manifest, contents = written.manifest, about(written.manifest)
+        manifest = written.manifest
+        splits = pc.unique(manifest["split"]).to_pylist()
+        named = pc.unique(dataset_column(manifest, default=_DFDC)).to_pylist()
+        clips = "Deepfake Detection Challenge clips"
+        if named != [_DFDC]:
+            clips = f"clips of {', '.join(' '.join(name.split()) for name in sorted(named))}"
+        about = {
+            "name": ShardsFolder.DATASET,
+            "version": _VERSION,
+            "description": f"Square face crops, 224x224 RGB, cut from {clips}, with the label of "
+            "their clip and the family it belongs to.",
+            "citation": _DFDC_CITATION if _DFDC in named else "",
+        }
         return {
-            ShardsFolder.CROISSANT: croissant_metadata(manifest.schema, written.hashes, contents),
+            ShardsFolder.CROISSANT: _croissant(manifest.schema, splits, written.hashes, about),
             ShardsFolder.LABEL_NAMES: "".join(f"{label}\n" for label in LABELS),
-            ShardsFolder.FEATURES: feature_spec(),
-            ShardsFolder.INFO: dataset_info(manifest, contents, folder),
+            ShardsFolder.FEATURES: _features_json(),
+            ShardsFolder.INFO: about | _dataset_info(manifest, splits, folder),
         }
 
 
@@ -137,142 +165,51 @@ def features_of(row: Mapping[str, Any]) -> dict[str, bytes | int]:
     return texts | numbers | {"label": LABELS.index(row["label"])}
 
 
-def dataset_info(manifest: pa.Table, about: About, folder: Path) -> dict[str, Any]:
-    """The content of dataset_info.json: of each split, its shards' records and its bytes."""
-    lengths: dict[str, list[int]] = {split: [] for split in about.splits}
-    sizes = dict.fromkeys(about.splits, 0)
-    for name, rows in iter_shards(manifest):
-        split = rows["split"][0].as_py()
-        lengths[split].append(rows.num_rows)
-        sizes[split] += (folder / name).stat().st_size - FRAMING * rows.num_rows
-    return {
-        "name": ShardsFolder.DATASET,
-        "version": VERSION,
-        "description": about.description,
-        "citation": about.citation,
-        "fileFormat": "tfrecord",
-        "splits": [
-            {
-                "name": split,
-                "shardLengths": [str(length) for length in lengths[split]],
-                "numBytes": str(sizes[split]),
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-            }
-            for split in about.splits
-        ],
-        "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
-    }
+def encode_example(features: Mapping[str, bytes | int]) -> bytes:
+    """Serialize a `tf.train.Example` with one value per feature, int64 or bytes.
 
-
-def feature_spec() -> dict[str, Any]:
-    """The content of features.json: name, type and shape of every feature of an Example."""
-    side = str(CROP_SIZE)
-    image = {"shape": {"dimensions": [side, side, "3"]}, "dtype": "uint8"}
-    scalar = {"shape": {}, "dtype": "int64", "encoding": "none"}
-    features = {
-        "image": _feature("image_feature.Image", image=image),
-        "label": _feature(
-            "class_label_feature.ClassLabel", classLabel={"numClasses": str(len(LABELS))}
-        ),
-        **{name: _feature("text_feature.Text", text={}) for name in TEXTS},
-        **{name: _feature("scalar.Scalar", tensor=scalar) for name in NUMBERS},
-    }
-    return _feature("features_dict.FeaturesDict", featuresDict={"features": features})
-
-
-def _feature(kind: str, **parameters: Any) -> dict[str, Any]:
-    return {"pythonClassName": f"{_CLASSES}.{kind}", **parameters}
-
-
-def about(manifest: pa.Table) -> About:
-    """Describe the crops of a manifest by the data sets they are from; DFDC where none is named."""
-    named = pc.unique(dataset_column(manifest, default=_DFDC)).to_pylist()
-    clips = f"clips of {', '.join(' '.join(name.split()) for name in sorted(named))}"
-    if set(named) <= {_DFDC}:
-        clips = "Deepfake Detection Challenge clips"
-    return About(
-        f"Square face crops, 224x224 RGB, cut from {clips}, with the label of their clip and the "
-        "family it belongs to.",
-        _DFDC_CITATION if _DFDC in named or not named else "",
-        pc.unique(manifest["split"]).to_pylist(),
-    )
-
-
-def croissant_metadata(schema: pa.Schema, hashes: dict[str, str], about: About) -> dict[str, Any]:
-    """The content of croissant.json.
-
-    Args:
-        schema: of the manifest of the shards folder.
-        hashes: SHA-256 of manifest.parquet and of every shard file, {name: hash}.
+    The bytes equal those of TensorFlow's `SerializeToString(deterministic=True)`.
     """
-    splits = {
-        **_named("cr:RecordSet", "splits"),
-        "dataType": "cr:Split",
-        "key": {"@id": "splits/name"},
-        "field": [{**_named("cr:Field", "name", "splits/"), "dataType": "sc:Text"}],
-        "data": [{"splits/name": split} for split in about.splits],
-    }
-    faces = {
-        **_named("cr:RecordSet", "faces"),
-        "description": "One record per crop, in the order of the records in the shards.",
-        "field": [_field(field) for field in schema],
-    }
+    example = _Example()
+    for name, value in features.items():
+        feature = example.features.feature[name]
+        values = feature.bytes_list if isinstance(value, bytes) else feature.int64_list
+        values.value.append(value)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def parse_example(record: bytes) -> dict[str, Feature]:
+    """Parse a serialized `tf.train.Example` into {name: values}; an unset feature is [].
+
+    Raises:
+        ShardError: the bytes are not a valid Example.
+    """
+    try:
+        example = _Example.FromString(record)
+        if not example.HasField("features"):
+            raise DecodeError("no features")
+    except DecodeError as error:
+        raise ShardError(
+            f"expected a tf.train.Example, found {len(record)} bytes of another format ({error}); "
+            "write the shards again with dfdc-prep shard --overwrite"
+        ) from error
     return {
-        "@context": {term: _MEANINGS.get(term, f"cr:{term}") for term in _TERMS.split()},
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": ShardsFolder.DATASET,
-        "description": about.description,
-        "version": VERSION,
-        "license": LICENSE,
-        "citeAs": about.citation,
-        "distribution": [_file(name, hashes[name]) for name in sorted(hashes)],
-        "recordSet": [splits, faces],
+        name: [value for _, values in feature.ListFields() for value in values.value]
+        for name, feature in example.features.feature.items()
     }
-
-
-def _named(kind: str, name: str, parent: str = "") -> dict[str, Any]:
-    return {"@type": kind, "@id": parent + name, "name": name}
-
-
-def _file(name: str, sha256: str) -> dict[str, Any]:
-    kind = "application/x-parquet" if name == ShardsFolder.MANIFEST else "application/octet-stream"
-    found = _named("cr:FileObject", name)
-    return {**found, "contentUrl": name, "encodingFormat": kind, "sha256": sha256}
-
-
-def _field(field: pa.Field) -> dict[str, Any]:
-    described = {
-        **_named("cr:Field", field.name, "faces/"),
-        "description": (field.metadata or {}).get(b"description", field.name.encode()).decode(),
-        "dataType": _data_type(field.type),
-        "source": {"fileObject": {"@id": ShardsFolder.MANIFEST}, "extract": {"column": field.name}},
-    }
-    if field.name == "split":
-        described["references"] = {"field": {"@id": "splits/name"}}
-    return described
-
-
-def _data_type(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return "sc:Integer"
-    if pa.types.is_floating(kind):
-        return "sc:Float"
-    return "sc:Boolean" if pa.types.is_boolean(kind) else "sc:Text"
-
-
-def masked_crc(data: bytes) -> int:
-    """The CRC-32C of `data`, masked as TensorFlow does: rotated right by 15, plus a constant."""
-    crc = int(google_crc32c.value(data))
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def frame_record(data: bytes) -> bytes:
     """One record in the file format, the same bytes as `tf.io.TFRecordWriter` writes."""
     length = struct.pack("<Q", len(data))
-    return b"".join(
-        (length, struct.pack("<I", masked_crc(length)), data, struct.pack("<I", masked_crc(data)))
-    )
+    header = _HEADER.pack(len(data), _masked_crc(length))
+    return b"".join((header, data, _FOOTER.pack(_masked_crc(data))))
+
+
+def _masked_crc(data: bytes) -> int:
+    """The CRC-32C of `data`, masked as TensorFlow does: rotated right by 15, plus a constant."""
+    crc = int(google_crc32c.value(data))
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def read_records(path: Path) -> Iterator[bytes]:
@@ -283,7 +220,7 @@ def read_records(path: Path) -> Iterator[bytes]:
             the file and the record, counted from 0.
     """
     with path.open("rb") as file:
-        for index, (data, fault) in enumerate(scan_records(file, path.stat().st_size)):
+        for index, (data, fault) in enumerate(scan_records(file.read, path.stat().st_size)):
             if fault:
                 raise ShardError(
                     f"expected complete records in {path}, found that record {index} {fault}; "
@@ -292,150 +229,138 @@ def read_records(path: Path) -> Iterator[bytes]:
             yield data
 
 
-class Readable(Protocol):
-    """A binary file, or a wrapper of one."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-def scan_records(file: Readable, size: int) -> Iterator[tuple[bytes, str]]:
+def scan_records(read: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, str]]:
     """Yield the data of every record in `size` bytes and its fault, "" if it has none.
 
     Continues after a record with damaged data. Stops after a record with a damaged length,
     because the start of the next record is then unknown.
+
+    Args:
+        read: returns the next bytes, up to a number.
     """
     while size:
-        header = file.read(_HEADER.size)
+        header = read(_HEADER.size)
         if len(header) < _HEADER.size:
             yield b"", "is truncated"
             return
         length, crc = _HEADER.unpack(header)
-        if crc != masked_crc(header[:8]):
+        if crc != _masked_crc(header[:8]):
             yield b"", "has a wrong length checksum"
             return
         size -= length + FRAMING
         if size < 0:
             yield b"", "is truncated"
             return
-        data = file.read(length)
-        (crc,) = _FOOTER.unpack(file.read(_FOOTER.size))
-        yield data, "" if crc == masked_crc(data) else "has a wrong data checksum"
+        data = read(length)
+        (crc,) = _FOOTER.unpack(read(_FOOTER.size))
+        yield data, "" if crc == _masked_crc(data) else "has a wrong data checksum"
 
 
-def encode_example(features: Mapping[str, bytes | int]) -> bytes:
-    """Serialize a `tf.train.Example` with one value per feature, int64 or bytes.
+def _dataset_info(manifest: pa.Table, splits: list[str], folder: Path) -> dict[str, Any]:
+    """What dataset_info.json says of each split: its shards' records, and their bytes."""
+    lengths: dict[str, list[str]] = {split: [] for split in splits}
+    sizes = dict.fromkeys(splits, 0)
+    for shard in iter_shards(manifest):
+        records = shard.rows.num_rows
+        lengths[shard.split].append(str(records))
+        sizes[shard.split] += (folder / shard.name).stat().st_size - FRAMING * records
+    return {
+        "fileFormat": "tfrecord",
+        "splits": [
+            {
+                "name": split,
+                "shardLengths": lengths[split],
+                "numBytes": str(sizes[split]),
+                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+            }
+            for split in splits
+        ],
+        "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
+    }
 
-    The bytes equal those of TensorFlow's `SerializeToString(deterministic=True)`: features
-    sorted by name, numbers packed. (TensorFlow's order differs if one feature name is a prefix
-    of another.)
+
+def _features_json() -> dict[str, Any]:
+    """The content of features.json: name, type and shape of every feature of an Example."""
+
+    def feature(kind: str, **parameters: Any) -> dict[str, Any]:
+        return {"pythonClassName": f"tensorflow_datasets.core.features.{kind}", **parameters}
+
+    side = str(CROP_SIZE)
+    image = {"shape": {"dimensions": [side, side, "3"]}, "dtype": "uint8"}
+    classes = {"numClasses": str(len(LABELS))}
+    scalar = {"shape": {}, "dtype": "int64", "encoding": "none"}
+    features = {
+        "image": feature("image_feature.Image", image=image),
+        "label": feature("class_label_feature.ClassLabel", classLabel=classes),
+        **{name: feature("text_feature.Text", text={}) for name in TEXTS},
+        **{name: feature("scalar.Scalar", tensor=scalar) for name in NUMBERS},
+    }
+    return feature("features_dict.FeaturesDict", featuresDict={"features": features})
+
+
+def _croissant(
+    schema: pa.Schema, splits: list[str], hashes: dict[str, str], about: dict[str, str]
+) -> dict[str, Any]:
+    """The content of croissant.json.
+
+    Args:
+        schema: of the manifest.
+        hashes: SHA-256 of the manifest and of every shard file, {name: hash}.
+        about: name, version, description and citation of the data set.
     """
-    entries = []
-    for name in sorted(features):
-        value = features[name]
-        if isinstance(value, bytes):
-            feature = _proto_field(_BYTES_LIST, _proto_field(1, value))
-        else:
-            feature = _proto_field(_INT64_LIST, _proto_field(1, _to_varint(value % (1 << 64))))
-        entries.append(_proto_field(1, _proto_field(1, name.encode()) + _proto_field(2, feature)))
-    return _proto_field(1, b"".join(entries))
+    record_sets = [
+        {
+            **_named("cr:RecordSet", "splits"),
+            "dataType": "cr:Split",
+            "key": {"@id": "splits/name"},
+            "field": [{**_named("cr:Field", "name", "splits/"), "dataType": "sc:Text"}],
+            "data": [{"splits/name": split} for split in splits],
+        },
+        {
+            **_named("cr:RecordSet", "faces"),
+            "description": "One record per crop, in the order of the records in the shards.",
+            "field": [_croissant_field(column) for column in schema],
+        },
+    ]
+    files = []
+    for name in sorted(hashes):
+        kind = "x-parquet" if name == ShardsFolder.MANIFEST else "octet-stream"
+        content = {"contentUrl": name, "encodingFormat": f"application/{kind}"}
+        files.append({**_named("cr:FileObject", name), **content, "sha256": hashes[name]})
+    return {
+        "@context": {term: _MEANINGS.get(term, f"cr:{term}") for term in _TERMS.split()},
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": about["name"],
+        "description": about["description"],
+        "version": about["version"],
+        "license": "The terms of the clips that the crops were cut from.",
+        "citeAs": about["citation"],
+        "distribution": files,
+        "recordSet": record_sets,
+    }
 
 
-def _proto_field(number: int, data: bytes) -> bytes:
-    """Encode a length-delimited field of a protocol buffer message: bytes or a message."""
-    return b"".join((bytes([number << 3 | _BYTES]), _to_varint(len(data)), data))
+def _named(kind: str, name: str, parent: str = "") -> dict[str, Any]:
+    return {"@type": kind, "@id": parent + name, "name": name}
 
 
-def _to_varint(value: int) -> bytes:
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)
-
-
-def parse_example(record: bytes) -> dict[str, Feature]:
-    """Parse a serialized `tf.train.Example` into {name: values}; an unset feature is [].
-
-    Raises:
-        ShardError: the bytes are not a valid Example.
-    """
-    try:
-        return dict(
-            _parsed_feature(_message(entry))
-            for _, features in _fields(memoryview(record))
-            for _, entry in _fields(_message(features))
-        )
-    except (IndexError, ValueError, KeyError, struct.error) as error:
-        raise ShardError(
-            f"expected a tf.train.Example, found {len(record)} bytes of another format ({error}); "
-            "write the shards again with dfdc-prep shard --overwrite"
-        ) from error
-
-
-def _parsed_feature(entry: memoryview) -> tuple[str, Feature]:
-    """Parse one entry of the feature map: field 1 is the name, field 2 the Feature."""
-    fields = dict(_fields(entry))
-    name = bytes(_message(fields[1])).decode()
-    for kind, values in _fields(_message(fields[2])):
-        return name, _values(kind, _message(values))
-    return name, []
-
-
-def _values(kind: int, data: memoryview) -> Feature:
-    """The values of a BytesList, FloatList or Int64List, packed or not."""
-    found = [value for _, value in _fields(data)]
-    if kind == _BYTES_LIST:
-        return [bytes(_message(value)) for value in found]
-    if kind == _FLOAT_LIST:
-        return [
-            number for value in found for (number,) in struct.iter_unpack("<f", _message(value))
-        ]
-    # Varints are unsigned; convert to two's complement int64.
-    unsigned = (_varints(value) if isinstance(value, memoryview) else (value,) for value in found)
-    return [(number ^ 1 << 63) - (1 << 63) for numbers in unsigned for number in numbers]
-
-
-def _message(value: memoryview | int) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("expected a message, found a number")
-    return value
-
-
-def _varints(data: memoryview) -> Iterator[int]:
-    at = 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        yield value
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """Decode a varint of up to 64 bits at offset `at`; return it and the offset after it."""
-    value = 0
-    for shift in range(0, 64, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("expected a varint of at most 64 bits, found a longer one")
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Yield the fields of a protocol buffer message as (number, value), in file order."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        wire = key & 7
-        if wire == _VARINT:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        if wire == _BYTES:
-            length, at = _varint(data, at)
-        else:
-            length = _FIXED[wire]
-        if at + length > len(data):
-            raise ValueError("the message ends inside a field")
-        yield key >> 3, data[at : at + length]
-        at += length
+def _croissant_field(column: pa.Field) -> dict[str, Any]:
+    types = {
+        "sc:Integer": pa.types.is_integer,
+        "sc:Float": pa.types.is_floating,
+        "sc:Boolean": pa.types.is_boolean,
+    }
+    kinds = (kind for kind, matches in types.items() if matches(column.type))
+    described = {
+        **_named("cr:Field", column.name, "faces/"),
+        "description": (column.metadata or {}).get(b"description", column.name.encode()).decode(),
+        "dataType": next(kinds, "sc:Text"),
+        "source": {
+            "fileObject": {"@id": ShardsFolder.MANIFEST},
+            "extract": {"column": column.name},
+        },
+    }
+    if column.name == "split":
+        described["references"] = {"field": {"@id": "splits/name"}}
+    return described

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -99,34 +99,13 @@ class VerifyReport(Result):
         return TextTable(("file", "record", "fault"), faults)
 
 
-@dataclass(frozen=True)
-class _Checked:
+class _Checked(NamedTuple):
     """What was found in one shard; `size` is the bytes of its records with framing."""
 
     sha256: str
     records: int
     size: int
     faults: list[Fault]
-
-
-class _HashedFile:
-    """A file that is hashed while it is read, so that it is read only once."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        """Read up to `size` bytes."""
-        data = self._file.read(size)
-        self._digest.update(data)
-        return data
-
-    def sha256(self) -> str:
-        """The SHA-256 of the whole file, hexadecimal; reads the rest of the file first."""
-        while self.read(1 << 20):
-            pass
-        return self._digest.hexdigest()
 
 
 def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
@@ -197,7 +176,7 @@ def _read_rows(
         options = parse_json((shards / ShardsFolder.METADATA).read_bytes())
         copied, group_by = options["image_format"] == "as-is", options["group_by"]
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
-        rows = {name: part.select(columns).to_pylist() for name, part in iter_shards(table)}
+        rows = {s.name: s.rows.select(columns).to_pylist() for s in iter_shards(table)}
         families = _in_two_splits(table, "family")
         by_identity = group_by == IDENTITY
         people = _in_two_splits(table, IDENTITY) if by_identity else []
@@ -229,10 +208,15 @@ def _check_shard(
     Args:
         rows: its rows in the manifest, None if they are not to be compared.
     """
-    faults, count, size = [], 0, 0
+    faults, count, size, digest = [], 0, 0, hashlib.sha256()
     with path.open("rb") as file:
-        hashed = _HashedFile(file)
-        found = scan_records(hashed, path.stat().st_size)
+
+        def read(length: int) -> bytes:
+            data = file.read(length)
+            digest.update(data)  # the file is read only once
+            return data
+
+        found = scan_records(read, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
             pool.check_cancelled()
             if record is None:
@@ -245,7 +229,9 @@ def _check_shard(
             count += 1
             size += len(data) + FRAMING
             bar.add(len(data) + FRAMING)
-        return _Checked(hashed.sha256(), count, size, faults)
+        while read(1 << 20):
+            pass  # what follows a record of unknown length
+    return _Checked(digest.hexdigest(), count, size, faults)
 
 
 def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str:

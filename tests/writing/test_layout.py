@@ -35,7 +35,7 @@ def test_shards_of_a_split_are_alike_in_size(rows: int, mean: int) -> None:
     for split in ORDER:
         bytes_of = [
             sum(by_path[path] for path in part["path"].to_pylist())
-            for name, part in iter_shards(sharded)
+            for name, _, _, part in iter_shards(sharded)
             if f"-{split}." in name
         ]
         assert max(bytes_of) < 1.1 * min(bytes_of)
@@ -47,8 +47,8 @@ def test_no_shard_is_empty_however_many_are_asked_for(rows: int) -> None:
     crops, splits = table(rows)
     sharded = assign_shards(crops, splits, ORDER, sizes(rows), 42, train_shards=40)
     assert sharded.num_rows == rows
-    assert all(part.num_rows for _, part in iter_shards(sharded))
-    assert len({name for name, _ in iter_shards(sharded)}) == len(list(iter_shards(sharded)))
+    assert all(part.num_rows for *_, part in iter_shards(sharded))
+    assert len({name for name, *_ in iter_shards(sharded)}) == len(list(iter_shards(sharded)))
 
 
 @pytest.mark.parametrize("giant", range(4))

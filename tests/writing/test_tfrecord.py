@@ -45,7 +45,9 @@ def test_a_list_of_floats_or_of_several_values_is_read() -> None:
     assert found["unset"] == []
 
 
-@pytest.mark.parametrize("data", [b"\x0a", b"\x08\x01", b"\x0a\x02\x0a\x00", b"\xff" * 20, b"\x0f"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x0a", b"\x08\x01", b"\x0a\x02\x0a\x05", b"\xff" * 20, b"\x0f"]
+)
 def test_an_invalid_example_is_an_error(data: bytes) -> None:
     with pytest.raises(ShardError, match=r"expected a tf\.train\.Example"):
         parse_example(data)
