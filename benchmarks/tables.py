@@ -23,8 +23,7 @@ import pyarrow.compute as pc
 
 from manifests.auditing.audit import audit
 from manifests.balancing.balance import BalanceOptions, balance
-from manifests.splitting.spec import SplitPlan
-from manifests.splitting.split import add_split_column, assign_splits
+from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
 
 STEPS = ("balance", "split", "audit")
 

@@ -15,6 +15,8 @@ from manifests.labels import STATUSES
 
 #: Default side of a crop and required side of a crop in a shard, pixels; the model's input size.
 CROP_SIZE = 224
+#: As many pixels as an 8K frame has; pictures and frames with more are refused.
+MAX_PIXELS = 7680 * 4320
 #: Numbers in the encoding of a face.
 ENCODING_SIZE = 128
 #: A float32 column.

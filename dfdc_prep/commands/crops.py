@@ -33,7 +33,7 @@ from manifests.folders import FacesFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.writing.writer import WriteReport
-    from manifests.splitting.spec import SplitPlan
+    from manifests.splitting.split import SplitPlan
 
 #: An export in a bucket: its small files are read, the others only listed.
 _WHOLE = Push(alone=True, last=(ShardsFolder.SUMS,))
@@ -238,6 +238,6 @@ def export_huggingface(
 
 def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
     from manifests.splitting.sets import only_test
-    from manifests.splitting.spec import SplitPlan
+    from manifests.splitting.split import SplitPlan
 
     return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)

@@ -203,7 +203,7 @@ def split(
     if join_duplicates and group_by != "none" and not official:
         root = os.path.realpath(source.path if source.is_folder else source.path.parent)
         pictures = read_pictures(table, lambda path: path_inside(root, path))
-        table, joins = join_families(table, plan, pictures)
+        table, joins = join_families(table, plan.group_by, plan.weights.min(), pictures)
     report = official_splits(table) if official else assign_splits(table, plan)
     report = with_kinds(report, table, joins, pictures)
     if not official:

@@ -33,7 +33,7 @@ from manifests.splitting.sets import (
     split_each_set,
     split_rows,
 )
-from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import SplitPlan
 from manifests.tables.codes import Mask, dataset_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
 from manifests.tables.sources import CLIP, CropSet, join_sets, label_rows

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from manifests.balancing.balance import first_rows
-from manifests.balancing.subset_sum import choose_clips, largest_common_sum
+from manifests.balancing.balance import choose_clips, first_rows, largest_common_sum
 from manifests.errors import TableError
 from manifests.labels import FAKE, LABELS
 from manifests.tables.codes import (

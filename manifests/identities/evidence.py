@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from manifests.columns import ENCODING_SIZE
 from manifests.labels import FAKE
-from manifests.pictures.thumbnails import SCENE_LENGTH, SCENE_SIDE, Pictures, Scenes, scenes
+from manifests.pictures.thumbnails import SCENE_LENGTH, SCENE_SIDE, Floats, Pictures, scenes
 from manifests.tables.codes import Codes, Mask, factorize_sorted
 
 Encodings = npt.NDArray[np.float64]
@@ -162,7 +162,7 @@ class FamilyPictures(NamedTuple):
 
     alike: Codes  # int64 [pairs, 2], families with near-identical pictures, the most alike first
     family: Codes  # int64 [pictures], the family of each
-    scenes: Scenes  # float32 [pictures, pixels]
+    scenes: Floats  # float32 [pictures, pixels]
 
 
 #: What is known of families whose pictures were not read.

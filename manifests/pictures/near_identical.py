@@ -1,7 +1,7 @@
 """Near-identical pictures: the single definition of which crops show the same.
 
 Two pictures are near-identical if, laid over each other, their details correlate
-(`manifests.pictures.alignment`), whether one of them is mirrored, a tighter crop, moved by a few
+(`manifests.pictures.thumbnails`), whether one of them is mirrored, a tighter crop, moved by a few
 pixels, brighter or encoded again. Only pairs whose coarse structure agrees are laid over each
 other: the 63 lowest frequencies of the centre, weighted by frequency because pictures have more of
 the low ones.
@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manifests.pictures.alignment import Floats, likeness
-from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails
+from manifests.pictures.thumbnails import SIDE, Floats, Pictures, Thumbnails, likeness
 from manifests.tables.codes import (
     Codes,
     Mask,

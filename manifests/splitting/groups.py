@@ -12,7 +12,6 @@ from manifests.errors import TableError
 from manifests.pictures.near_identical import NearIdentical, find_in_table
 from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SPLIT_SCHEMA
-from manifests.splitting.spec import SplitPlan
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize_sorted, text_column
 from manifests.wording import counted
@@ -128,27 +127,30 @@ class Joins:
         return lines
 
 
-def join_families(table: pa.Table, plan: SplitPlan, pictures: Pictures) -> tuple[pa.Table, Joins]:
+def join_families(
+    table: pa.Table, group_by: str, smallest: float, pictures: Pictures
+) -> tuple[pa.Table, Joins]:
     """Return the table with the column `joined_family`, and what was joined.
 
     Without a picture, there is no such column.
 
     Args:
         table: with the columns of `assign_splits`.
+        group_by: as for `group_rows`.
+        smallest: share of the rows in the smallest split.
         pictures: of the rows of the table.
 
     Raises:
-        TableError: as `assign_splits`, for the column that the plan groups by.
+        TableError: as `assign_splits`, for the column to group by.
     """
     table = drop_joined(table)
     if not len(pictures.rows):
         return table, Joins(table.num_rows, 0, 0)
     (family,), names = factorize_sorted(families.family_column(table))
-    group = group_rows(table, plan.group_by, family, names)
+    group = group_rows(table, group_by, family, names)
     near = find_in_table(pictures, family)
     edges = list(_edges(near, family))
-    largest = _LARGEST * plan.weights.min() * table.num_rows
-    whole, apart = _joined_groups(edges, group, largest)
+    whole, apart = _joined_groups(edges, group, _LARGEST * smallest * table.num_rows)
     together = np.unique(np.column_stack([whole[group], group]), axis=0)[:, 0]
     several = np.bincount(together, minlength=len(whole))[whole[group]] > 1
 

@@ -14,8 +14,15 @@ from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
 from manifests.splitting.groups import Joins, drop_joined, join_families, joined_column
-from manifests.splitting.spec import DEFAULT_NAMES, SplitPlan, check_split_name
-from manifests.splitting.split import Assignment, assign_splits, count_rows, with_kinds
+from manifests.splitting.split import (
+    DEFAULT_NAMES,
+    Assignment,
+    SplitPlan,
+    assign_splits,
+    check_split_name,
+    count_rows,
+    with_kinds,
+)
 from manifests.tables import families
 from manifests.tables.codes import DATASET, factorize_sorted, label_codes, text_column
 from manifests.tables.families import count_families
@@ -55,7 +62,7 @@ def split_rows(table: pa.Table, plan: SplitPlan, pictures: Pictures | None = Non
     """
     joins, table = None, drop_joined(table)
     if pictures is not None:
-        table, joins = join_families(table, plan, pictures)
+        table, joins = join_families(table, plan.group_by, plan.weights.min(), pictures)
     found = with_kinds(assign_splits(table, plan), table, joins, pictures)
     return RowsInSplits(found.names, joined_column(table), plan.names, found.text(), joins)
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.balancing.subset_sum import choose_clips, largest_common_sum, reachable_sums
+from manifests.balancing.balance import choose_clips, largest_common_sum, reachable_sums
 
 clips = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

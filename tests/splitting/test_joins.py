@@ -13,6 +13,7 @@ from manifests.splitting.split import SplitPlan, assign_splits
 from tests.bare_tables import mixture_table
 
 PLAN = SplitPlan.parse("56/24/20")
+GROUPS = (PLAN.group_by, PLAN.weights.min())
 
 
 def pictures(shown: list[int]) -> Pictures:
@@ -26,7 +27,7 @@ def test_families_with_the_same_picture_go_to_one_split() -> None:
     table = mixture_table([(1, 1)] * 50)
     shown = list(range(100))
     shown[41] = shown[6]  # families 20 and 3
-    joined, joins = join_families(table, PLAN, pictures(shown))
+    joined, joins = join_families(table, *GROUPS, pictures(shown))
     assert (joins.pairs, joins.families, joins.groups, joins.apart) == (1, 2, 1, 0)
     names = joined[JOINED].to_pylist()
     assert {at for at, name in enumerate(names) if name} == {6, 7, 40, 41}
@@ -40,7 +41,7 @@ def test_families_with_the_same_picture_go_to_one_split() -> None:
 def test_a_picture_that_every_family_shows_does_not_join_them_all() -> None:
     table = mixture_table([(1, 1)] * 50)
     shown = [0 if at % 2 else at for at in range(100)]
-    joined, joins = join_families(table, PLAN, pictures(shown))
+    joined, joins = join_families(table, *GROUPS, pictures(shown))
     sizes = joined.group_by(JOINED).aggregate([([], "count_all")])["count_all"].to_pylist()
     assert max(sizes) <= 10  # half of the smallest split, 20 of 100
     assert joins.apart > 0
@@ -53,9 +54,9 @@ def test_what_is_joined_does_not_depend_on_the_order_of_the_rows() -> None:
     table = mixture_table([(1, 2)] * 30)
     shown = [at % 70 for at in range(90)]
     order = np.random.default_rng(0).permutation(90)
-    one, _ = join_families(table, PLAN, pictures(shown))
+    one, _ = join_families(table, *GROUPS, pictures(shown))
     other, _ = join_families(
-        table.take(pa.array(order)), PLAN, pictures([shown[at] for at in order])
+        table.take(pa.array(order)), *GROUPS, pictures([shown[at] for at in order])
     )
     assert other[JOINED].to_pylist() == one[JOINED].take(pa.array(order)).to_pylist()
 
@@ -66,7 +67,7 @@ def test_people_and_parts_stay_together_when_families_are_joined() -> None:
     shown = list(range(160))
     shown[0] = shown[3]
     plan = SplitPlan.parse("56/24/20", "part")
-    joined, joins = join_families(table, plan, pictures(shown))
+    joined, joins = join_families(table, "part", 0.2, pictures(shown))
     assert joins.families == 8  # those of both parts
     found = assign_splits(joined, plan)
     assert len({found.names[at].as_py() for at in range(160) if joined[JOINED][at].as_py()}) == 1

@@ -1,7 +1,7 @@
 import pytest
 
 from manifests.errors import TableError
-from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import SplitPlan
 
 
 @pytest.mark.parametrize(

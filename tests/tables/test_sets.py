@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from manifests.errors import TableError
 from manifests.splitting.sets import split_each_set
-from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import SplitPlan
 from manifests.tables.families import connected_families
 from manifests.tables.sources import NAMES_IN_SET, CropSet, join_sets
 

@@ -18,7 +18,7 @@ from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import OutputError, TrainingError
 from manifests.locks import folder_lock
-from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import SplitPlan
 from tests.training.conftest import SMALL, make_faces, new_config
 from training.data.shards import Shards
 from training.fit import main

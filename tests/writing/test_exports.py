@@ -22,7 +22,7 @@ from dfdc_prep.writing.huggingface import HuggingFace
 from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.webdataset import WebDataset
 from dfdc_prep.writing.writer import Format, WriteReport, write_crops
-from manifests.splitting.spec import SplitPlan
+from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
 FUNCTIONS = [
