@@ -1,22 +1,36 @@
-"""Files: written atomically, hashed, linked; JSON parsed safely; journals appended to.
+"""Files: written atomically and locked, hashed, linked; JSON parsed safely; journals appended to.
 
 A file or folder is written under a temporary name, then renamed. A journal is a file of JSON lines
 that a run appends to and a restarted run reads: if the run is killed while it writes a line, the
 next run removes the partial line.
+
+The locks let one run at a time write a file or folder. They are `flock` locks, which the kernel
+releases when the process ends. The lock file names the process that holds it, and the temporary
+files and folders that it makes. Stale lock files do not block: the next run removes what they name,
+and nothing else that looks like it.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from manifests.errors import OutputError
-from manifests.locks import HALF, OLD, PARTIAL, HeldLock, folder_lock, lock
+
+#: How a lock file begins; a file that begins otherwise is somebody else's.
+_HOLDER = b"process "
+#: Kinds of temporary names: a file that is written, a folder that is, a folder that is replaced.
+HALF, PARTIAL, OLD = "half", "partial", "old"
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.(half|partial|old)(\.[^.]*)?")
 
 
 @contextmanager
@@ -60,7 +74,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             try:
                 yield temporary
                 sync_file(temporary)
-                _replace_folder(temporary, held)
+                old = held.new_name(OLD) if target.exists() else None
+                if old:
+                    os.rename(target, old)
+                os.rename(temporary, target)
+                sync_file(target.parent)
+                if old:
+                    shutil.rmtree(old)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
@@ -69,18 +89,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             f"expected to write {target}, found {error.strerror or error}; "
             "choose another folder or make room in this one"
         ) from error
-
-
-def _replace_folder(temporary: Path, held: HeldLock) -> None:
-    """Rename the folder to its target; remove the previous target only after the rename."""
-    target, old = held.guarded, None
-    if target.exists():
-        old = held.new_name(OLD)
-        os.rename(target, old)
-    os.rename(temporary, target)
-    sync_file(target.parent)
-    if old:
-        shutil.rmtree(old)
 
 
 def sync_file(path: Path) -> None:
@@ -202,3 +210,181 @@ def _remove_partial_line(path: Path) -> None:
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
         file.truncate(start + newline + 1)
+
+
+def is_temporary(name: str, of: str | None = None) -> bool:
+    """Whether this is the name of a lock or temporary file of a file called `of`, or of any."""
+    match = _TEMPORARY.fullmatch(name)
+    if match is None:
+        return name == f".{of}.lock" if of else name.startswith(".") and name.endswith(".lock")
+    return of is None or match[1] == of
+
+
+@dataclass(frozen=True)
+class HeldLock:
+    """A lock that this process holds.
+
+    Attributes:
+        guarded: the file or folder that it protects.
+        leftovers: names of what a killed run was writing beside it.
+    """
+
+    descriptor: int
+    guarded: Path
+    leftovers: tuple[str, ...]
+
+    def new_name(self, kind: str) -> Path:
+        """A temporary path beside the guarded one, which the next run removes if this one dies."""
+        suffix = self.guarded.suffix if kind == HALF else ""
+        name = f".{self.guarded.name}.{os.urandom(8).hex()}.{kind}{suffix}"
+        with suppress(OSError):  # on a full disk, a killed run leaves what nobody removes
+            os.lseek(self.descriptor, 0, os.SEEK_END)
+            os.write(self.descriptor, f"\n{name}".encode())
+        return self.guarded.with_name(name)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed run left; a folder that it was replacing is put back."""
+        for name in self.leftovers:
+            path = self.guarded.with_name(name)
+            is_folder = path.is_dir() and not path.is_symlink()
+            if is_folder and name.endswith(f".{OLD}") and not self.guarded.exists():
+                os.rename(path, self.guarded)  # it was killed between two renames
+            elif is_folder:
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_lock(folder: Path, shared: bool = False) -> Iterator[HeldLock]:
+    """Hold the lock file beside a folder, so that the folder itself can be replaced or removed.
+
+    Every run that creates or replaces a folder holds this lock. Parent folders are created if
+    needed. For `shared`, see `lock`.
+
+    Raises:
+        OutputError: another run is writing the folder; the message names its process.
+        OSError: the lock file cannot be created or opened.
+    """
+    path = _lock_path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with lock(path, Path(os.path.realpath(folder)), shared) as held:
+        yield held
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the lock files in a folder that killed runs left, and what they name."""
+    for path in folder.iterdir():
+        if not (is_temporary(path.name) and path.name.endswith(".lock")) or path.is_symlink():
+            continue
+        with suppress(OutputError, OSError):  # another run holds it, or the disk is read-only
+            if path.is_file() and path.read_bytes().startswith(_HOLDER):
+                with lock(path, folder / path.name[1:].removesuffix(".lock")):
+                    pass
+
+
+def clear_folder_lock(folder: Path) -> None:
+    """Remove a stale lock file beside a finished folder."""
+    path = _lock_path(folder)
+    if path.exists():
+        # Keep the file if another run holds the lock or the disk is read-only.
+        with suppress(OutputError, OSError), lock(path, Path(os.path.realpath(folder))):
+            pass
+
+
+def _lock_path(folder: Path) -> Path:
+    target = Path(os.path.realpath(folder))
+    return target.parent / f".{target.name}.lock"
+
+
+@contextmanager
+def lock(path: Path, guarded: Path, shared: bool = False) -> Iterator[HeldLock]:
+    """Hold an exclusive lock on a lock file, which is created if needed and removed at the end.
+
+    What a killed run that held it left beside the guarded path is removed first.
+
+    Args:
+        path: the lock file.
+        guarded: the file or folder the lock protects, for the error message.
+        shared: hold a lock that other runs can share; it excludes exclusive locks only.
+
+    Raises:
+        OutputError: another run holds the lock; the message names its process. Or the lock file
+            is somebody else's file.
+        OSError: the lock file cannot be created or opened.
+    """
+    descriptor = _acquire(path, guarded, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        held = HeldLock(descriptor, guarded, _leftovers(descriptor, path, guarded))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    try:
+        if not shared:
+            held.remove_leftovers()
+            os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # on a full disk, the lock works without naming its holder
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield held
+    finally:
+        try:
+            _remove(path, descriptor)
+        except KeyboardInterrupt:  # finish the removal, then raise the interrupt again
+            _remove(path, descriptor)
+            raise
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path, descriptor: int) -> None:
+    with suppress(OSError):  # the disk became read-only: the next run removes the file
+        # A shared lock that others still hold cannot become exclusive: the last one removes it.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # If the lock file was deleted meanwhile, `path` may be the lock file of another run.
+        if _is_same_file(descriptor, path):
+            path.unlink()
+
+
+def _leftovers(descriptor: int, path: Path, guarded: Path) -> tuple[str, ...]:
+    """The temporary names in a lock file.
+
+    Raises:
+        OutputError: the file is not a lock file.
+    """
+    content = os.pread(descriptor, 1 << 20, 0)
+    if content and not content.startswith(_HOLDER):
+        raise OutputError(
+            f"expected {path} to be a lock file of dfdc-prep, found another file; move it, or give "
+            "another path"
+        )
+    names = content.decode(errors="replace").split("\n")[1:]
+    return tuple(n for n in names if is_temporary(n, guarded.name) and "/" not in n)
+
+
+def _acquire(path: Path, guarded: Path, kind: int) -> int:
+    """Open and lock the lock file; return its file descriptor."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            # Another run may have removed the file after we opened it and before we locked it.
+            if _is_same_file(descriptor, path):
+                return descriptor
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace").partition("\n")[0].strip()
+            os.close(descriptor)
+            raise OutputError(
+                f"expected exclusive access to {guarded}, found {holder or 'another process'} "
+                "writing it; wait for it to end or give another path"
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

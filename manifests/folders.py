@@ -7,15 +7,13 @@ writes into such a folder. Any other file is foreign.
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from manifests.errors import OutputError
-from manifests.files import parse_json
-from manifests.locks import clear_leftovers, folder_lock, is_temporary, lock
+from manifests.files import clear_leftovers, folder_lock, is_temporary, lock, parse_json
 
 #: Whether a command writes a file or folder of this name.
 IsOwn = Callable[[str], bool]
@@ -253,6 +251,8 @@ def _unwritable_place(folder: Path) -> str | None:
 
     An error of a semaphore or of a full disk names no file.
     """
+    import tempfile  # imported late: workers import this module, and no one needs it there
+
     shared_memory = Path("/dev/shm")
     places = [folder, Path(tempfile.gettempdir())]
     for place in [*places, shared_memory] if shared_memory.exists() else places:

@@ -58,7 +58,7 @@ def main(
     Example:
       dfdc-prep predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
     """
-    from dfdc_prep.parallel.forkserver import forkserver_context
+    from dfdc_prep.parallel.engine import forkserver_context
     from training.runs.folder import open_run
 
     with open_run(run, names=RunFolder.MODEL_FILES) as place:

@@ -260,7 +260,7 @@ def extract(
         WorkersError: worker processes cannot be started.
     """
     if engine == LOCAL:
-        from dfdc_prep.parallel.forkserver import forkserver_context
+        from dfdc_prep.parallel.engine import forkserver_context
 
         # The fork server preloads the workers' imports while this process goes on.
         forkserver_context("dfdc_prep.extraction.worker")

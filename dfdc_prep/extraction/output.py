@@ -1,12 +1,11 @@
-"""Where a run writes: a folder on a disk or in a bucket, whole or for a slice; and its journal.
+"""Where a run writes: a folder on a disk or in a bucket, whole or for a slice.
 
-The journal, one JSON line per finished family, is the only state of a run: a restarted run reads it
-and continues, and the final tables are made from it alone. In a bucket it is one object per family,
-`journal/<key>.json`, put after the family's crops. There the run works on a scratch folder, whose
-journal.jsonl holds the same entries; the tables are made there and put at the end.
+The journal is the only state of a run: a restarted run reads it and continues, and the final tables
+are made from it alone. In a bucket it is one object per family, `journal/<key>.json`, put after the
+family's crops. There the run works on a scratch folder, whose journal.jsonl holds the same entries;
+the tables are made there and put at the end.
 """
 
-import hashlib
 import json
 import tempfile
 import time
@@ -15,22 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.crops_out import CROPS
+from dfdc_prep.extraction.journal import JournalEntry, read_journal
 from dfdc_prep.extraction.slices import Slice, slice_journals
 from dfdc_prep.extraction.worker import Transfer
-from dfdc_prep.storage.lease import Lease, lease
-from dfdc_prep.storage.place import LEASE, Place
+from dfdc_prep.storage.place import LEASE, Lease, Place, lease
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import check_name
-from manifests.columns import ClipRow, CropRow
-from manifests.files import Journal, read_lines, write_json
+from manifests.files import Journal, lock, write_json
 from manifests.folders import FacesFolder, check_unused
-from manifests.labels import LABELS, STATUSES
-from manifests.locks import lock
 
 #: File name of the journal on a disk, its folder in a bucket, and entries read there at a time.
 JOURNAL, _ENTRIES, _BATCH = FacesFolder.JOURNAL, "journal", 1000
@@ -42,70 +37,8 @@ _JOIN_LOCK, _JOIN_SECONDS = ".lock-join", 60.0
 _NOT_EXCLUSIVE = (
     "the store of {out} does not refuse a second writer: make sure that one run at a time writes it"
 )
-
-
-class JournalEntry(TypedDict):
-    """A finished family; `versions` are of the clips' files, null for a clip that was missing."""
-
-    key: str  # see `family_key`
-    versions: list[str | None]
-    clips: list[ClipRow]
-    crops: list[CropRow]
-
-
 #: Writes an entry into a journal.
 Append = Callable[[JournalEntry], None]
-
-
-def family_key(family: Family) -> str:
-    """Hash of everything that determines the work on a family, 32 hexadecimal digits.
-
-    The key changes if a clip is added or removed or its file size changes, so that a restarted run
-    processes the family again. A file of the same size is known by its version, which is not part
-    of the key: it would have to be computed for every clip at every start.
-    """
-    clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
-    return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
-
-
-def read_journal(path: Path) -> Iterator[JournalEntry]:
-    """Yield the finished families in the order in which they finished; skip a partial last line.
-
-    Raises:
-        OutputError: a complete line is not a valid entry.
-    """
-    for number, entry in read_lines(path):
-        if not _is_entry(entry):
-            raise OutputError(
-                f"expected a finished family in line {number} of {path}, found something "
-                "else; remove the line to process the family again"
-            )
-        yield entry
-
-
-def _is_entry(entry: Any) -> bool:
-    """Whether a parsed line has the structure of an entry; not every value is checked."""
-    try:
-        return (
-            isinstance(entry["key"], str)
-            and len(entry["versions"]) == len(entry["clips"])
-            and all(isinstance(version, str | None) for version in entry["versions"])
-            and all(
-                clip.keys() == ClipRow.__annotations__.keys()
-                and clip["label"] in (*LABELS, None)
-                and clip["status"] in STATUSES
-                and isinstance(clip["faces"], int)
-                for clip in entry["clips"]
-            )
-            and all(
-                crop.keys() == CropRow.__annotations__.keys()
-                and isinstance(crop["path"], str)
-                and isinstance(crop["mask"], str | None)
-                for crop in entry["crops"]
-            )
-        )
-    except (TypeError, KeyError, AttributeError):
-        return False
 
 
 class Output:

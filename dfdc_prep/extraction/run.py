@@ -20,11 +20,10 @@ from dfdc_prep.detectors.registry import (
 from dfdc_prep.errors import ModelError, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.crops_out import crop_files
+from dfdc_prep.extraction.journal import JournalEntry, family_key, write_tables
 from dfdc_prep.extraction.output import (
     JOURNAL,
-    JournalEntry,
     Output,
-    family_key,
     open_output,
     read_earlier_run,
 )
@@ -215,9 +214,6 @@ def _journal_entry(key: str, finished: FamilyQueue) -> JournalEntry:
 
 
 def _write_tables(output: Output, families: Mapping[str, Family]) -> None:
-    # Imported here because pyarrow loads slowly: the workers must not wait for it.
-    from dfdc_prep.extraction.tables import write_tables
-
     write_tables(output.folder, output.folder / JOURNAL, families)
     output.publish(_TABLES)
 

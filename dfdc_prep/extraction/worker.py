@@ -12,11 +12,9 @@ import platform
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -318,6 +316,8 @@ def init_remote_worker(
 
 def package_versions() -> dict[str, str]:
     """Return the versions, by name, of this project and of the packages that affect the output."""
+    from importlib.metadata import version  # imported late: it would delay every worker
+
     found = {"dfdc-prep": __version__}
     for name in _RECORDED_PACKAGES:
         try:
@@ -332,4 +332,4 @@ def _versions() -> dict[str, str]:
 
 
 def _new_name() -> str:
-    return f"{_PREFIX}-{uuid.uuid4().hex}"
+    return f"{_PREFIX}-{os.urandom(16).hex()}"

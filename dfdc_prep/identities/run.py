@@ -24,7 +24,7 @@ from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.writing.sources import read_pictures
-from manifests.files import Journal, file_sha256
+from manifests.files import Journal, file_sha256, is_temporary
 from manifests.folders import FacesFolder
 from manifests.identities.evidence import compare_pictures
 from manifests.identities.people import THRESHOLD, Identities, assign_identities
@@ -37,7 +37,6 @@ from manifests.identities.table import (
     write_pairs,
 )
 from manifests.labels import REAL
-from manifests.locks import is_temporary
 from manifests.result import Result, TextTable
 from manifests.tables.parquet import bound, manifest_hash, read_manifest, write_table
 from manifests.wording import counted

@@ -33,7 +33,7 @@ from pebble import CONSTS, ProcessExpired, ProcessPool
 from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
-from dfdc_prep.parallel.forkserver import forkserver_context
+from dfdc_prep.parallel.engine import forkserver_context
 
 #: A function that prepares a worker, and its arguments.
 Setup = tuple[Callable[..., None], tuple[Any, ...]]

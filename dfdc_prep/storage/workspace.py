@@ -18,7 +18,7 @@ from manifests.errors import DfdcPrepError, StorageError
 from manifests.folders import FacesFolder
 
 if TYPE_CHECKING:
-    from dfdc_prep.storage.lease import Lease
+    from dfdc_prep.storage.place import Lease
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -200,7 +200,7 @@ def workspace(
     if isinstance(location, Path):
         yield Workspace(location, location)
         return
-    from dfdc_prep.storage.lease import lease
+    from dfdc_prep.storage.place import lease
 
     with ExitStack() as stack:
         if folder is None:

@@ -19,9 +19,15 @@ import pyarrow as pa
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.writing.sources import CropChoice, SplitCrops, crops_metadata, read_crops
-from manifests.files import atomic_folder, file_sha256, parse_json, write_json, write_text
+from manifests.files import (
+    atomic_folder,
+    clear_folder_lock,
+    file_sha256,
+    parse_json,
+    write_json,
+    write_text,
+)
 from manifests.folders import ExportFolder, ShardsFolder, is_report
-from manifests.locks import clear_folder_lock
 from manifests.result import Result, TextTable
 from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import given_splits

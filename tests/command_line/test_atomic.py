@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import OutputError
-from manifests.files import atomic_file, atomic_folder
-from manifests.locks import lock
+from manifests.files import atomic_file, atomic_folder, lock
 
 TEMPORARY = ".table.csv.0123456789abcdef.half.csv"
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from dfdc_prep.parallel.forkserver import forkserver_context
+from dfdc_prep.parallel.engine import forkserver_context
 from dfdc_prep.parallel.processes import LocalWorkers, WorkerTimeout
 from tests.processes import forkserver_of, workers_of
 

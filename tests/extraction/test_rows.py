@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dfdc_prep.catalog.clips import Clip, Provenance
-from dfdc_prep.extraction.output import Journal, JournalEntry, read_journal
+from dfdc_prep.extraction.journal import JournalEntry, read_journal
 from manifests.columns import ClipRow, CropRow, make_row
+from manifests.files import Journal
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 
 

@@ -17,7 +17,7 @@ from dfdc_prep.catalog.clips import Family
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.slices import Slice, slice_of
-from manifests.locks import lock
+from manifests.files import lock
 from tests.extraction.test_run import digest
 
 ROOT = Path(__file__).resolve().parents[2]

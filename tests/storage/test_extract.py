@@ -16,8 +16,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, StorageError
 from dfdc_prep.extraction.clip import Relatives
 from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import Transfer, extract_in_worker, init_worker
-from dfdc_prep.storage.lease import lease
-from dfdc_prep.storage.place import Place
+from dfdc_prep.storage.place import Place, lease
 from dfdc_prep.storage.urls import Url
 from tests.crop_sets import crop_options
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server

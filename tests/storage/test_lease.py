@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.storage import lease as leases
-from dfdc_prep.storage.lease import Holder, lease
-from dfdc_prep.storage.place import Place
+from dfdc_prep.storage import place as leases
+from dfdc_prep.storage.place import Holder, Place, lease
 from dfdc_prep.storage.urls import Url
 from dfdc_prep.storage.workspace import Mirror
 from manifests.errors import OutputError, StorageError

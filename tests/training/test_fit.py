@@ -17,7 +17,7 @@ from dfdc_prep.writing.sources import CropChoice
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import OutputError, TrainingError
-from manifests.locks import folder_lock
+from manifests.files import folder_lock
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import SMALL, make_faces, new_config
 from training.data.shards import Shards

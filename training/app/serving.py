@@ -24,7 +24,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer
 from waitress.utilities import Error
 
-from dfdc_prep.parallel.forkserver import forkserver_context
+from dfdc_prep.parallel.engine import forkserver_context
 from training.app.jobs import Jobs, Limits
 from training.app.result import read_facts
 from training.app.server import FORM_BYTES, Access, App

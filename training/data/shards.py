@@ -23,10 +23,9 @@ from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import Mirror, workspace
 from dfdc_prep.writing.writer import parse_sums
 from manifests.errors import OutputError, StorageError, TrainingError
-from manifests.files import file_sha256, parse_json
+from manifests.files import file_sha256, folder_lock, parse_json
 from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
-from manifests.locks import folder_lock
 from manifests.schema import SHARD_MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 

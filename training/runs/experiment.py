@@ -8,7 +8,7 @@ from typing import Any
 
 from dfdc_prep.run_files import FitConfig, RunConfig, SplitMetrics
 from dfdc_prep.storage.urls import Location
-from manifests.locks import folder_lock
+from manifests.files import folder_lock
 from training import recipes
 from training.data.shards import DEFAULT_GB, Shards, open_shards
 from training.runs.folder import Run, open_run

@@ -13,9 +13,8 @@ from dfdc_prep.run_files import HISTORY_COLUMNS, RunConfig, RunFiles, write_rows
 from dfdc_prep.storage.urls import Location
 from dfdc_prep.storage.workspace import Mirror, Push, Workspace, workspace
 from manifests.errors import TrainingError
-from manifests.files import write_json
+from manifests.files import clear_leftovers, is_temporary, write_json
 from manifests.folders import check_unused
-from manifests.locks import clear_leftovers, is_temporary
 
 #: Sections of config.json that must be unchanged for a run to resume.
 RESUME_SECTIONS = ("recipe", "options", "data")
