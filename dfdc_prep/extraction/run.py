@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_families
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.crops import placement
@@ -40,6 +38,7 @@ from dfdc_prep.extraction.worker import (
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
 from dfdc_prep.parallel.processes import Setup
+from dfdc_prep.progress import Progress
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
 from manifests.columns import ClipRow, make_row
@@ -188,7 +187,7 @@ def _process(
     clips, done = sum(len(family.clips) for family in todo.values()), summary.clips.total()
     with (
         output.journal() as append,
-        tqdm(total=clips + done, initial=done, unit="clip", disable=None) as bar,
+        Progress(clips + done, "clips", "extract", done) as bar,
         running_workers(run.engine, run.workers, clips, run.timeout, setup) as workers,
     ):
         scheduler = Scheduler(workers, output.transfer, options, run.timeout)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
@@ -23,6 +22,7 @@ from dfdc_prep.identities.page import write_identities_page
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
 from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.progress import Progress
 from dfdc_prep.writing.sources import read_pictures
 from manifests.files import Journal, file_sha256, is_temporary
 from manifests.folders import FacesFolder
@@ -236,7 +236,7 @@ def _encode(
     setup = os.path.realpath(faces), confined
     with (
         Journal(faces / FacesFolder.ENCODINGS_JOURNAL) as journal,
-        tqdm(total=len(clips), initial=len(clips) - len(keys), unit="clip", disable=None) as bar,
+        Progress(len(clips), "clips", "identify", len(clips) - len(keys)) as bar,
         ExitStack() as stack,
     ):
         pool = LocalWorkers(count, _TIMEOUT, init_worker, setup)

@@ -1,4 +1,4 @@
-"""Threads: how many, a pool that ends on the first failure or interrupt, a progress bar."""
+"""Threads: how many, a pool that ends on the first failure or interrupt, a count of records."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from threading import Event, Lock
 from typing import TypeVar
 
-from tqdm import tqdm
+from dfdc_prep.progress import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,10 +62,10 @@ class ThreadPool(AbstractContextManager["ThreadPool"]):
 
 
 class RecordBar(AbstractContextManager["RecordBar"]):
-    """A thread-safe tqdm bar, disabled when stderr is not a terminal."""
+    """Counts records and their bytes, from any thread."""
 
     def __init__(self, name: str, records: int | None) -> None:
-        self._bar = tqdm(total=records, desc=name, unit=" records", disable=None)
+        self._bar = Progress(records, "records", name)
         self._lock = Lock()
         self._bytes = 0
 

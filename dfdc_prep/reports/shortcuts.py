@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.stats import beta, mannwhitneyu
-from tqdm import tqdm
 
 from dfdc_prep.crops.encoding import decode
 from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.progress import Progress
 from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from dfdc_prep.video.timeline import evenly_spaced
@@ -114,7 +114,7 @@ def _in_threads(
     """Measure rows in threads, with a progress bar; OpenCV decodes outside Python's lock."""
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     found: list[tuple[float, float, float]] = []
-    bar = tqdm(total=len(rows), desc="images", unit=" images", disable=None)
+    bar = Progress(len(rows), "images", "measure")
     with bar, ThreadPoolExecutor(available_cores()) as pool:
         for measured in pool.map(lambda block: [measure(row) for row in block], blocks):
             found += measured

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from tqdm import tqdm
 
 from dfdc_prep.parallel.threads import ThreadPool
+from dfdc_prep.progress import Progress
 from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
@@ -171,7 +171,7 @@ def _write_tree(root: Path, plans: list[FamilyPlan]) -> None:
     # Threads suffice: OpenCV and the encoder release the GIL.
     with (
         ThreadPool() as pool,
-        tqdm(total=len(clips), unit="clip", desc="sample", disable=None) as bar,
+        Progress(len(clips), "clips", "sample") as bar,
     ):
 
         def cancellable(frames: Iterator[Image]) -> Iterator[Image]:

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import __version__ as pillow_version
-from tqdm import tqdm
 
 from dfdc_prep import __version__
 from dfdc_prep.crops.encoding import crop_fault
 from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.progress import Progress
 from manifests.columns import CROP_SIZE, PROVENANCE_COLUMNS, ClipRow, make_row
 from manifests.errors import TableError
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
@@ -199,9 +199,15 @@ def _link_crops(
         link_or_copy(file, folder / path)
         return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        linked = pool.map(link, matched)
-        return list(tqdm(linked, "import", len(matched), unit=" crops", disable=None))
+    outcomes = []
+    with (
+        ThreadPoolExecutor(available_cores()) as pool,
+        Progress(len(matched), "crops", "import") as bar,
+    ):
+        for outcome in pool.map(link, matched):
+            outcomes.append(outcome)
+            bar.update()
+    return outcomes
 
 
 def _read_image(file: Path) -> tuple[bytes, str | None]:

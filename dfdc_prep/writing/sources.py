@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
 from dfdc_prep.crops.files import CropFolders
 from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.progress import Progress
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
@@ -250,7 +250,7 @@ def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str 
     hashes: list[str | None] = []
     rows: list[int] = []
     thumbnails: list[Thumbnails] = []
-    bar = tqdm(total=len(wanted), desc="images", unit=" images", disable=None)
+    bar = Progress(len(wanted), "images", "compare")
     with bar, ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(wanted), _BLOCK):
             block = list(islice(images, min(_BLOCK, len(wanted) - start)))

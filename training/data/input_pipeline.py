@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tqdm import tqdm
 
+from dfdc_prep.progress import Progress
 from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
 from training.data.shards import Shards
@@ -247,7 +247,7 @@ def decode_split(
     crops = _in_memory(count) if where == MEMORY else _mapped_file(count, folder)
     start = 0
     with (
-        tqdm(total=count, desc=f"decoding {split}", unit="img", disable=None) as bar,
+        Progress(count, "images", f"decode {split}") as bar,
         report_read_errors(shards),
     ):
         for images, labels in make_dataset(shards, split, _BATCH):

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import expit
-from tqdm import tqdm
 
+from dfdc_prep.progress import Progress
 from dfdc_prep.run_files import IMAGE_COLUMNS
 from manifests.errors import TrainingError
 from manifests.labels import LABELS
@@ -62,7 +62,7 @@ def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
     make = input_pipeline.make_masked_dataset if masks else input_pipeline.make_dataset
     start = 0
     with (
-        tqdm(total=shards.count(split), desc=split, unit="img", disable=None) as bar,
+        Progress(shards.count(split), "images", split) as bar,
         input_pipeline.report_read_errors(shards),
     ):
         for images, labels, *encoded in make(shards, split, size).as_numpy_iterator():

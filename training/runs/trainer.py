@@ -17,8 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
+from dfdc_prep.progress import Progress
 from dfdc_prep.recipe import Recipe
 from dfdc_prep.run_files import FitConfig
 from manifests.errors import TrainingError
@@ -187,7 +187,7 @@ def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
 
 
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
-    """A tqdm progress bar for one epoch, with images per second, loss and accuracy.
+    """The progress of one epoch, with images per second, loss and accuracy.
 
     Args:
         images: images per epoch.
@@ -202,14 +202,14 @@ class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
         self._lock = threading.Lock()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._bar = tqdm(total=self._images, desc=self._description, unit="img", disable=None)
+        self._bar = Progress(self._images, "images", self._description)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not self._bar.disable:
-            values = {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}
-            with self._lock:
+        with self._lock:
+            if not self._bar.disable:  # off a terminal, nobody waits for the values of a step
+                values = {name: f"{logs[name]:.4f}" for name in ("loss", "accuracy")}
                 self._bar.set_postfix(values, refresh=False)
-                self._bar.update(self._batch_size)
+            self._bar.update(self._batch_size)
 
     def on_train_end(self, logs: Any = None) -> None:
         self._bar.close()

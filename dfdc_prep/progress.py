@@ -1,0 +1,73 @@
+"""Tells how far a long run is: a bar on a terminal, elsewhere a line every half minute."""
+
+from shutil import get_terminal_size
+from threading import Lock
+from time import monotonic
+
+import click
+from tqdm import tqdm
+
+#: Seconds from the start to the first line where stderr is no terminal, and between two lines.
+FIRST_LINE_S, LINES_S = 10.0, 30.0
+_RATE = "{remaining} left, {rate_fmt}{postfix}"
+_LINE = "{desc}{n_fmt} of {total_fmt}{unit}, {percentage:.0f} %, " + _RATE
+_UNKNOWN_TOTAL = "{desc}{n_fmt}{unit}, {rate_fmt}{postfix}"
+_BAR = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, " + _RATE
+#: In fewer columns the numbers leave no place for a bar.
+_BAR_COLUMNS = 80
+_NARROW = "{desc}{n_fmt}/{total_fmt}, " + _RATE
+
+_lock = Lock()
+
+
+class Progress(tqdm):  # type: ignore[type-arg]
+    """A bar of tqdm that does not fall silent where stderr is no terminal.
+
+    Args:
+        total: the number of things, None if it is not known.
+        unit: their noun.
+        description: what is done to them.
+        done: how many are done at the start.
+    """
+
+    postfix: str | None = None
+
+    def __init__(self, total: int | None, unit: str, description: str, done: int = 0) -> None:
+        wide = get_terminal_size().columns >= _BAR_COLUMNS
+        super().__init__(
+            total=total,
+            unit=f" {unit}",
+            desc=f"{description}: ",
+            initial=done,
+            dynamic_ncols=True,
+            # tqdm's own format where there is neither a share nor a time left.
+            bar_format=None if total is None else _BAR if wide else _NARROW,
+            disable=None,
+        )
+        # A disabled tqdm keeps none of this.
+        self._prefix, self._unit, self._initial = f"{description}: ", f" {unit}", done
+        self._started = monotonic()
+        self._next_line = self._started + FIRST_LINE_S
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count `n` more; from any thread."""
+        if not self.disable:
+            return super().update(n)
+        with _lock:
+            self.n += n or 0
+            now = monotonic()
+            if now < self._next_line:
+                return False
+            self._next_line = now + LINES_S
+            line = self.format_meter(
+                self.n,
+                self.total or 0,
+                now - self._started,
+                prefix=self._prefix,
+                unit=self._unit,
+                initial=self._initial,
+                postfix=self.postfix,
+                bar_format=_LINE if self.total else _UNKNOWN_TOTAL,
+            )
+            click.echo(line, err=True)
+        return True
