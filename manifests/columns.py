@@ -8,7 +8,7 @@ column of a manifest is one line in `CropRow`: it is filled from whatever has a 
 This module imports nothing heavy, so that worker processes can use it without loading pyarrow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NewType, TypedDict, TypeVar, cast
 
 from manifests.labels import STATUSES
@@ -110,7 +110,7 @@ class CropRow(_Crop, _Placement, _Forgery, _Provenance):
     """Manifest: one row per crop, sorted by (part, video, frame, face).
 
     Values that an imported crop set lacks (frame, box, score ...) are null; `extract` fills every
-    column.
+    column. The label of a clip of which nothing says it is `labels.NO_LABEL`.
     """
 
 
@@ -196,8 +196,19 @@ PROVENANCE_COLUMNS = tuple(_Provenance.__annotations__)
 IDENTITY_COLUMNS = ("identity", "identity_source")
 #: Sort order of a manifest.
 SORT_KEY = ("part", "video", "frame", "face")
+#: Names of the column `path` in tables from elsewhere, in lower case, the likeliest first.
+_PATHS = ("file path", "file_path", "filepath", "video_path", "filename", "file_name", "file")
 
 Row = TypeVar("Row")
+
+
+def with_path(names: Sequence[str]) -> list[str]:
+    """The names of columns, with `path` for the first that is another name of it, if none is."""
+    lower = [name.strip().lower() for name in names]
+    other = next((name for name in _PATHS if name in lower), None)
+    if other is None or "path" in lower:
+        return list(names)
+    return ["path" if name == other else given for name, given in zip(lower, names, strict=True)]
 
 
 def make_row(kind: type[Row], given: Mapping[str, Any], *sources: object) -> Row:

@@ -32,6 +32,14 @@ _HOLDER = b"process "
 HALF, PARTIAL, OLD = "half", "partial", "old"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.(half|partial|old)(\.[^.]*)?")
 
+#: What a text in UTF-16 begins with.
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def separator(header: str) -> str:
+    """The character between the values of a CSV: that which its first line has most of."""
+    return max(",;\t", key=header.count)
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 REAL, FAKE = "REAL", "FAKE"
 LABELS = (REAL, FAKE)
+#: The label of a clip and of its crops where nothing says it. Training and audits leave it out.
+NO_LABEL = "UNKNOWN"
 
 #: Spellings of the labels in external tables and folder names, in lower case.
 _LABEL_SPELLINGS = {"real": REAL, "fake": FAKE, "0": REAL, "1": FAKE, "0.0": REAL, "1.0": FAKE}
+_LABEL_SPELLINGS |= {"false": REAL, "true": FAKE}  # as answers to the question of a fake
 
 #: Words for the labels in names of folders and in columns beside the label, in lower case.
 REAL_WORDS = ("real", "original", "pristine", "genuine", "authentic", "bonafide")
@@ -43,7 +46,7 @@ _WORDS = {
 
 def parse_label(text: str | None) -> str | None:
     """Return REAL or FAKE for any accepted spelling in any case, None for other text."""
-    return None if text is None else _LABEL_SPELLINGS.get(text.lower())
+    return None if text is None else _LABEL_SPELLINGS.get(text.lower(), word_label(text))
 
 
 def word_label(text: str) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from manifests.labels import FAKE
 from manifests.wording import counted
 
 #: Extensions of clips and of what is made from them.
@@ -63,6 +64,21 @@ class Convention(NamedTuple):
         match = self.fake.fullmatch(name)
         return self.original.format(**match.groupdict()) if match else None
 
+    def read(self, label: str, video: str) -> tuple[str | None, str | None, str | None] | None:
+        """The original, the person filmed and the one whose face is shown; None for other names.
+
+        Args:
+            video: the name of a clip; the original has its extension.
+        """
+        name = stem(video)
+        for form in (self.fake,) if label == FAKE else self.reals:
+            if found := form.fullmatch(name):
+                original = self.original_of(name) if label == FAKE else None
+                people = found.groupdict()
+                named = original and original + suffix_of(video)
+                return named, people.get("target"), people.get("source")
+        return None
+
 
 #: FaceForensics++: sequences of YouTube are numbers; a fake names its own, then its face's.
 YOUTUBE = Convention(
@@ -85,9 +101,13 @@ CELEB_DF = Convention(
     (re.compile(r"(?P<target>id\d+)_(?P<number>\d+)"), re.compile(r"\d+")),
     "{target}_{number}",
 )
-CONVENTIONS = (YOUTUBE, ACTORS, CELEB_DF)
+#: Talking faces of Celeb-DF++: a clip that speaks to other sound, and no other face.
+TALKING = CELEB_DF._replace(
+    dataset="Celeb-DF++", fake=re.compile(r"(?P<target>id\d+)_(?P<number>\d+)_test_.+")
+)
+CONVENTIONS = (YOUTUBE, ACTORS, CELEB_DF, TALKING)
 #: A name that may have one of these forms, for a quick search; for re and for Arrow's RE2.
-FAKE_PATTERN = r"(\d{3}_\d{3}|\d{2}_\d{2}__|id\d+_id\d+_\d+)"
+FAKE_PATTERN = r"(\d{3}_\d{3}|\d{2}_\d{2}__|id\d+_id\d+_\d+|id\d+_\d+_test_)"
 
 
 def read_originals(fakes: Collection[str], reals: Collection[str]) -> dict[str, str]:

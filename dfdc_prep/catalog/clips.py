@@ -154,7 +154,8 @@ class Layout(NamedTuple):
 
     name: str  # value of `--layout`
     shape: str  # what a source of this layout looks like, for messages
-    marks: tuple[str, ...]  # files and folders any of which shows that a folder has the layout
+    # sets of files and folders; a folder that has all of one of them, in any case, has the layout
+    marks: tuple[tuple[str, ...], ...]
     # lists the clips below a folder. It raises SourceError if the folder does not have the layout
     # or a file of it is invalid, SourceUnreachable if the size of a clip cannot be read.
     read: Callable[[Path, SourceOptions], Listing]

@@ -12,8 +12,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from dfdc_prep.catalog.clips import SPLITS
 from dfdc_prep.errors import SourceError
-from dfdc_prep.video.source_file import unreachable_error
+from dfdc_prep.video.source_file import clip_size, frame_names, unreachable_error
+from manifests.columns import with_path
+from manifests.files import UTF_16, separator
+from manifests.labels import label_in_names
 from manifests.wording import abbreviated
 
 #: Most bytes of a name in UTF-8, the limit of file systems.
@@ -22,6 +26,10 @@ _MAX_NAME = 255
 _MAX_BYTES = 1_000_000_000
 #: Extensions of the files that count as clips.
 _VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
+#: Names of folders that hold many clips or pictures, in lower case.
+_CATEGORIES = frozenset(
+    (*SPLITS, "frames", "images", "videos", "clips", "faces", "crops", "data", "dataset")
+)
 
 
 def is_video(name: str) -> bool:
@@ -131,6 +139,28 @@ def file_sizes(
     return sizes
 
 
+def clip_sizes(folder: Path) -> dict[str, int]:
+    """The bytes of the clips in a folder, by name: videos, and folders that hold only frames.
+
+    Raises:
+        SourceError, SourceUnreachable: as `file_sizes`.
+    """
+    sizes = {name: size for name, size in file_sizes(folder).items() if is_video(name)}
+    for name in subfolders(folder):
+        below = folder / name
+        if not _is_category(name) and not subfolders(below) and frame_names(below):
+            videos = any(map(is_video, listed_names(below)))
+            sizes |= {} if videos else {name: clip_size(below)}
+    return sizes
+
+
+def _is_category(name: str) -> bool:
+    """Whether a folder's name is a word for many clips or pictures, and so not that of a clip."""
+    if name.lower() in _CATEGORIES:
+        return True
+    return label_in_names([name])[0] is not None and not name[-1].isdigit()
+
+
 def unnamed_videos(sizes: dict[str, int], named: Iterable[str]) -> list[str]:
     """The videos among files that a data set does not name, sorted."""
     return sorted(name for name in sizes.keys() - set(named) if is_video(name))
@@ -146,6 +176,16 @@ def subfolders(folder: Path) -> list[str]:
         return []
     with _scanned(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def listed_names(folder: Path) -> list[str]:
+    """The names of all that is in a folder.
+
+    Raises:
+        SourceError: the folder cannot be read.
+    """
+    with _scanned(folder) as entries:
+        return [entry.name for entry in entries]
 
 
 def _scanned(folder: Path) -> "os._ScandirIterator[str]":
@@ -202,6 +242,8 @@ def read_csv(
 ) -> Iterator[dict[str, str]]:
     """Yield the rows of a CSV as {column: value}, values trimmed; absent columns are "".
 
+    Values may be separated by semicolons or tabs. Other names of a column of paths count as path.
+
     Args:
         required: columns that the header must have, in lower case.
         optional: columns that are read where they are present.
@@ -215,8 +257,12 @@ def read_csv(
 
     known = (*required, *optional)
     try:
-        rows = csv.reader(StringIO(_read_text(path), newline=""), strict=True)
+        text = _read_text(path)
+        delimiter = separator(text.partition("\n")[0])
+        rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header = [name.strip().lower() for name in next(rows, [])]
+        if "path" in known:
+            header = with_path(header)
         _check_header(path, header, required, known)
         at = {name: i for i, name in enumerate(header) if others or name in known}
         names = dict.fromkeys([*known, *at])
@@ -251,7 +297,7 @@ def _check_header(
 
 
 def _read_text(path: Path) -> str:
-    """Read a UTF-8 file with or without a byte order mark; raise ValueError if it is another."""
+    """Read a file in UTF-8, or in UTF-16 with a byte order mark; raise ValueError for others."""
     try:
         if not path.is_file():
             raise SourceError(f"expected a file at {path}, found none; give its path")
@@ -260,7 +306,8 @@ def _read_text(path: Path) -> str:
             raise SourceError(
                 f"expected at most {_MAX_BYTES:,} bytes in {path}, found {size:,}; divide the file"
             )
-        return path.read_text("utf-8-sig")
+        content = path.read_bytes()
+        return content.decode("utf-16" if content[:2] in UTF_16 else "utf-8-sig")
     except OSError as error:
         raise SourceError(
             f"expected to read {path}, found {error.strerror}; make the file readable"

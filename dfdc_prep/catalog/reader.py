@@ -6,22 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Catalog, Layout, SourceOptions, build_catalog
-from dfdc_prep.catalog.files import check_text, subfolders
+from dfdc_prep.catalog.files import check_text, listed_names, subfolders
 from dfdc_prep.catalog.layouts.celeb_df import CELEB_DF
-from dfdc_prep.catalog.layouts.dfdc import DFDC
+from dfdc_prep.catalog.layouts.dfdc import DFDC, find_parts
 from dfdc_prep.catalog.layouts.dfdc_flat import DFDC_FLAT, has_flags
 from dfdc_prep.catalog.layouts.dfdc_preview import DFDC_PREVIEW
 from dfdc_prep.catalog.layouts.faceforensics import FACEFORENSICS
+from dfdc_prep.catalog.layouts.fakeavceleb import FAKEAVCELEB
+from dfdc_prep.catalog.layouts.folders import ARCHIVES, FOLDERS
 from dfdc_prep.catalog.layouts.table import TABLE
 from dfdc_prep.errors import SourceError
 from dfdc_prep.storage.urls import Url
+from manifests.wording import listed
 
 AUTO = "auto"
 DEFAULT = SourceOptions()
 #: The layouts by their name; importing this module is cheap.
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
-    for layout in (DFDC, DFDC_FLAT, DFDC_PREVIEW, FACEFORENSICS, CELEB_DF, TABLE)
+    for layout in (
+        *(DFDC, DFDC_FLAT, DFDC_PREVIEW, FACEFORENSICS, CELEB_DF, FAKEAVCELEB, FOLDERS, TABLE),
+    )
 }
 #: Levels of folders that are searched for a layout: unpacking often adds one.
 _MAX_DEPTH = 1
@@ -57,8 +62,20 @@ def read_catalog(
             f"{layout.name} in {folder}; leave it out"
         )
     listing = layout.read(folder, options)
-    listing = listing._replace(notes=(*notes, *listing.notes))
+    listing = listing._replace(notes=(*notes, *listing.notes, *_zipped(folder)))
     return build_catalog(listing, layout.name).limited(limit)
+
+
+def _zipped(folder: Path) -> list[str]:
+    """A note on the archives in a data set's folder and the folders in it."""
+    folders = {name: listed_names(folder / name) for name in ("", *subfolders(folder))}
+    zips = sorted(
+        str(Path(place, name))
+        for place, names in folders.items()
+        for name in names
+        if name.lower().endswith(ARCHIVES)
+    )
+    return [f"not read, still zipped: {listed(zips)}; unzip first"] if zips else []
 
 
 def _check_options(options: SourceOptions) -> None:
@@ -80,16 +97,18 @@ def _find_layout(source: Path, named: Layout, auto: bool) -> tuple[Layout, Path,
     """Return the layout of a source, the folder that has it, and notes on what is left out.
 
     Raises:
-        SourceError: no layout is recognized, or more than one is.
+        SourceError: more than one layout is recognized.
     """
-    if named == TABLE:
+    if named in (TABLE, FOLDERS):
         return named, source, []
     found = list(_recognized(source, [*LAYOUTS.values()] if auto else [named], _MAX_DEPTH))
     others = [(layout, folder) for layout, folder in found if layout != DFDC]
-    if len(others) < len(found) or not found:
+    if len(others) < len(found):
         # The parts of DFDC are many folders; its reader finds them, also further down.
         left_out = (f"left out, give its own folder: {other.name} in {at}" for other, at in others)
         return named, source, list(left_out)
+    if not found:
+        return FOLDERS if auto and not any(find_parts(source)) else named, source, []
     if len(found) > 1:
         places = ", ".join(f"{layout.name} in {folder}" for layout, folder in found[:3])
         raise SourceError(
@@ -100,8 +119,9 @@ def _find_layout(source: Path, named: Layout, auto: bool) -> tuple[Layout, Path,
 
 def _recognized(folder: Path, wanted: list[Layout], depth: int) -> Iterator[tuple[Layout, Path]]:
     """Yield the layouts of a folder, or else of the folders in it."""
+    names = {name.lower() for name in listed_names(folder)}
     for layout in wanted:
-        if any(os.path.exists(f"{folder}{os.sep}{mark}") for mark in layout.marks):
+        if any(names.issuperset(map(str.lower, marks)) for marks in layout.marks):
             flat = layout == DFDC and DFDC_FLAT in wanted and has_flags(folder)
             yield DFDC_FLAT if flat else layout, folder
             return
@@ -133,6 +153,11 @@ def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog
 
     with workspace(source, lay_out) as copy:
         catalog = read(copy.folder)
+        if any(os.path.isdir(clip.path) for clip in catalog.clips):
+            raise SourceError(
+                f"expected clips that are files in the bucket {source}, found folders of frames; "
+                "copy them to a disk"
+            )
         names = [
             clip.path.removeprefix(str(copy.folder)).removeprefix("/") for clip in catalog.clips
         ]

@@ -12,7 +12,7 @@ from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
 from manifests.columns import PROVENANCE_COLUMNS, ClipRow, CropRow
 from manifests.files import read_lines
-from manifests.labels import LABELS, STATUSES
+from manifests.labels import LABELS, NO_LABEL, STATUSES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,7 @@ def _is_entry(entry: Any) -> bool:
             and all(isinstance(version, str | None) for version in entry["versions"])
             and all(
                 clip.keys() == ClipRow.__annotations__.keys()
-                and clip["label"] in (*LABELS, None)
+                and clip["label"] in (*LABELS, NO_LABEL, None)
                 and clip["status"] in STATUSES
                 and isinstance(clip["faces"], int)
                 for clip in entry["clips"]

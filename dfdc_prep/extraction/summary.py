@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dfdc_prep.storage.urls import Location
 from manifests.columns import ClipRow
 from manifests.folders import FacesFolder
-from manifests.labels import FAILURES, LABELS
+from manifests.labels import FAILURES, LABELS, NO_LABEL
 from manifests.result import Result, TextTable
 from manifests.wording import counted, listed
 
@@ -73,7 +73,7 @@ class RunSummary(Result):
         """The final report: a table with one row per label, then the notes and the conclusion."""
         header = f"{'':6}{'clips':>9}{'with face':>11}{'without':>9}{'failed':>8}{'crops':>10}"
         lines = [
-            f"{label:6}{clips:9,}{with_face:11,}{without:9,}{failed:8,}{crops:10,}"
+            f"{label:8}{clips:7,}{with_face:11,}{without:9,}{failed:8,}{crops:10,}"
             for label, clips, with_face, without, failed, crops in self.rows()
         ]
         return "\n".join([header, *lines, *self.notes(), self.conclusion()])
@@ -89,8 +89,10 @@ class RunSummary(Result):
     def rows(self) -> list[tuple[str, int, int, int, int, int]]:
         """For each label: clips, those with a face, those without, those that failed, crops."""
         rows = []
-        for label in LABELS:
-            counts = {status: n for (known, status), n in self.clips.items() if known == label}
+        known = {label for label, _ in self.clips}
+        labels = LABELS if known & set(LABELS) or not known else ()
+        for label in (*labels, *({NO_LABEL} & known)):
+            counts = {status: n for (of, status), n in self.clips.items() if of == label}
             failed = sum(counts.get(status, 0) for status in FAILURES)
             ok, no_face = counts.get("ok", 0), counts.get("no_face", 0)
             rows.append((label, sum(counts.values()), ok, no_face, failed, self.crops[label]))

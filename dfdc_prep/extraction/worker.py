@@ -34,7 +34,7 @@ from dfdc_prep.extraction.crops_out import CROPS, crop_files, crop_folder
 from dfdc_prep.parallel.confinement import confine
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url, is_url
-from dfdc_prep.video.source_file import check_reachable, file_version
+from dfdc_prep.video.source_file import check_reachable, clip_size, file_version
 
 #: Seconds between two looks at whether a clip has been fetched.
 _POLL_SECONDS = 0.005
@@ -167,7 +167,7 @@ class Transfer:
         if clip is not None:
             with self.fetched(clip) as here:
                 check_reachable(Path(here.path))
-                size = os.stat(here.path).st_size
+                size = clip_size(Path(here.path))
             if size != clip.size:
                 raise WorkersError(f"expected {clip.size:,} bytes in {clip.path}, found {size:,}")
         if isinstance(self.out, Url):

@@ -1,14 +1,15 @@
-"""Reads animated GIF, WebP and PNG files as clips."""
+"""Reads animated GIF, WebP and PNG files, and folders of frames, as clips."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import av
 
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Frame
-from dfdc_prep.video.source_file import SourceFile
+from dfdc_prep.video.source_file import SourceFile, frame_names, unreachable_error
 from dfdc_prep.video.timeline import Timeline
 from manifests.pictures.images import ANIMATED, ImageError, open_image, reading, to_rgb
 
@@ -63,6 +64,48 @@ class Animation:
             self._image.load()
         duration = self._image.info.get("duration", 0)
         return float(duration) / 1000 if isinstance(duration, int | float) else 0.0
+
+
+class FrameFolder:
+    """A folder of frames, with the attributes and methods of `reader.Video`.
+
+    A frame's index is its position in the folder; the times of the frames are not known and 0.
+
+    Raises:
+        ClipError: it has no frame, or the first one is no picture.
+        SourceUnreachable: it cannot be read.
+    """
+
+    shortfall = None
+    duration_s = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = [folder / name for name in frame_names(folder)]
+        self.timeline = Timeline(len(self._paths))
+        if not self._paths:
+            raise ClipError(f"expected frames in the folder {folder.name}, found no picture")
+        try:
+            with open_image(self._paths[0]) as image:
+                self.pixels = int(image.width * image.height)
+        except ImageError as error:
+            raise ClipError(f"expected frames in {folder.name}, found {error}") from error
+        except OSError as error:
+            raise unreachable_error(self._paths[0], error) from error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """Decode the frames at these positions; a damaged picture is left out."""
+        for index in sorted({i for i in indices if 0 <= i < self.timeline.count}):
+            try:
+                with open_image(self._paths[index]) as image:
+                    rgb = to_rgb(image)
+            except ImageError:
+                continue
+            except OSError as error:
+                raise unreachable_error(self._paths[index], error) from error
+            yield Frame(index, 0.0, av.VideoFrame.from_ndarray(rgb, format="rgb24"))
 
 
 def _missing_end(file: SourceFile) -> str | None:

@@ -22,12 +22,12 @@ from dfdc_prep.video import container
 from dfdc_prep.video.container import MP4, choose_stream, ending_at_an_error, open_container
 from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
-from dfdc_prep.video.source_file import SourceFile
+from dfdc_prep.video.source_file import SourceFile, frame_names
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
 from manifests.columns import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from dfdc_prep.video.animation import Animation
+    from dfdc_prep.video.animation import Animation, FrameFolder
 
 #: The only codec whose non-reference frames are skipped. Its packets show which frames are
 #: references, FFmpeg's decoder can skip exactly the others, and packets contain parameter sets.
@@ -36,7 +36,7 @@ _H264 = "h264"
 #: A string because the class is generic only in PyAV's type stubs.
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"
 #: An open clip.
-AnyVideo: TypeAlias = "Video | Animation"
+AnyVideo: TypeAlias = "Video | Animation | FrameFolder"
 
 av.logging.set_level(av.logging.PANIC)
 
@@ -252,7 +252,7 @@ class Video:
 
 @contextmanager
 def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
-    """Open a clip, or an animated picture, that is decoded in one thread.
+    """Open a clip, an animated picture or a folder of frames, decoded in one thread.
 
     Args:
         name: the clip's name in error messages. [default: the file's name]
@@ -265,6 +265,11 @@ def open_clip(path: Path, name: str | None = None) -> Iterator["AnyVideo"]:
         SourceUnreachable: an I/O error occurred; frames decoded before must be discarded.
     """
     name = path.name if name is None else name
+    if path.is_dir():
+        from dfdc_prep.video.animation import FrameFolder
+
+        yield FrameFolder(path)
+        return
     with closing(SourceFile(path)) as file:
         try:
             with closing(_opened(file, name)) as video:
@@ -307,6 +312,8 @@ def clip_length(path: Path) -> int | None:
     The header of an MP4 says it, without regard to frames that an edit list hides. The packets of
     other containers are counted. Raises SourceUnreachable at an I/O error.
     """
+    if path.is_dir():
+        return len(frame_names(path))
     with closing(SourceFile(path)) as file, ending_at_an_error():
         if file.read_at(4, 4) == b"ftyp":
             with suppress(ClipError, ValueError), open_container(file, path.name) as opened:

@@ -1,5 +1,7 @@
 """Files of the source, whose I/O errors are told from damaged clips, and what tells their versions.
 
+A clip is a file, or a folder of frames: pictures in the order of the numbers in their names.
+
 FFmpeg treats a failed read as the end of the file, so a clip on a failing disk would be reported
 as damaged. `SourceFile` records the operating system's error instead.
 """
@@ -7,6 +9,7 @@ as damaged. `SourceFile` records the operating system's error instead.
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,8 @@ from dfdc_prep.errors import SourceUnreachable
 
 #: Bytes hashed at each end of a clip: a header and an index, whichever is where.
 _END = 16_384
+#: Extensions of the pictures in a folder of frames.
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 class SourceFile:
@@ -74,6 +79,26 @@ class SourceFile:
             raise unreachable_error(self._path, self._error) from self._error
 
 
+def frame_names(folder: Path) -> list[str]:
+    """The pictures in a folder, in the order of the numbers in their names."""
+
+    def key(name: str) -> list[int | str]:
+        parts = re.split("([0-9]+)", name)
+        return [int(part) if number % 2 else part for number, part in enumerate(parts)]
+
+    with _reached(folder):
+        names = os.listdir(folder)
+    return sorted((n for n in names if n.lower().endswith(PICTURES) and n[0] != "."), key=key)
+
+
+def clip_size(path: Path) -> int:
+    """The bytes of a clip's file, or of all its frames."""
+    with _reached(path):
+        if not path.is_dir():
+            return path.stat().st_size
+        return sum(os.stat(path / name).st_size for name in frame_names(path))
+
+
 def check_reachable(path: Path) -> None:
     """Raise SourceUnreachable unless a file of the source exists and is accessible."""
     with _reached(path):
@@ -83,14 +108,22 @@ def check_reachable(path: Path) -> None:
 def file_version(path: Path) -> str:
     """What tells a clip from another of the same size: its time, and a hash of its two ends.
 
+    Of a folder of frames, the hash is that of their names and sizes.
+
     Raises:
         SourceUnreachable: the file cannot be read.
     """
-    with _reached(path), path.open("rb", buffering=0) as file:
-        found = os.fstat(file.fileno())
-        digest = hashlib.sha256(file.read(_END))
-        file.seek(max(_END, found.st_size - _END))
-        digest.update(file.read(_END))
+    with _reached(path):
+        if path.is_dir():
+            found = path.stat()
+            sizes = [f"{name} {clip_size(path / name)}" for name in frame_names(path)]
+            digest = hashlib.sha256("\n".join(sizes).encode("utf-8", "surrogateescape"))
+        else:
+            with path.open("rb", buffering=0) as file:
+                found = os.fstat(file.fileno())
+                digest = hashlib.sha256(file.read(_END))
+                file.seek(max(_END, found.st_size - _END))
+                digest.update(file.read(_END))
     return f"{found.st_mtime_ns} {digest.hexdigest()[:32]}"
 
 

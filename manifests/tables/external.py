@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
-from manifests.columns import PROVENANCE_COLUMNS
+from manifests.columns import PROVENANCE_COLUMNS, with_path
 from manifests.errors import TableError
+from manifests.files import UTF_16, separator
 from manifests.labels import FAKE, KNOWN, LABELS, NAMES, label_in_names, parse_label, word_label
 from manifests.tables import path_names
 from manifests.tables.clip_reading import read_clips
@@ -37,9 +38,12 @@ _TEXT_COLUMNS = (
     "video", "videoname", "path", "part", "label", "original", "family", "split", "sha256",
     "identity", "identity_source", *PROVENANCE_COLUMNS, SOURCE, "family_source",
 )  # fmt: skip
+_CLIPS = {"video", "videoname"}
+#: Bytes that hold the first line.
+_START = 1 << 16
 _INTEGER_COLUMNS = ("frame", "face")
-#: Numbers that stand for labels, as text.
-_NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+#: Numbers that stand for labels, as text in lower case.
+_NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 #: Columns of names, not of words for labels.
 _NAME_COLUMNS = ("label", "path", "video", "videoname", "original", "family", "part", "sha256")
 
@@ -118,6 +122,11 @@ def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE)
 
 
 def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
+    if reading.clips_from not in table.column_names and not _CLIPS & set(table.column_names):
+        table = table.rename_columns(with_path(table.column_names))
+    if "label" not in table.column_names:
+        names = [each.lower() if each.lower() == "label" else each for each in table.column_names]
+        table = table.rename_columns(names)
     _check_columns(table.column_names, where, reading.clips_from)
     if not table.num_rows:
         raise TableError(f"expected rows in {where}, found none; give another table")
@@ -140,7 +149,13 @@ def _read_csv(path: Path) -> pa.Table:
         null_values=list(NULL_SPELLINGS),
         strings_can_be_null=True,
     )
-    return pv.read_csv(path, convert_options=options)
+    with path.open("rb") as file:
+        start = file.read(_START)
+    encoding = "utf-16" if start[:2] in UTF_16 else "utf8"
+    header = start.decode(encoding, "ignore").partition("\n")[0]
+    reading = pv.ReadOptions(encoding=encoding)
+    parsing = pv.ParseOptions(delimiter=separator(header))
+    return pv.read_csv(path, read_options=reading, parse_options=parsing, convert_options=options)
 
 
 def _check_columns(names: list[str], where: str, clips_from: str | None) -> None:
@@ -149,7 +164,7 @@ def _check_columns(names: list[str], where: str, clips_from: str | None) -> None
         raise TableError(
             f"expected each column once in {where}, found {duplicates[0]!r} twice; drop one"
         )
-    if "label" not in names or not {"video", "videoname", "path", clips_from} & set(names):
+    if "label" not in names or not {*_CLIPS, "path", clips_from} & set(names):
         raise TableError(
             f"expected the columns label and video (or videoname, or path) in {where}, "
             f"found {', '.join(names)[:200]}; rename the columns, or name that of the clips with "
@@ -162,6 +177,7 @@ def _normalize_text_columns(table: pa.Table) -> pa.Table:
     for name in _TEXT_COLUMNS:
         if name in table.column_names:
             text = pc.utf8_trim_whitespace(table[name].cast(pa.string()))
+            text = path_names.with_slashes(text) if name == "path" else text
             missing = pc.is_in(text, pa.array(NULL_SPELLINGS))
             text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
             table = set_column(table, name, text)
@@ -173,7 +189,7 @@ def _normalize_text_columns(table: pa.Table) -> pa.Table:
 def _with_clips(table: pa.Table, where: str, clips_from: str | None) -> pa.Table:
     """Add `video` if the table has none, or if `clips_from` says how to read it."""
     names = table.column_names
-    if clips_from is not None or not {"video", "videoname"} & set(names):
+    if clips_from is not None or not _CLIPS & set(names):
         return read_clips(table, clips_from, where)
     if "video" not in names:
         table = table.rename_columns({"videoname": "video"})
@@ -229,7 +245,7 @@ def read_labels(
     texts = spellings.to_pylist()
     code = pc.index_in(table["label"], spellings).to_numpy()
     labels = [parse_label(text) for text in texts]
-    numbers = np.array([_NUMBERS.get(str(text), -1) for text in texts])[code]
+    numbers = np.array([_NUMBERS.get(str(text).lower(), -1) for text in texts])[code]
     by_spelling = pa.array(labels, pa.string()).take(pa.array(code))
     if by_spelling.null_count:
         invalid = table["label"].filter(pc.is_null(by_spelling))
@@ -248,7 +264,7 @@ def read_labels(
         notes = _compare(table, numbers, where)
     by_number = [LABELS[number ^ (real_is or 0)] for number in (0, 1)]
     meant = [
-        label if (number := _NUMBERS.get(str(text))) is None else by_number[number]
+        label if (number := _NUMBERS.get(str(text).lower())) is None else by_number[number]
         for text, label in zip(texts, labels, strict=True)
     ]
     return pa.array(meant, pa.string()).take(pa.array(code)), notes

@@ -16,7 +16,7 @@ from manifests.columns import SORT_KEY
 from manifests.errors import TableError
 from manifests.files import atomic_file, file_sha256
 from manifests.folders import FacesFolder
-from manifests.labels import LABELS
+from manifests.labels import LABELS, NO_LABEL
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.codes import cast_column
 
@@ -141,7 +141,7 @@ def _cast_to_field(table: pa.Table, field: pa.Field, path: Path, again: str) -> 
 def read_manifest(
     path: Path, made_by: str = "dfdc-prep extract", schema: pa.Schema = MANIFEST_SCHEMA
 ) -> pa.Table:
-    """Read a manifest and check that it has rows and valid labels.
+    """Read a manifest and check that it has rows and valid labels; leave out unlabelled crops.
 
     Args:
         made_by: the command that writes this file, for error messages.
@@ -155,6 +155,14 @@ def read_manifest(
     table = read_table(path, schema, made_by)
     if not table.num_rows:
         raise TableError(f"expected crops in {path}, found no rows; run {made_by} on other input")
+    unlabelled = pc.equal(table["label"], NO_LABEL)
+    if pc.any(unlabelled).as_py():
+        table = table.filter(pc.invert(unlabelled))
+        if not table.num_rows:
+            raise TableError(
+                f"expected the labels REAL and FAKE in {path}, found crops of clips without a "
+                "label; extract them again from folders named real and fake, or with --table"
+            )
     invalid = sorted(set(pc.unique(table["label"]).to_pylist()) - set(LABELS))
     if invalid:
         raise TableError(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.catalog.clips import Entry, Provenance, find_families, resolve_entries
+from dfdc_prep.catalog.clips import Entry, Provenance, SourceOptions, find_families, resolve_entries
 from dfdc_prep.catalog.reader import read_catalog
 from dfdc_prep.errors import SourceError
 
@@ -109,9 +109,9 @@ def test_invalid_metadata_is_reported_as_an_error_message(
         read_catalog(tmp_path)
 
 
-def test_the_error_for_a_folder_without_parts_describes_a_dfdc_tree(shared: Path) -> None:
+def test_the_error_for_a_folder_without_parts_describes_a_dfdc_tree(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"dfdc_train_part_0.*metadata\.json"):
-        read_catalog(shared / "data" / "edge")
+        read_catalog(tmp_path, options=SourceOptions("dfdc"))
 
 
 def test_no_two_clips_share_a_folder(tmp_path: Path) -> None:

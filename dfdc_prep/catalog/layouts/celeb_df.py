@@ -1,34 +1,38 @@
-"""Celeb-DF, versions 1 and 2: Celeb-real, YouTube-real, Celeb-synthesis and a list of tests."""
+"""Celeb-DF 1 to 3 (Celeb-DF++): Celeb-real, YouTube-real, Celeb-synthesis and a list of tests."""
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Entry, Layout, Listing, Provenance, SourceOptions
-from dfdc_prep.catalog.files import file_sizes, is_video, read_lines, split_path, subfolders
+from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
+from dfdc_prep.catalog.files import read_lines, split_path, subfolders
+from dfdc_prep.catalog.groups import INNER, Group, inner_folder, read_groups
 from dfdc_prep.errors import SourceError
-from manifests import relatives
 from manifests.labels import FAKE, NAMES, REAL
+from manifests.relatives import CELEB_DF as SWAPS
+from manifests.relatives import TALKING
 from manifests.wording import abbreviated, listed
 
 _TEST_LIST = "List_of_testing_videos.txt"
 _CELEBRITIES, _YOUTUBE, _SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"
 _SHAPE = (
     "Celeb-DF: Celeb-real/id0_0000.mp4, YouTube-real/00000.mp4 and "
-    f"Celeb-synthesis/id0_id1_0000.mp4 beside {_TEST_LIST}"
+    f"Celeb-synthesis/id0_id1_0000.mp4 beside {_TEST_LIST}; in version 3 "
+    "Celeb-synthesis/FaceSwap/SimSwap/id0_id1_0000.mp4"
 )
-#: The names in each folder. A fake was made from the clip of `target` with its number, with the
-#: face of `source`.
-_REALS = dict(zip((_CELEBRITIES, _YOUTUBE), relatives.CELEB_DF.reals, strict=True))
-_NAMES = {**_REALS, _SYNTHESIS: relatives.CELEB_DF.fake}
+#: How the clips of each folder are named.
+_CONVENTIONS = {
+    _CELEBRITIES: (SWAPS._replace(reals=SWAPS.reals[:1]),),
+    _YOUTUBE: (SWAPS._replace(reals=SWAPS.reals[1:]),),
+    _SYNTHESIS: (SWAPS, TALKING),
+}
 #: The same folders in lower case: copies differ in case.
-_FOLDERS = {name.lower(): name for name in _NAMES}
-#: Many copies keep the clips one folder down.
-_VIDEOS = "videos"
+_FOLDERS = {name.lower(): name for name in _CONVENTIONS}
 #: Clips in the list of version 1; that of version 2 has 518.
 _TESTS_OF_V1 = 100
 
-#: The clips of the test list as folder and video, in order; None if there is no list.
+#: The clips of the test list as folders and video, in order; None if there is no list.
 Tests = dict[tuple[str, str], None] | None
 
 
@@ -40,23 +44,19 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             "that contains them"
         )
     tests = _read_tests(source)
-    dataset = options.dataset or _version(source, len(tests or ()))
-    entries, strange = [], []
-    for name, folder in folders.items():
-        sizes: dict[str, int | None] = {**file_sizes(folder)}
-        # Clips that only the list names are missing.
-        sizes |= {video: None for part, video in tests or () if part == name and video not in sizes}
-        for video in sorted(filter(is_video, sizes)):
-            found = _NAMES[name].fullmatch(os.path.splitext(video)[0])
-            if found is None:
-                strange.append(f"{name}/{video}")
-                continue
-            label, original, provenance = _parse(dataset, name, video, found, tests)
-            path = f"{folder}{os.sep}{video}"
-            entries.append(Entry(name, video, label, original, path, sizes[video], provenance))
+    groups = [group for name in folders for group in _groups(name, folders[name], tests)]
+    dataset = options.dataset or _version(source, groups, len(tests or ()))
+    stems = None if tests is None else {(part, _stem(video)) for part, video in tests}
+
+    def split_of(group: Group, video: str, _filmed: str | None) -> str | None:
+        if stems is None:
+            return None
+        return "test" if (group.part, _stem(video)) in stems else "train"
+
+    entries, strange = read_groups(groups, dataset, split_of)
     if not entries:
         raise SourceError(f"expected {_SHAPE}, found no clip below {source}; unpack it")
-    notes = [f"no folder {name} in {source}" for name in _NAMES if name not in folders]
+    notes = [f"no folder {name} in {source}" for name in _CONVENTIONS if name not in folders]
     if tests is None:
         notes.append(f"no {_TEST_LIST} in {source}: the clips have no official split")
     if strange:
@@ -65,23 +65,27 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     return Listing(dataset, entries, strange, notes, refused, originals_from=NAMES)
 
 
-def _parse(
-    dataset: str, part: str, video: str, found: re.Match[str], tests: Tests
-) -> tuple[str, str | None, Provenance]:
-    """The label, the original and the rest of a clip whose name has the form of its folder."""
-    people = found.groupdict()
-    filmed, face = people.get("target"), people.get("source")
-    split = None
-    if tests is not None:
-        split = "test" if (part, video) in tests else "train"
-    if part != _SYNTHESIS:
-        return REAL, None, Provenance(dataset, None, filmed, face, split)
-    original = relatives.CELEB_DF.original.format(**people) + os.path.splitext(video)[1]
-    return FAKE, original, Provenance(dataset, part, filmed, face, split)
+def _groups(name: str, folder: Path, tests: Tests) -> Iterator[Group]:
+    """The groups of one of the three folders: itself, and in version 3 one for each method."""
+    label, method = (FAKE, _SYNTHESIS) if name == _SYNTHESIS else (REAL, None)
+    parts = {name: (folder, method)}
+    for kind in subfolders(folder) if name == _SYNTHESIS else ():
+        methods = [] if kind in INNER else subfolders(folder / kind)
+        parts |= {f"{name}_{kind}_{made}": (folder / kind / made, made) for made in methods}
+    for part, (place, made_by) in parts.items():
+        place = inner_folder(place) or place
+        frames = {_stem(n) for n in subfolders(place)}
+        names = [video for group, video in tests or () if group == part]
+        missing = tuple(video for video in names if _stem(video) not in frames)
+        yield Group(part, place, label, made_by, _CONVENTIONS[name], missing)
+
+
+def _stem(video: str) -> str:
+    return os.path.splitext(video)[0]
 
 
 def _find_folders(source: Path) -> dict[str, Path]:
-    """The folders of clips by their official name; copies differ in case and in depth."""
+    """The folders of clips by their official name; copies differ in case."""
     found: dict[str, Path] = {}
     for name in subfolders(source):
         known = _FOLDERS.get(name.lower())
@@ -91,8 +95,7 @@ def _find_folders(source: Path) -> dict[str, Path]:
             raise SourceError(
                 f"expected one folder {known} in {source}, found several spellings; rename one"
             )
-        below = source / name / _VIDEOS
-        found[known] = below if below.is_dir() else source / name
+        found[known] = source / name
     return found
 
 
@@ -109,21 +112,23 @@ def _read_tests(source: Path) -> Tests:
     for number, line in read_lines(path):
         label, _, name = line.partition(" ")
         names = split_path(path, name.strip()) if label in ("0", "1") else []
-        folder = _FOLDERS.get(names[0].lower()) if len(names) == 2 else None
+        folder = _FOLDERS.get(names[0].lower()) if len(names) in (2, 4) else None
         if folder is None or (label == "1") != (folder != _SYNTHESIS):
             raise SourceError(
                 f"expected 1 and a clip of {_CELEBRITIES} or {_YOUTUBE}, or 0 and one of "
                 f"{_SYNTHESIS}, in line {number} of {path}, found {abbreviated(line)}; download "
                 "the list again"
             )
-        tests[folder, names[1]] = None
+        tests["_".join([folder, *names[1:-1]]), names[-1]] = None
     return tests
 
 
-def _version(source: Path, tests: int) -> str:
-    """The data set's name: version 1 has 100 tests, or says so in the name of its folder."""
+def _version(source: Path, groups: list[Group], tests: int) -> str:
+    """The data set's name: 3 has methods; 1 has 100 tests, or says so in its folder's name."""
+    if any(group.part not in _CONVENTIONS for group in groups):
+        return "celeb-df-v3"
     first = tests == _TESTS_OF_V1 or re.search(r"v1\b", source.resolve().name, re.IGNORECASE)
     return "celeb-df-v1" if first else "celeb-df-v2"
 
 
-CELEB_DF = Layout("celeb-df", _SHAPE, (_CELEBRITIES, _SYNTHESIS), _read)
+CELEB_DF = Layout("celeb-df", _SHAPE, ((_CELEBRITIES,), (_SYNTHESIS,)), _read)

@@ -1,15 +1,15 @@
 """DFDC: folders of clips, each with a metadata.json that names labels and originals."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from dfdc_prep.catalog import files
 from dfdc_prep.catalog.clips import Entry, Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.errors import SourceError
-from manifests.labels import LABELS, REAL
-from manifests.wording import abbreviated, listed
+from manifests.labels import LABELS, NO_LABEL, REAL
+from manifests.wording import abbreviated, counted, listed
 
 METADATA = "metadata.json"
 DATASET = "dfdc"
@@ -32,10 +32,11 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     provenances = {split: Provenance(dataset, official_split=split) for split in _SPLITS}
     entries: list[Entry] = []
     unnamed, refused = [], []
-    for part, folder in _find_parts(source).items():
+    parts, notes = _distinct_parts(source)
+    for part, (folder, items) in parts.items():
         metadata = folder / METADATA
         rows = []
-        for video, fields in load_metadata(metadata).items():
+        for video, fields in items.items():
             given = fields if isinstance(fields, dict) else {}
             original = given.get("original")
             if isinstance(original, str) and original.lower() in _NO_ORIGINAL:
@@ -65,36 +66,77 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             "pass the folder that contains the parts"
         )
     unnamed.sort()
-    notes = [f"not named by any metadata.json, left out: {listed(unnamed)}"] if unnamed else []
+    notes += [f"not named by any metadata.json, left out: {listed(unnamed)}"] if unnamed else []
+    for folder in _folders_without_labels(source, {folder for folder, _ in parts.values()}):
+        sizes = files.clip_sizes(folder)
+        clips = counted(len(sizes), "clip")
+        if not folder.name.lower().startswith("test") or folder.name in parts:
+            notes.append(
+                f"no metadata.json in {folder}, {clips} left out: download that of the part, or "
+                "give the folder to extract alone, for crops without labels"
+            )
+            continue
+        files.check_file_name(source, folder.name)
+        about = Provenance(dataset, official_split="test")
+        entries += [
+            Entry(folder.name, video, NO_LABEL, None, f"{folder}{os.sep}{video}", size, about)
+            for video, size in sizes.items()
+        ]
+        notes.append(
+            f"no metadata.json in {folder}, {clips} without a label: balance, split and shard "
+            "leave their crops out"
+        )
     return Listing(dataset, entries, unnamed, notes, refused)
 
 
-def _find_parts(source: Path) -> dict[str, Path]:
-    """Return the folders with a metadata.json by name, sorted; may include the source itself."""
-    parts: dict[str, Path] = {}
-    for folder in _walk_parts(source, _MAX_DEPTH):
+def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]], list[str]]:
+    """The folders with a metadata.json by name, sorted, with its items; and notes on copies.
+
+    They may include the source itself.
+    """
+    parts: dict[str, tuple[Path, dict[str, Any]]] = {}
+    first: dict[frozenset[str], Path] = {}
+    notes = []
+    for folder in find_parts(source):
         name = folder.resolve().name
         if not name.isprintable():
             raise SourceError(
                 f"expected parts with printable names below {source}, found {abbreviated(name)}; "
                 "rename the folder"
             )
-        if name in parts:
+        items = load_metadata(folder / METADATA)
+        earlier = first.setdefault(frozenset(items), folder)
+        if items and earlier != folder:
+            notes.append(f"left out, the clips of {folder} are those of {earlier}: a part twice")
+        elif name in parts:
             raise SourceError(
                 f"expected parts with different names below {source}, found {name} twice, "
-                f"in {parts[name].parent} and {folder.parent}; rename or move one of them"
+                f"in {parts[name][0].parent} and {folder.parent}; rename or move one of them"
             )
-        parts[name] = folder
-    return dict(sorted(parts.items()))
+        else:
+            parts[name] = folder, items
+    return dict(sorted(parts.items())), notes
 
 
-def _walk_parts(folder: Path, depth: int) -> Iterator[Path]:
+def _folders_without_labels(source: Path, parts: Collection[Path]) -> Iterator[Path]:
+    """Yield folders with clips, but no metadata.json, beside or above parts."""
+    for folder in sorted({source, *(part.parent for part in parts if part != source)}):
+        yield from (
+            below
+            for name in files.subfolders(folder)
+            if (below := folder / name) not in parts
+            and not {METADATA, "labels.csv"} & (names := set(files.listed_names(below)))
+            and any(map(files.is_video, names))
+        )
+
+
+def find_parts(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:
     """Yield the parts at most `depth` levels below a folder; parts are not nested."""
     if (folder / METADATA).is_file():
         yield folder
         return
     for name in files.subfolders(folder) if depth else ():
-        yield from _walk_parts(folder / name, depth - 1)
+        yield from find_parts(folder / name, depth - 1)
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
@@ -127,4 +169,4 @@ def _parse_label(metadata: Path, video: str, fields: Any, original: Any) -> str:
     return str(label)
 
 
-DFDC = Layout("dfdc", _SHAPE, (METADATA,), _read)
+DFDC = Layout("dfdc", _SHAPE, ((METADATA,),), _read)

@@ -95,4 +95,4 @@ def _given_rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
         yield video, "" if label is None else str(label), original, split
 
 
-DFDC_FLAT = Layout("dfdc-flat", _SHAPE, (_LABELS_CSV,), _read)
+DFDC_FLAT = Layout("dfdc-flat", _SHAPE, ((_LABELS_CSV,),), _read)

@@ -113,4 +113,4 @@ def _people(video: str, label: str, original: str | None) -> tuple[str | None, s
     return target, both[1] if both[2] == target else both[2]
 
 
-DFDC_PREVIEW = Layout(_NAME, _SHAPE, (_DATASET_JSON,), _read)
+DFDC_PREVIEW = Layout(_NAME, _SHAPE, ((_DATASET_JSON,),), _read)

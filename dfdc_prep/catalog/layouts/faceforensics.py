@@ -1,74 +1,52 @@
-"""FaceForensics++ with DeepFakeDetection: original_sequences and manipulated_sequences."""
+"""FaceForensics++ with DeepFakeDetection: in its own tree, or flat as on Kaggle."""
 
-import os
+import re
 from pathlib import Path
-from typing import NamedTuple
 
-from dfdc_prep.catalog.clips import Entry, Layout, Listing, Provenance, SourceOptions
-from dfdc_prep.catalog.files import check_file_name, file_sizes, is_video, load_json, subfolders
+from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
+from dfdc_prep.catalog.files import check_file_name, load_json, subfolders
+from dfdc_prep.catalog.groups import Group, inner_folder, read_groups
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import ACTORS, YOUTUBE
 from manifests.wording import abbreviated, listed
 
 _KINDS = _ORIGINAL, _MANIPULATED = "original_sequences", "manipulated_sequences"
-COMPRESSIONS = ("raw", "c23", "c40")
+#: c0 is an older name of raw.
+COMPRESSIONS = ("raw", "c0", "c23", "c40")
+_METHODS = (
+    *("Deepfakes", "Face2Face", "FaceSwap", "FaceShifter", "NeuralTextures", "DeepFakeDetection"),
+)
+#: Folders of the flat form, in lower case, and how their clips were made; None for originals.
+_FLAT: dict[str, str | None] = {
+    **dict.fromkeys(("original", "youtube", "actors", "dfd_original sequences")),
+    **{name.lower(): name for name in _METHODS},
+    "dfd_manipulated_sequences": "DeepFakeDetection",
+}
 _SHAPE = (
     "FaceForensics++: original_sequences/youtube/c23/videos/000.mp4 and "
-    "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4, where c23 may be raw or c40"
+    "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4, where c23 may be raw, c0 or c40 and "
+    "videos may be images or frames; or original/000.mp4 beside Deepfakes/000_003.mp4"
 )
 #: The files that hold the official split: lists of pairs of YouTube sequences.
 _LISTS = {"train.json": "train", "val.json": "validation", "test.json": "test"}
 
 
-class _Sequences(NamedTuple):
-    """A folder of sequences, such as manipulated_sequences/Deepfakes, by compression level."""
-
-    kind: str
-    name: str
-    videos: dict[str, Path]
-
-
-def _find_sequences(source: Path) -> list[_Sequences]:
-    found = []
-    for kind in _KINDS:
-        for name in subfolders(source / kind):
-            videos = {level: source / kind / name / level / "videos" for level in COMPRESSIONS}
-            present = {level: folder for level, folder in videos.items() if folder.is_dir()}
-            found.append(_Sequences(kind, name, present))
-    return found
-
-
 def _read(source: Path, options: SourceOptions) -> Listing:
-    groups = _find_sequences(source)
-    compression = _choose_compression(source, groups, options.compression)
+    if any((source / kind).is_dir() for kind in _KINDS):
+        compression, groups, notes = _read_tree(source, options.compression)
+    else:
+        compression, groups, notes = _read_flat(source, options.compression)
     dataset = options.dataset or "faceforensics++"
     splits = _read_splits(source)
-    entries, strange = [], []
-    notes = [f"no {kind} in {source}" for kind in _KINDS if not (source / kind).is_dir()]
-    for kind, group, videos in groups:
-        if compression not in videos:
-            there = ", ".join(videos) or "none"
-            notes.append(f"{kind}/{group} left out: no {compression}, it has {there}")
-            continue
-        check_file_name(source / kind, group)
-        folder = videos[compression]
-        label, method = (REAL, None) if kind == _ORIGINAL else (FAKE, group)
-        for video, size in sorted(file_sizes(folder).items()):
-            if not is_video(video):
-                continue
-            named = _parse(label, video)
-            if named is None:
-                strange.append(f"{group}/{video}")
-                continue
-            original, target, face = named
-            provenance = Provenance(dataset, method, target, face, splits.get(target))
-            path = f"{folder}{os.sep}{video}"
-            entries.append(Entry(group, video, label, original, path, size, provenance))
+    entries, strange = read_groups(
+        groups, dataset, lambda _group, _video, target: splits.get(str(target))
+    )
     if not entries:
         raise SourceError(
-            f"expected {_SHAPE}, found no clip with such a name in {compression} below "
-            f"{source}; pass the folder that contains {_ORIGINAL}"
+            f"expected {_SHAPE}, found no clip with such a name below {source}; give the folder "
+            "that contains these, or put the clips into folders real and fake and give "
+            "--layout folders"
         )
     if strange:
         notes.append(f"not named as in FaceForensics++, left out: {listed(strange)}")
@@ -76,17 +54,23 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     return Listing(dataset, entries, strange, notes, refused, compression, NAMES)
 
 
-def _choose_compression(source: Path, groups: list[_Sequences], asked: str | None) -> str:
-    """The compression level to read: the one asked for, or the only one there is.
+def _read_tree(source: Path, asked: str | None) -> tuple[str | None, list[Group], list[str]]:
+    """The compression level, the groups that have it, and notes on the others.
 
     Raises:
         SourceError: the level asked for does not exist; or none was asked for, and there are
             several or none.
     """
-    there = [level for level in COMPRESSIONS if any(level in group.videos for group in groups)]
+    found: dict[tuple[str, str], dict[str, Path]] = {}
+    for kind in _KINDS:
+        for name in subfolders(source / kind):
+            check_file_name(source / kind, name)
+            inner = {level: inner_folder(source / kind / name / level) for level in COMPRESSIONS}
+            found[kind, name] = {level: folder for level, folder in inner.items() if folder}
+    there = [level for level in COMPRESSIONS if any(level in levels for levels in found.values())]
     if not there:
         raise SourceError(
-            f"expected {_SHAPE}, found no such folder of videos below {source}; pass the folder "
+            f"expected {_SHAPE}, found no such folder of clips below {source}; give the folder "
             f"that contains {_ORIGINAL}"
         )
     if asked is None and len(there) > 1:
@@ -99,7 +83,39 @@ def _choose_compression(source: Path, groups: list[_Sequences], asked: str | Non
             f"expected videos of --compression {asked} below {source}, found {', '.join(there)}; "
             "choose another"
         )
-    return asked or there[0]
+    compression = asked or there[0]
+    notes = [f"no {kind} in {source}" for kind in _KINDS if not (source / kind).is_dir()]
+    groups = []
+    for (kind, name), levels in found.items():
+        if folder := levels.get(compression):
+            groups.append(_group(name, folder, None if kind == _ORIGINAL else name))
+        else:
+            has = ", ".join(levels) or "none"
+            notes.append(f"{kind}/{name} left out: no {compression}, it has {has}")
+    return compression, groups, notes
+
+
+def _read_flat(source: Path, asked: str | None) -> tuple[str | None, list[Group], list[str]]:
+    """As `_read_tree` for folders of originals beside folders named after methods."""
+    level = re.search(r"(?<![a-z])c(0|23|40)(?!\d)", str(source.resolve()), re.IGNORECASE)
+    compression = level and level[0].lower()
+    if asked is not None and asked != compression:
+        raise SourceError(
+            f"expected folders named raw, c0, c23 or c40 for --compression {asked}, found none "
+            f"below {source}; leave it out"
+        )
+    names = {name: _FLAT[name.lower()] for name in subfolders(source) if name.lower() in _FLAT}
+    groups = []
+    for name, method in names.items():
+        folder = source / name
+        folder = folder / name if (folder / name).is_dir() else folder  # as Kaggle unpacks it
+        groups.append(_group(name, inner_folder(folder) or folder, method))
+    notes = [] if None in names.values() else [f"no folder of originals in {source}"]
+    return compression, groups, notes
+
+
+def _group(name: str, folder: Path, method: str | None) -> Group:
+    return Group(name, folder, FAKE if method else REAL, method, (YOUTUBE, ACTORS))
 
 
 def _read_splits(source: Path) -> dict[str, str]:
@@ -129,18 +145,13 @@ def _is_pair(pair: object) -> bool:
     return isinstance(pair, list) and len(pair) == 2 and all(isinstance(s, str) for s in pair)
 
 
-def _parse(label: str, video: str) -> tuple[str | None, str, str | None] | None:
-    """The original, the person filmed and the person whose face is shown; None for other names."""
-    name, suffix = os.path.splitext(video)
-    for convention in (YOUTUBE, ACTORS):
-        if label == REAL:
-            (form,) = convention.reals
-            if found := form.fullmatch(name):
-                return None, found["target"], None
-        elif found := convention.fake.fullmatch(name):
-            original = convention.original.format(**found.groupdict())
-            return f"{original}{suffix}", found["target"], found["source"]
-    return None
-
-
-FACEFORENSICS = Layout("faceforensics", _SHAPE, _KINDS, _read)
+FACEFORENSICS = Layout(
+    "faceforensics",
+    _SHAPE,
+    (
+        *((kind,) for kind in _KINDS),
+        *(("original", method) for method in _METHODS),
+        *((name,) for name in ("DFD_original sequences", "DFD_manipulated_sequences")),
+    ),
+    _read,
+)

@@ -24,6 +24,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         raise SourceError(f"expected {_SHAPE}, found no --table; give one")
     rows, refused = [], []
     for row in files.read_csv(table, _REQUIRED, _OPTIONAL, others=True):
+        for column in ("path", "original"):
+            row[column] = _relative(row[column], source)
         if files.is_path(row["path"]) and (not row["original"] or files.is_path(row["original"])):
             rows.append(row)
         else:
@@ -55,6 +57,13 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             f"as {entries[0].path}; give the folder that the paths are relative to"
         )
     return Listing(options.dataset, entries, notes=notes, refused=refused)
+
+
+def _relative(path: str, source: Path) -> str:
+    """A path with slashes, relative to the source if it is an absolute one inside it."""
+    path = path.replace("\\", "/")
+    inside = (f"{folder.as_posix()}/" for folder in (source.absolute(), source.resolve()))
+    return next((path.removeprefix(top) for top in inside if path.startswith(top)), path)
 
 
 def _parse(table: Path, row: dict[str, str], dataset: str | None) -> tuple[str | None, Provenance]:

@@ -1,0 +1,68 @@
+"""Groups: folders of clips of one label, which data sets that are laid out by folders consist of.
+
+Does what their readers share: it lists the clips of each group and reads their names.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from dfdc_prep.catalog.clips import Entry, Provenance
+from dfdc_prep.catalog.files import clip_sizes
+from manifests.relatives import Convention
+
+#: Folders of a group that the clips may be in, in order of preference.
+INNER = ("videos", "images", "frames")
+
+
+class Group(NamedTuple):
+    """A folder of clips of one label."""
+
+    part: str  # the name of the group
+    folder: Path
+    label: str
+    method: str | None = None  # how its fakes were made
+    conventions: tuple[Convention, ...] = ()  # how its clips are named; empty if that is not known
+    listed: tuple[str, ...] = ()  # clips that a list names; those not in the folder are missing
+
+
+def inner_folder(folder: Path) -> Path | None:
+    """The folder `videos`, `images` or `frames` of a folder, None if it has none."""
+    return next((folder / name for name in INNER if (folder / name).is_dir()), None)
+
+
+def read_groups(
+    groups: Iterable[Group],
+    dataset: str | None,
+    split_of: Callable[[Group, str, str | None], str | None],
+) -> tuple[list[Entry], list[str]]:
+    """List the clips of groups; and, as part/video, those not named as their group's are.
+
+    Args:
+        split_of: the official split of a clip, by its group, its name and the person filmed.
+
+    Raises:
+        SourceError, SourceUnreachable: a folder or the size of a clip cannot be read.
+    """
+    entries: list[Entry] = []
+    strange: list[str] = []
+    provenance = cache(Provenance)  # clips share equal values
+    for group in groups:
+        sizes: dict[str, int | None] = {**clip_sizes(group.folder)}
+        sizes |= {video: None for video in group.listed if video not in sizes}
+        for video in sorted(sizes):
+            readings = (form.read(group.label, video) for form in group.conventions)
+            named = next((found for found in readings if found), None)
+            if named is None and group.conventions:
+                strange.append(f"{group.part}/{video}")
+                continue
+            original, filmed, shown = named or (None, None, None)
+            split = split_of(group, video, filmed)
+            about = provenance(dataset, group.method, filmed, shown, split)
+            path = f"{group.folder}{os.sep}{video}"
+            entries.append(
+                Entry(group.part, video, group.label, original, path, sizes[video], about)
+            )
+    return entries, strange

@@ -1,0 +1,158 @@
+"""Any folders of clips: labels from names such as real/ and fake/, or no labels at all."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, SourceOptions
+from dfdc_prep.catalog.files import check_file_name, clip_sizes, subfolders
+from dfdc_prep.catalog.groups import Group, read_groups
+from dfdc_prep.errors import SourceError
+from dfdc_prep.video.source_file import PICTURES
+from manifests.labels import FAKE, NAMES, NO_LABEL, REAL, label_in_names
+from manifests.relatives import CONVENTIONS, read_originals
+from manifests.wording import counted, listed
+
+_SHAPE = (
+    "clips in folders named real and fake, or original and after the methods of FaceForensics++, "
+    "Celeb-DF++ or DF40, with folders train, validation and test above or below them"
+)
+#: Levels of folders below the source that are searched, and most entries that an error counts.
+_MAX_DEPTH, _MOST = 8, 100_000
+#: Methods of published sets, whose folders hold fakes; in lower case, letters and digits only.
+_METHODS = (
+    "face2face faceswap faceshifter neuraltextures deepfakedetection fsgan simswap "
+    "inswap inswapper blendface uniface mobileswap mobilefaceswap e4s facedancer deepfacelab fomm "
+    "fsvid2vid facevid2vid wav2lip mraa oneshotfree pirender tpsm tpsmm dagan danet sadtalker "
+    "mcnet hyperreenact heygen hififace liveportrait fsrt anitalker echomimic edtalk iplap "
+    "real3dportrait vqgan stylegan2 stylegan3 styleganxl ddim ddpm rddm pixart midjourney "
+    "stargan starganv2 styleclip e4e collabdiff"
+)
+#: Folders of what belongs to clips and is none, in lower case.
+_SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx"))
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+#: The folders of a group of clips, from the source down.
+Names = tuple[str, ...]
+
+
+def _read(source: Path, options: SourceOptions) -> Listing:
+    found = list(_walk(source, (), _MAX_DEPTH))
+    if not found:
+        raise SourceError(describe_unknown(source))
+    labels = {names: _label(names) for names, _ in found}
+    sure = len({label for label, _ in labels.values() if label}) == 2 or any(
+        whole for _, whole in labels.values()
+    )
+    top = source.resolve().name or "clips"
+    groups, splits, left_out = [], {}, []
+    for names, clips in found:
+        label, method = labels[names][0] if sure else None, None
+        if sure and label is None:
+            left_out += ["/".join((*names, clip)) for clip in clips]
+            continue
+        if label == FAKE:
+            method = next((name for name in reversed(names) if _is_method(name)), None)
+        part = "_".join(names) or top
+        check_file_name(source, part)
+        groups.append(Group(part, source.joinpath(*names), label or NO_LABEL, method))
+        official = (SPLITS.get(name.lower()) for name in names)
+        splits[part] = next((split for split in official if split), None)
+    entries, _ = read_groups(groups, options.dataset, lambda group, *_: splits[group.part])
+    notes = [_told(groups, entries, source)]
+    if left_out:
+        notes.append(
+            f"no label in the names of their folders, {counted(len(left_out), 'clip')} left out: "
+            f"{listed(left_out)}; name the folders real or fake, or give --table"
+        )
+    frames = sum(os.path.isdir(entry.path) for entry in entries)
+    if frames:
+        notes.append(f"{counted(frames, 'clip')} of these are folders of frames")
+    return Listing(options.dataset, _with_people(entries), left_out, notes, originals_from=NAMES)
+
+
+def _walk(folder: Path, names: Names, depth: int) -> Iterator[tuple[Names, dict[str, int]]]:
+    """Yield the folders that clips lie in, as names below the source, and the clips."""
+    clips = clip_sizes(folder)
+    if clips:
+        yield names, clips
+    below = [name for name in subfolders(folder) if name not in clips]
+    if "videos" in below:  # the frames beside them are theirs
+        below = [name for name in below if name not in ("frames", "images")]
+    for name in below if depth else ():
+        if name.lower() not in _SKIPPED and not name.startswith("."):
+            yield from _walk(folder / name, (*names, name), depth - 1)
+
+
+def _is_method(name: str) -> bool:
+    # In other spellings, deepfakes is a word for the label.
+    return name == "Deepfakes" or re.sub("[^a-z0-9]", "", name.lower()) in _METHODS.split()
+
+
+def _label(names: Names) -> tuple[str | None, bool]:
+    """The label that folders name, the innermost first, and whether a whole name says it."""
+    for name in reversed(names):
+        label, whole = label_in_names([name])
+        if label is None and _is_method(name):
+            label, whole = FAKE, True
+        if label is not None:
+            return label, whole
+    return None, False
+
+
+def _told(groups: list[Group], entries: list[Entry], source: Path) -> str:
+    """How the labels were read, in one sentence."""
+    if groups[0].label == NO_LABEL:
+        return (
+            f"{counted(len(entries), 'clip')} without a label: no folder below {source} is named "
+            "real or fake; balance, split and shard need labels: give --table CSV (path,label)"
+        )
+    counts = Counter(entry.part for entry in entries)
+    folders = [f"{group.part} {group.label} ({counts[group.part]:,})" for group in groups]
+    return f"labels read from the names of folders: {listed(folders, 12)}"
+
+
+def _with_people(entries: list[Entry]) -> list[Entry]:
+    """Set the original of each fake, and the people, where the names of all clips tell them."""
+    fakes = {entry.video for entry in entries if entry.label == FAKE}
+    read = read_originals(fakes, {entry.video for entry in entries if entry.label == REAL})
+    originals = set(read.values())
+    known = []
+    for entry in entries:
+        if entry.video in (read if entry.label == FAKE else originals):
+            readings = (form.read(entry.label, entry.video) for form in CONVENTIONS)
+            _, filmed, shown = next((found for found in readings if found), (None, None, None))
+            about = replace(entry.provenance, identity=filmed, face_identity=shown)
+            entry = entry._replace(original=read.get(entry.video), provenance=about)
+        known.append(entry)
+    return known
+
+
+def describe_unknown(source: Path) -> str:
+    """What a folder without clips has instead, and what to do."""
+    suffixes: Counter[str] = Counter()
+    for _, _, files in os.walk(source):
+        suffixes.update(os.path.splitext(name)[1].lower() or "no extension" for name in files)
+        if suffixes.total() > _MOST:
+            break
+    names = subfolders(source)
+    found = [f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5)]
+    found += [f"the folders {listed(names)}"] if names else []
+    ways = "give the folder that contains the clips, or a CSV of them with --table (path,label)"
+    if suffixes.keys() & set(ARCHIVES):
+        ways = "unzip the archives first, or " + ways
+    elif suffixes.keys() & set(PICTURES):
+        ways = (
+            "for crops that are already cut use dfdc-prep import; frames must lie in a folder for "
+            "each clip; or " + ways
+        )
+    return (
+        f"expected a known data set or clips below {source}, found "
+        f"{', '.join(found) or 'an empty folder'}; {ways}"
+    )
+
+
+FOLDERS = Layout("folders", _SHAPE, (), _read)
