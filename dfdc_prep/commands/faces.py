@@ -1,6 +1,6 @@
 """Make a faces folder: extract it, gather slices of it, import it; estimate who is in it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +17,7 @@ from dfdc_prep.commands.options import (
     Faces,
     FacesOut,
     FloatParam,
+    FramesParam,
     LocationParam,
     NamePairParam,
     PathParam,
@@ -47,8 +48,8 @@ if TYPE_CHECKING:
 # 2023, `preprocessing/preprocess.py`; its template is enlarged by 1.3 in all, hence by 0.15 on
 # each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
 FRAMES = Option(
-    click.IntRange(1, 10_000),
-    "Frames per clip.",
+    FramesParam(1, 10_000),
+    "Frames per clip; or real=20,fake=5, where the labels have unlike numbers of clips.",
     presets={"paper": 1, "deepfakebench": 32, "selimsef": 32},
 )
 FACES = Option(
@@ -156,7 +157,7 @@ def extract(
             "beside it count.",
         ),
     ] = "paper",
-    frames: Annotated[int | None, FRAMES] = None,
+    frames: Annotated[int | Mapping[str, int] | None, FRAMES] = None,
     sampling: Annotated[
         str,
         Option(
@@ -271,7 +272,7 @@ def extract(
     from dfdc_prep.extraction.run import extract as run
 
     crop = CropOptions(
-        frames=FRAMES.or_preset(frames, preset),
+        frames=frames or FRAMES.presets[preset],
         sampling=sampling,
         faces=FACES.or_preset(faces, preset),
         margin=MARGIN.or_preset(margin, preset),

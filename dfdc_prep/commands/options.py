@@ -5,7 +5,7 @@ The types reject values that tables, JSON or the file system cannot hold.
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from dfdc_prep.storage.urls import (
     is_url,
     parse_url,
 )
+from manifests.labels import LABELS
 
 #: The value of options that choose by themselves.
 AUTO = "auto"
@@ -54,6 +55,25 @@ class CountParam(click.IntRange):
         if number > MAX_COUNT:
             self.fail(f"expected at most {MAX_COUNT}, found a number of {len(str(value))} digits.")
         return number
+
+
+class FramesParam(click.IntRange):
+    """A number of frames, or one for each label: real=20,fake=5; also as a mapping."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "=" in value:
+            given = [word.partition("=")[::2] for word in value.split(",")]
+        elif isinstance(value, Mapping):
+            given = list(value.items())
+        else:
+            return super().convert(value, param, ctx)
+        counts: dict[str, Any] = {str(name).strip().upper(): count for name, count in given}
+        if len(given) != 2 or counts.keys() != set(LABELS):
+            self.fail(f"expected real=20,fake=5 or one number, found {value!a}.", param, ctx)
+        convert = super().convert
+        return {label: convert(counts[label], param, ctx) for label in LABELS}
 
 
 class TextParam(click.types.StringParamType):

@@ -4,7 +4,7 @@ Frames are streamed: only the crops that may be kept stay in memory.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
 from manifests.columns import CropRow
-from manifests.labels import REAL
+from manifests.labels import FAKE, REAL
 from manifests.wording import counted
 
 #: Values of `box_source`: where the box of a crop was detected.
@@ -35,7 +35,7 @@ _CHECKED_FRAMES = 3
 class CropOptions:
     """Options that determine the bytes of the crops."""
 
-    frames: int  # sampled from each clip
+    frames: int | Mapping[str, int]  # sampled from each clip; or from clips of each label
     sampling: str  # one of `video.timeline.SAMPLINGS`
     faces: str  # the clip's main face, or all
     margin: float  # see `crops.placement.place`
@@ -45,6 +45,12 @@ class CropOptions:
     align: str  # see `crops.placement.place`
     compare: bool  # the crops of a fake with those of its original
     masks: bool  # also write where they differ; needs `compare`
+
+    def frames_of(self, clip: Clip) -> int:
+        """Frames sampled from a clip; where labels differ, one without a label counts as REAL."""
+        if isinstance(self.frames, int):
+            return self.frames
+        return self.frames[FAKE if clip.label == FAKE else REAL]
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class ClipResult:
 def missing_clip(clip: Clip, options: CropOptions) -> ClipResult:
     """The result of a clip that metadata names and that is not there."""
     reason = f"expected {clip.video} in {clip.part}, found no such file"
-    return ClipResult("missing", reason, options.frames, version=clip.version)
+    return ClipResult("missing", reason, options.frames_of(clip), version=clip.version)
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,14 @@ class ClipExtractor:
         started = time.perf_counter()
         try:
             with open_clip(Path(clip.path)) as video:
-                wanted = self._choose_frames(video, relatives)
+                wanted = self._choose_frames(clip, video, relatives)
                 cropped = self._crop_at(relatives.boxes, video, wanted)
                 frames = self._detect(video, wanted) if cropped is None else cropped
                 shortfall = video.shortfall
         except ClipError as error:
-            result = ClipResult(error.status, str(error), frames_wanted=self.options.frames)
+            result = ClipResult(
+                error.status, str(error), frames_wanted=self.options.frames_of(clip)
+            )
         else:
             rows = self._write(clip, out, frames, relatives, cropped is not None)
             status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
@@ -143,21 +151,25 @@ class ClipExtractor:
         writer = CropWriter(clip, out, options.format, options.masks, source, detector)
         return writer.write(pairs)
 
-    def _choose_frames(self, video: AnyVideo, relatives: Relatives) -> list[int]:
+    def _choose_frames(self, of: Clip, video: AnyVideo, relatives: Relatives) -> list[int]:
         """Indices of the frames to decode.
 
         They are those of the shared boxes, if the clip has all of them. Otherwise they are chosen
         by the options, such that the clips that will share them have them too.
         """
         clip, shared, options = video.timeline, relatives.boxes, self.options
+        wanted = options.frames_of(of)
         if shared and all(index < clip.count for index in shared.frames):
-            return list(shared.frames)
-        chosen = choose_frames(options.sampling, options.frames, clip)
+            if isinstance(options.frames, int):
+                return list(shared.frames)
+            if wanted <= len(shared.frames):
+                return [shared.frames[i] for i in evenly_spaced(len(shared.frames), wanted)]
+        chosen = choose_frames(options.sampling, wanted, clip)
         lengths = [clip_length(Path(other.path)) for other in relatives.others]
-        common = common_length(options.frames, clip.count, lengths)
+        common = common_length(wanted, clip.count, lengths)
         if chosen[-1] < common:
             return chosen
-        return choose_frames(options.sampling, options.frames, clip.limited(common))
+        return choose_frames(options.sampling, wanted, clip.limited(common))
 
     def _detect(self, video: AnyVideo, wanted: Sequence[int]) -> list[CroppedFrame]:
         """Detect faces on every frame, then keep those that the tracking across frames selects."""

@@ -184,7 +184,7 @@ class Scheduler:
         version = self._transfer.reachable_version(clip)
         self._transfer.remove_crops(clip)
         text = f"{clip.video}: {reason}".splitlines()[0]
-        return ClipResult(status, text, self._options.frames, version=version)
+        return ClipResult(status, text, self._options.frames_of(clip), version=version)
 
     def _finished(self) -> Iterator[FamilyQueue]:
         """Remove the families that are done from the open ones, and yield them."""

@@ -215,7 +215,7 @@ def test_df40_and_frames_of_deepfakebench(tmp_path: Path) -> None:
         "heygen_fake_frames/x_1": ("FAKE", "x_1", "heygen", None),
         "heygen_real_frames/x": ("REAL", "x", None, None),
     }
-    assert "4 clips of these are folders of frames" in catalog.notes
+    assert "folders of frames: 4 clips" in catalog.notes
     fakes = make(tmp_path / "fakes", "blendface/ff/frames/000_003/", "e4s/frames/010_005/")
     assert read(fakes) == {
         "blendface_ff_frames/000_003": ("FAKE", "000", "blendface", "000"),

@@ -6,11 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from cli import main
 from dfdc_prep.sample.builder import build_sample
+from dfdc_prep.video.reader import open_clip
 from manifests.columns import PROVENANCE_COLUMNS
-from manifests.schema import CLIP_LOG_SCHEMA
+from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.catalog import trees
 
@@ -119,6 +121,54 @@ def test_a_table_and_another_layout_in_the_same_folder(
     assert result.exit_code == 1
     assert "expected layout dfdc-flat in" in result.output
     assert "found layout table of an earlier run" in result.output
+
+
+def test_clips_without_labels_give_crops_that_training_leaves_out(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, faces = tmp_path / "mine", tmp_path / "faces"
+    trees.make_tree(source, {"a.mp4": False, "b.mp4": True}, *pair)
+    result = call("extract", source, faces, "--detector", "hog")
+    assert result.exit_code == 0, result.output
+    assert "2 clips without a label" in result.output
+    crops = read_table(faces / "manifest.parquet", MANIFEST_SCHEMA, "").to_pandas()
+    assert crops[["video", "label"]].values.tolist() == [
+        ["a.mp4", "UNKNOWN"], ["b.mp4", "UNKNOWN"],
+    ]  # fmt: skip
+    result = call("balance", faces)
+    assert result.exit_code == 1
+    assert "found crops of clips without a label; extract them again" in result.output
+
+
+def test_folders_of_frames_give_the_crops_of_their_clip(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with open_clip(pair[0]) as video:
+        for frame in video.frames(range(8)):
+            folder = tmp_path / "frames" / "real" / "frames" / "clip_1"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frame.rgb()).save(folder / f"frame_{frame.index}.png")
+    options = ("--frames", "8", "--sampling", "exact")
+    found = extracted(tmp_path / "frames", tmp_path / "a", *options)
+    assert found["video"].unique().tolist() == ["clip_1"]
+    assert found["frame"].tolist() == list(range(8))
+    again = call("extract", tmp_path / "frames", tmp_path / "a", "--detector", "hog", *options)
+    assert again.exit_code == 0, again.output
+    assert "8 crops" in again.output
+
+
+def test_frames_by_label(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """A fake has some of its original's frames, or frames of its own if it needs more."""
+    source = trees.make_tree(tmp_path / "set", {"real/a.mp4": False, "fake/a.mp4": True}, *pair)
+    few = extracted(source, tmp_path / "few", "--frames", "real=6,fake=2")
+    frames = few.groupby("label")["frame"].agg(set)
+    assert few["label"].value_counts().to_dict() == {"REAL": 6, "FAKE": 2}
+    assert frames["FAKE"] < frames["REAL"]
+    many = extracted(source, tmp_path / "many", "--frames", "fake=5,real=2")
+    assert many["label"].value_counts().to_dict() == {"REAL": 2, "FAKE": 5}
+    result = call("extract", source, tmp_path / "bad", "--frames", "real=2")
+    assert result.exit_code == 2
+    assert "expected real=20,fake=5 or one number" in result.output
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         )
     frames = sum(os.path.isdir(entry.path) for entry in entries)
     if frames:
-        notes.append(f"{counted(frames, 'clip')} of these are folders of frames")
+        notes.append(f"folders of frames: {counted(frames, 'clip')}")
     return Listing(options.dataset, _with_people(entries), left_out, notes, originals_from=NAMES)
 
 
