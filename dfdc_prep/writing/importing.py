@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -27,14 +27,13 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress
 from manifests.columns import CROP_SIZE, PROVENANCE_COLUMNS, ClipRow, make_row
-from manifests.errors import TableError
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import FacesFolder
 from manifests.labels import FAKE
 from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable, written_to
 from manifests.schema import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA
-from manifests.tables.codes import SOURCE, clip_codes, clips_known
+from manifests.tables.codes import SOURCE, cast_column, clip_codes, clips_known
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 from manifests.tables.families import connected_families, count_families
 from manifests.tables.parquet import MANIFEST, sort_manifest, write_faces_tables
@@ -42,10 +41,10 @@ from manifests.tables.parquet import MANIFEST, sort_manifest, write_faces_tables
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
 #: Part of the crops whose table has no `part`.
-PART = "imported"
+_PART = "imported"
 #: What becomes of a row, in the order in which the clip log names the faults of a clip.
-KINDS = ("crop", "unreadable", "missing", "without image", "duplicate")
-CROP, UNREADABLE, MISSING, NO_IMAGE, DUPLICATE = KINDS
+_KINDS = ("crop", "unreadable", "missing", "without image", "duplicate")
+_CROP, _UNREADABLE, _MISSING, _NO_IMAGE, _DUPLICATE = _KINDS
 #: Unsafe paths and names: parent folders, absolute paths, backslashes, NUL characters.
 _UNSAFE_PATH = r"(^|/)\.\.(/|$)|^/|\\|\x00"
 _UNSAFE_NAME = r"/|\\|\x00|^\.{0,2}$"
@@ -55,11 +54,11 @@ _KAGGLE_NAMES = {"w": "original_width", "h": "original_height"}
 _MAX_FAULTS = 5
 
 
-class Outcome(NamedTuple):
+class _Outcome(NamedTuple):
     """What became of one row of the table."""
 
     row: int
-    kind: str  #: one of `KINDS`
+    kind: str  #: one of `_KINDS`
     fault: str | None = None  #: None for a crop
     image: str = ""  #: relative to the folder of crops
     path: str = ""  #: of the crop, relative to the faces folder
@@ -68,25 +67,19 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class ImportReport(Result):
-    """Counts of what was imported and what was not; clips.parquet has the names.
-
-    `unreadable` counts the images that are not valid crops. `clips` is None if it is not known
-    what is a clip, and `notes` say how the table was read, where it does not say it itself.
-    `fakes` are the FAKE clips by the source of their family, and `originals` says how the
-    originals that they name were found among the clips of the table.
-    """
+    """Counts of what was imported and what was not; clips.parquet has the names."""
 
     out: Path
     crops: int
-    clips: int | None
+    clips: int | None  # None if it is not known what is a clip
     missing: int
     without_image: int
     unnamed: int
     duplicates: int
-    unreadable: int
-    fakes: FamilyCounts
-    originals: OriginalMatches
-    notes: tuple[str, ...] = ()
+    unreadable: int  # images that are not valid crops
+    fakes: FamilyCounts  # the FAKE clips by the source of their family
+    originals: OriginalMatches  # how the originals that they name were found in the table
+    notes: tuple[str, ...] = ()  # how the table was read, where it does not say it itself
 
     @property
     def manifest(self) -> Path:
@@ -141,25 +134,35 @@ def import_crops(
         OutputError: `out` is not a faces folder, contains foreign files or tables derived from
             another manifest, or cannot be written.
     """
-    found = read_bare_table(csv, reading)
-    table, run = found.rows, _run_metadata(csv, reading)
+    table, notes = read_bare_table(csv, reading)
+    # The hash of the table but no path and no time, so that repeated imports are identical.
+    run: dict[str, Any] = {
+        "command": "import",
+        "options": {"table_sha256": file_sha256(csv), **asdict(reading)},
+        "versions": {
+            "dfdc-prep": __version__,
+            "numpy": np.__version__,
+            "pillow": pillow_version,
+            "pyarrow": pa.__version__,
+        },
+    }
     _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
-    matched, unnamed = match_images(table, list_images(source), prefix)
+    matched, unnamed = _match_images(table, list_images(source), prefix)
     with atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
         _check_output(source, out, run, overwrite)
         outcomes = _link_crops(table, matched, source, folder)
-        imported = [outcome for outcome in outcomes if outcome.kind == CROP]
+        imported = [outcome for outcome in outcomes if outcome.kind == _CROP]
         if not imported:
-            unreadable = (outcome.fault for outcome in outcomes if outcome.kind == UNREADABLE)
+            unreadable = (outcome.fault for outcome in outcomes if outcome.kind == _UNREADABLE)
             why = next(unreadable, "no row of the table names any of its images")
             raise SourceError(
                 f"expected crops to import from {source}, found none: {why}; "
                 "fix the table or the folder"
             )
-        crops = build_manifest(table, imported)
-        log = build_clip_log(table, outcomes, unnamed)
+        crops = _build_manifest(table, imported)
+        log = _build_clip_log(table, outcomes, unnamed)
         write_faces_tables(folder, crops, log)
         write_json(folder / FacesFolder.RUN, run)
         if not overwrite:
@@ -169,32 +172,32 @@ def import_crops(
         out,
         crops.num_rows,
         log.num_rows if clips_known(table) else None,
-        count[MISSING],
-        count[NO_IMAGE],
+        count[_MISSING],
+        count[_NO_IMAGE],
         len(unnamed),
-        count[DUPLICATE],
-        count[UNREADABLE],
+        count[_DUPLICATE],
+        count[_UNREADABLE],
         count_families(crops, clip_codes(crops)),
         connected_families(table).matches,
-        found.notes,
+        notes,
     )
 
 
 def _link_crops(
-    table: pa.Table, matched: list[Outcome], source: Path, folder: Path
-) -> list[Outcome]:
+    table: pa.Table, matched: list[_Outcome], source: Path, folder: Path
+) -> list[_Outcome]:
     """Check and link every image that matches a row; return the outcomes of all rows."""
     # A part that was read from the path would only repeat it.
     named = "part" in table.column_names and SOURCE not in table.column_names
     parts = table["part"].to_pylist() if named else [None] * table.num_rows
 
-    def link(outcome: Outcome) -> Outcome:
-        if outcome.kind != CROP:
+    def link(outcome: _Outcome) -> _Outcome:
+        if outcome.kind != _CROP:
             return outcome
-        file, path = source / outcome.image, f"crops/{parts[outcome.row] or PART}/{outcome.image}"
+        file, path = source / outcome.image, f"crops/{parts[outcome.row] or _PART}/{outcome.image}"
         data, fault = _read_image(file)
         if fault:
-            return outcome._replace(kind=UNREADABLE, fault=fault)
+            return outcome._replace(kind=_UNREADABLE, fault=fault)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(file, folder / path)
         return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())
@@ -224,23 +227,6 @@ def _read_image(file: Path) -> tuple[bytes, str | None]:
     return data, what and f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
 
 
-def _run_metadata(csv: Path, reading: Reading) -> dict[str, Any]:
-    """The content of run.json.
-
-    It has the hash of the table but no path and no time, so that repeated imports are identical.
-    """
-    return {
-        "command": "import",
-        "options": {"table_sha256": file_sha256(csv), **asdict(reading)},
-        "versions": {
-            "dfdc-prep": __version__,
-            "numpy": np.__version__,
-            "pillow": pillow_version,
-            "pyarrow": pa.__version__,
-        },
-    }
-
-
 def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -> None:
     """Raise OptionsDiffer or OutputError if `out` must not be written; see `import_crops`."""
     crops, faces = Path(os.path.realpath(source)), Path(os.path.realpath(out))
@@ -268,19 +254,12 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
 
 
 def _keep_derived(earlier: Path, folder: Path) -> None:
-    """Copy the derived files of an earlier import, whose manifest must be the same.
-
-    Raises:
-        OutputError: there are derived files, but the manifest has changed.
-    """
+    """Copy the derived files of an earlier import; OutputError if the manifest has changed."""
     for name in FacesFolder.DERIVED:
         if not (earlier / name).is_file():
             continue
-        try:
-            same = filecmp.cmp(earlier / MANIFEST, folder / MANIFEST, shallow=False)
-        except FileNotFoundError:
-            same = False
-        if not same:
+        manifest = earlier / MANIFEST
+        if not manifest.is_file() or not filecmp.cmp(manifest, folder / MANIFEST, shallow=False):
             raise OutputError(
                 f"expected the manifest that {earlier / name} was made from, found another; "
                 "choose another folder or use --overwrite"
@@ -288,9 +267,9 @@ def _keep_derived(earlier: Path, folder: Path) -> None:
         shutil.copyfile(earlier / name, folder / name)
 
 
-def match_images(
+def _match_images(
     table: pa.Table, images: list[str], prefix: str
-) -> tuple[list[Outcome], list[str]]:
+) -> tuple[list[_Outcome], list[str]]:
     """Find the image of every row: by its `path`, or by the stem of its `video` if that is null.
 
     Of several images with this stem, the one in a folder called like the row's `part` is taken,
@@ -302,7 +281,7 @@ def match_images(
             table may start with it.
 
     Returns:
-        The outcome of each row, `CROP` if it has an image; and the images that no row names.
+        The outcome of each row, `_CROP` if it has an image; and the images that no row names.
 
     Raises:
         SourceError: a name or path leads out of its folder.
@@ -313,8 +292,9 @@ def match_images(
         stems[PurePosixPath(image).stem].append(image)
     # `video` may have been read from another column; `videoname` still names the image.
     video = "videoname" if "videoname" in table.column_names else "video"
+    columns = (_column(table, "path"), table[video], _column(table, "part"))
     outcomes, existing, taken = [], set(images), set()
-    for row, (path, name, part) in enumerate(_columns(table, "path", video, "part")):
+    for row, (path, name, part) in enumerate(zip(*(c.to_pylist() for c in columns), strict=True)):
         wanted = path
         if path is None:
             same = stems.get(PurePosixPath(name).stem, [])
@@ -323,33 +303,24 @@ def match_images(
         elif path not in existing:
             wanted = path.removeprefix(f"{prefix}/")
         if wanted is None:
-            outcomes.append(Outcome(row, NO_IMAGE, "no image has this name"))
+            outcomes.append(_Outcome(row, _NO_IMAGE, "no image has this name"))
         elif wanted not in existing:
-            outcomes.append(Outcome(row, MISSING, f"there is no image {wanted}"))
+            outcomes.append(_Outcome(row, _MISSING, f"there is no image {wanted}"))
         elif wanted in taken:
             fault = f"row {row + 1} names {wanted} again and was left out"
-            outcomes.append(Outcome(row, DUPLICATE, fault))
+            outcomes.append(_Outcome(row, _DUPLICATE, fault))
         else:
             taken.add(wanted)
-            outcomes.append(Outcome(row, CROP, image=wanted))
+            outcomes.append(_Outcome(row, _CROP, image=wanted))
     return outcomes, [image for image in images if image not in taken]
-
-
-def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """The values of these columns, row by row; None for a column that the table lacks."""
-    lists = (
-        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
-        for name in names
-    )
-    return zip(*lists, strict=True)
 
 
 def _check_names(table: pa.Table) -> None:
     """Raise SourceError if a name or path of the table leads out of its folder."""
     for name in ("video", "original", "family", "part", "path"):
-        pattern = _UNSAFE_PATH if name == "path" else _UNSAFE_NAME
         if name not in table.column_names:
             continue
+        pattern = _UNSAFE_PATH if name == "path" else _UNSAFE_NAME
         unsafe = table[name].filter(pc.match_substring_regex(table[name], pattern))
         if len(unsafe):
             raise SourceError(
@@ -358,35 +329,12 @@ def _check_names(table: pa.Table) -> None:
             )
 
 
-def build_manifest(table: pa.Table, crops: list[Outcome]) -> pa.Table:
-    """The manifest of the imported crops; columns that the table lacks are null.
-
-    Raises:
-        TableError: a column of the table cannot be converted to the manifest's type.
-    """
-    rows = table.take(pa.array([crop.row for crop in crops]))
-    derived = {
-        "part": _parts(rows),
-        "original": _originals(rows),
-        "crop_size": _square_sizes(rows),
-        "path": pa.array([crop.path for crop in crops]),
-        "sha256": pa.array([crop.sha256 for crop in crops]),
-        # Masks are not imported.
-        "mask": pa.nulls(len(crops), pa.string()),
-        "mask_sha256": pa.nulls(len(crops), pa.string()),
-    }
-    columns = [derived.get(name, _column(rows, name)) for name in MANIFEST_SCHEMA.names]
-    typed = [_cast(column, field) for column, field in zip(columns, MANIFEST_SCHEMA, strict=True)]
-    manifest = pa.table(typed, schema=MANIFEST_SCHEMA)
-    if CLIP_SOURCE_FIELD.name in rows.column_names:
-        manifest = manifest.append_column(CLIP_SOURCE_FIELD, rows[CLIP_SOURCE_FIELD.name])
-    return sort_manifest(manifest)
-
-
-def _parts(table: pa.Table) -> pa.ChunkedArray | pa.Array:
-    if "part" not in table.column_names:
-        return pa.repeat(pa.scalar(PART), table.num_rows)
-    return table["part"].fill_null(PART)
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
+    """A column of the manifest, under its own or the Kaggle table's name; null without one."""
+    for known in (name, _KAGGLE_NAMES.get(name)):
+        if known in table.column_names:
+            return table[known]
+    return pa.nulls(table.num_rows, MANIFEST_SCHEMA.field(name).type)
 
 
 def _originals(table: pa.Table) -> pa.ChunkedArray:
@@ -395,41 +343,47 @@ def _originals(table: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(table["label"], FAKE), table["original"], null)
 
 
-def _square_sizes(table: pa.Table) -> pa.ChunkedArray | pa.Array:
-    """The side of each crop's square in source pixels; null where width and height differ."""
-    if "crop_size" in table.column_names:
-        return table["crop_size"]
-    width, height = _column(table, "w"), _column(table, "h")
-    return pc.if_else(pc.equal(width, height), width, pa.scalar(None, width.type))
+def _build_manifest(table: pa.Table, crops: list[_Outcome]) -> pa.Table:
+    """The manifest of the imported crops; columns that the table lacks are null.
+
+    Raises:
+        TableError: a column of the table cannot be converted to the manifest's type.
+    """
+    rows = table.take(pa.array([crop.row for crop in crops]))
+    columns = {name: _column(rows, name) for name in MANIFEST_SCHEMA.names}
+    if "crop_size" not in rows.column_names:
+        # A crop's width and height are the side of its square, if they are equal.
+        width, height = columns["w"], columns["h"]
+        unknown = pa.scalar(None, width.type)
+        columns["crop_size"] = pc.if_else(pc.equal(width, height), width, unknown)
+    columns |= {
+        "part": columns["part"].fill_null(_PART),
+        "original": _originals(rows),
+        "path": pa.array([crop.path for crop in crops]),
+        "sha256": pa.array([crop.sha256 for crop in crops]),
+        # Masks are not imported.
+        "mask": pa.nulls(len(crops), pa.string()),
+        "mask_sha256": pa.nulls(len(crops), pa.string()),
+    }
+    found = pa.table(columns)
+    typed = [cast_column(found, field.name, field.type, field.type) for field in MANIFEST_SCHEMA]
+    manifest = pa.table(typed, schema=MANIFEST_SCHEMA)
+    if CLIP_SOURCE_FIELD.name in rows.column_names:
+        manifest = manifest.append_column(CLIP_SOURCE_FIELD, rows[CLIP_SOURCE_FIELD.name])
+    return sort_manifest(manifest)
 
 
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
-    for known in (name, _KAGGLE_NAMES.get(name)):
-        if known in table.column_names:
-            return table[known]
-    return pa.nulls(table.num_rows, MANIFEST_SCHEMA.field(name).type)
-
-
-def _cast(column: pa.ChunkedArray | pa.Array, field: pa.Field) -> pa.ChunkedArray | pa.Array:
-    try:
-        return column.cast(field.type)
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected {field.type} in the column {field.name}, found {column.type}; "
-            f"fix or remove the column"
-        ) from error
-
-
-def build_clip_log(table: pa.Table, outcomes: list[Outcome], unnamed: list[str]) -> pa.Table:
+def _build_clip_log(table: pa.Table, outcomes: list[_Outcome], unnamed: list[str]) -> pa.Table:
     """The clip log: one row per clip of the table, and one per image that no row names.
 
     `frames_wanted` counts the rows of the clip, `frames_decoded` and `faces` its crops. A
     clip with crops and faults is `truncated`; one with faults only is `missing` or
     `unreadable`. `seconds` is 0, because an import does not time its clips.
     """
-    names = list(zip(_parts(table).to_pylist(), table["video"].to_pylist(), strict=True))
-    of_clip: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
-    for outcome in sorted(outcomes, key=lambda outcome: KINDS.index(outcome.kind)):
+    parts = _column(table, "part").fill_null(_PART).to_pylist()
+    names = list(zip(parts, table["video"].to_pylist(), strict=True))
+    of_clip: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
+    for outcome in sorted(outcomes, key=lambda outcome: _KINDS.index(outcome.kind)):
         of_clip[names[outcome.row]].append(outcome)
     # The first row of each clip gives what is the same in all of them.
     first = {name: row for row, name in reversed(list(enumerate(names)))}
@@ -441,29 +395,29 @@ def build_clip_log(table: pa.Table, outcomes: list[Outcome], unnamed: list[str])
         _clip_row({"video": video, "part": part, **values}, of_clip[part, video])
         for (part, video), values in zip(first, columns.to_pylist(), strict=True)
     ]
-    by_name: dict[str, list[Outcome]] = defaultdict(list)
+    by_name: dict[str, list[_Outcome]] = defaultdict(list)
     for image in unnamed:
         fault = f"no row names {image}"
-        by_name[PurePosixPath(image).name].append(Outcome(-1, MISSING, fault))
-    for name, found in by_name.items():
-        rows.append(_clip_row({"video": name, "part": PART, "family": name}, found))
+        by_name[PurePosixPath(image).name].append(_Outcome(-1, _MISSING, fault))
+    for name, missing in by_name.items():
+        rows.append(_clip_row({"video": name, "part": _PART, "family": name}, missing))
     order = [("part", "ascending"), ("video", "ascending")]
     return pa.Table.from_pylist(rows, schema=CLIP_LOG_SCHEMA).sort_by(order)
 
 
-def _clip_row(clip: Mapping[str, Any], outcomes: list[Outcome]) -> ClipRow:
+def _clip_row(clip: Mapping[str, Any], outcomes: list[_Outcome]) -> ClipRow:
     """The clip log row of a clip, given by some columns, with its outcomes counted."""
     kinds = Counter(outcome.kind for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault]
-    failed = UNREADABLE if kinds[UNREADABLE] else MISSING
-    imported = "truncated" if kinds.keys() & {UNREADABLE, MISSING, NO_IMAGE} else "ok"
+    failed = _UNREADABLE if kinds[_UNREADABLE] else _MISSING
+    imported = "truncated" if kinds.keys() & {_UNREADABLE, _MISSING, _NO_IMAGE} else "ok"
     more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
     counted = {
-        "status": imported if kinds[CROP] else failed,
+        "status": imported if kinds[_CROP] else failed,
         "error": "; ".join([*faults[:_MAX_FAULTS], *more]) or None,
         "frames_wanted": len(outcomes),
-        "frames_decoded": kinds[CROP],
-        "faces": kinds[CROP],
+        "frames_decoded": kinds[_CROP],
+        "faces": kinds[_CROP],
         "seconds": 0.0,
     }
     return make_row(ClipRow, {**clip, **counted})
