@@ -116,7 +116,7 @@ def compare_training(rounds: int, families: int) -> None:
 
     def work(s3: S3Server, server: psutil.Process, scratch: Path) -> None:
         from dfdc_prep.storage.urls import Url
-        from dfdc_prep.writing.sources import CropChoice
+        from dfdc_prep.writing.sources import CropSelection
         from dfdc_prep.writing.tfrecord import TFRecords
         from dfdc_prep.writing.writer import write_crops
         from manifests.splitting.split import SplitPlan
@@ -127,7 +127,7 @@ def compare_training(rounds: int, families: int) -> None:
         os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
         faces = make_faces(scratch / "faces", families, frames=4)
         plan = SplitPlan.parse("56/24/20", "original", 42)
-        write_crops(faces, scratch / "shards", TFRecords(16), CropChoice(plan))
+        write_crops(faces, scratch / "shards", TFRecords(16), CropSelection(plan))
         s3.upload(scratch / "shards", "training", "shards")
 
         def epoch(folder: Shards) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.natural import make_faces
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords, parse_example, read_records
 from dfdc_prep.writing.verify import verify_shards
 from dfdc_prep.writing.writer import write_crops
@@ -58,7 +58,7 @@ class Bench:
         """Write the shards unless they exist."""
         folder = self.work / f"{name}-{self.crops}"
         say(f"shards {folder.name}")
-        write_crops(faces, folder, TFRecords(image_format=image_format), CropChoice(PLAN))
+        write_crops(faces, folder, TFRecords(image_format=image_format), CropSelection(PLAN))
         return folder
 
     def png(self) -> Path:
@@ -103,7 +103,7 @@ def write(bench: Bench) -> Iterator[Row]:
         bench.faces / path
         for path in read_manifest(bench.faces / "balanced.parquet")["path"].to_pylist()
     ]
-    target, options = bench.work / "written", (TFRecords(), CropChoice(PLAN))
+    target, options = bench.work / "written", (TFRecords(), CropSelection(PLAN))
     copied = written = synced = float("inf")
     for turn in range(bench.rounds):
         say(f"write and copy, round {turn}")
@@ -200,7 +200,7 @@ def flips(bench: Bench) -> Iterator[Row]:
     shards = bench.work / "flipped"
     shutil.rmtree(shards, ignore_errors=True)
     faces = bench._faces("flipped-faces", FLIPPED_CROPS)
-    write_crops(faces, shards, TFRecords(4), CropChoice(PLAN))
+    write_crops(faces, shards, TFRecords(4), CropSelection(PLAN))
     files = sorted(shards.iterdir())
     sizes = [file.stat().st_size for file in files]
     draw, found = random.Random(42), 0

@@ -264,9 +264,7 @@ class RunFiles:
         self.metrics_file = folder / RunFolder.METRICS
         self.predictions_file = folder / RunFolder.PREDICTIONS
         self.robustness_file = folder / "robustness.csv"
-        self.cross_file = (
-            folder / RunFolder.CROSS
-        )  # the table of an evaluation on several data sets
+        self.cross_file = folder / RunFolder.CROSS  # of an evaluation on several data sets
         self.card_file = folder / "README.md"
         self.report_file = folder / REPORT
         self.mistakes = folder / RunFolder.MISTAKES
@@ -300,9 +298,10 @@ class RunFiles:
 def _read_json(path: Path, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        found = "none" if isinstance(error, OSError) else _first_fault(error)
-        raise _not_ours(path, found) from error
+    except OSError as error:
+        raise _not_ours(path, "none") from error
+    except ValidationError as error:
+        raise _not_ours(path, error) from error
 
 
 def read_rows(path: Path, kind: type[T], columns: Sequence[str] = ()) -> list[T]:
@@ -325,8 +324,7 @@ def read_rows(path: Path, kind: type[T], columns: Sequence[str] = ()) -> list[T]
     except FileNotFoundError:
         return []
     except (ValueError, csv.Error) as error:
-        found = _first_fault(error) if isinstance(error, ValidationError) else str(error)
-        raise _not_ours(path, found) from error
+        raise _not_ours(path, error) from error
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Any]) -> None:
@@ -337,12 +335,10 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Any]) -> None:
         writer.writerows(row if isinstance(row, Mapping) else asdict(row) for row in rows)
 
 
-def _first_fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
-
-
-def _not_ours(path: Path, found: str) -> TrainingError:
+def _not_ours(path: Path, found: str | Exception) -> TrainingError:
+    if isinstance(found, ValidationError):
+        first = found.errors()[0]
+        found = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
     again = "train again with --fresh" if path.name != RunFolder.CROSS else "delete it"
     return TrainingError(
         f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {found}; give the folder "

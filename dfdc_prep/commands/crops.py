@@ -96,13 +96,15 @@ def shard(
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.tfrecord import TFRecords
     from dfdc_prep.writing.writer import write_crops
 
-    form = TFRecords(shard_count(shards), image_format, quality)
-    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
+    output = TFRecords(shard_count(shards), image_format, quality)
+    selection = CropSelection(
+        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
+    )
+    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
 
 
 @command("deepfakebench", cls=FoldersCommand)
@@ -147,12 +149,14 @@ def export_deepfakebench(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.deepfakebench import DeepfakeBench
-    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.writer import write_crops
 
-    form = DeepfakeBench(name, crops_per_clip)
-    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
+    output = DeepfakeBench(name, crops_per_clip)
+    selection = CropSelection(
+        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
+    )
+    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
 
 
 @command("webdataset", cls=FoldersCommand)
@@ -188,13 +192,15 @@ def export_webdataset(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.webdataset import WebDataset
     from dfdc_prep.writing.writer import write_crops
 
-    form = WebDataset(shard_count(shards), image_format, quality)
-    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
+    output = WebDataset(shard_count(shards), image_format, quality)
+    selection = CropSelection(
+        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
+    )
+    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
 
 
 @command("huggingface", cls=FoldersCommand)
@@ -228,12 +234,14 @@ def export_huggingface(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.huggingface import HuggingFace
-    from dfdc_prep.writing.sources import CropChoice
+    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.writer import write_crops
 
-    form = HuggingFace(shard_count(shards), image_format, quality)
-    choice = CropChoice(_plan(split, group_by, seed, test_only), crops, label_by, join_duplicates)
-    return write_crops(as_paths(faces), Path(out), form, choice, overwrite)
+    output = HuggingFace(shard_count(shards), image_format, quality)
+    selection = CropSelection(
+        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
+    )
+    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
 
 
 def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":

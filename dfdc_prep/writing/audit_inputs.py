@@ -34,19 +34,13 @@ _OWN_TABLES = (ShardsFolder.INFO, FacesFolder.SPLIT, FacesFolder.MANIFEST)
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """A table with a split, and what its images share.
+    """A table with a split, and what its images share."""
 
-    Attributes:
-        table: the rows, with the column `sha256` if images could be read.
-        near: the near-identical images of different splits; None if no image could be read.
-        notes: how the rows were read, where `path` does not say it.
-        pictures: the pictures that were compared; None if no image could be read.
-    """
-
-    table: pa.Table
+    table: pa.Table  # the rows, with the column `sha256` if images could be read
+    # the near-identical images of different splits; None if no image could be read
     near: NearIdentical | None
-    notes: tuple[str, ...] = ()
-    pictures: Pictures | None = None
+    notes: tuple[str, ...] = ()  # how the rows were read, where the path does not say it
+    pictures: Pictures | None = None  # that were compared; None if no image could be read
 
 
 def read_audit_inputs(
@@ -60,7 +54,6 @@ def read_audit_inputs(
             gives its images, relative to the table's folder.
         identities: identities.parquet or its faces folder, whose identities replace those of the
             table; None for those in `path`, if any.
-        reading: how to read what a folder of crops or a table does not say.
 
     Raises:
         TableError, SourceError, ShardError: `path` is none of these, or is damaged.
@@ -77,27 +70,29 @@ def read_audit_inputs(
 def _read(path: Path, reading: Reading) -> AuditInputs:
     if not path.exists():
         raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
+    folder = path.parent if path.is_file() else path
     if path.is_file():
-        return _with_images(read_bare_table(path, reading), path.parent)
-    if not any((path / name).is_file() for name in _OWN_TABLES):
-        return _with_images(read_crop_folders(path, reading), path)
-    reading.check_unused(path)
-    if (path / ShardsFolder.INFO).is_file():
-        return _read_shards(path)
-    if (path / FacesFolder.SPLIT).is_file():
-        table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
-        check_bound(path / FacesFolder.SPLIT, manifest_hash(path), "dfdc-prep split")
+        found = read_bare_table(path, reading)
+    elif not any((path / name).is_file() for name in _OWN_TABLES):
+        found = read_crop_folders(path, reading)
     else:
-        table = read_manifest(path / FacesFolder.MANIFEST)
-    return _with_images(NotedTable(table, tuple(clip_lines(table))), path)
-
-
-def _read_shards(folder: Path) -> AuditInputs:
-    found = normalize_table(
-        read_manifest(folder / FacesFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA),
-        str(folder),
-    )
-    return _hash_images(found, _shard_images(folder, found.rows))
+        reading.check_unused(path)
+        if (path / ShardsFolder.INFO).is_file():
+            file = path / ShardsFolder.MANIFEST
+            table = read_manifest(file, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+            found = normalize_table(table, str(path))
+            return _with_images(found, _shard_images(path, found.rows))
+        if (path / FacesFolder.SPLIT).is_file():
+            table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
+            check_bound(path / FacesFolder.SPLIT, manifest_hash(path), "dfdc-prep split")
+        else:
+            table = read_manifest(path / FacesFolder.MANIFEST)
+        found = NotedTable(table, tuple(clip_lines(table)))
+    if "path" not in found.rows.column_names:
+        return AuditInputs(found.rows, None, found.notes)
+    root = os.path.realpath(folder)
+    files = (path_inside(root, image or "") for image in found.rows["path"].to_pylist())
+    return _with_images(found, map(read_image, files))
 
 
 def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
@@ -106,8 +101,15 @@ def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
     Raises:
         ShardError: a shard is damaged, or its number of records differs from the manifest.
     """
+
+    def mismatch(found: str) -> ShardError:
+        return ShardError(
+            f"expected the shards in {folder} to match their manifest, found {found}; run "
+            f"dfdc-prep verify {folder} for details"
+        )
+
     if table["shard"].null_count:
-        raise ShardError(_mismatch(folder, "a row without a shard"))
+        raise mismatch("a row without a shard")
     for name, rows in groupby(table["shard"].to_pylist()):
         left = sum(1 for _ in rows)
         for record in read_records(folder / Path(name).name):
@@ -117,37 +119,21 @@ def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
                 break
             yield image if isinstance(image, bytes) else None
         if left:
-            raise ShardError(_mismatch(folder, f"another number of records in {name}"))
+            raise mismatch(f"another number of records in {name}")
 
 
-def _mismatch(folder: Path, found: str) -> str:
-    return (
-        f"expected the shards in {folder} to match their manifest, found {found}; run "
-        f"dfdc-prep verify {folder} for details"
-    )
-
-
-def _with_images(found: NotedTable, folder: Path) -> AuditInputs:
-    if "path" not in found.rows.column_names:
-        return AuditInputs(found.rows, None, found.notes)
-    root = os.path.realpath(folder)
-    files = (path_inside(root, path or "") for path in found.rows["path"].to_pylist())
-    return _hash_images(found, (read_image(file) if file else None for file in files))
-
-
-def _hash_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
+def _with_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
     """Hash and compare the images, one per row; a row without an image keeps its `sha256`."""
-    table = found.rows
+    table, notes = found
     hashes, pictures = read_images(images, rows_to_compare(table))
     if not len(pictures.rows):
-        return AuditInputs(table, None, found.notes)
+        return AuditInputs(table, None, notes)
     column = pa.array(hashes, pa.string())
     if "sha256" in table.column_names:
         column = pc.coalesce(column, table["sha256"])
         table = table.drop_columns(["sha256"])
     table = table.append_column("sha256", column)
     if "split" not in table.column_names:
-        return AuditInputs(table, None, found.notes)
+        return AuditInputs(table, None, notes)
     (split,), _ = factorize(text_column(table, "split"))
-    near = find_in_table(pictures, split)
-    return AuditInputs(table, near, found.notes, pictures)
+    return AuditInputs(table, find_in_table(pictures, split), notes, pictures)

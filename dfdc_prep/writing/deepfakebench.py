@@ -82,15 +82,10 @@ class _Clip(NamedTuple):
 
 @dataclass(frozen=True)
 class DeepfakeBench(Format):
-    """The format `deepfakebench`.
+    """The format `deepfakebench`."""
 
-    Attributes:
-        dataset: name of the data set in the benchmark.
-        crops_per_clip: most crops of a clip, chosen evenly in whole frames.
-    """
-
-    dataset: str = "dfdc_faces"
-    crops_per_clip: int = MOST_CROPS
+    dataset: str = "dfdc_faces"  # name of the data set in the benchmark
+    crops_per_clip: int = MOST_CROPS  # most crops of a clip, chosen evenly in whole frames
 
     name = "deepfakebench"
 
@@ -119,12 +114,29 @@ class DeepfakeBench(Format):
             table = table.drop_columns(["split"])
         table = sort_manifest(table.append_column(SPLIT_SCHEMA.field("split"), crops.splits.names))
         clips = list(_clips(table, self.dataset, self.crops_per_clip))
-        hashes = _write_clips(clips, CropReader(crops.folders, size=None), folder, workers)
-        jsons = folder / "preprocessing" / "dataset_json"
-        jsons.mkdir(parents=True)
-        for name, splits in _json_files(self.dataset, clips):
-            text = json.dumps({name: splits}, separators=(",", ":"))
-            write_text(jsons / f"{name}.json", text + "\n")
+        reader = CropReader(crops.folders, size=None)
+
+        def write_clip(pool: ThreadPool, clip: _Clip) -> dict[str, str]:
+            """Write the frames and masks of a clip; return their SHA-256 by name."""
+            hashes = {}
+            (folder / clip.targets[0]).parent.mkdir(parents=True)
+            for crop, target in zip(clip.crops, clip.targets, strict=True):
+                pool.check_cancelled()
+                hashes[target] = _write_frame(reader, crop, folder / target)
+                if crop["mask"]:
+                    reader.mask(crop["mask"], crop["mask_sha256"] or "")
+                    mask = target.replace(f"/{FRAMES}/", "/masks/")
+                    (folder / mask).parent.mkdir(parents=True, exist_ok=True)
+                    link_or_copy(reader.folders.resolve(crop["mask"]), folder / mask)
+                    hashes[mask] = str(crop["mask_sha256"])
+                bar.add((folder / target).stat().st_size)
+            return hashes
+
+        bar = RecordBar(self.bar, sum(len(clip.rows) for clip in clips))
+        with bar, ThreadPool(workers) as pool:
+            written = pool.map(write_clip, clips)
+        hashes = {name: sha256 for files in written for name, sha256 in files.items()}
+        _write_json_files(folder / "preprocessing" / "dataset_json", self.dataset, clips)
         exported = table.take(pa.array([row for clip in clips for row in clip.rows], pa.int64()))
         targets = pa.array([target for clip in clips for target in clip.targets], pa.string())
         manifest = exported.append_column(EXPORTED, targets)
@@ -174,57 +186,38 @@ def choose_evenly(frames: Sequence[int | None], most: int) -> list[int]:
     Returns:
         Positions in `frames`, ascending. Of a frame with more than `most` crops the first ones.
     """
+    if len(frames) <= most:
+        return list(range(len(frames)))
     starts = [
-        at for at, frame in enumerate(frames) if at == 0 or frame is None or frame != frames[at - 1]
+        position
+        for position, frame in enumerate(frames)
+        if position == 0 or frame is None or frame != frames[position - 1]
     ]
     ends = [*starts[1:], len(frames)]
     largest = max(end - start for start, end in zip(starts, ends, strict=True))
     count = min(len(starts), max(1, most // largest))
-    if len(frames) <= most:
-        count = len(starts)
     # The frame in the middle of each of `count` equal stretches.
     wanted: Codes = (2 * np.arange(count) + 1) * len(starts) // (2 * count)
-    chosen = [at for index in wanted.tolist() for at in range(starts[index], ends[index])]
+    chosen = [crop for index in wanted.tolist() for crop in range(starts[index], ends[index])]
     return chosen[:most]
 
 
 def _clips(table: pa.Table, dataset: str, most: int) -> Iterator[_Clip]:
     """Yield the clips of a sorted table in the order of their folders' names."""
     columns = [*ClipKey._fields, "frame", "path", "sha256", "mask", "mask_sha256"]
-    rows = table.select(columns).to_pylist()
+    crops = table.select(columns).to_pylist()
     by_clip: dict[ClipKey, list[int]] = {}
-    for at, row in enumerate(rows):
-        by_clip.setdefault(ClipKey(*(row[name] for name in ClipKey._fields)), []).append(at)
+    for row, crop in enumerate(crops):
+        by_clip.setdefault(ClipKey(*(crop[name] for name in ClipKey._fields)), []).append(row)
     folders = clip_folders(by_clip)
     for key in sorted(by_clip, key=lambda key: folders[key]):
         of_clip = by_clip[key]
-        chosen = [of_clip[at] for at in choose_evenly([rows[at]["frame"] for at in of_clip], most)]
+        chosen = choose_evenly([crops[row]["frame"] for row in of_clip], most)
+        rows = [of_clip[position] for position in chosen]
+        names = frame_names([crops[row]["frame"] for row in rows])
         folder = f"datasets/rgb/{dataset}/{_SPLITS[key.split]}/{FRAMES}/{folders[key]}"
-        names = frame_names([rows[at]["frame"] for at in chosen])
-        crops = [rows[at] for at in chosen]
-        yield _Clip(folders[key], key, chosen, crops, [f"{folder}/{name}" for name in names])
-
-
-def _write_clips(
-    clips: Sequence[_Clip], reader: CropReader, folder: Path, workers: int | None
-) -> dict[str, str]:
-    """Write the frames and masks of all clips; return their SHA-256 by name."""
-    bar = RecordBar("export", sum(len(clip.rows) for clip in clips))
-
-    def write(pool: ThreadPool, clip: _Clip) -> dict[str, str]:
-        hashes = {}
-        (folder / clip.targets[0]).parent.mkdir(parents=True)
-        for crop, target in zip(clip.crops, clip.targets, strict=True):
-            pool.check_cancelled()
-            hashes[target] = _write_frame(reader, crop, folder / target)
-            if crop["mask"]:
-                mask = target.replace(f"/{FRAMES}/", "/masks/")
-                hashes[mask] = _write_mask(reader, crop, folder / mask)
-            bar.add((folder / target).stat().st_size)
-        return hashes
-
-    with bar, ThreadPool(workers) as pool:
-        return {name: sha for found in pool.map(write, clips) for name, sha in found.items()}
+        targets = [f"{folder}/{name}" for name in names]
+        yield _Clip(folders[key], key, rows, [crops[row] for row in rows], targets)
 
 
 def _write_frame(reader: CropReader, crop: dict[str, Any], target: Path) -> str:
@@ -245,46 +238,37 @@ def _write_frame(reader: CropReader, crop: dict[str, Any], target: Path) -> str:
     return hashlib.sha256(file.getvalue()).hexdigest()
 
 
-def _write_mask(reader: CropReader, crop: dict[str, Any], target: Path) -> str:
-    """Check and link the mask of a frame; return its SHA-256."""
-    reader.mask(crop["mask"], crop["mask_sha256"] or "")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(reader.folders.resolve(crop["mask"]), target)
-    return str(crop["mask_sha256"])
-
-
-def _json_files(dataset: str, clips: Sequence[_Clip]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the content of each JSON file.
-
-    The loader never reads `val`: the validation split is also the test split of a second set.
-    """
-    yield dataset, _groups(clips, {name: name for name in _SPLITS.values()})
+def _write_json_files(folder: Path, dataset: str, clips: Sequence[_Clip]) -> None:
+    """Write the JSON files, which list the clips of each label and split."""
+    # Which split each of a file's splits is. The loader never reads `val`, so that the validation
+    # split is also the test split of a second set.
+    files = {dataset: {split: split for split in _SPLITS.values()}}
     if any(clip.key.split == VALIDATION for clip in clips):
-        yield f"{dataset}_val", _groups(clips, {"test": "val"})
-
-
-def _groups(clips: Sequence[_Clip], sources: dict[str, str]) -> dict[str, Any]:
-    """The content of a JSON file; `sources` says which split each of its splits is."""
-    groups: dict[str, Any] = {
-        _LABELS[label]: {split: {} for split in _SPLITS.values()} for label in LABELS
-    }
-    for clip in clips:
-        label = _LABELS[clip.key.label]
-        content = {"label": label, "frames": [f"./{target}" for target in clip.targets]}
-        for split, source in sources.items():
-            if _SPLITS[clip.key.split] == source:
-                groups[label][split][clip.folder] = content
-    return groups
+        files[f"{dataset}_val"] = {"test": "val"}
+    folder.mkdir(parents=True)
+    for name, sources in files.items():
+        groups: dict[str, Any] = {
+            _LABELS[label]: {split: {} for split in _SPLITS.values()} for label in LABELS
+        }
+        for clip in clips:
+            label = _LABELS[clip.key.label]
+            content = {"label": label, "frames": [f"./{target}" for target in clip.targets]}
+            for split, source in sources.items():
+                if _SPLITS[clip.key.split] == source:
+                    groups[label][split][clip.folder] = content
+        text = json.dumps({name: groups}, separators=(",", ":"))
+        write_text(folder / f"{name}.json", text + "\n")
 
 
 def _notes(clips: Sequence[_Clip], dataset: str) -> tuple[str, ...]:
     fakes = [crop for clip in clips if clip.key.label == FAKE for crop in clip.crops]
     masked = sum(bool(crop["mask"]) for crop in fakes)
-    counts = f"{len(clips):,} clips, {sum(len(clip.rows) for clip in clips):,} crops"
-    notes = [f"data set {dataset}: {counts}"]
-    if 0 < masked < len(fakes):
-        notes.append(
-            f"{len(fakes) - masked:,} of {len(fakes):,} FAKE crops have no mask; the benchmark "
-            "reads those as not changed anywhere"
-        )
-    return tuple(notes)
+    crops = sum(len(clip.rows) for clip in clips)
+    total = f"data set {dataset}: {len(clips):,} clips, {crops:,} crops"
+    if not 0 < masked < len(fakes):
+        return (total,)
+    missing = (
+        f"{len(fakes) - masked:,} of {len(fakes):,} FAKE crops have no mask; the benchmark "
+        "reads those as not changed anywhere"
+    )
+    return (total, missing)

@@ -111,18 +111,15 @@ def _front_matter(
 
 def _card(datasets: list[str], crops: Mapping[str, int]) -> str:
     """The text below the YAML; the names of the data sets are text from elsewhere."""
-    names = (" ".join(name.replace("`", " ").split()) for name in datasets)
-    origin = ["", f"Data sets: {', '.join(f'`{name}`' for name in names)}."] if datasets else []
-    lines = [
-        "",
-        "# Face crops",
-        "",
-        "Square face crops, with the label of their clip and the family it belongs to. "
-        "metadata.json says how they were split.",
-        *origin,
-        "",
-        "| split | crops |",
-        "|---|---|",
-        *(f"| {split} | {count:,} |" for split, count in crops.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    names = (f"`{' '.join(name.replace('`', ' ').split())}`" for name in datasets)
+    origin = f"\nData sets: {', '.join(names)}.\n" if datasets else ""
+    rows = "".join(f"| {split} | {count:,} |\n" for split, count in crops.items())
+    return f"""
+# Face crops
+
+Square face crops, with the label of their clip and the family it belongs to. \
+metadata.json says how they were split.
+{origin}
+| split | crops |
+|---|---|
+{rows}"""

@@ -121,11 +121,9 @@ def import_crops(
         source: the folder of crops, 224x224 PNG or JPEG, RGB or grey, in subfolders of any depth.
         csv: a bare table (`manifests.tables.external`). Its `path` names the images, relative to
             `source` or to the table's folder; without it, the stem of `video` does.
-        out: the faces folder; it is created completely or not at all. An existing
-            balanced.parquet, split.parquet and the files of `identify` are kept if the manifest
-            is unchanged.
-        overwrite: replace a faces folder made from another table or by `extract`, including
-            all files derived from its manifest.
+        out: the faces folder; it is created completely or not at all. What was derived from its
+            manifest is kept if the manifest is unchanged.
+        overwrite: replace a faces folder of another table or of `extract`, and all derived files.
         reading: how to read what the table does not say.
 
     Raises:
@@ -170,16 +168,16 @@ def import_crops(
     count = Counter(outcome.kind for outcome in outcomes)
     return ImportReport(
         out,
-        crops.num_rows,
-        log.num_rows if clips_known(table) else None,
-        count[_MISSING],
-        count[_NO_IMAGE],
-        len(unnamed),
-        count[_DUPLICATE],
-        count[_UNREADABLE],
-        count_families(crops, clip_codes(crops)),
-        connected_families(table).matches,
-        notes,
+        crops=crops.num_rows,
+        clips=log.num_rows if clips_known(table) else None,
+        missing=count[_MISSING],
+        without_image=count[_NO_IMAGE],
+        unnamed=len(unnamed),
+        duplicates=count[_DUPLICATE],
+        unreadable=count[_UNREADABLE],
+        fakes=count_families(crops, clip_codes(crops)),
+        originals=connected_families(table).matches,
+        notes=notes,
     )
 
 
@@ -273,18 +271,11 @@ def _match_images(
     """Find the image of every row: by its `path`, or by the stem of its `video` if that is null.
 
     Of several images with this stem, the one in a folder called like the row's `part` is taken,
-    else the first.
+    else the first. Also returns the images that no row names.
 
     Args:
         images: sorted paths of all images, relative to the folder of crops.
-        prefix: path of the folder of crops relative to the table's folder; the paths in the
-            table may start with it.
-
-    Returns:
-        The outcome of each row, `_CROP` if it has an image; and the images that no row names.
-
-    Raises:
-        SourceError: a name or path leads out of its folder.
+        prefix: path of that folder relative to the table's; paths in the table may start with it.
     """
     _check_names(table)
     stems = defaultdict(list)
@@ -344,11 +335,7 @@ def _originals(table: pa.Table) -> pa.ChunkedArray:
 
 
 def _build_manifest(table: pa.Table, crops: list[_Outcome]) -> pa.Table:
-    """The manifest of the imported crops; columns that the table lacks are null.
-
-    Raises:
-        TableError: a column of the table cannot be converted to the manifest's type.
-    """
+    """The manifest of the imported crops; columns that the table lacks are null."""
     rows = table.take(pa.array([crop.row for crop in crops]))
     columns = {name: _column(rows, name) for name in MANIFEST_SCHEMA.names}
     if "crop_size" not in rows.column_names:
@@ -409,11 +396,13 @@ def _clip_row(clip: Mapping[str, Any], outcomes: list[_Outcome]) -> ClipRow:
     """The clip log row of a clip, given by some columns, with its outcomes counted."""
     kinds = Counter(outcome.kind for outcome in outcomes)
     faults = [outcome.fault for outcome in outcomes if outcome.fault]
-    failed = _UNREADABLE if kinds[_UNREADABLE] else _MISSING
-    imported = "truncated" if kinds.keys() & {_UNREADABLE, _MISSING, _NO_IMAGE} else "ok"
     more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
+    if not kinds[_CROP]:
+        status = _UNREADABLE if kinds[_UNREADABLE] else _MISSING
+    else:
+        status = "truncated" if kinds.keys() & {_UNREADABLE, _MISSING, _NO_IMAGE} else "ok"
     counted = {
-        "status": imported if kinds[_CROP] else failed,
+        "status": status,
         "error": "; ".join([*faults[:_MAX_FAULTS], *more]) or None,
         "frames_wanted": len(outcomes),
         "frames_decoded": kinds[_CROP],

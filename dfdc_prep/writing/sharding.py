@@ -68,24 +68,18 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardFormat(Format):
-    """A format that stores the crops in shards.
+    """A format that stores the crops in shards."""
 
-    Attributes:
-        shards: number of train shards, the other splits get shards in proportion; None to
-            choose at least 16 shards of 20 to 200 MB if there is enough data.
-        image_format: `as-is` copies the crops; `jpeg` encodes those that are not JPEG files.
-        quality: JPEG quality, 1 to 100.
-    """
-
+    # number of train shards, the other splits get shards in proportion; None to choose at least
+    # 16 shards of 20 to 200 MB if there is enough data
     shards: int | None = None
+    # `as-is` copies the crops; `jpeg` encodes those that are not JPEG files
     image_format: str = "as-is"
-    quality: int = 95
+    quality: int = 95  # JPEG quality, 1 to 100
 
     schema: ClassVar[pa.Schema] = SHARD_MANIFEST_SCHEMA
-    #: Approximate bytes of a record in addition to its image and mask.
-    overhead: ClassVar[int]
-    #: Required side of a crop, pixels; None for crops of any size.
-    crop_size: ClassVar[int | None] = None
+    overhead: ClassVar[int]  # approximate bytes of a record in addition to its image and mask
+    crop_size: ClassVar[int | None] = None  # required side of a crop, pixels; None for any
 
     @staticmethod
     @abstractmethod
@@ -161,12 +155,13 @@ def assign_shards(
         order: names of the splits in output order. The size of the first one determines the
             bytes per shard of all splits.
         sizes: bytes of every row's record, int64 [rows].
-        seed: seed of the shuffle within a split.
         train_shards: number of shards of the first split; None to choose it by size.
-        file_name: the name of a shard file.
     """
     names = np.asarray(splits.to_pylist(), dtype=object)
-    shuffled = _shuffled_rows(table["path"].to_pylist(), seed)
+    paths = table["path"].to_pylist()
+    # Sorting by hash keeps the order stable across versions of random number generators.
+    keys = [hashlib.sha256(f"{seed}:{path}".encode()).digest() for path in paths]
+    shuffled = np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), np.int64)
     taken = []
     split_column: list[str] = []
     shard_column: list[str] = []
@@ -191,20 +186,8 @@ def assign_shards(
     return sharded
 
 
-def _shuffled_rows(paths: list[str], seed: int) -> npt.NDArray[np.int64]:
-    """Row numbers, int64 [rows], in an order that depends only on the paths and the seed.
-
-    Sorting by hash keeps the order stable across versions of random number generators.
-    """
-    keys = [hashlib.sha256(f"{seed}:{path}".encode()).digest() for path in paths]
-    return np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), dtype=np.int64)
-
-
 def _shard_names(
-    split: str,
-    sizes: npt.NDArray[np.int64],
-    count: int,
-    file_name: FileName,
+    split: str, sizes: npt.NDArray[np.int64], count: int, file_name: FileName
 ) -> Iterator[str]:
     """Yield the shard of every record; shards are contiguous and about equal in bytes."""
     count = min(count, len(sizes))

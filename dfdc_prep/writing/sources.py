@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,21 +49,14 @@ _BLOCK, _PART = 1024, 32
 
 
 @dataclass(frozen=True)
-class CropChoice:
-    """Which crops of a faces folder are taken, and how they are split.
+class CropSelection:
+    """Which crops of a faces folder are taken, and how they are split."""
 
-    Attributes:
-        plan: the splits, the grouping, and the seed.
-        crops: `balanced`, `all`, or `split`: the crops of split.parquet, whose splits are taken
-            instead of those of the plan.
-        label_by: `clip`, or `face`: a face of a fake that was not changed is REAL.
-        join_duplicates: whether families whose crops are near-identical go to one split.
-    """
-
-    plan: SplitPlan
+    plan: SplitPlan  # the splits, the grouping, and the seed
+    # balanced, all, or split: those of split.parquet, with its splits instead of the plan's
     crops: str = BALANCED
-    label_by: str = CLIP
-    join_duplicates: bool = True
+    label_by: str = CLIP  # clip; or face: a face of a fake that was not changed is REAL
+    join_duplicates: bool = True  # whether families with near-identical crops go to one split
 
     @property
     def compares(self) -> bool:
@@ -72,26 +65,17 @@ class CropChoice:
         return self.join_duplicates and several and self.crops != SPLIT
 
 
-@dataclass(frozen=True)
-class SplitCrops:
-    """The chosen crops.
+class SplitCrops(NamedTuple):
+    """The selected crops."""
 
-    Attributes:
-        table: the rows of the manifest, with the column `joined_family`.
-        splits: the split of each row.
-        folders: what the paths of the rows are relative to.
-        seed: of the split, and of the shuffle within it.
-        text: a description for the terminal.
-    """
-
-    table: pa.Table
-    splits: RowsInSplits
-    folders: CropFolders
-    seed: int
-    text: str
+    table: pa.Table  #: the rows of the manifest, with the column `joined_family`
+    splits: RowsInSplits  #: the split of each row
+    folders: CropFolders  #: what the paths of the rows are relative to
+    seed: int  #: of the split, and of the shuffle within it
+    text: str  #: a description for the terminal
 
 
-def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
+def read_crops(faces: Sequence[Path], selection: CropSelection) -> SplitCrops:
     """Read the crops of one or several faces folders and split them.
 
     Several folders are joined by `join_sets` and, unless all crops or a split are asked for,
@@ -101,110 +85,102 @@ def read_crops(faces: Sequence[Path], choice: CropChoice) -> SplitCrops:
         TableError: a table is missing or invalid, or the crops cannot be balanced or split,
             or a split has none.
     """
-    tables = [_read_table(folder, choice) for folder in faces]
+    tables = [_read_table(folder, selection) for folder in faces]
     if len(faces) == 1:
         (table,), folders, text = tables, CropFolders.single(faces[0]), ""
     else:
-        table, folders = _join(faces, tables, choice)
+        table, folders = _join(faces, tables, selection)
         text = ""
-        if choice.crops == BALANCED:
-            balanced = balance_sets(table, choice.plan.seed)
+        if selection.crops == BALANCED:
+            balanced = balance_sets(table, selection.plan.seed)
             table, text = balanced.table, balanced.text() + "\n"
-    if choice.crops == SPLIT:
+    if selection.crops == SPLIT:
         splits = given_splits(table)
     else:
-        pictures = read_pictures(table, folders.resolve) if choice.compares else None
+        pictures = read_pictures(table, folders.resolve) if selection.compares else None
         split = split_rows if len(faces) == 1 else split_each_set
-        splits = split(table, choice.plan, pictures)
+        splits = split(table, selection.plan, pictures)
         check_every_split(splits.names, splits.order)
     table = drop_joined(table).append_column(SPLIT_SCHEMA.field(JOINED), splits.joined)
-    return SplitCrops(table, splits, folders, choice.plan.seed, text + splits.text)
+    return SplitCrops(table, splits, folders, selection.plan.seed, text + splits.text)
 
 
-def _read_table(folder: Path, choice: CropChoice) -> pa.Table:
-    schema = SPLIT_SCHEMA if choice.crops == SPLIT else MANIFEST_SCHEMA
-    source = folder / _TABLES[choice.crops]
-    table = label_rows(read_manifest(source, _MADE_BY[choice.crops], schema), choice.label_by)
-    if choice.crops != ALL:
-        check_bound(source, manifest_hash(folder), _MADE_BY[choice.crops])
-    if choice.plan.group_by == IDENTITY and choice.crops != SPLIT:
+def _read_table(folder: Path, selection: CropSelection) -> pa.Table:
+    schema = SPLIT_SCHEMA if selection.crops == SPLIT else MANIFEST_SCHEMA
+    source = folder / _TABLES[selection.crops]
+    table = label_rows(read_manifest(source, _MADE_BY[selection.crops], schema), selection.label_by)
+    if selection.crops != ALL:
+        check_bound(source, manifest_hash(folder), _MADE_BY[selection.crops])
+    if selection.plan.group_by == IDENTITY and selection.crops != SPLIT:
         table = join_people(table, folder)
     return table
 
 
 def _join(
-    faces: Sequence[Path], tables: Sequence[pa.Table], choice: CropChoice
+    faces: Sequence[Path], tables: Sequence[pa.Table], selection: CropSelection
 ) -> tuple[pa.Table, CropFolders]:
     """Join the tables of several folders, in an order that does not depend on the arguments."""
-    hashes = [file_sha256(folder / _TABLES[choice.crops]) for folder in faces]
-    names = [_data_set(folder, table) for folder, table in zip(faces, tables, strict=True)]
-    _check_names(faces, names)
-    order = sorted(range(len(faces)), key=lambda at: (names[at][0], hashes[at]))
+    hashes = [file_sha256(folder / _TABLES[selection.crops]) for folder in faces]
+    paths = [os.path.realpath(folder) for folder in faces]
+    # The data sets that the tables name; a folder's own name if its table names none, or several.
+    named = [pc.unique(dataset_column(table)).to_pylist() for table in tables]
+    known = [len(found) == 1 and found[0] is not None for found in named]
+    names = [
+        str(found[0]) if sure else Path(path).name
+        for found, sure, path in zip(named, known, paths, strict=True)
+    ]
+    _check_names(faces, paths, names, known)
     sets, roots, seen = [], {}, Counter[str]()
-    for at in order:
-        name, _ = names[at]
+    for index in sorted(range(len(faces)), key=lambda index: (names[index], hashes[index])):
+        name = names[index]
         seen[name] += 1
         prefix = name if seen[name] == 1 else f"{name}.{seen[name]}"
-        sets.append(CropSet(prefix, name, tables[at]))
-        roots[prefix] = os.path.realpath(faces[at])
+        sets.append(CropSet(prefix, name, tables[index]))
+        roots[prefix] = paths[index]
     return join_sets(sets), CropFolders(roots)
 
 
-def _data_set(folder: Path, table: pa.Table) -> tuple[str, bool]:
-    """The data set of a folder's crops, and whether the table says so.
-
-    If the table names none, or several, it is the folder's own name.
-    """
-    found = pc.unique(dataset_column(table)).to_pylist()
-    if len(found) == 1 and found[0] is not None:
-        return str(found[0]), True
-    return Path(os.path.realpath(folder)).name, False
-
-
-def _check_names(faces: Sequence[Path], names: Sequence[tuple[str, bool]]) -> None:
+def _check_names(
+    faces: Sequence[Path], paths: Sequence[str], names: Sequence[str], known: Sequence[bool]
+) -> None:
     """Raise TableError if two folders cannot be told apart, or a name cannot begin a path."""
-    paths = [os.path.realpath(folder) for folder in faces]
-    for at, (name, known) in enumerate(names):
-        if paths[at] in paths[:at]:
+    for index, name in enumerate(names):
+        if paths[index] in paths[:index]:
             raise TableError(
-                f"expected different faces folders, found {faces[at]} twice; name it once"
+                f"expected different faces folders, found {faces[index]} twice; name it once"
             )
         if "/" in name or not name:
             raise TableError(
-                f"expected a data set's name without a slash in {faces[at]}, found {name!r}; "
+                f"expected a data set's name without a slash in {faces[index]}, found {name!r}; "
                 "extract or import again with another --dataset"
             )
-        same = [other for other in range(at) if names[other][0] == name]
-        if same and not (known and all(names[other][1] for other in same)):
+        same = [other for other in range(index) if names[other] == name]
+        if same and not (known[index] and all(known[other] for other in same)):
             raise TableError(
                 f"expected the name of a data set for each folder, found none for {faces[same[0]]} "
-                f"or {faces[at]}, which are both called {name}; rename one of the folders, or "
+                f"or {faces[index]}, which are both called {name}; rename one of the folders, or "
                 "extract or import again with --dataset"
             )
 
 
-def crops_metadata(faces: Sequence[Path], choice: CropChoice) -> dict[str, Any]:
-    """What determines the rows and their splits, for metadata.json.
-
-    Raises:
-        TableError: a table is missing, invalid, or of another manifest.
-    """
+def crops_metadata(faces: Sequence[Path], selection: CropSelection) -> dict[str, Any]:
+    """What determines the rows and their splits, for metadata.json; raises as `read_crops`."""
     for folder in faces:
-        _read_table(folder, choice)
-    name, given = _TABLES[choice.crops], choice.crops == SPLIT
+        _read_table(folder, selection)
+    name, given = _TABLES[selection.crops], selection.crops == SPLIT
     sources = [{"file": name, "sha256": file_sha256(folder / name)} for folder in faces]
-    fractions = {split: round(share, 6) for split, share in choice.plan.fractions}
+    fractions = {split: round(share, 6) for split, share in selection.plan.fractions}
     found = {
         "source": _one_or_sorted(sources),
         "split": name if given else fractions,
-        "group_by": GIVEN if given else choice.plan.group_by,
-        "seed": choice.plan.seed,
+        "group_by": GIVEN if given else selection.plan.group_by,
+        "seed": selection.plan.seed,
     }
     if not given:
-        found["join_duplicates"] = choice.compares
-    if choice.label_by != CLIP:
-        found["label_by"] = choice.label_by
-    if choice.plan.group_by == IDENTITY and not given:
+        found["join_duplicates"] = selection.compares
+    if selection.label_by != CLIP:
+        found["label_by"] = selection.label_by
+    if selection.plan.group_by == IDENTITY and not given:
         files = [folder / FILE for folder in faces if (folder / FILE).is_file()]
         if files:  # otherwise the data set names its people
             found["identities"] = _one_or_sorted([file_sha256(file) for file in files])
@@ -216,11 +192,6 @@ def _one_or_sorted(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else sorted(values, key=str)
 
 
-def read_image(file: str) -> bytes | None:
-    """Return the bytes of an image file; None if there is no such file."""
-    return Path(file).read_bytes() if os.path.isfile(file) else None
-
-
 def read_pictures(table: pa.Table, locate: Callable[[str], str | None]) -> Pictures:
     """Read the thumbnails of the images that the column `path` of a table names, if it has one.
 
@@ -229,11 +200,15 @@ def read_pictures(table: pa.Table, locate: Callable[[str], str | None]) -> Pictu
     """
     wanted = rows_to_compare(table)
     if "path" not in table.column_names:
-        wanted[:] = False
-        return read_images(iter([None] * len(wanted)), wanted)[1]
+        return Pictures(np.empty(0, np.int64), np.empty((0, SIDE, SIDE), np.uint8))
     paths = zip(table["path"].to_pylist(), wanted.tolist(), strict=True)
     files = (locate(path) if path and want else None for path, want in paths)
-    return read_images((read_image(file) if file else None for file in files), wanted)[1]
+    return read_images(map(read_image, files), wanted)[1]
+
+
+def read_image(file: str | None) -> bytes | None:
+    """Return the bytes of an image file; None if there is no such file."""
+    return Path(file).read_bytes() if file and os.path.isfile(file) else None
 
 
 def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str | None], Pictures]:
@@ -255,11 +230,10 @@ def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str 
         for start in range(0, len(wanted), _BLOCK):
             block = list(islice(images, min(_BLOCK, len(wanted) - start)))
             kept = wanted[start : start + _BLOCK].tolist()
-            parts = (slice(at, at + _PART) for at in range(0, len(block), _PART))
-            tasks = [(block[part], kept[part]) for part in parts]
-            read = [each for part in pool.map(_read_part, tasks) for each in part]
-            hashes += [digest for digest, _ in read]
-            for row, (_, small) in enumerate(read, start):
+            parts = [slice(first, first + _PART) for first in range(0, len(block), _PART)]
+            read = pool.map(_read_part, (block[p] for p in parts), (kept[p] for p in parts))
+            for row, (digest, small) in enumerate(chain.from_iterable(read), start):
+                hashes.append(digest)
                 if small is not None:
                     rows.append(row)
                     thumbnails.append(small)
@@ -269,11 +243,12 @@ def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str 
 
 
 def _read_part(
-    part: tuple[list[bytes | None], list[bool]],
+    images: list[bytes | None], wanted: list[bool]
 ) -> list[tuple[str | None, Thumbnails | None]]:
+    """The SHA-256 and, where it is wanted, the thumbnail of each image."""
     return [
         (None, None)
         if image is None
-        else (hashlib.sha256(image).hexdigest(), thumbnail(image) if wanted else None)
-        for image, wanted in zip(*part, strict=True)
+        else (hashlib.sha256(image).hexdigest(), thumbnail(image) if want else None)
+        for image, want in zip(images, wanted, strict=True)
     ]

@@ -1,8 +1,8 @@
 """TFRecord shards, which TensorFlow Datasets opens without this package, and their description.
 
-A record consists of its length (uint64, little-endian), the masked CRC-32C of the length,
-the data, and the masked CRC-32C of the data. Sources of the layout and the mask in TensorFlow:
-tensorflow/core/lib/io/record_writer.h and tensorflow/core/lib/hash/crc32c.h.
+A record is its length (uint64, little-endian), the masked CRC-32C of the length, the data, and the
+masked CRC-32C of the data; see tensorflow/core/lib/io/record_writer.h and
+tensorflow/core/lib/hash/crc32c.h.
 
 The required keys of features.json and dataset_info.json were found by experiment with
 tensorflow-datasets 4.9.10: unknown keys fail, missing splits silently load as an empty data set,
@@ -233,10 +233,7 @@ def scan_records(read: Callable[[int], bytes], size: int) -> Iterator[tuple[byte
     """Yield the data of every record in `size` bytes and its fault, "" if it has none.
 
     Continues after a record with damaged data. Stops after a record with a damaged length,
-    because the start of the next record is then unknown.
-
-    Args:
-        read: returns the next bytes, up to a number.
+    because the start of the next record is then unknown. `read` returns the next bytes.
     """
     while size:
         header = read(_HEADER.size)
@@ -301,13 +298,7 @@ def _features_json() -> dict[str, Any]:
 def _croissant(
     schema: pa.Schema, splits: list[str], hashes: dict[str, str], about: dict[str, str]
 ) -> dict[str, Any]:
-    """The content of croissant.json.
-
-    Args:
-        schema: of the manifest.
-        hashes: SHA-256 of the manifest and of every shard file, {name: hash}.
-        about: name, version, description and citation of the data set.
-    """
+    """The content of croissant.json; `hashes` are those of the manifest and of every shard file."""
     record_sets = [
         {
             **_named("cr:RecordSet", "splits"),

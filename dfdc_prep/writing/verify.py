@@ -39,6 +39,7 @@ from manifests.splitting.groups import IDENTITY, JOINED
 from manifests.tables.codes import clip_codes
 from manifests.tables.families import count_families
 from manifests.tables.parquet import read_manifest
+from manifests.wording import counted
 
 #: Number of faults in the report; the rest is only counted.
 _MAX_SHOWN = 20
@@ -85,26 +86,23 @@ class VerifyReport(Result):
         more = len(self.faults) - _MAX_SHOWN
         if more > 0:
             lines.append(f"  and {more:,} more")
-        faults = "1 fault" if len(self.faults) == 1 else f"{len(self.faults):,} faults"
+        faults = counted(len(self.faults), "fault")
         return "\n".join([f"{read}, {faults}", *lines, *self.notes])
 
     def caption(self) -> str:
         return self.text().splitlines()[0]
 
     def cells(self) -> TextTable:
-        faults = (
-            [fault.file, "" if fault.record is None else fault.record, fault.what]
-            for fault in self.faults
-        )
+        faults = ((f.file, "" if f.record is None else f.record, f.what) for f in self.faults)
         return TextTable(("file", "record", "fault"), faults)
 
 
 class _Checked(NamedTuple):
-    """What was found in one shard; `size` is the bytes of its records with framing."""
+    """What was found in one shard."""
 
     sha256: str
     records: int
-    size: int
+    size: int  #: bytes of its records with framing
     faults: list[Fault]
 
 
@@ -122,10 +120,8 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, notes = _read_rows(shards, hashes)
-    with (
-        RecordBar("verify", sum(map(len, rows.values())) or None) as bar,
-        ThreadPool(workers) as pool,
-    ):
+    total = sum(map(len, rows.values())) or None
+    with RecordBar("verify", total) as bar, ThreadPool(workers) as pool:
 
         def check(pool: ThreadPool, name: str) -> _Checked:
             return _check_shard(shards / name, rows.get(name), pool, bar)
@@ -143,15 +139,12 @@ def _file_names(shards: Path) -> list[str]:
     entries = shards.iterdir() if shards.is_dir() else ()
     # A report is about the shards, not one of their files.
     names = sorted(entry.name for entry in entries if not is_report(entry.name))
-    if "crops" in names:
+    is_faces = "crops" in names
+    if is_faces or not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
+        found = "a faces folder" if is_faces else "none of its files"
         raise ShardError(
-            f"expected shards written by dfdc-prep shard in {shards}, found a faces folder; give "
-            "the folder that holds SHA256SUMS"
-        )
-    if not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
-        raise ShardError(
-            f"expected shards written by dfdc-prep shard in {shards}, found none of its files; "
-            "give the folder that holds SHA256SUMS"
+            f"expected shards written by dfdc-prep shard in {shards}, found {found}; give the "
+            "folder that holds SHA256SUMS"
         )
     odd = [name for name in names if not (shards / name).is_file()]
     if odd:
@@ -162,12 +155,10 @@ def _file_names(shards: Path) -> list[str]:
 def _read_rows(
     shards: Path, hashes: dict[str, str]
 ) -> tuple[dict[str, list[dict[str, Any]]], list[Fault], list[str]]:
-    """The manifest's rows by shard, the faults of the manifest, and notes for the report.
-
-    A manifest with a wrong hash is not read, because its rows are unreliable.
-    """
+    """The manifest's rows by shard, the faults of the manifest, and notes for the report."""
     listed = parse_sums(shards / SUMS)
     if any(name not in hashes or listed.get(name) != hashes[name] for name in _MANIFEST_FILES):
+        # Its rows are unreliable.
         return {}, [], ["records and families not compared: the manifest is missing or altered"]
     try:
         table = read_manifest(
@@ -178,8 +169,7 @@ def _read_rows(
         columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
         rows = {s.name: s.rows.select(columns).to_pylist() for s in iter_shards(table)}
         families = _in_two_splits(table, "family")
-        by_identity = group_by == IDENTITY
-        people = _in_two_splits(table, IDENTITY) if by_identity else []
+        people = _in_two_splits(table, IDENTITY) if group_by == IDENTITY else []
         joined = [name for name in _in_two_splits(table, JOINED) if name is not None]
         fakes = count_families(table, clip_codes(table))
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
@@ -203,11 +193,7 @@ def _in_two_splits(table: pa.Table, column: str) -> list[str]:
 def _check_shard(
     path: Path, rows: list[dict[str, Any]] | None, pool: ThreadPool, bar: RecordBar
 ) -> _Checked:
-    """Check one shard record by record.
-
-    Args:
-        rows: its rows in the manifest, None if they are not to be compared.
-    """
+    """Check one shard record by record; `rows` are those of the manifest, None to compare none."""
     faults, count, size, digest = [], 0, 0, hashlib.sha256()
     with path.open("rb") as file:
 
@@ -302,13 +288,11 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
         }
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         return [Fault(ShardsFolder.INFO, f"cannot be used ({type(error).__name__})")]
-    found = {name: shard.records for name, shard in checked.items()}
-    return [
-        Fault(
-            name,
-            f"has {found.get(name, 'no')} records, "
-            f"{ShardsFolder.INFO} says {listed.get(name, 'none')}",
-        )
-        for name in sorted(listed.keys() | found)
-        if listed.get(name) != found.get(name)
-    ]
+    faults = []
+    for name in sorted(listed.keys() | checked):
+        records = checked[name].records if name in checked else "no"
+        if records != listed.get(name):
+            wanted = listed.get(name, "none")
+            what = f"has {records} records, {ShardsFolder.INFO} says {wanted}"
+            faults.append(Fault(name, what))
+    return faults

@@ -10,15 +10,15 @@ determines the text completely.
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
-from dfdc_prep.writing.sources import CropChoice, SplitCrops, crops_metadata, read_crops
+from dfdc_prep.writing.sources import CropSelection, SplitCrops, crops_metadata, read_crops
 from manifests.files import (
     atomic_folder,
     clear_folder_lock,
@@ -36,24 +36,17 @@ from manifests.tables.parquet import read_manifest, write_table
 SUMS = ShardsFolder.SUMS
 TOOL = f"dfdc-prep {__version__}"
 #: The key of metadata.json that names the format; shards have none.
-EXPORT = "export"
+_EXPORT = "export"
 #: The key of metadata.json that says what was found in the crops, and determines nothing.
 _PICTURES = "pictures"
 
 
-@dataclass
-class Written:
-    """What a format wrote.
+class Written(NamedTuple):
+    """What a format wrote."""
 
-    Attributes:
-        manifest: the rows of the crops written, with their split.
-        hashes: SHA-256 of files by name, relative to the folder; the others are hashed.
-        notes: what the user should know, one line each.
-    """
-
-    manifest: pa.Table
-    hashes: dict[str, str]
-    notes: tuple[str, ...] = ()
+    manifest: pa.Table  #: the rows of the crops written, with their split
+    hashes: dict[str, str]  #: SHA-256 of files by name, relative to the folder; others are hashed
+    notes: tuple[str, ...] = ()  #: what the user should know, one line each
 
 
 @dataclass(frozen=True)
@@ -61,14 +54,11 @@ class Format(ABC):
     """A format, with its options: how the crops are encoded, and which files lie beside them."""
 
     name: ClassVar[str]
-    #: What messages call what is written, and its folder; the command that writes it.
-    kind: ClassVar[str] = "an export"
-    folder: ClassVar[str] = "an export"
-    command: ClassVar[str] = "dfdc-prep export"
-    #: Label of the progress bar.
-    bar: ClassVar[str] = "export"
-    #: Schema of manifest.parquet.
-    schema: ClassVar[pa.Schema] = SPLIT_SCHEMA
+    kind: ClassVar[str] = "an export"  # what messages call what is written
+    folder: ClassVar[str] = "an export"  # what they call its folder
+    command: ClassVar[str] = "dfdc-prep export"  # the command that writes it
+    bar: ClassVar[str] = "export"  # label of the progress bar
+    schema: ClassVar[pa.Schema] = SPLIT_SCHEMA  # of manifest.parquet
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
@@ -76,7 +66,7 @@ class Format(ABC):
 
     def metadata(self, source: dict[str, Any]) -> dict[str, Any]:
         """The content of metadata.json after `tool`, given that of `crops_metadata`."""
-        return {EXPORT: self.name, **source, **self.options()}
+        return {_EXPORT: self.name, **source, **self.options()}
 
     @abstractmethod
     def write(self, crops: SplitCrops, folder: Path, workers: int | None) -> Written:
@@ -94,50 +84,36 @@ class Format(ABC):
 
 @dataclass(frozen=True)
 class WriteReport(Result):
-    """Summary of a folder of shards or an export.
-
-    Attributes:
-        out: the folder.
-        format: tfrecord, webdataset, huggingface or deepfakebench.
-        crops: number of crops by split.
-        shards: number of shard files by split; empty for a format without shards.
-        size: bytes of all files.
-        assignment: description of the split for the terminal.
-        notes: what the user should know, one line each.
-        already_exists: whether the folder was complete before, so that nothing was written.
-    """
+    """Summary of a folder of shards or an export."""
 
     out: Path
-    format: str
-    crops: dict[str, int]
-    shards: dict[str, int]
-    size: int
-    assignment: str
-    notes: tuple[str, ...] = ()
-    already_exists: bool = False
+    format: str  # tfrecord, webdataset, huggingface or deepfakebench
+    crops: dict[str, int]  # number of crops by split
+    shards: dict[str, int]  # number of shard files by split; empty for a format without shards
+    size: int  # bytes of all files
+    assignment: str  # description of the split for the terminal
+    notes: tuple[str, ...] = ()  # what the user should know, one line each
+    already_exists: bool = False  # whether the folder was complete, so that nothing was written
 
     def text(self) -> str:
         """The report as lines for the terminal."""
+        (_, noun), numbers = self.cells().header, self.cells().rows
+        counts = ", ".join(f"{count:,} {split}" for split, count in numbers)
+        what = noun if self.format == "tfrecord" else f"{self.format}, {noun}"
         state = "already exists" if self.already_exists else "written"
-        what, numbers = self._numbers()
-        counts = ", ".join(f"{count:,} {split}" for split, count in numbers.items())
-        what = what if what == "shards" else f"{self.format}, {what}"
         last = f"{self.out} {state}: {what} {counts}; {self.size / 1e6:,.1f} MB"
         return "\n".join([self.assignment, *self.notes, last])
 
     def cells(self) -> TextTable:
-        what, numbers = self._numbers()
-        return TextTable(("split", what), numbers.items())
-
-    def _numbers(self) -> tuple[str, dict[str, int]]:
-        return ("shards", self.shards) if self.format == "tfrecord" else ("crops", self.crops)
+        noun = "shards" if self.format == "tfrecord" else "crops"
+        return TextTable(("split", noun), getattr(self, noun).items())
 
 
 def write_crops(
     faces: Path | Sequence[Path],
     out: Path,
-    form: Format,
-    choice: CropChoice,
+    output: Format,
+    selection: CropSelection,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> WriteReport:
@@ -157,79 +133,67 @@ def write_crops(
             it.
     """
     folders = [faces] if isinstance(faces, Path) else faces
-    metadata = {"tool": TOOL, **form.metadata(crops_metadata(folders, choice))}
-    if _is_complete(out, form, metadata, overwrite):
+    metadata = {"tool": TOOL, **output.metadata(crops_metadata(folders, selection))}
+    if _is_complete(out, output, metadata, overwrite):
         clear_folder_lock(out)  # left by a run that was killed just before it finished
-        manifest = read_manifest(
-            out / ExportFolder.MANIFEST, f"{form.command} --overwrite", form.schema
-        )
+        made_by = f"{output.command} --overwrite"
+        manifest = read_manifest(out / ExportFolder.MANIFEST, made_by, output.schema)
         splits = given_splits(manifest)
-        found = (splits.order, splits.text)
-        return _report(out, form, Written(manifest, {}), found, new=False)
-    crops = read_crops(folders, choice)
+        report = _report(out, output, Written(manifest, {}), splits.order, splits.text)
+        return replace(report, already_exists=True)
+    crops = read_crops(folders, selection)
     with atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
-        _is_complete(out, form, metadata, overwrite)
-        written = form.write(crops, folder, workers)
+        _is_complete(out, output, metadata, overwrite)
+        written = output.write(crops, folder, workers)
         write_table(written.manifest, folder / ExportFolder.MANIFEST)
         written.hashes[ExportFolder.MANIFEST] = file_sha256(folder / ExportFolder.MANIFEST)
         pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
-        files = {**form.descriptions(written, folder), ExportFolder.METADATA: metadata | pictures}
+        files = {**output.descriptions(written, folder), ExportFolder.METADATA: metadata | pictures}
         for name, content in files.items():
             if isinstance(content, str):
                 write_text(folder / name, content)
             else:
                 write_json(folder / name, content, ensure_ascii=False)
         write_sums(folder, written.hashes)
-    return _report(out, form, written, (crops.splits.order, crops.text), new=True)
+    return _report(out, output, written, crops.splits.order, crops.text)
 
 
-def _is_complete(out: Path, form: Format, metadata: dict[str, Any], overwrite: bool) -> bool:
-    """Whether a folder already contains what is to be written.
+def _is_complete(out: Path, output: Format, metadata: dict[str, Any], overwrite: bool) -> bool:
+    """Whether a folder already contains what is to be written; if not, whether it may be replaced.
 
-    A folder of the same format and metadata is kept, another one is replaced only if that is
-    asked for, and a folder with foreign files never.
-
-    Args:
-        metadata: the content of metadata.json but for `_PICTURES`; equal metadata implies equal
-            bytes of all files.
-
-    Raises:
-        OptionsDiffer: the folder contains something else and `overwrite` is not set, or is not
-            of this kind.
-        OutputError: `overwrite` is set, and the folder contains foreign files.
+    It may if `overwrite` is set and it is of the same format without foreign files. Equal metadata,
+    but for `_PICTURES`, implies equal bytes of all files. Raises as `write_crops`.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
         found = parse_json((out / ExportFolder.METADATA).read_bytes())
         known = str(found["tool"]).startswith("dfdc-prep")
-        known = known and (EXPORT in found) == (EXPORT in metadata)
+        known = known and (_EXPORT in found) == (_EXPORT in metadata)
     except (OSError, ValueError, KeyError, TypeError):
         known = False
     if not known:
         raise OptionsDiffer(
-            f"expected {out} to be empty or {form.folder}, found something else; "
+            f"expected {out} to be empty or {output.folder}, found something else; "
             "choose another folder"
         )
     found.pop(_PICTURES, None)
     if overwrite:
-        form.check_replaceable(out)
+        output.check_replaceable(out)
         return False
-    if found == metadata:
-        return True
     keys = metadata.keys() | found.keys()
-    differs = sorted(key for key in keys if found.get(key) != metadata.get(key))
-    raise OptionsDiffer(
-        f"expected {form.kind} of the same manifest and options in {out}, found another "
-        f"{' and '.join(differs)}; use --overwrite to replace it"
-    )
+    if differs := sorted(key for key in keys if found.get(key) != metadata.get(key)):
+        raise OptionsDiffer(
+            f"expected {output.kind} of the same manifest and options in {out}, found another "
+            f"{' and '.join(differs)}; use --overwrite to replace it"
+        )
+    return True
 
 
 def _report(
-    out: Path, form: Format, written: Written, splits: tuple[Sequence[str], str], new: bool
+    out: Path, output: Format, written: Written, order: Sequence[str], assignment: str
 ) -> WriteReport:
-    order, assignment = splits
     crops, shards = Counter(written.manifest["split"].to_pylist()), Counter[str]()
     if "shard" in written.manifest.column_names:
         pairs = written.manifest.group_by(["split", "shard"]).aggregate([])
@@ -237,13 +201,12 @@ def _report(
     files = (file for file in out.rglob("*") if file.is_file() and not is_report(file.name))
     return WriteReport(
         out,
-        form.name,
+        output.name,
         {split: crops[split] for split in order},
         {split: shards[split] for split in order if shards[split]},
         sum(file.stat().st_size for file in files),
         assignment,
         written.notes,
-        already_exists=not new,
     )
 
 
@@ -254,18 +217,14 @@ def format_sums(hashes: dict[str, str]) -> str:
 
 def parse_sums(path: Path) -> dict[str, str]:
     """Parse SHA256SUMS into {name: hash}; empty if the file does not exist."""
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    return {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
+    text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+    return {
+        name: sha256 for sha256, _, name in (line.partition("  ") for line in text.splitlines())
+    }
 
 
 def write_sums(folder: Path, known: dict[str, str]) -> None:
-    """Write SHA256SUMS of a folder and its subfolders.
-
-    Args:
-        known: hashes by name, relative to the folder; files that are not in it are hashed.
-    """
+    """Write SHA256SUMS of a folder and its subfolders; files that are not in `known` are hashed."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     hashes = {name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS}
     (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
@@ -38,7 +38,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         faces,
         folder / "shards",
         TFRecords(),
-        CropChoice(SplitPlan.parse("56/24/20", "original", 42)),
+        CropSelection(SplitPlan.parse("56/24/20", "original", 42)),
     )
     options = experiment.FitOptions(
         folder / "shards", "v1.3", SMALL | {"epochs": 1}, folder / "run", "none", steps_per_epoch=1

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dfdc_prep.recipe import Published, Recipe
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.columns import ClipRow
@@ -78,7 +78,7 @@ def shards_folder(folder: Path, group_by: str = "original") -> Path:
     """Shards of a small faces folder."""
     faces = make_faces(folder / "faces")
     plan = SplitPlan.parse("56/24/20", group_by, 42)
-    write_crops(faces, folder / "shards", TFRecords(), CropChoice(plan))
+    write_crops(faces, folder / "shards", TFRecords(), CropSelection(plan))
     return folder / "shards"
 
 

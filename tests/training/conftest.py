@@ -14,7 +14,7 @@ from keras.src.applications.efficientnet import DEFAULT_BLOCKS_ARGS, EfficientNe
 from PIL import Image
 
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
@@ -75,7 +75,7 @@ def tiny_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     faces = make_faces(folder / "faces", families=20, frames=2)
     plan = SplitPlan.parse("56/24/20", "original", 42)
-    write_crops(faces, folder / "shards", TFRecords(), CropChoice(plan))
+    write_crops(faces, folder / "shards", TFRecords(), CropSelection(plan))
     return folder / "shards"
 
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfdc_prep.storage.urls import Url
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import StorageError, TrainingError
@@ -64,7 +64,9 @@ def test_the_cache_does_not_grow(
     tiny_shards: Path, s3: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = SplitPlan.parse("56/24/20", "original", 42)
-    write_crops(tiny_shards.parent / "faces", tmp_path / "shards", TFRecords(6), CropChoice(plan))
+    write_crops(
+        tiny_shards.parent / "faces", tmp_path / "shards", TFRecords(6), CropSelection(plan)
+    )
     s3.upload(tmp_path / "shards", bucket, "many")
     monkeypatch.setattr(module, "_KEPT", 4)
     with open_shards(Url(f"s3://{bucket}/many"), cache_gb=0) as folder:

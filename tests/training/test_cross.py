@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
 from dfdc_prep.run_files import OperatingPoint
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
@@ -37,7 +37,7 @@ def make_shards(folder: Path, change=lambda row, number: {}, seed: int = 8) -> P
     rows = [row | change(row, number) for number, row in enumerate(rows)]
     pq.write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), faces / "balanced.parquet")
     plan = SplitPlan.parse("30/30/40", "original", 1)
-    write_crops(faces, folder / "other", TFRecords(), CropChoice(plan))
+    write_crops(faces, folder / "other", TFRecords(), CropSelection(plan))
     return folder / "other"
 
 

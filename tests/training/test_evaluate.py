@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import TrainingError
@@ -25,7 +25,7 @@ from training.runs.folder import Run
 def test_other_shards_go_beside_with_the_runs_own_temperature(finished, tmp_path):
     faces = make_faces(tmp_path / "faces", families=8)
     plan = SplitPlan.parse("40/30/30", "original", 1)
-    write_crops(faces, tmp_path / "other", TFRecords(), CropChoice(plan))
+    write_crops(faces, tmp_path / "other", TFRecords(), CropSelection(plan))
     before = finished.metrics_file.read_bytes()
     result = CliRunner().invoke(main, [str(finished.folder), str(tmp_path / "other")])
     assert result.exit_code == 0, result.output

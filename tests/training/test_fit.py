@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from sklearn import metrics as sk
 
 from dfdc_prep.run_files import FitConfig
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import OutputError, TrainingError
@@ -209,7 +209,7 @@ def test_mistakes_are_one_line(tmp_path, tiny_shards):
 def test_an_empty_split_is_refused_before_tensorflow_is_imported(tmp_path):
     faces = make_faces(tmp_path / "faces", families=4)
     plan = SplitPlan.parse("train=50/test=50")
-    write_crops(faces, tmp_path / "shards", TFRecords(), CropChoice(plan))
+    write_crops(faces, tmp_path / "shards", TFRecords(), CropSelection(plan))
     code = "import sys; from training.fit import main\ntry: main()\n"
     code += "finally: print('tensorflow' in sys.modules)"
     done = subprocess.run(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.errors import TrainingError
@@ -25,7 +25,7 @@ from training.data.shards import Shards
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """28 crops to train on in four shards, 12 to validate, 10 to test."""
     folder = tmp_path_factory.mktemp("stream")
-    options = (TFRecords(4), CropChoice(SplitPlan.parse("56/24/20")))
+    options = (TFRecords(4), CropSelection(SplitPlan.parse("56/24/20")))
     write_crops(make_faces(folder / "faces", families=25), folder / "shards", *options)
     return folder / "shards"
 

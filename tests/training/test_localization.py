@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.schema import MANIFEST_SCHEMA
@@ -56,7 +56,7 @@ def test_shards_with_masks_are_evaluated_against_them(finished, tmp_path):
             row["mask_sha256"] = hashlib.sha256((faces / row["mask"]).read_bytes()).hexdigest()
     pq.write_table(pa.Table.from_pylist(rows, MANIFEST_SCHEMA), faces / "balanced.parquet")
     plan = SplitPlan.parse("40/30/30", "original", 1)
-    write_crops(faces, tmp_path / "masked", TFRecords(), CropChoice(plan))
+    write_crops(faces, tmp_path / "masked", TFRecords(), CropSelection(plan))
     result = CliRunner().invoke(main, [str(finished.folder), str(tmp_path / "masked")])
     assert result.exit_code == 0, result.output
     found = Run(finished.folder / "evaluations" / "masked-test").metrics().localization

@@ -7,7 +7,7 @@ from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.writing.audit_inputs import read_audit_inputs
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.auditing.audit import Audit, audit
@@ -37,7 +37,10 @@ def test_shards_are_audited_from_their_records(
 ) -> None:
     faces = make_faces(tmp_path / "faces", families=20)
     write_crops(
-        faces, tmp_path / "shards", TFRecords(), CropChoice(SplitPlan.parse("50/30/20", group_by))
+        faces,
+        tmp_path / "shards",
+        TFRecords(),
+        CropSelection(SplitPlan.parse("50/30/20", group_by)),
     )
     found = audited(tmp_path / "shards")
     assert found.compared == 40

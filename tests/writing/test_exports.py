@@ -19,7 +19,7 @@ from cli import main
 from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
 from dfdc_prep.writing.deepfakebench import DeepfakeBench
 from dfdc_prep.writing.huggingface import HuggingFace
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.webdataset import WebDataset
 from dfdc_prep.writing.writer import Format, WriteReport, write_crops
 from manifests.splitting.split import SplitPlan
@@ -44,16 +44,16 @@ def sums(out: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "form",
+    "output",
     [DeepfakeBench(), HuggingFace(3), WebDataset(3)],
-    ids=lambda form: form.name,
+    ids=lambda output: output.name,
 )
 def test_one_worker_and_three_leave_the_same_bytes(
-    form: Format, faces: Path, tmp_path: Path
+    output: Format, faces: Path, tmp_path: Path
 ) -> None:
-    choice = CropChoice(SplitPlan.parse("56/24/20"))
+    selection = CropSelection(SplitPlan.parse("56/24/20"))
     for workers in (1, 3):
-        write_crops(faces, tmp_path / str(workers), form, choice, workers=workers)
+        write_crops(faces, tmp_path / str(workers), output, selection, workers=workers)
     assert sums(tmp_path / "1") == sums(tmp_path / "3")
     done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
     assert done.returncode == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
 from manifests.splitting.split import SplitPlan
@@ -20,7 +20,7 @@ SNIPPETS = dict(re.findall(CHAPTER, DOCS.read_text(encoding="utf-8"), re.MULTILI
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with shards/ of 25 families, one REAL and one FAKE crop each."""
     folder = tmp_path_factory.mktemp("readers")
-    options = (TFRecords(2), CropChoice(SplitPlan.parse("56/24/20")))
+    options = (TFRecords(2), CropSelection(SplitPlan.parse("56/24/20")))
     write_crops(make_faces(folder / "faces", families=25), folder / "shards", *options)
     return folder
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from cli import main
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports.shards_report import shards_page
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import (
     TFRecords,
     encode_example,
@@ -33,7 +33,7 @@ TRAIN = "dfdc_faces-train.tfrecord-00001-of-00002"
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("verify")
-    options = (TFRecords(2), CropChoice(SplitPlan.parse("56/24/20")))
+    options = (TFRecords(2), CropSelection(SplitPlan.parse("56/24/20")))
     write_crops(make_faces(folder / "faces", families=10), folder / "shards", *options)
     return folder / "shards"
 
@@ -171,7 +171,7 @@ def test_a_family_in_two_splits(shards: Path, column: str) -> None:
 
 
 def test_a_leak_that_was_asked_for_is_a_note(healthy: Path, tmp_path: Path) -> None:
-    options = (TFRecords(), CropChoice(SplitPlan.parse("56/24/20", group_by="none")))
+    options = (TFRecords(), CropSelection(SplitPlan.parse("56/24/20", group_by="none")))
     write_crops(healthy.parent / "faces", tmp_path / "shards", *options)
     report = verify_shards(tmp_path / "shards")
     assert not report.faults
@@ -185,7 +185,7 @@ def test_what_is_not_known_of_families_is_said(healthy: Path, tmp_path: Path) ->
     clips = [{"video": f"{at}.mp4", "label": "FAKE" if at % 2 else "REAL"} for at in range(12)]
     faces = make_crops(tmp_path / "faces", clips)
     written = write_crops(
-        faces, tmp_path / "shards", TFRecords(), CropChoice(SplitPlan.parse("50/30/20"))
+        faces, tmp_path / "shards", TFRecords(), CropSelection(SplitPlan.parse("50/30/20"))
     )
     for text in (written.text(), verify_shards(tmp_path / "shards").text()):
         assert "families of 6 FAKE clips: 0 known, 0 read from names, 6 not known" in text

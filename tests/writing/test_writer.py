@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from dfdc_prep.errors import DfdcPrepError, OptionsDiffer, OutputError, ShardError
-from dfdc_prep.writing.sources import CropChoice
+from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords, parse_example, read_records
 from dfdc_prep.writing.writer import write_crops
 from manifests.files import atomic_folder
@@ -24,7 +24,7 @@ from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
 PLAN = SplitPlan.parse("56/24/20")
-OPTIONS = (TFRecords(3), CropChoice(PLAN))
+OPTIONS = (TFRecords(3), CropSelection(PLAN))
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,13 @@ def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
 def test_another_seed_is_another_order(faces: Path, tmp_path: Path) -> None:
     write_crops(faces, tmp_path / "a", *OPTIONS)
     plan = SplitPlan.parse("56/24/20", seed=43)
-    write_crops(faces, tmp_path / "b", TFRecords(3), CropChoice(plan))
+    write_crops(faces, tmp_path / "b", TFRecords(3), CropSelection(plan))
     assert sums(tmp_path / "a") != sums(tmp_path / "b")
 
 
 def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
-    form = TFRecords(image_format="jpeg", quality=95)
-    write_crops(faces, tmp_path / "shards", form, CropChoice(PLAN))
+    output = TFRecords(image_format="jpeg", quality=95)
+    write_crops(faces, tmp_path / "shards", output, CropSelection(PLAN))
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
     image = parse_example(next(read_records(shard)))["image"][0]
     assert isinstance(image, bytes)
@@ -96,7 +96,7 @@ def test_jpeg_only_where_it_is_asked_for(faces: Path, tmp_path: Path) -> None:
 def test_a_jpeg_crop_is_never_encoded_twice(tmp_path: Path) -> None:
     faces = make_faces(tmp_path / "faces", families=5, suffix="jpg")
     write_crops(
-        faces, tmp_path / "shards", TFRecords(image_format="jpeg", quality=10), CropChoice(PLAN)
+        faces, tmp_path / "shards", TFRecords(image_format="jpeg", quality=10), CropSelection(PLAN)
     )
     (shard,) = (tmp_path / "shards").glob("*-test.tfrecord-*")
     found = parse_example(next(read_records(shard)))
@@ -164,9 +164,11 @@ def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path
     write_crops(faces, tmp_path / "shards", *OPTIONS)
     before = sums(tmp_path / "shards")
     with pytest.raises(OptionsDiffer, match=r"image_format and quality.*--overwrite"):
-        write_crops(faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropChoice(PLAN))
+        write_crops(faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropSelection(PLAN))
     assert sums(tmp_path / "shards") == before
-    write_crops(faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropChoice(PLAN), overwrite=True)
+    write_crops(
+        faces, tmp_path / "shards", TFRecords(3, "jpeg"), CropSelection(PLAN), overwrite=True
+    )
     assert sums(tmp_path / "shards") != before
     assert os.listdir(tmp_path) == ["shards"]
 
@@ -174,7 +176,7 @@ def test_other_options_are_refused_by_name_until_overwrite(faces: Path, tmp_path
 def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("four years")
     with pytest.raises(OptionsDiffer, match="found something else"):
-        write_crops(faces, tmp_path, TFRecords(), CropChoice(PLAN), overwrite=True)
+        write_crops(faces, tmp_path, TFRecords(), CropSelection(PLAN), overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "four years"
 
 
@@ -217,7 +219,7 @@ class Deadly(RecordBar):
 
 sharding.RecordBar = Deadly
 plan = SplitPlan.parse("56/24/20")
-options = (tfrecord.TFRecords(3), sources.CropChoice(plan))
+options = (tfrecord.TFRecords(3), sources.CropSelection(plan))
 writer.write_crops(Path(sys.argv[1]), Path(sys.argv[2]), *options)
 """
 
