@@ -298,21 +298,15 @@ class RunFiles:
 def _read_json(path: Path, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
-    except OSError as error:
-        raise _not_ours(path, "none") from error
-    except ValidationError as error:
-        raise _not_ours(path, error) from error
+    except (OSError, ValidationError) as error:
+        raise _not_ours(path, "none" if isinstance(error, OSError) else error) from error
 
 
 def read_rows(path: Path, kind: type[T], columns: Sequence[str] = ()) -> list[T]:
     """Read the rows of a CSV file; an empty field is None. Empty if the file does not exist.
 
-    Args:
-        kind: of a row: a dataclass, or a dictionary.
-        columns: that the file must have; none for any.
-
-    Raises:
-        TrainingError: the file is invalid.
+    A row is a dataclass or a dictionary, as `kind` says. The file must have the columns, unless
+    none are given; TrainingError if it is invalid.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:

@@ -18,14 +18,8 @@ from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.tables import external
 from manifests.tables.codes import clip_lines, factorize, text_column
-from manifests.tables.external import (
-    BY_EVIDENCE,
-    NotedTable,
-    Reading,
-    normalize_table,
-    read_bare_table,
-)
 from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
 
 #: Files of shards and faces folders; another folder is one of crops.
@@ -44,7 +38,7 @@ class AuditInputs:
 
 
 def read_audit_inputs(
-    path: Path, identities: Path | None = None, reading: Reading = BY_EVIDENCE
+    path: Path, identities: Path | None = None, reading: external.Reading = external.BY_EVIDENCE
 ) -> AuditInputs:
     """Read the table and compare the images of a data set.
 
@@ -59,20 +53,19 @@ def read_audit_inputs(
         TableError, SourceError, ShardError: `path` is none of these, or is damaged.
     """
     inputs = _read(path, reading)
-    if identities is None and (path / FILE).is_file():
-        identities = path
+    identities = identities or (path if (path / FILE).is_file() else None)
     if identities is None:
         return inputs
     table = add_identities(inputs.table, read_identities(identities), strict=False)
     return replace(inputs, table=table)
 
 
-def _read(path: Path, reading: Reading) -> AuditInputs:
+def _read(path: Path, reading: external.Reading) -> AuditInputs:
     if not path.exists():
         raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
     folder = path.parent if path.is_file() else path
     if path.is_file():
-        found = read_bare_table(path, reading)
+        found = external.read_bare_table(path, reading)
     elif not any((path / name).is_file() for name in _OWN_TABLES):
         found = read_crop_folders(path, reading)
     else:
@@ -80,14 +73,14 @@ def _read(path: Path, reading: Reading) -> AuditInputs:
         if (path / ShardsFolder.INFO).is_file():
             file = path / ShardsFolder.MANIFEST
             table = read_manifest(file, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
-            found = normalize_table(table, str(path))
+            found = external.normalize_table(table, str(path))
             return _with_images(found, _shard_images(path, found.rows))
         if (path / FacesFolder.SPLIT).is_file():
             table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
             check_bound(path / FacesFolder.SPLIT, manifest_hash(path), "dfdc-prep split")
         else:
             table = read_manifest(path / FacesFolder.MANIFEST)
-        found = NotedTable(table, tuple(clip_lines(table)))
+        found = external.NotedTable(table, tuple(clip_lines(table)))
     if "path" not in found.rows.column_names:
         return AuditInputs(found.rows, None, found.notes)
     root = os.path.realpath(folder)
@@ -96,11 +89,7 @@ def _read(path: Path, reading: Reading) -> AuditInputs:
 
 
 def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
-    """Yield the image of every row, in the order of the records.
-
-    Raises:
-        ShardError: a shard is damaged, or its number of records differs from the manifest.
-    """
+    """Yield the image of every row, in the order of the records; ShardError if they differ."""
 
     def mismatch(found: str) -> ShardError:
         return ShardError(
@@ -122,7 +111,7 @@ def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
             raise mismatch(f"another number of records in {name}")
 
 
-def _with_images(found: NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
+def _with_images(found: external.NotedTable, images: Iterator[bytes | None]) -> AuditInputs:
     """Hash and compare the images, one per row; a row without an image keeps its `sha256`."""
     table, notes = found
     hashes, pictures = read_images(images, rows_to_compare(table))

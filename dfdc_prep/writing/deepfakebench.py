@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +58,6 @@ _WITH_COMPRESSION = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_-]+")
 _SUFFIX = re.compile(r"\.[^./]*$")
-#: Longest part of a clip's name that is kept, characters.
-_LONGEST = 80
 
 
 class ClipKey(NamedTuple):
@@ -146,7 +145,7 @@ class DeepfakeBench(Format):
 def clip_folders(keys: Iterable[ClipKey]) -> dict[ClipKey, str]:
     """Name the folder of every clip: by its video, and a hash where that is not unique.
 
-    The names contain only letters, digits, `-` and `_`, and differ in more than case. They do not
+    The names contain only letters, digits, `-` and `_`, differ in more than case, and do not
     depend on the order of the clips.
     """
     names = {key: _plain(key.video) for key in keys}
@@ -163,36 +162,27 @@ def clip_folders(keys: Iterable[ClipKey]) -> dict[ClipKey, str]:
 
 
 def _plain(video: str) -> str:
-    name = _UNUSUAL.sub("_", _SUFFIX.sub("", video))[:_LONGEST].replace(FRAMES, FRAMES.capitalize())
+    name = _UNUSUAL.sub("_", _SUFFIX.sub("", video))[:80].replace(FRAMES, FRAMES.capitalize())
     return name.strip("_") or "clip"
 
 
 def frame_names(frames: Sequence[int | None]) -> list[str]:
-    """Name the crops of a clip, in the order in which they are to be sorted.
-
-    By the frame's number, 012.png, if each crop has its own; otherwise by position.
-    """
+    """Name the crops of a clip, in order: 012.png, by frame, or by position if frames repeat."""
     known = [frame for frame in frames if frame is not None and frame >= 0]
     numbers = known if len(set(known)) == len(frames) else range(len(frames))
     return [f"{number:03d}.png" for number in numbers]
 
 
 def choose_evenly(frames: Sequence[int | None], most: int) -> list[int]:
-    """Choose at most `most` of the crops of a clip: all crops of evenly spaced frames.
+    """Positions of at most `most` crops of a clip, ascending: all crops of evenly spaced frames.
 
-    Args:
-        frames: the frame of each crop, in order; a crop whose frame is unknown counts as one.
-
-    Returns:
-        Positions in `frames`, ascending. Of a frame with more than `most` crops the first ones.
+    `frames` has the frame of each crop, in order; a crop whose frame is unknown counts as one. Of a
+    frame with more than `most` crops, the first ones are taken.
     """
     if len(frames) <= most:
         return list(range(len(frames)))
-    starts = [
-        position
-        for position, frame in enumerate(frames)
-        if position == 0 or frame is None or frame != frames[position - 1]
-    ]
+    pairs = enumerate(pairwise(frames), 1)
+    starts = [0, *(place for place, (last, frame) in pairs if frame is None or frame != last)]
     ends = [*starts[1:], len(frames)]
     largest = max(end - start for start, end in zip(starts, ends, strict=True))
     count = min(len(starts), max(1, most // largest))

@@ -60,7 +60,13 @@ class HuggingFace(ShardFormat):
         if manifest["mask"].null_count < manifest.num_rows:
             fields.append(("mask", _IMAGE))
         schema = pa.schema(fields)
-        features = {name: _feature(kind) for name, kind in _kinds(schema).items()}
+        # Features as the library writes them.
+        special: dict[str, dict[str, Any]] = {"image": {"_type": "Image"}}
+        special["label"] = {"names": list(LABELS), "_type": "ClassLabel"}
+        features = {
+            name: special.get(kind, {"dtype": kind, "_type": "Value"})
+            for name, kind in _kinds(schema).items()
+        }
         return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
@@ -70,13 +76,6 @@ def _kinds(schema: pa.Schema) -> dict[str, str]:
     kinds = {field.name: names.get(str(field.type), str(field.type)) for field in schema}
     kinds |= {name: "image" for name in ("image", "mask") if name in kinds}
     return kinds | {"label": "label"}
-
-
-def _feature(kind: str) -> dict[str, Any]:
-    """A feature as the library writes it into the metadata of a parquet file."""
-    if kind == "label":
-        return {"names": list(LABELS), "_type": "ClassLabel"}
-    return {"_type": "Image"} if kind == "image" else {"dtype": kind, "_type": "Value"}
 
 
 def _row(record: Record, schema: pa.Schema) -> dict[str, Any]:

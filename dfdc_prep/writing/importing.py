@@ -127,10 +127,7 @@ def import_crops(
         reading: how to read what the table does not say.
 
     Raises:
-        TableError, SourceError: the table or the folder is invalid, or a name is unsafe.
-        OptionsDiffer: `out` was made from another table, and `overwrite` is not set.
-        OutputError: `out` is not a faces folder, contains foreign files or tables derived from
-            another manifest, or cannot be written.
+        TableError, SourceError, OptionsDiffer, OutputError: as `dfdc_prep.import_crops`.
     """
     table, notes = read_bare_table(csv, reading)
     # The hash of the table but no path and no time, so that repeated imports are identical.
@@ -253,15 +250,15 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
 
 def _keep_derived(earlier: Path, folder: Path) -> None:
     """Copy the derived files of an earlier import; OutputError if the manifest has changed."""
-    for name in FacesFolder.DERIVED:
-        if not (earlier / name).is_file():
-            continue
-        manifest = earlier / MANIFEST
-        if not manifest.is_file() or not filecmp.cmp(manifest, folder / MANIFEST, shallow=False):
-            raise OutputError(
-                f"expected the manifest that {earlier / name} was made from, found another; "
-                "choose another folder or use --overwrite"
-            )
+    derived = [name for name in FacesFolder.DERIVED if (earlier / name).is_file()]
+    manifest = earlier / MANIFEST
+    unchanged = manifest.is_file() and filecmp.cmp(manifest, folder / MANIFEST, shallow=False)
+    if derived and not unchanged:
+        raise OutputError(
+            f"expected the manifest that {earlier / derived[0]} was made from, found another; "
+            "choose another folder or use --overwrite"
+        )
+    for name in derived:
         shutil.copyfile(earlier / name, folder / name)
 
 
@@ -271,11 +268,8 @@ def _match_images(
     """Find the image of every row: by its `path`, or by the stem of its `video` if that is null.
 
     Of several images with this stem, the one in a folder called like the row's `part` is taken,
-    else the first. Also returns the images that no row names.
-
-    Args:
-        images: sorted paths of all images, relative to the folder of crops.
-        prefix: path of that folder relative to the table's; paths in the table may start with it.
+    else the first. Images are sorted paths relative to their folder, whose path relative to the
+    table's, the prefix, may precede them in the table. Also returns the images that no row names.
     """
     _check_names(table)
     stems = defaultdict(list)
@@ -361,12 +355,7 @@ def _build_manifest(table: pa.Table, crops: list[_Outcome]) -> pa.Table:
 
 
 def _build_clip_log(table: pa.Table, outcomes: list[_Outcome], unnamed: list[str]) -> pa.Table:
-    """The clip log: one row per clip of the table, and one per image that no row names.
-
-    `frames_wanted` counts the rows of the clip, `frames_decoded` and `faces` its crops. A
-    clip with crops and faults is `truncated`; one with faults only is `missing` or
-    `unreadable`. `seconds` is 0, because an import does not time its clips.
-    """
+    """The clip log: one row per clip of the table, and one per image that no row names."""
     parts = _column(table, "part").fill_null(_PART).to_pylist()
     names = list(zip(parts, table["video"].to_pylist(), strict=True))
     of_clip: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
@@ -404,9 +393,9 @@ def _clip_row(clip: Mapping[str, Any], outcomes: list[_Outcome]) -> ClipRow:
     counted = {
         "status": status,
         "error": "; ".join([*faults[:_MAX_FAULTS], *more]) or None,
-        "frames_wanted": len(outcomes),
+        "frames_wanted": len(outcomes),  # rows of the clip
         "frames_decoded": kinds[_CROP],
         "faces": kinds[_CROP],
-        "seconds": 0.0,
+        "seconds": 0.0,  # an import does not time its clips
     }
     return make_row(ClipRow, {**clip, **counted})

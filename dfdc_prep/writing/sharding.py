@@ -30,12 +30,8 @@ _STORED = (
 #: Columns needed to read a crop, and to say what it is.
 _NEEDED = ("label", "split", "path", "sha256", "mask", "mask_sha256")
 MEGABYTE = 1_000_000
-#: Smallest and largest size of a shard, bytes.
-MIN_SIZE, MAX_SIZE = 20 * MEGABYTE, 200 * MEGABYTE
-#: Number of train shards that makes shuffling by file effective.
-ENOUGH_SHARDS = 16
-#: The name of a shard file, of its split, its index and the number of shards.
-FileName = Callable[[str, int, int], str]
+#: Smallest and largest size of a shard, bytes; train shards that make shuffling by file effective.
+MIN_SIZE, MAX_SIZE, ENOUGH_SHARDS = 20 * MEGABYTE, 200 * MEGABYTE, 16
 
 
 class Shard(NamedTuple):
@@ -50,15 +46,10 @@ class Shard(NamedTuple):
 class Record(NamedTuple):
     """One crop to store."""
 
-    number: int  #: its position among the records of its split, from 0
+    key: str  #: its split and its position there: train-00000012
     row: dict[str, Any]  #: its row in the manifest; no NaN
     image: bytes  #: PNG or JPEG
     mask: bytes | None  #: a grey PNG; None without
-
-    @property
-    def key(self) -> str:
-        """The name of the record in its split, without a suffix."""
-        return f"{self.row['split']}-{self.number:08d}"
 
     @property
     def suffix(self) -> str:
@@ -121,7 +112,7 @@ class ShardFormat(Format):
                     for name, value in row.items():
                         if isinstance(value, float) and not math.isfinite(value):
                             row[name] = None  # JSON cannot hold it
-                    yield Record(number, row, image, mask)
+                    yield Record(f"{shard.split}-{number:08d}", row, image, mask)
                     bar.add(len(image))
 
             def write(_: ThreadPool, shard: Shard) -> tuple[str, str]:
@@ -145,15 +136,14 @@ def assign_shards(
     sizes: npt.NDArray[np.int64],
     seed: int,
     train_shards: int | None = None,
-    file_name: FileName = ShardsFolder.shard,
+    file_name: Callable[[str, int, int], str] = ShardsFolder.shard,
 ) -> pa.Table:
     """Add the columns `split` and `shard`, and sort the rows into the order of the records.
 
     Args:
         table: a manifest; `path` identifies a row.
         splits: name of the split of every row, string [rows].
-        order: names of the splits in output order. The size of the first one determines the
-            bytes per shard of all splits.
+        order: names of the splits; the first determines the bytes per shard of all.
         sizes: bytes of every row's record, int64 [rows].
         train_shards: number of shards of the first split; None to choose it by size.
     """
@@ -163,7 +153,6 @@ def assign_shards(
     keys = [hashlib.sha256(f"{seed}:{path}".encode()).digest() for path in paths]
     shuffled = np.array(sorted(range(len(paths)), key=lambda row: (keys[row], row)), np.int64)
     taken = []
-    split_column: list[str] = []
     shard_column: list[str] = []
     shards_per_byte = 0.0
     for split in order:
@@ -173,33 +162,30 @@ def assign_shards(
         size = int(sizes[rows].sum())
         if not shards_per_byte:
             shards_per_byte = (train_shards or shard_count(size)) / size
-        count = max(1, round(shards_per_byte * size))
         taken.append(rows)
-        split_column += [split] * len(rows)
-        shard_column += _shard_names(split, sizes[rows], count, file_name)
-    sharded = table.take(pa.array(np.concatenate(taken)))
-    for name, values in (("split", split_column), ("shard", shard_column)):
-        if name in sharded.column_names:
-            sharded = sharded.drop_columns([name])
-        field = SHARD_MANIFEST_SCHEMA.field(name)
-        sharded = sharded.append_column(field, pa.array(values, pa.string()))
+        shards = _cut_evenly(sizes[rows], max(1, round(shards_per_byte * size)))
+        for index, length in enumerate(shards):
+            shard_column += [file_name(split, index, len(shards))] * length
+    rows = pa.array(np.concatenate(taken))
+    columns = {"split": splits.take(rows), "shard": pa.array(shard_column, pa.string())}
+    kept = [name for name in table.column_names if name not in columns]
+    sharded = table.select(kept).take(rows)
+    for name, column in columns.items():
+        sharded = sharded.append_column(SHARD_MANIFEST_SCHEMA.field(name), column)
     return sharded
 
 
-def _shard_names(
-    split: str, sizes: npt.NDArray[np.int64], count: int, file_name: FileName
-) -> Iterator[str]:
-    """Yield the shard of every record; shards are contiguous and about equal in bytes."""
+def _cut_evenly(sizes: npt.NDArray[np.int64], count: int) -> list[int]:
+    """Numbers of records that give shards of about equal bytes, none of them empty."""
     count = min(count, len(sizes))
     ends = np.cumsum(sizes)
-    cut = 0
+    cuts = [0]
     for index in range(count):
         wanted = ends[-1] * (index + 1) / count
         nearest = int(np.abs(ends - wanted).argmin()) + 1
         # Leave at least one record for this shard and for each of the following ones.
-        until = min(max(nearest, cut + 1), len(sizes) - (count - 1 - index))
-        yield from [file_name(split, index, count)] * (until - cut)
-        cut = until
+        cuts.append(min(max(nearest, cuts[-1] + 1), len(sizes) - (count - 1 - index)))
+    return np.diff(cuts).tolist()
 
 
 def iter_shards(sharded: pa.Table) -> Iterator[Shard]:

@@ -25,14 +25,8 @@ from manifests.identities.table import FILE, join_people
 from manifests.pictures.near_identical import rows_to_compare
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
 from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.splitting import sets
 from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
-from manifests.splitting.sets import (
-    RowsInSplits,
-    check_every_split,
-    given_splits,
-    split_each_set,
-    split_rows,
-)
 from manifests.splitting.split import SplitPlan
 from manifests.tables.codes import Mask, dataset_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
@@ -69,7 +63,7 @@ class SplitCrops(NamedTuple):
     """The selected crops."""
 
     table: pa.Table  #: the rows of the manifest, with the column `joined_family`
-    splits: RowsInSplits  #: the split of each row
+    splits: sets.RowsInSplits  #: the split of each row
     folders: CropFolders  #: what the paths of the rows are relative to
     seed: int  #: of the split, and of the shuffle within it
     text: str  #: a description for the terminal
@@ -95,12 +89,12 @@ def read_crops(faces: Sequence[Path], selection: CropSelection) -> SplitCrops:
             balanced = balance_sets(table, selection.plan.seed)
             table, text = balanced.table, balanced.text() + "\n"
     if selection.crops == SPLIT:
-        splits = given_splits(table)
+        splits = sets.given_splits(table)
     else:
         pictures = read_pictures(table, folders.resolve) if selection.compares else None
-        split = split_rows if len(faces) == 1 else split_each_set
+        split = sets.split_rows if len(faces) == 1 else sets.split_each_set
         splits = split(table, selection.plan, pictures)
-        check_every_split(splits.names, splits.order)
+        sets.check_every_split(splits.names, splits.order)
     table = drop_joined(table).append_column(SPLIT_SCHEMA.field(JOINED), splits.joined)
     return SplitCrops(table, splits, folders, selection.plan.seed, text + splits.text)
 
@@ -130,14 +124,14 @@ def _join(
         for found, sure, path in zip(named, known, paths, strict=True)
     ]
     _check_names(faces, paths, names, known)
-    sets, roots, seen = [], {}, Counter[str]()
+    crop_sets, roots, seen = [], {}, Counter[str]()
     for index in sorted(range(len(faces)), key=lambda index: (names[index], hashes[index])):
         name = names[index]
         seen[name] += 1
         prefix = name if seen[name] == 1 else f"{name}.{seen[name]}"
-        sets.append(CropSet(prefix, name, tables[index]))
+        crop_sets.append(CropSet(prefix, name, tables[index]))
         roots[prefix] = paths[index]
-    return join_sets(sets), CropFolders(roots)
+    return join_sets(crop_sets), CropFolders(roots)
 
 
 def _check_names(
@@ -168,10 +162,12 @@ def crops_metadata(faces: Sequence[Path], selection: CropSelection) -> dict[str,
     for folder in faces:
         _read_table(folder, selection)
     name, given = _TABLES[selection.crops], selection.crops == SPLIT
+    # A single value itself; several in an order that does not depend on the arguments.
     sources = [{"file": name, "sha256": file_sha256(folder / name)} for folder in faces]
+    sources.sort(key=str)
     fractions = {split: round(share, 6) for split, share in selection.plan.fractions}
-    found = {
-        "source": _one_or_sorted(sources),
+    found: dict[str, Any] = {
+        "source": sources if len(faces) > 1 else sources[0],
         "split": name if given else fractions,
         "group_by": GIVEN if given else selection.plan.group_by,
         "seed": selection.plan.seed,
@@ -181,22 +177,17 @@ def crops_metadata(faces: Sequence[Path], selection: CropSelection) -> dict[str,
     if selection.label_by != CLIP:
         found["label_by"] = selection.label_by
     if selection.plan.group_by == IDENTITY and not given:
-        files = [folder / FILE for folder in faces if (folder / FILE).is_file()]
-        if files:  # otherwise the data set names its people
-            found["identities"] = _one_or_sorted([file_sha256(file) for file in files])
+        # Without these files, the data set names its people.
+        people = sorted(file_sha256(file / FILE) for file in faces if (file / FILE).is_file())
+        if people:
+            found["identities"] = people if len(people) > 1 else people[0]
     return found
-
-
-def _one_or_sorted(values: list[Any]) -> Any:
-    """A single value itself; several in an order that does not depend on the arguments."""
-    return values[0] if len(values) == 1 else sorted(values, key=str)
 
 
 def read_pictures(table: pa.Table, locate: Callable[[str], str | None]) -> Pictures:
     """Read the thumbnails of the images that the column `path` of a table names, if it has one.
 
-    Args:
-        locate: returns the file of a path; None if there can be none.
+    `locate` returns the file of a path; None if there can be none.
     """
     wanted = rows_to_compare(table)
     if "path" not in table.column_names:
@@ -212,15 +203,11 @@ def read_image(file: str | None) -> bytes | None:
 
 
 def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str | None], Pictures]:
-    """Read the images of a table, one per row, a block at a time.
-
-    Args:
-        images: the encoded image of each row; None where there is none.
-        wanted: bool [rows], the rows whose thumbnails are wanted.
+    """Read the images of a table, one per row, a block at a time; None where there is none.
 
     Returns:
-        The SHA-256 of each row's image, None without; and the thumbnails of the rows that were
-        wanted and could be decoded.
+        The SHA-256 of each row's image; and the thumbnails of the rows that were wanted, bool
+        [rows], and could be decoded.
     """
     hashes: list[str | None] = []
     rows: list[int] = []

@@ -20,11 +20,8 @@ from typing import Any, ClassVar
 import google_crc32c
 import pyarrow as pa
 import pyarrow.compute as pc
-from google.protobuf import text_format
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from dfdc_prep.errors import ShardError
 from dfdc_prep.writing.sharding import Record, ShardFormat, iter_shards
@@ -101,9 +98,11 @@ message_type {
 }
 message_type { name: "Example" field { name: "features" number: 1 label: 1 type_name: "Features" } }
 """
-_POOL = DescriptorPool()
-_POOL.AddSerializedFile(text_format.Parse(_EXAMPLE, FileDescriptorProto()).SerializeToString())
-_Example: Any = GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.Example"))
+_POOL = descriptor_pool.DescriptorPool()
+_POOL.AddSerializedFile(
+    text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto()).SerializeToString()
+)
+_Example: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.Example"))
 
 
 class TFRecords(ShardFormat):
@@ -156,10 +155,7 @@ class TFRecords(ShardFormat):
 
 
 def features_of(row: Mapping[str, Any]) -> dict[str, bytes | int]:
-    """The features of a record other than its image, of the `COLUMNS` of its manifest row.
-
-    UTF-8 bytes or integers; `label` is 0 REAL, 1 FAKE.
-    """
+    """The features of a record other than its image, of the `COLUMNS` of its manifest row."""
     texts: dict[str, bytes | int] = {name: row[name].encode() for name in TEXTS}
     numbers = {name: -1 if row[name] is None else row[name] for name in NUMBERS}
     return texts | numbers | {"label": LABELS.index(row["label"])}
@@ -216,8 +212,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     """Yield the data of every record of a file in order, one record in memory at a time.
 
     Raises:
-        ShardError: a checksum is wrong or the file ends inside a record. The message names
-            the file and the record, counted from 0.
+        ShardError: a checksum is wrong or the file ends inside a record; names file and record.
     """
     with path.open("rb") as file:
         for index, (data, fault) in enumerate(scan_records(file.read, path.stat().st_size)):
@@ -299,20 +294,6 @@ def _croissant(
     schema: pa.Schema, splits: list[str], hashes: dict[str, str], about: dict[str, str]
 ) -> dict[str, Any]:
     """The content of croissant.json; `hashes` are those of the manifest and of every shard file."""
-    record_sets = [
-        {
-            **_named("cr:RecordSet", "splits"),
-            "dataType": "cr:Split",
-            "key": {"@id": "splits/name"},
-            "field": [{**_named("cr:Field", "name", "splits/"), "dataType": "sc:Text"}],
-            "data": [{"splits/name": split} for split in splits],
-        },
-        {
-            **_named("cr:RecordSet", "faces"),
-            "description": "One record per crop, in the order of the records in the shards.",
-            "field": [_croissant_field(column) for column in schema],
-        },
-    ]
     files = []
     for name in sorted(hashes):
         kind = "x-parquet" if name == ShardsFolder.MANIFEST else "octet-stream"
@@ -328,7 +309,20 @@ def _croissant(
         "license": "The terms of the clips that the crops were cut from.",
         "citeAs": about["citation"],
         "distribution": files,
-        "recordSet": record_sets,
+        "recordSet": [
+            {
+                **_named("cr:RecordSet", "splits"),
+                "dataType": "cr:Split",
+                "key": {"@id": "splits/name"},
+                "field": [{**_named("cr:Field", "name", "splits/"), "dataType": "sc:Text"}],
+                "data": [{"splits/name": split} for split in splits],
+            },
+            {
+                **_named("cr:RecordSet", "faces"),
+                "description": "One record per crop, in the order of the records in the shards.",
+                "field": [_croissant_field(column) for column in schema],
+            },
+        ],
     }
 
 
@@ -343,14 +337,12 @@ def _croissant_field(column: pa.Field) -> dict[str, Any]:
         "sc:Boolean": pa.types.is_boolean,
     }
     kinds = (kind for kind, matches in types.items() if matches(column.type))
+    extract = {"column": column.name}
     described = {
         **_named("cr:Field", column.name, "faces/"),
         "description": (column.metadata or {}).get(b"description", column.name.encode()).decode(),
         "dataType": next(kinds, "sc:Text"),
-        "source": {
-            "fileObject": {"@id": ShardsFolder.MANIFEST},
-            "extract": {"column": column.name},
-        },
+        "source": {"fileObject": {"@id": ShardsFolder.MANIFEST}, "extract": extract},
     }
     if column.name == "split":
         described["references"] = {"field": {"@id": "splits/name"}}

@@ -45,8 +45,6 @@ from manifests.wording import counted
 _MAX_SHOWN = 20
 #: Values of `group_by` with which families may be in two splits, and what the report says.
 _LEAKING = {"none": "made with --group-by none", GIVEN: "made with --crops split"}
-#: Files whose hashes must be correct before records are compared with the manifest.
-_MANIFEST_FILES = (ShardsFolder.MANIFEST, ShardsFolder.METADATA)
 
 
 @dataclass(frozen=True)
@@ -115,18 +113,28 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     Raises:
         ShardError: the folder was not written by `dfdc-prep shard`.
     """
-    names = _file_names(shards)
+    entries = shards.iterdir() if shards.is_dir() else ()
+    # A report is about the shards, not one of their files.
+    names = sorted(entry.name for entry in entries if not is_report(entry.name))
+    is_faces = "crops" in names
+    if is_faces or not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
+        kind = "a faces folder" if is_faces else "none of its files"
+        raise ShardError(
+            f"expected shards written by dfdc-prep shard in {shards}, found {kind}; give the "
+            "folder that holds SHA256SUMS"
+        )
+    if odd := [name for name in names if not (shards / name).is_file()]:
+        raise ShardError(f"expected only files in {shards}, found {odd[0]}; remove it")
     shard_names = [name for name in names if ShardsFolder.is_shard(name)]
     hashes = {name: file_sha256(shards / name) for name in names if name not in shard_names}
     hashes.pop(SUMS, None)
     rows, faults, notes = _read_rows(shards, hashes)
     total = sum(map(len, rows.values())) or None
     with RecordBar("verify", total) as bar, ThreadPool(workers) as pool:
-
-        def check(pool: ThreadPool, name: str) -> _Checked:
-            return _check_shard(shards / name, rows.get(name), pool, bar)
-
-        checked = dict(zip(shard_names, pool.map(check, shard_names), strict=True))
+        found = pool.map(
+            lambda pool, name: _check_shard(shards / name, rows.get(name), pool, bar), shard_names
+        )
+    checked = dict(zip(shard_names, found, strict=True))
     hashes |= {name: shard.sha256 for name, shard in checked.items()}
     faults = _sums_faults(shards, hashes) + faults + _count_faults(shards, checked)
     faults += [fault for shard in checked.values() for fault in shard.faults]
@@ -135,29 +143,13 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     return VerifyReport(shards, records, size, tuple(faults), tuple(notes))
 
 
-def _file_names(shards: Path) -> list[str]:
-    entries = shards.iterdir() if shards.is_dir() else ()
-    # A report is about the shards, not one of their files.
-    names = sorted(entry.name for entry in entries if not is_report(entry.name))
-    is_faces = "crops" in names
-    if is_faces or not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
-        found = "a faces folder" if is_faces else "none of its files"
-        raise ShardError(
-            f"expected shards written by dfdc-prep shard in {shards}, found {found}; give the "
-            "folder that holds SHA256SUMS"
-        )
-    odd = [name for name in names if not (shards / name).is_file()]
-    if odd:
-        raise ShardError(f"expected only files in {shards}, found {odd[0]}; remove it")
-    return names
-
-
 def _read_rows(
     shards: Path, hashes: dict[str, str]
 ) -> tuple[dict[str, list[dict[str, Any]]], list[Fault], list[str]]:
     """The manifest's rows by shard, the faults of the manifest, and notes for the report."""
     listed = parse_sums(shards / SUMS)
-    if any(name not in hashes or listed.get(name) != hashes[name] for name in _MANIFEST_FILES):
+    needed = (ShardsFolder.MANIFEST, ShardsFolder.METADATA)
+    if any(name not in hashes or listed.get(name) != hashes[name] for name in needed):
         # Its rows are unreliable.
         return {}, [], ["records and families not compared: the manifest is missing or altered"]
     try:
@@ -170,7 +162,7 @@ def _read_rows(
         rows = {s.name: s.rows.select(columns).to_pylist() for s in iter_shards(table)}
         families = _in_two_splits(table, "family")
         people = _in_two_splits(table, IDENTITY) if group_by == IDENTITY else []
-        joined = [name for name in _in_two_splits(table, JOINED) if name is not None]
+        joined = _in_two_splits(table, JOINED)
         fakes = count_families(table, clip_codes(table))
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(ShardsFolder.MANIFEST, f"cannot be used ({error})")], []
@@ -178,7 +170,7 @@ def _read_rows(
         leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
         return rows, [], [*fakes.lines(), leak]
     divided = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
-    divided += [f"joined family {name}" for name in joined]
+    divided += [f"joined family {name}" for name in joined if name is not None]
     faults = [Fault(ShardsFolder.MANIFEST, f"{what} is in two splits") for what in divided]
     return rows, faults, fakes.lines() if families else fakes.apart_lines()
 
@@ -221,7 +213,7 @@ def _check_shard(
 
 
 def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str:
-    """The fault of a record, "" if it has none; `compare` with its manifest row."""
+    """The fault of a record, "" if it has none; `compare` it with its row."""
     try:
         found = parse_example(data)
     except ShardError:
@@ -292,7 +284,6 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
     for name in sorted(listed.keys() | checked):
         records = checked[name].records if name in checked else "no"
         if records != listed.get(name):
-            wanted = listed.get(name, "none")
-            what = f"has {records} records, {ShardsFolder.INFO} says {wanted}"
+            what = f"has {records} records, {ShardsFolder.INFO} says {listed.get(name, 'none')}"
             faults.append(Fault(name, what))
     return faults

@@ -34,7 +34,15 @@ class WebDataset(ShardFormat):
         columns = ["label", *self.columns(manifest)]
         with path.open("wb") as file:
             for record in records:
-                for suffix, data in sorted(_sample(record, columns).items()):
+                values = {name: record.row[name] for name in columns}
+                sample = {
+                    record.suffix: record.image,
+                    "cls": str(LABELS.index(record.row["label"])).encode(),
+                    "json": json.dumps(values, allow_nan=False, separators=(",", ":")).encode(),
+                }
+                if record.mask is not None:
+                    sample["mask.png"] = record.mask
+                for suffix, data in sorted(sample.items()):
                     # Without time, owner or anything else of this machine.
                     header = tarfile.TarInfo(f"{record.key}.{suffix}")
                     header.size = len(data)
@@ -42,14 +50,3 @@ class WebDataset(ShardFormat):
                     file.write(data)
                     file.write(bytes(-len(data) % _BLOCK))
             file.write(bytes(2 * _BLOCK))
-
-
-def _sample(record: Record, columns: list[str]) -> dict[str, bytes]:
-    """The content of each file of a sample, by suffix."""
-    values = {name: record.row[name] for name in columns}
-    files = {
-        record.suffix: record.image,
-        "cls": str(LABELS.index(record.row["label"])).encode(),
-        "json": json.dumps(values, allow_nan=False, separators=(",", ":")).encode(),
-    }
-    return files if record.mask is None else files | {"mask.png": record.mask}

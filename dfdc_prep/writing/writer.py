@@ -1,10 +1,8 @@
 """Writes the crops of faces folders in one of the formats: shards, or those of other tools.
 
 All files are written into a temporary folder, which is renamed when complete: a folder that
-exists is complete. The same crops and options give the same bytes for any number of threads.
-
-SHA256SUMS is in the format of `sha256sum`, with the names sorted, so that the folder's content
-determines the text completely.
+exists is complete. The same crops and options give the same bytes for any number of threads, and
+the sorted names of SHA256SUMS, in the format of `sha256sum`, make its text depend on them alone.
 """
 
 from abc import ABC, abstractmethod
@@ -35,10 +33,9 @@ from manifests.tables.parquet import read_manifest, write_table
 
 SUMS = ShardsFolder.SUMS
 TOOL = f"dfdc-prep {__version__}"
-#: The key of metadata.json that names the format; shards have none.
-_EXPORT = "export"
-#: The key of metadata.json that says what was found in the crops, and determines nothing.
-_PICTURES = "pictures"
+#: Keys of metadata.json: the format, which shards do not name; and what was found in the crops,
+#: which determines nothing.
+_EXPORT, _PICTURES = "export", "pictures"
 
 
 class Written(NamedTuple):
@@ -126,11 +123,7 @@ def write_crops(
         workers: number of threads, None for one per core; does not change the output.
 
     Raises:
-        TableError: a table is missing or invalid, or a split has no crops.
-        ShardError: a crop is missing, altered, outside its folder, or of a wrong size.
-        OptionsDiffer: `out` has other content, and `overwrite` is not set.
-        OutputError: `out` contains foreign files, cannot be written, or another run is writing
-            it.
+        TableError, ShardError, OptionsDiffer, OutputError: as `dfdc_prep.shard`.
     """
     folders = [faces] if isinstance(faces, Path) else faces
     metadata = {"tool": TOOL, **output.metadata(crops_metadata(folders, selection))}
