@@ -197,11 +197,8 @@ def _link_crops(
         link_or_copy(file, folder / path)
         return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())
 
-    outcomes = []
-    with (
-        ThreadPoolExecutor(available_cores()) as pool,
-        Progress(len(matched), "crops", "import") as bar,
-    ):
+    outcomes, bar = [], Progress(len(matched), "crops", "import")
+    with bar, ThreadPoolExecutor(available_cores()) as pool:
         for outcome in pool.map(link, matched):
             outcomes.append(outcome)
             bar.update()

@@ -98,10 +98,9 @@ message_type {
 }
 message_type { name: "Example" field { name: "features" number: 1 label: 1 type_name: "Features" } }
 """
+_PROTO = text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto())
 _POOL = descriptor_pool.DescriptorPool()
-_POOL.AddSerializedFile(
-    text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto()).SerializeToString()
-)
+_POOL.AddSerializedFile(_PROTO.SerializeToString())
 _Example: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName("tensorflow.Example"))
 
 

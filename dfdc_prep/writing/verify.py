@@ -17,17 +17,9 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.encoding import crop_fault, mask_fault
 from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
+from dfdc_prep.writing import tfrecord
 from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.sources import GIVEN
-from dfdc_prep.writing.tfrecord import (
-    COLUMNS,
-    FRAMING,
-    MASK,
-    Feature,
-    features_of,
-    parse_example,
-    scan_records,
-)
 from dfdc_prep.writing.writer import SUMS, format_sums, parse_sums
 from manifests.columns import CROP_SIZE
 from manifests.errors import DfdcPrepError
@@ -158,7 +150,9 @@ def _read_rows(
         )
         options = parse_json((shards / ShardsFolder.METADATA).read_bytes())
         copied, group_by = options["image_format"] == "as-is", options["group_by"]
-        columns = COLUMNS if copied else [name for name in COLUMNS if name != "sha256"]
+        columns = (
+            tfrecord.COLUMNS if copied else [name for name in tfrecord.COLUMNS if name != "sha256"]
+        )
         rows = {s.name: s.rows.select(columns).to_pylist() for s in iter_shards(table)}
         families = _in_two_splits(table, "family")
         people = _in_two_splits(table, IDENTITY) if group_by == IDENTITY else []
@@ -194,7 +188,7 @@ def _check_shard(
             digest.update(data)  # the file is read only once
             return data
 
-        found = scan_records(read, path.stat().st_size)
+        found = tfrecord.scan_records(read, path.stat().st_size)
         for index, (record, row) in enumerate(zip_longest(found, rows or ())):
             pool.check_cancelled()
             if record is None:
@@ -205,8 +199,8 @@ def _check_shard(
             if what:
                 faults.append(Fault(path.name, what, index))
             count += 1
-            size += len(data) + FRAMING
-            bar.add(len(data) + FRAMING)
+            size += len(data) + tfrecord.FRAMING
+            bar.add(len(data) + tfrecord.FRAMING)
         while read(1 << 20):
             pass  # what follows a record of unknown length
     return _Checked(digest.hexdigest(), count, size, faults)
@@ -215,7 +209,7 @@ def _check_shard(
 def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str:
     """The fault of a record, "" if it has none; `compare` it with its row."""
     try:
-        found = parse_example(data)
+        found = tfrecord.parse_example(data)
     except ShardError:
         return "is not a tf.train.Example"
     image = found.pop("image", [])
@@ -223,7 +217,7 @@ def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str
         return "does not contain exactly one image"
     if what := crop_fault(image[0], decoded=True):
         return f"its image is {what}, not {CROP_SIZE}x{CROP_SIZE}"
-    mask = found.pop(MASK, [])
+    mask = found.pop(tfrecord.MASK, [])
     if what := _mask_fault(mask, row if compare else None):
         return what
     if not compare:
@@ -232,12 +226,12 @@ def _record_fault(data: bytes, row: dict[str, Any] | None, compare: bool) -> str
         return "has no row in the manifest"
     if "sha256" in row and hashlib.sha256(image[0]).hexdigest() != row["sha256"]:
         return f"its image is not the crop {row['path']} of the manifest"
-    wanted = {name: [value] for name, value in features_of(row).items()}
+    wanted = {name: [value] for name, value in tfrecord.features_of(row).items()}
     wrong = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
     return f"differs from the manifest in {' and '.join(wrong)}" if wrong else ""
 
 
-def _mask_fault(mask: Feature, row: dict[str, Any] | None) -> str:
+def _mask_fault(mask: tfrecord.Feature, row: dict[str, Any] | None) -> str:
     """The fault of a record's mask, "" if it has none; compare it with the row, if given."""
     data = mask[0] if len(mask) == 1 else None
     if mask:

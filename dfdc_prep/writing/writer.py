@@ -17,14 +17,7 @@ import pyarrow as pa
 from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.writing.sources import CropSelection, SplitCrops, crops_metadata, read_crops
-from manifests.files import (
-    atomic_folder,
-    clear_folder_lock,
-    file_sha256,
-    parse_json,
-    write_json,
-    write_text,
-)
+from manifests import files
 from manifests.folders import ExportFolder, ShardsFolder, is_report
 from manifests.result import Result, TextTable
 from manifests.schema import SPLIT_SCHEMA
@@ -128,26 +121,27 @@ def write_crops(
     folders = [faces] if isinstance(faces, Path) else faces
     metadata = {"tool": TOOL, **output.metadata(crops_metadata(folders, selection))}
     if _is_complete(out, output, metadata, overwrite):
-        clear_folder_lock(out)  # left by a run that was killed just before it finished
+        files.clear_folder_lock(out)  # left by a run that was killed just before it finished
         made_by = f"{output.command} --overwrite"
         manifest = read_manifest(out / ExportFolder.MANIFEST, made_by, output.schema)
         splits = given_splits(manifest)
         report = _report(out, output, Written(manifest, {}), splits.order, splits.text)
         return replace(report, already_exists=True)
     crops = read_crops(folders, selection)
-    with atomic_folder(out) as folder:
+    with files.atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
         _is_complete(out, output, metadata, overwrite)
         written = output.write(crops, folder, workers)
         write_table(written.manifest, folder / ExportFolder.MANIFEST)
-        written.hashes[ExportFolder.MANIFEST] = file_sha256(folder / ExportFolder.MANIFEST)
+        written.hashes[ExportFolder.MANIFEST] = files.file_sha256(folder / ExportFolder.MANIFEST)
         pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
-        files = {**output.descriptions(written, folder), ExportFolder.METADATA: metadata | pictures}
-        for name, content in files.items():
+        contents = output.descriptions(written, folder)
+        contents[ExportFolder.METADATA] = metadata | pictures
+        for name, content in contents.items():
             if isinstance(content, str):
-                write_text(folder / name, content)
+                files.write_text(folder / name, content)
             else:
-                write_json(folder / name, content, ensure_ascii=False)
+                files.write_json(folder / name, content, ensure_ascii=False)
         write_sums(folder, written.hashes)
     return _report(out, output, written, crops.splits.order, crops.text)
 
@@ -161,7 +155,7 @@ def _is_complete(out: Path, output: Format, metadata: dict[str, Any], overwrite:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     try:
-        found = parse_json((out / ExportFolder.METADATA).read_bytes())
+        found = files.parse_json((out / ExportFolder.METADATA).read_bytes())
         known = str(found["tool"]).startswith("dfdc-prep")
         known = known and (_EXPORT in found) == (_EXPORT in metadata)
     except (OSError, ValueError, KeyError, TypeError):
@@ -191,13 +185,13 @@ def _report(
     if "shard" in written.manifest.column_names:
         pairs = written.manifest.group_by(["split", "shard"]).aggregate([])
         shards.update(pairs["split"].to_pylist())
-    files = (file for file in out.rglob("*") if file.is_file() and not is_report(file.name))
+    written_files = (file for file in out.rglob("*") if file.is_file() and not is_report(file.name))
     return WriteReport(
         out,
         output.name,
         {split: crops[split] for split in order},
         {split: shards[split] for split in order if shards[split]},
-        sum(file.stat().st_size for file in files),
+        sum(file.stat().st_size for file in written_files),
         assignment,
         written.notes,
     )
@@ -218,6 +212,7 @@ def parse_sums(path: Path) -> dict[str, str]:
 
 def write_sums(folder: Path, known: dict[str, str]) -> None:
     """Write SHA256SUMS of a folder and its subfolders; files that are not in `known` are hashed."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    hashes = {name: known.get(name) or file_sha256(folder / name) for name in names if name != SUMS}
+    paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
+    names = (path.relative_to(folder).as_posix() for path in paths)
+    hashes = {name: known.get(name) or files.file_sha256(folder / name) for name in names}
     (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")
