@@ -1,4 +1,4 @@
-"""Exports are written whole or not at all, the same bytes each time, never over other files."""
+"""Shards and exports: whole or not at all, the same bytes each time, never over other files."""
 
 import errno
 import os
@@ -20,17 +20,21 @@ from dfdc_prep.errors import OptionsDiffer, OutputError, ShardError, TableError
 from dfdc_prep.writing.deepfakebench import DeepfakeBench
 from dfdc_prep.writing.huggingface import HuggingFace
 from dfdc_prep.writing.sources import CropSelection
+from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.webdataset import WebDataset
 from dfdc_prep.writing.writer import Format, WriteReport, write_crops
 from manifests.splitting.split import SplitPlan
 from tests.crop_sets import make_faces
 
-FUNCTIONS = [
+EXPORTS = [
     dfdc_prep.export_deepfakebench,
     dfdc_prep.export_huggingface,
     dfdc_prep.export_webdataset,
 ]
-each_format = pytest.mark.parametrize("export", FUNCTIONS, ids=lambda each: each.__name__[7:])
+each_export = pytest.mark.parametrize("export", EXPORTS, ids=lambda each: each.__name__)
+each_format = pytest.mark.parametrize(
+    "export", [*EXPORTS, dfdc_prep.shard], ids=lambda each: each.__name__
+)
 Export = Callable[..., WriteReport]
 
 
@@ -45,7 +49,7 @@ def sums(out: Path) -> str:
 
 @pytest.mark.parametrize(
     "output",
-    [DeepfakeBench(), HuggingFace(3), WebDataset(3)],
+    [DeepfakeBench(), HuggingFace(3), WebDataset(3), TFRecords(3)],
     ids=lambda output: output.name,
 )
 def test_one_worker_and_three_leave_the_same_bytes(
@@ -61,7 +65,7 @@ def test_one_worker_and_three_leave_the_same_bytes(
     assert len(sums(tmp_path / "1").splitlines()) == len(files) - 1
 
 
-@each_format
+@each_export
 def test_the_manifest_has_the_splits_of_the_shards(
     export: Export, faces: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +115,14 @@ def test_foreign_files_are_never_removed(export: Export, faces: Path, tmp_path: 
     with pytest.raises(OutputError, match=r"thesis\.txt; move it"):
         export(faces, out, overwrite=True)
     assert thesis.read_text() == "years of work"
+
+
+@each_export
+def test_shards_and_exports_do_not_replace_each_other(
+    export: Export, faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export(faces, out)
     dfdc_prep.shard(faces, tmp_path / "shards")
     with pytest.raises(OptionsDiffer, match="to be empty or an export, found something else"):
         export(faces, tmp_path / "shards", overwrite=True)
@@ -151,7 +163,7 @@ getattr(dfdc_prep, sys.argv[1])(sys.argv[2], sys.argv[3])
 
 @pytest.mark.slow
 @each_format
-def test_a_killed_run_leaves_no_export_and_the_next_one_the_same_bytes(
+def test_a_killed_run_leaves_nothing_and_the_next_one_the_same_bytes(
     export: Export, faces: Path, tmp_path: Path
 ) -> None:
     arguments = [sys.executable, "-c", KILLED, export.__name__, str(faces), str(tmp_path / "out")]

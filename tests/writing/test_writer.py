@@ -1,13 +1,7 @@
 """Shards: reproducible bytes, complete output or none, only crops of the manifest."""
 
-import errno
 import hashlib
 import os
-import re
-import resource
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,15 +41,6 @@ def replace_column(faces: Path, name: str, values: list[str]) -> None:
     index = table.column_names.index(name)
     table = table.set_column(index, table.schema.field(index), pa.array(values))
     pq.write_table(table, faces / "balanced.parquet")
-
-
-def test_one_worker_and_three_leave_the_same_bytes(faces: Path, tmp_path: Path) -> None:
-    for workers in (1, 3):
-        write_crops(faces, tmp_path / str(workers), *OPTIONS, workers=workers)
-    assert sums(tmp_path / "1") == sums(tmp_path / "3")
-    assert len(sums(tmp_path / "1").splitlines()) == len(os.listdir(tmp_path / "1")) - 1
-    done = subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=tmp_path / "1")
-    assert done.returncode == 0
 
 
 def test_records_follow_the_manifest_and_crops_are_copied_unchanged(
@@ -178,65 +163,6 @@ def test_a_folder_of_something_else_is_never_replaced(faces: Path, tmp_path: Pat
     with pytest.raises(OptionsDiffer, match="found something else"):
         write_crops(faces, tmp_path, TFRecords(), CropSelection(PLAN), overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "four years"
-
-
-def test_a_foreign_file_among_the_shards_is_never_removed(faces: Path, tmp_path: Path) -> None:
-    shards = tmp_path / "shards"
-    write_crops(faces, shards, *OPTIONS)
-    (shards / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match=r"found thesis\.txt; move it"):
-        write_crops(faces, shards, *OPTIONS, overwrite=True)
-    assert (shards / "thesis.txt").read_text() == "years of work"
-    (shards / "thesis.txt").unlink()
-    write_crops(faces, shards, *OPTIONS, overwrite=True)
-
-
-@pytest.mark.slow
-def test_a_full_disk_leaves_nothing(faces: Path, tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
-    try:
-        with pytest.raises(OutputError, match=os.strerror(errno.EFBIG)):
-            write_crops(faces, tmp_path / "shards", *OPTIONS)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert os.listdir(tmp_path) == []
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from dfdc_prep.writing import sharding, sources, tfrecord, writer
-from dfdc_prep.parallel.threads import RecordBar
-from manifests.splitting.split import SplitPlan
-from manifests.files import atomic_folder
-
-class Deadly(RecordBar):
-    def add(self, size):
-        super().add(size)
-        if self._bytes > 500_000:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-sharding.RecordBar = Deadly
-plan = SplitPlan.parse("56/24/20")
-options = (tfrecord.TFRecords(3), sources.CropSelection(plan))
-writer.write_crops(Path(sys.argv[1]), Path(sys.argv[2]), *options)
-"""
-
-
-def test_a_killed_run_leaves_no_shards_and_the_next_one_the_same_bytes(
-    faces: Path, tmp_path: Path
-) -> None:
-    arguments = [sys.executable, "-c", KILLED, str(faces), str(tmp_path / "shards")]
-    assert subprocess.run(arguments).returncode == -signal.SIGKILL
-    left, lock = sorted(os.listdir(tmp_path))
-    assert lock == ".shards.lock"
-    assert re.fullmatch(r"\.shards\.[0-9a-f]{16}\.partial", left)
-    write_crops(faces, tmp_path / "shards", *OPTIONS)
-    write_crops(faces, tmp_path / "other", *OPTIONS)
-    assert sums(tmp_path / "shards") == sums(tmp_path / "other")
-    assert sorted(n for n in os.listdir(tmp_path) if n[0] != ".") == ["other", "shards"]
-    assert not (tmp_path / left).exists()
 
 
 def test_two_runs_at_once_do_not_mix(faces: Path, tmp_path: Path) -> None:
