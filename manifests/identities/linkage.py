@@ -105,6 +105,7 @@ class _NeighbourChain:
         self, points: Encodings, closure: Codes, different: Codes, threshold: float
     ) -> None:
         from scipy.sparse import coo_array
+        from scipy.spatial.distance import cdist
 
         # First, because its matrices need the most memory.
         one, two = _pairs_within(points, threshold)
@@ -113,7 +114,7 @@ class _NeighbourChain:
         self._neighbours = coo_array((np.ones(len(both[0]), np.bool_), both), shape).tocsr()
         #: The group of every point; the numbers have gaps.
         self.group = closure.copy()
-        self._points, self._threshold = points, threshold
+        self._points, self._threshold, self._distances = points, threshold, cdist
         order = np.argsort(closure, kind="stable")
         self._members = np.split(order, np.cumsum(np.bincount(closure))[:-1])
         self._means = np.empty((2 * len(self._members), points.shape[1]))
@@ -130,25 +131,27 @@ class _NeighbourChain:
         waiting = deque(range(len(self._members)))
         while waiting:
             start = waiting.popleft()
-            chain = [start] if len(self._members[start]) else []
+            # Each group of the chain, after its distance to the one before.
+            chain = [(np.inf, start)] if len(self._members[start]) else []
             while chain:
-                previous = chain[-2] if len(chain) > 1 else None
-                nearest = self._nearest(chain[-1], previous)
+                distance, group = chain[-1]
+                previous = (distance, chain[-2][1]) if len(chain) > 1 else None
+                nearest = self._nearest(group, previous)
                 if nearest is None:
                     chain.pop()  # its distance to every later group is above the threshold too
-                elif nearest[1] != previous:
-                    chain.append(nearest[1])
+                elif nearest != previous:
+                    chain.append(nearest)
                 else:
-                    first, second = sorted((chain.pop(), chain.pop()))
-                    yield Merge(nearest[0], self._members[first], self._members[second])
+                    first, second = sorted((chain.pop()[1], chain.pop()[1]))
+                    yield Merge(distance, self._members[first], self._members[second])
                     waiting.append(self._join(first, second))
 
-    def _nearest(self, group: int, previous: int | None) -> tuple[float, int] | None:
-        """Return the nearest group within the threshold and its distance; ties go to `previous`."""
-        best = None if previous is None else (self._average(group, previous), previous)
+    def _nearest(self, group: int, best: tuple[float, int] | None) -> tuple[float, int] | None:
+        """Return the nearest group within the threshold, after its distance; ties go to `best`."""
         others = self._adjacent(group)
-        bounds = np.linalg.norm(self._means[others] - self._means[group], axis=1)
-        for at in np.argsort(bounds, kind="stable").tolist():
+        apart = self._means[others] - self._means[group]
+        bounds = np.sqrt((apart * apart).sum(axis=1))
+        for at in bounds.argsort(kind="stable").tolist():
             limit = self._threshold if best is None else best[0]
             if bounds[at] > limit:
                 break
@@ -170,20 +173,21 @@ class _NeighbourChain:
 
     def _average(self, one: int, other: int) -> float:
         """Return the average distance of two groups, the same in either order."""
-        from scipy.spatial.distance import cdist
-
-        first, second = (self._members[each] for each in sorted((one, other)))
+        first, second = self._members[min(one, other)], self._members[max(one, other)]
         if len(first) == len(second) == 1:
-            return float(np.linalg.norm(self._points[first[0]] - self._points[second[0]]))
-        blocks = (first[at : at + _BLOCK] for at in range(0, len(first), _BLOCK))
-        total = sum(float(cdist(self._points[b], self._points[second]).sum()) for b in blocks)
+            apart = self._points[first[0]] - self._points[second[0]]
+            return float(np.sqrt(apart @ apart))
+        points, total = self._points[second], 0.0
+        for at in range(0, len(first), _BLOCK):
+            total += float(self._distances(self._points[first[at : at + _BLOCK]], points).sum())
         return total / (len(first) * len(second))
 
     def _join(self, first: int, second: int) -> int:
         """Join two groups; return the number of the new one."""
-        new, sizes = len(self._members), [len(self._members[each]) for each in (first, second)]
-        members = np.sort(np.concatenate([self._members[first], self._members[second]]))
-        self._means[new] = np.average(self._means[[first, second]], axis=0, weights=sizes)
+        new, sides = len(self._members), (self._members[first], self._members[second])
+        members = np.sort(np.concatenate(sides))
+        sums = self._means[first] * len(sides[0]) + self._means[second] * len(sides[1])
+        self._means[new] = sums / len(members)
         self.group[members] = new
         self._members.append(members)
         for sets in (self._inside, self._outside):
