@@ -1,6 +1,6 @@
 """Builds and writes the report of a folder, whichever kind it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dfdc_prep import __version__
@@ -55,7 +55,7 @@ def build_report(folder: Path, out: Path | None = None) -> Report:
     footer = (
         f"Made by dfdc-prep report, version {__version__}. The page loads nothing from elsewhere."
     )
-    write_page(replace(_page(kind, folder), footer=footer), target)
+    write_page(_page(kind, folder)._replace(footer=footer), target)
     return Report(target, kind, target.stat().st_size)
 
 
@@ -68,9 +68,7 @@ def folder_kind(folder: Path) -> str:
     for kind, marks in _MARKS.items():
         if any((folder / name).is_file() for name in marks):
             return kind
-    found = (
-        "a file" if folder.is_file() else "none of their files" if folder.is_dir() else "nothing"
-    )
+    found = "none of their files" if folder.is_dir() else "a file" if folder.exists() else "nothing"
     raise SourceError(
         f"expected a faces, shards or run folder at {folder}, found {found}; give the folder that "
         "dfdc-prep extract, dfdc-prep shard or dfdc-prep fit wrote"
@@ -80,13 +78,9 @@ def folder_kind(folder: Path) -> str:
 def _page(kind: str, folder: Path) -> Page:
     # Imported here, so that the page of a run does not load OpenCV.
     if kind == "faces":
-        from dfdc_prep.reports.faces_report import faces_page
-
-        return faces_page(folder)
-    if kind == "shards":
-        from dfdc_prep.reports.shards_report import shards_page
-
-        return shards_page(folder)
-    from dfdc_prep.reports.run_report import run_page
-
-    return run_page(folder)
+        from dfdc_prep.reports.faces_report import faces_page as page
+    elif kind == "shards":
+        from dfdc_prep.reports.shards_report import shards_page as page
+    else:
+        from dfdc_prep.reports.run_report import run_page as page
+    return page(folder)

@@ -5,8 +5,8 @@ import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,15 +74,20 @@ def faces_page(path: Path) -> Page:
     """
     made_from = manifest_hash(path)
     crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
-    if crops.num_rows:
-        label_codes(crops)  # raises if a label is neither REAL nor FAKE
+    label = label_codes(crops) if crops.num_rows else None  # raises if one is neither REAL nor FAKE
     clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
     sections = [_clips_section(crops, clips)]
-    if crops.num_rows:
-        sections += _crops_sections(path, crops, clips)
-    else:
+    if label is None:
         sections.append(Section("Crops", [Text("There is no crop in manifest.parquet.")]))
-    sections.append(_run_section(run))
+    else:
+        sections += _crops_sections(path, crops, label, clips)
+    made: list[Block] = [Text("There is no run.json.")]
+    if run is not None:
+        tables = [
+            settings_table(each, run.get(each)) for each in ("options", "detector", "versions")
+        ]
+        made = [table for table in tables if table.rows]
+    sections.append(Section("How it was made", made))
     lead = "Face crops, the clips they come from, and the clips without any."
     return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(crops, clips))
 
@@ -92,33 +97,33 @@ def _facts(crops: pa.Table, clips: pa.Table | None) -> list[tuple[str, object]]:
     labels: list[tuple[str, object]] = [(f"{label} crops", counts[label]) for label in LABELS]
     if not clips_known(crops):
         return [("clips and families", "not known"), *labels]
-    families = ("families", pc.count_distinct(crops["family"]).as_py())
+    labels.append(("families", pc.count_distinct(crops["family"]).as_py()))
     if clips is None:
-        return [*labels, families]
+        return labels
     found = ("clips with crops", _count(pc.greater(clips["faces"], 0)))
     failed = ("clips that failed", _count(pc.is_in(clips["status"], pa.array(FAILURES))))
-    return [("clips", clips.num_rows), found, failed, *labels, families]
+    return [("clips", clips.num_rows), found, failed, *labels]
 
 
 def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def _crops_sections(path: Path, crops: pa.Table, clips: pa.Table | None) -> list[Section]:
+def _crops_sections(
+    path: Path, crops: pa.Table, label: Codes, clips: pa.Table | None
+) -> list[Section]:
     root, paths = os.path.realpath(path), crops["path"].to_pylist()
     images = measure_images(lambda row: read_crop(root, paths[row]), crops["sha256"].to_pylist())
     measures = row_measures(crops, images)
-    label = label_codes(crops)
     clip = pair_codes(clip_codes(crops), label)
     gallery = Gallery(crops, lambda rows: {row: read_crop(root, paths[row]) for row in rows})
     sampled = [Text(note)] if (note := images.sample_note()) else []
-    no_pairs = Text("No original and fake of one family both have crops here.")
     return [
         shortcuts_section(measures, images, label, clip),
         _families_section(crops, summarize(crops, clips)),
-        Section("Crops", _sheets_by_label(gallery)),
+        Section("Crops", _sheets_by_label(gallery, label)),
         Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures, clip)]),
-        Section("Originals and fakes", [_original_fake_pairs(gallery) or no_pairs]),
+        Section("Originals and fakes", [_original_fake_pairs(gallery)]),
     ]
 
 
@@ -130,41 +135,26 @@ def read_crop(root: str, path: str) -> bytes | None:
         path: the manifest's path of the crop.
     """
     file = path_inside(root, path)
-    if file is None:
-        return None
-    try:
-        found = os.stat(file)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
-            return None
-        return Path(file).read_bytes()
-    except OSError:
-        return None
-
-
-def _run_section(run: dict[str, Any] | None) -> Section:
-    title = "How it was made"
-    if run is None:
-        return Section(title, [Text("There is no run.json.")])
-    tables = [settings_table(name, run.get(name)) for name in ("options", "detector", "versions")]
-    return Section(title, [table for table in tables if table.rows])
+    with suppress(OSError):
+        if file is not None and stat.S_ISREG((found := os.stat(file)).st_mode):
+            return Path(file).read_bytes() if found.st_size <= MAX_BYTES else None
+    return None
 
 
 def _clips_section(crops: pa.Table, clips: pa.Table | None) -> Section:
     """What became of the clips."""
     blocks: list[Block] = [Text(line) for line in clip_lines(crops)]
-    if not clips_known(crops):
-        return Section("Clips", blocks)
-    if clips is None:
-        missing = Text("There is no clips.parquet, so failed clips are unknown.")
-        return Section("Clips", [*blocks, missing])
-    blocks.append(_label_table(clips))
-    if clips.num_rows:
-        blocks.append(_status_chart(clips))
-    not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
-    if not_ok.num_rows:
-        blocks.append(_status_table(not_ok))
-    elif clips.num_rows:
-        blocks.append(Text("Every clip was read, and a face was found in each.", "good"))
+    if clips_known(crops) and clips is None:
+        blocks.append(Text("There is no clips.parquet, so failed clips are unknown."))
+    elif clips_known(crops) and clips is not None:
+        blocks.append(_label_table(clips))
+        if clips.num_rows:
+            blocks.append(_status_chart(clips))
+        not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
+        if not_ok.num_rows:
+            blocks.append(_status_table(not_ok))
+        elif clips.num_rows:
+            blocks.append(Text("Every clip was read, and a face was found in each.", "good"))
     return Section("Clips", blocks)
 
 
@@ -179,8 +169,7 @@ def _label_table(clips: pa.Table) -> Table:
             no_face = _count(pc.equal(part["status"], "no_face"))
             failed = _count(pc.is_in(part["status"], pa.array(FAILURES)))
             crops = _count(part["faces"])
-            name = label or "no label"
-            rows.append((name, part.num_rows, found, share, no_face, failed, crops))
+            rows.append((label or "no label", part.num_rows, found, share, no_face, failed, crops))
     header = ("label", "clips", "with crops", "yield", "without a face", "failed", "crops")
     return Table("Clips and crops by label", header, rows)
 
@@ -189,11 +178,8 @@ def _status_chart(clips: pa.Table) -> Chart:
     counts = Counter(zip(clips["label"].to_pylist(), clips["status"].to_pylist(), strict=True))
     present = {status for _, status in counts}
     statuses = [status for status in STATUSES if status in present]
-    series = {
-        label: values
-        for label in LABELS
-        if any(values := [counts[label, status] for status in statuses])
-    }
+    series = {label: [counts[label, status] for status in statuses] for label in LABELS}
+    series = {label: values for label, values in series.items() if any(values)}
     said = "; ".join(
         f"{label} {status} {counts[label, status]:,}" for label in series for status in statuses
     )
@@ -207,13 +193,9 @@ def _status_table(not_ok: pa.Table) -> Table:
     rows = [tuple(row.values()) for row in not_ok.select(columns).to_pylist()]
     rows.sort(key=lambda row: order.get(row[3], len(order)))
     shown = [(*row[:3], _words(row[3]), row[4] or "") for row in rows[:MAX_CLIPS]]
-    return Table(
-        f"Clips that are not ok: {len(rows):,}; clips.parquet names all of them",
-        ("clip", "part", "label", "status", "why"),
-        shown,
-        more=len(rows) - len(shown),
-        searchable=True,
-    )
+    caption = f"Clips that are not ok: {len(rows):,}; clips.parquet names all of them"
+    header = ("clip", "part", "label", "status", "why")
+    return Table(caption, header, shown, more=len(rows) - len(shown), searchable=True)
 
 
 def _words(status: str) -> str:
@@ -224,27 +206,30 @@ def _families_section(table: pa.Table, summary: Summary) -> Section:
     """How many fakes and crops the originals have, and what each part gave."""
     if summary.families is None:
         return Section("Families and parts", [Text("Not known, as the clips are not.")])
-    known_fakes = pc.and_(
-        pc.equal(table["label"], FAKE),
-        pc.not_equal(source_column(table), UNKNOWN).fill_null(True),
-    )
-    fakes = table.filter(known_fakes).group_by(["family", "part", "video"])
-    per_family = Counter(fakes.aggregate([])["family"].to_pylist())
-    blocks: list[Block] = [
-        Text(line) for line in (*summary.fakes.lines(), *summary.originals.lines())
-    ]
-    if per_family:
-        blocks.append(_fakes_chart(Counter(per_family.values())))
-    blocks.append(_largest_families(table, per_family))
+    known = pc.not_equal(source_column(table), UNKNOWN).fill_null(True)
+    fakes = table.filter(pc.and_(pc.equal(table["label"], FAKE), known))
+    clips = fakes.group_by(["family", "part", "video"]).aggregate([])
+    fakes_of = Counter(clips["family"].to_pylist())
+    said = (*summary.fakes.lines(), *summary.originals.lines())
+    blocks: list[Block] = [Text(line) for line in said]
+    if fakes_of:
+        blocks.append(_fakes_chart(Counter(fakes_of.values())))
+    families = table.group_by("family").aggregate([([], "count_all")])
+    order = [("count_all", "descending"), ("family", "ascending")]
+    largest = families.sort_by(order).slice(0, MAX_FAMILIES).to_pylist()
+    rows = [(each["family"], fakes_of[each["family"]], each["count_all"]) for each in largest]
+    more = families.num_rows - len(rows)
+    header = ("original", "fake clips", "crops")
+    blocks.append(Table("Largest families", header, rows, more=more))
     if summary.oddities:
         blocks.append(Table("Inconsistencies", ("what", "rows"), list(summary.oddities.items())))
     parts = [
         (each.part, each.label or "no label", each.clips, each.with_faces, each.crops)
         for each in summary.yields[:MAX_PARTS]
     ]
-    header = ("part", "label", "clips", "with crops", "crops")
     more = len(summary.yields) - len(parts)
-    blocks.append(Table("Clips and crops by part", header, parts, more=more))
+    columns = ("part", "label", "clips", "with crops", "crops")
+    blocks.append(Table("Clips and crops by part", columns, parts, more=more))
     return Section("Families and parts", blocks)
 
 
@@ -258,23 +243,14 @@ def _fakes_chart(sizes: Counter[int]) -> Chart:
     return Chart("Fake clips per original", svg, alt)
 
 
-def _largest_families(table: pa.Table, fakes: Counter[str]) -> Table:
-    counted = table.group_by("family").aggregate([([], "count_all")])
-    order = [("count_all", "descending"), ("family", "ascending")]
-    largest = counted.sort_by(order).slice(0, MAX_FAMILIES).to_pylist()
-    rows = [(each["family"], fakes[each["family"]], each["count_all"]) for each in largest]
-    more = counted.num_rows - len(rows)
-    return Table("Largest families", ("original", "fake clips", "crops"), rows, more=more)
-
-
-def _sheets_by_label(gallery: Gallery) -> list[Sheet]:
+def _sheets_by_label(gallery: Gallery, label: Codes) -> list[Sheet]:
     """Crops of each label, evenly spaced over the manifest."""
     sheets = []
-    for label in LABELS:
-        rows = np.flatnonzero(pc.equal(gallery.table["label"], label).to_numpy())
+    for code, name in enumerate(LABELS):
+        rows = np.flatnonzero(label == code)
         if len(rows):
             chosen = rows[evenly_spaced(len(rows), MAX_CROPS)].tolist()
-            caption = f"{label}: {len(chosen):,} of {len(rows):,} crops, evenly spaced"
+            caption = f"{name}: {len(chosen):,} of {len(rows):,} crops, evenly spaced"
             sheets.append(Sheet(caption, gallery.pictures(chosen)))
     return sheets
 
@@ -295,15 +271,21 @@ def _extreme_sheets(gallery: Gallery, measures: Sequence[Measure], clip: Codes) 
     return sheets
 
 
-def _original_fake_pairs(gallery: Gallery) -> Groups | None:
-    """Originals beside one of their fakes, at the same or the nearest frame; None without any."""
+def _original_fake_pairs(gallery: Gallery) -> Groups | Text:
+    """Originals beside one of their fakes, at the same or the nearest frame."""
     found = list(_pairs(gallery.table))
     if not found:
-        return None
+        return Text("No original and fake of one family both have crops here.")
     shown = [found[at] for at in evenly_spaced(len(found), MAX_PAIRS)]
+    lines = []
+    for pair in shown:
+        first, second = (gallery.table["frame"][row].as_py() for row in pair)
+        if first is None or second is None:
+            lines.append("")
+        else:
+            same = f"frame {first:,}"
+            lines.append(same if first == second else f"frames {first:,} and {second:,}")
     caption = f"An original and one of its fakes: {len(shown):,} of {len(found):,} originals"
-    frames = gallery.table["frame"]
-    lines = (_frames_line(frames[one].as_py(), frames[other].as_py()) for one, other in shown)
     return Groups(caption, gallery.pairs(shown, lines))
 
 
@@ -326,9 +308,3 @@ def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
         if name in fakes:
             frame = frames[fakes[name]]
             yield min(rows, key=lambda row: distance(frames[row], frame)), fakes[name]
-
-
-def _frames_line(first: int | None, second: int | None) -> str:
-    if first is None or second is None:
-        return ""
-    return f"frame {first:,}" if first == second else f"frames {first:,} and {second:,}"

@@ -11,11 +11,10 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,23 +35,20 @@ _QUALITY = 80
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph; `kind` warning draws it as a box that stands out."""
 
     text: str
     kind: Literal["plain", "warning", "good"] = "plain"
 
 
-@dataclass(frozen=True)
-class TextList:
+class TextList(NamedTuple):
     """A bulleted list of sentences."""
 
     items: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table; cells are text, numbers or None, and the first of each row is its header."""
 
     caption: str
@@ -76,8 +72,7 @@ def _is_number(cell: object) -> bool:
     return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A chart as inline SVG (see `dfdc_prep.reports.charts`)."""
 
     title: str
@@ -86,15 +81,13 @@ class Chart:
     note: str = ""  # a sentence below the chart
 
 
-@dataclass(frozen=True)
-class Charts:
+class Charts(NamedTuple):
     """Charts side by side, as many in a row as fit."""
 
     charts: Sequence[Chart]
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """An image, a data URI (see `thumbnail`) or None if it is unreadable, and its caption."""
 
     source: Markup | None
@@ -102,8 +95,7 @@ class Picture:
     lines: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Sheet:
+class Sheet(NamedTuple):
     """Pictures in a grid, and the number of those left out."""
 
     caption: str
@@ -111,16 +103,14 @@ class Sheet:
     more: int = 0
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Pictures that belong together, and a line about them."""
 
     pictures: Sequence[Picture]
     line: str = ""
 
 
-@dataclass(frozen=True)
-class Groups:
+class Groups(NamedTuple):
     """Groups of pictures, each side by side: originals and fakes, near-identical pairs."""
 
     caption: str
@@ -131,8 +121,7 @@ class Groups:
 Block = Text | TextList | Table | Chart | Charts | Sheet | Groups
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of a page with a heading, listed in the page's contents."""
 
     title: str
@@ -144,8 +133,7 @@ class Section:
         return "-".join(re.findall(r"[^\W_]+", self.title.lower()))
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """A whole page; `facts` are the most important numbers, as (what, value)."""
 
     title: str
@@ -184,8 +172,7 @@ def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = 128) -> M
     return Markup("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
 
 
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """The crops of a manifest, to be shown."""
 
     table: pa.Table
@@ -197,16 +184,14 @@ class Gallery:
         wanted = [int(row) for row in rows]
         data = self.read(wanted)
         captions = self.table.select(["video", "label"]).take(pa.array(wanted, pa.int64()))
-        return [
-            Picture(
-                thumbnail(data[row]),
-                f"{caption['label']} crop of {caption['video']}",
-                (f"{caption['label']} {note}".rstrip(), caption["video"]),
-            )
-            for row, caption, note in zip(
-                wanted, captions.to_pylist(), [*notes] or [""] * len(wanted), strict=True
-            )
-        ]
+        found = []
+        for row, caption, note in zip(
+            wanted, captions.to_pylist(), notes or repeat(""), strict=False
+        ):
+            label, video = caption["label"], caption["video"]
+            lines = (f"{label} {note}".rstrip(), video)
+            found.append(Picture(thumbnail(data[row]), f"{label} crop of {video}", lines))
+        return found
 
     def pairs(self, pairs: Sequence[tuple[int, int]], lines: Iterable[str]) -> list[Group]:
         """Pairs of rows side by side, with a line about each."""
@@ -240,8 +225,16 @@ def render(page: Page) -> str:
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
+    environment = Environment(
+        loader=PackageLoader("dfdc_prep.reports"),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     safe = {"style": Markup(style), "script": Markup(script), "policy": Markup(policy)}
-    return _environment().get_template("page.html.j2").render(page=page, **safe)
+    return environment.get_template("page.html.j2").render(page=page, **safe)
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -277,19 +270,5 @@ def _printable(text: str) -> str:
             c if c.isprintable() else " " if c == "\n" else c.encode("unicode_escape").decode()
             for c in text
         )
-    if len(text) <= MAX_TEXT_CHARS:
-        return text
     half = MAX_TEXT_CHARS // 2
-    return f"{text[:half]} … {text[-half:]}"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("dfdc_prep.reports"),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return text if len(text) <= MAX_TEXT_CHARS else f"{text[:half]} … {text[-half:]}"

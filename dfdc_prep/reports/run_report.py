@@ -30,7 +30,6 @@ from dfdc_prep.run_files import (
     TITLES,
     CrossRow,
     RobustnessRow,
-    RunConfig,
     RunFiles,
     SplitMetrics,
     by_measure,
@@ -63,8 +62,12 @@ def run_page(path: Path) -> Page:
     metrics = files.metrics() if files.metrics_file.is_file() else None
     predictions = read_predictions(files.predictions_file)
     sections: list[Section] = []
+    if not metrics and config:
+        what = "The run is not finished, or has not been tested: there is no metrics.json."
+        do = "Run the same dfdc-prep fit command again to go on."
+        sections.append(Section("State", [Text(f"{what} {do}", "warning")]))
     if config or metrics:
-        sections += [*_state_section(config, metrics), _training_section(files.history())]
+        sections.append(_training_section(files.history()))
     if metrics:
         roc = roc_chart(predictions) if predictions is not None and not metrics.too_few else []
         sections.append(_results_section(metrics, roc))
@@ -74,16 +77,20 @@ def run_page(path: Path) -> Page:
     sections += _robustness_section(files.robustness())
     sections += _mistakes_section(files.mistakes, metrics)
     if config:
-        differences: Block = (
-            TextList(config.differences)
-            if config.differences
-            else Text("Nothing differs from the published recipe.", "good")
-        )
+        differences: Block = Text("Nothing differs from the published recipe.", "good")
+        if config.differences:
+            differences = TextList(config.differences)
         sections.append(Section("Differences from the published recipe", [differences]))
         if metrics:
             limits = [limit.replace("`", "") for limit in LIMITS]
             sections.append(Section("Limits", [TextList(limits)]))
-        sections.append(Section("How it was made", _config_tables(config)))
+        counts = config.data.counts.items()
+        rows = [(split, *(labels.get(label) for label in LABELS)) for split, labels in counts]
+        crops = Table("Crops trained and tested on", ("split", *LABELS), rows)
+        values = asdict(config)
+        names = ("recipe", "options", "versions")
+        settings = [settings_table(name, values[name]) for name in names]
+        sections.append(Section("How it was made", [crops, *settings]))
     lead = "How a model was trained, and what it does on clips it has not seen."
     return Page(f"Run: {path.resolve().name}", lead, sections, _facts(metrics))
 
@@ -93,26 +100,17 @@ def _facts(metrics: SplitMetrics | None) -> list[tuple[str, object]]:
         return []
     facts: list[tuple[str, object]] = [("accuracy, ROC-AUC", metrics.too_few)]
     if not metrics.too_few:  # else no figure that looks like a result
-        facts = [
-            (f"{title} per {level}", getattr(measured, name))
-            for level, measured in metrics.levels.items()
-            for name, title in (("accuracy", "accuracy"), ("auc", "ROC-AUC"))
-        ]
+        facts = []
+        for level, measured in metrics.levels.items():
+            facts += [(f"accuracy per {level}", measured.accuracy)]
+            facts += [(f"ROC-AUC per {level}", measured.auc)]
     return [*facts, ("images", metrics.image.images), ("clips", metrics.clips)]
-
-
-def _state_section(config: RunConfig | None, metrics: SplitMetrics | None) -> list[Section]:
-    if metrics:
-        return []
-    what = "The run is not finished, or has not been tested: there is no metrics.json."
-    do = " Run the same dfdc-prep fit command again to go on." if config else ""
-    return [Section("State", [Text(what + do, "warning")])]
 
 
 def _training_section(history: Sequence[dict[str, float]]) -> Section:
     if not history:
         return Section("Training", [Text("There is no history.csv.")])
-    best = min(history, key=lambda row: row["val_loss"])
+    best, last = min(history, key=lambda row: row["val_loss"]), history[-1]
     epochs = [row["epoch"] for row in history]
     drawn = []
     for name in ("accuracy", "loss"):
@@ -121,11 +119,9 @@ def _training_section(history: Sequence[dict[str, float]]) -> Section:
             "validation": (epochs, [row[f"val_{name}"] for row in history]),
         }
         axes = {"xlabel": "epoch", "ylabel": name, "mark": best["epoch"], "whole": True}
-        svg = charts.lines(series, name, **axes)
-        last = history[-1]
         values = f"training {last[name]:.4f}, validation {last[f'val_{name}']:.4f}"
         alt = f"Line chart of {name} by epoch. Last epoch: {values}"
-        drawn.append(Chart(name.capitalize(), svg, alt))
+        drawn.append(Chart(name.capitalize(), charts.lines(series, name, **axes), alt))
     kept = (
         f"Epochs trained: {len(epochs)}. Epoch {int(best['epoch'])} had the lowest validation "
         f"loss, {best['val_loss']:.4f}, and its model was kept; the dashed line marks it."
@@ -134,43 +130,34 @@ def _training_section(history: Sequence[dict[str, float]]) -> Section:
 
 
 def _results_section(metrics: SplitMetrics, roc: Sequence[Chart]) -> Section:
+    """The figures, and what they do not say: too few clips, scores that decide nothing, remarks."""
+    band, levels = metrics.undecided, metrics.levels.items()
+    undecided = f"Calibrated scores from {band.low:.4f} to {band.high:.4f} are undecided"
+    notes = [Text(f"Tested on {metrics.too_few}.", "warning")] if metrics.too_few else []
+    notes.append(Text(f"{undecided}: {band.why}."))
+    notes += [Text(remark, "warning") for remark in metrics.remarks]
     rows: list[tuple[object, ...]] = []
     for name, title in TITLES.items():
         cells: list[object] = []
-        for measured in metrics.levels.values():
+        for _, measured in levels:
             interval = getattr(measured.interval, name).text(metrics.too_few)
             cells += [getattr(measured, name), interval]
         rows.append((title, *cells))
     header = ("measure", "per image", "95 % interval", "per clip", "95 % interval")
     tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
     caption = f"Results on the {metrics.split} split, {tested}; intervals by family"
-    drawn = [
-        Chart(
-            f"Confusion matrix, per {level}",
-            charts.matrix(measured.confusion, LABELS, f"confusion-{level}"),
-            f"Confusion matrix per {level}, rows true, columns predicted, REAL first: "
-            f"{measured.confusion}",
-        )
-        for level, measured in metrics.levels.items()
-    ]
-    classes = [
-        (f"{label}, per {level}", *asdict(measured.classes[label]).values())
-        for level, measured in metrics.levels.items()
-        for label in LABELS
-    ]
+    drawn, classes = [], []
+    for level, measured in levels:
+        title = f"Confusion matrix, per {level}"
+        svg = charts.matrix(measured.confusion, LABELS, f"confusion-{level}")
+        order = "rows true, columns predicted, REAL first"
+        alt = f"Confusion matrix per {level}, {order}: {measured.confusion}"
+        drawn.append(Chart(title, svg, alt))
+        by_label = ((label, asdict(measured.classes[label]).values()) for label in LABELS)
+        classes += [(f"{label}, per {level}", *values) for label, values in by_label]
     by_class = Table("Results by class", ("class", "precision", "recall", "F1", "number"), classes)
-    charts_drawn = Charts([*drawn, *roc])
-    blocks: list[Block] = [*_notes(metrics), Table(caption, header, rows), charts_drawn, by_class]
-    return Section("Results", blocks)
-
-
-def _notes(metrics: SplitMetrics) -> list[Text]:
-    """What the figures do not say: too few clips, scores that decide nothing, remarks."""
-    band = metrics.undecided
-    notes = [Text(f"Tested on {metrics.too_few}.", "warning")] if metrics.too_few else []
-    undecided = f"Calibrated scores from {band.low:.4f} to {band.high:.4f} are undecided"
-    notes.append(Text(f"{undecided}: {band.why}."))
-    return [*notes, *(Text(remark, "warning") for remark in metrics.remarks)]
+    results = Table(caption, header, rows)
+    return Section("Results", [*notes, results, Charts([*drawn, *roc]), by_class])
 
 
 def _robustness_section(rows: Sequence[RobustnessRow]) -> list[Section]:
@@ -194,15 +181,6 @@ def _robustness_section(rows: Sequence[RobustnessRow]) -> list[Section]:
     return [Section("Robustness", [Charts(drawn)])] if rows else []
 
 
-def _config_tables(config: RunConfig) -> list[Block]:
-    counts = config.data.counts.items()
-    rows = [(split, *(labels.get(label) for label in LABELS)) for split, labels in counts]
-    crops = Table("Crops trained and tested on", ("split", *LABELS), rows)
-    values = asdict(config)
-    settings = [settings_table(name, values[name]) for name in ("recipe", "options", "versions")]
-    return [crops, *settings]
-
-
 def _cross_section(rows: Sequence[CrossRow]) -> list[Section]:
     """Tables of values and of intervals for each model and level; empty without rows."""
     blocks: list[Block] = [Text(_CROSS_NOTE)]
@@ -221,7 +199,13 @@ def _cross_tables(model: str, rows: Sequence[CrossRow], level: str) -> list[Tabl
         first, shown = group["accuracy"], [group[each] for each in _CROSS]
         counts = (first.real, first.fake, first.families)
         values.append((f"{name}, {method}", *counts, *(each.value for each in shown)))
-        intervals.append((f"{name}, {method}", *map(_interval, shown)))
+        cells: list[str | None] = []
+        for row in shown:
+            if row.low is not None and row.high is not None:
+                cells.append(f"{row.low:.3f}–{row.high:.3f}")
+            else:
+                cells.append(None if row.value is None else "too few")
+        intervals.append((f"{name}, {method}", *cells))
     threshold = rows[0].threshold if rows else None
     at = "" if threshold is None else f", threshold {threshold:.4f}"
     titles = [MEASURES[name] for name in _CROSS]
@@ -232,47 +216,38 @@ def _cross_tables(model: str, rows: Sequence[CrossRow], level: str) -> list[Tabl
     ]
 
 
-def _interval(row: CrossRow) -> str | None:
-    if row.low is None or row.high is None:
-        return None if row.value is None else "too few"
-    return f"{row.low:.3f}–{row.high:.3f}"
-
-
 def _mistakes_section(folder: Path, metrics: SplitMetrics | None) -> list[Section]:
     """The most confident mistakes with their heatmaps; empty for a run without results."""
-    rows = read_rows(folder / "mistakes.csv", dict[str, str | None])
     groups = []
-    for row in rows:
+    for row in read_rows(folder / "mistakes.csv", dict[str, str | None]):
         score = float(row.get("score") or "nan")
         line = f"{row.get('label')} with P(FAKE) {score:.4f}, frame {row.get('frame') or '–'}"
         what = f"{row.get('label')} crop of {row.get('video')}"
         pictures = _pictures(folder / Path(row.get("image") or "").name, what)
         groups.append(Group(pictures, f"{line}, {row.get('part')}/{row.get('video')}"))
+    blocks: list[Block] = []
     if groups:
         note = "Bright places speak for FAKE (Grad-CAM). They show where the model looked, not why."
+        blocks.append(Text(note))
+        found = metrics.localization if metrics else None
+        means = (found.pointing_game, found.energy, found.area) if found else (None,) * 3
+        first, energy, area = (None if mean is None else f"{100 * mean:.1f} %" for mean in means)
+        if found and first and energy and area:
+            said = (
+                f"Of {found.images:,} images with a forged face, the heatmap is largest on the "
+                f"mask in {first}; {energy} of its energy lies there. The masks cover {area}."
+            )
+            blocks.append(Text(said))
         caption = "The most confident mistakes, one of each clip: crop, heatmap and, if known, mask"
-        blocks: list[Block] = [Text(note), *_localization(metrics), Groups(caption, groups)]
-        return [Section("Worst mistakes", blocks)]
-    if metrics is None:
+        blocks.append(Groups(caption, groups))
+    elif metrics is None:
         return []
-    said = f"Every image was predicted correctly, of {counted(metrics.image.images, 'image')}."
-    if metrics.image.confusion[0][1] + metrics.image.confusion[1][0]:
-        said = "There is no folder of mistakes; dfdc-prep evaluate writes it."
-    return [Section("Worst mistakes", [Text(said)])]
-
-
-def _localization(metrics: SplitMetrics | None) -> list[Text]:
-    """How much of the heatmaps lies on the masks; empty if there are none."""
-    found = metrics.localization if metrics else None
-    if not found or found.pointing_game is None or found.energy is None or found.area is None:
-        return []
-    return [
-        Text(
-            f"Of {found.images:,} images with a forged face, the heatmap is largest on the mask "
-            f"in {100 * found.pointing_game:.1f} %; {100 * found.energy:.1f} % of its energy "
-            f"lies there. The masks cover {100 * found.area:.1f} %."
-        )
-    ]
+    elif metrics.image.confusion[0][1] + metrics.image.confusion[1][0]:
+        blocks.append(Text("There is no folder of mistakes; dfdc-prep evaluate writes it."))
+    else:
+        images = counted(metrics.image.images, "image")
+        blocks.append(Text(f"Every image was predicted correctly, of {images}."))
+    return [Section("Worst mistakes", blocks)]
 
 
 def _pictures(path: Path, what: str) -> list[Picture]:

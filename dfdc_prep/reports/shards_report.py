@@ -62,12 +62,22 @@ def shards_page(path: Path) -> Page:
     table = inputs.table
     gallery = Gallery(table, partial(read_images, path, table))
     counts = Counter(table["split"].to_pylist())
+    # The paper's Fig. 3: random training crops. Records are shuffled, so the first are random.
+    split = next(iter(counts))
+    rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy())[:MAX_CROPS]
+    caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
+    try:
+        metadata: object = parse_json((path / ShardsFolder.METADATA).read_bytes())
+    except (OSError, ValueError):
+        metadata = None
+    made = settings_table(ShardsFolder.METADATA, metadata)
+    unreadable = Text("There is no readable metadata.json.")
     sections = [
         Section("Splits", _split_blocks(table, [*counts])),
-        Section("Training crops", [_training_sheet(gallery, next(iter(counts)))]),
+        Section("Training crops", [Sheet(caption, gallery.pictures(rows))]),
         *_leak_sections(inputs, gallery),
         Section("Files", [_file_table(path, table)]),
-        Section("How it was made", [_metadata_table(path)]),
+        Section("How it was made", [made if made.rows else unreadable]),
     ]
     facts = [
         ("crops", table.num_rows),
@@ -129,13 +139,6 @@ def _clips_and_families(table: pa.Table) -> tuple[int | str, int | str]:
     return clips, int(pc.count_distinct(table["family"]).as_py())
 
 
-def _training_sheet(gallery: Gallery, split: str) -> Sheet:
-    """The paper's Fig. 3: random training crops. Records are shuffled, so the first are random."""
-    rows = np.flatnonzero(pc.equal(gallery.table["split"], split).to_numpy())[:MAX_CROPS]
-    caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
-    return Sheet(caption, gallery.pictures(rows))
-
-
 def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     title = "What the splits share"
     try:
@@ -147,17 +150,34 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     if found.neighbours:
         blocks.append(Text(f"{_capitalized(found.neighbours.text())}."))
     if found.worst:
-        rows = [
-            (family.name, *(family.rows.get(split, 0) for split in found.rows))
-            for family in found.worst
-        ]
+        rows = [(each.name, *(each.rows.get(s, 0) for s in found.rows)) for each in found.worst]
         blocks.append(Table("Families in more than one split", ("family", *found.rows), rows))
-    sections = (
-        Section(title, blocks),
-        Section("Kinds of crops in the splits", _kinds_table(found)),
-        Section("Near-identical crops", _near_pairs(inputs, gallery)),
-    )
-    return [section for section in sections if section.blocks]
+    sections = [Section(title, blocks)]
+    if found.differences:
+        kinds = [
+            (
+                each.measure,
+                *(f"{each.means[split]:.3g}" for split in found.rows),
+                *(each.split, f"{each.by:+.2g}", f"{each.z:+.1f}"),
+            )
+            for each in found.differences
+        ]
+        header = ("measure", *found.rows, "differs most", "by", "z")
+        caption = "Are the splits alike? Means over families; beyond a z of 3 it is hardly chance"
+        sections.append(Section("Kinds of crops in the splits", [Table(caption, header, kinds)]))
+    if pairs := nearest_pairs(inputs, MAX_PAIRS):
+        splits = inputs.table["split"]
+        lines = (
+            f"{splits[pair.first]} and {splits[pair.second]}: likeness {pair.likeness:.2f}"
+            for pair in pairs
+        )
+        caption = (
+            f"The nearest pairs of different splits, {len(pairs)} shown; from a likeness of "
+            f"{MIN_LIKENESS} on, pictures count as near-identical"
+        )
+        groups = gallery.pairs([(pair.first, pair.second) for pair in pairs], lines)
+        sections.append(Section("Near-identical crops", [Groups(caption, groups)]))
+    return sections
 
 
 def _capitalized(text: str) -> str:
@@ -181,33 +201,15 @@ def _verdict(found: Audit) -> Text:
     )
 
 
-def _kinds_table(found: Audit) -> list[Block]:
-    """How the splits differ in kind: means over families."""
-    rows = [
-        (
-            each.measure,
-            *(f"{each.means[split]:.3g}" for split in found.rows),
-            *(each.split, f"{each.by:+.2g}", f"{each.z:+.1f}"),
-        )
-        for each in found.differences
-    ]
-    header = ("measure", *found.rows, "differs most", "by", "z")
-    caption = "Are the splits alike? Means over families; beyond a z of 3 it is hardly chance"
-    return [Table(caption, header, rows)] if rows else []
-
-
 def _leak_table(found: Audit) -> Table:
     rows: list[tuple[object, ...]] = []
     for what, leaks in found.kinds().items():
         if leaks is None:
             rows.append((what, "not compared", *[None] * 5))
         for leak in leaks or ():
-            crops = sum(leak.touched.values())
-            rates = [
-                f"{100 * fraction(leak.touched[label], leak.rows[label]):.1f} %" for label in LABELS
-            ]
-            pair = f"{leak.second} and {leak.first}"
-            rows.append((what, pair, leak.shared, crops, f"{100 * leak.rate:.1f} %", *rates))
+            shares = [leak.rate, *(fraction(leak.touched[s], leak.rows[s]) for s in LABELS)]
+            pair, crops = f"{leak.second} and {leak.first}", sum(leak.touched.values())
+            rows.append((what, pair, leak.shared, crops, *(f"{100 * s:.1f} %" for s in shares)))
     header = ("what", "splits", "shared", "crops of the first", "of all", *LABELS)
     return Table("What dfdc-prep audit finds", header, rows)
 
@@ -247,22 +249,6 @@ def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
     return heapq.nsmallest(most, found, key=lambda pair: (-pair.likeness, *pair[1:]))
 
 
-def _near_pairs(inputs: AuditInputs, gallery: Gallery) -> list[Block]:
-    pairs = nearest_pairs(inputs, MAX_PAIRS)
-    if not pairs:
-        return []
-    splits = inputs.table["split"]
-    lines = (
-        f"{splits[pair.first]} and {splits[pair.second]}: likeness {pair.likeness:.2f}"
-        for pair in pairs
-    )
-    caption = (
-        f"The nearest pairs of different splits, {len(pairs)} shown; from a likeness of "
-        f"{MIN_LIKENESS} on, pictures count as near-identical"
-    )
-    return [Groups(caption, gallery.pairs([(pair.first, pair.second) for pair in pairs], lines))]
-
-
 def _file_table(path: Path, table: pa.Table) -> Table:
     rows = []
     for shard in iter_shards(table):
@@ -272,12 +258,3 @@ def _file_table(path: Path, table: pa.Table) -> Table:
     header = ("shard", "records", "MB")
     caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
     return Table(caption, header, rows[:MAX_FILES], more=max(0, len(rows) - MAX_FILES))
-
-
-def _metadata_table(path: Path) -> Block:
-    try:
-        metadata: object = parse_json((path / ShardsFolder.METADATA).read_bytes())
-    except (OSError, ValueError):
-        metadata = None
-    table = settings_table(ShardsFolder.METADATA, metadata)
-    return table if table.rows else Text("There is no readable metadata.json.")

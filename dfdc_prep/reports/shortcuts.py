@@ -7,7 +7,7 @@ crops, since the crops of a clip are not independent.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from dfdc_prep.video.timeline import evenly_spaced
 from manifests.labels import FAKE, LABELS, REAL
-from manifests.tables.codes import Codes
+from manifests.tables.codes import Codes, Mask
 from manifests.wording import counted
 
 Floats = npt.NDArray[np.float64]
@@ -46,8 +46,7 @@ _SIGNIFICANCE = 0.05
 _GOOD_UPPER = 0.75
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """One number of every crop."""
 
     name: str  # as shown, such as `face size`
@@ -56,13 +55,12 @@ class Measure:
     drawn: bool = False  # whether its distribution is shown
 
     @property
-    def known(self) -> npt.NDArray[np.bool_]:
+    def known(self) -> Mask:
         """Whether the number of each row is known, bool [rows]."""
         return np.isfinite(self.values)
 
 
-@dataclass(frozen=True)
-class ImageMeasures:
+class ImageMeasures(NamedTuple):
     """What the images of a table tell."""
 
     brightness: Floats  # mean grey level, 0 to 255, float64 [rows]; NaN where unknown, as below
@@ -99,27 +97,20 @@ def measure_images(read: Callable[[int], bytes | None], sha256: Sequence[str]) -
     chosen = distinct[evenly_spaced(len(distinct), affordable)]
     # Unreadable images are counted, not printed.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    values = np.full((len(_UNKNOWN), len(sha256)), np.nan)
-    rows = chosen.tolist()
-    values[:, chosen] = np.array(_in_threads(lambda row: measure_image(read(row)), rows)).T
-    values = values[:, same_as]
-    tried = np.isin(same_as, chosen)
-    unreadable = int(np.isnan(values[0, tried]).sum())
-    return ImageMeasures(values[0], values[1], values[2], int(tried.sum()), unreadable)
-
-
-def _in_threads(
-    measure: Callable[[int], tuple[float, float, float]], rows: Sequence[int]
-) -> list[tuple[float, float, float]]:
-    """Measure rows in threads, with a progress bar; OpenCV decodes outside Python's lock."""
-    blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    found: list[tuple[float, float, float]] = []
-    bar = Progress(len(rows), "images", "measure")
+    blocks = [chosen[start : start + _BLOCK].tolist() for start in range(0, len(chosen), _BLOCK)]
+    measured: list[tuple[float, float, float]] = []
+    bar = Progress(len(chosen), "images", "measure")
+    # In threads: OpenCV decodes outside Python's lock.
     with bar, ThreadPoolExecutor(available_cores()) as pool:
-        for measured in pool.map(lambda block: [measure(row) for row in block], blocks):
-            found += measured
-            bar.update(len(measured))
-    return found
+        for some in pool.map(lambda block: [measure_image(read(row)) for row in block], blocks):
+            measured += some
+            bar.update(len(some))
+    values = np.full((len(_UNKNOWN), len(sha256)), np.nan)
+    values[:, chosen] = np.array(measured).T
+    brightness, sharpness, size = values[:, same_as]
+    tried = np.isin(same_as, chosen)
+    unreadable = int(np.isnan(brightness[tried]).sum())
+    return ImageMeasures(brightness, sharpness, size, int(tried.sum()), unreadable)
 
 
 def measure_image(data: bytes | None) -> tuple[float, float, float]:
@@ -166,8 +157,7 @@ def row_measures(table: pa.Table, images: ImageMeasures) -> list[Measure]:
     ]
 
 
-@dataclass(frozen=True)
-class Shortcut:
+class Shortcut(NamedTuple):
     """How well one measure alone tells REAL from FAKE."""
 
     measure: Measure
@@ -195,12 +185,12 @@ class Shortcut:
 
     def sentence(self) -> str:
         """What the measure gives away, in words."""
-        smaller = LABELS[1 - LABELS.index(self.larger)]
+        real, fake = (short_number(self.medians[label]) for label in LABELS)
+        medians = f"{real} against {fake}" if self.larger == REAL else f"{fake} against {real}"
         return (
             f"{self.measure.name.capitalize()} alone tells REAL from FAKE with an AUC of "
             f"{self.auc:.2f} (chance is 0.50): it is larger in {self.larger} clips, median "
-            f"{short_number(self.medians[self.larger])} against "
-            f"{short_number(self.medians[smaller])}."
+            f"{medians}."
         )
 
 
@@ -254,23 +244,28 @@ def shortcuts_section(
     """
     found = find_shortcuts(measures, label, clip)
     blocks: list[Block] = [*_sentences(found, label)]
-    rows = [
-        (
-            each.measure.name,
-            f"{each.auc:.3f}",
-            each.larger,
-            *(short_number(each.medians[name]) for name in (REAL, FAKE)),
-            f"{each.by_chance:.2g}",
-            each.measure.unit,
-        )
-        for each in found
-        if not each.few
-    ]
+    rows = []
+    for each in found:
+        if not each.few:
+            medians = (short_number(each.medians[name]) for name in LABELS)
+            chance = f"{each.by_chance:.2g}"
+            cells = (f"{each.auc:.3f}", each.larger, *medians, chance, each.measure.unit)
+            rows.append((each.measure.name, *cells))
     if rows:
         header = ("measure", "AUC", "larger in", "median REAL", "median FAKE", "by chance", "unit")
         caption = "How well each single measure tells REAL from FAKE, the worst first"
         blocks.append(Table(caption, header, rows))
-    blocks.append(Text(_note(found, images)))
+    explained = (
+        "The AUC is the probability that a clip of the label with larger values has the larger one "
+        "of two; 0.5 is chance. Each clip counts once, by the mean of its crops. By chance is the "
+        "probability of such an AUC if the measure told nothing, times the number of measures "
+        f"(Mann-Whitney test). A measure is said to separate the labels from {SEPARATING_AUC} on, "
+        "where that is below 0.05."
+    )
+    verb = "image is" if images.unreadable == 1 else "images are"
+    unreadable = f"{images.unreadable:,} {verb} missing or unreadable." if images.unreadable else ""
+    notes = (explained if found else "", images.sample_note(), unreadable)
+    blocks.append(Text(" ".join(note for note in notes if note)))
     drawn = (measure for measure in measures if measure.drawn and measure.known.any())
     blocks.append(Charts([_distribution(measure, label) for measure in drawn]))
     return Section("Shortcuts", blocks)
@@ -281,49 +276,31 @@ def _sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
         only = LABELS[int(label[0])]
         return [Text(f"All crops are {only}, so no measure can be compared between labels.")]
     if separating := [each for each in found if each.separates]:
-        return [
-            *(Text(each.sentence(), "warning") for each in separating),
-            Text(
-                "A model can learn this instead of the traces of a fake. Balance it, crop or "
-                "re-encode both labels in the same way, or test on data without it."
-            ),
-        ]
+        advice = (
+            "A model can learn this instead of the traces of a fake. Balance it, crop or "
+            "re-encode both labels in the same way, or test on data without it."
+        )
+        return [*(Text(each.sentence(), "warning") for each in separating), Text(advice)]
     told = [each for each in found if not each.few]
     if not told:
         known = max(found, key=lambda each: sum(each.clips.values())).clips
         shown = " and ".join(counted(count, f"{name} clip") for name, count in known.items())
         return [Text(f"{shown}: too few to say whether a single measure tells the labels apart.")]
-    strongest, clips = told[0], sum(told[0].clips.values())
+    strongest = told[0]
+    name, clips = strongest.measure.name, f"{sum(strongest.clips.values()):,} clips"
     if strongest.auc >= SEPARATING_AUC:
-        return [
-            Text(
-                f"There are too few clips to tell: {strongest.measure.name} has an AUC of "
-                f"{strongest.auc:.2f} over {clips:,} clips, but chance alone would give one of the "
-                f"measures such an AUC with a probability of up to {strongest.by_chance:.2g}."
-            )
-        ]
-    return [
-        Text(
-            f"No single measure is seen to separate the labels. The strongest is "
-            f"{strongest.measure.name}, AUC {strongest.auc:.2f} over {clips:,} clips, which leave "
-            f"room for an AUC of up to {strongest.upper:.2f}.",
-            "good" if strongest.upper < _GOOD_UPPER else "plain",
+        said = (
+            f"There are too few clips to tell: {name} has an AUC of "
+            f"{strongest.auc:.2f} over {clips}, but chance alone would give one of the "
+            f"measures such an AUC with a probability of up to {strongest.by_chance:.2g}."
         )
-    ]
-
-
-def _note(found: Sequence[Shortcut], images: ImageMeasures) -> str:
-    explained = (
-        "The AUC is the probability that a clip of the label with larger values has the larger one "
-        "of two; 0.5 is chance. Each clip counts once, by the mean of its crops. By chance is the "
-        "probability of such an AUC if the measure told nothing, times the number of measures "
-        f"(Mann-Whitney test). A measure is said to separate the labels from {SEPARATING_AUC} on, "
-        "where that is below 0.05."
+        return [Text(said)]
+    said = (
+        f"No single measure is seen to separate the labels. The strongest is {name}, AUC "
+        f"{strongest.auc:.2f} over {clips}, which leave room for an AUC of up to "
+        f"{strongest.upper:.2f}."
     )
-    verb = "image is" if images.unreadable == 1 else "images are"
-    unreadable = f"{images.unreadable:,} {verb} missing or unreadable." if images.unreadable else ""
-    sentences = (explained if found else "", images.sample_note(), unreadable)
-    return " ".join(each for each in sentences if each)
+    return [Text(said, "good" if strongest.upper < _GOOD_UPPER else "plain")]
 
 
 def _distribution(measure: Measure, label: Codes) -> Chart:
