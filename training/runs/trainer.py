@@ -11,6 +11,7 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,31 +93,34 @@ def train(
         The rows of history.csv.
 
     Raises:
-        TrainingError: a loss or metric is not finite, the run folder was removed during
-            training, or no checkpoint is intact.
+        TrainingError: a metric is not finite, the run folder was removed, or no checkpoint is
+            intact.
     """
     with plan.devices.scope():
         keras.utils.set_random_seed(plan.options.seed)
         model, rows = checkpoints.restore(run, log)
         run.write_history(rows)
+        recipe, head_epochs = plan.recipe, plan.recipe.head_epochs
         if model is None:
-            model = classifier.build_model(plan.recipe, plan.weights_file, plan.options.precision)
+            model = classifier.build_model(recipe, plan.weights_file, plan.options.precision)
         decoded: dict[str, Decoded] = {}
         first = len(rows) + 1
-        for epoch in range(first, plan.recipe.epochs + 1):
-            if checkpoints.should_stop(rows, plan.recipe.patience):
+        for epoch in range(first, recipe.epochs + 1):
+            if checkpoints.should_stop(rows, recipe.patience):
                 break
             # Only now: a finished run that is started again needs nothing decoded.
             decoded = decoded or {
                 split: input_pipeline.decode_split(plan.shards, split, plan.cache, run.folder)
                 for split in ("train", "validation")
             }
-            _compile_phase(model, plan, epoch)
+            if epoch in (1, head_epochs + 1):  # else a restored model, which is compiled
+                head = epoch <= head_epochs
+                steps = (head_epochs if head else recipe.epochs - head_epochs) * plan.steps
+                classifier.compile_model(model, recipe, head_only=head, steps=steps)
             callbacks = [EpochMetrics(run.logs)]
             if plan.profile and epoch == first:
                 callbacks.append(Profiler(plan.profile, plan.steps))
-            logs = _fit_epoch(model, plan, decoded, epoch, callbacks)
-            rows.append(_history_row(model, logs, epoch))
+            rows.append(_fit_epoch(model, plan, decoded, epoch, callbacks))
             # The TensorBoard callback recreates a removed run folder, so check for its config.
             run.check_exists()
             checkpoints.save(run, model, rows)
@@ -134,8 +138,8 @@ def _fit_epoch(
     decoded: Mapping[str, Decoded],
     epoch: int,
     callbacks: list[keras.callbacks.Callback],
-) -> dict[str, list[float]]:
-    """Train and validate one epoch; return Keras's history of it."""
+) -> checkpoints.HistoryRow:
+    """Train and validate one epoch; return its row of history.csv, all of it finite."""
     bar = ProgressBar(
         f"epoch {epoch}/{plan.recipe.epochs}", plan.steps * plan.batch_size, plan.batch_size
     )
@@ -145,7 +149,7 @@ def _fit_epoch(
         input_pipeline.report_read_errors(plan.shards),
         plan.devices.whole_batch_statistics(model),
     ):
-        history: dict[str, list[float]] = model.fit(
+        history = model.fit(
             plan.epoch_data(epoch, decoded["train"]),
             initial_epoch=epoch - 1,
             epochs=epoch,
@@ -158,16 +162,7 @@ def _fit_epoch(
             verbose=0,
             callbacks=[bar, *callbacks],
         ).history
-    return history
-
-
-def _history_row(model: Any, logs: Mapping[str, list[float]], epoch: int) -> checkpoints.HistoryRow:
-    """The row of history.csv of an epoch.
-
-    Raises:
-        TrainingError: a value is not finite.
-    """
-    row = {name: float(values[-1]) for name, values in logs.items()}
+    row = {name: float(values[-1]) for name, values in history.items()}
     for name, value in row.items():
         if not np.isfinite(value):
             raise TrainingError(
@@ -178,31 +173,18 @@ def _history_row(model: Any, logs: Mapping[str, list[float]], epoch: int) -> che
     return {"epoch": epoch, **row, "learning_rate": rate}
 
 
-def _compile_phase(model: Any, plan: TrainingPlan, epoch: int) -> None:
-    """Compile at the first epoch of a phase; a restored model is already compiled."""
-    recipe, head_only = plan.recipe, epoch <= plan.recipe.head_epochs
-    if epoch in (1, recipe.head_epochs + 1):
-        epochs = recipe.head_epochs if head_only else recipe.epochs - recipe.head_epochs
-        classifier.compile_model(model, recipe, head_only=head_only, steps=epochs * plan.steps)
-
-
 class ProgressBar(keras.callbacks.Callback):  # type: ignore[misc]
-    """The progress of one epoch, with images per second, loss and accuracy.
-
-    Args:
-        images: images per epoch.
-        batch_size: images per step.
-    """
+    """The progress of one epoch, of a number of images: their rate, loss and accuracy."""
 
     async_safe = True  # Keras need not wait for the metrics of each batch
 
     def __init__(self, description: str, images: int, batch_size: int) -> None:
         super().__init__()
-        self._description, self._images, self._batch_size = description, images, batch_size
-        self._lock = threading.Lock()
+        self._batch_size, self._lock = batch_size, threading.Lock()
+        self._new_bar = partial(Progress, images, "images", description)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._bar = Progress(self._images, "images", self._description)
+        self._bar = self._new_bar()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with self._lock:
@@ -244,9 +226,8 @@ class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
         self._last = min(steps, PROFILED_STEPS.stop) - 1
         backend = keras.backend.backend()
         if backend == "tensorflow":
-            import tensorflow as tf
+            from tensorflow.profiler import experimental as profiler
 
-            profiler = tf.profiler.experimental
             self._start, self._stop = profiler.start, profiler.stop
         elif backend == "jax":
             import jax
