@@ -1,8 +1,7 @@
 """Augmentation of training batches in the `tf.data` pipeline, for any Keras backend.
 
-Stateless: the result depends only on the seed and the image's position in the epoch, not on
-threads or restarts. Images are RGB uint8 [224, 224, 3] before and after each step; `seed` is
-an int64 [2] tensor as TensorFlow's stateless operations expect it.
+Stateless: the result depends only on the seed and the image's position in the epoch. Images are RGB
+uint8 [224, 224, 3] before and after each step; `seed` is an int64 [2] tensor.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,17 +18,16 @@ def _uniform(seed: Any, low: float, high: float) -> Any:
 
 
 def _seeds(seed: Any, number: int) -> list[Any]:
-    found: list[Any] = tf.unstack(tf.random.split(seed, number))
-    return found
+    seeds: list[Any] = tf.unstack(tf.random.split(seed, number))
+    return seeds
 
 
 def _with_probability(probability: float, change: Step) -> Step:
-    """A step that applies `change` with the given probability."""
-
     def step(image: Image, seed: Any) -> Image:
         own, rest = _seeds(seed, 2)
-        drawn = _uniform(own, 0, 1) < probability
-        return tf.cond(drawn, lambda: change(image, rest), lambda: image)
+        return tf.cond(
+            _uniform(own, 0, 1) < probability, lambda: change(image, rest), lambda: image
+        )
 
     return step
 
@@ -60,8 +58,7 @@ def blur(image: Image, seed: Any) -> Image:
     line = tf.constant([0.25, 0.5, 0.25])
     kernel = tf.tile(tf.reshape(line[:, None] * line[None, :], [3, 3, 1, 1]), [1, 1, 3, 1])
     padded = tf.pad(tf.cast(image, tf.float32), [[1, 1], [1, 1], [0, 0]], "REFLECT")
-    blurred = tf.nn.depthwise_conv2d(padded[None], kernel, [1, 1, 1, 1], "VALID")[0]
-    return _to_uint8(blurred)
+    return _to_uint8(tf.nn.depthwise_conv2d(padded[None], kernel, [1, 1, 1, 1], "VALID")[0])
 
 
 def shift_scale(image: Image, seed: Any) -> Image:
@@ -73,13 +70,9 @@ def shift_scale(image: Image, seed: Any) -> Image:
     # A projective transform [a0, a1, a2, b0, b1, b2, c0, c1] from output to input pixels.
     transform = tf.stack([zoom, 0.0, x, 0.0, zoom, y, 0.0, 0.0])[None]
     moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None],
-        transforms=transform,
-        output_shape=tf.shape(image)[:2],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
+        images=image[None], transforms=transform, output_shape=tf.shape(image)[:2],
+        fill_value=0.0, interpolation="BILINEAR", fill_mode="CONSTANT",
+    )  # fmt: skip
     return moved[0]
 
 
@@ -145,11 +138,7 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
 
 
 def augment(batches: Any, name: str, seed: int) -> Any:
-    """Augment a dataset of (images uint8 [B, H, W, 3], labels) batches.
-
-    Args:
-        name: one of `training.recipes.AUGMENTATIONS`.
-    """
+    """Augment (images uint8 [B, H, W, 3], labels) batches by a name in STEPS."""
     steps = STEPS[name]
     if not steps:
         return batches

@@ -1,18 +1,16 @@
 """The shards that a model reads: a folder, or a bucket behind a cache of bounded size on this disk.
 
 TensorFlow reads local files only. The small files of a shards folder in a bucket are fetched at
-the start, each shard file when the input pipeline comes to it, some shards ahead. The shards used
-longest ago make room for others. What an earlier training left in the cache is used again if it
-has the hash that SHA256SUMS lists.
+the start, each shard file when the input pipeline comes to it, some shards ahead.
 """
 
 import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import pooch
 import pyarrow as pa
@@ -65,7 +63,8 @@ class Shards:
                 f"expected shards of dfdc-prep shard in {self}, found no valid dataset_info.json "
                 f"({type(error).__name__}); run dfdc-prep shard"
             ) from error
-        for file in (file for split in self.lengths for file in self._files(split)):
+        files = (self.files(split) for split, held in self.lengths.items() if held)
+        for file in chain.from_iterable(files):
             if not (file.name in cache.sizes if cache else file.is_file()):
                 raise TrainingError(
                     f"expected the shard {file.name} in {self}, found none; "
@@ -76,24 +75,21 @@ class Shards:
         """The path or URL for messages and records."""
         return str(self.cache.url if self.cache else self.folder)
 
-    def _files(self, split: str) -> list[Path]:
-        count = len(self.lengths.get(split, ()))
-        names = (ShardsFolder.shard(split, at, count, dataset=self._dataset) for at in range(count))
-        return [self.folder / name for name in names]
-
     def files(self, split: str) -> list[Path]:
         """The shard files of a split, in order.
 
         Raises:
             TrainingError: the split does not exist or has no shard files.
         """
-        if not self.lengths.get(split):
+        count = len(self.lengths.get(split, ()))
+        if not count:
             found = ", ".join(name for name, lengths in self.lengths.items() if lengths)
             raise TrainingError(
                 f"expected a split {split!r} in {self}, found {found or 'none'}; "
                 "write the shards with dfdc-prep shard"
             )
-        return self._files(split)
+        names = (ShardsFolder.shard(split, i, count, dataset=self._dataset) for i in range(count))
+        return [self.folder / name for name in names]
 
     def count(self, split: str) -> int:
         """Number of records of a split; raises as `files`."""
@@ -120,38 +116,27 @@ class Shards:
             TableError: the manifest cannot be read.
         """
         table = self.rows()
-        labels = {
-            split: table.filter(pc.equal(table["split"], split))["label"].to_pylist()
-            for split in SPLITS
-        }
-        if empty := [split for split, found in labels.items() if not found]:
+        counts = {}
+        for split in SPLITS:
+            labels = table.filter(pc.equal(table["split"], split))["label"].to_pylist()
+            counts[split] = {label: labels.count(label) for label in LABELS}
+        if empty := [split for split, found in counts.items() if not any(found.values())]:
             raise TrainingError(
                 f"expected images in the splits {', '.join(SPLITS)} of {self}, found none in "
                 f"{' and '.join(empty)}; shard crops of more families, or with another --split"
             )
-        counts = {
-            split: {label: found.count(label) for label in LABELS}
-            for split, found in labels.items()
-        }
-        return ShardsConfig(self.manifest_hash(), counts, _crop_settings(table), self._metadata())
-
-    def _metadata(self) -> dict[str, Any]:
-        """Read metadata.json as `dfdc-prep shard` writes it: split, seed, source of the crops."""
         try:
-            found: dict[str, Any] = parse_json((self.folder / ShardsFolder.METADATA).read_bytes())
+            metadata = parse_json((self.folder / ShardsFolder.METADATA).read_bytes())
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"expected the metadata.json of dfdc-prep shard in {self}, found no readable "
                 "one; run dfdc-prep shard --overwrite"
             ) from error
-        return found
+        return ShardsConfig(self.manifest_hash(), counts, _crop_settings(table), metadata)
 
 
 def _crop_settings(table: pa.Table) -> CropSettings:
-    """The most frequent detector and alignment, and the median margin of the crops.
-
-    Detector and margin are None for an imported crop set, which does not record them.
-    """
+    """The most frequent detector and alignment, and the median margin; None if not recorded."""
     rows = table.select(["detector", "margin", "align"]).to_pandas()
     rows = rows.dropna(subset=["detector", "margin"])
     if rows.empty:
@@ -164,11 +149,10 @@ def _crop_settings(table: pa.Table) -> CropSettings:
 
 
 class ShardCache:
-    """The shard files of a folder in a bucket.
+    """The shard files of a folder in a bucket, whose small files have been fetched.
 
-    Args:
-        mirror: the shards folder; its small files have been fetched.
-        max_bytes: size of the cache.
+    Those used longest ago make room for others. What an earlier training left here is used again
+    if it has the hash that SHA256SUMS lists.
     """
 
     def __init__(self, mirror: Mirror, max_bytes: int) -> None:
@@ -211,47 +195,55 @@ class ShardCache:
                 raise self.error from error
             with self._changes:
                 self._fetched[name] = None
-                self._make_room()
+                used = sum(self.sizes[each] for each in self._fetched)
+                while used > self._max_bytes and len(self._fetched) > _KEPT:
+                    oldest, _ = self._fetched.popitem(last=False)
+                    (path.parent / oldest).unlink(missing_ok=True)  # readers keep their open file
+                    used -= self.sizes[oldest]
         return path
 
     def _fetch(self, path: Path) -> None:
-        if self._is_whole(path):
+        def is_whole() -> bool:
+            return path.is_file() and self._sums.get(path.name) == file_sha256(path)
+
+        if is_whole():
             return
         if not self._mirror.pull([path.name]):
             raise StorageError(
                 f"expected the shard {self.url / path.name}, found no such object; write the "
                 "shards again"
             )
-        if not self._is_whole(path):
+        if not is_whole():
             raise StorageError(
                 f"expected the hash of SHA256SUMS in {self.url / path.name}, found another; check "
                 f"the shards with dfdc-prep verify {self.url}"
             )
-
-    def _is_whole(self, path: Path) -> bool:
-        return path.is_file() and self._sums.get(path.name) == file_sha256(path)
-
-    def _make_room(self) -> None:
-        used = sum(self.sizes[name] for name in self._fetched)
-        while used > self._max_bytes and len(self._fetched) > _KEPT:
-            name, _ = self._fetched.popitem(last=False)
-            (self._mirror.folder / name).unlink(missing_ok=True)  # readers keep their open file
-            used -= self.sizes[name]
 
 
 @contextmanager
 def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Shards]:
     """Yield a shards folder on this machine.
 
+    The cache of a bucket is a folder of the user's, or a new one if that is in use.
+
     Args:
-        cache_gb: size of the cache of a bucket, 10**9 bytes.
+        cache_gb: its size, 10**9 bytes.
 
     Raises:
         StorageError: the bucket cannot be reached.
         TrainingError: it is no shards folder.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(_cache_folder(location)) if isinstance(location, Url) else None
+        folder = None
+        if isinstance(location, Url):
+            flat = location.text.replace("://", "-").replace("/", "-")
+            folder = Path(pooch.os_cache("dfdc-prep")) / "shards" / flat[-200:] / location.name
+            try:
+                stack.enter_context(folder_lock(folder))
+            except (OutputError, OSError):
+                scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfdc-prep-"))
+                folder = Path(scratch, location.name)
+            folder.mkdir(parents=True, exist_ok=True)
         space = stack.enter_context(workspace(location, _pull_small_files, folder=folder))
         cache = ShardCache(space, int(cache_gb * 1e9)) if isinstance(space, Mirror) else None
         yield Shards(space.folder, cache)
@@ -263,18 +255,3 @@ def _pull_small_files(mirror: Mirror) -> None:
     for path in mirror.folder.iterdir():
         if ShardsFolder.is_shard(path.name) and path.name not in mirror.sizes:
             path.unlink()
-
-
-@contextmanager
-def _cache_folder(url: Url) -> Iterator[Path]:
-    """Yield the folder of a data set in the user's cache, or a new one if that is in use."""
-    place = url.text.replace("://", "-").replace("/", "-")
-    folder = Path(pooch.os_cache("dfdc-prep")) / "shards" / place[-200:] / url.name
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(folder_lock(folder))
-        except (OutputError, OSError):
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="dfdc-prep-"))
-            folder = Path(scratch, url.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder

@@ -1,13 +1,11 @@
-"""Checkpoints of a run, from which an interrupted training resumes.
+"""The models of a run: checkpoints, from which an interrupted training resumes, and exports.
 
 `checkpoints/epoch-0007.keras` is the compiled model after epoch 7, including the optimizer.
 After each epoch, history.csv is written first and the checkpoint second, each atomically: a
 row without a checkpoint is dropped on resuming and its epoch is trained again. The last two
 epochs are kept, and the best epoch as of each of them, so falling back one epoch never loses
-the best one.
-
-Since checkpoints are written atomically, a broken one was changed from outside. Training then
-falls back to the previous one; if none is intact it stops with an error rather than start over.
+the best one. A broken checkpoint was changed from outside: training falls back to the previous one,
+and if none is intact it stops with an error rather than start over.
 """
 
 import re
@@ -32,6 +30,10 @@ from training.runs.folder import Run
 #: A row of history.csv.
 HistoryRow = dict[str, float]
 _CHECKPOINT = re.compile(r"epoch-(\d{4})\.keras")
+#: Largest absolute difference allowed between scores of the export and of model.keras.
+TOLERANCE = 1e-4
+#: Number of images of the test split that are compared.
+COMPARED_IMAGES = 8
 
 
 def best_epoch(rows: Sequence[HistoryRow]) -> int | None:
@@ -89,12 +91,14 @@ def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRo
         TrainingError: there are checkpoints, but none is usable.
     """
     rows = run.history()
-    found = (_CHECKPOINT.fullmatch(path.name) for path in run.checkpoints.glob("*"))
-    epochs = sorted((int(match[1]) for match in found if match), reverse=True)
+    matches = (_CHECKPOINT.fullmatch(path.name) for path in run.checkpoints.glob("*"))
+    epochs = sorted((int(match[1]) for match in matches if match), reverse=True)
     for epoch in epochs:
-        model = _load_if_intact(run, rows[:epoch]) if epoch <= len(rows) else None
-        if model is not None:
-            return model, rows[:epoch]
+        needed = {epoch, best_epoch(rows[:epoch]) or epoch}
+        if epoch <= len(rows) and all(is_intact(checkpoint_path(run, each)) for each in needed):
+            model = load_classifier(checkpoint_path(run, epoch), compile=True)
+            if model is not None and model.optimizer is not None:
+                return model, rows[:epoch]
         log(
             f"skipped the checkpoint of epoch {epoch}: the checkpoint, the best one so far or its "
             "row in history.csv is broken"
@@ -107,26 +111,13 @@ def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRo
     return None, []
 
 
-def _load_if_intact(run: Run, rows: Sequence[HistoryRow]) -> Any:
-    """The model after the last row; None if its checkpoint or the best one is broken."""
-    needed = {epoch for epoch in (len(rows), best_epoch(rows)) if epoch}
-    if not all(is_intact(checkpoint_path(run, epoch)) for epoch in needed):
-        return None
-    model = load_classifier(checkpoint_path(run, len(rows)), compile=True)
-    return model if model is not None and model.optimizer is not None else None
-
-
 def load_classifier(path: Path, *, compile: bool) -> Any:
-    """Load a classifier from a .keras file; None if the file does not contain a valid one.
-
-    The exception for a damaged file depends on the damaged layer, so all are caught, except
-    out-of-memory errors, which do not mean that the file is broken.
-    """
+    """Load a classifier from a .keras file; None if the file does not contain a valid one."""
     try:
         model = keras_files.load_archive(path, compile=compile)
         model.get_layer(HEAD_LAYER)
         return model if model.output_shape == (None, 1) else None
-    except Exception as error:
+    except Exception as error:  # which one depends on the layer that is damaged
         if out_of_memory(error):
             raise
         return None
@@ -142,18 +133,11 @@ def load_model(run: Run) -> Any:
         model = load_classifier(run.model_file, compile=False)
         if model is not None:
             return model
-    found = "a broken one" if run.model_file.exists() else "none"
-    raise run.no_model(found)
-
-
-#: Largest absolute difference allowed between scores of the export and of model.keras.
-TOLERANCE = 1e-4
-#: Number of images of the test split that are compared.
-COMPARED_IMAGES = 8
+    raise run.no_model("a broken one" if run.model_file.exists() else "none")
 
 
 def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
-    """Write `RUN/savedmodel/` or `RUN/model.onnx`.
+    """Write `RUN/savedmodel/` or `RUN/model.onnx`, in float32 whatever the run was trained in.
 
     The exported model takes RGB images, 0 to 255, float32 [B, 224, 224, 3], and returns
     P(FAKE), float32 [B, 1].
@@ -169,17 +153,28 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
         TrainingError: a package is missing, or the scores differ; an earlier export is kept.
         OutputError: the output cannot be written.
     """
-    network = _float32(run)
+    recipe = run.config().recipe
+    network = classifier.build_model(choose_recipe(recipe.name, {"backbone": recipe.backbone}))
+    classifier.copy_weights(load_model(run), network)
     with report_read_errors(shards):
         images, _ = next(iter(make_dataset(shards, "test", COMPARED_IMAGES)))
     batch = np.asarray(images, np.float32)
     expected = np.asarray(network.predict_on_batch(batch))
-    path = run.folder / ("savedmodel" if form == "savedmodel" else "model.onnx")
+    saved = form == "savedmodel"
+    path = run.folder / ("savedmodel" if saved else "model.onnx")
     try:
-        with (atomic_folder if form == "savedmodel" else atomic_file)(path) as partial:
-            _write(network, partial, form)
-            scores = (_run_savedmodel if form == "savedmodel" else _run_onnx)(partial, batch)
-            return path, _checked_difference(scores, expected, form)
+        with (atomic_folder if saved else atomic_file)(path) as partial, warnings.catch_warnings():
+            # Keras probes for np.object, which tf2onnx needs; newer NumPy versions warn about it.
+            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+            network.export(partial, format="tf_saved_model" if saved else "onnx", verbose=False)
+            scores = (_run_savedmodel if saved else _run_onnx)(partial, batch)
+            difference = float(np.abs(scores - expected).max())
+            if not difference <= TOLERANCE:
+                raise TrainingError(
+                    f"expected the {form} export to give the scores of model.keras, found a "
+                    f"difference of {difference:.2g}; use model.keras instead"
+                )
+            return path, difference
     except ImportError as error:
         raise TrainingError(
             f"expected the packages an export to {form} needs, found: {error}; install them with "
@@ -187,38 +182,10 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
         ) from error
 
 
-def _checked_difference(scores: Any, expected: Any, form: str) -> float:
-    difference = float(np.abs(scores - expected).max())
-    if not difference <= TOLERANCE:
-        raise TrainingError(
-            f"expected the {form} export to give the scores of model.keras, found a difference of "
-            f"{difference:.2g}; use model.keras instead"
-        )
-    return difference
-
-
-def _float32(run: Run) -> Any:
-    """The model of the run rebuilt in float32, independent of its training precision."""
-    recipe = run.config().recipe
-    network = classifier.build_model(choose_recipe(recipe.name, {"backbone": recipe.backbone}))
-    classifier.copy_weights(load_model(run), network)
-    return network
-
-
-def _write(network: Any, path: Path, form: str) -> None:
-    with warnings.catch_warnings():
-        # Keras probes for np.object, which tf2onnx needs; newer NumPy versions warn about it.
-        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        network.export(
-            path, format="tf_saved_model" if form == "savedmodel" else "onnx", verbose=False
-        )
-
-
 def _run_savedmodel(path: Path, images: Any) -> Any:
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(path))
-    return np.asarray(loaded.serve(images))
+    return np.asarray(tf.saved_model.load(str(path)).serve(images))
 
 
 def _run_onnx(path: Path, images: Any) -> Any:

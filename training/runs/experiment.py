@@ -37,7 +37,7 @@ class FitOptions:
 
 
 def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
-    """Train and evaluate, or resume an interrupted run, and write the run folder.
+    """Train and evaluate, or resume an interrupted run; write the run folder.
 
     Args:
         log: called with each progress message.
@@ -46,8 +46,7 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         The metrics on the test split.
 
     Raises:
-        TrainingError: weights, shards, device or run folder cannot be used (checked before
-            training starts), or training fails.
+        TrainingError: weights, shards, device or run folder cannot be used, or training fails.
         StorageError: a bucket cannot be reached or written.
     """
     with (

@@ -1,7 +1,4 @@
-"""The folder of a run that is trained or evaluated: checks before it is written, and buckets.
-
-A run folder in a bucket is fetched at the start and put back as the training goes on.
-"""
+"""The folder of a run that is trained or evaluated, on a disk or fetched from a bucket."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +18,7 @@ RESUME_SECTIONS = ("recipe", "options", "data")
 
 
 class Run(RunFiles):
-    """A run folder on this machine.
-
-    Args:
-        folder: the folder itself, or a copy of one in a bucket.
-        space: where it lies; `push` is called after each checkpoint. None on a disk.
-    """
+    """A run folder on this machine; its space pushes it where it lies after each checkpoint."""
 
     def __init__(self, folder: Path, space: Workspace | None = None) -> None:
         super().__init__(folder)
@@ -47,22 +39,27 @@ class Run(RunFiles):
             TrainingError: the folder contains a run with other options.
             OutputError: the folder contains foreign files.
         """
-        if self.config_file.is_file() and not fresh:
-            self._check_same_options(config)
-            clear_leftovers(self.folder)
-            return
         if not self.config_file.is_file():
             check_unused(self.folder, self._may_precede_run, "a run")
+        elif not fresh:
+            earlier_values, values = asdict(self.config()), asdict(config)
+            for section in RESUME_SECTIONS:
+                for name, value in values[section].items():
+                    earlier = earlier_values[section][name]
+                    if earlier != value:
+                        raise TrainingError(
+                            f"expected the run in {self.folder} to resume with {name} {earlier}, "
+                            f"found {value}; give the same value, another --out, or --fresh to "
+                            "start over"
+                        )
+            clear_leftovers(self.folder)
+            return
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.config_file, asdict(config))
 
     def check_finished(self) -> None:
-        """Check that there is a trained model with its settings and metrics.
-
-        Raises:
-            TrainingError: a file of these is missing, or invalid.
-        """
+        """Raise TrainingError if the model, its settings or its metrics are missing or invalid."""
         self.config()
         self.metrics()
         if not self.model_file.is_file():
@@ -76,11 +73,7 @@ class Run(RunFiles):
         )
 
     def check_exists(self) -> None:
-        """Check that the run folder still exists.
-
-        Raises:
-            TrainingError: config.json was removed during training.
-        """
+        """Raise TrainingError if config.json was removed during training."""
         if not self.config_file.is_file():
             raise TrainingError(
                 f"expected the run folder {self.folder} to exist, found it removed; run the same "
@@ -91,9 +84,6 @@ class Run(RunFiles):
         """Delete what a new training makes invalid, and nothing else.
 
         config.json stays until it is replaced, because it marks the folder as a run folder.
-
-        Raises:
-            OSError: a file cannot be deleted.
         """
         if self.folder.exists():
             clear_leftovers(self.folder)
@@ -114,17 +104,6 @@ class Run(RunFiles):
             files = (path for path in self.logs.rglob("*") if not path.is_dir())
             return all(path.name.startswith("events.out.tfevents.") for path in files)
         return is_temporary(name, self.config_file.name)
-
-    def _check_same_options(self, given: RunConfig) -> None:
-        earlier_values, values = asdict(self.config()), asdict(given)
-        for section in RESUME_SECTIONS:
-            for name, value in values[section].items():
-                earlier = earlier_values[section][name]
-                if earlier != value:
-                    raise TrainingError(
-                        f"expected the run in {self.folder} to resume with {name} {earlier}, found "
-                        f"{value}; give the same value, another --out, or --fresh to start over"
-                    )
 
 
 @contextmanager
