@@ -27,11 +27,11 @@ Transforms = Callable[[pa.Table], Sequence[Transform | None]]
 
 @dataclass(frozen=True)
 class Source:
-    """A split that is evaluated, and how many images are read at once."""
+    """A split that is evaluated."""
 
     shards: Shards
     split: str
-    batch_size: int
+    batch_size: int  # images read at once
 
     def __str__(self) -> str:
         return f"the {self.split} split of {self.shards}"
@@ -43,17 +43,12 @@ class Source:
 
 
 class Batch(NamedTuple):
-    """Images of a source, uint8 [B, H, W, 3], and their labels.
+    """Images of a source and their labels."""
 
-    Attributes:
-        start: position of the first image in the split.
-        masks: of the images, uint8 [H, W], None where there is none; None if they are not read.
-    """
-
-    start: int
-    images: Images
-    labels: Ints
-    masks: Sequence[Images | None] | None
+    start: int  # position of the first image in the split
+    images: Images  # [B, H, W, 3]
+    labels: Ints  # [B]
+    masks: Sequence[Images | None] | None  # [H, W] or none for each image; None if not read
 
 
 def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
@@ -73,7 +68,7 @@ def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
 
 
 class Level(NamedTuple):
-    """Labels int64 [N], logits float64 [N] and families [N] of images or of clips."""
+    """Labels, logits and families of images or of clips, [N]."""
 
     labels: Ints
     logits: Floats
@@ -82,17 +77,11 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions for one split, in the order of the shards' manifest.
+    """The predictions for one split, in the order of the shards' manifest."""
 
-    Attributes:
-        rows: the split's rows of the manifest.
-        labels: int64 [N], 0 for REAL and 1 for FAKE.
-        logits: float64 [N], not calibrated.
-    """
-
-    rows: pa.Table
-    labels: Ints
-    logits: Floats
+    rows: pa.Table  # of the manifest
+    labels: Ints  # [N], 0 for REAL and 1 for FAKE
+    logits: Floats  # [N], not calibrated
 
     @cached_property
     def clips(self) -> list[str]:
@@ -110,11 +99,7 @@ class Predictions:
         }
 
     def where(self, mask: npt.NDArray[np.bool_]) -> "Predictions":
-        """The predictions of some images.
-
-        Args:
-            mask: which, [N].
-        """
+        """The predictions of the images of a mask, [N]."""
         return Predictions(self.rows.filter(pa.array(mask)), self.labels[mask], self.logits[mask])
 
     def table(self, temperature: float) -> pa.Table:
@@ -123,12 +108,13 @@ class Predictions:
         Manifest columns that identify the image, then `target` (the label), `logit`, `score`
         (P(FAKE)) and `calibrated` (P(FAKE) after division of the logit by the temperature).
         """
-        columns = {name: self.rows[name] for name in IMAGE_COLUMNS}
-        columns["target"] = pa.array(self.labels)
-        columns["logit"] = pa.array(self.logits)
-        columns["score"] = pa.array(expit(self.logits))
-        columns["calibrated"] = pa.array(expit(self.logits / temperature))
-        return pa.table(columns)
+        values = {
+            "target": self.labels,
+            "logit": self.logits,
+            "score": expit(self.logits),
+            "calibrated": expit(self.logits / temperature),
+        }
+        return pa.table({name: self.rows[name] for name in IMAGE_COLUMNS} | values)
 
 
 def clips_of(rows: pa.Table) -> list[str]:
@@ -145,6 +131,19 @@ def group_means(values: npt.ArrayLike, groups: Any) -> Floats:
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     means: Floats = np.bincount(index, np.asarray(values, np.float64)) / np.bincount(index)
     return means
+
+
+def check_finite(logits: Floats, images: str) -> None:
+    """Raise TrainingError if a logit is NaN or infinite.
+
+    Args:
+        images: what was scored, for the message: "every image of ...".
+    """
+    if bad := int((~np.isfinite(logits)).sum()):
+        raise TrainingError(
+            f"expected a finite score for {images}, found {bad:,} of {len(logits):,} that are not "
+            "(NaN or infinite); the model is broken, so train it again or use another"
+        )
 
 
 def predict_each(
@@ -168,31 +167,26 @@ def predict_each(
             not finite.
     """
     changes = transforms(source.rows)
-    logits: list[list[Floats]] = [[] for _ in changes]
-    labels: list[Ints] = []
+    scored: list[list[Floats]] = [[] for _ in changes]
+    read: list[Ints] = []
     for batch in read_batches(source, masks=masks):
-        for found, change in zip(logits, changes, strict=True):
+        for parts, change in zip(scored, changes, strict=True):
             images = change(batch.images) if change else batch.images
-            found.append(np.asarray(model.predict_on_batch(images), np.float64)[:, 0])
-        labels.append(batch.labels)
+            parts.append(np.asarray(model.predict_on_batch(images), np.float64)[:, 0])
+        read.append(batch.labels)
         if watch:
-            watch(batch, logits[0][-1])
-    if not labels:
+            watch(batch, scored[0][-1])
+    if not read:
         raise TrainingError(
             f"expected images in {source}, found none; shard more crops or use another --split"
         )
-    found_labels = np.concatenate(labels)
-    if found_labels.tolist() != [LABELS.index(label) for label in source.rows["label"].to_pylist()]:
+    labels = np.concatenate(read)
+    if labels.tolist() != [LABELS.index(label) for label in source.rows["label"].to_pylist()]:
         raise TrainingError(
             f"expected the {source.split} records of {source.shards} in the order of its "
             "manifest.parquet, found other labels; run dfdc-prep shard --overwrite"
         )
-    scored = [np.concatenate(each) for each in logits]
-    for each in scored:
-        if bad := int((~np.isfinite(each)).sum()):
-            raise TrainingError(
-                f"expected a finite score for every image of {source}, found {bad:,} of "
-                f"{len(each):,} that are not (NaN or infinite); the model is broken, so train it "
-                "again or use another"
-            )
-    return [Predictions(source.rows, found_labels, each) for each in scored]
+    logits = [np.concatenate(parts) for parts in scored]
+    for under_change in logits:
+        check_finite(under_change, f"every image of {source}")
+    return [Predictions(source.rows, labels, under_change) for under_change in logits]

@@ -17,6 +17,7 @@ from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from manifests.wording import counted
 from training.evaluation.heatmaps import draw_side_by_side
+from training.evaluation.predictions import check_finite
 from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions
 from training.models import classifier
 from training.runs.checkpoints import load_model
@@ -42,23 +43,15 @@ class FacePrediction:
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """The result for one file.
-
-    Attributes:
-        status: `OK`, `NO_FACE`, `UNREADABLE`, or `NO_SCORE` where the model gave no number.
-        p_fake: sigmoid of the mean calibrated logit of the faces; None unless `OK`.
-        error: the reason where the file is unreadable or has no score.
-        missing: what is missing of a clip whose other frames were scored.
-        confinement: of the process that decoded the file: "on", or "off" and why.
-    """
+    """The result for one file, as `predict` and the app show it."""
 
     file: str
-    status: str
-    p_fake: float | None = None
-    error: str | None = None
+    status: str  # OK, NO_FACE, UNREADABLE, or NO_SCORE where the model gave no number
+    p_fake: float | None = None  # sigmoid of the faces' mean calibrated logit; None unless OK
+    error: str | None = None  # why the file is unreadable or has no score
     faces: tuple[FacePrediction, ...] = ()
-    missing: str | None = None
-    confinement: str | None = None
+    missing: str | None = None  # of a clip whose other frames were scored
+    confinement: str | None = None  # of the process that decoded the file: "on", or "off" and why
 
     def as_json(self) -> str:
         """One line of JSON."""
@@ -118,12 +111,8 @@ class Scorer:
             TrainingError: a logit is not finite.
         """
         predicted = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
-        logits = np.asarray(predicted, np.float64)[:, 0]
-        if bad := int((~np.isfinite(logits)).sum()):
-            raise TrainingError(
-                f"expected a finite score for each of {counted(len(logits), 'face')}, found "
-                f"{bad:,} that are not (NaN or infinite); the model is broken, so train it again"
-            )
+        logits: npt.NDArray[np.float64] = np.asarray(predicted, np.float64)[:, 0]
+        check_finite(logits, f"each of {counted(len(logits), 'face')}")
         return logits
 
     def calibrated_logits(self, faces: Sequence[FaceCrop]) -> npt.NDArray[np.float64]:
@@ -183,11 +172,16 @@ def predict_faces(
     """
     if not crops:
         return FilePrediction(file, NO_FACE)
-    boxes = [(face.box.x, face.box.y, face.box.w, face.box.h) for face in crops]
     faces = tuple(
-        FacePrediction(face.frame, face.time_s, *box, float(p_fake), heatmap)
-        for face, box, p_fake, heatmap in zip(
-            crops, boxes, expit(logits), heatmaps or [None] * len(crops), strict=True
+        FacePrediction(
+            face.frame,
+            face.time_s,
+            *(face.box.x, face.box.y, face.box.w, face.box.h),
+            float(p_fake),
+            heatmap,
+        )
+        for face, p_fake, heatmap in zip(
+            crops, expit(logits), heatmaps or [None] * len(crops), strict=True
         )
     )
     return FilePrediction(file, OK, float(expit(logits.mean())), faces=faces)
