@@ -23,7 +23,7 @@ from tests.training.conftest import make_faces
 from tests.training.test_bootstrap import equal_error_rate
 from training.data.shards import Shards
 from training.evaluate import FILE_OPTIONS, PRESETS, main
-from training.evaluation.cross import TrainingCrops, name_sets, numbered
+from training.evaluation.cross import known_images, name_sets, numbered
 from training.evaluation.metrics import measure
 from training.evaluation.predictions import Level
 from training.models import model_file
@@ -179,10 +179,9 @@ def test_a_label_of_few_families_has_figures_and_no_intervals():
 
 
 def test_sets_of_the_same_name_are_told_apart():
-    found = name_sets(
-        [(Path("x/a"), ["dfdc", None]), (Path("y/b"), ["dfdc"]), (Path("z/a"), [None])]
-    )
-    assert [each.name for each in found] == ["dfdc (a)", "a (a)", "dfdc (b)", "a (a) 2"]
+    datasets = {"x/a": ["dfdc", None], "y/b": ["dfdc"], "z/a": [None]}
+    found = name_sets([(Path(n), pa.table({"dataset": v})) for n, v in datasets.items()])
+    assert [each.name for each in found] == ["a (a)", "dfdc (a)", "dfdc (b)", "a (a) 2"]
     assert [each.position for each in found] == [0, 0, 1, 2]
     assert numbered(["a", "a", "a 2"]) == ["a", "a 2", "a 2 2"]
 
@@ -198,7 +197,7 @@ def test_families_of_different_data_sets_are_not_mixed_up():
         pa.table(dict(zip(columns, map(list, zip(*each, strict=True)), strict=True)))
         for each in (trained, tested)
     )
-    known = TrainingCrops(table).known(rows)
+    known = known_images(table, rows)
     assert known.tolist() == [True, False, True, True, True, False]
 
 

@@ -24,52 +24,40 @@ from training.runs.folder import Run
 
 #: Fakes whose method is not known beside some whose is.
 UNKNOWN = "unknown"
-#: Splits that a model was trained or chosen on.
-_USED = ("train", "validation")
 
 
 class NamedSet(NamedTuple):
-    """A data set inside a shards folder.
+    """A data set inside a shards folder."""
 
-    Attributes:
-        name: unlike that of every other set in the table.
-        position: of the folder among those evaluated.
-        dataset: value of the column `dataset`; None where it has none.
-    """
-
-    name: str
-    position: int
-    dataset: str | None
+    name: str  # unlike that of every other set in the table
+    position: int  # of the folder among those evaluated
+    dataset: str | None  # value of the column `dataset`; None where it has none
 
     def of(self, predictions: Predictions) -> Predictions:
         """The predictions for the images of this set."""
-        found = predictions.rows["dataset"].to_pylist()
-        return predictions.where(np.array([each == self.dataset for each in found], np.bool_))
+        datasets = predictions.rows["dataset"].to_pylist()
+        return predictions.where(np.array([each == self.dataset for each in datasets], np.bool_))
 
 
-def name_sets(datasets: Sequence[tuple[Path, Sequence[str | None]]]) -> list[NamedSet]:
-    """Name the data sets of some shards folders.
+def name_sets(folders: Sequence[tuple[Path, pa.Table]]) -> list[NamedSet]:
+    """Name the data sets of some shards folders, each with its rows; one without a name first.
 
     A set is called what its column `dataset` says, else what its folder is called. Sets of the same
     name are told apart by their folders, and by numbers where these are called the same too.
-
-    Args:
-        datasets: each folder with the values of its column, in the order wanted.
     """
-    found = [
-        (position, folder.resolve().name, value)
-        for position, (folder, values) in enumerate(datasets)
-        for value in values
+    sets = [
+        (position, folder.resolve().name, dataset)
+        for position, (folder, rows) in enumerate(folders)
+        for dataset in sorted(set(rows["dataset"].to_pylist()), key=lambda name: name or "")
     ]
-    names = [value or folder for _, folder, value in found]
-    repeated = Counter(names)
+    repeated = Counter(dataset or folder for _, folder, dataset in sets)
     names = [
-        f"{name} ({folder})" if repeated[name] > 1 else name
-        for name, (_, folder, _) in zip(names, found, strict=True)
+        f"{name} ({folder})" if repeated[name := dataset or folder] > 1 else name
+        for _, folder, dataset in sets
     ]
     return [
-        NamedSet(name, position, value)
-        for name, (position, _, value) in zip(numbered(names), found, strict=True)
+        NamedSet(name, position, dataset)
+        for name, (position, _, dataset) in zip(numbered(names), sets, strict=True)
     ]
 
 
@@ -86,46 +74,8 @@ def numbered(names: Sequence[str]) -> list[str]:
     return unique
 
 
-def datasets_of(rows: pa.Table) -> list[str | None]:
-    """The values of the column `dataset`, sorted, None first."""
-    return sorted(set(rows["dataset"].to_pylist()), key=lambda name: name or "")
-
-
-class TrainingCrops:
-    """The crops that a model was trained and chosen on.
-
-    Args:
-        rows: their rows of the manifest.
-    """
-
-    def __init__(self, rows: pa.Table) -> None:
-        self._files = set(rows["sha256"].to_pylist())
-        self._families = set(
-            zip(rows["dataset"].to_pylist(), rows["family"].to_pylist(), strict=True)
-        )
-        self._names = {family for _, family in self._families}
-
-    def known(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
-        """Whether each row is of a family, or has the very file, that was trained on.
-
-        Families of different data sets differ, whatever they are called. Where a data set is not
-        recorded, the name of the family decides.
-        """
-        columns = (rows[name].to_pylist() for name in ("dataset", "family", "sha256"))
-        return np.array(
-            [
-                sha256 in self._files
-                or (dataset, family) in self._families
-                or (None, family) in self._families
-                or (dataset is None and family in self._names)
-                for dataset, family, sha256 in zip(*columns, strict=True)
-            ],
-            np.bool_,
-        )
-
-
-def training_crops(run: Run) -> TrainingCrops | None:
-    """The crops that a run was trained on, wherever its shards are.
+def training_crops(run: Run) -> pa.Table | None:
+    """The rows of the crops that a run was trained and chosen on, wherever its shards are.
 
     None if the shards are gone, have changed, or cannot be reached from here.
     """
@@ -141,7 +91,29 @@ def training_crops(run: Run) -> TrainingCrops | None:
             table = read_manifest(manifest, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     except StorageError:
         return None
-    return TrainingCrops(table.filter(pc.is_in(table["split"], pa.array(_USED))))
+    return table.filter(pc.is_in(table["split"], pa.array(["train", "validation"])))
+
+
+def known_images(trained: pa.Table, rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Whether each row is of a family, or has the very file, of the rows that were trained on.
+
+    Families of different data sets differ, whatever they are called. Where a data set is not
+    recorded, the name of the family decides.
+    """
+    files = set(trained["sha256"].to_pylist())
+    families = set(zip(trained["dataset"].to_pylist(), trained["family"].to_pylist(), strict=True))
+    names = {family for _, family in families}
+    columns = (rows[name].to_pylist() for name in ("dataset", "family", "sha256"))
+    return np.array(
+        [
+            sha256 in files
+            or (dataset, family) in families
+            or (None, family) in families
+            or (dataset is None and family in names)
+            for dataset, family, sha256 in zip(*columns, strict=True)
+        ],
+        np.bool_,
+    )
 
 
 def set_rows(
@@ -158,7 +130,10 @@ def set_rows(
     """
     for method, mask in _methods(predictions).items():
         group = predictions.where(mask)
-        seen = {"image": None, "clip": None} if known is None else _seen(group, known[mask])
+        seen: dict[str, int | None] = {"image": None, "clip": None}
+        if known is not None:
+            clips = group_means(known[mask], group.clips) > 0
+            seen = {"image": int(known[mask].sum()), "clip": int(clips.sum())}
         for level, values in group.levels().items():
             reals = int((values.labels == 0).sum())
             for name, (value, interval) in measure(values, point).items():
@@ -179,12 +154,6 @@ def set_rows(
                 )
 
 
-def _seen(group: Predictions, known: npt.NDArray[np.bool_]) -> dict[str, int | None]:
-    """The number of images, and of clips with such an image, that may be known from training."""
-    clips = group_means(known, group.clips) > 0
-    return {"image": int(known.sum()), "clip": int(clips.sum())}
-
-
 def _methods(predictions: Predictions) -> dict[str, npt.NDArray[np.bool_]]:
     """The images of every method with those of REAL; of a set without methods, ALL alone."""
     real = predictions.labels == 0
@@ -192,5 +161,5 @@ def _methods(predictions: Predictions) -> dict[str, npt.NDArray[np.bool_]]:
     fakes = sorted(set(methods[~real].tolist()))
     groups = {ALL: np.ones(len(real), np.bool_)}
     if fakes and fakes != [""]:
-        groups |= {name or UNKNOWN: real | (~real & (methods == name)) for name in fakes}
+        groups |= {name or UNKNOWN: real | (methods == name) for name in fakes}
     return groups

@@ -1,11 +1,10 @@
 """Evaluates models on splits of shards: predictions, metrics, plots, report, and a table of all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from scipy.special import expit
 
 from dfdc_prep.run_files import (
@@ -37,8 +36,6 @@ from training.runs.folder import Run
 
 #: Folder in the working folder for evaluations of model files, and in a run for those of the run.
 EVALUATIONS = "evaluations"
-#: Folder for the results of models that are evaluated beside another.
-BESIDE = "beside"
 
 
 @dataclass(frozen=True)
@@ -55,19 +52,10 @@ class TestedModel:
     transforms: Transforms = lambda rows: [None]
     notes: list[str] = field(default_factory=list)  # what its user has to know, one sentence each
 
-    def predict(
-        self,
-        source: Source,
-        watch: Callable[[Batch, Floats], None] | None = None,
-        *,
-        masks: bool = False,
-    ) -> Predictions:
-        """The logits of a split; see `predict_each`."""
-        return predict_each(self.logits, source, self.transforms, watch, masks=masks)[0]
-
     def fitted(self, shards: Shards, batch_size: int) -> "TestedModel":
         """The same with temperature and threshold of the validation split of some shards."""
-        found = self.predict(Source(shards, "validation", batch_size))
+        source = Source(shards, "validation", batch_size)
+        (found,) = predict_each(self.logits, source, self.transforms)
         temperature = fit_temperature(found.labels, found.logits)
         threshold = best_threshold(found.labels, expit(found.logits))
         return replace(self, point=OperatingPoint(temperature, threshold))
@@ -123,23 +111,11 @@ def open_file(
 
 
 class OutputPlan(NamedTuple):
-    """The folders of an evaluation.
+    """The folders of an evaluation."""
 
-    Attributes:
-        shards: what is evaluated.
-        folders: the folder for the results on each.
-        base: the folder for the table of all.
-    """
-
-    shards: Sequence[Shards]
-    folders: Sequence[Path]
-    base: Path
-
-    def beside(self, name: str) -> "OutputPlan":
-        """The same for another model, whose own folder stays as it is."""
-        base = self.base / BESIDE / name
-        names = cross.numbered([folder.name for folder in self.folders])
-        return OutputPlan(self.shards, [base / each for each in names], base)
+    shards: Sequence[Shards]  # what is evaluated
+    folders: Sequence[Path]  # for the results on each
+    base: Path  # for the table of all
 
 
 def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | None) -> OutputPlan:
@@ -150,10 +126,11 @@ def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | Non
     Args:
         out: in place of the default folder.
     """
-    inside = out or run.folder / EVALUATIONS
     folders = [
         run.folder if not out and split == "test" and is_trained_on(run, each) else folder
-        for each, folder in zip(shards, _folders(inside, shards, split), strict=True)
+        for each, folder in zip(
+            shards, _folders(out or run.folder / EVALUATIONS, shards, split), strict=True
+        )
     ]
     if len(shards) == 1:
         base = out or folders[0]
@@ -190,16 +167,18 @@ def evaluate_all(
     if len(models) == len(sources) == 1 and first.run and plan.base == first.run.folder:
         evaluate_model(first, sources[0], plan.base)
         return [], []
-    sets = cross.name_sets([(s.shards.folder, cross.datasets_of(s.rows)) for s in sources])
+    sets = cross.name_sets([(source.shards.folder, source.rows) for source in sources])
     rows: list[CrossRow] = []
     names = cross.numbered([model.name for model in models])
-    for number, (model, name) in enumerate(zip(models, names, strict=True)):
-        folders = (plan.beside(name) if number else plan).folders
+    below = cross.numbered([folder.name for folder in plan.folders])
+    for model, name in zip(models, names, strict=True):
+        beside = [plan.base / "beside" / name / each for each in below]
+        folders = plan.folders if model is first else beside
         found = [evaluate_model(model, *each) for each in zip(sources, folders, strict=True)]
-        crops = cross.training_crops(model.run) if model.run else None
+        trained = cross.training_crops(model.run) if model.run else None
         for each in sets:
             predictions = each.of(found[each.position])
-            known = crops.known(predictions.rows) if crops else None
+            known = None if trained is None else cross.known_images(trained, predictions.rows)
             shared = {"model": name, "set": each.name, "split": split}
             rows += cross.set_rows(shared, predictions, model.point, known)
     notes = [f"{name}: {note}." for m, name in zip(models, names, strict=True) for note in m.notes]
@@ -239,7 +218,7 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
         if on_masks and batch.masks:
             on_masks.add(batch.images, batch.masks)
 
-    predictions = tested.predict(source, watch, masks=masks)
+    (predictions,) = predict_each(tested.logits, source, tested.transforms, watch, masks=masks)
     report = split_metrics(source.split, str(source.shards), predictions, tested.point)
     if on_masks:
         report = replace(report, localization=on_masks.localization())
@@ -250,7 +229,10 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
     write_table(predictions.table(tested.point.temperature), files.predictions_file)
     others = text.cross_text(files.cross())
     write_text(out / "report.txt", text.report_text(report) + (others and f"\n{others}\n"))
-    _plot_samples(predictions, kept, out / "samples.png")
+    images = [kept.images[position] for position in kept.samples]
+    scores = expit(predictions.logits[kept.samples])
+    with atomic_file(out / "samples.png") as partial:
+        plots.plot_samples(images, predictions.labels[kept.samples], scores, partial)
     if classifier is not None:
         write_mistakes(files.mistakes, classifier, predictions, kept)
     with atomic_file(out / "confusion.png") as partial:
@@ -262,10 +244,3 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
     if in_run:
         text.write_card(files)
     return predictions
-
-
-def _plot_samples(predictions: Predictions, kept: KeptImages, path: Path) -> None:
-    labels = predictions.labels[kept.samples].tolist()
-    scores = expit(np.asarray(predictions.logits[kept.samples])).tolist()
-    with atomic_file(path) as partial:
-        plots.plot_samples([kept.images[at] for at in kept.samples], labels, scores, partial)

@@ -1,4 +1,4 @@
-"""Heatmaps of a model (Grad-CAM): drawn over face crops, and compared with masks of forged faces.
+"""Heatmaps of a model (Grad-CAM): over its worst mistakes, and compared with masks of forged faces.
 
 Pointing game: the share of images whose heatmap is largest on the mask (Zhang et al., 2016). Share
 of energy: the part of the heatmap's sum that lies on the mask (Wang et al., 2020, Score-CAM). A
@@ -32,18 +32,12 @@ MIN_SCALE = 4.0
 ON_MASK = 128
 
 
-def draw_overlay(
-    crop: npt.NDArray[np.uint8], activation: npt.NDArray[np.float32]
-) -> npt.NDArray[np.uint8]:
-    """Draw the Grad-CAM of a crop over it.
+def draw_overlay(crop: Images, activation: npt.NDArray[np.float32]) -> Images:
+    """Draw the Grad-CAM of a crop, RGB uint8 [H, W, 3], over it.
 
     Args:
-        crop: RGB uint8 [H, W, 3].
         activation: non-negative [h, w], in logits: the logit the whole crop would have if
             every position looked like this one. Scaled by its maximum, at least `MIN_SCALE`.
-
-    Returns:
-        RGB uint8 [H, W, 3].
     """
     height, width = crop.shape[:2]
     # Scale to 0..1 and resize to the crop; bicubic interpolation can overshoot, hence the clip.
@@ -52,26 +46,16 @@ def draw_overlay(
         (width, height), Image.Resampling.BICUBIC
     )
     strength = np.clip(np.asarray(resized), 0, 1)[..., None]
-    # Blend the colour map into the crop in proportion to the activation.
     colours = colormaps["inferno"](strength[..., 0])[..., :3] * 255
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
-    drawn: npt.NDArray[np.uint8] = np.round(overlay).astype(np.uint8)
+    drawn: Images = np.round(overlay).astype(np.uint8)
     return drawn
 
 
 def draw_side_by_side(
-    crop: npt.NDArray[np.uint8],
-    activation: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.uint8] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Draw a crop and, to its right, its `draw_overlay`, then its mask.
-
-    Args:
-        mask: where the crop was changed, RGB uint8 [H, W, 3], if that is known.
-
-    Returns:
-        RGB uint8 [H, 2 W, 3], with a mask [H, 3 W, 3].
-    """
+    crop: Images, activation: npt.NDArray[np.float32], mask: Images | None = None
+) -> Images:
+    """Draw a crop and, to its right, its `draw_overlay`, then its mask, all RGB uint8 [H, W, 3]."""
     images = [crop, draw_overlay(crop, activation)]
     return np.concatenate([*images, mask] if mask is not None else images, axis=1)
 
@@ -81,7 +65,7 @@ class MaskScores:
 
     Args:
         model: a model from `training.models.classifier`, with its sigmoid.
-        batch_size: number of images whose heatmaps are computed at once.
+        batch_size: number of heatmaps computed at once.
     """
 
     def __init__(self, model: Any, batch_size: int) -> None:
@@ -98,8 +82,8 @@ class MaskScores:
             del self._waiting[: self._size]
 
     def _score(self, pairs: list[tuple[Any, Any]]) -> None:
-        found = self._features.predict_on_batch(np.stack([image for image, _ in pairs]))
-        for heatmap, (_, mask) in zip(class_activation(self._model, found), pairs, strict=True):
+        features = self._features.predict_on_batch(np.stack([image for image, _ in pairs]))
+        for heatmap, (_, mask) in zip(class_activation(self._model, features), pairs, strict=True):
             if (mask >= ON_MASK).any():
                 hit, energy = score_heatmap(heatmap, mask)
                 self._scores.append((hit, energy, float((mask >= ON_MASK).mean())))
@@ -115,9 +99,7 @@ class MaskScores:
         return Localization(len(self._scores), hits, energy, area)
 
 
-def score_heatmap(
-    heatmap: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]
-) -> tuple[bool, float]:
+def score_heatmap(heatmap: npt.NDArray[np.float32], mask: Images) -> tuple[bool, float]:
     """Whether the heatmap's largest value lies on the mask, and the share of its sum there.
 
     Args:
@@ -151,10 +133,9 @@ class KeptImages:
         mistakes: keep the worst mistakes too.
 
     Attributes:
-        samples: positions in the split of up to `MAX_SAMPLES` random images, ascending.
-        worst: positions of the worst mistakes, the worst first.
-        images: the images at these positions, uint8 [H, W, 3].
-        masks: the masks of those that have one, uint8 [H, W].
+        samples, worst: positions in the split of random images, ascending, and of the worst
+            mistakes, the worst first.
+        images, masks: at these positions, uint8 [H, W, 3], and [H, W] for those that have one.
     """
 
     def __init__(self, rows: pa.Table, seed: int, *, mistakes: bool) -> None:
@@ -173,37 +154,36 @@ class KeptImages:
         self.images |= zip(positions, batch.images, strict=True)
         if batch.masks:
             masks = zip(positions, batch.masks, strict=True)
-            self.masks |= {at: mask for at, mask in masks if mask is not None}
+            self.masks |= {i: mask for i, mask in masks if mask is not None}
         if self._clips:
             scores = zip(batch.labels.tolist(), logits.tolist(), strict=True)
             self._scored |= zip(positions, scores, strict=True)
             candidates = sorted(self._scored)
-            labels, values = zip(*(self._scored[at] for at in candidates), strict=True)
-            clips = [self._clips[at] for at in candidates]
-            found = worst_mistakes(np.array(labels), np.array(values), clips)
-            self.worst = [candidates[index] for index in found]
-            self._scored = {at: self._scored[at] for at in self.worst}
+            labels, values = zip(*(self._scored[i] for i in candidates), strict=True)
+            clips = [self._clips[i] for i in candidates]
+            worst = worst_mistakes(np.array(labels), np.array(values), clips)
+            self.worst = [candidates[index] for index in worst]
+            self._scored = {i: self._scored[i] for i in self.worst}
         kept = {*self.samples, *self.worst}
-        self.images = {at: image.copy() for at, image in self.images.items() if at in kept}
-        self.masks = {at: mask for at, mask in self.masks.items() if at in kept}
+        self.images = {i: image.copy() for i, image in self.images.items() if i in kept}
+        self.masks = {i: mask for i, mask in self.masks.items() if i in kept}
 
 
 def worst_mistakes(labels: Ints, logits: Floats, clips: Sequence[str]) -> list[int]:
     """Return the positions of the most confident mistakes, one of each clip, worst first."""
     wrong = (logits >= 0) != (labels == 1)
     order = np.argsort(-np.abs(logits), kind="stable")
-    found: dict[str, int] = {}
-    for at in order[wrong[order]].tolist():
-        found.setdefault(clips[at], at)
-    return list(found.values())[:MAX_MISTAKES]
+    by_clip: dict[str, int] = {}
+    for position in order[wrong[order]].tolist():
+        by_clip.setdefault(clips[position], position)
+    return list(by_clip.values())[:MAX_MISTAKES]
 
 
 def write_mistakes(folder: Path, model: Any, predictions: Predictions, kept: KeptImages) -> None:
     """Write the folder of mistakes; it replaces an earlier one.
 
-    Each image is `01.png`, `02.png` ...: the crop and, to its right, its Grad-CAM for FAKE,
-    then its mask if it has one. mistakes.csv has a row for each, with P(FAKE) before calibration
-    as `score`.
+    `01.png`, `02.png` ... are images of `draw_side_by_side`; mistakes.csv has a row for each, with
+    P(FAKE) before calibration as `score`.
 
     Args:
         model: the classifier, not its logits.
@@ -215,12 +195,12 @@ def write_mistakes(folder: Path, model: Any, predictions: Predictions, kept: Kep
     rows = predictions.table(1.0).take(pa.array(kept.worst, pa.int64()))
     names = [f"{number:02d}.png" for number in range(1, len(kept.worst) + 1)]
     table = rows.drop_columns(["target", "logit", "calibrated"])
-    crops = [kept.images[at] for at in kept.worst]
+    crops = [kept.images[i] for i in kept.worst]
     with atomic_folder(folder) as written:
         if crops:
             features = feature_model(model).predict(np.stack(crops), verbose=0)
             heatmaps = class_activation(model, features)
-            for name, at, crop, heatmap in zip(names, kept.worst, crops, heatmaps, strict=True):
-                mask = np.stack([kept.masks[at]] * 3, axis=2) if at in kept.masks else None
+            for name, i, crop, heatmap in zip(names, kept.worst, crops, heatmaps, strict=True):
+                mask = np.stack([kept.masks[i]] * 3, axis=2) if i in kept.masks else None
                 Image.fromarray(draw_side_by_side(crop, heatmap, mask)).save(written / name)
         write_table(table.append_column("image", pa.array(names, pa.string())), written / TABLE)

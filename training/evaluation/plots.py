@@ -1,9 +1,6 @@
-"""The plots of a run, in the layouts of the paper's figures 5, 6 and 8.
+"""The plots of a run, in the layouts of the paper's figures 5, 6 and 8; without pyplot's state."""
 
-Drawn on matplotlib's Agg canvas without pyplot, so no display or global state is needed.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +29,16 @@ def plot_curves(
 
     Args:
         history: rows of history.csv.
-        best: the epoch written to model.keras, marked by a vertical line.
+        best: the epoch in model.keras, marked by a vertical line.
     """
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     epochs = [int(row["epoch"]) for row in history]
     for axis, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        for key, colour, label in (
-            (name, TRAINING_COLOUR, "training"),
-            (f"val_{name}", VALIDATION_COLOUR, "validation"),
-        ):
-            values = [row[key] for row in history]
-            axis.plot(epochs, values, color=colour, label=label, marker=".", lw=1.8)
+        trained, validated = [r[name] for r in history], [r[f"val_{name}"] for r in history]
+        axis.plot(epochs, trained, color=TRAINING_COLOUR, label="training", marker=".", lw=1.8)
+        axis.plot(
+            epochs, validated, color=VALIDATION_COLOUR, label="validation", marker=".", lw=1.8
+        )
         if best is not None:
             axis.axvline(best, color="0.55", lw=1, ls="--", label=f"kept: epoch {best}")
         axis.set(title=name.capitalize(), xlabel="epoch", ylabel=name)
@@ -77,16 +73,16 @@ def plot_confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
 
 def plot_samples(
     images: Sequence[npt.NDArray[np.uint8]],
-    labels: Sequence[int],
-    scores: Sequence[float],
+    labels: Iterable[int],
+    scores: Iterable[float],
     path: Path,
 ) -> None:
-    """Plot Fig. 8: test images titled "predicted class | score | correct or wrong".
+    """Plot Fig. 8: test images titled "predicted class | its score | correct or wrong".
 
     Args:
         images: up to 20 RGB uint8 images [H, W, 3].
         labels: 0 for REAL, 1 for FAKE.
-        scores: P(FAKE); the title shows the score of the predicted class.
+        scores: P(FAKE).
     """
     columns = min(5, max(len(images), 1))
     rows = max(-(-len(images) // columns), 1)
@@ -115,13 +111,10 @@ def plot_robustness(rows: Sequence[RobustnessRow], path: Path) -> None:
     for axis, kind in zip(axes, kinds, strict=False):
         levels = [clean, *(row for row in rows if row.disturbance == kind)]
         positions = range(len(levels))
-        accuracy, auc = [row.accuracy for row in levels], [row.auc for row in levels]
-        known = [np.nan if value is None else value for value in auc]
-        for values, colour, label in (
-            (accuracy, TRAINING_COLOUR, "accuracy"),
-            (known, VALIDATION_COLOUR, "AUC"),
-        ):
-            axis.plot(positions, values, color=colour, marker="o", ms=4, label=label)
+        accuracy = [row.accuracy for row in levels]
+        auc = [np.nan if row.auc is None else row.auc for row in levels]
+        axis.plot(positions, accuracy, color=TRAINING_COLOUR, marker="o", ms=4, label="accuracy")
+        axis.plot(positions, auc, color=VALIDATION_COLOUR, marker="o", ms=4, label="AUC")
         axis.set(title=kind, ylim=(0, 1.04), xticks=list(positions))
         axis.set_xticklabels([row.level for row in levels])
         axis.axhline(0.5, color="0.6", lw=0.8, ls=":")

@@ -1,7 +1,6 @@
-"""Measures accuracy and ROC-AUC on disturbed images of a split.
+"""Measures accuracy and ROC-AUC on disturbed images, batches of RGB uint8 crops [B, H, W, 3].
 
-The disturbances cover the weaknesses the paper names for its model: image quality and
-lighting. Each is applied to the model's input, a batch of RGB uint8 crops [B, H, W, 3].
+The disturbances cover the weaknesses the paper names for its model: image quality and lighting.
 """
 
 import io
@@ -23,11 +22,7 @@ from training.evaluation.predictions import Images, Source, Transform, predict_e
 
 def _per_image(change: Callable[[Image.Image], Image.Image]) -> Transform:
     """Apply a change of a single image to every image of a batch."""
-
-    def changed(images: Images) -> Images:
-        return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
-
-    return changed
+    return lambda images: np.stack([np.asarray(change(Image.fromarray(i))) for i in images])
 
 
 def jpeg(quality: int) -> Transform:
@@ -62,9 +57,8 @@ def resolution(divisor: int) -> Transform:
     """Scale down by a divisor and up again, with bicubic interpolation."""
 
     def change(image: Image.Image) -> Image.Image:
-        small = image.resize(
-            (image.width // divisor, image.height // divisor), Image.Resampling.BICUBIC
-        )
+        size = (image.width // divisor, image.height // divisor)
+        small = image.resize(size, Image.Resampling.BICUBIC)
         return small.resize(image.size, Image.Resampling.BICUBIC)
 
     return _per_image(change)
@@ -103,9 +97,8 @@ def measure_robustness(model: Any, source: Source, out: Path) -> list[Robustness
         One row per level, clean images first; the AUC is None if a class is missing.
     """
     levels = [("none", "clean", None), *disturbances()]
-    changes = [change for _, _, change in levels]
     rows: list[RobustnessRow] = []
-    found = predict_each(model, source, lambda _: changes)
+    found = predict_each(model, source, lambda _: [change for _, _, change in levels])
     for (kind, level, _), predictions in zip(levels, found, strict=True):
         labels, scores = predictions.labels, expit(predictions.logits)
         both = len(np.unique(labels)) == 2
