@@ -44,16 +44,12 @@ UNDEFINED = Interval(None, None)
 
 def families_by_label(labels: Ints, families: Any) -> dict[str, int]:
     """Number of families with images of each label."""
-    of = np.asarray(families)
-    return {name: len(np.unique(of[labels == code])) for code, name in enumerate(LABELS)}
+    names = np.asarray(families)
+    return {label: len(np.unique(names[labels == code])) for code, label in enumerate(LABELS)}
 
 
 def too_few(clips: int, families: Mapping[str, int]) -> str | None:
-    """Why there are no intervals: "2 clips: too few to say"; None if there are some.
-
-    Args:
-        families: number of families with clips of each label.
-    """
+    """Why there are no intervals: "2 clips: too few to say"; see `families_by_label`."""
     label, fewest = min(families.items(), key=lambda item: item[1])
     if fewest >= MIN_FAMILIES:
         return None
@@ -66,26 +62,23 @@ class FamilyIntervals:
     """Intervals of measures of some images, or undefined ones where the families are too few.
 
     Args:
-        labels: int64 [N].
-        families: the family of each image, [N].
-        seed: of the resamples.
+        labels, families: of each image, [N].
     """
 
-    def __init__(self, labels: Ints, families: Any, seed: int = 42) -> None:
-        of = np.asarray(families)
-        groups = [of[labels == label] for label in np.unique(labels)]
+    def __init__(self, labels: Ints, families: Any) -> None:
+        names = np.asarray(families)
+        groups = [names[labels == label] for label in np.unique(labels)]
         numbers = [len(np.unique(group)) for group in groups]
         self._labels, self._most = labels, sum(numbers)
-        self._of_all = (len(np.unique(of)), _effective_number(of))
+        self._of_all = (len(np.unique(names)), _effective_number(names))
         self._of_labels = (min(numbers), min(map(_effective_number, groups)))
-        self._resamples = FamilyBootstrap(of, seed) if min(numbers) >= MIN_FAMILIES else None
+        self._resamples = FamilyBootstrap(names) if min(numbers) >= MIN_FAMILIES else None
 
     def share(self, holds: npt.NDArray[np.bool_]) -> Interval:
         """Of the share of images for which something holds, bool [N]."""
         if self._resamples is None:
             return UNDEFINED
-        resampled = self._resamples.means(holds)
-        return self._rate(float(np.mean(holds)), resampled, self._of_all)
+        return self._rate(float(np.mean(holds)), self._resamples.means(holds), self._of_all)
 
     def mean(self, values: Floats) -> Interval:
         """Of the mean of a positive value per image, such as the log-loss, float64 [N].
@@ -101,23 +94,14 @@ class FamilyIntervals:
         return Interval(float(mean / reach), float(mean * reach))
 
     def rankings(self, scores: Floats, values: Mapping[str, float]) -> dict[str, Interval]:
-        """Of measures that compare the labels, by their names in `FamilyBootstrap.rankings`.
-
-        Args:
-            scores: float64 [N].
-            values: the measures of all images; both labels occur.
-        """
+        """Of measures of all images, by their names in `FamilyBootstrap.rankings`."""
         if self._resamples is None:
             return dict.fromkeys(values, UNDEFINED)
-        found = self._resamples.rankings(self._labels, scores)
-        return {name: self._rate(v, found[name], self._of_labels) for name, v in values.items()}
+        ranked = self._resamples.rankings(self._labels, scores)
+        return {name: self._rate(v, ranked[name], self._of_labels) for name, v in values.items()}
 
     def _rate(self, value: float, resampled: Floats, families: tuple[int, float]) -> Interval:
-        """The interval of a rate.
-
-        Args:
-            families: their number, and the effective one.
-        """
+        """The interval of a rate of families: their number, and the effective one."""
         number, effective = families
         variance = _variance(resampled[~np.isnan(resampled)], number)
         if variance < _NO_VARIANCE:
@@ -148,19 +132,13 @@ def _effective_number(families: Any) -> float:
 
 
 class FamilyBootstrap:
-    """Resamples of the families of some images.
+    """Resamples of the families of some images, [N]; the same families give the same resamples."""
 
-    Args:
-        families: the family of each image, [N].
-        seed: the same seed and families give the same resamples.
-    """
-
-    def __init__(self, families: Any, seed: int = 42) -> None:
+    def __init__(self, families: Any) -> None:
         names, self._family = np.unique(np.asarray(families), return_inverse=True)
         shares = np.full(len(names), 1 / len(names))
-        rng = np.random.default_rng(seed)
         #: How often each family occurs in each resample, [SAMPLES, families].
-        self._draws = rng.multinomial(len(names), shares, size=SAMPLES)
+        self._draws = np.random.default_rng(42).multinomial(len(names), shares, size=SAMPLES)
 
     def means(self, values: npt.ArrayLike) -> Floats:
         """The mean of a value per image, [N], in each resample."""
@@ -169,7 +147,7 @@ class FamilyBootstrap:
         return means
 
     def rankings(self, labels: Ints, scores: Floats) -> dict[str, Floats]:
-        """ROC-AUC, average precision and equal error rate of scores in each resample, [SAMPLES].
+        """ROC-AUC, average precision and equal error rate in each resample, [SAMPLES].
 
         They compare the labels: NaN in a resample that lacks one of them.
         """

@@ -1,7 +1,7 @@
 """Metrics from labels and logits: pure functions with scikit-learn's definitions.
 
 Labels are int64 [N], 0 for REAL and 1 for FAKE; logits and scores are float64 [N]; a score is
-P(FAKE). The predicted class is FAKE for scores of at least 0.5.
+P(FAKE), and the predicted class is FAKE from 0.5.
 """
 
 from typing import Any, NamedTuple
@@ -41,11 +41,7 @@ ERROR_RATE = 0.1
 
 
 def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metrics:
-    """Accuracy, log-loss, ROC-AUC, metrics per class, confusion matrix and intervals by family.
-
-    The AUC is None if a class is missing. Rows of the confusion matrix are the true classes,
-    REAL first.
-    """
+    """Accuracy, log-loss, ROC-AUC, metrics per class, confusion matrix and intervals by family."""
     predicted = (scores >= 0.5).astype(np.int64)
     columns = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     per_class = [
@@ -53,10 +49,10 @@ def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metri
         for p, r, f, n in zip(*columns, strict=True)
     ]
     intervals = FamilyIntervals(labels, families)
-    auc, of_auc = None, UNDEFINED
+    auc, auc_interval = None, UNDEFINED
     if len(np.unique(labels)) == 2:
         auc = float(sk.roc_auc_score(labels, scores))
-        of_auc = intervals.rankings(scores, {"auc": auc})["auc"]
+        auc_interval = intervals.rankings(scores, {"auc": auc})["auc"]
     return Metrics(
         images=len(labels),
         accuracy=float(sk.accuracy_score(labels, predicted)),
@@ -67,7 +63,7 @@ def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metri
         interval=Intervals(
             intervals.share(predicted == labels),
             intervals.mean(log_losses(labels, scores)),
-            of_auc,
+            auc_interval,
         ),
     )
 
@@ -75,10 +71,9 @@ def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metri
 def fit_temperature(labels: Ints, logits: Floats) -> float:
     """Fit the temperature that minimizes the log-loss of logits / t (Guo et al., 2017).
 
-    The temperature is fitted between 0.05 and 20 and should be fitted on data the model was not
-    trained on. The targets are smoothed as in Platt (1999): (n + 1) / (n + 2) for FAKE and
-    1 / (n + 2) for REAL, n being the size of the class. With targets of 0 and 1, the optimum
-    on a split without errors would be a temperature of 0.
+    It should be fitted on data the model was not trained on. The targets are smoothed as in Platt
+    (1999): (n + 1) / (n + 2) for FAKE and 1 / (n + 2) for REAL, n being the size of the class. With
+    targets of 0 and 1, the optimum on a split without errors would be a temperature of 0.
     """
     fakes = int(labels.sum())
     reals = len(labels) - fakes
@@ -88,15 +83,13 @@ def fit_temperature(labels: Ints, logits: Floats) -> float:
         scaled = logits / np.exp(log_t)
         return float(np.mean(np.logaddexp(0, scaled) - targets * scaled))
 
-    bounds = np.log(TEMPERATURES)
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
 def best_threshold(labels: Ints, scores: Floats) -> float | None:
     """The threshold of P(FAKE) with the highest balanced accuracy (Youden's J).
 
-    It lies halfway between two scores, the highest such threshold if there are several; None if a
-    class is missing.
+    Halfway between two scores, the highest of several; None if a class is missing.
     """
     if len(np.unique(labels)) < 2:
         return None
@@ -132,20 +125,6 @@ def temperature_remark(temperature: float) -> str | None:
     return None
 
 
-def _families_remark(predictions: Predictions) -> str | None:
-    """What to say where the families of FAKE clips are not known; None if they all are."""
-    if "family_source" not in predictions.rows.column_names:
-        return None
-    sources = predictions.rows["family_source"].to_pylist()
-    pairs = zip(predictions.clips, sources, strict=True)
-    if not (unknown := {clip for clip, source in pairs if source == UNKNOWN}):
-        return None
-    return (
-        f"The original of {counted(len(unknown), 'FAKE clip')} is not known: each counts as a "
-        "family of its own, and intervals may be too narrow."
-    )
-
-
 def log_losses(labels: Ints, scores: Floats) -> Floats:
     """The log-loss of each image, clipped as scikit-learn's `log_loss` clips."""
     clipped = np.clip(scores, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
@@ -157,8 +136,6 @@ def split_metrics(
     split: str, shards: str, predictions: Predictions, point: OperatingPoint
 ) -> SplitMetrics:
     """The metrics of one split: per image, per clip, calibration.
-
-    The logit of a clip is the mean over its images; each clip belongs to one family.
 
     Args:
         point: its temperature affects the calibrated log-loss and calibration error only; its
@@ -172,7 +149,15 @@ def split_metrics(
         for level in levels.values()
     )
     few = too_few(clip.images, families_by_label(labels, families))
-    remarks = (temperature_remark(point.temperature), _families_remark(predictions))
+    remarks = [remark] if (remark := temperature_remark(point.temperature)) else []
+    if "family_source" in predictions.rows.column_names:
+        sources = predictions.rows["family_source"].to_pylist()
+        pairs = zip(predictions.clips, sources, strict=True)
+        if unknown := {clip for clip, source in pairs if source == UNKNOWN}:
+            remarks.append(
+                f"The original of {counted(len(unknown), 'FAKE clip')} is not known: each counts "
+                "as a family of its own, and intervals may be too narrow."
+            )
     return SplitMetrics(
         split,
         shards,
@@ -190,7 +175,7 @@ def split_metrics(
         threshold=point.threshold,
         too_few=few,
         undecided=undecided_band(labels, calibrated, families, image.interval.auc, few),
-        remarks=tuple(remark for remark in remarks if remark),
+        remarks=tuple(remarks),
     )
 
 
@@ -207,8 +192,8 @@ def undecided_band(
     ROC-AUC may be 0.5, or if its interval is undefined.
 
     Args:
-        labels, scores, families: of the images tested; the scores are calibrated.
-        auc: 95 % interval of their ROC-AUC.
+        scores: calibrated.
+        auc: 95 % interval of the ROC-AUC.
         few: why there is none, see `intervals.too_few`.
     """
     if auc.low is None or auc.high is None:
@@ -219,9 +204,9 @@ def undecided_band(
             "that the model tells REAL from FAKE better than chance"
         )
         return Undecided(0.0, 1.0, why)
-    of, real, fake = np.asarray(families), labels == 0, labels == 1
-    above_real = _upper_quantile(scores[real], of[real])
-    below_fake = 1 - _upper_quantile(1 - scores[fake], of[fake])
+    names, real, fake = np.asarray(families), labels == 0, labels == 1
+    above_real = _upper_quantile(scores[real], names[real])
+    below_fake = 1 - _upper_quantile(1 - scores[fake], names[fake])
     why = (
         f"about {100 * ERROR_RATE:.0f} % of the {REAL} faces of the test score higher, and as many "
         f"of the {FAKE} ones lower"
@@ -259,14 +244,11 @@ def equal_error_rate(labels: Ints, scores: Floats) -> float:
 
 
 def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
-    """Every measure of MEASURES.
+    """Every measure of MEASURES, at the point of the model's own validation split.
 
     A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
     missing, the accuracy at the threshold where there is no threshold. An interval is undefined
     where the families of a label are too few; see `training.evaluation.intervals`.
-
-    Args:
-        point: of the model's own validation split.
     """
     labels, logits, families = level
     scores, calibrated = expit(logits), expit(logits / point.temperature)
@@ -278,13 +260,10 @@ def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
     if point.threshold is not None:
         means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
     intervals = FamilyIntervals(labels, families)
-    found = {
-        name: Measured(
-            float(np.mean(values)),
-            intervals.mean(values) if name.startswith("log_loss") else intervals.share(values),
-        )
-        for name, values in means.items()
-    }
+    measured = {}
+    for name, values in means.items():
+        interval_of = intervals.mean if name.startswith("log_loss") else intervals.share
+        measured[name] = Measured(float(np.mean(values)), interval_of(values))
     if len(np.unique(labels)) == 2:
         # Of logits, which rank confident images that the sigmoid rounds to 1.
         whole = {
@@ -292,6 +271,6 @@ def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
             "average_precision": float(sk.average_precision_score(labels, logits)),
             "eer": equal_error_rate(labels, logits),
         }
-        of_whole = intervals.rankings(logits, whole)
-        found |= {name: Measured(value, of_whole[name]) for name, value in whole.items()}
-    return {name: found.get(name, Measured(None, UNDEFINED)) for name in MEASURES}
+        ranked = intervals.rankings(logits, whole)
+        measured |= {name: Measured(value, ranked[name]) for name, value in whole.items()}
+    return {name: measured.get(name, Measured(None, UNDEFINED)) for name in MEASURES}
