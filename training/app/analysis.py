@@ -11,7 +11,7 @@ from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
 from manifests.columns import CROP_SIZE
 from training.app.annotate import annotate_in_worker, make_tracks, number_persons
-from training.app.jobs import Limits, Upload
+from training.app.jobs import Limits, Refused, Upload
 from training.app.result import FaceResult, PersonResult, Result
 from training.evaluation import heatmaps
 from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions, FoundFaces
@@ -22,9 +22,7 @@ class Analyzer:
     """Analyzes one upload at a time, with the crops, model and calibration of `predict`."""
 
     def __init__(self, scorer: Scorer, worker: DecodingWorker, limits: Limits) -> None:
-        self._scorer = scorer
-        self._worker = worker
-        self._limits = limits
+        self._scorer, self._worker, self._limits = scorer, worker, limits
 
     def warm_up(self) -> None:
         """Start the process and compile the model, so that the first upload does not wait.
@@ -56,7 +54,11 @@ class Analyzer:
         )
         found = self._worker.find(upload.read(), options, upload.name)
         crops = found.crops
-        self._limits.check_faces(len(crops))
+        if len(crops) > self._limits.faces:
+            raise Refused(
+                f"expected at most {self._limits.faces} faces, found {len(crops)}; choose the main "
+                "face or fewer frames"
+            )
         logits = self._scorer.calibrated_logits(crops)
         prediction = replace(
             predict_faces(upload.name, crops, logits),

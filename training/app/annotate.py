@@ -77,8 +77,6 @@ def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrac
 def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
     """Draw the faces into every frame of a clip; sound is left out.
 
-    Boxes between two scored frames are interpolated and show the score of the nearer one.
-
     Returns:
         An MP4 file with H.264, its longer side at most `CLIP_SIZE` pixels.
 
@@ -93,7 +91,10 @@ def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
             image = frame.rgb(CLIP_SIZE)
             image = np.ascontiguousarray(image[: image.shape[0] & -2, : image.shape[1] & -2])
             if stream is None:
-                stream = _add_stream(out, image)
+                stream = out.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
+                stream.height, stream.width = image.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
             elif image.shape[:2] != (stream.height, stream.width):
                 image = cv2.resize(image, (stream.width, stream.height)).astype(np.uint8)
             draw_faces(image, frame.time_s, tracks, frame.width)
@@ -107,43 +108,31 @@ def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
     return written.getvalue()
 
 
-def _add_stream(out: Any, image: Image) -> Any:
-    stream = out.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
-    stream.height, stream.width = image.shape[:2]
-    stream.pix_fmt = "yuv420p"
-    stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
-    return stream
-
-
 def draw_faces(image: Image, time_s: float, tracks: list[FaceTrack], source_width: int) -> None:
     """Draw the boxes of all persons at a time into an RGB image.
 
     Args:
         source_width: width of the frame that the boxes are in, pixels.
     """
-    scale = image.shape[1] / source_width
-    for track in tracks:
-        if shown := track.at(time_s):
-            box, p_fake = shown
-            colour = COLOURS[(track.person - 1) % len(COLOURS)]
-            label = f"{track.person}: P(FAKE) {p_fake:.2f}"
-            _draw_box(image, box, scale, (colour, label))
-
-
-def _draw_box(image: Image, box: Box, scale: float, look: tuple[tuple[int, int, int], str]) -> None:
-    colour, label = look
-    x, y, w, h = (round(value * scale) for value in box)
+    scale, font = image.shape[1] / source_width, cv2.FONT_HERSHEY_SIMPLEX
     line = max(2, image.shape[1] // 400)
-    cv2.rectangle(image, (x, y), (x + w, y + h), colour, line)
     size, thick = image.shape[1] / 1400 + 0.25, max(1, line - 1)
-    (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
-    pad = height // 2
-    left = min(max(0, x), max(0, image.shape[1] - width - 2 * pad))
-    top = max(0, y - height - 2 * pad)
-    corner = (left + width + 2 * pad, top + height + 2 * pad)
-    cv2.rectangle(image, (left, top), corner, colour, cv2.FILLED)
-    place = (left + pad, top + height + pad)
-    cv2.putText(image, label, place, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thick, cv2.LINE_AA)
+    for track in tracks:
+        if not (shown := track.at(time_s)):
+            continue
+        box, p_fake = shown
+        colour = COLOURS[(track.person - 1) % len(COLOURS)]
+        x, y, w, h = (round(value * scale) for value in box)
+        cv2.rectangle(image, (x, y), (x + w, y + h), colour, line)
+        label = f"{track.person}: P(FAKE) {p_fake:.2f}"
+        (width, height), _ = cv2.getTextSize(label, font, size, thick)
+        pad = height // 2
+        left = min(max(0, x), max(0, image.shape[1] - width - 2 * pad))
+        top = max(0, y - height - 2 * pad)
+        corner = (left + width + 2 * pad, top + height + 2 * pad)
+        cv2.rectangle(image, (left, top), corner, colour, cv2.FILLED)
+        origin = (left + pad, top + height + pad)
+        cv2.putText(image, label, origin, font, size, (0, 0, 0), thick, cv2.LINE_AA)
 
 
 def annotate_in_worker(upload: bytes, tracks: list[FaceTrack]) -> bytes:

@@ -3,7 +3,6 @@
 import secrets
 import time
 import traceback
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from itertools import takewhile
 from threading import Condition
@@ -51,20 +50,11 @@ class Limits:
     work_seconds: float = 120  # to read one file, or to encode its annotated clip
 
     def check_bytes(self, size: int) -> None:
-        """Raise `Refused` if an upload is too large."""
         if size > self.upload_bytes:
             raise Refused(
                 f"expected a file of at most {self.upload_bytes / MEGA:g} MB, found "
                 f"{size / MEGA:,.1f} MB; cut or compress it",
                 413,
-            )
-
-    def check_faces(self, count: int) -> None:
-        """Raise `Refused` if a file shows too many faces."""
-        if count > self.faces:
-            raise Refused(
-                f"expected at most {self.faces} faces, found {count}; choose the main face or "
-                "fewer frames"
             )
 
 
@@ -106,7 +96,7 @@ def read_upload(request: Request, limits: Limits) -> Upload:
 
 
 def display_name(name: str) -> str:
-    """The part of a name that is shown: no folders, no unprintable characters, not too long."""
+    """A name as it is shown: no folders, no unprintable characters, not too long."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in last).strip()
     if len(shown) > MAX_NAME_CHARS:
@@ -117,10 +107,9 @@ def display_name(name: str) -> str:
 
 @dataclass
 class Job:
-    """An upload on its way to a result."""
+    """An upload on its way to a result; who knows its key, which nobody can guess, sees that."""
 
     upload: Upload
-    #: Nobody can guess it; who knows it sees the result.
     key: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = WAITING
     result: Result | None = None
@@ -132,11 +121,9 @@ class Jobs:
     """All jobs. Any thread may call the methods; `run` belongs to one thread."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._changed = Condition()
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
-        #: Set once the model is loaded.
-        self.ready = False
+        self._limits, self._changed = limits, Condition()
+        self._jobs: dict[str, Job] = {}  # in the order of submission
+        self.ready = False  # until the model is loaded
 
     def submit(self, upload: Upload) -> Job:
         """Queue an upload.
@@ -196,10 +183,15 @@ class Jobs:
             job.upload.content.close()
 
     def take(self) -> Job:
-        """Wait for the next upload and mark it as running; delete old results meanwhile."""
+        """Wait for the next upload, now running; delete results that are too old or too many."""
         while True:
             with self._changed:
-                self._expire()
+                finished = [job for job in self._jobs.values() if job.finished is not None]
+                oldest = time.monotonic() - self._limits.result_seconds
+                surplus = len(finished) - self._limits.results
+                for position, job in enumerate(finished):
+                    if position < surplus or (job.finished or 0) < oldest:
+                        del self._jobs[job.key]
                 for job in self._jobs.values():
                     if job.state == WAITING:
                         job.state = RUNNING
@@ -210,15 +202,5 @@ class Jobs:
         self, job: Job, state: str, result: Result | None = None, message: str | None = None
     ) -> None:
         with self._changed:
-            job.result, job.message = result, message
-            job.finished = time.monotonic()
+            job.result, job.message, job.finished = result, message, time.monotonic()
             job.state = state
-
-    def _expire(self) -> None:
-        """Delete results that are too old or too many."""
-        finished = [job for job in self._jobs.values() if job.finished is not None]
-        oldest = time.monotonic() - self._limits.result_seconds
-        surplus = len(finished) - self._limits.results
-        for position, job in enumerate(finished):
-            if position < surplus or (job.finished or 0) < oldest:
-                del self._jobs[job.key]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dfdc_prep.run_files import Interval, Undecided
-from manifests.errors import TrainingError
 from manifests.labels import FAKE, REAL
 from manifests.wording import counted
 from training.runs.folder import Run
@@ -76,8 +75,7 @@ class Result:
 
     def crops_zip(self) -> bytes:
         """A ZIP archive of the crops, named `<frame>_<face>.png` as `extract` names them."""
-        written = io.BytesIO()
-        faces = self.faces
+        written, faces = io.BytesIO(), self.faces
         with zipfile.ZipFile(written, "w") as archive:
             for number, face in enumerate(faces):
                 in_frame = sum(other.frame == face.frame for other in faces[:number])
@@ -86,26 +84,12 @@ class Result:
         return written.getvalue()
 
 
-class CurvePoint(NamedTuple):
-    """A scored face on the curve; `view` is the position of its picture."""
-
-    x: float
-    y: float
-    time_s: float
-    p_fake: float
-    view: int
-
-
 class CurveLine(NamedTuple):
-    """The points of one person, in order of time."""
+    """The faces of one person, in order of time, each with its position."""
 
     person: int
-    points: list[CurvePoint]
-
-    @property
-    def path(self) -> str:
-        """The points as SVG's `polyline` takes them."""
-        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
+    points: list[tuple[float, float, FaceResult]]
+    path: str  # the points as SVG's `polyline` takes them
 
 
 class Curve(NamedTuple):
@@ -122,11 +106,11 @@ def draw_curve(persons: Sequence[PersonResult]) -> Curve:
     def x(time_s: float) -> float:
         return LEFT + (RIGHT - LEFT) * time_s / end
 
-    def point(face: FaceResult) -> CurvePoint:
-        height = height_of(face.p_fake)
-        return CurvePoint(x(face.time_s), height, face.time_s, face.p_fake, face.view)
-
-    lines = [CurveLine(each.number, [point(face) for face in each.faces]) for each in persons]
+    lines = []
+    for person in persons:
+        points = [(x(face.time_s), height_of(face.p_fake), face) for face in person.faces]
+        path = " ".join(f"{left:.1f},{top:.1f}" for left, top, _ in points)
+        lines.append(CurveLine(person.number, points, path))
     step = next((step for step in _STEPS_S if end / step <= _MAX_TICKS), end)
     return Curve(lines, [(x(i * step), f"{i * step:g}") for i in range(math.floor(end / step) + 1)])
 
@@ -166,15 +150,15 @@ def read_facts(folder: Path) -> ModelFacts:
         TrainingError: the folder does not contain a finished run.
     """
     run = Run(folder)
+    run.check_finished()
     config, metrics = run.config(), run.metrics()
     recipe, image = config.recipe, metrics.image
     trained = sum(config.data.counts.get("train", {}).values())
     tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
 
     def figure(value: float | None, interval: Interval) -> str:
-        """With its interval; without one, why there is none, and no figure."""
         if value is None or interval.low is None or interval.high is None:
-            return metrics.too_few or "unknown"
+            return metrics.too_few or "unknown"  # no figure without an interval
         return f"{value:.3f} (95 %: {interval.low:.3f} to {interval.high:.3f})"
 
     rows = (
@@ -184,9 +168,4 @@ def read_facts(folder: Path) -> ModelFacts:
         ("Accuracy in the test", figure(image.accuracy, image.interval.accuracy)),
         ("ROC-AUC in the test", figure(image.auc, image.interval.auc)),
     )
-    if not run.model_file.is_file():
-        raise TrainingError(
-            f"expected a model.keras in {folder}, found none; give the folder of a finished run "
-            "of dfdc-prep fit"
-        )
     return ModelFacts(folder, rows, tested, metrics.undecided, metrics.remarks)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import HTTPException, NotFound, abort
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
@@ -28,6 +28,13 @@ FORM_BYTES = 64_000
 #: Files of the page, by name.
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _STATIC_FOLDER = Path(__file__).parent / "static"
+#: Headers of every answer: nothing is kept in caches, or leaves the site.
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 _JPEG, _PNG = "image/jpeg", "image/png"
 _POSTED = ("submit", "delete")
 
@@ -61,22 +68,19 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(
 class Access:
     """Who may use the app.
 
-    Attributes:
-        hosts: names that requests may address, without ports; `.example.org` stands for all
-            names that end with it. Others are refused, so that no page elsewhere can reach the
-            app under a name of its own (DNS rebinding).
-        embedder: origin of the page that may show the app in a frame, if any.
+    Requests to other hosts are refused, so that no page elsewhere can reach the app under a name of
+    its own (DNS rebinding).
     """
 
-    hosts: tuple[str, ...]
-    embedder: str | None = None
+    hosts: tuple[str, ...]  # without ports; `.example.org` stands for all names that end with it
+    embedder: str | None = None  # origin of the page that may show the app in a frame
 
     def allows_host(self, header: str) -> bool:
         """Whether the `Host` header of a request names one of the hosts."""
-        found = _HOST.fullmatch(header)
-        if not found:
+        match = _HOST.fullmatch(header)
+        if not match:
             return False
-        name = (found["ipv6"] or found["name"]).lower()
+        name = (match["ipv6"] or match["name"]).lower()
         return any(
             name.endswith(host) if host.startswith(".") else name == host
             for host in (allowed.lower() for allowed in self.hosts)
@@ -84,12 +88,10 @@ class Access:
 
     def policy(self) -> str:
         """The content security policy: nothing that the pages do not need."""
-        framed_by = self.embedder or "'none'"
         return (
             "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
-            "connect-src 'self'; form-action 'self'; base-uri 'none'; "
-            f"frame-ancestors {framed_by}"
-        )
+            "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors "
+        ) + (self.embedder or "'none'")
 
 
 def is_cross_site(headers: Headers) -> bool:
@@ -123,7 +125,8 @@ class App:
         request = Request(dict(environ))
         request.max_content_length = self._limits.upload_bytes + FORM_BYTES
         response = self._respond(request)
-        self._add_headers(response)
+        response.headers.update(_HEADERS)
+        response.headers["Content-Security-Policy"] = self._access.policy()
         return response(environ, start_response)  # type: ignore[arg-type]
 
     def _respond(self, request: Request) -> Response:
@@ -146,14 +149,6 @@ class App:
         except HTTPException as error:
             return self._message(error.description or error.name, error.code or 400)
 
-    def _add_headers(self, response: Response) -> None:
-        """Allow nothing that the pages do not need, and keep nothing in caches."""
-        response.headers["Content-Security-Policy"] = self._access.policy()
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        response.headers["Cache-Control"] = "no-store"
-
     def _on_start(self, request: Request) -> Response:
         return self._page("start.html", 200, ready=self._jobs.ready)
 
@@ -162,7 +157,7 @@ class App:
 
     def _on_static(self, request: Request, name: str) -> Response:
         if name not in _STATIC:
-            raise NotFound
+            abort(404)
         return Response((_STATIC_FOLDER / name).read_bytes(), mimetype=_STATIC[name])
 
     def _on_submit(self, request: Request) -> Response:
@@ -203,9 +198,7 @@ class App:
         return _download(self._finished(key).crops_zip(), "application/zip", "crops.zip")
 
     def _on_annotated(self, request: Request, key: str) -> Response:
-        clip = self._finished(key).annotated
-        if clip is None:
-            raise NotFound
+        clip = self._finished(key).annotated or abort(404)
         return _download(clip, "video/mp4", "annotated.mp4")
 
     def _on_prediction(self, request: Request, key: str) -> Response:
@@ -213,16 +206,10 @@ class App:
         return _download(text.encode(), "application/json", "prediction.json")
 
     def _job(self, key: str) -> Job:
-        job = self._jobs.get(key)
-        if job is None:
-            raise NotFound
-        return job
+        return self._jobs.get(key) or abort(404)
 
     def _finished(self, key: str) -> Result:
-        result = self._job(key).result
-        if result is None:
-            raise NotFound
-        return result
+        return self._job(key).result or abort(404)
 
     def _status(self, job: Job) -> str:
         """Where a job is, in one sentence."""
@@ -254,9 +241,7 @@ class App:
 
 
 def _item(items: Sequence[Any], number: int) -> Any:
-    if number >= len(items):
-        raise NotFound
-    return items[number]
+    return items[number] if number < len(items) else abort(404)
 
 
 def _json(value: Mapping[str, Any]) -> Response:

@@ -116,8 +116,8 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
         """Close the connections that get on least until the numbers are within the limits."""
         own = [each for each in everyone if each.addr[0] == self.addr[0]]
         for group, most in ((own, self._limits.of_one_address), (everyone, self._limits.total)):
-            waiting = [each for each in group if each.connected and each is not self]
-            waiting = [each for each in waiting if each._waits_for_peer]
+            others = (each for each in group if each.connected and each is not self)
+            waiting = [each for each in others if each._waits_for_peer]
             surplus = sum(each.connected for each in group) - most
             for each in sorted(waiting, key=lambda other: other.reserve_s)[: max(0, surplus)]:
                 each.handle_close()
@@ -166,41 +166,28 @@ def serve(
         ModelError: the detector's weights are not available.
         OSError: the address is in use or not this machine's.
     """
-    started = time.monotonic()
-    facts = read_facts(run)
-    jobs = Jobs(limits)
-    app = App(jobs, facts, limits, access)
+    started, jobs = time.monotonic(), Jobs(limits)
+    app = App(jobs, read_facts(run), limits, access)
     max_body = limits.upload_bytes + FORM_BYTES
     server = create_server(app, address, max_body, ConnectionLimits())
     Thread(target=server.run, daemon=True).start()
-    click.echo(f"{_url(server, address[0])} answers; the model is loading")
+    # A name may stand for several addresses.
+    listens = getattr(server, "effective_listen", None) or [(None, server.effective_port)]
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    click.echo(f"http://{host}:{listens[0][1]} answers; the model is loading")
     forkserver_context("training.inference.face_crops")
     try:
-        _work(run, jobs, limits, detector_model, started)
+        from training.app.analysis import Analyzer
+        from training.inference.face_crops import DecodingWorker
+        from training.inference.scorer import Scorer
+
+        scorer = Scorer(run)
+        with DecodingWorker(scorer.detector(detector_model), limits.work_seconds) as worker:
+            if worker.confinement != "on":
+                click.echo(f"confinement of the decoder: {worker.confinement}")
+            analyzer = Analyzer(scorer, worker, limits)
+            analyzer.warm_up()
+            click.echo(f"ready after {time.monotonic() - started:.1f} s; stop with Ctrl-C")
+            jobs.run(analyzer)
     finally:
         server.close()
-
-
-def _url(server: Any, host: str) -> str:
-    """The address to open; a name may stand for several."""
-    listens = getattr(server, "effective_listen", None) or [(host, server.effective_port)]
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listens[0][1]}"
-
-
-def _work(
-    run: Path, jobs: Jobs, limits: Limits, detector_model: Path | None, started: float
-) -> None:
-    """Load the model and the detector, then analyze uploads until interrupted."""
-    from training.app.analysis import Analyzer
-    from training.inference.face_crops import DecodingWorker
-    from training.inference.scorer import Scorer
-
-    scorer = Scorer(run)
-    with DecodingWorker(scorer.detector(detector_model), limits.work_seconds) as worker:
-        if worker.confinement != "on":
-            click.echo(f"confinement of the decoder: {worker.confinement}")
-        analyzer = Analyzer(scorer, worker, limits)
-        analyzer.warm_up()
-        click.echo(f"ready after {time.monotonic() - started:.1f} s; stop with Ctrl-C")
-        jobs.run(analyzer)

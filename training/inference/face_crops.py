@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dfdc_prep.errors import ClipError
 from dfdc_prep.parallel.confinement import confine, why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, WorkerTimeout
 from dfdc_prep.video.picture import Frame, Still
-from dfdc_prep.video.reader import AnyVideo, open_clip
+from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
 from manifests.columns import CROP_SIZE, MAX_PIXELS
 from manifests.pictures.images import ANIMATED, ImageError, as_8_bit, open_image, reading, to_rgb
@@ -82,7 +82,7 @@ class FoundFaces:
 _Sampled = tuple[int, float, Still | Frame]
 
 
-class DecodingWorker:
+class DecodingWorker(AbstractContextManager["DecodingWorker"]):
     """A process that decodes files of unknown origin, which may crash, hang or fill it.
 
     Where the system can confine it, it writes nothing, opens no socket and starts no program.
@@ -91,7 +91,7 @@ class DecodingWorker:
         timeout_s: CPU time for one call.
 
     Attributes:
-        confinement: "on", or "off" and why, as in run.json.
+        confinement: "on", or "off" and why.
     """
 
     def __init__(self, detector: DetectorChoice, timeout_s: float = 120) -> None:
@@ -100,16 +100,13 @@ class DecodingWorker:
         self._timeout_s = timeout_s
         self._workers = LocalWorkers(1, timeout_s, _init_worker, (detector, reason is None))
 
-    def __enter__(self) -> "DecodingWorker":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._workers.stop()
 
     def find(self, source: Path | bytes, options: FaceCropOptions, name: str) -> FoundFaces:
         """Find the faces of a file or of its content; see `find_faces`."""
-        found: FoundFaces = self.call(_find, source, options, name)
-        return found
+        faces: FoundFaces = self.call(_find, source, options, name)
+        return faces
 
     def call(self, call: Callable[..., Any], *args: Any) -> Any:
         """Run a call in the process.
@@ -189,38 +186,38 @@ def find_faces(
         SourceUnreachable: the file is missing or the system refuses access.
     """
     image = _read_image(path, options.max_pixels)
+    missing = mask = None
     if image is not None:
         pictures: list[_Sampled] = [(0, 0.0, image)]
-        crops = _crop_faces(pictures, detector, options, _read_mask(path, image, options))
-        return FoundFaces(crops, is_clip=False, views=_views(pictures, options))
-    name = path.name if name is None else name
-    with open_clip(path, name) as clip:
-        _check_limits(clip, options, name)
-        wanted = choose_frames(EVEN, options.frames, clip.timeline)
-        pictures = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
-        missing = clip.shortfall
-    if not pictures:
-        raise ClipError(
-            f"expected {len(wanted)} frames of {name}, found none that decodes; "
-            "check the file with ffprobe"
-        )
-    if len(pictures) < len(wanted):
-        missing = f"{len(pictures)} of {len(wanted)} frames decoded"
-    crops = _crop_faces(pictures, detector, options, None)
-    return FoundFaces(crops, True, missing, _views(pictures, options))
-
-
-def _check_limits(clip: AnyVideo, options: FaceCropOptions, name: str) -> None:
-    if clip.pixels > options.max_pixels:
-        raise ClipError(
-            f"expected frames of at most {options.max_pixels:,} pixels, found {clip.pixels:,} in "
-            f"{name}; scale the clip down"
-        )
-    if options.max_seconds is not None and clip.duration_s > options.max_seconds:
-        raise ClipError(
-            f"expected a clip of at most {options.max_seconds:g} seconds, found "
-            f"{clip.duration_s:,.0f} in {name}; cut it shorter"
-        )
+        mask = _read_mask(path, image, options)
+    else:
+        name = path.name if name is None else name
+        with open_clip(path, name) as clip:
+            if clip.pixels > options.max_pixels:
+                raise ClipError(
+                    f"expected frames of at most {options.max_pixels:,} pixels, found "
+                    f"{clip.pixels:,} in {name}; scale the clip down"
+                )
+            if options.max_seconds is not None and clip.duration_s > options.max_seconds:
+                raise ClipError(
+                    f"expected a clip of at most {options.max_seconds:g} seconds, found "
+                    f"{clip.duration_s:,.0f} in {name}; cut it shorter"
+                )
+            wanted = choose_frames(EVEN, options.frames, clip.timeline)
+            pictures = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
+            missing = clip.shortfall
+        if not pictures:
+            raise ClipError(
+                f"expected {len(wanted)} frames of {name}, found none that decodes; "
+                "check the file with ffprobe"
+            )
+        if len(pictures) < len(wanted):
+            missing = f"{len(pictures)} of {len(wanted)} frames decoded"
+    views = [
+        View(frame, time_s, each.width, each.height, encode(each.rgb(PICTURE_SIZE), "jpg"))
+        for frame, time_s, each in (pictures if options.views else ())
+    ]
+    return FoundFaces(_crop_faces(pictures, detector, options, mask), image is None, missing, views)
 
 
 def _read_image(path: Path, max_pixels: int) -> Still | None:
@@ -255,26 +252,19 @@ def _read_mask(path: Path, image: Still, options: FaceCropOptions) -> Still | No
     if beside == path or not beside.is_file():
         return None
     mask = _read_image(beside, options.max_pixels)
-    same = mask is not None and (mask.width, mask.height) == (image.width, image.height)
-    return mask if same else None
+    return mask if mask and (mask.width, mask.height) == (image.width, image.height) else None
 
 
 def _crop_faces(
     pictures: Sequence[_Sampled], detector: Detector, options: FaceCropOptions, mask: Still | None
 ) -> list[FaceCrop]:
-    boxes = [detector.detect(picture) for _, _, picture in pictures]
-    kept = select_detections(boxes, options.every_face)
+    detected = [detector.detect(picture) for _, _, picture in pictures]
+    selected = select_detections(detected, options.every_face)
     crops = []
-    for (frame, time_s, picture), faces, chosen in zip(pictures, boxes, kept, strict=True):
-        for face in (faces[i] for i in chosen):
+    for (frame, time_s, picture), faces, numbers in zip(pictures, detected, selected, strict=True):
+        for number in numbers:
+            face = faces[number]
             square = placement.place(face, options.align, options.margin, CROP_SIZE)
             changed = square.cut(mask) if mask else None
             crops.append(FaceCrop(frame, time_s, face, square.cut(picture), changed))
     return crops
-
-
-def _views(pictures: Sequence[_Sampled], options: FaceCropOptions) -> list[View]:
-    return [
-        View(frame, time_s, each.width, each.height, encode(each.rgb(PICTURE_SIZE), "jpg"))
-        for frame, time_s, each in (pictures if options.views else ())
-    ]
