@@ -39,9 +39,8 @@ class Analyzer:
     def analyze(self, upload: Upload) -> Result:
         """Find, score and explain the faces of an upload.
 
-        Raises:
-            ClipError: the file is unreadable, exceeds a limit, or stops the process.
-            Refused: the file has too many faces.
+        Raises ClipError if the file is unreadable, exceeds a limit, or stops the process, and
+        Refused if it has too many faces.
         """
         options = FaceCropOptions(
             self._scorer.margin,

@@ -58,11 +58,7 @@ def number_persons(crops: Sequence[FaceCrop]) -> list[int]:
 
 
 def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrack]:
-    """One track for each person of a clip.
-
-    Args:
-        faces: number of the person, time in seconds, box, P(FAKE), in order of time.
-    """
+    """One track for each person, from number, time in seconds, box, P(FAKE), in order of time."""
     times = sorted({time_s for _, time_s, _, _ in faces})
     reach = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else float("inf")
     tracks: dict[int, FaceTrack] = {}
@@ -75,13 +71,9 @@ def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrac
 
 
 def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
-    """Draw the faces into every frame of a clip; sound is left out.
+    """Draw the faces into every frame of a clip; ClipError if it cannot be decoded.
 
-    Returns:
-        An MP4 file with H.264, its longer side at most `CLIP_SIZE` pixels.
-
-    Raises:
-        ClipError: the clip cannot be decoded.
+    Returns an MP4 file with H.264 and no sound, its longer side at most `CLIP_SIZE` pixels.
     """
     written = io.BytesIO()
     with open_clip(path, "the clip") as clip, av.open(written, "w", format="mp4") as out:
@@ -109,11 +101,7 @@ def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
 
 
 def draw_faces(image: Image, time_s: float, tracks: list[FaceTrack], source_width: int) -> None:
-    """Draw the boxes of all persons at a time into an RGB image.
-
-    Args:
-        source_width: width of the frame that the boxes are in, pixels.
-    """
+    """Draw the boxes at a time, in pixels of a frame of `source_width`, into an RGB image."""
     scale, font = image.shape[1] / source_width, cv2.FONT_HERSHEY_SIMPLEX
     line = max(2, image.shape[1] // 400)
     size, thick = image.shape[1] / 1400 + 0.25, max(1, line - 1)

@@ -74,11 +74,7 @@ class Upload:
 
 
 def read_upload(request: Request, limits: Limits) -> Upload:
-    """Read the form.
-
-    Raises:
-        Refused: there is no file, it is empty or too large, or a field is invalid.
-    """
+    """Read the form; Refused if there is no file, it is empty or too large, or a field invalid."""
     limits.check_bytes(request.content_length or 0)
     file = request.files.get("file")
     if file is None or not file.filename:
@@ -126,11 +122,7 @@ class Jobs:
         self.ready = False  # until the model is loaded
 
     def submit(self, upload: Upload) -> Job:
-        """Queue an upload.
-
-        Raises:
-            Refused: too many uploads are waiting.
-        """
+        """Queue an upload; Refused if too many are waiting."""
         job = Job(upload)
         with self._changed:
             waiting = sum(other.state == WAITING for other in self._jobs.values())

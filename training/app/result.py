@@ -144,11 +144,7 @@ class ModelFacts(NamedTuple):
 
 
 def read_facts(folder: Path) -> ModelFacts:
-    """Read the facts from config.json and metrics.json.
-
-    Raises:
-        TrainingError: the folder does not contain a finished run.
-    """
+    """Read the facts from config.json and metrics.json; TrainingError if the run is unfinished."""
     run = Run(folder)
     run.check_finished()
     config, metrics = run.config(), run.metrics()

@@ -126,11 +126,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
 def create_server(
     app: Callable[..., Any], address: tuple[str, int], max_body: int, limits: ConnectionLimits
 ) -> Any:
-    """Listen on an address; `run` of the server answers until it is closed.
-
-    Raises:
-        OSError: the address is in use or not this machine's.
-    """
+    """Listen on an address, OSError if it is in use; `run` of the server answers until closed."""
     server = waitress.create_server(
         app,
         host=address[0],

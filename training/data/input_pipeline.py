@@ -52,9 +52,7 @@ _FEATURES = {
 def report_read_errors(shards: Shards) -> Iterator[None]:
     """Turn TensorFlow's errors while reading batches into a `TrainingError`.
 
-    Raises:
-        TrainingError: a record is damaged or is not an Example with a label and an image of
-            224x224 pixels, or memory runs out.
+    A record is damaged or no Example with a label and an image of 224x224, or memory runs out.
     """
     try:
         yield
@@ -91,9 +89,6 @@ def make_dataset(
             same orders. None: every record comes once, in the order of the manifest.
         repeat: repeat indefinitely.
         decoded: from `decode_split`, read in place of the shards; the order is the same.
-
-    Raises:
-        TrainingError: the split cannot be used.
     """
     files = [str(file) for file in shards.files(split)]
     if decoded is None:
@@ -212,12 +207,10 @@ def _decode_image(encoded: Any) -> Any:
 def decode_split(
     shards: Shards, split: str, where: str, folder: Path
 ) -> npt.NDArray[np.void] | None:
-    """Decode the crops of a split, in the order of its records.
+    """Decode the crops of a split, in the order of its records, to NONE, MEMORY or DISK.
 
-    Args:
-        where: NONE, MEMORY or DISK.
-        folder: where the file is for DISK. It has no name there, so it is gone as soon as the
-            process ends, however it ends.
+    On disk, the file has no name in the folder, so it is gone when the process ends, however it
+    ends.
 
     Returns:
         An array with the fields image, uint8 [N, 224, 224, 3], and label, uint8 [N]; None for NONE.

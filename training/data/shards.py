@@ -35,14 +35,9 @@ _KEPT = 16
 
 
 class Shards:
-    """A shards folder on this machine, as its dataset_info.json lists it.
+    """A shards folder on this machine, as its dataset_info.json lists it, or that of a cache.
 
-    Args:
-        folder: the folder, or that of the cache.
-        cache: where its shard files come from; None if they are there.
-
-    Attributes:
-        lengths: number of records of each shard file, by split and in order.
+    `lengths` has the number of records of each shard file, by split and in order.
 
     Raises:
         TrainingError: dataset_info.json is missing or invalid, or a shard file is missing.
@@ -76,11 +71,7 @@ class Shards:
         return str(self.cache.url if self.cache else self.folder)
 
     def files(self, split: str) -> list[Path]:
-        """The shard files of a split, in order.
-
-        Raises:
-            TrainingError: the split does not exist or has no shard files.
-        """
+        """The shard files of a split, in order; TrainingError if it has none."""
         count = len(self.lengths.get(split, ()))
         if not count:
             found = ", ".join(name for name, lengths in self.lengths.items() if lengths)
@@ -96,11 +87,7 @@ class Shards:
         return sum(self.lengths[split]) if self.files(split) else 0
 
     def rows(self, split: str | None = None) -> pa.Table:
-        """The manifest, or its rows of a split, in the order of the records.
-
-        Raises:
-            TableError: the manifest cannot be read.
-        """
+        """The manifest, or its rows of a split, in the order of the records; else TableError."""
         table = read_manifest(self.manifest, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
         return table.filter(pc.equal(table["split"], split)) if split else table
 
@@ -109,12 +96,7 @@ class Shards:
         return file_sha256(self.manifest)
 
     def describe(self) -> ShardsConfig:
-        """Manifest hash, counts per split and label, crop settings and metadata, for a run.
-
-        Raises:
-            TrainingError: a split to train, choose or test a model on is empty.
-            TableError: the manifest cannot be read.
-        """
+        """What a run records; TrainingError if a split to train, choose or test on is empty."""
         table = self.rows()
         counts = {}
         for split in SPLITS:
@@ -152,7 +134,7 @@ class ShardCache:
     """The shard files of a folder in a bucket, whose small files have been fetched.
 
     Those used longest ago make room for others. What an earlier training left here is used again
-    if it has the hash that SHA256SUMS lists.
+    if it has the hash that SHA256SUMS lists. Any thread may fetch.
     """
 
     def __init__(self, mirror: Mirror, max_bytes: int) -> None:
@@ -171,11 +153,7 @@ class ShardCache:
         self._fetches = {name: Lock() for name in self.sizes}
 
     def fetch(self, name: str) -> Path:
-        """Return the path of a shard, which is fetched if it is not there. Thread-safe.
-
-        Raises:
-            StorageError: it cannot be read, or the disk of the cache is full.
-        """
+        """Return the path of a shard, fetched if it is not there; StorageError if it cannot be."""
         path = self._mirror.folder / name
         with self._fetches[name]:
             with self._changes:
@@ -224,10 +202,8 @@ class ShardCache:
 def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Shards]:
     """Yield a shards folder on this machine.
 
-    The cache of a bucket is a folder of the user's, or a new one if that is in use.
-
-    Args:
-        cache_gb: its size, 10**9 bytes.
+    The cache of a bucket, of `cache_gb` times 10**9 bytes, is a folder of the user's, or a new one
+    if that is in use.
 
     Raises:
         StorageError: the bucket cannot be reached.

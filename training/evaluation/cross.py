@@ -122,11 +122,9 @@ def set_rows(
     point: OperatingPoint,
     known: npt.NDArray[np.bool_] | None,
 ) -> Iterator[CrossRow]:
-    """The rows of one model on one set: every method, per image and per clip.
+    """The rows of one model on one set (`shared`): every method, per image and per clip.
 
-    Args:
-        shared: model, set and split.
-        known: which images may be known from training, [N]; None if that is not known.
+    `known` says which images may be known from training, [N]; None if that is not known.
     """
     for method, mask in _methods(predictions).items():
         group = predictions.where(mask)

@@ -69,11 +69,8 @@ def is_trained_on(run: Run, shards: Shards) -> bool:
 def open_tested_run(run: Run, shards: Shards | None = None, batch_size: int = 32) -> TestedModel:
     """The model of a run, with the temperature and threshold that are recorded in it.
 
-    Args:
-        shards: the shards it was trained on, to fit them on their validation split instead.
-
-    Raises:
-        TrainingError: the run has no usable model, or no results to take them from.
+    They are fitted on the validation split of `shards`, those it was trained on, if these are
+    given. TrainingError if the run has no usable model, or no results to take them from.
     """
     classifier = load_model(run)
     name, logits = run.folder.resolve().name, logit_model(classifier)
@@ -87,11 +84,7 @@ def open_tested_run(run: Run, shards: Shards | None = None, batch_size: int = 32
 def open_file(
     path: Path, settings: InputSettings, shards: Sequence[Shards], batch_size: int
 ) -> TestedModel:
-    """A model file, with temperature and threshold of the first validation split of `shards`.
-
-    Raises:
-        TrainingError: the file cannot be used.
-    """
+    """A model file, with temperature and threshold of the first validation split of `shards`."""
     model = open_model(path, settings)
     tested = TestedModel(
         path.resolve().name,
@@ -121,10 +114,8 @@ class OutputPlan(NamedTuple):
 def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | None) -> OutputPlan:
     """One set goes into a folder of its own, several into the run's and its `evaluations`.
 
-    The test split of the shards that the run was trained on goes into the run's folder.
-
-    Args:
-        out: in place of the default folder.
+    The test split of the shards that the run was trained on goes into the run's folder. `out` takes
+    the place of all these.
     """
     folders = [
         run.folder if not out and split == "test" and is_trained_on(run, each) else folder
@@ -190,10 +181,7 @@ def evaluate_all(
 
 
 def evaluate(run: Run, shards: Shards, batch_size: int) -> SplitMetrics:
-    """Evaluate a run on the test split of its training shards.
-
-    Temperature and threshold are fitted on their validation split.
-    """
+    """Evaluate a run on the test split of its training shards, fitted on their validation split."""
     tested = open_tested_run(run, shards, batch_size)
     evaluate_model(tested, Source(shards, "test", batch_size), run.folder)
     return run.metrics()

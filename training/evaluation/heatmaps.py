@@ -61,12 +61,7 @@ def draw_side_by_side(
 
 
 class MaskScores:
-    """Compares the heatmaps of the images that have a mask with it, as the images come.
-
-    Args:
-        model: a model from `training.models.classifier`, with its sigmoid.
-        batch_size: number of heatmaps computed at once.
-    """
+    """Compares the heatmaps of a classifier, for images with a mask, with it, as images come."""
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model, self._features, self._size = model, feature_model(model), batch_size
@@ -102,9 +97,7 @@ class MaskScores:
 def score_heatmap(heatmap: npt.NDArray[np.float32], mask: Images) -> tuple[bool, float]:
     """Whether the heatmap's largest value lies on the mask, and the share of its sum there.
 
-    Args:
-        heatmap: non-negative float32 [h, w]; scaled to the mask's size.
-        mask: uint8 [H, W]. A heatmap of zeros scores False and 0.
+    The heatmap, non-negative [h, w], is scaled to the mask's size; zeros score False and 0.
     """
     height, width = mask.shape
     image = Image.fromarray(np.asarray(heatmap, np.float32))
@@ -127,14 +120,9 @@ _OWN_FILE = re.compile(rf"\d+\.png|{re.escape(TABLE)}")
 class KeptImages:
     """What the pictures of an evaluation show, kept while its images are scored.
 
-    Args:
-        rows: of the split.
-        seed: of the random samples.
-        mistakes: keep the worst mistakes too.
-
     Attributes:
         samples, worst: positions in the split of random images, ascending, and of the worst
-            mistakes, the worst first.
+            mistakes, the worst first; none unless `mistakes` are wanted.
         images, masks: at these positions, uint8 [H, W, 3], and [H, W] for those that have one.
     """
 
@@ -183,13 +171,8 @@ def write_mistakes(folder: Path, model: Any, predictions: Predictions, kept: Kep
     """Write the folder of mistakes; it replaces an earlier one.
 
     `01.png`, `02.png` ... are images of `draw_side_by_side`; mistakes.csv has a row for each, with
-    P(FAKE) before calibration as `score`.
-
-    Args:
-        model: the classifier, not its logits.
-
-    Raises:
-        OutputError: the folder holds other files, or cannot be written.
+    P(FAKE) before calibration as `score`. OutputError if the folder holds other files, or cannot be
+    written.
     """
     check_replaceable(folder, lambda name: bool(_OWN_FILE.fullmatch(name)), "mistakes")
     rows = predictions.table(1.0).take(pa.array(kept.worst, pa.int64()))

@@ -59,11 +59,7 @@ def too_few(clips: int, families: Mapping[str, int]) -> str | None:
 
 
 class FamilyIntervals:
-    """Intervals of measures of some images, or undefined ones where the families are too few.
-
-    Args:
-        labels, families: of each image, [N].
-    """
+    """Intervals of measures of images, [N], or undefined ones where the families are too few."""
 
     def __init__(self, labels: Ints, families: Any) -> None:
         names = np.asarray(families)
@@ -166,8 +162,7 @@ class FamilyBootstrap:
 def _rankings(fake: Floats, real: Floats) -> Floats:
     """ROC-AUC, average precision and equal error rate, [3, S].
 
-    Args:
-        fake, real: weight of each label at each distinct score, highest score first, [S, L].
+    From the weight of each label at each distinct score, highest score first, [S, L].
     """
     fakes, reals = fake.sum(axis=1, keepdims=True), real.sum(axis=1, keepdims=True)
     called_fake, called_real = np.cumsum(fake, axis=1), np.cumsum(real, axis=1)

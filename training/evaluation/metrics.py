@@ -135,12 +135,7 @@ def log_losses(labels: Ints, scores: Floats) -> Floats:
 def split_metrics(
     split: str, shards: str, predictions: Predictions, point: OperatingPoint
 ) -> SplitMetrics:
-    """The metrics of one split: per image, per clip, calibration.
-
-    Args:
-        point: its temperature affects the calibrated log-loss and calibration error only; its
-            threshold is recorded.
-    """
+    """The metrics of one split: per image, per clip, calibration by the point's temperature."""
     levels = predictions.levels()
     labels, logits, families = levels["image"]
     scores, calibrated = expit(logits), expit(logits / point.temperature)

@@ -25,12 +25,7 @@ def _save(figure: Figure, path: Path) -> None:
 def plot_curves(
     history: Sequence[Mapping[str, float]], path: Path, best: int | None = None
 ) -> None:
-    """Plot Fig. 5: accuracy and loss per epoch, for training and validation.
-
-    Args:
-        history: rows of history.csv.
-        best: the epoch in model.keras, marked by a vertical line.
-    """
+    """Plot Fig. 5: accuracy and loss by epoch, training and validation, a line at the best one."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     epochs = [int(row["epoch"]) for row in history]
     for axis, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
@@ -50,11 +45,7 @@ def plot_curves(
 
 
 def plot_confusion(matrix: Sequence[Sequence[int]], path: Path) -> None:
-    """Plot Fig. 6: a confusion matrix of counts and shares of the true class.
-
-    Args:
-        matrix: [2][2] counts; rows are the true classes, REAL first.
-    """
+    """Plot Fig. 6: a confusion matrix, [2][2] counts, rows the true classes, REAL first."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
@@ -77,12 +68,9 @@ def plot_samples(
     scores: Iterable[float],
     path: Path,
 ) -> None:
-    """Plot Fig. 8: test images titled "predicted class | its score | correct or wrong".
+    """Plot Fig. 8: up to 20 RGB uint8 images, titled "predicted class | its score | correct".
 
-    Args:
-        images: up to 20 RGB uint8 images [H, W, 3].
-        labels: 0 for REAL, 1 for FAKE.
-        scores: P(FAKE).
+    Labels are 0 for REAL and 1 for FAKE, scores P(FAKE).
     """
     columns = min(5, max(len(images), 1))
     rows = max(-(-len(images) // columns), 1)

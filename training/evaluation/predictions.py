@@ -134,11 +134,7 @@ def group_means(values: npt.ArrayLike, groups: Any) -> Floats:
 
 
 def check_finite(logits: Floats, images: str) -> None:
-    """Raise TrainingError if a logit is NaN or infinite.
-
-    Args:
-        images: what was scored, for the message: "every image of ...".
-    """
+    """Raise TrainingError, about these images, if a logit is NaN or infinite."""
     if bad := int((~np.isfinite(logits)).sum()):
         raise TrainingError(
             f"expected a finite score for {images}, found {bad:,} of {len(logits):,} that are not "

@@ -94,7 +94,7 @@ def measure_robustness(model: Any, source: Source, out: Path) -> list[Robustness
         model: of logits; see `predict_each`.
 
     Returns:
-        One row per level, clean images first; the AUC is None if a class is missing.
+        One row per level, clean images first.
     """
     levels = [("none", "clean", None), *disturbances()]
     rows: list[RobustnessRow] = []

@@ -127,11 +127,7 @@ def _class_lines(metrics: Metrics) -> Iterator[str]:
 
 
 def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator[TextTable | str]:
-    """Lines and a table for each model, then what the reader has to know.
-
-    Args:
-        notes: what else is known of the models, one sentence each.
-    """
+    """Lines and a table for each model, then notes, what else the reader has to know."""
     header = ("set", "method", "level", *_COUNTS, *(MEASURES[name] for name in _SHOWN))
     for model in dict.fromkeys(row.model for row in rows):
         own = [row for row in rows if row.model == model]

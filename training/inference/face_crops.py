@@ -44,17 +44,13 @@ class FaceCropOptions:
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """One face of a file: its box in the picture, and its crop, RGB uint8 [224, 224, 3].
-
-    The mask shows where the crop was changed, RGB uint8 [224, 224, 3], if the image has a mask
-    beside it, as `dfdc-prep extract --masks` writes it.
-    """
+    """One face of a file."""
 
     frame: int  # 0 for an image, as the time
     time_s: float
-    box: Face
-    crop: Any
-    mask: Any = None
+    box: Face  # in the picture
+    crop: Any  # RGB uint8 [224, 224, 3]
+    mask: Any = None  # the same, where it was changed; from `dfdc-prep extract --masks`
 
 
 @dataclass(frozen=True)
@@ -85,13 +81,8 @@ _Sampled = tuple[int, float, Still | Frame]
 class DecodingWorker(AbstractContextManager["DecodingWorker"]):
     """A process that decodes files of unknown origin, which may crash, hang or fill it.
 
-    Where the system can confine it, it writes nothing, opens no socket and starts no program.
-
-    Args:
-        timeout_s: CPU time for one call.
-
-    Attributes:
-        confinement: "on", or "off" and why.
+    Where the system can confine it, it writes nothing, opens no socket and starts no program;
+    `confinement` is "on", or "off" and why. A call may take `timeout_s` of CPU time.
     """
 
     def __init__(self, detector: DetectorChoice, timeout_s: float = 120) -> None:

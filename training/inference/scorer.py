@@ -78,16 +78,13 @@ class FilePrediction:
 class Scorer:
     """Scores face crops with the model of a run, and explains the scores.
 
-    Attributes:
-        margin, align: how the run's training data were cropped.
-
-    Raises:
-        TrainingError: the folder does not contain a finished run.
+    Raises TrainingError if the folder does not contain a finished run.
     """
 
     def __init__(self, folder: Path) -> None:
         run = Run(folder)
         crops = run.config().data.crops
+        #: How the run's training data were cropped.
         self.margin = MARGIN if crops.margin is None else crops.margin
         self.align = crops.align
         self._detector = crops.detector or "auto"
@@ -97,19 +94,11 @@ class Scorer:
         self._features = classifier.feature_model(self._model)
 
     def detector(self, weights: Path | None = None) -> DetectorChoice:
-        """The detector of the run's training data; the default one where it was not recorded.
-
-        Raises:
-            ModelError: the detector's weights are not available.
-        """
+        """The detector of the run's training data; ModelError if its weights are not available."""
         return choose_detector(self._detector, weights)
 
     def score(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3].
-
-        Raises:
-            TrainingError: a logit is not finite.
-        """
+        """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3]."""
         predicted = self._logits.predict(crops, batch_size=BATCH_SIZE, verbose=0)
         logits: npt.NDArray[np.float64] = np.asarray(predicted, np.float64)[:, 0]
         check_finite(logits, f"each of {counted(len(logits), 'face')}")
@@ -137,9 +126,7 @@ def predict_file(
 ) -> FilePrediction:
     """Predict one image or clip; a file without a score becomes a result, not an exception.
 
-    Args:
-        worker: decodes the file, with the detector of the run.
-        heatmaps: folder for one image per face with its Grad-CAM beside it.
+    `heatmaps` is the folder for one image per face with its Grad-CAM beside it.
     """
     unscored = FilePrediction(str(path), UNREADABLE, confinement=worker.confinement)
     try:
@@ -165,11 +152,7 @@ def predict_faces(
     logits: npt.NDArray[np.float64],
     heatmaps: Sequence[str | None] = (),
 ) -> FilePrediction:
-    """Combine the calibrated FAKE logits, [N], of the faces found in one file.
-
-    Args:
-        heatmaps: path of the Grad-CAM image of each face, if there are any.
-    """
+    """Combine the calibrated FAKE logits, [N], and heatmaps' paths of the faces of one file."""
     if not crops:
         return FilePrediction(file, NO_FACE)
     faces = tuple(

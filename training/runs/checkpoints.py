@@ -53,11 +53,7 @@ def checkpoint_path(run: Run, epoch: int) -> Path:
 
 
 def save(run: Run, model: Any, rows: Sequence[HistoryRow]) -> None:
-    """Write history.csv and the checkpoint of its last epoch, then delete old checkpoints.
-
-    Raises:
-        OSError: the disk is full or not writable; earlier checkpoints are unchanged.
-    """
+    """Write history.csv and the checkpoint of its last epoch, then delete old checkpoints."""
     run.checkpoints.mkdir(exist_ok=True)
     run.write_history(rows)
     with atomic_file(checkpoint_path(run, len(rows))) as partial:
@@ -79,16 +75,9 @@ def is_intact(path: Path) -> bool:
 
 
 def restore(run: Run, log: Callable[[str], object]) -> tuple[Any, list[HistoryRow]]:
-    """Load the last intact checkpoint and the history up to it.
+    """Load the compiled model of the last intact checkpoint and the history rows up to it.
 
-    Args:
-        log: called with a message for each checkpoint that is skipped.
-
-    Returns:
-        The compiled model and the history rows; (None, []) without checkpoints.
-
-    Raises:
-        TrainingError: there are checkpoints, but none is usable.
+    (None, []) without checkpoints; TrainingError if there are some, but none is usable.
     """
     rows = run.history()
     matches = (_CHECKPOINT.fullmatch(path.name) for path in run.checkpoints.glob("*"))
@@ -124,11 +113,7 @@ def load_classifier(path: Path, *, compile: bool) -> Any:
 
 
 def load_model(run: Run) -> Any:
-    """Load model.keras of a run, not compiled.
-
-    Raises:
-        TrainingError: model.keras is missing or broken.
-    """
+    """Load model.keras of a run, not compiled; TrainingError if it is missing or broken."""
     if is_intact(run.model_file):
         model = load_classifier(run.model_file, compile=False)
         if model is not None:
@@ -151,7 +136,6 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
 
     Raises:
         TrainingError: a package is missing, or the scores differ; an earlier export is kept.
-        OutputError: the output cannot be written.
     """
     recipe = run.config().recipe
     network = classifier.build_model(choose_recipe(recipe.name, {"backbone": recipe.backbone}))
@@ -167,7 +151,16 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
             # Keras probes for np.object, which tf2onnx needs; newer NumPy versions warn about it.
             warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
             network.export(partial, format="tf_saved_model" if saved else "onnx", verbose=False)
-            scores = (_run_savedmodel if saved else _run_onnx)(partial, batch)
+            if saved:
+                import tensorflow as tf
+
+                scores = np.asarray(tf.saved_model.load(str(partial)).serve(batch))
+            else:
+                import onnxruntime
+
+                providers = ["CPUExecutionProvider"]
+                session = onnxruntime.InferenceSession(partial, providers=providers)
+                (scores,) = session.run(None, {session.get_inputs()[0].name: batch})
             difference = float(np.abs(scores - expected).max())
             if not difference <= TOLERANCE:
                 raise TrainingError(
@@ -180,16 +173,3 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
             f"expected the packages an export to {form} needs, found: {error}; install them with "
             "pip install 'dfdc-prep[onnx]' and use Keras with TensorFlow"
         ) from error
-
-
-def _run_savedmodel(path: Path, images: Any) -> Any:
-    import tensorflow as tf
-
-    return np.asarray(tf.saved_model.load(str(path)).serve(images))
-
-
-def _run_onnx(path: Path, images: Any) -> Any:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: images})[0]

@@ -10,8 +10,8 @@ from dfdc_prep.run_files import FitConfig, RunConfig, SplitMetrics
 from dfdc_prep.storage.urls import Location
 from manifests.files import folder_lock
 from training import recipes
-from training.data.shards import DEFAULT_GB, Shards, open_shards
-from training.runs.folder import Run, open_run
+from training.data.shards import DEFAULT_GB, open_shards
+from training.runs.folder import open_run
 
 #: Packages whose versions are recorded in config.json.
 LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
@@ -53,43 +53,39 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         open_shards(options.shards, options.cache_gb) as shards,
         open_run(options.out, writes=True) as run,
     ):
-        return _fit(options, shards, run, log)
+        data = shards.describe()
+        recipe = recipes.choose_recipe(options.recipe, options.overrides)
 
+        from training.evaluation.evaluator import evaluate
+        from training.models import classifier, devices
+        from training.runs import trainer
 
-def _fit(
-    options: FitOptions, shards: Shards, run: Run, log: Callable[[str], object]
-) -> SplitMetrics:
-    data = shards.describe()
-    recipe = recipes.choose_recipe(options.recipe, options.overrides)
-
-    from training.evaluation.evaluator import evaluate
-    from training.models import classifier, devices
-    from training.runs import trainer
-
-    used_devices = devices.find_devices(require_gpu=options.require_gpu)
-    log(used_devices.description())
-    if unused := used_devices.unused_card():
-        log(unused)
-    weights_file = classifier.resolve_weights(options.weights, recipe.backbone)
-    totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
-    differences = recipes.describe_differences(recipe, totals)
-    for line in differences:
-        log(f"differs from the published recipe: {line}")
-    fitted = FitConfig(options.weights, options.steps_per_epoch, options.precision, options.seed)
-    config = RunConfig(
-        recipe,
-        fitted,
-        data,
-        str(shards if shards.cache else shards.folder.resolve()),
-        differences,
-        used_devices.description(),
-        {name: version(name) for name in LIBRARIES},
-    )
-    plan = trainer.TrainingPlan(
-        shards, recipe, fitted, weights_file, used_devices, options.profile, options.cache
-    )
-    used_devices.check_batch_size(plan.batch_size)
-    with folder_lock(run.folder):
-        run.prepare(config, fresh=options.fresh)
-        trainer.train(plan, run, log)
-        return evaluate(run, shards, plan.batch_size)
+        used_devices = devices.find_devices(require_gpu=options.require_gpu)
+        log(used_devices.description())
+        if unused := used_devices.unused_card():
+            log(unused)
+        weights_file = classifier.resolve_weights(options.weights, recipe.backbone)
+        totals = {split: sum(counts.values()) for split, counts in data.counts.items()}
+        differences = recipes.describe_differences(recipe, totals)
+        for line in differences:
+            log(f"differs from the published recipe: {line}")
+        fitted = FitConfig(
+            options.weights, options.steps_per_epoch, options.precision, options.seed
+        )
+        config = RunConfig(
+            recipe,
+            fitted,
+            data,
+            str(shards if shards.cache else shards.folder.resolve()),
+            differences,
+            used_devices.description(),
+            {name: version(name) for name in LIBRARIES},
+        )
+        plan = trainer.TrainingPlan(
+            shards, recipe, fitted, weights_file, used_devices, options.profile, options.cache
+        )
+        used_devices.check_batch_size(plan.batch_size)
+        with folder_lock(run.folder):
+            run.prepare(config, fresh=options.fresh)
+            trainer.train(plan, run, log)
+            return evaluate(run, shards, plan.batch_size)

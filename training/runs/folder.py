@@ -30,10 +30,7 @@ class Run(RunFiles):
         write_rows(self.history_file, HISTORY_COLUMNS, numbered)
 
     def prepare(self, config: RunConfig, *, fresh: bool) -> None:
-        """Create the folder with config.json, or resume the same run in it.
-
-        Args:
-            fresh: delete an existing run instead of resuming it.
+        """Create the folder with config.json, or resume the same run in it unless it is `fresh`.
 
         Raises:
             TrainingError: the folder contains a run with other options.

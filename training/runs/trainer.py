@@ -83,14 +83,11 @@ def train(
 ) -> list[checkpoints.HistoryRow]:
     """Train all epochs of the recipe, resuming from the last intact checkpoint.
 
-    Writes the checkpoint with the lowest validation loss to `model.keras`.
+    Writes the checkpoint with the lowest validation loss to `model.keras`; returns history.csv.
 
     Args:
         run: a run folder set up by `Run.prepare`.
         log: called with a message for each checkpoint that is skipped.
-
-    Returns:
-        The rows of history.csv.
 
     Raises:
         TrainingError: a metric is not finite, the run folder was removed, or no checkpoint is
@@ -213,11 +210,7 @@ class EpochMetrics(keras.callbacks.TensorBoard):  # type: ignore[misc]
 
 
 class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes a trace of a few steps, for TensorBoard's profiler; of all if there are too few.
-
-    Raises:
-        TrainingError: Keras's backend has no profiler.
-    """
+    """Writes a trace of a few steps, for TensorBoard's profiler; of all if there are too few."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         super().__init__()
