@@ -15,7 +15,7 @@ import dfdc_prep
 from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.parallel.confinement import confine, why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers
-from training.app.annotate import annotate_in_worker
+from training.app.annotate import annotate_clip
 from training.inference.face_crops import DecodingWorker, FaceCropOptions
 
 pytestmark = pytest.mark.skipif(
@@ -130,6 +130,6 @@ def test_predict_and_the_app_decode_in_a_confined_process(
         given = worker.find(clip, options, clip.name)
         assert len(uploaded.views) == 2
         assert [each.jpeg for each in uploaded.views] == [each.jpeg for each in given.views]
-        assert len(worker.call(annotate_in_worker, clip.read_bytes(), [])) > 10_000
+        assert len(worker.call(annotate_clip, clip.read_bytes(), [])) > 10_000
         for name in ("tcp", "udp", "program", "exec", "create", "own file"):
             assert worker.call(attack, name, str(tmp_path), str(tmp_path)) == "PermissionError"

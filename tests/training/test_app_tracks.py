@@ -50,7 +50,7 @@ def annotated(real_clips):
         width = next(video.frames([0])).width
     box = (width / 10, 100, 200, 150)
     tracks = make_tracks([(1, 1.0, box, 0.25), (1, 1.2, box, 1)])
-    return annotate_clip(clip, tracks), frames, pixels
+    return annotate_clip(clip.read_bytes(), tracks), frames, pixels
 
 
 def test_the_annotated_clip_has_every_frame(annotated):

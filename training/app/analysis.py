@@ -10,7 +10,7 @@ from scipy.special import expit
 from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
 from manifests.columns import CROP_SIZE
-from training.app.annotate import annotate_in_worker, make_tracks, number_persons
+from training.app.annotate import annotate_clip, make_tracks, number_persons
 from training.app.jobs import Limits, Refused, Upload
 from training.app.result import FaceResult, PersonResult, Result
 from training.evaluation import heatmaps
@@ -74,7 +74,7 @@ class Analyzer:
             return
         tracks = make_tracks([(face.person, face.time_s, face.box, face.p_fake) for face in faces])
         try:
-            result.annotated = self._worker.call(annotate_in_worker, upload.read(), tracks)
+            result.annotated = self._worker.call(annotate_clip, upload.read(), tracks)
         except Exception as error:
             result.annotation_error = str(error)
             raise

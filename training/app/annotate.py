@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
@@ -70,13 +69,17 @@ def make_tracks(faces: Sequence[tuple[int, float, Box, float]]) -> list[FaceTrac
     return [tracks[person] for person in sorted(tracks)]
 
 
-def annotate_clip(path: Path, tracks: list[FaceTrack]) -> bytes:
+def annotate_clip(upload: bytes, tracks: list[FaceTrack]) -> bytes:
     """Draw the faces into every frame of a clip; ClipError if it cannot be decoded.
 
     Returns an MP4 file with H.264 and no sound, its longer side at most `CLIP_SIZE` pixels.
     """
     written = io.BytesIO()
-    with open_clip(path, "the clip") as clip, av.open(written, "w", format="mp4") as out:
+    with (
+        nameless_file(upload) as path,
+        open_clip(path, "the clip") as clip,
+        av.open(written, "w", format="mp4") as out,
+    ):
         stream: Any = None
         last = -1
         for frame in clip.frames(range(clip.timeline.count)):
@@ -121,9 +124,3 @@ def draw_faces(image: Image, time_s: float, tracks: list[FaceTrack], source_widt
         cv2.rectangle(image, (left, top), corner, colour, cv2.FILLED)
         origin = (left + pad, top + height + pad)
         cv2.putText(image, label, origin, font, size, (0, 0, 0), thick, cv2.LINE_AA)
-
-
-def annotate_in_worker(upload: bytes, tracks: list[FaceTrack]) -> bytes:
-    """Draw the tracked faces into the bytes of a clip; see `annotate_clip`."""
-    with nameless_file(upload) as path:
-        return annotate_clip(path, tracks)

@@ -27,7 +27,6 @@ THRESHOLD = 0.5
 FORM_BYTES = 64_000
 #: Files of the page, by name.
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_STATIC_FOLDER = Path(__file__).parent / "static"
 #: Headers of every answer: nothing is kept in caches, or leaves the site.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -158,7 +157,8 @@ class App:
     def _on_static(self, request: Request, name: str) -> Response:
         if name not in _STATIC:
             abort(404)
-        return Response((_STATIC_FOLDER / name).read_bytes(), mimetype=_STATIC[name])
+        content = Path(__file__).with_name("static").joinpath(name).read_bytes()
+        return Response(content, mimetype=_STATIC[name])
 
     def _on_submit(self, request: Request) -> Response:
         try:

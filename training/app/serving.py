@@ -29,11 +29,6 @@ from training.app.jobs import Jobs, Limits
 from training.app.result import read_facts
 from training.app.server import FORM_BYTES, Access, App
 
-#: Threads that answer requests; none of them runs the model.
-_THREADS = 8
-#: Bytes of a request's headers.
-_HEADER_BYTES = 32_000
-
 
 @dataclass(frozen=True)
 class ConnectionLimits:
@@ -131,10 +126,10 @@ def create_server(
         app,
         host=address[0],
         port=address[1],
-        threads=_THREADS,
+        threads=8,  # none of them runs the model
         connection_limit=10 * limits.total,  # never reached: `_make_room`
         max_request_body_size=max_body,
-        max_request_header_size=_HEADER_BYTES,
+        max_request_header_size=32_000,
         asyncore_use_poll=True,  # select() knows no file numbers above 1,023
         ident=None,
     )

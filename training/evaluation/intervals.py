@@ -1,9 +1,8 @@
 """95 % intervals of measures, by family, that are right at 0 and 1 and for few families.
 
 The images of a clip, and the clips of a family, are not independent: they show the same people in
-the same room. Families are therefore resampled with replacement, not images (the cluster bootstrap,
-Field and Welsh, 2007). An image weighs as much as its family occurs in a resample, so each measure
-is one of weighted images.
+the same room. Families are therefore resampled, not images (the cluster bootstrap, Field and Welsh,
+2007): an image weighs as much as its family occurs in a resample.
 
 A percentile bootstrap has no width where nothing is wrong: it calls a ROC-AUC of 1 from two clips
 certain. Here the families' resamples give only the variance of a rate, and the interval is that of

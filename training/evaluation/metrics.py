@@ -102,7 +102,7 @@ def best_threshold(labels: Ints, scores: Floats) -> float | None:
 
 
 def calibration_error(labels: Ints, scores: Floats) -> float:
-    """Expected calibration error of P(FAKE) over 15 equal bins (Guo et al., 2017)."""
+    """Expected calibration error of P(FAKE) over equal bins (Guo et al., 2017)."""
     bins = np.minimum((scores * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     # Per bin, the sum of score - label is its size times (confidence - share of FAKE).
     gaps = np.bincount(bins, scores - labels, minlength=CALIBRATION_BINS)
@@ -229,15 +229,6 @@ class Measured(NamedTuple):
     interval: Interval
 
 
-def equal_error_rate(labels: Ints, scores: Floats) -> float:
-    """The error rate at the threshold where as many REAL as FAKE are called wrongly, by share.
-
-    Between two thresholds the ROC curve is taken for a straight line.
-    """
-    false, true, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
-    return float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1))
-
-
 def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
     """Every measure of MEASURES, at the point of the model's own validation split.
 
@@ -260,11 +251,13 @@ def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
         interval_of = intervals.mean if name.startswith("log_loss") else intervals.share
         measured[name] = Measured(float(np.mean(values)), interval_of(values))
     if len(np.unique(labels)) == 2:
-        # Of logits, which rank confident images that the sigmoid rounds to 1.
+        # Of logits, which rank confident images that the sigmoid rounds to 1. Between two
+        # thresholds the ROC curve is taken for a straight line.
+        false, true, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
         whole = {
             "auc": float(sk.roc_auc_score(labels, logits)),
             "average_precision": float(sk.average_precision_score(labels, logits)),
-            "eer": equal_error_rate(labels, logits),
+            "eer": float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1)),
         }
         ranked = intervals.rankings(logits, whole)
         measured |= {name: Measured(value, ranked[name]) for name, value in whole.items()}

@@ -154,7 +154,8 @@ def export_model(run: Run, shards: Shards, form: str) -> tuple[Path, float]:
             if saved:
                 import tensorflow as tf
 
-                scores = np.asarray(tf.saved_model.load(str(partial)).serve(batch))
+                loaded = tf.saved_model.load(str(partial))  # its variables go with it
+                scores = np.asarray(loaded.serve(batch))
             else:
                 import onnxruntime
 

@@ -13,9 +13,6 @@ from training import recipes
 from training.data.shards import DEFAULT_GB, open_shards
 from training.runs.folder import open_run
 
-#: Packages whose versions are recorded in config.json.
-LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn")
-
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -79,7 +76,7 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
             str(shards if shards.cache else shards.folder.resolve()),
             differences,
             used_devices.description(),
-            {name: version(name) for name in LIBRARIES},
+            {name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")},
         )
         plan = trainer.TrainingPlan(
             shards, recipe, fitted, weights_file, used_devices, options.profile, options.cache

@@ -92,12 +92,8 @@ class Run(RunFiles):
             path.unlink(missing_ok=True)
 
     def _may_precede_run(self, name: str) -> bool:
-        """Whether an interrupted run may leave this file in a folder without config.json.
-
-        A run killed at its start leaves a partial config.json. If the folder of a running
-        training is removed, its TensorBoard callback creates the logs again.
-        """
-        if name == self.logs.name:
+        """Whether an interrupted run may leave this file in a folder without config.json."""
+        if name == self.logs.name:  # which TensorBoard's callback creates again if it is removed
             files = (path for path in self.logs.rglob("*") if not path.is_dir())
             return all(path.name.startswith("events.out.tfevents.") for path in files)
         return is_temporary(name, self.config_file.name)

@@ -114,7 +114,7 @@ def train(
                 head = epoch <= head_epochs
                 steps = (head_epochs if head else recipe.epochs - head_epochs) * plan.steps
                 classifier.compile_model(model, recipe, head_only=head, steps=steps)
-            callbacks = [EpochMetrics(run.logs)]
+            callbacks = [EpochMetrics(run.logs, write_graph=False)]
             if plan.profile and epoch == first:
                 callbacks.append(Profiler(plan.profile, plan.steps))
             rows.append(_fit_epoch(model, plan, decoded, epoch, callbacks))
@@ -198,9 +198,6 @@ class EpochMetrics(keras.callbacks.TensorBoard):  # type: ignore[misc]
     """Writes the metrics of each epoch for TensorBoard, and nothing per batch."""
 
     async_safe = True
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, write_graph=False)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         pass
