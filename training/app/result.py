@@ -66,13 +66,6 @@ class Result:
         """All faces, in the order of the prediction."""
         return sorted(face for person in self.persons for face in person.faces)
 
-    @property
-    def annotation_state(self) -> str:
-        """`ready`, `failed` or `pending`; `pending` forever for an image."""
-        if self.annotated is not None:
-            return "ready"
-        return "failed" if self.annotation_error else "pending"
-
     def crops_zip(self) -> bytes:
         """A ZIP archive of the crops, named `<frame>_<face>.png` as `extract` names them."""
         written, faces = io.BytesIO(), self.faces

@@ -34,7 +34,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_JPEG, _PNG = "image/jpeg", "image/png"
+_JPEG, _PNG, _JSON = "image/jpeg", "image/png", "application/json"
 _POSTED = ("submit", "delete")
 
 _URLS = Map(
@@ -152,7 +152,7 @@ class App:
         return self._page("start.html", 200, ready=self._jobs.ready)
 
     def _on_health(self, request: Request) -> Response:
-        return _json({"ready": self._jobs.ready})
+        return Response(json.dumps({"ready": self._jobs.ready}), mimetype=_JSON)
 
     def _on_static(self, request: Request, name: str) -> Response:
         if name not in _STATIC:
@@ -178,8 +178,11 @@ class App:
 
     def _on_state(self, request: Request, key: str) -> Response:
         job = self._job(key)
-        annotated = job.result.annotation_state if job.result else None
-        return _json({"state": job.state, "status": self._status(job), "annotated": annotated})
+        state = {"state": job.state, "status": self._status(job), "annotated": None}
+        if result := job.result:  # pending forever for an image
+            failed = "failed" if result.annotation_error else "pending"
+            state["annotated"] = "ready" if result.annotated else failed
+        return Response(json.dumps(state), mimetype=_JSON)
 
     def _on_delete(self, request: Request, key: str) -> Response:
         self._jobs.delete(key)
@@ -203,7 +206,7 @@ class App:
 
     def _on_prediction(self, request: Request, key: str) -> Response:
         text = self._finished(key).prediction.as_json() + "\n"
-        return _download(text.encode(), "application/json", "prediction.json")
+        return _download(text.encode(), _JSON, "prediction.json")
 
     def _job(self, key: str) -> Job:
         return self._jobs.get(key) or abort(404)
@@ -242,10 +245,6 @@ class App:
 
 def _item(items: Sequence[Any], number: int) -> Any:
     return items[number] if number < len(items) else abort(404)
-
-
-def _json(value: Mapping[str, Any]) -> Response:
-    return Response(json.dumps(value), mimetype="application/json")
 
 
 def _download(content: bytes, mimetype: str, name: str) -> Response:

@@ -105,10 +105,7 @@ def make_dataset(
         sources = _on_disk(sources, shards)
     if seed is not None:
         records = sources.interleave(
-            read,
-            cycle_length=_PARALLEL_FILES,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+            read, _PARALLEL_FILES, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         records = records.shuffle(_SHUFFLE_BUFFER, seed=seed, reshuffle_each_iteration=True)
     else:

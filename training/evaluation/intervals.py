@@ -170,24 +170,13 @@ def _rankings(fake: Floats, real: Floats) -> Floats:
         auc = (fake * (reals - called_real + real / 2)).sum(axis=1) / (fakes * reals)[:, 0]
         precision = np.nan_to_num(called_fake / (called_fake + called_real))
         average_precision = (fake / fakes * precision).sum(axis=1)
-        eer = _equal_error_rates(called_real / reals, 1 - called_fake / fakes)
+        # As ever more is called FAKE, the share of REAL called FAKE rises and that of FAKE called
+        # REAL falls, so the two are equal between the thresholds around a gap of 0.
+        false_fake = np.pad(called_real / reals, ((0, 0), (1, 0)))
+        gap = false_fake - np.pad(1 - called_fake / fakes, ((0, 0), (1, 0)), constant_values=1.0)
+        rows, after = np.arange(len(gap)), np.argmax(gap >= 0, axis=1)  # after is at least 1
+        low, low_gap = false_fake[rows, after - 1], gap[rows, after - 1]
+        share = -low_gap / (gap[rows, after] - low_gap)
+        eer = low + share * (false_fake[rows, after] - low)
     defined = (fakes * reals)[:, 0] > 0
     return np.where(defined, np.stack([auc, average_precision, eer]), np.nan)
-
-
-def _equal_error_rates(false_fake: Floats, false_real: Floats) -> Floats:
-    """Where the two error rates are equal, between the thresholds around it, [S].
-
-    Args:
-        false_fake: share of REAL called FAKE from each score on, ascending, [S, L].
-        false_real: share of FAKE called REAL, descending, [S, L].
-    """
-    pad = ((0, 0), (1, 0))
-    low = np.pad(false_fake, pad)
-    gap = low - np.pad(false_real, pad, constant_values=1.0)
-    rows = np.arange(len(gap))
-    after = np.argmax(gap >= 0, axis=1)  # at least 1: without any FAKE called, the gap is -1
-    before = after - 1
-    share = -gap[rows, before] / (gap[rows, after] - gap[rows, before])
-    rates: Floats = low[rows, before] + share * (low[rows, after] - low[rows, before])
-    return rates

@@ -103,11 +103,7 @@ class Predictions:
         return Predictions(self.rows.filter(pa.array(mask)), self.labels[mask], self.logits[mask])
 
     def table(self, temperature: float) -> pa.Table:
-        """The table written to predictions.parquet, one row per image.
-
-        Manifest columns that identify the image, then `target` (the label), `logit`, `score`
-        (P(FAKE)) and `calibrated` (P(FAKE) after division of the logit by the temperature).
-        """
+        """The table in predictions.parquet: columns that identify the images, labels, P(FAKE)."""
         values = {
             "target": self.labels,
             "logit": self.logits,

@@ -126,7 +126,7 @@ def predict_file(
 ) -> FilePrediction:
     """Predict one image or clip; a file without a score becomes a result, not an exception.
 
-    `heatmaps` is the folder for one image per face with its Grad-CAM beside it.
+    `heatmaps` is the folder for an image per face, its Grad-CAM and perhaps its mask beside it.
     """
     unscored = FilePrediction(str(path), UNREADABLE, confinement=worker.confinement)
     try:
@@ -139,9 +139,16 @@ def predict_file(
         logits = scorer.calibrated_logits(crops)
     except TrainingError as error:
         return replace(unscored, status=NO_SCORE, error=str(error))
-    written: Sequence[str | None] = ()
+    written: list[str | None] = []
     if heatmaps and crops:
-        written = _write_heatmaps(heatmaps, path, crops, scorer.activations(crops))
+        heatmaps.mkdir(parents=True, exist_ok=True)
+        activations = scorer.activations(crops)
+        for number, (face, activation) in enumerate(zip(crops, activations, strict=True)):
+            name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
+            with atomic_file(heatmaps / name) as partial:
+                drawn = draw_side_by_side(face.crop, activation, face.mask)
+                Image.fromarray(drawn).save(partial)
+            written.append(str(heatmaps / name))
     predicted = predict_faces(str(path), crops, logits, written)
     return replace(predicted, missing=found.missing, confinement=worker.confinement)
 
@@ -168,18 +175,3 @@ def predict_faces(
         )
     )
     return FilePrediction(file, OK, float(expit(logits.mean())), faces=faces)
-
-
-def _write_heatmaps(
-    folder: Path, path: Path, faces: Sequence[FaceCrop], activations: npt.NDArray[np.float32]
-) -> list[str]:
-    """Write one image for each face: the crop, its Grad-CAM and its mask, if any."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for number, (face, activation) in enumerate(zip(faces, activations, strict=True)):
-        name = f"{path.parent.name}-{path.name}-{face.frame:06d}_{number}.png".lstrip("-.")
-        drawn = draw_side_by_side(face.crop, activation, face.mask)
-        with atomic_file(folder / name) as partial:
-            Image.fromarray(drawn).save(partial)
-        written.append(str(folder / name))
-    return written

@@ -61,19 +61,13 @@ class TrainingPlan:
         # An independent 32-bit seed for each epoch.
         seed = int(np.random.SeedSequence([self.options.seed, epoch]).generate_state(1)[0])
 
+        repeat = self.options.steps_per_epoch is not None
+
         def batches() -> Any:
-            return augmentation.augment(
-                input_pipeline.make_dataset(
-                    self.shards,
-                    "train",
-                    self.batch_size,
-                    seed=seed,
-                    repeat=self.options.steps_per_epoch is not None,
-                    decoded=decoded,
-                ),
-                self.recipe.augmentation,
-                seed,
+            dataset = input_pipeline.make_dataset(
+                self.shards, "train", self.batch_size, seed=seed, repeat=repeat, decoded=decoded
             )
+            return augmentation.augment(dataset, self.recipe.augmentation, seed)
 
         return input_pipeline.in_same_order(batches) if self.devices.mirrored else batches()
 
