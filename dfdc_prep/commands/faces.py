@@ -347,6 +347,9 @@ def import_crops(
     *,
     clips_from: ClipsFrom = None,
     real_is: RealIs = None,
+    resize: Annotated[
+        bool, flag("Scale square images of another size to 224x224, as PNG.")
+    ] = False,
     overwrite: Annotated[
         bool,
         flag("Replace a faces folder of another table, and the tables made from it."),
@@ -358,8 +361,8 @@ def import_crops(
     0/1) and path, or videoname to find images by their stem; video, original, part, frame,
     face, dataset, method, identity, face_identity and official_split are used where they are
     present. Without video or videoname, the clips are read from the paths. The images are linked
-    or copied, never re-encoded. The exit code is 3 if a row or an image was left out;
-    clips.parquet names each.
+    or copied, never re-encoded, unless --resize scales them. The exit code is 3 if a row or an
+    image was left out; clips.parquet names each.
 
     \b
     Example:
@@ -374,7 +377,7 @@ def import_crops(
     from manifests.tables.external import Reading
 
     reading = Reading(clips_from, real_is)
-    return run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading)
+    return run(Path(crops_dir), Path(metadata_csv), Path(out), overwrite, reading, resize)
 
 
 def _faces_to_encode(mirror: Mirror) -> None:

@@ -15,13 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import __version__ as pillow_version
 
 from dfdc_prep import __version__
-from dfdc_prep.crops.encoding import crop_fault
+from dfdc_prep.crops.encoding import crop_fault, decode, encode
 from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.parallel.threads import available_cores
@@ -113,7 +114,12 @@ class ImportReport(Result):
 
 
 def import_crops(
-    source: Path, csv: Path, out: Path, overwrite: bool = False, reading: Reading = BY_EVIDENCE
+    source: Path,
+    csv: Path,
+    out: Path,
+    overwrite: bool = False,
+    reading: Reading = BY_EVIDENCE,
+    resize: bool = False,
 ) -> ImportReport:
     """Make a faces folder from a folder of crops and a table that describes them.
 
@@ -125,6 +131,7 @@ def import_crops(
             manifest is kept if the manifest is unchanged.
         overwrite: replace a faces folder of another table or of `extract`, and all derived files.
         reading: how to read what the table does not say.
+        resize: scale square images of another size to 224x224, and write them as PNG.
 
     Raises:
         TableError, SourceError, OptionsDiffer, OutputError: as `dfdc_prep.import_crops`.
@@ -141,13 +148,14 @@ def import_crops(
             "pyarrow": pa.__version__,
         },
     }
+    run["options"] |= {"resize": True} if resize else {}
     _check_output(source, out, run, overwrite)
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
     matched, unnamed = _match_images(table, list_images(source), prefix)
     with atomic_folder(out) as folder:
         # Check again: another run may have written the folder before this one had the lock.
         _check_output(source, out, run, overwrite)
-        outcomes = _link_crops(table, matched, source, folder)
+        outcomes = _link_crops(table, matched, source, folder, resize)
         imported = [outcome for outcome in outcomes if outcome.kind == _CROP]
         if not imported:
             unreadable = (outcome.fault for outcome in outcomes if outcome.kind == _UNREADABLE)
@@ -179,7 +187,7 @@ def import_crops(
 
 
 def _link_crops(
-    table: pa.Table, matched: list[_Outcome], source: Path, folder: Path
+    table: pa.Table, matched: list[_Outcome], source: Path, folder: Path, resize: bool
 ) -> list[_Outcome]:
     """Check and link every image that matches a row; return the outcomes of all rows."""
     # A part that was read from the path would only repeat it.
@@ -190,11 +198,15 @@ def _link_crops(
         if outcome.kind != _CROP:
             return outcome
         file, path = source / outcome.image, f"crops/{parts[outcome.row] or _PART}/{outcome.image}"
-        data, fault = _read_image(file)
+        data, fault = _read_image(file, resize)
         if fault:
             return outcome._replace(kind=_UNREADABLE, fault=fault)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(file, folder / path)
+        if resize and (scaled := _scaled(data)):
+            data, path = scaled, path if path.endswith(".png") else f"{path}.png"
+            (folder / path).write_bytes(data)
+        else:
+            link_or_copy(file, folder / path)
         return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())
 
     outcomes, bar = [], Progress(len(matched), "crops", "import")
@@ -205,7 +217,17 @@ def _link_crops(
     return outcomes
 
 
-def _read_image(file: Path) -> tuple[bytes, str | None]:
+def _scaled(data: bytes) -> bytes | None:
+    """A square crop of another size at that of the shards, as PNG; None if it has that size."""
+    crop = decode(data)
+    if len(crop) == CROP_SIZE:
+        return None
+    # Averaging areas loses no pixel; a cubic spline is for more pixels than there are.
+    how = cv2.INTER_AREA if len(crop) > CROP_SIZE else cv2.INTER_CUBIC
+    return encode(cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=how), "png")
+
+
+def _read_image(file: Path, any_size: bool) -> tuple[bytes, str | None]:
     """The bytes of an image file, and why it is no crop, if it is none."""
     try:
         if not file.is_file():  # reading a pipe would block
@@ -215,8 +237,10 @@ def _read_image(file: Path) -> tuple[bytes, str | None]:
         data = file.read_bytes()
     except OSError as error:
         return b"", f"{file.name} cannot be read: {error.strerror}"
-    what = crop_fault(data, decoded=True)
-    return data, what and f"expected {CROP_SIZE}x{CROP_SIZE} in {file.name}, found {what}"
+    what = crop_fault(data, None if any_size else CROP_SIZE, decoded=True)
+    side = "a square" if any_size else f"{CROP_SIZE}x{CROP_SIZE}"
+    way = "" if any_size or what is None or crop_fault(data, None) else " (--resize scales it)"
+    return data, what and f"expected {side} in {file.name}, found {what}{way}"
 
 
 def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool) -> None:

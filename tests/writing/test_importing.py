@@ -54,6 +54,23 @@ def statuses(faces: Path) -> dict[str, tuple[str, str | None]]:
     return {row["video"]: (row["status"], row["error"]) for row in log}
 
 
+@pytest.mark.parametrize("side", [160, 256, 299, 380])
+def test_crops_of_another_size_are_scaled_if_asked(kaggle: Path, side: int) -> None:
+    make_crop(kaggle / "faces_224" / "aa.jpg", side)
+    counts, faces = run(kaggle, resize=True)
+    assert counts == {"crops": 3, "clips": 3}
+    crops = read_manifest(faces / "manifest.parquet").to_pylist()
+    assert [row["path"].rpartition("/")[2] for row in crops] == ["aa.jpg.png", "bb.jpg", "cc.jpg"]
+    for row in crops:
+        with Image.open(faces / row["path"]) as image:
+            assert image.size == (224, 224)
+    with pytest.raises(OptionsDiffer):
+        run(kaggle)
+    with Image.open(kaggle / "faces_224" / "aa.jpg") as image:
+        image.resize((side, side // 2)).save(kaggle / "faces_224" / "aa.jpg")
+    assert run(kaggle, "other", resize=True)[0]["unreadable"] == 1
+
+
 def test_kaggle_layout_becomes_a_faces_folder(kaggle: Path) -> None:
     counts, faces = run(kaggle)
     assert counts == {"crops": 3, "clips": 3}
@@ -109,7 +126,9 @@ def test_every_fault_is_counted_and_named(kaggle: Path) -> None:
     assert error.startswith("expected 224x224 in bb.jpg, found a damaged image (")
     assert found["cc.mp4"] == ("missing", "no image has this name")
     assert found["nobody.jpg"] == ("missing", "no row names nobody.jpg")
-    assert found["small.mp4"][1] == "expected 224x224 in small.jpg, found 100x100"
+    assert (
+        found["small.mp4"][1] == "expected 224x224 in small.jpg, found 100x100 (--resize scales it)"
+    )
 
 
 def test_paths_and_several_crops_a_clip(kaggle: Path) -> None:
