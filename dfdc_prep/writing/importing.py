@@ -260,7 +260,8 @@ def _check_output(source: Path, out: Path, run: dict[str, Any], overwrite: bool)
             f"expected {out} to be empty or a faces folder, found something else; "
             f"choose another folder"
         ) from error
-    changed = [name for name, value in run["options"].items() if earlier.get(name) != value]
+    options = {"resize": None, **run["options"]}
+    changed = [name for name, value in options.items() if earlier.get(name) != value]
     if changed and not overwrite:
         raise OptionsDiffer(
             f"expected an import of the same table in {out}, found one with other options "
