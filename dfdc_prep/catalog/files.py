@@ -30,6 +30,13 @@ _VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 _CATEGORIES = frozenset(
     (*SPLITS, "frames", "images", "videos", "clips", "faces", "crops", "data", "dataset")
 )
+#: Folders of what belongs to clips and is none, in lower case.
+_SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx"))
+#: Levels of folders that are searched for clips.
+_MAX_DEPTH = 8
+
+#: Folders, from the first one down.
+Names = tuple[str, ...]
 
 
 def is_video(name: str) -> bool:
@@ -152,6 +159,25 @@ def clip_sizes(folder: Path) -> dict[str, int]:
             videos = any(map(is_video, listed_names(below)))
             sizes |= {} if videos else {name: clip_size(below)}
     return sizes
+
+
+def clips_below(
+    folder: Path, names: Names = (), depth: int = _MAX_DEPTH
+) -> Iterator[tuple[Names, dict[str, int]]]:
+    """Yield the folders that clips lie in, as names from the first folder down, and the clips.
+
+    Raises:
+        SourceError, SourceUnreachable: as `file_sizes`.
+    """
+    clips = clip_sizes(folder)
+    if clips:
+        yield names, clips
+    below = [name for name in subfolders(folder) if name not in clips]
+    if "videos" in below:  # the frames beside them are theirs
+        below = [name for name in below if name not in ("frames", "images")]
+    for name in below if depth else ():
+        if name.lower() not in _SKIPPED and not name.startswith("."):
+            yield from clips_below(folder / name, (*names, name), depth - 1)
 
 
 def _is_category(name: str) -> bool:

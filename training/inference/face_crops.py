@@ -166,7 +166,7 @@ def nameless_file(content: bytes) -> Iterator[Path]:
 def find_faces(
     path: Path, detector: Detector, options: FaceCropOptions, name: str | None = None
 ) -> FoundFaces:
-    """Detect and crop the faces of an image, or of evenly spaced frames of a clip.
+    """Detect and crop the faces of an image, or of evenly spaced frames of a clip or a folder.
 
     Args:
         name: the file's name in error messages. [default: the file's own]
@@ -176,7 +176,7 @@ def find_faces(
             the options allow.
         SourceUnreachable: the file is missing or the system refuses access.
     """
-    image = _read_image(path, options.max_pixels)
+    image = None if path.is_dir() else _read_image(path, options.max_pixels)
     missing = mask = None
     if image is not None:
         pictures: list[_Sampled] = [(0, 0.0, image)]

@@ -3,12 +3,11 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, SourceOptions
-from dfdc_prep.catalog.files import check_file_name, clip_sizes, subfolders
+from dfdc_prep.catalog.files import Names, check_file_name, clips_below, subfolders
 from dfdc_prep.catalog.groups import Group, read_groups
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import PICTURES
@@ -20,8 +19,8 @@ _SHAPE = (
     "clips in folders named real and fake, or original and after the methods of FaceForensics++, "
     "Celeb-DF++ or DF40, with folders train, validation and test above or below them"
 )
-#: Levels of folders below the source that are searched, and most entries that an error counts.
-_MAX_DEPTH, _MOST = 8, 100_000
+#: Most entries that an error counts.
+_MOST = 100_000
 #: Methods of published sets, whose folders hold fakes; in lower case, letters and digits only.
 _METHODS = (
     "face2face faceswap faceshifter neuraltextures deepfakedetection fsgan simswap "
@@ -31,16 +30,11 @@ _METHODS = (
     "real3dportrait vqgan stylegan2 stylegan3 styleganxl ddim ddpm rddm pixart midjourney "
     "stargan starganv2 styleclip e4e collabdiff"
 )
-#: Folders of what belongs to clips and is none, in lower case.
-_SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx"))
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-
-#: The folders of a group of clips, from the source down.
-Names = tuple[str, ...]
 
 
 def _read(source: Path, options: SourceOptions) -> Listing:
-    found = list(_walk(source, (), _MAX_DEPTH))
+    found = list(clips_below(source))
     if not found:
         raise SourceError(describe_unknown(source))
     labels = {names: _label(names) for names, _ in found}
@@ -72,19 +66,6 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     if frames:
         notes.append(f"folders of frames: {counted(frames, 'clip')}")
     return Listing(options.dataset, _with_people(entries), left_out, notes, originals_from=NAMES)
-
-
-def _walk(folder: Path, names: Names, depth: int) -> Iterator[tuple[Names, dict[str, int]]]:
-    """Yield the folders that clips lie in, as names below the source, and the clips."""
-    clips = clip_sizes(folder)
-    if clips:
-        yield names, clips
-    below = [name for name in subfolders(folder) if name not in clips]
-    if "videos" in below:  # the frames beside them are theirs
-        below = [name for name in below if name not in ("frames", "images")]
-    for name in below if depth else ():
-        if name.lower() not in _SKIPPED and not name.startswith("."):
-            yield from _walk(folder / name, (*names, name), depth - 1)
 
 
 def _is_method(name: str) -> bool:
