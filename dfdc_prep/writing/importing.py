@@ -34,7 +34,7 @@ from manifests.labels import FAKE
 from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable, written_to
 from manifests.schema import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA
-from manifests.tables.codes import SOURCE, cast_column, clip_codes, clips_known
+from manifests.tables.codes import SOURCE, cast_column, clip_codes, clips_known, set_column
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 from manifests.tables.families import connected_families, count_families
 from manifests.tables.parquet import MANIFEST, sort_manifest, write_faces_tables
@@ -150,6 +150,11 @@ def import_crops(
     }
     run["options"] |= {"resize": True} if resize else {}
     _check_output(source, out, run, overwrite)
+    if "path" in table.column_names:
+        for top in {f"{source.absolute()}/", f"{source.resolve()}/"}:
+            inside = pc.fill_null(pc.starts_with(table["path"], top), False)
+            relative = pc.utf8_slice_codeunits(table["path"], len(top))
+            table = set_column(table, "path", pc.if_else(inside, relative, table["path"]))
     prefix = Path(os.path.relpath(source, csv.parent)).as_posix()
     matched, unnamed = _match_images(table, list_images(source), prefix)
     with atomic_folder(out) as folder:

@@ -71,6 +71,15 @@ def test_crops_of_another_size_are_scaled_if_asked(kaggle: Path, side: int) -> N
     assert run(kaggle, "other", resize=True)[0]["unreadable"] == 1
 
 
+def test_absolute_paths_inside_the_folder_and_backslashes(kaggle: Path) -> None:
+    crops = kaggle / "faces_224"
+    rows = [f"{crops}/aa.jpg;REAL", "bb.jpg;original", "sub\\dd.jpg;deepfake"]
+    make_crop(crops / "sub" / "dd.jpg")
+    (kaggle / "table.csv").write_bytes("\n".join(["File Path;Label", *rows]).encode("utf-16"))
+    counts, _ = run(kaggle)
+    assert (counts["crops"], counts["unnamed"]) == (3, 1)
+
+
 def test_kaggle_layout_becomes_a_faces_folder(kaggle: Path) -> None:
     counts, faces = run(kaggle)
     assert counts == {"crops": 3, "clips": 3}
