@@ -3,6 +3,7 @@
 This module imports nothing heavy, so that the catalog can use it before the workers start.
 """
 
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -70,13 +71,12 @@ class Convention(NamedTuple):
         Args:
             video: the name of a clip; the original has its extension.
         """
-        name = stem(video)
+        name, suffix = os.path.splitext(video)
         for form in (self.fake,) if label == FAKE else self.reals:
             if found := form.fullmatch(name):
-                original = self.original_of(name) if label == FAKE else None
                 people = found.groupdict()
-                named = original and original + suffix_of(video)
-                return named, people.get("target"), people.get("source")
+                original = self.original.format(**people) + suffix if label == FAKE else None
+                return original, people.get("target"), people.get("source")
         return None
 
 

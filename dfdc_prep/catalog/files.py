@@ -147,7 +147,7 @@ def file_sizes(
 
 
 def clip_sizes(folder: Path) -> dict[str, int]:
-    """The bytes of the clips in a folder, by name: videos, and folders that hold only frames.
+    """The bytes of the clips in a folder, by name: videos, and folders of numbered frames.
 
     Raises:
         SourceError, SourceUnreachable: as `file_sizes`.
@@ -155,9 +155,12 @@ def clip_sizes(folder: Path) -> dict[str, int]:
     sizes = {name: size for name, size in file_sizes(folder).items() if is_video(name)}
     for name in subfolders(folder):
         below = folder / name
-        if not _is_category(name) and not subfolders(below) and frame_names(below):
-            videos = any(map(is_video, listed_names(below)))
-            sizes |= {} if videos else {name: clip_size(below)}
+        if _is_category(name) or subfolders(below):
+            continue
+        frames = frame_names(below)
+        numbered = all(os.path.splitext(frame)[0][-1].isdigit() for frame in frames)
+        if frames and numbered and not any(map(is_video, listed_names(below))):
+            sizes[name] = clip_size(below)
     return sizes
 
 

@@ -53,12 +53,15 @@ def read_groups(
         sizes: dict[str, int | None] = {**clip_sizes(group.folder)}
         sizes |= {video: None for video in group.listed if video not in sizes}
         for video in sorted(sizes):
-            readings = (form.read(group.label, video) for form in group.conventions)
-            named = next((found for found in readings if found), None)
-            if named is None and group.conventions:
-                strange.append(f"{group.part}/{video}")
-                continue
-            original, filmed, shown = named or (None, None, None)
+            original, filmed, shown = None, None, None
+            for convention in group.conventions:
+                if named := convention.read(group.label, video):
+                    original, filmed, shown = named
+                    break
+            else:
+                if group.conventions:
+                    strange.append(f"{group.part}/{video}")
+                    continue
             split = split_of(group, video, filmed)
             about = provenance(dataset, group.method, filmed, shown, split)
             path = f"{group.folder}{os.sep}{video}"

@@ -63,6 +63,22 @@ def test_each_file_has_its_line_and_its_score(finished, files, yunet_model, tmp_
         assert drawn.size == (448, 224)
 
 
+def test_a_folder_is_scored_into_a_table(finished, tmp_path):
+    for number in (1, 2):
+        (tmp_path / "photos" / f"{number}").mkdir(parents=True)
+        Image.fromarray(astronaut()).save(tmp_path / "photos" / f"{number}" / "a.png")
+    (tmp_path / "photos" / "x.png").write_text("no image")
+    words = [str(finished.folder), str(tmp_path / "photos"), "--csv", str(tmp_path / "scores.csv")]
+    kaggle = tmp_path / "submission.csv"
+    result = CliRunner().invoke(main, [*words, "--submission", str(kaggle)])
+    assert result.exit_code == 3, result.output
+    rows = (tmp_path / "scores.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows] == ["status", "ok", "ok", "unreadable"]
+    assert kaggle.read_text().splitlines()[0::3] == ["filename,label", "x.png,0.5"]
+    again = CliRunner().invoke(main, words)
+    assert again.stdout.count("\n") == 1  # what failed, alone
+
+
 def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is(
     finished, tmp_path
 ):

@@ -65,7 +65,7 @@ class ScoreFile:
             OutputError: another run is writing the CSV.
         """
         path = self._path.with_name(f".{self._path.name}.journal")
-        with lock(self._path.with_name(f".{self._path.name}.lock"), self._path):
+        with lock(path.with_name(f"{path.name}.lock"), self._path):
             settings, *lines = [entry for _, entry in read_lines(path)] or [self._settings]
             if settings != self._settings:
                 raise OptionsDiffer(

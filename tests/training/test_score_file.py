@@ -1,0 +1,65 @@
+"""The table of scores of a folder: all its files, continued, with what failed."""
+
+import csv
+from contextlib import suppress
+
+import pytest
+from PIL import Image
+
+from dfdc_prep.errors import OptionsDiffer, SourceError
+from training.inference.score_file import ScoreFile, files_of
+from training.inference.scorer import FacePrediction, FilePrediction
+
+
+def test_the_files_of_a_folder_are_its_clips_else_its_pictures(tmp_path):
+    with pytest.raises(SourceError, match="found an empty folder"):
+        files_of(tmp_path)
+    (tmp_path / "album").mkdir()
+    for name in ("b.png", "album/a.jpg"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("")
+    names = ["album/a.jpg", "b.png"]
+    (tmp_path / "data").mkdir()
+    assert [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)] == names
+    (tmp_path / "data" / "z.mp4").write_bytes(b"x")
+    assert tmp_path / "data" / "z.mp4" in files_of(tmp_path)
+    assert files_of(tmp_path / "b.png") == [tmp_path / "b.png"]
+
+
+def test_scores_are_continued_and_failures_tried_again(tmp_path):
+    files = [tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4")]
+    for path in files:
+        path.write_bytes(b"x")
+    table, settings = tmp_path / "scores.csv", {"model": "abc"}
+    face = FacePrediction(0, 0.0, 1, 2, 3, 4, 0.9)
+    with suppress(KeyboardInterrupt), ScoreFile(table, files, settings).continued() as scores:
+        scores.add(files[1], FilePrediction(str(files[1]), "ok", 0.9, faces=(face,)))
+        scores.add(files[0], FilePrediction(str(files[0]), "unreadable", error="no, clip"))
+        raise KeyboardInterrupt
+    assert not table.exists()
+    with (
+        pytest.raises(OptionsDiffer, match=r"remove that file to begin again"),
+        ScoreFile(table, files, {"model": "other"}).continued(),
+    ):
+        pass
+    with ScoreFile(table, files, settings).continued() as scores:
+        assert [scores.has(path) for path in files] == [False, True, False]
+        scores.add(files[2], FilePrediction(str(files[2]), "no_face"))
+        scores.add(files[0], FilePrediction(str(files[0]), "unreadable", error="no, clip"))
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["status"], row["p_fake"], row["faces"], row["error"]) for row in rows] == [
+        ("unreadable", "", "0", "no, clip"), ("ok", "0.9", "1", ""), ("no_face", "", "0", ""),
+    ]  # fmt: skip
+    assert f"3 files in {table}: 1 unreadable, 1 ok, 1 no_face" in scores.text()
+    assert f"the same command tries again: {files[0]}" in scores.text()
+    with ScoreFile(table, files, settings).continued() as scores:
+        assert [scores.has(path) for path in files] == [False, True, True]
+        scores.add(files[0], FilePrediction(str(files[0]), "ok", 0.2))
+    scores.write_submission(tmp_path / "submission.csv")
+    assert (tmp_path / "submission.csv").read_text() == (
+        "filename,label\na.mp4,0.2\nb.mp4,0.9\nc.mp4,0.5\n"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.mp4", "b.mp4", "c.mp4", "scores.csv", "submission.csv",
+    ]  # fmt: skip
