@@ -82,7 +82,7 @@ def main(
     with open_run(run, names=RunFolder.MODEL_FILES) as place:
         place.check_finished()  # before TensorFlow is imported
         paths = [path for location in files for path in files_of(location)]
-        settings = {"model": file_sha256(place.folder / RunFolder.MODEL)}
+        settings: dict[str, object] = {"model": file_sha256(place.folder / RunFolder.MODEL)}
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
         from training.inference.face_crops import DecodingWorker, FaceCropOptions
         from training.inference.scorer import NO_SCORE, UNREADABLE, Scorer, predict_file

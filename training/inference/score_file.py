@@ -23,7 +23,7 @@ COLUMNS = ("file", "status", "p_fake", "faces", "missing", "error")
 _NO_SCORE = 0.5
 
 
-def files_of(location: Location) -> list[Location]:
+def files_of(location: Location) -> Sequence[Location]:
     """The clips below a folder, or its pictures if it has no clip, sorted; a file alone.
 
     Raises:
