@@ -229,7 +229,8 @@ def _scaled(data: bytes) -> bytes | None:
         return None
     # Averaging areas loses no pixel; a cubic spline is for more pixels than there are.
     how = cv2.INTER_AREA if len(crop) > CROP_SIZE else cv2.INTER_CUBIC
-    return encode(cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=how), "png")
+    scaled = cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=how).astype(np.uint8)
+    return encode(scaled, "png")
 
 
 def _read_image(file: Path, any_size: bool) -> tuple[bytes, str | None]:
