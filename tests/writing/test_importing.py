@@ -56,7 +56,8 @@ def statuses(faces: Path) -> dict[str, tuple[str, str | None]]:
 
 @pytest.mark.parametrize("side", [160, 256, 299, 380])
 def test_crops_of_another_size_are_scaled_if_asked(kaggle: Path, side: int) -> None:
-    make_crop(kaggle / "faces_224" / "aa.jpg", side)
+    with Image.open(kaggle / "faces_224" / "aa.jpg") as image:
+        image.resize((side, side)).save(kaggle / "faces_224" / "aa.jpg")
     counts, faces = run(kaggle, resize=True)
     assert counts == {"crops": 3, "clips": 3}
     crops = read_manifest(faces / "manifest.parquet").to_pylist()
@@ -160,7 +161,7 @@ def test_paths_and_several_crops_a_clip(kaggle: Path) -> None:
 
 @pytest.mark.parametrize(
     "row", ["../x.jpg,a,REAL", "/etc/x.jpg,a,REAL", "a/../../x.jpg,a,REAL", "x.jpg,../a,REAL",
-            "a\\x.jpg,a,REAL", "x.jpg,..,REAL", "x.jpg,b/a,REAL"]
+            "..\\x.jpg,a,REAL", "x.jpg,b\\a,REAL", "x.jpg,..,REAL", "x.jpg,b/a,REAL"]
 )  # fmt: skip
 def test_unsafe_names_are_refused(kaggle: Path, row: str) -> None:
     write(kaggle, f"path,video,label\n{row}\n")
