@@ -284,7 +284,6 @@ def extract(
         masks=masks,
     )
     csv = None if table is None else Path(table)
-    part = Slice.parse(slice) if isinstance(slice, str) else slice
     how = RunOptions(
         workers,
         timeout,
@@ -293,7 +292,7 @@ def extract(
         retry_failed,
         preset,
         reading=SourceOptions(layout, dataset, compression, csv, real_is),
-        part=part,
+        own_slice=Slice.parse(slice) if isinstance(slice, str) else slice,
         engine=Engine(engine, address, insecure_cluster),
     )
     model = None if detector_model is None else Path(detector_model)

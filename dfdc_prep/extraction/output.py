@@ -34,9 +34,6 @@ _RUN = FacesFolder.RUN
 _ENTRIES_AT_ONCE = 16
 #: Lock held while a slice joins a run, and seconds that another slice waits for it.
 _JOIN_LOCK, _JOIN_SECONDS = ".lock-join", 60.0
-_NOT_EXCLUSIVE = (
-    "the store of {out} does not refuse a second writer: make sure that one run at a time writes it"
-)
 #: Writes an entry into a journal.
 Append = Callable[[JournalEntry], None]
 
@@ -46,17 +43,16 @@ class Output:
 
     notes: Sequence[str] = ()  # lines for the report
 
-    def __init__(self, folder: Path, transfer: Transfer, part: Slice | None) -> None:
+    def __init__(self, folder: Path, transfer: Transfer, own_slice: Slice | None) -> None:
         self.folder = folder  # on this machine, with run.json, the journal and the tables
         self.transfer = transfer  # tells the workers where the crops go
-        self._slice = part
+        self._slice = own_slice
 
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
         """Write run.json, or check the earlier one; see `start_run`."""
         if self._slice is None:
             start_run(self.folder, run, overwrite)
         else:
-            _check_overwrite(self.folder, overwrite)
             with _join_lock(self.folder):
                 join_run(self.folder, run)
         (self.folder / CROPS).mkdir(exist_ok=True)
@@ -104,17 +100,20 @@ class BucketOutput(Output):
     A slice leaves an empty object with the name of its journal, so that `gather` can name it.
     """
 
-    def __init__(self, out: Url, scratch: Path, held: Lease, part: Slice | None) -> None:
-        super().__init__(scratch / "tables", Transfer(out, scratch), part)
+    def __init__(self, out: Url, scratch: Path, held: Lease, own_slice: Slice | None) -> None:
+        super().__init__(scratch / "tables", Transfer(out, scratch), own_slice)
         self._url, self._place, self._lease = out, Place(out), held
         self._listed = self._place.list()
         if not held.is_exclusive:
-            self.notes = (_NOT_EXCLUSIVE.format(out=out),)
+            self.notes = (
+                f"the store of {out} does not refuse a second writer: make sure that one run at a "
+                "time writes it",
+            )
 
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
         """Decide in the scratch folder, which has a file for each name in the bucket."""
         self.folder.mkdir()
-        is_new = not (fetch_run(self._place, self.folder) / _RUN).exists()
+        is_new = not (_fetch_run(self._place, self.folder) / _RUN).exists()
         tops = {name: name.partition("/")[0] for name in self._listed}
         here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
         for name, top in tops.items():
@@ -144,11 +143,10 @@ class BucketOutput(Output):
         if self._slice is None:
             start_run(self.folder, run, overwrite)
             return
-        _check_overwrite(self._url, overwrite)
         join_run(self.folder, run)
         if not self._place.put_if_absent(_RUN, (self.folder / _RUN).read_bytes()):
             # Another slice was first, perhaps at this moment: check against what it wrote.
-            join_run(fetch_run(self._place, self.folder), run)
+            join_run(_fetch_run(self._place, self.folder), run)
         self._place.put({self._slice.journal: b""})
 
     def has_content(self, path: str) -> bool:
@@ -183,28 +181,30 @@ class BucketOutput(Output):
 
 
 @contextmanager
-def open_output(out: Location, source: Location, part: Slice | None = None) -> Iterator[Output]:
+def open_output(
+    out: Location, source: Location, own_slice: Slice | None = None
+) -> Iterator[Output]:
     """Hold the lock or the lease of an output folder.
 
     Args:
-        part: the slice of this machine; slices write one folder together.
+        own_slice: that of this machine; slices write one folder together.
 
     Raises:
         OutputError: another run writes it, or it cannot be created.
         StorageError: the bucket cannot be reached or written.
     """
     if isinstance(out, Url):
-        name = LEASE if part is None else f"{LEASE}/{part.index}-of-{part.count}"
+        name = f"{LEASE}/{own_slice.index}-of-{own_slice.count}" if own_slice else LEASE
         with lease(Place(out), name) as held, _scratch_folder() as bucket_scratch:
-            yield BucketOutput(out, bucket_scratch, held, part)
+            yield BucketOutput(out, bucket_scratch, held, own_slice)
         return
     with ExitStack() as stack:
-        stack.enter_context(FacesFolder.locked(out, shared=part is not None))
+        stack.enter_context(FacesFolder.locked(out, shared=own_slice is not None))
         from_bucket = isinstance(source, Url)
         scratch = stack.enter_context(_scratch_folder()) if from_bucket else None
-        if part:
-            stack.enter_context(lock(out / part.lock, out / part.journal))
-        yield Output(out, Transfer(out, scratch), part)
+        if own_slice:
+            stack.enter_context(lock(out / own_slice.lock, out / own_slice.journal))
+        yield Output(out, Transfer(out, scratch), own_slice)
 
 
 def read_earlier_run(out: Location) -> dict[str, Any] | None:
@@ -212,7 +212,7 @@ def read_earlier_run(out: Location) -> dict[str, Any] | None:
     if isinstance(out, Path):
         return FacesFolder.read_run(out)
     with _scratch_folder() as scratch:
-        return FacesFolder.read_run(fetch_run(Place(out), scratch))
+        return FacesFolder.read_run(_fetch_run(Place(out), scratch))
 
 
 def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
@@ -262,12 +262,19 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
         check_unused(folder, FacesFolder.is_leftover, "an earlier run")
         write_json(folder / _RUN, run)
         return
-    ours, theirs = _compared(run), _compared(earlier)
+    ours, theirs = (
+        {**each["options"], **each.get("versions", {}), "limit": each.get("limit")}
+        for each in (run, earlier)
+    )
     for name in sorted(ours.keys() | theirs):
         if ours.get(name) != theirs.get(name):
+            our, their = (
+                f"no {name}" if values.get(name) is None else f"{name} {values[name]}"
+                for values in (ours, theirs)
+            )
             raise OptionsDiffer(
-                f"expected {_shown(name, theirs)} as in the other slices in {folder}, found "
-                f"{_shown(name, ours)}; use the same in every slice, or choose another folder"
+                f"expected {their} as in the other slices in {folder}, found {our}; use the same "
+                "in every slice, or choose another folder"
             )
     _add_confinement(folder, earlier, run)
 
@@ -280,29 +287,11 @@ def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any])
         write_json(folder / _RUN, {**earlier, "confinement": sorted({*known, *new})})
 
 
-def _shown(name: str, values: dict[str, Any]) -> str:
-    return f"no {name}" if values.get(name) is None else f"{name} {values[name]}"
-
-
-def _compared(run: dict[str, Any]) -> dict[str, Any]:
-    """What all slices of a run have in common, by name."""
-    return {**run["options"], **run.get("versions", {}), "limit": run.get("limit")}
-
-
-def fetch_run(place: Place, folder: Path) -> Path:
+def _fetch_run(place: Place, folder: Path) -> Path:
     """Fetch the run.json of a place into a folder, if the place has one; return the folder."""
     with suppress(FileNotFoundError):
         place.fetch(_RUN, folder / _RUN)
     return folder
-
-
-def _check_overwrite(out: Location, overwrite: bool) -> None:
-    """Raise OutputError if a slice is to overwrite an earlier run."""
-    if overwrite:
-        raise OutputError(
-            "expected --slice without --overwrite, which would remove the work of other "
-            f"slices; remove {out} first, or choose another folder"
-        )
 
 
 @contextmanager

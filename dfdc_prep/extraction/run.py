@@ -1,13 +1,12 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_families
-from dfdc_prep.catalog.reader import read_catalog
+from dfdc_prep.catalog.reader import read_bucket_catalog, read_catalog
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.registry import (
     LANDMARK_DETECTORS,
@@ -25,15 +24,12 @@ from dfdc_prep.extraction.output import (
     open_output,
     read_earlier_run,
 )
-from dfdc_prep.extraction.schedule import FamilyQueue, Scheduler
+from dfdc_prep.extraction.schedule import Scheduler
 from dfdc_prep.extraction.slices import Slice, describe_missing
 from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import (
-    Transfer,
-    expectation,
-    init_remote_worker,
-    init_worker,
     package_versions,
+    worker_setup,
 )
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
@@ -60,7 +56,7 @@ class RunOptions:
     retry_failed: bool = False  # process families with a failed clip again
     preset: str = "paper"  # the one that the options come from; recorded only
     reading: SourceOptions = field(default_factory=SourceOptions)  # how the source is read
-    part: Slice | None = None  # process only this slice of the families, and write no tables
+    own_slice: Slice | None = None  # process only its families, and write no tables
     engine: Engine = field(default_factory=Engine)  # where the worker processes run
 
 
@@ -90,6 +86,11 @@ def extract(
         StorageError: a bucket cannot be reached or written.
         WorkersError: the workers cannot be started.
     """
+    if run.overwrite and run.own_slice:
+        raise OutputError(
+            "expected --slice without --overwrite, which would remove the work of other "
+            f"slices; remove {out} first, or choose another folder"
+        )
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
     catalog = _read_source(source, run.limit, run.reading)
@@ -101,24 +102,30 @@ def extract(
         )
     make_detector(choice)  # report a detector error once, not in every worker
     # Before anything is written: there may be no such cluster.
-    with connected(run.engine), open_output(out, source, run.part) as output:
+    with connected(run.engine), open_output(out, source, run.own_slice) as output:
         unconfined = _why_unconfined(source, out, run.engine)
         metadata = _run_metadata(source, catalog, options, run, choice)
         metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
         output.start(metadata, run.overwrite)
-        families = _families(catalog, run.part)
+        families = _families(catalog, run.own_slice)
         again = FAILURES if run.retry_failed else (TIMEOUT,)
         finished = _finished_families(output, families, again)
         todo = {key: family for key, family in families.items() if key not in finished}
-        notes = [*output.notes, *_slice_notes(out, output, run.part, todo)]
-        notes = [choice.why, *notes] if choice.why else notes
+        notes = [choice.why, *output.notes] if choice.why else [*output.notes]
+        if run.own_slice:
+            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
+        elif todo and (journals := output.slice_journals):
+            missing = describe_missing(journals, todo.values())
+            notes.append(f"missing in the slices, done here: {missing}")
         summary = _summarize(out, catalog, families, finished, notes)
-        if run.part is None:
+        if run.own_slice is None:
             output.merge_slices()
+        clips = (clip for family in todo.values() for clip in family.clips)
         prepared = (output.transfer, options, choice)
-        with _setup(prepared, todo.values(), run.engine, unconfined is None) as setup:
+        is_local = run.engine.name == LOCAL
+        with worker_setup(prepared, clips, is_local, unconfined is None) as setup:
             _process(output, todo, summary, options, run, setup)
-        if run.part is None:
+        if run.own_slice is None:
             _write_tables(output, families)
     return summary
 
@@ -141,7 +148,15 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
             f"expected the run.json of dfdc-prep extract in {out}, found none; run the slices first"
         )
     source = source or as_location(str(earlier["source"]))
-    catalog = _read_source(source, earlier.get("limit"), _recorded_reading(earlier))
+    options, table = earlier["options"], earlier.get("table")
+    reading = SourceOptions(
+        options["layout"],
+        options["dataset"],
+        options["compression"],
+        None if table is None else Path(table),
+        earlier.get("real_is"),
+    )
+    catalog = _read_source(source, earlier.get("limit"), reading)
     with open_output(out, source) as output:
         output.start(earlier, overwrite=False)
         families = _families(catalog, None)
@@ -156,22 +171,6 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         output.merge_slices()
         _write_tables(output, families)
     return summary
-
-
-@contextmanager
-def _setup(
-    prepared: tuple[Transfer, CropOptions, DetectorChoice],
-    todo: Iterable[Family],
-    engine: Engine,
-    confined: bool,
-) -> Iterator[Setup]:
-    """Yield the function that prepares a worker, and its arguments."""
-    if engine.name == LOCAL:
-        yield init_worker, (*prepared, confined)
-        return
-    clips = (clip for family in todo for clip in family.clips)
-    with expectation(prepared[0], clips) as expected:
-        yield init_remote_worker, (expected, *prepared)
 
 
 def _process(
@@ -192,24 +191,20 @@ def _process(
     ):
         scheduler = Scheduler(workers, output.transfer, options, run.timeout)
         for finished in scheduler.run(todo.values()):
-            entry = _journal_entry(keys[finished.family.name], finished)
+            results = finished.results
+            entry = JournalEntry(
+                key=keys[finished.family.name],
+                versions=[result.version for result in results.values()],
+                clips=[
+                    make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)
+                    for clip, result in results.items()
+                ],
+                crops=[row for result in results.values() for row in result.rows],
+            )
             append(entry)
             summary.add(entry["clips"])
             bar.update(len(entry["clips"]))
             bar.set_postfix(faces=summary.faces, failed=summary.failed, refresh=False)
-
-
-def _journal_entry(key: str, finished: FamilyQueue) -> JournalEntry:
-    results = finished.results
-    return JournalEntry(
-        key=key,
-        versions=[result.version for result in results.values()],
-        clips=[
-            make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)
-            for clip, result in results.items()
-        ],
-        crops=[row for result in results.values() for row in result.rows],
-    )
 
 
 def _write_tables(output: Output, families: Mapping[str, Family]) -> None:
@@ -217,12 +212,13 @@ def _write_tables(output: Output, families: Mapping[str, Family]) -> None:
     output.publish(_TABLES)
 
 
-def _families(catalog: Catalog, part: Slice | None) -> dict[str, Family]:
+def _families(catalog: Catalog, own_slice: Slice | None) -> dict[str, Family]:
     """The families of a slice, or all, by key."""
-    families = catalog.families()
-    if part is not None:
-        families = [family for family in families if part.contains(family)]
-    return {family_key(family): family for family in families}
+    return {
+        family_key(family): family
+        for family in catalog.families()
+        if own_slice is None or own_slice.contains(family)
+    }
 
 
 def _summarize(
@@ -241,17 +237,6 @@ def _summarize(
     return summary
 
 
-def _slice_notes(
-    out: Location, output: Output, part: Slice | None, todo: Mapping[str, Family]
-) -> list[str]:
-    """Lines for the report about the slices of this run."""
-    if part is not None:
-        return [f"slice {part}; when all are done, run: dfdc-prep gather {out}"]
-    if todo and (journals := output.slice_journals):
-        return [f"missing in the slices, done here: {describe_missing(journals, todo.values())}"]
-    return []
-
-
 def _absolute(location: Location) -> Location:
     return location.absolute() if isinstance(location, Path) else location
 
@@ -259,8 +244,6 @@ def _absolute(location: Location) -> Location:
 def _read_source(source: Location, limit: int | None, reading: SourceOptions) -> Catalog:
     """Read the catalog of a source on a disk or in a bucket; see `read_catalog`."""
     if isinstance(source, Url):
-        from dfdc_prep.catalog.reader import read_bucket_catalog
-
         return read_bucket_catalog(source, lambda folder: read_catalog(folder, limit, reading))
     return read_catalog(source, limit, reading)
 
@@ -293,7 +276,7 @@ def _run_metadata(
 ) -> dict[str, Any]:
     """The content of run.json."""
     needed_by_gather: dict[str, Any] = {}
-    if run.part:  # to read the catalog wherever `gather` runs
+    if run.own_slice:  # to read the catalog wherever `gather` runs
         source, table = _absolute(source), run.reading.table
         needed_by_gather = {
             "limit": run.limit,
@@ -309,18 +292,6 @@ def _run_metadata(
         "options": {**catalog.options, **asdict(options), **detector},
         "versions": package_versions(),
     }
-
-
-def _recorded_reading(run: Mapping[str, Any]) -> SourceOptions:
-    """How the source of a run was read, from its run.json."""
-    options, table = run["options"], run.get("table")
-    return SourceOptions(
-        options["layout"],
-        options["dataset"],
-        options["compression"],
-        None if table is None else Path(table),
-        run.get("real_is"),
-    )
 
 
 def _finished_families(
@@ -356,11 +327,8 @@ def _has_same_clips(family: Family, entry: JournalEntry) -> bool:
         clip = clips.get((row["part"], row["video"]))
         if clip is None or (clip.size is None) != (version is None):
             return False
-        if version is None:
+        if version is None or version == clip.version:
             continue
-        same = (
-            clip.version == version if is_url(clip.path) else is_version(Path(clip.path), version)
-        )
-        if not same:
+        if is_url(clip.path) or not is_version(Path(clip.path), version):
             return False
     return True

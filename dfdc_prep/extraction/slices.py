@@ -36,10 +36,10 @@ class Slice:
             ValueError: the text has another form, or there is no such slice.
         """
         found = _TEXT.fullmatch(text)
-        part = cls(int(found[1]), int(found[2])) if found else None
-        if part is None or not 1 <= part.index <= part.count:
+        parsed = cls(int(found[1]), int(found[2])) if found else None
+        if parsed is None or not 1 <= parsed.index <= parsed.count:
             raise ValueError(f"expected a slice from 1/N to N/N, found {text!a}")
-        return part
+        return parsed
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
@@ -85,5 +85,5 @@ def describe_missing(journals: Iterable[str], missing: Iterable[Family]) -> str:
     for family in missing:
         by_slice[slice_of(family, counts[-1])].append(family.name)
     slices = sorted(by_slice.items(), key=lambda item: item[0].index)
-    named = [f"slice {part} ({len(names):,}: {listed(names, 3)})" for part, names in slices]
+    named = [f"slice {each} ({len(names):,}: {listed(names, 3)})" for each, names in slices]
     return listed(named, _MOST_NAMED)

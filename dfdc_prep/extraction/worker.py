@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 
@@ -35,6 +36,9 @@ from dfdc_prep.parallel.confinement import confine
 from dfdc_prep.storage.place import Place
 from dfdc_prep.storage.urls import Location, Url, is_url
 from dfdc_prep.video.source_file import check_reachable, clip_size, file_version
+
+if TYPE_CHECKING:
+    from dfdc_prep.parallel.processes import Setup
 
 #: Seconds between two looks at whether a clip has been fetched.
 _POLL_SECONDS = 0.005
@@ -273,16 +277,28 @@ class Expected:
 
 
 @contextmanager
-def expectation(transfer: Transfer, clips: Iterable[Clip]) -> Iterator[Expected]:
-    """Yield what the workers must find; the token exists while they may start."""
-    clip = next((clip for clip in clips if clip.size is not None), None)
-    if isinstance(transfer.out, Url):
-        yield Expected(_versions(), clip, None)
+def worker_setup(
+    prepared: tuple[Transfer, CropOptions, DetectorChoice],
+    clips: Iterable[Clip],
+    is_local: bool,
+    confined: bool,
+) -> "Iterator[Setup]":
+    """Yield the function that prepares a worker, and its arguments.
+
+    Workers on other machines look for a token in the output folder, which exists meanwhile.
+    """
+    if is_local:
+        yield init_worker, (*prepared, confined)
         return
-    path = transfer.out / _new_name()
+    clip = next((clip for clip in clips if clip.size is not None), None)
+    out = prepared[0].out
+    if isinstance(out, Url):
+        yield init_remote_worker, (Expected(_versions(), clip, None), *prepared)
+        return
+    path = out / _new_name()
     path.touch()
     try:
-        yield Expected(_versions(), clip, path.name)
+        yield init_remote_worker, (Expected(_versions(), clip, path.name), *prepared)
     finally:
         with suppress(OSError):
             path.unlink()
