@@ -18,7 +18,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +45,9 @@ def separator(header: str) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; rename it to `path` if the block succeeds.
 
-    The temporary path is in the same folder and has the same suffix. If the block raises, the
-    temporary file is removed and `path` is unchanged. A lock keeps concurrent runs from writing
-    the same file; it names the temporary file, so that the next run removes it after a kill.
+    The temporary path is in the same folder and has the same suffix. If the block raises, it is
+    removed and `path` is unchanged. A lock keeps concurrent runs from writing the same file; it
+    names the temporary file, so that the next run removes it after a kill.
 
     Raises:
         OutputError: another run is writing the same file; the message names its process.
@@ -67,9 +67,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder to write to; rename it to `target` if the block succeeds.
 
-    The temporary folder is beside the target, so that renaming is atomic. If the block raises,
-    the temporary folder is removed and `target` is unchanged. A lock keeps concurrent runs from
-    writing the same folder, and names its temporary folders, as that of `atomic_file` does.
+    It is beside the target, so that renaming is atomic; the rest is as for `atomic_file`.
 
     Raises:
         OutputError: another run is writing the same folder, or the folder cannot be written.
@@ -109,11 +107,7 @@ def sync_file(path: Path) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON.
-
-    Raises:
-        ValueError: the text is not valid JSON, or is nested too deeply to parse.
-    """
+    """Parse JSON; ValueError if it is invalid, or nested too deeply to parse."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -129,9 +123,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any, *, ensure_ascii: bool = True) -> None:
     """Write a JSON file, atomically; keys keep their order, so equal values give equal bytes.
 
-    Args:
-        ensure_ascii: escape characters outside ASCII.
-
     Raises:
         ValueError: the value contains NaN or infinity, which JSON does not allow.
     """
@@ -140,21 +131,13 @@ def write_json(path: Path, value: Any, *, ensure_ascii: bool = True) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
+    """The SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def link_or_copy(file: Path | str, target: Path) -> None:
-    """Link `target` to a file; copy it if it is on another file system, or one without links.
-
-    Raises:
-        OSError: the file cannot be copied either.
-    """
+    """Link `target` to a file; copy it if it is on another file system, or one without links."""
     try:
         os.link(os.path.realpath(file), target)
     except OSError:
@@ -172,7 +155,14 @@ class Journal(AbstractContextManager["Journal"]):
     def __init__(self, path: Path) -> None:
         self._path = path
         if path.exists():
-            _remove_partial_line(path)
+            with path.open("rb+") as file:  # remove a partial last line
+                start = end = file.seek(0, os.SEEK_END)
+                newline = -1
+                while start and newline < 0:
+                    start, end = max(0, start - 65536), start
+                    file.seek(start)
+                    newline = file.read(end - start).rfind(b"\n")
+                file.truncate(start + newline + 1)
         self._file = path.open("ab")
         self._synced = time.monotonic()
 
@@ -208,18 +198,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, value
 
 
-def _remove_partial_line(path: Path) -> None:
-    """Truncate the file after its last complete line."""
-    with path.open("rb+") as file:
-        start = end = file.seek(0, os.SEEK_END)
-        newline = -1
-        while start and newline < 0:
-            start, end = max(0, start - 65536), start
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-        file.truncate(start + newline + 1)
-
-
 def is_temporary(name: str, of: str | None = None) -> bool:
     """Whether this is the name of a lock or temporary file of a file called `of`, or of any."""
     match = _TEMPORARY.fullmatch(name)
@@ -230,16 +208,10 @@ def is_temporary(name: str, of: str | None = None) -> bool:
 
 @dataclass(frozen=True)
 class HeldLock:
-    """A lock that this process holds.
-
-    Attributes:
-        guarded: the file or folder that it protects.
-        leftovers: names of what a killed run was writing beside it.
-    """
+    """A lock that this process holds."""
 
     descriptor: int
-    guarded: Path
-    leftovers: tuple[str, ...]
+    guarded: Path  # the file or folder that it protects
 
     def new_name(self, kind: str) -> Path:
         """A temporary path beside the guarded one, which the next run removes if this one dies."""
@@ -250,9 +222,11 @@ class HeldLock:
             os.write(self.descriptor, f"\n{name}".encode())
         return self.guarded.with_name(name)
 
-    def remove_leftovers(self) -> None:
+    def remove_leftovers(self, names: Iterable[str]) -> None:
         """Remove what a killed run left; a folder that it was replacing is put back."""
-        for name in self.leftovers:
+        for name in names:
+            if "/" in name or not is_temporary(name, self.guarded.name):
+                continue
             path = self.guarded.with_name(name)
             is_folder = path.is_dir() and not path.is_symlink()
             if is_folder and name.endswith(f".{OLD}") and not self.guarded.exists():
@@ -268,11 +242,7 @@ def folder_lock(folder: Path, shared: bool = False) -> Iterator[HeldLock]:
     """Hold the lock file beside a folder, so that the folder itself can be replaced or removed.
 
     Every run that creates or replaces a folder holds this lock. Parent folders are created if
-    needed. For `shared`, see `lock`.
-
-    Raises:
-        OutputError: another run is writing the folder; the message names its process.
-        OSError: the lock file cannot be created or opened.
+    needed. Arguments and errors are as for `lock`.
     """
     path = _lock_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -293,10 +263,9 @@ def clear_leftovers(folder: Path) -> None:
 
 def clear_folder_lock(folder: Path) -> None:
     """Remove a stale lock file beside a finished folder."""
-    path = _lock_path(folder)
-    if path.exists():
+    if _lock_path(folder).exists():
         # Keep the file if another run holds the lock or the disk is read-only.
-        with suppress(OutputError, OSError), lock(path, Path(os.path.realpath(folder))):
+        with suppress(OutputError, OSError), folder_lock(folder):
             pass
 
 
@@ -322,14 +291,20 @@ def lock(path: Path, guarded: Path, shared: bool = False) -> Iterator[HeldLock]:
         OSError: the lock file cannot be created or opened.
     """
     descriptor = _acquire(path, guarded, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    held = HeldLock(descriptor, guarded)
     try:
-        held = HeldLock(descriptor, guarded, _leftovers(descriptor, path, guarded))
+        content = os.pread(descriptor, 1 << 20, 0)
+        if content and not content.startswith(_HOLDER):
+            raise OutputError(
+                f"expected {path} to be a lock file of dfdc-prep, found another file; move it, or "
+                "give another path"
+            )
     except BaseException:
         os.close(descriptor)
         raise
     try:
         if not shared:
-            held.remove_leftovers()
+            held.remove_leftovers(content.decode(errors="replace").split("\n")[1:])
             os.ftruncate(descriptor, 0)
         with suppress(OSError):  # on a full disk, the lock works without naming its holder
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
@@ -353,24 +328,7 @@ def _remove(path: Path, descriptor: int) -> None:
             path.unlink()
 
 
-def _leftovers(descriptor: int, path: Path, guarded: Path) -> tuple[str, ...]:
-    """The temporary names in a lock file.
-
-    Raises:
-        OutputError: the file is not a lock file.
-    """
-    content = os.pread(descriptor, 1 << 20, 0)
-    if content and not content.startswith(_HOLDER):
-        raise OutputError(
-            f"expected {path} to be a lock file of dfdc-prep, found another file; move it, or give "
-            "another path"
-        )
-    names = content.decode(errors="replace").split("\n")[1:]
-    return tuple(n for n in names if is_temporary(n, guarded.name) and "/" not in n)
-
-
 def _acquire(path: Path, guarded: Path, kind: int) -> int:
-    """Open and lock the lock file; return its file descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:

@@ -127,7 +127,16 @@ class ClipExtractor:
             rows = self._write(clip, out, frames, relatives, cropped is not None)
             status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
             status = status or ("ok" if rows else "no_face")
-            boxes = _boxes_of(clip, frames) if cropped is None else None
+            boxes = None
+            if cropped is None and frames:
+                boxes = Boxes(
+                    ORIGINAL if clip.label == REAL else SIBLING,
+                    frames[0].width,
+                    frames[0].height,
+                    tuple(frame.index for frame in frames),
+                    tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
+                    (clip.part, clip.video),
+                )
             result = ClipResult(status, reason, len(wanted), len(frames), rows=rows, boxes=boxes)
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
@@ -238,17 +247,3 @@ def _failure(
     if shortfall:
         return "truncated", f"expected the whole of {video}, {shortfall}; it has {what}"
     return None, None
-
-
-def _boxes_of(clip: Clip, frames: Sequence[CroppedFrame]) -> Boxes | None:
-    """The boxes that the clip shares with its family, None if no frame decoded."""
-    if not frames:
-        return None
-    return Boxes(
-        ORIGINAL if clip.label == REAL else SIBLING,
-        frames[0].width,
-        frames[0].height,
-        tuple(frame.index for frame in frames),
-        tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
-        (clip.part, clip.video),
-    )

@@ -87,7 +87,10 @@ class Original:
             try:
                 for number, crop in enumerate(frame.crops):
                     path = crop_path(self.out, clip, frame.index, number, self.format)
-                    found.append(_read_image(path, crop.place.size))
+                    image = encoding.decode(path.read_bytes())
+                    if image.shape != (crop.place.size, crop.place.size, 3):
+                        raise ValueError("expected the size of the crop")
+                    found.append(image)
             except (OSError, ValueError):
                 yield from self._decode(clip, [frame])
             else:
@@ -133,7 +136,9 @@ class CropWriter:
     def _write_crop(self, frame: CroppedFrame, number: int, original: Image | None) -> CropRow:
         crop = frame.crops[number]
         path = crop_path(self.out, self.clip, frame.index, number, self.format)
-        _make_folder(path.parent)
+        # The output folder itself is not created: if it was removed meanwhile, writing must fail.
+        path.parents[1].mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         encoded = encoding.encode(crop.image, self.format)
         _write(path, encoded)
         compared, mask = None, None
@@ -143,6 +148,7 @@ class CropWriter:
             regions = regions_of(crop.face, crop.place, frame.width, frame.height)
             compared = compare(stored, original, regions, self.masks)
             mask = self._write_mask(path, compared)
+        points = crop.face.landmarks._asdict() if crop.face.landmarks else {}
         given = {
             "frame": frame.index,
             "face": number,
@@ -151,7 +157,10 @@ class CropWriter:
             "aligned": compared.shift if compared else None,
             "mask": mask and mask[0],
             "mask_sha256": mask and mask[1],
-            **_coordinates(crop),
+            **{f"crop_{name}": value for name, value in vars(crop.place.square).items()},
+            **{f"affine_{name}": value for name, value in vars(crop.place.affine).items()},
+            **{f"{name}_x": x for name, (x, _) in points.items()},
+            **{f"{name}_y": y for name, (_, y) in points.items()},
         }
         sources = (self.clip, self.clip.provenance, self, frame, crop.face, crop.place, compared)
         return make_row(CropRow, given, *sources)
@@ -166,23 +175,9 @@ class CropWriter:
         return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
 
 
-def _coordinates(crop: Crop) -> dict[str, float]:
-    """The columns of the square, of the affine map and of the landmarks, if there are any."""
-    points = crop.face.landmarks._asdict() if crop.face.landmarks else {}
-    return {
-        **{f"crop_{name}": value for name, value in vars(crop.place.square).items()},
-        **{f"affine_{name}": value for name, value in vars(crop.place.affine).items()},
-        **{f"{name}_x": x for name, (x, _) in points.items()},
-        **{f"{name}_y": y for name, (_, y) in points.items()},
-    }
-
-
 def _write(path: Path, data: bytes) -> None:
-    """Write a file unless it has this content already.
-
-    On a cluster, a worker that was given up may still be at work. It must not truncate a file that
-    another worker has finished.
-    """
+    # On a cluster, a worker that was given up may still be at work. It must not truncate a file
+    # that another worker has finished.
     if not (path.exists() and path.read_bytes() == data):
         path.write_bytes(data)
 
@@ -203,19 +198,3 @@ def crop_files(crops: Iterable[CropRow]) -> Iterator[str]:
 def crop_path(out: Path, clip: Clip, frame: int, face: int, file_format: str) -> Path:
     """The file of a crop."""
     return crop_folder(out, clip) / f"{frame:06d}_{face}.{file_format}"
-
-
-def _read_image(path: Path, size: int) -> Image:
-    image = encoding.decode(path.read_bytes())
-    if image.shape != (size, size, 3):
-        raise ValueError(f"expected {size}x{size} pixels")
-    return image
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a clip's folder and its part's folder.
-
-    The output folder itself is not created: if it was removed meanwhile, writing must fail.
-    """
-    folder.parent.mkdir(exist_ok=True)
-    folder.mkdir(exist_ok=True)

@@ -216,11 +216,9 @@ def read_earlier_run(out: Location) -> dict[str, Any] | None:
 
 
 def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
-    """Write run.json, or check an existing one against the options of this run.
+    """Write run.json, or check the options of an existing one against those of this run.
 
     Args:
-        folder: the output folder; must exist.
-        run: the content of run.json; its `options` must equal those of an existing run.json.
         overwrite: remove the files of an earlier run first.
 
     Raises:
@@ -280,7 +278,7 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
 
 
 def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any]) -> None:
-    """Record how the workers of this part of a run are confined, if others were otherwise."""
+    """Record how the workers of this run are confined, if earlier ones were otherwise."""
     known = earlier.get("confinement")
     known = [each for each in known if isinstance(each, str)] if isinstance(known, list) else []
     if new := set(run.get("confinement", ())) - set(known):
@@ -312,11 +310,7 @@ def _join_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """Yield a temporary folder for clips and crops under way.
-
-    Raises:
-        StorageError: there is no room for it.
-    """
+    """Yield a temporary folder for clips and crops under way; StorageError without room for it."""
     try:
         with tempfile.TemporaryDirectory(prefix="dfdc-prep-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)

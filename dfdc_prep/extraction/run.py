@@ -70,21 +70,11 @@ def extract(
 ) -> RunSummary:
     """Extract the face crops of every clip below a source; continue an earlier run.
 
-    Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`.
-
-    Args:
-        source: a folder with one of the layouts of `catalog.reader`.
-        out: the output folder; if it holds an unfinished run, that run is continued.
-        detector: name of the detector, or `auto`.
-        detector_model: weights file of the detector; None for the default weights.
+    Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`. For the
+    arguments and errors, see `dfdc_prep.commands.faces.extract`.
 
     Raises:
-        SourceError: the source has no known layout, or another than asked for.
-        ModelError: the detector cannot be loaded, or finds no landmarks to align by.
-        OutputError: `out` cannot be written, or another run is writing it.
-        OptionsDiffer: `out` holds a run with other options.
         StorageError: a bucket cannot be reached or written.
-        WorkersError: the workers cannot be started.
     """
     if run.overwrite and run.own_slice:
         raise OutputError(

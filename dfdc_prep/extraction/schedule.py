@@ -47,11 +47,19 @@ class FamilyQueue:
         """The next clip that can run now and what it needs to know; None if no clip can run."""
         if not self._waiting:
             return None
+        clip = self._waiting[0]
         needs_boxes = self._share and not self._has_faces
-        if self._running and (needs_boxes or self._needs_original(self._waiting[0])):
+        needs_original = (
+            self._compare
+            and clip.label == FAKE
+            and any(
+                other.label == REAL and other not in self.results for other in self.family.clips
+            )
+        )
+        if self._running and (needs_boxes or needs_original):
             return None
         self._running += 1
-        clip = self._waiting.popleft()
+        self._waiting.popleft()
         shares = self._share and self._boxes is None
         sharing = tuple(other for other in self._waiting if shares and other.size is not None)
         return clip, Relatives(self._boxes, self._original_of(clip), sharing)
@@ -69,12 +77,6 @@ class FamilyQueue:
     @property
     def _has_faces(self) -> bool:
         return self._boxes is not None and any(self._boxes.faces)
-
-    def _needs_original(self, clip: Clip) -> bool:
-        """Whether a fake must wait, because an original of the family is not done."""
-        if not self._compare or clip.label != FAKE:
-            return False
-        return any(c.label == REAL and c not in self.results for c in self.family.clips)
 
     def _original_of(self, clip: Clip) -> Clip | None:
         """The original that a fake is compared with, None if there is none that decodes.
@@ -95,13 +97,7 @@ class FamilyQueue:
 
 
 class Scheduler:
-    """Keeps the workers supplied with clips and collects the results per family.
-
-    Args:
-        workers: prepared by `init_worker`.
-        transfer: where the crops go.
-        timeout: CPU time that a clip may use, seconds.
-    """
+    """Keeps prepared workers supplied with clips and collects the results per family."""
 
     def __init__(
         self, workers: Workers, transfer: Transfer, options: CropOptions, timeout: float
@@ -129,8 +125,13 @@ class Scheduler:
         try:
             while True:
                 while not self._tasks.is_full:
-                    if not (self._start_next_clip() or self._open_next_family(waiting)):
+                    if self._start_next_clip():
+                        continue
+                    family = next(waiting, None)
+                    if family is None:
                         break
+                    options = self._options
+                    self._open.append(FamilyQueue(family, options.share_boxes, options.compare))
                 if not self._tasks:  # families whose clips are all missing are done as well
                     yield from self._finished()
                     return
@@ -139,12 +140,6 @@ class Scheduler:
                 yield from self._finished()
         finally:
             self._prefetcher.close()
-
-    def _open_next_family(self, waiting: Iterator[Family]) -> bool:
-        for family in waiting:
-            self._open.append(FamilyQueue(family, self._options.share_boxes, self._options.compare))
-            return True
-        return False
 
     def _start_next_clip(self) -> bool:
         """Submit the next clip that can run, or record it as missing; False if there is none."""
@@ -194,11 +189,7 @@ class Scheduler:
 
 
 class Prefetcher:
-    """Fetches clips that wait for a worker, a few at a time.
-
-    Args:
-        count: clips fetched at the same time; 0 if the workers are on other machines.
-    """
+    """Fetches clips that wait for a worker, `count` at a time; 0 for workers elsewhere."""
 
     def __init__(self, transfer: Transfer, count: int) -> None:
         self._transfer = transfer

@@ -17,7 +17,6 @@ class RunSummary(Result):
     """Counts of clips by label and status, and of crops by label.
 
     Args:
-        out: the faces folder.
         notes: sentences about the detector, the output folder, the families of the source.
         refused: clips left out because of their names; they count as failed.
     """

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 #: Seconds between two looks at whether a clip has been fetched.
 _POLL_SECONDS = 0.005
 #: Packages that affect the output.
-_RECORDED_PACKAGES = (
+_RECORDED_PACKAGES = [
     "av",
     "dlib-bin",
     "dlib",
@@ -51,7 +51,7 @@ _RECORDED_PACKAGES = (
     "numpy",
     "onnxruntime",
     "opencv-python-headless",
-)
+]
 #: Prefix of the files that a check writes into the output folder.
 _PREFIX = ".preflight"
 #: Attempts at a check, since a disk or a bucket may be out of reach for a moment, and their pause.
@@ -70,13 +70,8 @@ class Transfer:
     def fetched(self, clip: Clip, keep: bool = False) -> Iterator[Clip]:
         """Yield a clip with the path of its file on this machine; a copy is removed at the end.
 
-        Args:
-            keep: leave the copy for the clip's turn, but not on the other machines of a cluster,
-                on which another may have that turn.
-
-        Raises:
-            FileNotFoundError: it is not in its bucket.
-            SourceUnreachable, StorageError: as for `fetch`.
+        To `keep` it leaves the copy for the clip's turn, but not on the other machines of a
+        cluster, on which another may have that turn. Raises as `fetch`.
         """
         if not is_url(clip.path):
             yield clip
@@ -144,11 +139,7 @@ class Transfer:
             place.remove(place.list(f"{CROPS}/{clip.part}/{clip.folder}"))
 
     def reachable_version(self, clip: Clip) -> str | None:
-        """Check that the file of a clip that failed exists, and return its version.
-
-        Raises:
-            SourceUnreachable, StorageError: it does not, or cannot be reached.
-        """
+        """Return the version of a clip that failed; SourceUnreachable if its file is gone."""
         if is_url(clip.path):
             url = Url(clip.path)
             if url.name not in Place(url.parent).list(url.name):
@@ -165,8 +156,7 @@ class Transfer:
             token: a file in the output folder, which shows that it is the same; None in a bucket.
 
         Raises:
-            WorkersError: it has others.
-            OSError, SourceUnreachable, StorageError: one cannot be read or written.
+            WorkersError: it has others. Else an error of reading or writing.
         """
         if clip is not None:
             with self.fetched(clip) as here:
@@ -227,11 +217,7 @@ _worker: tuple[Transfer, ClipExtractor] | None = None
 def init_worker(
     transfer: Transfer, options: CropOptions, choice: DetectorChoice, confined: bool = False
 ) -> None:
-    """Set up a worker process: one OpenCV thread, one detector.
-
-    Args:
-        confined: let it write crops, and nothing else; see `dfdc_prep.parallel.confinement`.
-    """
+    """Set up a worker process: one OpenCV thread, one detector; confined, it writes crops only."""
     global _worker
     if confined and isinstance(transfer.out, Path):
         confine([transfer.out / CROPS])

@@ -23,7 +23,6 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count as numbers
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -113,35 +112,33 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R")
 
 
-@dataclass
 class Watch:
-    """Watches one call."""
+    """Watches a call that begins now.
 
-    timeout: float  # seconds of CPU time, and seconds by the clock without progress
-    began: float  # CPU time that the worker had used when the call began
-    moved: float  # time by the clock of its last progress
-    cpu: float  # CPU time that it had used then
+    Args:
+        timeout: seconds of CPU time, and seconds by the clock without progress.
+        began: CPU time that the worker has used already.
+    """
 
-    @classmethod
-    def start(cls, timeout: float, began: float) -> "Watch":
-        """Watch a call that begins now."""
-        return cls(timeout, began, time.monotonic(), began)
+    def __init__(self, timeout: float, began: float) -> None:
+        self._timeout, self._began = timeout, began
+        self.moved = time.monotonic()  # its last progress, by the clock
+        self._cpu = began  # what the worker had used then
 
     def is_over(self, usage: Usage | None, now: float) -> bool:
         """Whether the call takes too long; where the system says nothing, the clock decides."""
         if usage is not None:
-            if usage.cpu - self.began > self.timeout:
+            if usage.cpu - self._began > self._timeout:
                 return True
-            if usage.runnable or usage.cpu - self.cpu > _LEAST_SHARE * self.timeout:
-                self.moved, self.cpu = now, usage.cpu
-        return now - self.moved > self.timeout
+            if usage.runnable or usage.cpu - self._cpu > _LEAST_SHARE * self._timeout:
+                self.moved, self._cpu = now, usage.cpu
+        return now - self.moved > self._timeout
 
 
 class LocalWorkers:
-    """A pool of worker processes on this machine.
+    """A pool of `count` worker processes on this machine.
 
     Args:
-        count: number of processes.
         timeout: CPU time that a call may use, seconds; see `Watch`.
         prepare: called with `args` in every new worker.
     """
@@ -188,10 +185,16 @@ class LocalWorkers:
             done, _ = wait(futures, _POLL_SECONDS, return_when=FIRST_COMPLETED)
             while self._reports.poll():
                 number, process, began = _REPORT.unpack(self._reports.recv_bytes())
-                self._watched[number] = process, Watch.start(self._timeout, began)
+                self._watched[number] = process, Watch(self._timeout, began)
             for future in done:
                 self._watched.pop(self._pending.pop(future, -1), None)
-            self._cancel_overdue()
+            now = time.monotonic()
+            if now - self._looked >= _POLL_SECONDS:  # end calls that take too long, with the worker
+                self._looked = now
+                for future, number in self._pending.items():
+                    process, watch = self._watched.get(number, (0, None))
+                    if watch and watch.is_over(usage_of(process), now):
+                        future.cancel()
             if any(not each.cancelled() and each.exception() is None for each in done):
                 self._broken_pools = 0
             if done:
@@ -220,17 +223,6 @@ class LocalWorkers:
                     future.set_running_or_notify_cancel()
         self._pending.clear()
         self._watched.clear()
-
-    def _cancel_overdue(self) -> None:
-        """End the calls that take too long, and their workers."""
-        now = time.monotonic()
-        if now - self._looked < _POLL_SECONDS:
-            return
-        self._looked = now
-        for future, number in self._pending.items():
-            process, watch = self._watched.get(number, (0, None))
-            if watch and watch.is_over(usage_of(process), now):
-                future.cancel()
 
     def _start(self) -> None:
         prepare = self._initializer_args[0]
@@ -264,14 +256,9 @@ def _initialize_worker(
     environment: dict[str, str],
     reporter: Connection,
 ) -> None:
-    """Restore the default SIGTERM action, limit the memory, and call `prepare`.
-
-    Args:
-        environment: the variables of the main process. The fork server has those of the moment
-            when it started, so credentials that were set later would be missing.
-    """
     global _reporter
     _reporter = reporter
+    # The fork server has those of the moment when it started, without credentials set later.
     os.environ.update(environment)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     limit_memory()

@@ -41,11 +41,7 @@ class Node(NamedTuple):
 
 
 def connect(address: str | None, insecure: bool) -> Any:
-    """Connect to the cluster and return the module `ray`.
-
-    Args:
-        address: see `engine.Engine`.
-        insecure: accept a cluster that does not ask for a token.
+    """Connect to the cluster of an `engine.Engine` and return the module `ray`.
 
     Raises:
         WorkersError: Ray is not installed, there is no such cluster, its versions differ, or it
@@ -68,7 +64,16 @@ def connect(address: str | None, insecure: bool) -> Any:
             f"({problem}); give its --address as host:port, or start it (see docs/scale.md)"
         )
     # It runs while this process imports Ray and joins the cluster.
-    probe = None if insecure else _start_probe(address)
+    probe = None
+    if not insecure:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+        probe = subprocess.Popen(
+            [sys.executable, "-m", __name__, address],
+            env={**environment, "RAY_AUTH_MODE": "disabled"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         import ray
 
@@ -135,24 +140,8 @@ def _join(ray: Any, address: str) -> None:
             signal.signal(signal.SIGTERM, before)  # Ray has put its own in its place
 
 
-def _start_probe(address: str) -> "subprocess.Popen[str]":
-    """Start a process without a token that reads something from the cluster."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
-    return subprocess.Popen(
-        [sys.executable, "-m", __name__, address],
-        env={**environment, "RAY_AUTH_MODE": "disabled"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def _check_token(probe: "subprocess.Popen[str]") -> None:
-    """Check that the cluster refused the process without a token.
-
-    Raises:
-        WorkersError: it did not, or that is not known.
-    """
+    """Raise WorkersError unless the cluster refused the process without a token."""
     found = "no answer"
     with suppress(subprocess.TimeoutExpired):
         _, said = probe.communicate(timeout=_PROBE_SECONDS)

@@ -19,14 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dfdc_prep.errors import SourceUnreachable, StorageError, WorkersError
-from dfdc_prep.parallel.processes import (
-    Setup,
-    Usage,
-    Watch,
-    WorkerDied,
-    WorkerTimeout,
-    limit_memory,
-)
+from dfdc_prep.parallel.processes import Usage, Watch, WorkerDied, WorkerTimeout, limit_memory
 from dfdc_prep.parallel.ray_cluster import Node, head_is_reachable, nodes
 
 #: Seconds between two looks at the timeouts, and at the nodes.
@@ -44,8 +37,6 @@ _ATTEMPTS = 4
 _BACKOFF = 1.0
 #: Exceptions that are a fault of a node or a disk rather than of the call.
 _RETRIED = (SourceUnreachable, StorageError, OSError)
-
-
 #: What a call tells the driver: its worker is not fit for the run, the call began, its result,
 #: the exception it raised.
 _UNFIT, _STARTED, _RESULT, _RAISED = "unfit", "started", "result", "raised"
@@ -70,12 +61,9 @@ class RayWorkers:
 
     Args:
         most: maximum number of workers.
-        timeout: CPU time that a call may use, seconds; see `usage.Watch`.
+        timeout: CPU time that a call may use, seconds; see `processes.Watch`.
         prepare: called with `args` in every new worker; an exception means that its node is not
-            fit for the run.
-
-    Raises:
-        WorkersError: a node is not fit.
+            fit for the run, which raises WorkersError if it is there at the start.
     """
 
     is_local = False
@@ -163,7 +151,7 @@ class RayWorkers:
         if kind == _STARTED:
             node, process, began = value
             call.worker = node, process
-            call.watch = Watch.start(self._timeout, began)
+            call.watch = Watch(self._timeout, began)
             return
         del self._running[task]
         if kind == _UNFIT:
@@ -213,7 +201,7 @@ class RayWorkers:
             return False
         if call.looked is None:
             node, process = call.worker
-            call.looked = self._look.options(scheduling_strategy=_on(node)).remote(process)
+            call.looked = self._look.options(**_on(node)).remote(process)
         if not self._ray.wait([call.looked], timeout=0)[0]:
             return False
         answer, call.looked = call.looked, None
@@ -244,7 +232,7 @@ class RayWorkers:
 
     def _check_nodes(self) -> None:
         """Check all nodes at once; raise WorkersError for the first that is not fit."""
-        answers = [(node, self._start_check(node)) for node in self._nodes]
+        answers = [(node, self._check.options(**_on(node.id)).remote()) for node in self._nodes]
         for node, answer in answers:
             if problem := self._problem(node, answer):
                 raise WorkersError(
@@ -252,9 +240,6 @@ class RayWorkers:
                     f"{node.address}: {problem}; correct it, or stop that node"
                 )
         self._refresh_nodes()
-
-    def _start_check(self, node: Node) -> Any:
-        return self._check.options(scheduling_strategy=_on(node.id)).remote()
 
     def _problem(self, node: Node, answer: Any) -> str | None:
         """Why a node is not fit, None if it is, or is found to have ended."""
@@ -272,7 +257,7 @@ class RayWorkers:
                     return f"no answer ({type(error).__name__})"
                 if not isinstance(error, self._ray.exceptions.GetTimeoutError):
                     time.sleep(1.0)
-                    answer = self._start_check(node)
+                    answer = self._check.options(**_on(node.id)).remote()
 
     def _exclude_node(self, node: str, problem: str) -> None:
         """Send no more calls to a node that is not fit."""
@@ -286,11 +271,11 @@ class RayWorkers:
         self._perform = self._function.options(label_selector={"ray.io/node-id": others})
 
 
-def _on(node: str) -> Any:
-    """The strategy that runs a task on one node."""
+def _on(node: str) -> dict[str, Any]:
+    """The options of a task that runs on one node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(node, False)
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, False)}
 
 
 def _remote_functions(ray: Any, run: str, setup: bytes) -> tuple[Any, Any, Any]:
@@ -334,21 +319,17 @@ _prepared: str | None = None
 
 
 def prepare_once(run: str, setup: bytes) -> str | None:
-    """Prepare this process for a run; return why it is not fit, None if it is.
-
-    Args:
-        run: identifies the run.
-        setup: the pickled function that prepares a worker, and its arguments.
-    """
+    """Prepare this process for a run by a pickled `Setup`; return why it is not fit, if so."""
     global _prepared
     if _prepared == run:
         return None
     from ray import cloudpickle
 
     try:
-        limit_memory(_data_bytes())
-        loaded: Setup = cloudpickle.loads(setup)
-        prepare, args = loaded
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            sizes = [int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")]
+        limit_memory(sizes[0])  # Ray's own, private memory that is mapped already, is not counted
+        prepare, args = cloudpickle.loads(setup)
         prepare(*args)
     except Exception as error:
         return str(error) or type(error).__name__
@@ -357,10 +338,7 @@ def prepare_once(run: str, setup: bytes) -> str | None:
 
 
 def perform_call(node: str, payload: bytes) -> Iterator[tuple[str, Any]]:
-    """Run a call; yield that it began, then its result or its exception.
-
-    That it began comes with the node, this process's number and the CPU time that it has used.
-    """
+    """Run a call; yield that it began (where, and CPU time used before), then what came of it."""
     from ray import cloudpickle
 
     call, args = cloudpickle.loads(payload)
@@ -371,9 +349,3 @@ def perform_call(node: str, payload: bytes) -> Iterator[tuple[str, Any]]:
         yield _RAISED, error
     else:
         yield _RESULT, result
-
-
-def _data_bytes() -> int:
-    """Private memory that this process has mapped already, which is Ray's own."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData:"))

@@ -19,7 +19,6 @@ import os
 import re
 import socket
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -58,11 +57,10 @@ _held: set[str] = set()
 
 @dataclass(frozen=True)
 class Place:
-    """A folder in a bucket, whose files are read and written whole; nothing is read or created yet.
+    """A folder in a bucket, whose files are read and written whole; can be sent to workers.
 
     Names are relative to the place, with forward slashes. A file that does not exist raises
-    FileNotFoundError; a place that cannot be reached, or refuses, raises `StorageError`. It can be
-    sent to worker processes.
+    FileNotFoundError; a place that cannot be reached, or refuses, raises `StorageError`.
     """
 
     url: Url
@@ -209,7 +207,6 @@ def _refused(verb: str, where: str, error: BaseException) -> StorageError:
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yield lists of up to `_AT_ONCE` items."""
     rest = iter(items)
     while some := list(islice(rest, _AT_ONCE)):
         yield some
@@ -299,7 +296,11 @@ def lease(place: Place, name: str = LEASE) -> Iterator[Lease]:
     number, holder = _acquire(place, name)
     # Each creates its own lease first and then looks for others, so that never both go on.
     try:
-        _check_others(place, name)
+        folders = {path.rpartition("/")[0] for path in place.list(LEASE)}
+        others = {LEASE} & folders if name != LEASE else folders - {LEASE}
+        for other in sorted(others):
+            with suppress(FileNotFoundError):  # it has just ended
+                _check_gone(place, _object(other, _newest(place, other)))
         # A store that does not know the condition lets the same object be created twice.
         exclusive = not place.put_if_absent(_object(name, number), holder.text())
     except BaseException:
@@ -328,21 +329,11 @@ def _acquire(place: Place, name: str) -> tuple[int, Holder]:
                 _check_gone(place, _object(name, number))
             except FileNotFoundError:  # it has just ended
                 continue
-        holder = Holder(
-            uuid.uuid4().hex, os.getpid(), socket.gethostname(), _machine(), time.time()
-        )
+        token = os.urandom(16).hex()
+        holder = Holder(token, os.getpid(), socket.gethostname(), _machine(), time.time())
         if place.put_if_absent(_object(name, number + 1), holder.text()):
             _held.add(holder.token)
             return number + 1, holder
-
-
-def _check_others(place: Place, name: str) -> None:
-    """Raise OutputError if the whole place is leased beside a slice, or a slice beside it."""
-    folders = {path.rpartition("/")[0] for path in place.list(LEASE)}
-    others = {LEASE} & folders if name != LEASE else folders - {LEASE}
-    for other in sorted(others):
-        with suppress(FileNotFoundError):  # it has just ended
-            _check_gone(place, _object(other, _newest(place, other)))
 
 
 def _check_gone(place: Place, name: str) -> None:

@@ -27,15 +27,11 @@ _AT_ONCE = 16
 
 
 class Workspace:
-    """A folder on this machine, and where it lies: at `location`, which is itself or in a bucket.
-
-    Attributes:
-        folder: the folder to work in.
-    """
+    """A folder on this machine, and its location, which is itself or in a bucket."""
 
     def __init__(self, location: Location, folder: Path) -> None:
         self.location = location
-        self.folder = folder
+        self.folder = folder  # the one to work in
 
     def shown(self, path: Location) -> Location:
         """Return where a path in `folder` lies; another path as it is."""
@@ -51,12 +47,7 @@ class Workspace:
 
 
 class Mirror(Workspace):
-    """A folder that holds some files of a place in a bucket.
-
-    Args:
-        url: the place.
-        folder: an existing folder.
-    """
+    """An existing folder that holds some files of a place in a bucket."""
 
     def __init__(self, url: Url, folder: Path) -> None:
         from dfdc_prep.storage.place import Place
@@ -64,11 +55,9 @@ class Mirror(Workspace):
         super().__init__(url, folder)
         self.url = url
         self.place = Place(url)
-        #: The lease of the place, if no other may write there.
-        self.lease: Lease | None = None
+        self.lease: Lease | None = None  # that of the place, if no other may write there
         self._known: dict[str, tuple[int, int]] = {}
-        #: What the store said of the content of the files laid out, by name.
-        self.versions: dict[str, str] = {}
+        self.versions: dict[str, str] = {}  # what the store said of each file laid out
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -133,16 +122,21 @@ class Mirror(Workspace):
             OutputError: another run has taken the lease over.
             StorageError: the place cannot be reached or written.
         """
-        found = dict(self._files())
+
+        def put(name: str) -> None:
+            self.place.put_file(name, self.folder / name)
+
+        paths = (Path(base, name) for base, _, names in os.walk(self.folder) for name in names)
+        found = {path.relative_to(self.folder).as_posix(): _state(path) for path in sorted(paths)}
         changed = [name for name, state in found.items() if self._known.get(name) != state]
         if self.lease:
             self.lease.check()
         if changed and (stale := [name for name in last if name in self._known]):
             self.place.remove(stale)
-        _at_once(self._push_one, [name for name in changed if name not in set(last)])
+        _at_once(put, [name for name in changed if name not in set(last)])
         for name in last:
             if name in changed:
-                self._push_one(name)
+                put(name)
         if gone := [name for name in self._known if name not in found]:
             self.place.remove(gone)
         self._known = found
@@ -156,15 +150,6 @@ class Mirror(Workspace):
             return None
         self._known[name] = _state(path)
         return name
-
-    def _push_one(self, name: str) -> None:
-        self.place.put_file(name, self.folder / name)
-
-    def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        for base, _, names in os.walk(self.folder):
-            for name in sorted(names):
-                path = Path(base, name)
-                yield path.relative_to(self.folder).as_posix(), _state(path)
 
 
 #: What is fetched of a place: files of these names, or what a function fetches.
@@ -189,7 +174,6 @@ def workspace(
     Errors raised inside name the URL instead of the copy.
 
     Args:
-        pull: what is fetched.
         push: how what was written or removed is put back at the end; None if it is not.
         folder: holds the copy; None for a temporary folder that has the name of the place.
 
@@ -219,21 +203,16 @@ def workspace(
                 yield mirror
             except BaseException as error:
                 if push and push.after_errors:
-                    _push_after(error, mirror, push)
+                    try:
+                        mirror.push(push.last)
+                    except DfdcPrepError as second:  # it does not hide the first
+                        error.add_note(str(second))
                 raise
             if push:
                 mirror.push(push.last)
         except DfdcPrepError as error:
             error.args = tuple(str(each).replace(str(folder), str(location)) for each in error.args)
             raise
-
-
-def _push_after(error: BaseException, mirror: Mirror, push: Push) -> None:
-    """Put what an interrupted command left; a second error does not hide the first."""
-    try:
-        mirror.push(push.last)
-    except DfdcPrepError as second:
-        error.add_note(str(second))
 
 
 @contextmanager
@@ -296,24 +275,19 @@ def staged(
                 for name, need in needs.items():
                     wanted = need if isinstance(need, Staged) else need(given.arguments)
                     given.arguments[name] = local(given.arguments[name], wanted)
-                result = function(*given.args, **given.kwargs)
-            shown: R = _with_locations(result, spaces)
-            return shown
+                report = function(*given.args, **given.kwargs)
+            if spaces and is_dataclass(report) and not isinstance(report, type):
+                found = {each.name: getattr(report, each.name) for each in fields(report)}
+                paths = {name: path for name, path in found.items() if isinstance(path, Path | Url)}
+                for space in spaces:  # a report names what was written, not its copy
+                    paths = {name: space.shown(path) for name, path in paths.items()}
+                shown: Any = replace(report, **paths)
+                report = shown
+            return report
 
         return call
 
     return decorate
-
-
-def _with_locations(report: Any, spaces: Iterable[Workspace]) -> Any:
-    """Replace the paths of copies in a report by their URLs."""
-    if not is_dataclass(report) or isinstance(report, type):
-        return report
-    found = {field.name: getattr(report, field.name) for field in fields(report)}
-    paths: dict[str, Location] = {n: path for n, path in found.items() if isinstance(path, Path)}
-    for space in spaces:
-        paths |= {name: space.shown(path) for name, path in paths.items()}
-    return replace(report, **paths) if spaces and paths else report
 
 
 def check_name(url: Url, name: str) -> str:
