@@ -215,16 +215,13 @@ class ClipExtractor:
             if (frame.width, frame.height) != (shared.width, shared.height):
                 return None
             boxes = faces[frame.index]
-            if frame.index in checked and not self._confirms(frame, boxes):
-                return None
+            if frame.index in checked:  # every box must overlap one of the clip's own detections
+                quick = self._detector.detect_fast(frame, boxes)
+                own = self._detector.detect(frame) if quick is None else quick
+                if not all(any(iou(box, face) > _MIN_IOU for face in own) for box in boxes):
+                    return None
             frames.append(self._cut(frame, boxes))
         return frames
-
-    def _confirms(self, frame: Frame, boxes: Sequence[Face]) -> bool:
-        """Whether every box overlaps one of the clip's own detections."""
-        quick = self._detector.detect_fast(frame, boxes)
-        found = self._detector.detect(frame) if quick is None else quick
-        return all(any(iou(box, own) > _MIN_IOU for own in found) for box in boxes)
 
     def _cut(self, frame: Frame, faces: Sequence[Face]) -> CroppedFrame:
         options, crops = self.options, []

@@ -14,7 +14,7 @@ from pathlib import Path
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import encoding
 from dfdc_prep.crops.encoding import MASK_SUFFIX
-from dfdc_prep.crops.forgery import Comparison, compare, regions_of
+from dfdc_prep.crops.forgery import compare, regions_of
 from dfdc_prep.crops.placement import Placement
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
@@ -141,13 +141,17 @@ class CropWriter:
         path.parent.mkdir(exist_ok=True)
         encoded = encoding.encode(crop.image, self.format)
         _write(path, encoded)
-        compared, mask = None, None
+        compared, mask, mask_sha256 = None, None, None
         if original is not None:
             # Compared as stored, so that JPEG changes both.
             stored = encoding.as_stored(crop.image, self.format, encoded)
             regions = regions_of(crop.face, crop.place, frame.width, frame.height)
             compared = compare(stored, original, regions, self.masks)
-            mask = self._write_mask(path, compared)
+            if compared.mask is not None:
+                encoded_mask = encoding.encode_mask(compared.mask)
+                _write(path.with_suffix(MASK_SUFFIX), encoded_mask)
+                mask = path.with_suffix(MASK_SUFFIX).relative_to(self.out).as_posix()
+                mask_sha256 = hashlib.sha256(encoded_mask).hexdigest()
         points = crop.face.landmarks._asdict() if crop.face.landmarks else {}
         given = {
             "frame": frame.index,
@@ -155,8 +159,8 @@ class CropWriter:
             "path": path.relative_to(self.out).as_posix(),
             "sha256": hashlib.sha256(encoded).hexdigest(),
             "aligned": compared.shift if compared else None,
-            "mask": mask and mask[0],
-            "mask_sha256": mask and mask[1],
+            "mask": mask,
+            "mask_sha256": mask_sha256,
             **{f"crop_{name}": value for name, value in vars(crop.place.square).items()},
             **{f"affine_{name}": value for name, value in vars(crop.place.affine).items()},
             **{f"{name}_x": x for name, (x, _) in points.items()},
@@ -164,15 +168,6 @@ class CropWriter:
         }
         sources = (self.clip, self.clip.provenance, self, frame, crop.face, crop.place, compared)
         return make_row(CropRow, given, *sources)
-
-    def _write_mask(self, crop: Path, compared: Comparison) -> tuple[str, str] | None:
-        """Write the mask beside its crop; return its path below `out` and its hash."""
-        if compared.mask is None:
-            return None
-        path = crop.with_suffix(MASK_SUFFIX)
-        encoded = encoding.encode_mask(compared.mask)
-        _write(path, encoded)
-        return path.relative_to(self.out).as_posix(), hashlib.sha256(encoded).hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

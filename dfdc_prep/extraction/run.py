@@ -84,7 +84,10 @@ def extract(
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
     catalog = _read_source(source, run.limit, run.reading)
-    choice = _resolve_detector(out, detector, detector_model, run.overwrite)
+    earlier = None if run.overwrite else read_earlier_run(out)
+    if earlier and detector == "auto":  # a continued run keeps its detector
+        detector = str(earlier["options"].get("detector", detector))
+    choice = choose_detector(detector, detector_model)
     if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
         raise ModelError(
             f"expected a detector that finds landmarks for --align {options.align}, found "
@@ -236,16 +239,6 @@ def _read_source(source: Location, limit: int | None, reading: SourceOptions) ->
     if isinstance(source, Url):
         return read_bucket_catalog(source, lambda folder: read_catalog(folder, limit, reading))
     return read_catalog(source, limit, reading)
-
-
-def _resolve_detector(
-    out: Location, asked: str, model: Path | None, overwrite: bool
-) -> DetectorChoice:
-    """Choose the detector; for `auto`, a continued run keeps the detector of the earlier run."""
-    earlier = None if overwrite else read_earlier_run(out)
-    if earlier and asked == "auto":
-        asked = str(earlier["options"].get("detector", asked))
-    return choose_detector(asked, model)
 
 
 def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | None:

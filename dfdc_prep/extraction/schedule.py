@@ -204,7 +204,15 @@ class Prefetcher:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():  # it is there if the length of the clip was needed before
             fetching_mark(path).touch()
-            self._fetches[clip.path] = self._threads.submit(self._fetch, clip)
+
+            def fetch_marked() -> None:
+                try:
+                    with suppress(OSError, StorageError, SourceUnreachable):
+                        fetch(clip, path)
+                finally:
+                    fetching_mark(path).unlink(missing_ok=True)
+
+            self._fetches[clip.path] = self._threads.submit(fetch_marked)
 
     def discard(self, clip: Clip) -> None:
         """Remove what is left here of a clip that is done."""
@@ -221,11 +229,3 @@ class Prefetcher:
         """Fetch nothing more."""
         if self._threads:
             self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _fetch(self, clip: Clip) -> None:
-        path = self._transfer.copy_of(clip)
-        try:
-            with suppress(OSError, StorageError, SourceUnreachable):
-                fetch(clip, path)
-        finally:
-            fetching_mark(path).unlink(missing_ok=True)
