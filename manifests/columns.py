@@ -1,11 +1,9 @@
 """The columns of every table: name, type and meaning, each declared once.
 
-`manifests.schema` makes the Arrow schemas from these declarations. A column is of type str, int
-(int32), float (float64), bool or `Single` (float32), and null where its type allows None. A new
-column of a manifest is one line in `CropRow`: it is filled from whatever has a value of that name
-(`make_row`) and null elsewhere.
-
-This module imports nothing heavy, so that worker processes can use it without loading pyarrow.
+A column is of type str, int (int32), float (float64), bool or `Single` (float32), and null where
+its type allows None. A new column of a manifest is one line in `CropRow`: it is filled from
+whatever has a value of that name (`make_row`) and null elsewhere. This module imports nothing
+heavy, so that worker processes can use it without loading pyarrow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,10 +105,9 @@ class _Provenance(TypedDict):
 
 
 class CropRow(_Crop, _Placement, _Forgery, _Provenance):
-    """Manifest: one row per crop, sorted by (part, video, frame, face).
+    """Manifest: one row per crop, by (part, video, frame, face); null where a source lacks it.
 
-    Values that an imported crop set lacks (frame, box, score ...) are null; `extract` fills every
-    column. The label of a clip of which nothing says it is `labels.NO_LABEL`.
+    The label of a clip of which nothing says it is `labels.NO_LABEL`.
     """
 
 
@@ -212,14 +209,9 @@ def with_path(names: Sequence[str]) -> list[str]:
 
 
 def make_row(kind: type[Row], given: Mapping[str, Any], *sources: object) -> Row:
-    """Return a row of a table: each column given, or from the first source with such an attribute.
+    """Return a row of a type of this module: the values given, by the name of their column.
 
-    Columns that nothing gives are null.
-
-    Args:
-        kind: one of the row types of this module.
-        given: values by the name of their column.
-        sources: objects some of whose attributes have the names of columns.
+    Else a column has the attribute of its name of the first source that has one, or is null.
     """
     columns = kind.__annotations__
     assert given.keys() <= columns.keys(), f"no columns: {sorted(given.keys() - columns.keys())}"
@@ -227,6 +219,6 @@ def make_row(kind: type[Row], given: Mapping[str, Any], *sources: object) -> Row
     def value(name: str) -> Any:
         if name in given:
             return given[name]
-        return next((getattr(each, name) for each in sources if hasattr(each, name)), None)
+        return next((getattr(source, name) for source in sources if hasattr(source, name)), None)
 
     return cast(Row, {name: value(name) for name in columns})

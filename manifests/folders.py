@@ -93,10 +93,8 @@ class FacesFolder:
         """Create the folder if necessary and hold its locks, so that only one run writes it.
 
         There are two locks: one beside the folder, as for every output folder, and one inside it,
-        for other machines or containers that mount the folder below another parent.
-
-        Args:
-            shared: slices hold the locks together, and exclude other runs.
+        for other machines or containers that mount the folder below another parent. Slices share
+        them, and exclude other runs.
 
         Raises:
             OutputError: the folder cannot be created or written, or another run holds a lock.
@@ -216,10 +214,8 @@ class ExportFolder:
     def check_replaceable(cls, folder: Path, listed: Collection[str]) -> None:
         """Raise OutputError if replacing the folder would delete a file that is not listed."""
         paths = (path for path in folder.rglob("*") if not path.is_dir())
-        names = sorted(path.relative_to(folder).as_posix() for path in paths)
-        _refuse(
-            folder, [n for n in names if n not in listed and n != cls.SUMS], "an export's files"
-        )
+        names = {path.relative_to(folder).as_posix() for path in paths}
+        _refuse(folder, sorted(names.difference(listed, [cls.SUMS])), "an export's files")
 
 
 class RunFolder:
@@ -270,12 +266,7 @@ def is_report(name: str) -> bool:
 
 
 def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:
-    """Raise OutputError if a folder that should be new contains foreign files.
-
-    Args:
-        is_own: names that may exist nevertheless, such as lock files.
-        content: what the folder may contain instead, for the message: "an earlier run".
-    """
+    """Raise OutputError if a folder that should be new, or contain `content`, has foreign files."""
     if foreign := _foreign_files(folder, is_own):
         allowed = f" or to contain {content}" if content else ""
         raise OutputError(
@@ -284,11 +275,7 @@ def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:
 
 
 def check_replaceable(folder: Path, is_own: IsOwn, content: str) -> None:
-    """Raise OutputError if replacing a folder would delete a foreign file.
-
-    Args:
-        content: what the folder should contain, for the message: "shards".
-    """
+    """Raise OutputError if replacing a folder of some content would delete a foreign file."""
     _refuse(folder, _foreign_files(folder, is_own), content)
 
 

@@ -34,7 +34,6 @@ FAILURES = ("missing", "unreadable", "truncated", TIMEOUT, "crashed")
 KNOWN, NAMES, UNKNOWN = "known", "names", "unknown"
 FAMILY_SOURCES = (KNOWN, NAMES, UNKNOWN)
 
-
 #: Words of either label, plurals too.
 _WORDS = {
     spelling: label
@@ -55,12 +54,9 @@ def word_label(text: str) -> str | None:
 
 
 def label_in_names(names: Sequence[str]) -> tuple[str | None, bool]:
-    """The label that a path names, innermost first, and whether it is a whole name.
+    """The label that the names of a path give, innermost first, and whether one is it as a whole.
 
     `training_real` names REAL, `real` is it; `real_vs_fake` names both, and so neither.
-
-    Args:
-        names: the folders of the path, and the name of the image.
     """
     for name in reversed(names):
         words = re.findall(r"[a-z]+", name.lower())

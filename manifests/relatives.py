@@ -60,20 +60,14 @@ class Convention(NamedTuple):
     reals: tuple[re.Pattern[str], ...]
     original: str
 
-    def original_of(self, name: str) -> str | None:
-        """The stem of the original that a FAKE's stem names, None if it has another form."""
-        match = self.fake.fullmatch(name)
-        return self.original.format(**match.groupdict()) if match else None
-
     def read(self, label: str, video: str) -> tuple[str | None, str | None, str | None] | None:
         """The original, the person filmed and the one whose face is shown; None for other names.
 
-        Args:
-            video: the name of a clip; the original has its extension.
+        The original of a clip has its extension.
         """
         name, suffix = os.path.splitext(video)
-        for form in (self.fake,) if label == FAKE else self.reals:
-            if found := form.fullmatch(name):
+        for pattern in (self.fake,) if label == FAKE else self.reals:
+            if found := pattern.fullmatch(name):
                 people = found.groupdict()
                 original = self.original.format(**people) + suffix if label == FAKE else None
                 return original, people.get("target"), people.get("source")
@@ -111,29 +105,26 @@ FAKE_PATTERN = r"(\d{3}_\d{3}|\d{2}_\d{2}__|id\d+_id\d+_\d+|id\d+_\d+_test_)"
 
 
 def read_originals(fakes: Collection[str], reals: Collection[str]) -> dict[str, str]:
-    """Return the originals that names of FAKE clips give, by the clip's name.
+    """Return the originals that names of FAKE clips give, with their extension, by their names.
 
     The whole table decides whether its names follow a convention, because 001_002 may mean
     anything. Either half of the originals that a convention gives are REAL clips of the table; or
     every FAKE name follows one, and every REAL name, if there is any, has a form that REAL clips
     have in it. A REAL name in the form of a FAKE one speaks against.
-
-    Args:
-        fakes: names of the FAKE clips that name no original.
-        reals: names of the REAL clips.
-
-    Returns:
-        The original's name for each fake that gives one; it has the extension of the fake.
     """
     real_stems = {stem(name) for name in reals}
     named = {}
     for convention in CONVENTIONS:
-        originals = {name: convention.original_of(stem(name)) for name in fakes}
-        given = {name: original for name, original in originals.items() if original is not None}
+        matches = {name: convention.fake.fullmatch(stem(name)) for name in fakes}
+        given = {
+            name: convention.original.format(**match.groupdict())
+            for name, match in matches.items()
+            if match
+        }
         if given and not any(convention.fake.fullmatch(real) for real in real_stems):
             named[convention] = given
     all_follow = sum(map(len, named.values())) == len(set(fakes)) and all(
-        any(form.fullmatch(real) for convention in named for form in convention.reals)
+        any(pattern.fullmatch(real) for convention in named for pattern in convention.reals)
         for real in real_stems
     )
     known: dict[str, str] = {}
@@ -150,21 +141,14 @@ CLIP, CROP = "clip", "crop"
 
 @dataclass(frozen=True)
 class OriginalMatches:
-    """How the originals that FAKE clips name were found among the clips; each name counts once.
+    """How the originals that FAKE clips name were found among the clips; each name counts once."""
 
-    Attributes:
-        exact: names that are those of a clip.
-        stem, unicode, case: found without the extension or the folder in front; by the Unicode
-            form, composed or decomposed; by the letters without their case.
-        absent, ambiguous: names of no clip; names that fit several clips, whose families are one.
-    """
-
-    exact: int = 0
-    stem: int = 0
-    unicode: int = 0
-    case: int = 0
-    absent: int = 0
-    ambiguous: int = 0
+    exact: int = 0  # names that are those of a clip
+    stem: int = 0  # found without the extension or the folder in front
+    unicode: int = 0  # by the Unicode form, composed or decomposed
+    case: int = 0  # by the letters without their case
+    absent: int = 0  # names of no clip
+    ambiguous: int = 0  # that fit several clips, whose families are one
 
     @property
     def respelled(self) -> int:
@@ -183,36 +167,22 @@ class OriginalMatches:
             "by name without letter case": self.case,
         }
         found = [f"{count:,} {way}" for way, count in ways.items() if count] or ["none"]
-        lines = [
-            f"originals named: {total:,}; found among the clips: {', '.join(found)}; "
-            f"not among them: {self.absent:,}"
+        line = f"originals named: {total:,}; found among the clips: {', '.join(found)}; "
+        several = f"originals that fit several clips: {self.ambiguous:,}"
+        return [
+            f"{line}not among them: {self.absent:,}",
+            *([f"{several}; the families of these clips count as one"] if self.ambiguous else []),
         ]
-        if self.ambiguous:
-            lines.append(
-                f"originals that fit several clips: {self.ambiguous:,}; the families of these "
-                "clips count as one"
-            )
-        return lines
 
 
 @dataclass(frozen=True)
 class FamilyCounts:
-    """FAKE clips by the source of their family.
+    """FAKE clips by the source of their family."""
 
-    Attributes:
-        known: clips whose original the data set names; None if those are all, and not counted.
-        names, unknown: clips whose original is read from their names, and is not known at all.
-        noun: CLIP or CROP.
-    """
-
-    known: int | None = 0
-    names: int = 0
+    known: int | None = 0  # the data set names the original; None if of all, and not counted
+    names: int = 0  # the original is read from the name
     unknown: int = 0
-    noun: str = CLIP
-
-    @property
-    def _counted(self) -> str:
-        return counted(self.total, f"FAKE {self.noun}")
+    noun: str = CLIP  # or CROP
 
     @property
     def total(self) -> int:
@@ -225,8 +195,9 @@ class FamilyCounts:
             return ["families: known of every FAKE clip"]
         if not self.total:
             return []
+        fakes = counted(self.total, f"FAKE {self.noun}")
         return [
-            f"families of {self._counted}: {self.known:,} known, {self.names:,} read from names, "
+            f"families of {fakes}: {self.known:,} known, {self.names:,} read from names, "
             f"{self.unknown:,} not known"
         ]
 
@@ -236,7 +207,8 @@ class FamilyCounts:
             return "the clips are not known"
         if not self.unknown:
             return ""
-        return f"nothing says what {self.unknown:,} of {self._counted} were made from"
+        fakes = counted(self.total, "FAKE clip")
+        return f"nothing says what {self.unknown:,} of {fakes} were made from"
 
     def apart_lines(self) -> list[str]:
         """What splits that divide no family have shown, in one or two lines."""

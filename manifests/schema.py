@@ -1,11 +1,7 @@
-"""The Arrow schemas of the tables, made from the declarations in `manifests.columns`.
-
-All code that reads or writes a table uses these schemas; `manifests.tables.parquet` checks
-tables against them.
-"""
+"""The Arrow schemas of the tables, made from the declarations in `manifests.columns`."""
 
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import pyarrow as pa
 
@@ -31,18 +27,16 @@ _TYPES = {
 }
 
 
-def _field(name: str, declared: Any) -> pa.Field:
-    hint, meaning = get_args(declared)
-    kinds = set(get_args(hint)) if hint not in _TYPES else {hint}
-    (kind,) = kinds - {NoneType}
-    metadata = {"description": meaning}
-    return pa.field(name, _TYPES[kind], nullable=NoneType in kinds, metadata=metadata)
-
-
 def schema_of(row: type) -> pa.Schema:
     """The schema of a row type of `manifests.columns`; each field's metadata has its meaning."""
-    hints = get_type_hints(row, include_extras=True)
-    return pa.schema([_field(*column) for column in hints.items()])
+    fields = []
+    for name, declared in get_type_hints(row, include_extras=True).items():
+        hint, meaning = get_args(declared)
+        kinds = set(get_args(hint)) if hint not in _TYPES else {hint}
+        (kind,) = kinds - {NoneType}
+        metadata = {"description": meaning}
+        fields.append(pa.field(name, _TYPES[kind], NoneType in kinds, metadata))
+    return pa.schema(fields)
 
 
 MANIFEST_SCHEMA = schema_of(CropRow)

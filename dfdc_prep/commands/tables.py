@@ -62,11 +62,13 @@ def summarize(
     """
     from manifests.auditing.summary import summarize as count
     from manifests.tables.external import Reading
+    from manifests.tables.parquet import read_clip_log
     from manifests.tables.sources import TableSource
 
     source = TableSource.from_path(Path(faces))
     found = source.read(FacesFolder.MANIFEST, "extract", Reading(clips_from, real_is))
-    return replace(count(found.rows, source.read_clip_log()), notes=found.notes)
+    log = read_clip_log(source.path, source.manifest)
+    return replace(count(found.rows, log), notes=found.notes)
 
 
 @command()

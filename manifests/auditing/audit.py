@@ -1,7 +1,7 @@
 """Leakage audit: families, people, files and near-identical images shared between splits.
 
-Its verdict is one of three: the splits leak; no leak was found; or it is not known whether they
-leak, because nothing says which clips some fakes were made from.
+Its verdict: the splits leak; no leak was found; or not known, because nothing says which clips
+some fakes were made from.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,6 @@ from manifests.auditing.leakage import (
     people_in_splits,
 )
 from manifests.errors import TableError
-from manifests.labels import UNKNOWN
 from manifests.pictures.near_identical import NearIdentical
 from manifests.pictures.thumbnails import Pictures
 from manifests.relatives import FamilyCounts, OriginalMatches
@@ -44,7 +43,8 @@ from manifests.tables.codes import (
     label_codes,
     text_column,
 )
-from manifests.tables.families import count_families, source_column
+from manifests.tables.families import count_families, unknown_fakes
+from manifests.wording import listed
 
 #: Usual names of splits, in the order in which they are compared and printed.
 _USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
@@ -66,35 +66,24 @@ class SharedFamily:
 class Audit(Result):
     """What the splits share.
 
-    Attributes:
-        rows: number of rows of each split.
-        crossing: for clips, where they are known, and families, the number that are in more than
-            one split, and the total number.
-        families, files, images: the leaks between each pair of splits by family, by file hash
-            and by near-identical image; None if the table lacks the data.
-        compared, hashed: number of images and of files compared.
-        fakes: the FAKE clips by the source of their family.
-        originals: how the originals that fakes name were found.
-        worst: the families with the most rows outside their largest split.
-        people, neighbours: None without identities, and without pictures.
-        differences: how the splits differ in kind; empty if they were not compared.
-        notes: how the table was read, where it does not say it itself.
+    `families`, `files` and `images` are the leaks between each pair of splits by family, by file
+    hash and by near-identical image; None if the table lacks the data.
     """
 
-    rows: dict[str, int]
-    crossing: dict[str, tuple[int, int]]
+    rows: dict[str, int]  # of each split
+    crossing: dict[str, tuple[int, int]]  # clips, families: in several splits, and in all
     families: list[Leak]
     files: list[Leak] | None
     images: list[Leak] | None
-    compared: int
-    hashed: int
+    compared: int  # images
+    hashed: int  # files
     fakes: FamilyCounts
     originals: OriginalMatches
-    worst: list[SharedFamily]
-    people: People | None = None
-    neighbours: NeighbourAccuracy | None = None
-    differences: list[Difference] = field(default_factory=list)
-    notes: tuple[str, ...] = ()
+    worst: list[SharedFamily]  # with the most rows outside their largest split
+    people: People | None = None  # None without identities
+    neighbours: NeighbourAccuracy | None = None  # None without pictures
+    differences: list[Difference] = field(default_factory=list)  # in kind; empty if not compared
+    notes: tuple[str, ...] = ()  # how the table was read, where it does not say it itself
 
     @property
     def verdict(self) -> str:
@@ -105,7 +94,7 @@ class Audit(Result):
 
     @property
     def ok(self) -> bool:
-        """Whether the verdict is that no leak was found, and the exit code of the command 0."""
+        """Whether no leak was found, and the exit code of the command is 0."""
         return self.verdict == NO_LEAK_FOUND
 
     @property
@@ -135,12 +124,21 @@ class Audit(Result):
 
     def text(self) -> str:
         """The verdict; what was compared, what leaks and the worst families."""
-        of = f"of {sum(self.rows.values()):,} crops"
-        lines = [self.caption(), *self.notes, *self.counts()]
+        lines, crops = [self.caption(), *self.notes, *self.counts()], sum(self.rows.values())
         for leaks, things, among, why_not in (
             (self.families, "families", "among those known", ""),
-            (self.files, "files", f"among {self.hashed:,} {of}", "no sha256 and no images"),
-            (self.images, "near-identical images", f"among {self.compared:,} {of}", "no images"),
+            (
+                self.files,
+                "files",
+                f"among {self.hashed:,} of {crops:,} crops",
+                "no sha256 and no images",
+            ),
+            (
+                self.images,
+                "near-identical images",
+                f"among {self.compared:,} of {crops:,} crops",
+                "no images",
+            ),
         ):
             if leaks is None:
                 lines.append(f"{things}: not compared, {why_not} available")
@@ -154,8 +152,7 @@ class Audit(Result):
     def cells(self) -> TextTable:
         rows: list[Sequence[object]] = []
         for what, leaks in self.kinds().items():
-            if leaks is None:
-                rows.append([what, "", "not compared", ""])
+            rows += [[what, "", "not compared", ""]] if leaks is None else []
             for leak in leaks or ():
                 pair = f"{leak.second} and {leak.first}"
                 rows.append([what, pair, leak.shared, f"{100 * leak.rate:.1f} %"])
@@ -217,11 +214,9 @@ def audit(
 
     Args:
         table: with the columns split, label, video and original. A family column can merge
-            families but not separate them. Files are compared if there is a column sha256, and
-            people if there is a column identity.
-        near: the near-identical images of different splits, with the picture of each row; None if
-            no image could be read.
-        pictures: the pictures of the rows, for the nearest neighbours; None for none.
+            families but not separate them. The columns sha256 and identity are compared if there.
+        near: the near-identical images of different splits; None if no image could be read.
+        pictures: of the rows, for the nearest neighbours.
 
     Raises:
         TableError: the table has no rows, a row without a split, or only one split.
@@ -238,10 +233,14 @@ def audit(
     if near is not None:
         shown = rows.presence(near.picture)
         images = leaks_by_key(rows, near.picture, present=shown, reached=near.presence(shown))
+    only_unknown = None  # families of unknown fakes alone, bool [families]
+    if fakes.unknown:
+        only_unknown = np.ones(len(present), bool)
+        only_unknown[family[~unknown_fakes(table)]] = False
     crossing = {"clips": _crossing(rows.presence(clip))} if clips_known(table) else {}
     return Audit(
         dict(zip(rows.names, np.bincount(rows.split).tolist(), strict=True)),
-        {**crossing, "families": _crossing(present, _unknown_families(table, family, fakes))},
+        {**crossing, "families": _crossing(present, only_unknown)},
         leaks_by_key(rows, family, present=present),
         files,
         images,
@@ -257,35 +256,19 @@ def audit(
 
 
 def _crossing(present: Mask, left_out: Mask | None = None) -> tuple[int, int]:
-    """Return how many keys are in several splits, and how many there are.
-
-    Args:
-        present: bool [keys, splits].
-        left_out: bool [keys], keys that are not counted unless they are in several splits.
-    """
+    """Count the keys in several splits, and all but those left out that are in one, bool [keys]."""
     splits = count_splits(present)
-    several, present_keys = splits > 1, splits > 0
-    if left_out is not None:
-        present_keys &= ~left_out
-    return int(np.count_nonzero(several)), int(np.count_nonzero(several | present_keys))
-
-
-def _unknown_families(table: pa.Table, family: Codes, fakes: FamilyCounts) -> Mask | None:
-    """Return which families are those of unknown fakes alone, bool [families]; None for none."""
-    if not fakes.unknown:
-        return None
-    unknown = pc.equal(source_column(table), UNKNOWN).fill_null(False).to_numpy()
-    only_unknown = np.ones(int(family.max()) + 1, bool)
-    only_unknown[family[~unknown]] = False
-    return only_unknown
+    several = splits > 1
+    counted = splits > 0 if left_out is None else several | (splits > 0) & ~left_out
+    return int(np.count_nonzero(several)), int(np.count_nonzero(counted))
 
 
 def _row_splits(table: pa.Table) -> RowSplits:
     label = label_codes(table)
     if "split" not in table.column_names:
         raise TableError(
-            f"expected a column split, found {', '.join(table.column_names)[:200]}; "
-            f"run dfdc-prep split first"
+            f"expected a column split, found {listed(table.column_names, 20)}; run dfdc-prep "
+            "split first"
         )
     (split,), found = factorize_sorted(text_column(table, "split"))
     if (split < 0).any() or len(found) < 2:
@@ -294,9 +277,9 @@ def _row_splits(table: pa.Table) -> RowSplits:
             f"{int((split < 0).sum()):,} rows without; give the whole split table"
         )
     names = found.to_pylist()
-    place = {name: at for at, name in enumerate(_USUAL_ORDER)}
-    usual = sorted(range(len(names)), key=lambda at: place.get(names[at], len(place)))
-    return RowSplits(np.argsort(usual)[split], label, tuple(names[at] for at in usual))
+    rank = {name: number for number, name in enumerate(_USUAL_ORDER)}
+    usual = sorted(range(len(names)), key=lambda code: rank.get(names[code], len(rank)))
+    return RowSplits(np.argsort(usual)[split], label, tuple(names[code] for code in usual))
 
 
 def _worst_families(
@@ -305,8 +288,7 @@ def _worst_families(
     """Return the families with most rows outside their largest split; ties by name."""
     crossing = np.flatnonzero(count_splits(present) > 1)
     crossing = crossing[pc.sort_indices(names.take(crossing)).to_numpy()]
-
-    # Count the rows of each crossing family in each split, int64 [crossing, splits].
+    # The rows of each crossing family in each split, int64 [crossing, splits].
     position = np.full(len(present), -1, np.int64)
     position[crossing] = np.arange(len(crossing))
     inside = position[family] >= 0
@@ -314,13 +296,10 @@ def _worst_families(
     cells = position[family[inside]] * splits + rows.split[inside]
     counts: npt.NDArray[np.int64] = np.bincount(cells, minlength=len(crossing) * splits)
     counts = counts.reshape(-1, splits)
-
     outside = counts.sum(axis=1) - counts.max(axis=1, initial=0)
     worst_first = np.argsort(-outside, kind="stable")[:MAX_WORST_FAMILIES]
+    worst = zip(names.take(crossing[worst_first]).to_pylist(), counts[worst_first], strict=True)
     return [
-        SharedFamily(
-            names[int(crossing[at])].as_py(),
-            dict(zip(rows.names, counts[at].tolist(), strict=True)),
-        )
-        for at in worst_first.tolist()
+        SharedFamily(name, dict(zip(rows.names, in_split.tolist(), strict=True)))
+        for name, in_split in worst
     ]

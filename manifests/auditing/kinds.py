@@ -1,8 +1,8 @@
 """Whether splits are the same in kind: large families, parts, methods, faces and light in each.
 
-The unit is a family, since its crops go to one split together. For each split, the mean over its
-families is compared with the mean over all: z is their difference in standard deviations of what
-drawing as many families at random gives, without replacement.
+For each split, the mean over its families, whose crops go to one split together, is compared with
+the mean over all: z is their difference in standard deviations of what drawing as many families at
+random gives, without replacement.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,20 +24,13 @@ _MAX_VALUES, _MAX_ROWS = 50, 1_000_000
 
 @dataclass(frozen=True)
 class Difference:
-    """How much the splits differ in one measure, over families.
+    """How much the splits differ in one measure, over families."""
 
-    Attributes:
-        measure: what is measured, with its unit.
-        means: the mean over the families of each split.
-        split, by: the split that differs most from all families, and by how much.
-        z: the same in standard deviations; beyond 3 it is hardly chance.
-    """
-
-    measure: str
-    means: dict[str, float]
-    split: str
+    measure: str  # with its unit
+    means: dict[str, float]  # over the families of each split
+    split: str  # the one that differs most from all families
     by: float
-    z: float
+    z: float  # `by` in standard deviations; beyond 3 it is hardly chance
 
     def text(self) -> str:
         """Describe it in one line."""
@@ -49,10 +42,10 @@ def kind_lines(differences: Sequence[Difference]) -> list[str]:
     """Describe the differences for the terminal."""
     if not differences:
         return ["kinds of the splits: not compared"]
-    most = max(abs(each.z) for each in differences)
+    most = max(abs(difference.z) for difference in differences)
     alike = "alike in kind" if most <= 3 else "not alike in kind"
     head = f"the splits are {alike}: means over families, largest |z| {most:.1f}"
-    return [head, *(f"  {each.text()}" for each in differences)]
+    return [head, *(f"  {difference.text()}" for difference in differences)]
 
 
 def compare_kinds(
@@ -64,15 +57,18 @@ def compare_kinds(
 ) -> list[Difference]:
     """Compare the splits by every measure that the table has; not those of over 1,000,000 rows.
 
-    Of the column `part`, and of `method`, the value that differs most is returned.
-
-    Args:
-        family, split: int64 [rows].
-        pictures: of rows of the table, for brightness and sharpness; None if none were read.
+    Of the columns `part` and `method`, the value that differs most is returned. `family` and
+    `split` are int64 [rows]; brightness and sharpness are those of the pictures.
     """
     if table.num_rows > _MAX_ROWS:
         return []
-    crops, units = _units(family, split, names)
+    cell = family * len(names) + split
+    rows_of_cell = np.bincount(cell)
+    used = np.flatnonzero(rows_of_cell)
+    position = np.empty(len(rows_of_cell), np.int64)
+    position[used] = np.arange(len(used))
+    crops = rows_of_cell[used].astype(np.float64)
+    units = _Units(position[cell], used % len(names), names)
     differences = [units.compare("crops per family", crops, crops > 0)]
     for measure, values in _measures(table, pictures):
         known = np.isfinite(values)
@@ -85,14 +81,11 @@ def compare_kinds(
 
 @dataclass(frozen=True)
 class _Units:
-    """The families, once for each split that has rows of them.
+    """The families, once for each split that has rows of them."""
 
-    `of_row` is int64 [rows], the unit of each row; `split` int64 [units]; `names` the splits.
-    """
-
-    of_row: Codes
-    split: Codes
-    names: tuple[str, ...]
+    of_row: Codes  # [rows], the unit of each row
+    split: Codes  # [units]
+    names: tuple[str, ...]  # of the splits
 
     def count(self, known: Mask | Codes) -> Codes:
         """Count the units of each split that are known, int64 [splits]."""
@@ -111,10 +104,7 @@ class _Units:
     ) -> Difference | None:
         """Compare the means of the splits; None if all values are equal.
 
-        Args:
-            sums: of the values less `center`, [splits].
-            squares: sum of their squares over all splits.
-            counts: number of values, [splits].
+        `sums` [splits] and `squares` are of the values less `center`.
         """
         total = int(counts.sum())
         if total < 2 or not counts.all() or len(self.names) < 2:
@@ -128,18 +118,8 @@ class _Units:
         z = (means - mean) / (np.sqrt(variance) * drawn)
         most = int(np.abs(z).argmax())
         by_split = dict(zip(self.names, (means + center).tolist(), strict=True))
-        by, deviations = float(means[most] - mean), float(z[most])
-        return Difference(measure, by_split, self.names[most], by, deviations)
-
-
-def _units(family: Codes, split: Codes, names: tuple[str, ...]) -> tuple[Values, _Units]:
-    """Return the rows of each unit, and the units."""
-    cell = family * len(names) + split
-    rows = np.bincount(cell)
-    used = np.flatnonzero(rows)
-    position = np.empty(len(rows), np.int64)
-    position[used] = np.arange(len(used))
-    return rows[used].astype(np.float64), _Units(position[cell], used % len(names), names)
+        by = float(means[most] - mean)
+        return Difference(measure, by_split, self.names[most], by, float(z[most]))
 
 
 def _measures(table: pa.Table, pictures: Pictures | None) -> Iterator[tuple[str, Values]]:
@@ -149,10 +129,11 @@ def _measures(table: pa.Table, pictures: Pictures | None) -> Iterator[tuple[str,
             yield "face size, pixels", longer.fill_null(np.nan).to_numpy()
             break
     if pictures is not None and len(pictures.rows):
-        for measure, of in (("brightness, grey levels", np.mean), ("sharpness", _sharpness)):
+        for name, measure in (("brightness, grey levels", np.mean), ("sharpness", _sharpness)):
             values = np.full(table.num_rows, np.nan)
-            values[pictures.rows] = [of(each.astype(np.float64)) for each in pictures.thumbnails]
-            yield measure, values
+            grey = (thumbnail.astype(np.float64) for thumbnail in pictures.thumbnails)
+            values[pictures.rows] = [measure(thumbnail) for thumbnail in grey]
+            yield name, values
 
 
 def _sharpness(thumbnail: Values) -> float:
@@ -162,11 +143,7 @@ def _sharpness(thumbnail: Values) -> float:
 
 
 def _compare_column(table: pa.Table, column: str, units: _Units) -> Difference | None:
-    """Compare the shares of a family's rows that have a value of a column.
-
-    Returns:
-        The difference of the value that differs most, None if there are not several values.
-    """
+    """Compare the shares of a family's rows with the value of a column that differs most."""
     if column not in table.column_names:
         return None
     (code,), values = factorize(text_column(table, column))

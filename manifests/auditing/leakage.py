@@ -27,17 +27,13 @@ _RELATED = 0.05
 
 @dataclass(frozen=True)
 class Leak:
-    """What the rows of `second` share with the rows of `first`.
-
-    `shared` is the number of families (or files, or images) in both; `touched`, for each label, the
-    rows of `second` that share one with `first`; and `rows` all rows of `second`.
-    """
+    """What the rows of the split `second` share with the rows of `first`."""
 
     first: str
     second: str
-    shared: int
-    touched: dict[str, int]
-    rows: dict[str, int]
+    shared: int  # families, files or images in both
+    touched: dict[str, int]  # for each label, the rows of `second` that share one with `first`
+    rows: dict[str, int]  # all rows of `second`
 
     @property
     def rate(self) -> float:
@@ -81,11 +77,7 @@ class RowSplits:
         return dict(zip(self.names, counts.tolist(), strict=True))
 
     def presence(self, key: Codes) -> Mask:
-        """Return which splits contain each key, bool [keys, splits].
-
-        Args:
-            key: int64 [rows], such as the family; rows with a negative key are ignored.
-        """
+        """Return which splits contain each key, bool [keys, splits]; not rows of a negative key."""
         present = np.zeros((int(key.max(initial=-1)) + 1, len(self.names)), bool)
         known = key >= 0
         present[key[known], self.split[known]] = True
@@ -93,12 +85,9 @@ class RowSplits:
 
 
 def count_splits(present: Mask) -> npt.NDArray[np.int16]:
-    """Return in how many splits each key is, int16 [keys].
-
-    Adding the columns takes an eighth of the time of `present.sum(axis=1)`.
-    """
+    """Return in how many splits each key is, int16 [keys]."""
     counts = np.zeros(len(present), np.int16)
-    for split in present.T:
+    for split in present.T:  # takes an eighth of the time of `present.sum(axis=1)`
         counts += split
     return counts
 
@@ -114,11 +103,10 @@ def leaks_by_key(
     """Return the leak between each pair of splits through rows with a key in common.
 
     Args:
-        keys: int64 [rows] each, such as the family; or the person filmed and the person whose face
-            is shown, with equal codes for equal people; -1 if unknown.
-        present: bool [keys, splits], which splits contain the key; None to derive it.
-        reached: bool [keys, splits], which splits contain the key or a similar one; None for the
-            key alone.
+        keys: int64 [rows] each, such as the family; or the person filmed and the one whose face is
+            shown, with equal codes for equal people; -1 if unknown.
+        present, reached: bool [keys, splits], which splits contain the key, and the key or a
+            similar one; None to derive the former, and for the key alone.
     """
     if present is None:
         size = max(int(key.max(initial=-1)) + 1 for key in keys)
@@ -131,40 +119,26 @@ def leaks_by_key(
     leaks = []
     for first, second in combinations(range(len(rows.names)), 2):
         shared = int((present[:, second] & reached[:, first]).sum())
-        touched = dict.fromkeys(LABELS, 0)
-        if shared:
-            touched = rows.count_by_label(_touched(keys, reached[:, first], rows.split == second))
-        leaks.append(Leak(rows.names[first], rows.names[second], shared, touched, totals[second]))
+        touched = np.zeros(
+            len(rows.split), bool
+        )  # rows of `second` with a key that `first` reaches
+        for key in keys if shared else ():
+            known = (rows.split == second) & (key >= 0)
+            touched[known] |= reached[key[known], first]
+        counts = rows.count_by_label(touched)
+        leaks.append(Leak(rows.names[first], rows.names[second], shared, counts, totals[second]))
     return leaks
-
-
-def _touched(keys: Sequence[Codes], reached: Mask, inside: Mask) -> Mask:
-    """Return which rows of a split have a key that another split reaches, bool [rows]."""
-    touched = np.zeros(len(inside), bool)
-    for key in keys:
-        known = inside & (key >= 0)
-        touched[known] |= reached[key[known]]
-    return touched
 
 
 @dataclass(frozen=True)
 class People:
-    """People shared between splits, as `identify` estimates them or as the data set names them.
+    """People shared between splits, as `identify` estimates them or as the data set names them."""
 
-    Attributes:
-        leaks: between each pair of splits, by the person filmed.
-        faces: the same by the person filmed or the person whose face a fake shows; None if the
-            table does not name the latter.
-        estimated: whether `identify` estimated the people.
-        uncertain, unknown: for each split, the rows whose identity rests on uncertain evidence
-            and on none; None if the table does not say.
-    """
-
-    leaks: list[Leak]
-    faces: list[Leak] | None
+    leaks: list[Leak]  # between each pair of splits, by the person filmed
+    faces: list[Leak] | None  # by the person filmed or whose face a fake shows, if it is named
     estimated: bool
-    uncertain: dict[str, int] | None
-    unknown: dict[str, int]
+    uncertain: dict[str, int] | None  # rows of each split whose identity is uncertain, if known
+    unknown: dict[str, int]  # rows of each split without identity
 
     @property
     def what(self) -> str:
@@ -177,16 +151,14 @@ class People:
         rate = next(leak.rate for leak in self.leaks if (leak.first, leak.second) == (first, last))
         share = f"{100 * rate:.1f} % of the {last} crops"
         unknown = f"{100 * self.unknown[last] / rows[last]:.1f} %"
+        means = (
+            f"identities as the data set names them; {share} show a person who is filmed in {first}"
+        )
         if self.estimated:
             means = (
                 f"estimated identities, the data set names none; {share} share an estimated actor "
                 f"with {first}; how far the estimate is right on this set is not known; swapped-in "
                 "faces are not checked"
-            )
-        else:
-            means = (
-                f"identities as the data set names them; {share} show a person who is filmed in "
-                f"{first}"
             )
         doubts = []
         if self.uncertain is not None:
@@ -196,12 +168,8 @@ class People:
             ]
         elif self.unknown[last]:
             doubts = [f"{unknown} of the {last} crops name no one"]
-        return [
-            *leak_lines(self.leaks, self.what),
-            means,
-            *leak_lines(self.faces, SWAPPED),
-            *doubts,
-        ]
+        swapped = leak_lines(self.faces, SWAPPED)
+        return [*leak_lines(self.leaks, self.what), means, *swapped, *doubts]
 
 
 def people_in_splits(table: pa.Table, rows: RowSplits) -> People | None:
@@ -234,18 +202,13 @@ class NeighbourAccuracy:
 
     The neighbour is found by scenes, 12x12 thumbnails, which tell rooms and people but no forgery.
     So where it is right more often than chance, the splits share rooms or people.
-
-    Attributes:
-        first, second: the split of the neighbours, and of the crops that are labelled by them.
-        crops: crops of `second` with a picture that shows something.
-        right, related: crops whose neighbour has their label; is of their own family.
     """
 
-    first: str
-    second: str
-    crops: int
-    right: int
-    related: int
+    first: str  # the split of the neighbours
+    second: str  # that of the crops labelled by them
+    crops: int  # of `second`, with a picture that shows something
+    right: int  # whose neighbour has their label
+    related: int  # whose neighbour is of their own family
 
     @property
     def accuracy(self) -> float:
@@ -276,12 +239,7 @@ def nearest_neighbours(
 ) -> NeighbourAccuracy | None:
     """Label the crops of the last split by their nearest neighbours in the first.
 
-    Args:
-        pictures: of rows of the table.
-        family: int64 [rows].
-
-    Returns:
-        None if one of the two splits has no picture that shows something.
+    Returns None if one of the two splits has no picture that shows something.
     """
     small = scenes(pictures.thumbnails)
     shown = small.any(axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.labels import FAKE, LABELS, UNKNOWN
+from manifests.labels import FAKE, LABELS
 from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable
 from manifests.tables import families, sources
@@ -20,7 +20,7 @@ from manifests.tables.codes import (
     label_codes,
     pair_codes,
 )
-from manifests.tables.families import count_families, source_column
+from manifests.tables.families import count_families
 from manifests.tables.parquet import kaggle_table
 from manifests.wording import counted
 
@@ -39,16 +39,12 @@ class ColumnStats:
 
 @dataclass(frozen=True)
 class ClipYield:
-    """Clips and crops of one label in one part.
-
-    `clips` is None if it is not known what is a clip; `with_faces`, the clips in which a face was
-    found, is None without a clip log.
-    """
+    """Clips and crops of one label in one part."""
 
     part: str
     label: str | None
-    clips: int | None
-    with_faces: int | None
+    clips: int | None  # None if it is not known what is a clip
+    with_faces: int | None  # clips in which a face was found; None without a clip log
     crops: int
 
     def text(self) -> str:
@@ -56,10 +52,10 @@ class ClipYield:
         what = f"{self.part or 'no part'} {self.label or 'no label'}: {counted(self.crops, 'crop')}"
         if self.clips is None:
             return what
-        clips = counted(self.clips, "clip")
-        if self.with_faces is None:
-            return f"{what} of {clips}"
-        return f"{what}, {self.with_faces:,} of {clips} with a face"
+        clips, faces = counted(self.clips, "clip"), self.with_faces
+        return (
+            f"{what} of {clips}" if faces is None else f"{what}, {faces:,} of {clips} with a face"
+        )
 
 
 @dataclass(frozen=True)
@@ -92,17 +88,12 @@ class Distribution:
 
 @dataclass(frozen=True)
 class ForgedFaces:
-    """Crops of fakes, by whether their face was changed.
-
-    `forged`, `untouched` and `unknown` count crops whose face was changed, was not, or was not
-    compared; `clips_untouched` the fake clips all of whose crops are untouched: if every face was
-    kept, only their sound is fake.
-    """
+    """Crops of fakes, by whether their face was changed."""
 
     forged: int
     untouched: int
-    unknown: int
-    clips_untouched: int
+    unknown: int  # not compared
+    clips_untouched: int  # all of whose crops are: if every face was kept, only the sound is fake
 
     def lines(self) -> list[str]:
         """The counts in two lines."""
@@ -116,38 +107,21 @@ class ForgedFaces:
 
 @dataclass(frozen=True)
 class Summary(Result):
-    """Statistics of a table.
+    """Statistics of a table; None where it is not known what is a clip."""
 
-    Attributes:
-        columns: the paper's Table 1.
-        classes: rows of each label.
-        clips: distinct clips of each label; None if it is not known what is a clip, and then so
-            are families, family_sizes and fakes_per_original.
-        families: number of families; a FAKE whose family is not known is not counted as one.
-        family_sizes: rows per family.
-        fakes_per_original: fake clips per original that has any.
-        yields: clips and crops of each part and label.
-        face_sizes: longer side of the crop before scaling, in source pixels.
-        oddities: number of rows for each kind of inconsistency that occurs.
-        forged_faces: crops of fakes that were compared; None if none was.
-        fakes: the FAKE clips by the source of their family.
-        originals: how the originals that fakes name were found among the clips.
-        notes: how the table was read, where it does not say it itself.
-    """
-
-    columns: list[ColumnStats]
-    classes: dict[str, int]
-    clips: dict[str, int] | None
-    families: int | None
-    family_sizes: Distribution | None
-    fakes_per_original: Distribution | None
-    yields: list[ClipYield]
-    face_sizes: Distribution | None
-    oddities: dict[str, int]
-    forged_faces: ForgedFaces | None
+    columns: list[ColumnStats]  # the paper's Table 1
+    classes: dict[str, int]  # rows of each label
+    clips: dict[str, int] | None  # of each label
+    families: int | None  # without the FAKE clips whose family is not known
+    family_sizes: Distribution | None  # rows
+    fakes_per_original: Distribution | None  # clips, of originals that have any
+    yields: list[ClipYield]  # of each part and label
+    face_sizes: Distribution | None  # longer side of the crop before scaling, source pixels
+    oddities: dict[str, int]  # rows of each kind of inconsistency that occurs
+    forged_faces: ForgedFaces | None  # None if none was compared
     fakes: FamilyCounts
     originals: OriginalMatches
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # how the table was read, where it does not say it itself
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as values for JSON."""
@@ -205,7 +179,6 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
     """Compute the statistics of a manifest or a bare table.
 
     Args:
-        table: with the columns video, label and original, and optionally family.
         clip_log: all clips that were searched for faces, for the yields.
 
     Raises:
@@ -215,15 +188,19 @@ def summarize(table: pa.Table, clip_log: pa.Table | None = None) -> Summary:
     (family,), _ = factorize(families.family_column(table))
     clip = clip_codes(table)
     labelled, first = np.unique(pair_codes(clip, label), return_index=True)
-    related = ~pc.equal(source_column(table), UNKNOWN).fill_null(False).to_numpy()
+    related = ~families.unknown_fakes(table)
     # One row of each fake clip of a known family.
     fakes = first[(label[first] == LABELS.index(FAKE)) & related[first]]
     known = clips_known(table)
     kaggle = kaggle_table(table)
+    classes, clips = (
+        dict(zip(LABELS, np.bincount(labels, minlength=len(LABELS)).tolist(), strict=True))
+        for labels in (label, label[first])
+    )
     return Summary(
         [_column_stats(name, kaggle[name]) for name in kaggle.column_names],
-        _count_by_label(label),
-        _count_by_label(label[first]) if known else None,
+        classes,
+        clips if known else None,
         len(np.unique(family[related])) if known else None,
         Distribution.of_groups(family[related]) if known else None,
         Distribution.of_groups(family[fakes]) if known else None,
@@ -240,31 +217,33 @@ def _forged_faces(table: pa.Table) -> ForgedFaces | None:
     if not sources.forgery_known(table):
         return None
     fakes = table.filter(pc.equal(table["label"], FAKE))
-    untouched = int(pc.sum(sources.untouched_faces(fakes)).as_py() or 0)
-    unknown = fakes["forged"].null_count
-    forged = fakes.num_rows - untouched - unknown
-    return ForgedFaces(forged, untouched, unknown, sources.count_untouched_clips(fakes))
+    is_untouched = sources.untouched_faces(fakes)
+    untouched, unknown = int(pc.sum(is_untouched).as_py() or 0), fakes["forged"].null_count
+    # Clips all of whose crops are untouched.
+    keys = [name for name in ("part", "video") if name in fakes.column_names]
+    marked = fakes.select(keys).append_column("untouched", is_untouched.cast(pa.int64()))
+    clips = marked.group_by(keys).aggregate([("untouched", "min")])
+    clips_untouched = int(pc.sum(clips["untouched_min"]).as_py() or 0)
+    return ForgedFaces(fakes.num_rows - untouched - unknown, untouched, unknown, clips_untouched)
 
 
 def _column_stats(name: str, values: pa.ChunkedArray) -> ColumnStats:
     """Count as pandas does: `count` and `unique` exclude missing values."""
-    missing = values.null_count
-    dtype = "object"
-    if pa.types.is_integer(values.type):
-        dtype = "int64"
-    elif pa.types.is_floating(values.type):
-        dtype = "float64"
+    missing, kind = values.null_count, values.type
+    is_float = pa.types.is_floating(kind)
+    dtype = "int64" if pa.types.is_integer(kind) else "float64" if is_float else "object"
     unique = pc.count_distinct(values, mode="only_valid").as_py()
     percent = 100 * missing / len(values)
     return ColumnStats(name, dtype, len(values) - missing, unique, missing, percent)
 
 
-def _count_by_label(label: Codes) -> dict[str, int]:
-    return dict(zip(LABELS, np.bincount(label, minlength=len(LABELS)).tolist(), strict=True))
-
-
 def _yields(table: pa.Table, clip_log: pa.Table | None) -> list[ClipYield]:
-    log = _crops_per_clip(table) if clip_log is None else clip_log
+    log = clip_log
+    if log is None:  # its columns, from the crops
+        if "part" not in table.column_names:
+            table = table.append_column("part", pa.repeat(pa.scalar(""), table.num_rows))
+        log = table.group_by(["part", "video", "label"]).aggregate([([], "count_all")])
+        log = log.rename_columns({"count_all": "faces"})
     has_face = pc.greater(log["faces"], 0).cast(pa.int64())
     rows = log.append_column("has_face", has_face).group_by(["part", "label"])
     counted = rows.aggregate([("video", "count"), ("has_face", "sum"), ("faces", "sum")])
@@ -282,14 +261,6 @@ def _yields(table: pa.Table, clip_log: pa.Table | None) -> list[ClipYield]:
     ]
 
 
-def _crops_per_clip(table: pa.Table) -> pa.Table:
-    """Derive the columns part, video, label and faces of a clip log from the crops."""
-    if "part" not in table.column_names:
-        table = table.append_column("part", pa.repeat(pa.scalar(""), table.num_rows))
-    counted = table.group_by(["part", "video", "label"]).aggregate([([], "count_all")])
-    return counted.rename_columns({"count_all": "faces"})
-
-
 def _face_sizes(sizes: pa.Table) -> Distribution | None:
     sides = [
         pc.cast(sizes[name], pa.float64(), safe=False)
@@ -302,12 +273,7 @@ def _face_sizes(sizes: pa.Table) -> Distribution | None:
 
 
 def _oddities(table: pa.Table, clip: Codes, labelled_clips: int) -> dict[str, int]:
-    """Count inconsistent rows.
-
-    Args:
-        clip: int64 [rows], the clip of each row.
-        labelled_clips: number of clips, those of both labels counted twice.
-    """
+    """Count inconsistent rows; `labelled_clips` counts the clips of both labels twice."""
     clips = int(clip.max()) + 1
     fake = pc.equal(table["label"], FAKE)
     has_original = pc.is_valid(table["original"])

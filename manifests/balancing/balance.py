@@ -16,10 +16,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests.errors import NotEnoughRows, TableError
-from manifests.labels import FAKE, LABELS, REAL, UNKNOWN
+from manifests.labels import FAKE, LABELS, REAL
 from manifests.relatives import FamilyCounts
 from manifests.result import Result, TextTable, written_to
 from manifests.tables.codes import (
@@ -33,7 +32,7 @@ from manifests.tables.codes import (
     sample_frames,
     sort_by_clip,
 )
-from manifests.tables.families import count_families, family_column, source_column
+from manifests.tables.families import count_families, family_column, unknown_fakes
 from manifests.wording import counted
 
 Strategy = Literal["random", "spread", "pairs"]
@@ -43,45 +42,27 @@ DEFAULT_PER_CLASS = 16_000
 
 @dataclass(frozen=True)
 class BalanceOptions:
-    """Options of `balance`.
+    """Options of `balance`."""
 
-    Attributes:
-        per_class: rows of each label; None for 16,000, or for all rows of the smaller class
-            if it has fewer.
-        frames_per_clip: maximum number of frames of each clip, evenly spaced; None for all.
-    """
-
-    per_class: int | None = None
+    per_class: int | None = None  # None for 16,000, or all rows of the smaller class if fewer
     strategy: Strategy = "random"
     seed: int = 42
-    frames_per_clip: int | None = None
+    frames_per_clip: int | None = None  # at most so many, evenly spaced; None for all
 
 
 @dataclass(frozen=True)
 class Balance(Result):
-    """The balanced rows and their counts.
+    """The balanced rows and their counts."""
 
-    Attributes:
-        table: the chosen rows, with all columns, in the order of a manifest.
-        wanted, per_class: rows of each label to choose (`per_class` of the options, or its default
-            limited by the size of the smaller class), and chosen.
-        clips, originals: number of clips chosen of each label, and of different families of the
-            fakes, as far as they are known; None if it is not known what is a clip.
-        limiting_label: the label with too few rows for the default; None if neither has.
-        fakes: the FAKE clips chosen, by the source of their family.
-        out: the file of the table, where it was written.
-        notes: how the table was read, where it does not say it itself.
-    """
-
-    table: pa.Table
-    wanted: int
-    per_class: int
-    clips: dict[str, int] | None
-    originals: int | None
-    limiting_label: str | None
-    fakes: FamilyCounts
-    out: Path | None = None
-    notes: tuple[str, ...] = ()
+    table: pa.Table  # the chosen rows, with all columns, in the order of a manifest
+    wanted: int  # rows of each label asked for, or the default
+    per_class: int  # rows of each label chosen
+    clips: dict[str, int] | None  # chosen of each label; None if it is not known what is a clip
+    originals: int | None  # families of the fakes chosen, as far as they are known
+    limiting_label: str | None  # the one with too few rows for the default
+    fakes: FamilyCounts  # of the chosen clips
+    out: Path | None = None  # the file of the table, where it was written
+    notes: tuple[str, ...] = ()  # how the table was read, where it does not say it itself
 
     def text(self) -> str:
         """Describe the rows, clips and originals of each label, and any shortfall."""
@@ -92,10 +73,8 @@ class Balance(Result):
             lines[-1] += f" of {counted(self.originals or 0, 'original')}"
         lines = [*self.notes, *lines, *self.fakes.lines()]
         if self.limiting_label:
-            lines.append(
-                f"fewer than {DEFAULT_PER_CLASS:,} each: there are no more "
-                f"{self.limiting_label} crops"
-            )
+            fewer = f"fewer than {DEFAULT_PER_CLASS:,} each"
+            lines.append(f"{fewer}: there are no more {self.limiting_label} crops")
         if self.per_class < self.wanted:
             lines.append(
                 f"whole clips give no more than {self.per_class:,} of the {self.wanted:,} in both "
@@ -113,9 +92,8 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
     """Choose equal numbers of REAL and FAKE rows.
 
     Args:
-        table: a manifest or a bare table with the columns video, label and family (or
-            original); part, frame, face and path are used if present. The result does not
-            depend on the order of the rows.
+        table: a manifest or a bare table with the columns video, label and family (or original);
+            part, frame, face and path are used if present. The order of its rows has no effect.
 
     Raises:
         NotEnoughRows: a class has fewer rows than `options.per_class`.
@@ -137,37 +115,35 @@ def balance(table: pa.Table, options: BalanceOptions) -> Balance:
             f"expected whole clips that give the same number of crops, at most {wanted:,}, in "
             f"both classes, found none; give --frames-per-clip 1"
         )
-    clips = [each.clip[choose_clips(each.size, per_class)] for each in classes]
-    chosen = candidates.select(_rows_of_clips(candidates, clips))
+    is_chosen = np.zeros((int(candidates.clip.max()) + 1, len(classes)), bool)
+    for label, clips in enumerate(classes):
+        is_chosen[clips.clip[choose_clips(clips.size, per_class)], label] = True
+    chosen = candidates.select(is_chosen[candidates.clip, candidates.label])
     chosen = chosen.select(np.argsort(position[chosen.index]))
     known = clips_known(table)
     balanced = table.take(chosen.index)
     fakes = count_families(balanced, chosen.clip)
+    # Families of the fakes of which it is known what they were made from.
+    related = chosen.label == LABELS.index(FAKE)
+    if fakes.unknown:
+        related &= ~unknown_fakes(balanced)
+    originals = int(np.count_nonzero(np.bincount(chosen.family[related])))
     return Balance(
         balanced,
         wanted,
         per_class,
-        {name: len(each) for name, each in zip(LABELS, clips, strict=True)} if known else None,
-        _count_originals(balanced, chosen, fakes) if known else None,
+        dict(zip(LABELS, is_chosen.sum(axis=0).tolist(), strict=True)) if known else None,
+        originals if known else None,
         limiting_label,
         fakes,
     )
 
 
-def _count_originals(table: pa.Table, rows: ClipRows, fakes: FamilyCounts) -> int:
-    """Count the families of the fakes of which it is known what they were made from."""
-    counted = rows.label == LABELS.index(FAKE)
-    if fakes.unknown:
-        unknown = pc.equal(source_column(table), UNKNOWN).fill_null(False)
-        counted &= ~unknown.to_numpy()
-    return int(np.count_nonzero(np.bincount(rows.family[counted])))
-
-
 class _ClassClips(NamedTuple):
-    """The clips of one label in order of preference, int64 [clips]: number, and rows."""
+    """The clips of one label in order of preference."""
 
     clip: Codes
-    size: Codes
+    size: Codes  # rows
 
 
 def first_rows(clip: Codes) -> tuple[Codes, Codes]:
@@ -182,16 +158,12 @@ def _order_clips(rows: ClipRows, label: int, options: BalanceOptions) -> _ClassC
     first, size = first_rows(clip)
     order = np.random.RandomState(options.seed).permutation(len(first))
     if options.strategy == "spread" and LABELS[label] == FAKE:
-        order = order[_round_robin(rows.family[of_label[first]][order])]
+        # The first clip of every family, then every second one, and so on.
+        family = rows.family[of_label[first]][order]
+        by_family, rank = np.argsort(family, kind="stable"), np.empty(len(family), np.int64)
+        rank[by_family] = position_in_run(family[by_family])
+        order = order[np.argsort(rank, kind="stable")]
     return _ClassClips(clip[first][order], size[order])
-
-
-def _round_robin(family: Codes) -> Codes:
-    """Return the order with the first clip of every family, then every second one, and so on."""
-    by_family = np.argsort(family, kind="stable")
-    rank_in_family = np.empty(len(family), np.int64)
-    rank_in_family[by_family] = position_in_run(family[by_family])
-    return np.argsort(rank_in_family, kind="stable")
 
 
 def _target_rows(classes: list[_ClassClips], per_class: int | None) -> tuple[int, str | None]:
@@ -211,38 +183,33 @@ def _target_rows(classes: list[_ClassClips], per_class: int | None) -> tuple[int
     return per_class, None
 
 
-def _rows_of_clips(rows: ClipRows, clips: list[Codes]) -> Mask:
-    """Return which rows belong to the chosen clips of their label, bool [rows]."""
-    chosen = np.zeros((int(rows.clip.max()) + 1, len(clips)), bool)
-    for label, clips_of_label in enumerate(clips):
-        chosen[clips_of_label, label] = True
-    kept: Mask = chosen[rows.clip, rows.label]
-    return kept
-
-
-#: Columns that must be equal in both crops of a pair, besides frame and face.
-_BOX_COLUMNS = ("crop_x", "crop_y", "crop_size")
-
-
 def match_pairs(table: pa.Table, rows: ClipRows, seed: int) -> ClipRows:
     """Keep only pairs: in every family, the original and one fake chosen at random.
 
-    Returns:
-        The rows of the pairs, as many REAL as FAKE ones, sorted by (family, frame, face).
-        Their `clip` is the family, so that both crops of a pair are chosen together.
+    Returns as many REAL as FAKE rows, sorted by (family, frame, face). Their `clip` is the family,
+    so that both crops of a pair are chosen together.
 
     Raises:
         TableError: no crop has a partner, or the table lacks frames and faces.
     """
     known = rows.select((rows.frame >= 0) & (rows.face >= 0))
-    key = _pair_keys(table, known)
+    # One code for each distinct family, frame, face and box, int64 [rows].
+    key = pair_codes(pair_codes(known.family, known.frame), known.face)
+    box = ("crop_x", "crop_y", "crop_size")
+    for name in (name for name in box if name in table.column_names):
+        edge = table[name].take(pa.array(known.index)).fill_null(0).to_numpy()
+        key = pair_codes(key, np.unique(edge, return_inverse=True)[1].astype(np.int64))
 
     # FAKE rows whose key also occurs in a REAL row, of one fake clip per family.
     real = known.label == LABELS.index(REAL)
     key_has_real = np.zeros(int(key.max(initial=-1)) + 1, bool)
     key_has_real[key[real]] = True
     fake = np.flatnonzero(~real & key_has_real[key])
-    fake = fake[np.isin(known.clip[fake], _one_clip_per_family(known.select(fake), seed))]
+    clip, first = np.unique(known.clip[fake], return_index=True)
+    shuffled = np.random.RandomState(seed).permutation(len(clip))
+    family = known.family[fake][first][shuffled]
+    one_of_each = clip[shuffled[np.unique(family, return_index=True)[1]]]
+    fake = fake[np.isin(known.clip[fake], one_of_each)]
     paired, first_fake = np.unique(key[fake], return_index=True)
     if not len(paired):
         raise TableError(
@@ -251,29 +218,11 @@ def match_pairs(table: pa.Table, rows: ClipRows, seed: int) -> ClipRows:
         )
 
     # The first REAL and the first FAKE row of each key form the pair.
-    first_real = np.unique(key[real], return_index=True)
-    originals = np.flatnonzero(real)[first_real[1][np.isin(first_real[0], paired)]]
+    of_real, first_real = np.unique(key[real], return_index=True)
+    originals = np.flatnonzero(real)[first_real[np.isin(of_real, paired)]]
     both = known.select(np.concatenate([originals, fake[first_fake]]))
     both = both.select(np.lexsort((both.label, both.face, both.frame, both.family)))
     return replace(both, clip=both.family)
-
-
-def _pair_keys(table: pa.Table, rows: ClipRows) -> Codes:
-    """Return one code for each distinct family, frame, face and box, int64 [rows]."""
-    key = pair_codes(pair_codes(rows.family, rows.frame), rows.face)
-    for name in (name for name in _BOX_COLUMNS if name in table.column_names):
-        edge = table[name].take(pa.array(rows.index)).fill_null(0).to_numpy()
-        key = pair_codes(key, np.unique(edge, return_inverse=True)[1].astype(np.int64))
-    return key
-
-
-def _one_clip_per_family(fakes: ClipRows, seed: int) -> Codes:
-    """Choose one clip of every family at random, int64 [families]."""
-    clip, first = np.unique(fakes.clip, return_index=True)
-    shuffled = np.random.RandomState(seed).permutation(len(clip))
-    family = fakes.family[first][shuffled]
-    chosen: Codes = clip[shuffled[np.unique(family, return_index=True)[1]]]
-    return chosen
 
 
 # Subset sum: filling a class to an exact number of rows with whole clips. The set of reachable sums
@@ -282,11 +231,7 @@ def _one_clip_per_family(fakes: ClipRows, seed: int) -> Codes:
 
 
 def reachable_sums(sizes: Codes, limit: int) -> int:
-    """Return all numbers of rows up to `limit` that whole clips can have, as a bit set.
-
-    Args:
-        sizes: int64 [clips], the rows of each clip.
-    """
+    """Return all numbers of rows up to `limit` that clips of these sizes can have, as a bit set."""
     sums = 1
     for size, count in _count_sizes(sizes):
         sums = _add_clips(sums, size, count, limit)
@@ -294,11 +239,7 @@ def reachable_sums(sizes: Codes, limit: int) -> int:
 
 
 def largest_common_sum(classes: tuple[Codes, ...], limit: int) -> int:
-    """Return the largest sum up to `limit` that every class can reach.
-
-    Args:
-        classes: for each class int64 [clips], the rows of each clip.
-    """
+    """Return the largest sum up to `limit` that every class, the sizes of its clips, can reach."""
     common = -1
     for sizes in classes:
         common &= reachable_sums(sizes, limit)
@@ -308,15 +249,9 @@ def largest_common_sum(classes: tuple[Codes, ...], limit: int) -> int:
 def choose_clips(sizes: Codes, rows: int) -> Mask:
     """Choose clips with exactly `rows` rows in total, preferring the first ones.
 
-    If a prefix of the clips leaves a gap, as few of its last clips as necessary are dropped and
-    the gap is filled from the remaining clips.
-
-    Args:
-        sizes: int64 [clips], the rows of each clip, in order of preference.
-        rows: a sum in `reachable_sums`.
-
-    Returns:
-        bool [clips], whether a clip is chosen.
+    If a prefix of the clips, int64 [clips] in order of preference, leaves a gap, as few of its last
+    clips as necessary are dropped and the gap is filled from the remaining clips. `rows` is one of
+    their `reachable_sums`.
     """
     ends = np.concatenate([[0], np.cumsum(sizes)])
     prefix = int(np.searchsorted(ends, rows, "right")) - 1
@@ -356,13 +291,9 @@ def _count_sizes(sizes: Codes) -> list[tuple[int, int]]:
 
 
 def _add_clips(sums: int, size: int, count: int, limit: int) -> int:
-    """Return the sums reachable with up to `count` further clips of `size` rows.
-
-    The clips are added in bundles of 1, 2, 4 ... clips, so that the number of shifts is
-    logarithmic in `count`.
-    """
+    """Return the sums reachable with up to `count` further clips of `size` rows."""
     mask = (1 << limit + 1) - 1
-    bundle = 1
+    bundle = 1  # clips added at a time, doubled: the number of shifts is logarithmic in `count`
     while count > 0 and size * min(bundle, count) <= limit:
         sums |= sums << size * min(bundle, count) & mask
         count -= bundle

@@ -5,6 +5,7 @@ set with the fewest has. Within the FAKE crops of a set, the method with the few
 gives the next clip, so that the methods are equal as far as there are clips.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,19 +30,12 @@ from manifests.tables.codes import (
 
 @dataclass(frozen=True)
 class SetBalance:
-    """The chosen rows of several data sets.
+    """The chosen rows of several data sets."""
 
-    Attributes:
-        table: with all columns, in the order of a manifest.
-        per_class: rows of each label from each data set.
-        smallest: the data set and the label with the fewest crops, which set the limit.
-        methods: for each data set, the FAKE crops of each method; "" where it is unknown.
-    """
-
-    table: pa.Table
-    per_class: int
-    smallest: tuple[str, str]
-    methods: dict[str, dict[str, int]]
+    table: pa.Table  # with all columns, in the order of a manifest
+    per_class: int  # rows of each label from each data set
+    smallest: tuple[str, str]  # the data set and the label with the fewest crops: the limit
+    methods: dict[str, dict[str, int]]  # FAKE crops of each set by method, "" where unknown
 
     def text(self) -> str:
         """Describe the rows and methods of each data set, and what limits them."""
@@ -58,21 +52,20 @@ class SetBalance:
 
 
 class _Clips(NamedTuple):
-    """The clips of a table, int64 [clips] each: rows, label, data set, method (-1 unknown)."""
+    """The clips of a table, int64 [clips] each."""
 
-    size: Codes
+    size: Codes  # rows
     label: Codes
     dataset: Codes
-    method: Codes
+    method: Codes  # -1 if unknown
 
 
 def balance_sets(table: pa.Table, seed: int) -> SetBalance:
     """Choose equal numbers of REAL and FAKE rows of every data set.
 
     Args:
-        table: a manifest with the column dataset in every row, and method if known. The result
-            does not depend on the order of the rows.
-        seed: seed for choosing clips.
+        table: a manifest with the column dataset in every row, and method if known. The order of
+            its rows has no effect.
 
     Raises:
         TableError: a data set lacks crops of a label, or whole clips give no common number.
@@ -80,17 +73,13 @@ def balance_sets(table: pa.Table, seed: int) -> SetBalance:
     rows = sort_by_clip(table, label_codes(table))
     (dataset,), datasets = factorize_sorted(text_column(table, DATASET))
     clips, methods = _clips(table, rows, dataset)
-    groups = {
-        (at, label): _in_order(clips, at, label, seed)
-        for at in range(len(datasets))
-        for label in range(len(LABELS))
-    }
-    available = {key: int(clips.size[each].sum()) for key, each in groups.items()}
+    pairs = itertools.product(range(len(datasets)), range(len(LABELS)))
+    groups = {pair: _in_order(clips, *pair, seed) for pair in pairs}
+    available = {pair: int(clips.size[group].sum()) for pair, group in groups.items()}
     fewest = min(available, key=lambda key: available[key])
     smallest = (datasets[fewest[0]].as_py(), LABELS[fewest[1]])
-    per_class = largest_common_sum(
-        tuple(clips.size[each] for each in groups.values()), available[fewest]
-    )
+    sizes = tuple(clips.size[group] for group in groups.values())
+    per_class = largest_common_sum(sizes, available[fewest])
     if not per_class:
         raise TableError(
             f"expected the same number of crops of both labels in every data set, found "
@@ -98,8 +87,8 @@ def balance_sets(table: pa.Table, seed: int) -> SetBalance:
             "clips of all sets give; balance with --frames-per-clip 1, or use --crops all"
         )
     chosen = np.zeros(len(clips.size), bool)
-    for each in groups.values():
-        chosen[each[choose_clips(clips.size[each], per_class)]] = True
+    for group in groups.values():
+        chosen[group[choose_clips(clips.size[group], per_class)]] = True
     return SetBalance(
         table.take(pa.array(rows.index[chosen[rows.clip]])),
         per_class,
@@ -120,11 +109,7 @@ def _clips(table: pa.Table, rows: ClipRows, dataset: Codes) -> tuple[_Clips, lis
 
 
 def _in_order(clips: _Clips, dataset: int, label: int, seed: int) -> Codes:
-    """The clips of one label of a data set in order of preference, int64 [clips].
-
-    In random order; of FAKE clips the one whose method has the fewest crops before it comes
-    first.
-    """
+    """The clips of one label of a data set, at random; FAKE ones by the crops of their method."""
     of_label = np.flatnonzero((clips.dataset == dataset) & (clips.label == label))
     order = of_label[np.random.RandomState(seed).permutation(len(of_label))]
     if LABELS[label] != FAKE:
@@ -140,12 +125,14 @@ def _in_order(clips: _Clips, dataset: int, label: int, seed: int) -> Codes:
 def _count_methods(
     clips: _Clips, chosen: Mask, datasets: list[str], methods: list[str]
 ) -> dict[str, dict[str, int]]:
-    """Count the chosen rows of each method of each data set."""
-    fakes = chosen & (clips.label == LABELS.index(FAKE))
-    counts: dict[str, dict[str, int]] = {name: {} for name in datasets}
-    for at, name in enumerate(datasets):
-        of_set = fakes & (clips.dataset == at)
-        for method in np.unique(clips.method[of_set]).tolist():
-            rows = int(clips.size[of_set & (clips.method == method)].sum())
-            counts[name]["" if method < 0 else methods[method]] = rows
+    """Count the chosen FAKE rows of each method of each data set."""
+    counts: dict[str, dict[str, int]] = {}
+    for dataset, name in enumerate(datasets):
+        of_set = chosen & (clips.label == LABELS.index(FAKE)) & (clips.dataset == dataset)
+        counts[name] = {
+            "" if method < 0 else methods[method]: int(
+                clips.size[of_set & (clips.method == method)].sum()
+            )
+            for method in np.unique(clips.method[of_set]).tolist()
+        }
     return counts

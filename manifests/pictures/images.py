@@ -48,11 +48,7 @@ class BinaryFile(Protocol):
 
 
 class ImageError(ValueError):
-    """A file is no picture in one of the formats, is damaged, or has too many pixels.
-
-    Attributes:
-        is_image: it is a picture in one of the formats.
-    """
+    """A file is no picture in one of the formats (not `is_image`), damaged, or too large."""
 
     def __init__(self, message: str, is_image: bool = True) -> None:
         super().__init__(message)
@@ -64,12 +60,7 @@ def open_image(
     formats: tuple[str, ...] = FORMATS,
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
-    """Open a picture; its pixels are not decoded yet. Use it as a context manager.
-
-    Args:
-        source: a path, the bytes of a file, or an open file.
-        formats: some of `FORMATS`.
-        max_pixels: most pixels that it may have.
+    """Open a picture in one of some `FORMATS`, as a context manager; nothing is decoded yet.
 
     Raises:
         ImageError: it is no such picture, or larger.

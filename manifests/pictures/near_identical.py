@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from manifests.pictures.thumbnails import SIDE, Floats, Pictures, Thumbnails, likeness
@@ -50,23 +49,17 @@ _ROWS, _COLUMNS, _PAIRS = 1024, 4096, 2048
 class NearIdentical:
     """What was found to be near-identical.
 
-    `picture`, int64 [rows], is the picture that each row shows, equal for equal thumbnails; -1 if
-    it is blank or there is none. Pictures are numbered by their content, not by the rows. `first`
-    and `second`, int64 [pairs], are near-identical pictures; first < second, sorted. `likeness`,
-    float32 [pairs], is `MIN_LIKENESS` to 1.
+    `picture` is what each row shows, equal for equal thumbnails; -1 if it is blank or there is
+    none. Pictures are numbered by their content, not by the rows.
     """
 
-    picture: Codes
-    first: Codes
+    picture: Codes  # int64 [rows]
+    first: Codes  # int64 [pairs], near-identical pictures; first < second, sorted
     second: Codes
-    likeness: Floats
+    likeness: Floats  # float32 [pairs], `MIN_LIKENESS` to 1
 
     def presence(self, present: Mask) -> Mask:
-        """Return which splits contain each picture or a near-identical one.
-
-        Args:
-            present: bool [pictures, splits], which splits contain each picture.
-        """
+        """Return which splits contain each picture or one like it, bool [pictures, splits]."""
         reached = present.copy()
         np.logical_or.at(reached, self.first, present[self.second])
         np.logical_or.at(reached, self.second, present[self.first])
@@ -76,8 +69,8 @@ class NearIdentical:
 def rows_to_compare(table: pa.Table, most: int = MAX_COMPARED) -> Mask:
     """Return which rows of a table have their pictures compared, bool [rows].
 
-    All, if there are at most `most`; else as many evenly spaced frames of each clip as come to
-    that, at least one, of as many clips, evenly spaced.
+    Of more than `most`, as many evenly spaced frames of each clip as come to that, at least one, of
+    as many clips, evenly spaced.
     """
     wanted = np.ones(table.num_rows, bool)
     if table.num_rows <= most:
@@ -91,14 +84,7 @@ def rows_to_compare(table: pa.Table, most: int = MAX_COMPARED) -> Mask:
 
 
 def find_in_table(pictures: Pictures, group: Codes) -> NearIdentical:
-    """Find the near-identical pictures of different groups of the rows of a table.
-
-    Args:
-        group: int64 [rows of the table].
-
-    Returns:
-        As `find_near_identical`, with `picture` for all rows of the table.
-    """
+    """As `find_near_identical`, with `group` and `picture` of all rows of the table."""
     found = find_near_identical(pictures.thumbnails, group[pictures.rows])
     picture = np.full(len(group), -1, np.int64)
     picture[pictures.rows] = found.picture
@@ -108,15 +94,26 @@ def find_in_table(pictures: Pictures, group: Codes) -> NearIdentical:
 def find_near_identical(thumbnails: Thumbnails, group: Codes) -> NearIdentical:
     """Find the near-identical pictures of different groups.
 
-    What is found does not depend on the order of the rows. The cost grows with the square of the
-    number of different pictures.
+    The order of the rows has no effect. The cost grows with the square of the number of pictures.
 
     Args:
         thumbnails: uint8 [rows, SIDE, SIDE]; a row without a picture is all zeros, which is blank.
-        group: int64 [rows]; pictures that are only in one and the same group are not compared.
+        group: int64 [rows]; pictures of one group alone are not compared with each other.
     """
-    picture, pictures = _distinct(thumbnails)
-    candidates = _candidates(pictures, _only_group(picture, group, len(pictures)))
+    # The picture of each row, -1 if blank, and the distinct pictures in order.
+    rows = np.flatnonzero(~is_blank(thumbnails))
+    content = np.ascontiguousarray(thumbnails[rows]).reshape(len(rows), SIDE * SIDE)
+    _, row_of, code = np.unique(
+        content.view(f"V{SIDE * SIDE}").ravel(), return_index=True, return_inverse=True
+    )
+    picture, pictures = np.full(len(thumbnails), -1, np.int64), thumbnails[rows[row_of]]
+    picture[rows] = code
+    # The group that each picture is in; a number of its own if it is in several.
+    low, high = np.full(len(pictures), np.iinfo(np.int64).max), np.full(len(pictures), -1)
+    np.minimum.at(low, code, group[rows])
+    np.maximum.at(high, code, group[rows])
+    only_group = np.where(low == high, low, -1 - np.arange(len(pictures)))
+    candidates = _candidates(pictures, only_group)
     found = _verify(pictures, candidates)
     near = found >= MIN_LIKENESS
     first, second, alike = candidates.first[near], candidates.second[near], found[near]
@@ -134,28 +131,6 @@ def is_blank(thumbnails: Thumbnails) -> Mask:
     return blank
 
 
-def _distinct(thumbnails: Thumbnails) -> tuple[Codes, Thumbnails]:
-    """Return the picture of each row, -1 if blank, and the distinct pictures in order."""
-    rows = np.flatnonzero(~is_blank(thumbnails))
-    picture = np.full(len(thumbnails), -1, np.int64)
-    shown = np.ascontiguousarray(thumbnails[rows]).reshape(len(rows), SIDE * SIDE)
-    _, at, code = np.unique(
-        shown.view(f"V{SIDE * SIDE}").ravel(), return_index=True, return_inverse=True
-    )
-    picture[rows] = code
-    return picture, thumbnails[rows[at]]
-
-
-def _only_group(picture: Codes, group: Codes, pictures: int) -> Codes:
-    """Return the group that each picture is in, int64 [pictures]; unique if it is in several."""
-    shown = picture >= 0
-    low = np.full(pictures, np.iinfo(np.int64).max)
-    high = np.full(pictures, -1)
-    np.minimum.at(low, picture[shown], group[shown])
-    np.maximum.at(high, picture[shown], group[shown])
-    return np.where(low == high, low, -1 - np.arange(pictures))
-
-
 class _Candidates(NamedTuple):
     """Pairs to lay over each other: the first, mirrored or not, at a scale, on the second."""
 
@@ -167,17 +142,18 @@ class _Candidates(NamedTuple):
 
 
 def _describe(pictures: Thumbnails, share: float) -> Floats:
-    """Describe the coarse structure of the centre of pictures by integers.
+    """Describe the coarse structure of the centre, a share of the side of pictures.
 
-    Args:
-        share: side of the centre, as a share of the picture's.
-
-    Returns:
-        float32 [pictures, FREQUENCIES**2 - 1], integers of at most `_LEVELS`.
+    Returns float32 [pictures, _FREQUENCIES**2 - 1], integers of at most `_LEVELS`.
     """
-    basis = _centre_basis(share)
-    row, column = np.indices((_FREQUENCIES, _FREQUENCIES))
-    weight = np.hypot(row, column)
+    # The cosine transform of the centre of a side, float64 [_FREQUENCIES, SIDE].
+    middle = (SIDE - 1) / 2
+    points = middle + share * (np.arange(SIDE) - middle)
+    sampled = np.maximum(1 - np.abs(points[:, None] - np.arange(SIDE)), 0)
+    cosines = np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5) / SIDE)
+    cosines[0] /= np.sqrt(2)
+    basis = cosines @ sampled
+    weight = np.hypot(*np.indices((_FREQUENCIES, _FREQUENCIES)))
     described = np.empty((len(pictures), _FREQUENCIES**2 - 1), np.float32)
     for start in range(0, len(pictures), _ROWS):
         block = pictures[start : start + _ROWS].astype(np.float64)
@@ -185,18 +161,6 @@ def _describe(pictures: Thumbnails, share: float) -> Floats:
         norm = np.maximum(np.linalg.norm(spectrum, axis=1, keepdims=True), 1e-9)
         described[start : start + _ROWS] = np.rint(_LEVELS * spectrum / norm)
     return described
-
-
-def _centre_basis(share: float) -> npt.NDArray[np.float64]:
-    """The cosine transform of the centre of a side, float64 [FREQUENCIES, SIDE]."""
-    middle = (SIDE - 1) / 2
-    points = middle + share * (np.arange(SIDE) - middle)
-    sampled = np.maximum(1 - np.abs(points[:, None] - np.arange(SIDE)), 0)
-    phase = np.pi * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5) / SIDE
-    cosines = np.cos(phase)
-    cosines[0] /= np.sqrt(2)
-    basis: npt.NDArray[np.float64] = cosines @ sampled
-    return basis
 
 
 def _candidates(pictures: Thumbnails, group: Codes) -> _Candidates:
@@ -218,8 +182,7 @@ def _agreeing(
 ) -> Iterator[tuple[Codes, Codes, Codes]]:
     """Yield blocks of pairs of different groups whose descriptions agree, and their products.
 
-    Args:
-        symmetric: only pairs whose first comes before the second; the others say the same.
+    If they are symmetric, only pairs whose first comes before the second: the others say the same.
     """
     least = _MIN_COSINE * _LEVELS**2
     for top in range(0, len(moved), _ROWS):

@@ -27,33 +27,21 @@ SIDE = 56
 
 @dataclass(frozen=True)
 class Pictures:
-    """Thumbnails of rows of a table.
+    """Thumbnails of rows of a table."""
 
-    Attributes:
-        rows: int64 [pictures], the rows, ascending.
-        thumbnails: uint8 [pictures, SIDE, SIDE].
-    """
-
-    rows: Codes
+    rows: Codes  # int64 [pictures], ascending
     thumbnails: Thumbnails
 
     def of(self, rows: Codes) -> "Pictures":
-        """Return the pictures of some rows of the table, numbered by their place among them.
-
-        Args:
-            rows: int64, ascending.
-        """
-        _, place, at = np.intersect1d(rows, self.rows, assume_unique=True, return_indices=True)
-        return Pictures(place, self.thumbnails[at])
+        """Return the pictures of some rows, ascending, numbered by their place among them."""
+        _, place, known = np.intersect1d(rows, self.rows, assume_unique=True, return_indices=True)
+        return Pictures(place, self.thumbnails[known])
 
 
 def thumbnail(data: bytes) -> npt.NDArray[np.uint8] | None:
-    """Return the grey thumbnail of an encoded image, uint8 [SIDE, SIDE].
+    """Return the grey thumbnail of an encoded image, squeezed to uint8 [SIDE, SIDE].
 
-    An image that is not square is squeezed.
-
-    Returns:
-        None if the image cannot be decoded.
+    Returns None if the image cannot be decoded.
     """
     try:
         with open_image(data) as image, reading():
@@ -81,12 +69,12 @@ def scenes(small: Thumbnails) -> Floats:
     """Return the scenes of thumbnails without their mean and of one length.
 
     The product of two is their correlation times SCENE_LENGTH squared. A scene that shows nothing
-    is all zeros.
-
-    Returns:
-        float32 [thumbnails, SCENE_SIDE * SCENE_SIDE].
+    is all zeros. Returns float32 [thumbnails, SCENE_SIDE * SCENE_SIDE].
     """
-    shrink = _shares()
+    # The share of each pixel of a thumbnail in each of a scene, float32 [SCENE_SIDE, SIDE].
+    edges, pixels = np.linspace(0, SIDE, SCENE_SIDE + 1), np.arange(SIDE)
+    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    shrink = (np.maximum(covered, 0) / np.diff(edges)[:, None]).astype(np.float32)
     found = np.empty((len(small), SCENE_SIDE * SCENE_SIDE), np.float32)
     for start in range(0, len(small), _BLOCK):
         values = shrink @ small[start : start + _BLOCK].astype(np.float32) @ shrink.T
@@ -95,15 +83,6 @@ def scenes(small: Thumbnails) -> Floats:
     found[found.std(axis=1) < _BLANK_SCENE] = 0.0
     found *= SCENE_LENGTH / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
     return np.rint(found, out=found)
-
-
-def _shares() -> Floats:
-    """Return the share of each pixel of a thumbnail in each of a scene, float32 [12, 56]."""
-    edges = np.linspace(0, SIDE, SCENE_SIDE + 1)
-    pixels = np.arange(SIDE)
-    covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    shares: Floats = (np.maximum(covered, 0) / np.diff(edges)[:, None]).astype(np.float32)
-    return shares
 
 
 #: Half the side of the compared centre of a thumbnail, pixels: what tighter crops and shifts keep.
@@ -125,20 +104,21 @@ def likeness(first: Thumbnails, second: Thumbnails, scale: Floats) -> Floats:
         scale: float32 [pairs], the side of the part of `first` that `second` shows, as a first
             guess; it is found within some 7 %.
     """
-    moved, fixed = _blurred(first), _blurred(second)
-    return _correlation(moved, fixed, _align(moved, fixed, scale))
+    blur = _smoothing(SIDE, _BLUR)
+    moved, fixed = (blur @ images.astype(np.float32) @ blur.T for images in (first, second))
+    grid, low = _grid(_FINE), _smoothing(_FINE, _LOW)
+    still = np.tile(np.array([1, 0, 0], np.float32), (len(fixed), 1))
+    patches = (_patch(moved, _align(moved, fixed, scale), grid), _patch(fixed, still, grid))
+    details = (patch - low @ patch @ low.T for patch in patches)
+    one, other = (_normalized(detail.astype(np.float32, copy=False)) for detail in details)
+    correlation: Floats = (one * other).sum(axis=1)
+    return correlation
 
 
 def _smoothing(points: int, sigma: float) -> Floats:
     """The matrix that blurs along one side, float32 [points, points]."""
     matrix: Floats = gaussian_filter1d(np.eye(points), sigma, axis=0, mode="nearest")
     return matrix.astype(np.float32)
-
-
-def _blurred(thumbnails: Thumbnails) -> Floats:
-    blur = _smoothing(SIDE, _BLUR)
-    blurred: Floats = blur @ thumbnails.astype(np.float32) @ blur.T
-    return blurred
 
 
 def _grid(points: int) -> Floats:
@@ -154,11 +134,7 @@ def _weights(positions: Floats) -> Floats:
 
 
 def _patch(images: Floats, warp: Floats, grid: Floats) -> Floats:
-    """Sample the points of a grid, float32 [pairs, points, points].
-
-    Args:
-        warp: float32 [pairs, 3], the scale, and the translation in x and in y.
-    """
+    """Sample a grid, float32 [pairs, points, points]; a warp is a scale, a shift in x and in y."""
     centre = np.float32((SIDE - 1) / 2)
     x, y = (centre + warp[:, :1] * grid + warp[:, axis : axis + 1] for axis in (1, 2))
     patch = _weights(y) @ images @ _weights(x).transpose(0, 2, 1)
@@ -201,11 +177,7 @@ def _align(moved: Floats, fixed: Floats, scale: Floats) -> Floats:
 
 
 def _steepest_descent(patch: Floats, grid: Floats) -> tuple[Floats, Floats]:
-    """Return the normalized patches, and how they change with the scale and the translation.
-
-    Returns:
-        float32 [pairs, points], and float32 [pairs, points, 3].
-    """
+    """Return the normalized patches, float32 [pairs, points], and their gradients, [..., 3]."""
     step = float(grid[1] - grid[0])
     in_y, in_x = np.gradient(patch, step, axis=(1, 2))
     by_scale = in_x * grid + in_y * grid[:, None]
@@ -218,14 +190,3 @@ def _steepest_descent(patch: Floats, grid: Floats) -> tuple[Floats, Floats]:
     gradient -= gradient.mean(axis=1, keepdims=True)
     gradient -= unit[:, :, None] * (unit[:, None] @ gradient)
     return unit, gradient.astype(np.float32)
-
-
-def _correlation(moved: Floats, fixed: Floats, warp: Floats) -> Floats:
-    grid, low = _grid(_FINE), _smoothing(_FINE, _LOW)
-    still = np.tile(np.array([1, 0, 0], np.float32), (len(fixed), 1))
-    first, second = (
-        _normalized((patch - low @ patch @ low.T).astype(np.float32, copy=False))
-        for patch in (_patch(moved, warp, grid), _patch(fixed, still, grid))
-    )
-    correlation: Floats = (first * second).sum(axis=1)
-    return correlation

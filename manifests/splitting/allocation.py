@@ -4,8 +4,7 @@ Families of one kind have the same number of rows of each label. In all function
 
 - `kinds`: int64 [kinds, labels], rows of each label in a family of that kind.
 - `counts`: int64 [kinds], number of families of that kind.
-- `wanted`: int64 [splits, labels], rows each split should get; the sums over the splits equal
-  the rows available.
+- `wanted`: int64 [splits, labels], rows each split should get; over all splits, those available.
 - an allocation: int64 [kinds, splits], number of families of each kind in each split.
 
 An integer program alone hits the counts and returns a corner: whole kinds of families in one
@@ -41,10 +40,7 @@ _ROW, _LARGEST, _MOVE = 1000.0, 1.0, 0.01
 def largest_remainder(count: int, weights: Weights) -> Counts:
     """Divide `count` into integers proportional to the weights, by the largest-remainder method.
 
-    Ties go to the first weight.
-
-    Returns:
-        int64 [weights], with the sum `count`.
+    Ties go to the first weight. Returns int64 [weights], with the sum `count`.
     """
     exact = count * weights / weights.sum()
     whole = np.floor(exact + 1e-6)
@@ -78,12 +74,11 @@ def deal(counts: Counts, weights: Weights, random: np.random.RandomState) -> Cou
     """Deal families to splits in proportion to the weights, kind by kind.
 
     Of kinds of many families, each split first gets the whole part of its share. The others are
-    dealt in the order of their kinds by the golden ratio: of any that follow each
-    other, each split gets its share, but for one or two families.
+    dealt in the order of their kinds by the golden ratio, from a place chosen at random: of any
+    that follow each other, each split gets its share, but for one or two families.
 
     Args:
         weights: float64 [splits], with the sum 1.
-        random: chooses where the sequence starts.
     """
     many = (counts > _MANY)[:, None]
     sure = np.where(many, np.floor(counts[:, None] * weights), 0).astype(np.int64)
@@ -132,12 +127,7 @@ def allocate_greedily(kinds: Counts, counts: Counts, wanted: Counts) -> Counts:
 
 
 def _allocate_fitting(kind: Counts, count: int, missing: Counts) -> Counts:
-    """Return how many of `count` families fit in each split, int64 [splits].
-
-    Args:
-        kind: int64 [labels], rows of each label in a family.
-        missing: int64 [splits, labels], rows each split still wants.
-    """
+    """Return how many of `count` families of one kind fit in what is missing, int64 [splits]."""
     placed = np.zeros(len(missing), np.int64)
     present = kind > 0
     while count:
@@ -163,13 +153,10 @@ def _move(
 ) -> Counts | None:
     """Return the allocation after the best moves; None if none is found in `MAX_NODES`.
 
-    The variables are the movable families after the moves [kinds * splits], those that moved into
-    a split [kinds * splits], the shortfall of each label in each split [labels * splits], and the
-    largest shortfall.
-
-    Args:
-        movable: int64 [kinds, splits], the families that may be moved.
-        most: by how many families a kind may change in a split.
+    Only the families of `movable` [kinds, splits] move, and a kind changes by at most `most` in a
+    split. The variables are the movable families after the moves [kinds * splits], those that moved
+    into a split [kinds * splits], the shortfall of each label in each split [labels * splits], and
+    the largest shortfall.
     """
     used = np.flatnonzero(movable.sum(axis=1))
     before, rows = movable[used], kinds[used]
@@ -181,14 +168,14 @@ def _move(
     # >= after - before; largest shortfall >= each shortfall.
     placed = kron(rows.T, eye_array(splits))
     families = kron(eye_array(len(used)), np.ones((1, splits)))
-    each, largest = eye_array(shortfalls), np.ones((shortfalls, 1))
+    short, largest = eye_array(shortfalls), np.ones((shortfalls, 1))
     unused = np.zeros((len(used), 1))
     matrix = block_array(
         [
             [families, None, None, unused],
-            [placed, None, each, None],
+            [placed, None, short, None],
             [-eye_array(cells), eye_array(cells), None, None],
-            [None, None, -each, largest],
+            [None, None, -short, largest],
         ],
         format="csr",
     )

@@ -14,7 +14,7 @@ from manifests.pictures.thumbnails import Pictures
 from manifests.schema import SPLIT_SCHEMA
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize_sorted, text_column
-from manifests.wording import counted
+from manifests.wording import counted, listed
 
 #: The grouping by estimated person, `manifests.identities`.
 IDENTITY = "identity"
@@ -29,11 +29,8 @@ def group_rows(table: pa.Table, group_by: str, family: Codes, names: pa.Array) -
 
     Args:
         group_by: original, or a column whose values connect families.
-        family: int64 [rows], family of each row, numbered by name.
-        names: string [families], in order.
-
-    Returns:
-        int64 [rows], numbered by name, independently of the order of the rows.
+        family: int64 [rows], the index of each row's family in `names`, sorted. The groups are
+            numbered by name too.
 
     Raises:
         TableError: there is no such column, or it has empty cells.
@@ -46,34 +43,28 @@ def group_rows(table: pa.Table, group_by: str, family: Codes, names: pa.Array) -
             first.append(family[joined >= 0])
             second.append(joined[joined >= 0].astype(np.int64))
     if group_by not in ("original", "family"):
-        value, values = _values(table, group_by)
+        if group_by == IDENTITY and group_by not in table.column_names:
+            raise TableError(
+                "expected the column identity to group by, found none; run dfdc-prep identify on "
+                "the faces folder first"
+            )
+        if group_by not in table.column_names:
+            raise TableError(
+                f"expected original, none or a column to group by, found {group_by!r}; "
+                f"the columns are {listed(table.column_names, 100)}"
+            )
+        (value,), values = factorize_sorted(text_column(table, group_by))
+        if value.min() < 0:
+            raise TableError(
+                f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows "
+                "without; group by another column"
+            )
         first.append(family)
         second.append(nodes + value)
-        nodes += values
+        nodes += len(values)
     if not first:
         return family
     return families.connected_groups(nodes, np.concatenate(first), np.concatenate(second))[family]
-
-
-def _values(table: pa.Table, column: str) -> tuple[Codes, int]:
-    """Return the value of each row of a column to group by, and the number of values."""
-    if column == IDENTITY and column not in table.column_names:
-        raise TableError(
-            "expected the column identity to group by, found none; run dfdc-prep identify on the "
-            "faces folder first"
-        )
-    if column not in table.column_names:
-        raise TableError(
-            f"expected original, none or a column to group by, found {column!r}; "
-            f"the columns are {', '.join(table.column_names)}"
-        )
-    (value,), values = factorize_sorted(text_column(table, column))
-    if value.min() < 0:
-        raise TableError(
-            f"expected a {column} in every row, found {int((value < 0).sum()):,} rows without; "
-            f"group by another column"
-        )
-    return value, len(values)
 
 
 #: Largest group that joining makes, as a share of the smallest split.
@@ -82,23 +73,15 @@ _LARGEST = 0.5
 
 @dataclass(frozen=True)
 class Joins:
-    """What was compared, and what was joined.
-
-    Attributes:
-        rows, compared, blank: crops; those whose pictures were compared; those that were read and
-            left out because they are blank or nearly black.
-        pairs: pairs of pictures of different families that are near-identical.
-        families, groups: the families that were joined with others, and the groups they form.
-        apart: pairs that were not joined, because the group would be too large for a split.
-    """
+    """What was compared, and what was joined."""
 
     rows: int
-    compared: int
-    blank: int
-    pairs: int = 0
-    families: int = 0
-    groups: int = 0
-    apart: int = 0
+    compared: int  # crops whose pictures were compared
+    blank: int  # crops that were read and left out, because they are blank or nearly black
+    pairs: int = 0  # near-identical pictures of different families
+    families: int = 0  # that were joined with others
+    groups: int = 0  # that these form
+    apart: int = 0  # pairs not joined, because the group would be too large for a split
 
     def __add__(self, other: "Joins") -> "Joins":
         """What was joined in two data sets, each by itself."""
@@ -110,19 +93,17 @@ class Joins:
             return ["pictures: not compared, no images available"]
         left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
         pairs = counted(self.pairs, "pair")
-        joined = (
-            f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops that "
-            "show the same or nearly so"
-            if self.families
-            else f"{pairs} of crops show the same or nearly so, none of families that are apart"
-        )
+        joined = f"{pairs} of crops show the same or nearly so, none of families that are apart"
+        if self.families:
+            joined = (
+                f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops "
+                "that show the same or nearly so"
+            )
         lines = [f"pictures: {self.compared:,} of {self.rows:,} compared{left_out}; {joined}"]
         if self.apart:
-            pairs = (
-                "1 of these pairs is" if self.apart == 1 else f"{self.apart:,} of these pairs are"
-            )
             lines.append(
-                f"{pairs} not joined: the groups would be larger than half the smallest split"
+                f"{self.apart:,} of these pairs {'is' if self.apart == 1 else 'are'} not joined: "
+                "the groups would be larger than half the smallest split"
             )
         return lines
 
@@ -130,18 +111,13 @@ class Joins:
 def join_families(
     table: pa.Table, group_by: str, smallest: float, pictures: Pictures
 ) -> tuple[pa.Table, Joins]:
-    """Return the table with the column `joined_family`, and what was joined.
-
-    Without a picture, there is no such column.
+    """Return the table with the column `joined_family`, if there is a picture, and what was joined.
 
     Args:
-        table: with the columns of `assign_splits`.
-        group_by: as for `group_rows`.
         smallest: share of the rows in the smallest split.
-        pictures: of the rows of the table.
 
     Raises:
-        TableError: as `assign_splits`, for the column to group by.
+        TableError: as `group_rows`.
     """
     table = drop_joined(table)
     if not len(pictures.rows):
@@ -183,7 +159,7 @@ def joined_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
 def _edges(near: NearIdentical, family: Codes) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows of different families with near-identical pictures, the most alike first.
 
-    A row stands for its picture; of equal pictures each family has one.
+    Of equal pictures each family has one row.
     """
     shown = np.flatnonzero(near.picture >= 0)
     key = np.column_stack([near.picture[shown], family[shown]])
@@ -203,9 +179,7 @@ def _edges(near: NearIdentical, family: Codes) -> Iterator[tuple[int, int]]:
 def _joined_groups(edges: list[tuple[int, int]], group: Codes, largest: float) -> tuple[Codes, int]:
     """Join groups along edges, unless the result has more than `largest` rows.
 
-    Returns:
-        int64 [groups], a number for each group, equal where they were joined; and the number of
-        edges whose ends are apart.
+    Returns a number for each group, equal where they were joined; and how many edges are apart.
     """
     rows = np.bincount(group)
     parent = list(range(len(rows)))

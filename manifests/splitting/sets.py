@@ -26,26 +26,20 @@ from manifests.splitting.split import (
 from manifests.tables import families
 from manifests.tables.codes import DATASET, factorize_sorted, label_codes, text_column
 from manifests.tables.families import count_families
+from manifests.wording import listed
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+TRAIN, VALIDATION, TEST = DEFAULT_NAMES[3]
 
 
 @dataclass(frozen=True)
 class RowsInSplits:
-    """The split of every row.
+    """The split of every row, and the text for the terminal."""
 
-    Attributes:
-        names, joined: string [rows], the split of each row, and the column `joined_family`.
-        order: names of the splits, in output order.
-        text: a description for the terminal.
-        joins: what was joined because crops are alike; None if none were compared.
-    """
-
-    names: pa.Array
-    joined: pa.Array
-    order: tuple[str, ...]
+    names: pa.Array  # string [rows], the split of each row
+    joined: pa.Array  # string [rows], the column `joined_family`
+    order: tuple[str, ...]  # names of the splits, in output order
     text: str
-    joins: Joins | None = None
+    joins: Joins | None = None  # because crops are alike; None if none were compared
 
 
 def only_test(group_by: str = "original", seed: int = 42) -> SplitPlan:
@@ -56,9 +50,7 @@ def only_test(group_by: str = "original", seed: int = 42) -> SplitPlan:
 def split_rows(table: pa.Table, plan: SplitPlan, pictures: Pictures | None = None) -> RowsInSplits:
     """Split the rows of one data set; see `assign_splits`.
 
-    Args:
-        pictures: of the rows; families whose crops are near-identical go to one split. None to
-            compare none.
+    If there are pictures of the rows, families whose crops are near-identical go to one split.
     """
     joins, table = None, drop_joined(table)
     if pictures is not None:
@@ -70,11 +62,9 @@ def split_rows(table: pa.Table, plan: SplitPlan, pictures: Pictures | None = Non
 def split_each_set(
     table: pa.Table, plan: SplitPlan, pictures: Pictures | None = None
 ) -> RowsInSplits:
-    """Split each data set by itself, so that every split has the same share of each.
+    """Split each data set of a table of `join_sets` by itself; every split has its share of each.
 
-    Args:
-        table: joined by `join_sets`, so that no family is in two data sets.
-        pictures: as for `split_rows`; those of different data sets are not compared.
+    Pictures of different data sets are not compared.
 
     Raises:
         TableError: as `assign_splits`, for one of the sets.
@@ -106,12 +96,16 @@ def given_splits(table: pa.Table) -> RowsInSplits:
     found = pc.unique(table["split"]).to_pylist()
     for name in found:
         check_split_name(name, "the column split")
-    usual = {TRAIN: 0, VALIDATION: 1, TEST: 2}
-    order = tuple(sorted(found, key=lambda name: (usual.get(name, 3), name)))
+    usual = DEFAULT_NAMES[3]
+    further = sorted(name for name in found if name not in usual)
+    order = (*(name for name in usual if name in found), *further)
     (family,), _ = factorize_sorted(families.family_column(table))
     label = label_codes(table)
     split = pc.index_in(table["split"], pa.array(order)).to_numpy().astype(np.int64)
-    lines = [_count_text(table, name) for name in order]
+    lines = []
+    for name, rows in zip(order, count_rows(split, label, len(order)).tolist(), strict=True):
+        counts = (f"{count:,} {label}" for label, count in zip(LABELS, rows, strict=True))
+        lines.append(f"{name}: {', '.join(counts)}")
     leaks = leaks_by_key(RowSplits(split, label, order), family)
     fakes = count_families(table)
     shared = leak_lines(leaks, "families")
@@ -121,12 +115,7 @@ def given_splits(table: pa.Table) -> RowsInSplits:
 
 
 def check_every_split(names: pa.Array, order: Sequence[str]) -> None:
-    """Raise TableError if a split has no rows.
-
-    Args:
-        names: string [rows], the split of each row.
-        order: names of the splits.
-    """
+    """Raise TableError if a split of `order` has no rows in `names`, string [rows]."""
     found = set(pc.unique(names).to_pylist())
     if empty := [name for name in order if name not in found]:
         raise TableError(
@@ -136,30 +125,21 @@ def check_every_split(names: pa.Array, order: Sequence[str]) -> None:
         )
 
 
-def _count_text(table: pa.Table, split: str) -> str:
-    labels = table["label"].filter(pc.equal(table["split"], split)).to_pylist()
-    return f"{split}: " + ", ".join(f"{labels.count(label):,} {label}" for label in LABELS)
-
-
 OFFICIAL_SPLIT = "official_split"
 #: Value of `SplitPlan.group_by` of such a split.
 OFFICIAL = "official"
 
 
 def official_splits(table: pa.Table) -> Assignment:
-    """Give every row the split that its data set gives it, and measure what the splits share.
-
-    Args:
-        table: with the columns of `assign_splits`, and `official_split`.
+    """Give every row the split of its column `official_split`, and measure what they share.
 
     Raises:
         TableError: the data set has no such split, rows are without one, or there is only one.
     """
     label = label_codes(table)
     names = _check_column(table)
-    split = (
-        pc.index_in(text_column(table, OFFICIAL_SPLIT), pa.array(names)).to_numpy().astype(np.int64)
-    )
+    official = text_column(table, OFFICIAL_SPLIT)
+    split = pc.index_in(official, pa.array(names)).to_numpy().astype(np.int64)
     shares = np.bincount(split, minlength=len(names)) / len(split)
     plan = SplitPlan(tuple(zip(names, shares.tolist(), strict=True)), OFFICIAL)
     (family,), _ = factorize_sorted(families.family_column(table))
@@ -179,10 +159,10 @@ def official_splits(table: pa.Table) -> Assignment:
 
 def _check_column(table: pa.Table) -> tuple[str, ...]:
     """Return the names of the splits, in their usual order."""
-    column = (
-        text_column(table, OFFICIAL_SPLIT) if OFFICIAL_SPLIT in table.column_names else pa.nulls(0)
-    )
-    found: set[str] = set(column.drop_null().unique().to_pylist())
+    found: set[str] = set()
+    if OFFICIAL_SPLIT in table.column_names:
+        column = text_column(table, OFFICIAL_SPLIT)
+        found = set(column.drop_null().unique().to_pylist())
     if not found:
         raise TableError(
             f"expected the column {OFFICIAL_SPLIT} that extract fills from the lists of a data "
@@ -202,6 +182,6 @@ def _check_column(table: pa.Table) -> tuple[str, ...]:
     if strange or len(found) < 2:
         raise TableError(
             f"expected at least two of {', '.join(usual)} in the column {OFFICIAL_SPLIT}, found "
-            f"{', '.join(sorted(found))[:100]}; leave --official out"
+            f"{listed(sorted(found))}; leave --official out"
         )
     return tuple(name for name in usual if name in found)

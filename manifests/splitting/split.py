@@ -1,10 +1,7 @@
 """Assigning every crop to a split: exact counts, no family in two splits, each kind in proportion.
 
-Families with the same numbers of REAL and FAKE crops are interchangeable, so the allocation
-decides only how many families of each such kind go to each split. There are a few hundred kinds
-however many rows the table has. They are dealt in proportion, and as few are moved as it takes to
-reach the counts (`manifests.splitting.allocation`). The seed decides which families of a kind go to
-which split.
+Families with the same numbers of REAL and FAKE crops are interchangeable: `allocation` decides only
+how many families of each of these few hundred kinds go to each split, and the seed which ones.
 """
 
 import re
@@ -47,17 +44,13 @@ _NAME = re.compile(r"(?!all$)[a-z][a-z0-9_]*")
 class SplitPlan:
     """The splits to make.
 
-    Attributes:
-        fractions: name of each split and its fraction of the rows; the sum is 1.
-        group_by: what must not be in two splits: original (a family), identity (an estimated
-            person), part, another column of the table (its values and the families together),
-            or none.
-        seed: seed for choosing among families of the same kind.
+    `group_by` is what must not be in two splits: original (a family), identity (an estimated
+    person), part, another column of the table (its values and the families together), or none.
     """
 
-    fractions: tuple[tuple[str, float], ...]
+    fractions: tuple[tuple[str, float], ...]  # name of each split and its share; the sum is 1
     group_by: str = "original"
-    seed: int = 42
+    seed: int = 42  # for choosing among families of the same kind
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,11 +67,7 @@ class SplitPlan:
         """Parse "56/24/20", "80/10/10" or "fit=70/dev=30".
 
         Two or three plain numbers are train/test and train/validation/test. The numbers are
-        relative to their sum, so 8/1/1 equals 80/10/10.
-
-        Raises:
-            TableError: a number is not positive, a name is invalid or used twice, or names
-                are missing and there are not two or three numbers.
+        relative to their sum, so 8/1/1 equals 80/10/10. TableError for other text.
         """
         parts = [part.strip() for part in text.split("/")]
         named = [part.partition("=") for part in parts if "=" in part]
@@ -90,7 +79,17 @@ class SplitPlan:
         names = tuple(name.strip() for name, _, _ in named) or DEFAULT_NAMES[len(parts)]
         for name in names:
             check_split_name(name, repr(text), names)
-        numbers = [_parse_number(part.rpartition("=")[2], text) for part in parts]
+        numbers = []  # parsed exactly, so that the fractions add up to 1
+        for part in parts:
+            try:
+                numbers.append(Fraction(part.rpartition("=")[2].strip()))
+            except (ValueError, ZeroDivisionError):
+                numbers.append(Fraction(0))
+        if min(numbers) <= 0:
+            raise TableError(
+                f"expected positive numbers separated by slashes as in 56/24/20, "
+                f"found {text!r}; give each split a positive number"
+            )
         fractions = [float(number / sum(numbers)) for number in numbers]
         return cls(tuple(zip(names, fractions, strict=True)), group_by, seed)
 
@@ -104,29 +103,12 @@ def check_split_name(name: str, where: str, names: tuple[str, ...] = ()) -> None
         )
 
 
-def _parse_number(part: str, text: str) -> Fraction:
-    """Parse a positive number exactly, so that the fractions add up to 1."""
-    try:
-        number = Fraction(part.strip())
-    except (ValueError, ZeroDivisionError):
-        number = Fraction(0)
-    if number <= 0:
-        raise TableError(
-            f"expected positive numbers separated by slashes as in 56/24/20, "
-            f"found {text!r}; give each split a positive number"
-        )
-    return number
-
-
 class People(NamedTuple):
-    """The groups of a split by identity: their number, and the rows of the largest.
-
-    `estimated` is False if the data set names all people.
-    """
+    """The groups of a split by identity."""
 
     groups: int
-    largest: int
-    estimated: bool
+    largest: int  # rows of the largest group
+    estimated: bool  # False if the data set names all people
 
     @property
     def what(self) -> str:
@@ -136,34 +118,20 @@ class People(NamedTuple):
 
 @dataclass(frozen=True)
 class Assignment(Result):
-    """The split of every row, and how close it is to the plan.
+    """The split of every row, and how close it is to the plan."""
 
-    Attributes:
-        names: string [rows], the split of each row, in the order of the rows.
-        plan: the splits to make.
-        wanted, placed: int64 [splits, labels], rows each split should have, and has.
-        leaks: what each pair of splits shares, by family.
-        fakes: the FAKE clips by the source of their family.
-        people: the groups of people, if the split is by identity.
-        shared_people: what each pair of splits shares, by the person filmed, if it is official.
-        joins, differences: the families joined because their crops are alike, and how the splits
-            differ in kind; None if nobody looked.
-        out: the file of the table, where it was written.
-        notes: how the table was read, where it does not say it itself.
-    """
-
-    names: pa.Array
+    names: pa.Array  # string [rows], the split of each row
     plan: SplitPlan
-    wanted: Counts
-    placed: Counts
-    leaks: tuple[Leak, ...]
+    wanted: Counts  # int64 [splits, labels], rows each split should have
+    placed: Counts  # and has
+    leaks: tuple[Leak, ...]  # what each pair of splits shares, by family
     fakes: FamilyCounts
-    people: People | None = None
-    shared_people: tuple[Leak, ...] = ()
-    joins: Joins | None = None
-    differences: tuple[Difference, ...] | None = None
-    out: Path | None = None
-    notes: tuple[str, ...] = ()
+    people: People | None = None  # the groups, if the split is by identity
+    shared_people: tuple[Leak, ...] = ()  # the person filmed, if the split is official
+    joins: Joins | None = None  # families joined because their crops are alike, if compared
+    differences: tuple[Difference, ...] | None = None  # of the splits in kind, if compared
+    out: Path | None = None  # the file of the table, where it was written
+    notes: tuple[str, ...] = ()  # how the table was read, where it does not say it itself
 
     @property
     def shortfall(self) -> Counts:
@@ -180,10 +148,8 @@ class Assignment(Result):
         """Describe the rows of each split, the shortfall and the leaks."""
         lines = [*self.notes, *map(self._split_line, range(len(self.plan.names)))]
         lines += [] if self.differences is None else kind_lines(self.differences)
-        if self.shortfall.any():
-            lines.append(
-                f"no family-safe split matches the counts; {self.shortfall.sum():,} rows off"
-            )
+        if off := int(self.shortfall.sum()):
+            lines.append(f"no family-safe split matches the counts; {off:,} rows off")
         if self.people:
             lines.append(
                 f"{self.people.groups:,} groups of {self.people.what} and families, the largest "
@@ -217,15 +183,11 @@ class Assignment(Result):
 def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
     """Assign every row of a table to a split.
 
+    Unless `group_by` is none, the split of a row does not depend on the order of the rows.
+
     Args:
         table: with the columns label and family (or video and original to derive the family
-            from), and the column `plan.group_by`, if it names one. The column `joined_family`, if
-            there is one, joins families.
-        plan: the splits, the grouping and the seed.
-
-    Returns:
-        The split of each row, in the order of the rows. Unless `group_by` is none, the split
-        of a row does not depend on the order of the rows.
+            from), and that of `plan.group_by`. A column `joined_family` joins families.
 
     Raises:
         TableError: the table has no rows, `group_by` is not a column or has empty cells, or a
@@ -239,7 +201,9 @@ def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
         wanted = count_rows(split, label, len(plan.names))
     else:
         group = group_rows(table, plan.group_by, family, names)
-        wanted = _wanted_rows(label, plan)
+        available = np.bincount(label, minlength=len(LABELS)).tolist()
+        divided = [largest_remainder(count, plan.weights) for count in available]
+        wanted = np.stack(divided, axis=1)
         if plan.group_by == IDENTITY:
             people = _check_people(table, group, wanted)
         split = _split_groups(group, label, wanted, plan.seed)
@@ -266,10 +230,9 @@ def with_kinds(
 
 
 def add_split_column(table: pa.Table, assignment: Assignment) -> pa.Table:
-    """Return the table with the column `split`; an existing one is replaced."""
-    if "split" in table.column_names:
-        table = table.drop_columns(["split"])
-    return table.append_column(SPLIT_SCHEMA.field("split"), assignment.names)
+    """Return the table with the column `split` at its end, instead of an earlier one."""
+    kept = table.select([name for name in table.column_names if name != "split"])
+    return kept.append_column(SPLIT_SCHEMA.field("split"), assignment.names)
 
 
 def count_rows(group: Codes, label: Codes, groups: int) -> Counts:
@@ -278,19 +241,8 @@ def count_rows(group: Codes, label: Codes, groups: int) -> Counts:
     return cells.reshape(groups, len(LABELS))
 
 
-def _wanted_rows(label: Codes, plan: SplitPlan) -> Counts:
-    """Divide the rows of each label among the splits, int64 [splits, labels]."""
-    available = np.bincount(label, minlength=len(LABELS)).tolist()
-    return np.stack([largest_remainder(count, plan.weights) for count in available], axis=1)
-
-
 def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
-    """Count the groups of estimated people.
-
-    Raises:
-        TableError: the largest exceeds the smallest split: groups have run together, or one
-            person fills a split.
-    """
+    """Count the groups of people; TableError if the largest exceeds the smallest split."""
     rows = np.bincount(group)
     largest, smallest = int(rows.max()), int(wanted.sum(axis=1).min())
     estimated = True
@@ -331,8 +283,7 @@ def _split_groups(group: Codes, label: Codes, wanted: Counts, seed: int) -> Code
 def _split_rows(label: Codes, plan: SplitPlan) -> Codes:
     """Split as the paper does: single rows at random, stratified by label, ignoring families.
 
-    The last split is separated first, then the one before it from the remaining rows, each by
-    scikit-learn's train_test_split with the same seed.
+    The last split is separated first, then the one before it, each with the same seed.
     """
     rows, split = np.arange(len(label)), np.zeros(len(label), np.int64)
     names = np.array(LABELS)[label]

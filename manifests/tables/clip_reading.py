@@ -10,7 +10,6 @@ Where the paths can be read in two ways, or a clip would have both labels, that 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +34,7 @@ from manifests.tables.codes import (
     set_column,
     text_column,
 )
+from manifests.wording import listed
 
 #: What a pattern given as `clips_from` contains.
 GROUP = "(?P<clip>"
@@ -48,10 +48,10 @@ _STRAY = 0.01
 
 
 def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
-    """Return the table with the columns video, part and clip_source.
+    """Return the table with the columns video, part and clip_source; a `part` of its own is kept.
 
-    A `part` of the table is kept. Where the names of fakes end in that of an original, the column
-    `original` is added, unless the table has one.
+    Where the names of fakes end in that of an original, the column `original` is added, unless the
+    table has one.
 
     Args:
         table: with the column label (REAL or FAKE), and path unless `clips_from` is a column.
@@ -66,7 +66,19 @@ def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
     if clips_from in table.column_names:
         source, columns = COLUMN, {"video": text_column(table, str(clips_from))}
     elif clips_from is not None and GROUP in clips_from:
-        source, columns = PATTERN, _match(table, clips_from, where)
+        try:
+            found = pc.extract_regex(_paths(table, where), clips_from)
+        except pa.ArrowException as error:
+            raise TableError(
+                "expected a regular expression (RE2) whose groups all have names, found "
+                f"{clips_from!r} ({error}); correct --clips-from"
+            ) from error
+        groups = {"video": "clip", "part": "part"}
+        named = {field.name for field in found.type}
+        columns = {
+            n: pc.struct_field(found, group) for n, group in groups.items() if group in named
+        }
+        source = PATTERN
     elif clips_from in (None, FOLDER, NAME):
         paths = _Paths.of(table, where)
         source = clips_from or _decide(paths, where)
@@ -74,7 +86,7 @@ def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
     else:
         raise TableError(
             f"expected a column of {where} to read the clips from, found {clips_from!r}; the "
-            f"columns are {', '.join(table.column_names)[:200]}; {_GIVE}"
+            f"columns are {listed(table.column_names, 20)}; {_GIVE}"
         )
     for name, column in columns.items():
         if name == "video" or name not in table.column_names:
@@ -84,28 +96,19 @@ def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
     return table
 
 
-def _match(table: pa.Table, pattern: str, where: str) -> dict[str, pa.ChunkedArray]:
-    """The clips, and parts, that a pattern finds in the paths."""
-    try:
-        found = pc.extract_regex(_paths(table, where), pattern)
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected a regular expression (RE2) whose groups all have names, found {pattern!r} "
-            f"({error}); correct --clips-from"
-        ) from error
-    groups = {field.name for field in found.type}
-    names = {"video": "clip", "part": "part"}
-    return {name: pc.struct_field(found, at) for name, at in names.items() if at in groups}
-
-
 def _check(table: pa.Table, source: str, where: str) -> None:
     """Raise TableError if a row is of no clip, or a clip has both labels."""
     video, label = table["video"], label_codes(table)
+
+    def name(row: int) -> str:
+        path = table["path"][row].as_py() if "path" in table.column_names else None
+        return str(path) if path else f"row {row + 1}"
+
     if video.null_count or pc.any(pc.equal(video, "")).as_py():
         without = pc.equal(video.fill_null(""), "")
         raise TableError(
             f"expected a clip in every row of {where}, found none in {pc.sum(without)} rows, such "
-            f"as {_name(table, pc.index(without, True).as_py())}; {_GIVE}"
+            f"as {name(pc.index(without, True).as_py())}; {_GIVE}"
         )
     clip = clip_codes(table)
     first = np.empty(int(clip.max()) + 1, np.int64)
@@ -113,39 +116,25 @@ def _check(table: pa.Table, source: str, where: str) -> None:
     differing = np.flatnonzero(label[first[clip]] != label)
     if len(differing) and source != UNKNOWN:
         row = int(differing[0])
-        rows = sorted((row, int(first[clip[row]])), key=lambda at: int(label[at]))
-        real, fake = (_name(table, at) for at in rows)
+        pair = sorted((row, int(first[clip[row]])), key=lambda row: int(label[row]))
+        real, fake = map(name, pair)
         raise TableError(
             f"expected one label in every clip of {where}, found both in {video[row]} if clips "
             f"are read by {source}: {real} is REAL, {fake} is FAKE; {_GIVE}"
         )
 
 
-def _name(table: pa.Table, row: int) -> str:
-    """The path of a row, or its number where it has none."""
-    path = table["path"][row].as_py() if "path" in table.column_names else None
-    return str(path) if path else f"row {row + 1}"
-
-
 @dataclass(frozen=True)
 class _Paths:
-    """The paths of a table, divided into folders and names.
+    """The paths of a table, divided into folders and names."""
 
-    Attributes:
-        path, fake: string and bool [rows], with slashes; whether the image is FAKE.
-        folder, stem: int64 [rows], the folder of each image, without folders such as `frames`
-            inside that of a clip; and its name without extension.
-        folders, stems: string, the distinct ones.
-        splits: the names of splits in this table, in lower case.
-    """
-
-    path: pa.ChunkedArray
-    fake: Mask
-    folder: Codes
-    stem: Codes
-    folders: pa.Array
-    stems: pa.Array
-    splits: frozenset[str]
+    path: pa.ChunkedArray  # string [rows], with slashes
+    fake: Mask  # bool [rows], whether the image is FAKE
+    folder: Codes  # int64 [rows], without folders such as `frames` inside that of a clip
+    stem: Codes  # int64 [rows], the name without extension
+    folders: pa.Array  # string, the distinct ones
+    stems: pa.Array  # the same
+    splits: frozenset[str]  # the names of splits in this table, in lower case
 
     @classmethod
     def of(cls, table: pa.Table, where: str) -> "_Paths":
@@ -155,7 +144,11 @@ class _Paths:
         (outer,), bases = factorize(pc.replace_substring_regex(folders, path_names.INNER, ""))
         (stem,), stems = factorize(pc.replace_substring_regex(image_names, r"(.)\.[^.]*$", r"\1"))
         fake = label_codes(table) == LABELS.index(FAKE)
-        return cls(path, fake, outer[folder], stem, bases, stems, _split_names(table))
+        # Usual names of splits, and those of the column split that are no numbers.
+        column = table["split"] if "split" in table.column_names else pa.array([], pa.string())
+        given = {str(name).lower() for name in pc.unique(column).to_pylist() if name is not None}
+        splits = frozenset(path_names.SPLITS) | {name for name in given if not name.isdigit()}
+        return cls(path, fake, outer[folder], stem, bases, stems, splits)
 
     def columns(self, source: str) -> dict[str, pa.ChunkedArray | pa.Array]:
         """The columns video and part, and original where names give it."""
@@ -165,15 +158,12 @@ class _Paths:
             parents = pc.replace_substring_regex(self.folders, r"/?[^/]*$", "")
             return {"video": _pick(self.last_folders, self.folder), **self._part(parents)}
         fakes, reals, originals = self.names
-        video = self.by_label(_pick(fakes, self.stem), _pick(reals, self.stem))
+        fake = pa.array(self.fake)
+        video = pc.if_else(fake, _pick(fakes, self.stem), _pick(reals, self.stem))
         columns = {"video": video, **self._part(self.folders)}
         if originals.null_count < len(originals):
             columns["original"] = _pick(originals, self.stem)
         return columns
-
-    def by_label(self, fake: Any, real: Any) -> Any:
-        """One column of two, [rows]: the first where the image is FAKE."""
-        return pc.if_else(pa.array(self.fake), fake, real)
 
     @cached_property
     def last_folders(self) -> pa.Array:
@@ -186,8 +176,8 @@ class _Paths:
         base = path_names.without_number(self.stems)
         base = pc.coalesce(path_names.find(self.stems, path_names.CELEB_DF), base)
         if self.is_faceforensics:
-            found = (path_names.find(self.stems, each) for each in path_names.FACEFORENSICS)
-            fake, real = (pc.coalesce(each, base) for each in found)
+            found = (path_names.find(self.stems, name) for name in path_names.FACEFORENSICS)
+            fake, real = (pc.coalesce(clip, base) for clip in found)
             return fake, real, pa.nulls(len(base), pa.string())
         if not pc.any(pc.match_substring(base, "_")).as_py():
             return base, base, pa.nulls(len(base), pa.string())
@@ -198,14 +188,10 @@ class _Paths:
     @cached_property
     def is_faceforensics(self) -> bool:
         """Whether folders are named as in FaceForensics++, or all images are."""
-        named = pc.any(_matches(self.folders, path_names.FACEFORENSICS_FOLDER)).as_py()
-        return bool(named) or self._names_follow_faceforensics()
-
-    def _names_follow_faceforensics(self) -> bool:
-        """Whether every fake is 183_253, every REAL clip 183, and half of the originals are there.
-
-        Three digits alone may be anything, so that all names of the table have to agree.
-        """
+        if pc.any(_matches(self.folders, path_names.FACEFORENSICS_FOLDER)).as_py():
+            return True
+        # Every fake is 183_253, every REAL clip 183, and half of the originals are there: three
+        # digits alone may be anything, so that all names of the table have to agree.
         rows = (self.fake, ~self.fake)
         fakes, reals = (
             path_names.find(_pick(self.stems, np.unique(self.stem[of_label])), pattern)
@@ -220,14 +206,14 @@ class _Paths:
     def _part(self, folders: pa.Array) -> dict[str, pa.Array]:
         """The column part: folders joined by `_`, but those of splits; none if all are empty."""
         (code,), distinct = factorize(folders)
-        parts = pa.array([self._part_name(path) for path in distinct.to_pylist()], pa.string())
-        return (
-            {"part": _pick(parts.take(code), self.folder)} if parts.null_count < len(parts) else {}
+        no_part = {"", *self.splits}
+        kept = (
+            [name for name in path.split("/") if name.lower() not in no_part]
+            for path in distinct.to_pylist()
         )
-
-    def _part_name(self, path: str) -> str | None:
-        kept = [each for each in path.split("/") if each and each.lower() not in self.splits]
-        return "_".join(kept) or None
+        parts = pa.array(["_".join(names) or None for names in kept], pa.string())
+        known = parts.null_count < len(parts)
+        return {"part": _pick(parts.take(code), self.folder)} if known else {}
 
     def example(self, rows: Mask) -> str:
         """The first of some paths."""
@@ -235,11 +221,7 @@ class _Paths:
 
 
 def _decide(paths: _Paths, where: str) -> str:
-    """Return by what the clips are read: FOLDER, NAME or UNKNOWN.
-
-    Raises:
-        TableError: some paths say one thing, the others another.
-    """
+    """Return FOLDER, NAME or UNKNOWN; TableError if some paths say one thing, others another."""
     if _named_after_folder(paths).mean() >= 1 - _STRAY:
         return FOLDER
     numbered, clip_folder = _numbered(paths), _is_clip_folder(paths)[paths.folder]
@@ -252,19 +234,15 @@ def _decide(paths: _Paths, where: str) -> str:
     recurring = ~numbered & clip_folder & (len(paths.stems) < len(paths.folders))
     if by_folder.any() or (recurring.any() and _plausible(paths, recurring)):
         other = ~by_folder if by_folder.any() else ~recurring
-        raise TableError(_two_readings(paths, by_folder | recurring, other, where))
-    return UNKNOWN if numbered.mean() > _STRAY else NAME
-
-
-def _two_readings(paths: _Paths, by_folder: Mask, other: Mask, where: str) -> str:
-    if other.any():
-        why = f"{paths.example(other)} does not"
-    else:
         why = "the names of the images are no numbers"
-    return (
-        f"expected one way to read the clips of {where}, found two, by folder and by name: "
-        f"{paths.example(by_folder)} looks like an image in the folder of its clip, {why}; {_GIVE}"
-    )
+        if other.any():
+            why = f"{paths.example(other)} does not"
+        raise TableError(
+            f"expected one way to read the clips of {where}, found two, by folder and by name: "
+            f"{paths.example(by_folder | recurring)} looks like an image in the folder of its "
+            f"clip, {why}; {_GIVE}"
+        )
+    return UNKNOWN if numbered.mean() > _STRAY else NAME
 
 
 def _named_after_folder(paths: _Paths) -> Mask:
@@ -285,7 +263,7 @@ def _numbered(paths: _Paths) -> Mask:
     numbered = _mask(_matches(paths.stems, path_names.NUMBERED))[paths.stem]
     clip_folder = _is_clip_folder(paths)[paths.folder]
     if paths.is_faceforensics:
-        fake, real = (_mask(_matches(paths.stems, each)) for each in path_names.FACEFORENSICS)
+        fake, real = (_mask(_matches(paths.stems, name)) for name in path_names.FACEFORENSICS)
         numbered &= clip_folder | ~np.where(paths.fake, fake[paths.stem], real[paths.stem])
     # 12_0, 12_1 ... in a folder that is no clip: two numbers, the first that of the clip.
     double = _mask(_matches(paths.stems, path_names.TWO_NUMBERS))[paths.stem]
@@ -323,19 +301,12 @@ def _plausible(paths: _Paths, rows: Mask) -> bool:
     return max(label_counts) > 1 and bool(recurring[name].mean() >= _RECURRING)
 
 
-def _split_names(table: pa.Table) -> frozenset[str]:
-    """Usual names of splits, and those of the column split that are no numbers; lower case."""
-    column = table["split"] if "split" in table.column_names else pa.array([], pa.string())
-    given = {str(name).lower() for name in pc.unique(column).to_pylist() if name is not None}
-    return frozenset(path_names.SPLITS) | {name for name in given if not name.isdigit()}
-
-
 def _paths(table: pa.Table, where: str) -> pa.ChunkedArray:
     """The paths with slashes, string [rows]."""
     if "path" not in table.column_names:
         raise TableError(
             f"expected the column path in {where} to read the clips from, found "
-            f"{', '.join(table.column_names)[:200]}; {_GIVE}"
+            f"{listed(table.column_names, 20)}; {_GIVE}"
         )
     paths = table["path"]
     if paths.null_count:

@@ -1,8 +1,7 @@
 """Columns as integer codes, so that numpy can process tables of ten million rows; rows by clip.
 
 A clip is a part and a video: FaceForensics++ has one `183_253.mp4` for every method. The column
-`clip_source` says how the clips of a table from elsewhere were read, folder to
-unknown below; it is absent or null where the table or the data set names the clips itself.
+`clip_source`, one of those below, is absent or null where the table itself names the clips.
 """
 
 from collections.abc import Iterator
@@ -66,11 +65,8 @@ def pair_codes(first: Codes, second: Codes) -> Codes:
 
 
 def _name_ranks(names: pa.Array) -> Codes:
-    """Return the position of each distinct name in sorted order, int64 [names].
-
-    Names are compared as bytes, eight at a time as one integer, which takes a third of the time
-    of comparing strings.
-    """
+    """Return the position of each distinct name in sorted order, int64 [names]."""
+    # Eight bytes at a time as one integer take a third of the time of comparing strings.
     rank: Codes | None = None
     for word in _byte_words(names):
         word_rank = np.unique(word, return_inverse=True)[1].astype(np.int64)
@@ -82,11 +78,7 @@ def _name_ranks(names: pa.Array) -> Codes:
 
 
 def _byte_words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
-    """Yield the UTF-8 bytes of the names, eight per step, zero-padded; then their lengths.
-
-    Yields:
-        uint64 [names], big-endian, so that integers compare as the bytes do.
-    """
+    """Yield the names' bytes, eight at a time, big-endian and zero-padded; then their lengths."""
     # Arrow stores strings as one byte buffer and int32 offsets into it.
     _, offsets, data = names.buffers()
     ends = np.frombuffer(offsets, np.int32)[names.offset : names.offset + len(names) + 1]
@@ -110,11 +102,7 @@ def _byte_words(names: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
 
 
 def cast_column(table: pa.Table, name: str, kind: pa.DataType, expected: str) -> pa.ChunkedArray:
-    """Return a column as another type.
-
-    Raises:
-        TableError: it cannot be converted; the message says what was expected.
-    """
+    """Return a column as another type; TableError says what was expected if it cannot be cast."""
     try:
         return table[name].cast(kind)
     except pa.ArrowException as error:
@@ -125,11 +113,7 @@ def cast_column(table: pa.Table, name: str, kind: pa.DataType, expected: str) ->
 
 
 def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column as strings, string [rows]; numbers and dates are formatted.
-
-    Raises:
-        TableError: the column has a type that cannot be converted, such as a list or a struct.
-    """
+    """Return a column as strings; TableError if it has a type such as a list or a struct."""
     return cast_column(table, name, pa.string(), "text")
 
 
@@ -140,14 +124,6 @@ def set_column(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -
     index = table.column_names.index(name)
     field = table.schema.field(index)
     return table.set_column(index, field if field.type == column.type else name, column)
-
-
-def integer_column(table: pa.Table, name: str) -> Codes:
-    """Return a column of non-negative integers, int64 [rows]; -1 for null or no such column."""
-    if name not in table.column_names:
-        return np.full(table.num_rows, -1, np.int64)
-    values: Codes = table[name].cast(pa.int64()).fill_null(-1).to_numpy()
-    return values
 
 
 def label_codes(table: pa.Table) -> Codes:
@@ -170,7 +146,7 @@ def clip_codes(table: pa.Table, video: Codes | None = None) -> Codes:
     """Number the clips of a table, each a part and a video, int64 [rows].
 
     Args:
-        video: int64 [rows], a code for each distinct video, if they are numbered already. Without
+        video: int64 [rows], a code for each distinct video, if they are numbered already; without
             it, the clips are numbered without gaps.
     """
     clip = factorize(table["video"])[0][0] if video is None else video
@@ -195,21 +171,19 @@ def clip_lines(table: pa.Table) -> list[str]:
     row = pc.index(pc.is_valid(table[SOURCE]), True).as_py() if SOURCE in table.column_names else -1
     if row < 0:
         return []
-    if not clips_known(table):
+    if known := clips_known(table):
+        count = int(clip_codes(table).max(initial=-1)) + 1
+        how, clip = _HOW.get(table[SOURCE][row].as_py(), "before"), table["video"][row].as_py()
+    else:
         row = pc.index(table[SOURCE], UNKNOWN).as_py()
-        return [
-            f"clips: not known; names such as {_path(table, row)} do not say which images are of "
-            "one clip; import or read them with --clips-from"
-        ]
-    count = int(clip_codes(table).max(initial=-1)) + 1
-    how, clip = _HOW.get(table[SOURCE][row].as_py(), "before"), table["video"][row].as_py()
-    return [f"{counted(count, 'clip')}, read {how}: {_path(table, row)} is of {clip}"]
-
-
-def _path(table: pa.Table, row: int) -> str:
-    """The path of a row, or its name if the table has none."""
-    known = (table[name][row].as_py() for name in ("path", "video") if name in table.column_names)
-    return next(str(value) for value in known if value is not None)
+    path = table["path"][row].as_py() if "path" in table.column_names else None
+    path = table["video"][row].as_py() if path is None else path
+    if known:
+        return [f"{counted(count, 'clip')}, read {how}: {path} is of {clip}"]
+    return [
+        f"clips: not known; names such as {path} do not say which images are of one clip; import "
+        "or read them with --clips-from"
+    ]
 
 
 def dataset_column(table: pa.Table, default: str | None = None) -> pa.ChunkedArray:
@@ -235,17 +209,13 @@ def names_are_qualified(table: pa.Table) -> bool:
 
 @dataclass(frozen=True)
 class ClipRows:
-    """Rows of a table, sorted by (part, video, frame, face, path).
+    """Rows of a table, sorted by (part, video, frame, face, path); int64 [rows] each."""
 
-    int64 [rows] each: the row's index in the table, its clip (numbered in the order of the rows),
-    the index of its label in LABELS, its family, and frame and face, -1 if unknown.
-    """
-
-    index: Codes
-    clip: Codes
-    label: Codes
+    index: Codes  # of the row in the table
+    clip: Codes  # numbered in the order of the rows
+    label: Codes  # index in LABELS
     family: Codes
-    frame: Codes
+    frame: Codes  # -1 if unknown, as `face`
     face: Codes
 
     def select(self, rows: Mask | Codes) -> "ClipRows":
@@ -264,7 +234,7 @@ def sort_by_clip(
     Args:
         table: with the column video; part, frame, face and path are used if present.
         label: int64 [rows], index in LABELS of each row's label.
-        families: string [rows], the family of each row; None if they are not needed.
+        families: string [rows], if they are needed.
     """
     (clip,), videos = factorize_sorted(table["video"])
     if "part" in table.column_names:
@@ -272,23 +242,27 @@ def sort_by_clip(
         clip = part * len(videos) + clip
     clip = clip * len(LABELS) + label
     family = np.zeros(len(clip), np.int64) if families is None else factorize(families)[0][0]
-    frame, face = integer_column(table, "frame"), integer_column(table, "face")
+    frame, face = (
+        table[name].cast(pa.int64()).fill_null(-1).to_numpy()
+        if name in table.column_names
+        else np.full(table.num_rows, -1)
+        for name in ("frame", "face")
+    )
     rows = ClipRows(np.arange(len(clip)), clip, label, family, frame, face)
     rows = rows.select(_sort_order(table, rows))
-    return replace(
-        rows,
-        clip=np.cumsum(np.diff(rows.clip, prepend=rows.clip[:1]) != 0),
-        family=_number_by_first_row(rows.family),
-    )
+    # Number the families in the order of their first rows.
+    first_row = np.full(int(rows.family.max(initial=-1)) + 1, len(clip))
+    first_row[rows.family[::-1]] = np.arange(len(clip))[::-1]  # of several rows the first is kept
+    number = np.empty(len(first_row), np.int64)
+    number[np.argsort(first_row)] = np.arange(len(first_row))
+    clip = np.cumsum(np.diff(rows.clip, prepend=rows.clip[:1]) != 0)
+    return replace(rows, clip=clip, family=number[rows.family])
 
 
 def _sort_order(table: pa.Table, rows: ClipRows) -> Codes:
-    """Return the positions of the rows in sorted order, int64 [rows].
-
-    A further key is added only while rows are tied, because most tables need only the clip.
-    """
-    order = np.argsort(rows.clip)
-    keys = [rows.clip]
+    """Return the positions of the rows in sorted order, int64 [rows]."""
+    # A further key is added only while rows are tied, because most tables need only the clip.
+    order, keys = np.argsort(rows.clip), [rows.clip]
     for further in (rows.frame, rows.face, None):
         tied = np.ones(max(len(order) - 1, 0), bool)
         for key in keys:
@@ -305,15 +279,6 @@ def _sort_order(table: pa.Table, rows: ClipRows) -> Codes:
     return order
 
 
-def _number_by_first_row(codes: Codes) -> Codes:
-    """Renumber dense codes in the order of their first rows, int64 [rows]."""
-    first_row = np.full(int(codes.max(initial=-1)) + 1, len(codes))
-    first_row[codes[::-1]] = np.arange(len(codes))[::-1]  # of several rows the first is kept
-    number = np.empty(len(first_row), np.int64)
-    number[np.argsort(first_row)] = np.arange(len(first_row))
-    return number[codes]
-
-
 def position_in_run(codes: Codes) -> Codes:
     """Return the place of each row among those of its code, int64 [rows], of sorted codes."""
     return np.arange(len(codes)) - np.searchsorted(codes, codes)
@@ -322,13 +287,7 @@ def position_in_run(codes: Codes) -> Codes:
 def sample_frames(clip: Codes, frame: Codes, max_frames: int) -> Mask:
     """Select at most `max_frames` evenly spaced frames of each clip, with all their faces.
 
-    A row without a frame counts as a frame of its own.
-
-    Args:
-        clip, frame: int64 [rows], sorted by (clip, frame).
-
-    Returns:
-        bool [rows], whether a row is selected.
+    The rows are sorted by (clip, frame); one without a frame counts as a frame of its own.
     """
     # Mark the first row of each frame; `clip_of_frame` has one entry per frame.
     is_first = np.ones(len(clip), bool)

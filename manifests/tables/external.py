@@ -1,9 +1,7 @@
 """Bare tables: CSV or parquet files from elsewhere that list crops or clips and their labels.
 
-An example is the table of the Kaggle `deepfake_faces` set. Column names and label spellings
-vary; the result always has `video`, `label` (REAL or FAKE), `original`, `family` and
-`family_source` as in a manifest. Other columns are kept unchanged. Where a table names no clips,
-they are read from its paths (`manifests.tables.clip_reading`).
+Column names and label spellings vary; the result always has `video`, `label` (REAL or FAKE),
+`original`, `family` and `family_source` as in a manifest. Other columns are kept unchanged.
 
 Here 0 is REAL and 1 is FAKE, in Kaggle's 140k faces the other way round: labels in words and
 words in the paths must not contradict the numbers.
@@ -29,6 +27,7 @@ from manifests.tables.clip_reading import read_clips
 from manifests.tables.codes import SOURCE, Codes, Mask, clip_lines, factorize, set_column
 from manifests.tables.families import add_families
 from manifests.tables.parquet import first_line
+from manifests.wording import listed
 
 #: Spellings of a missing value.
 NULL_SPELLINGS = (
@@ -41,7 +40,6 @@ _TEXT_COLUMNS = (
 _CLIPS = {"video", "videoname"}
 #: Bytes that hold the first line.
 _START = 1 << 16
-_INTEGER_COLUMNS = ("frame", "face")
 #: Numbers that stand for labels, as text in lower case.
 _NUMBERS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 #: Columns of names, not of words for labels.
@@ -53,9 +51,8 @@ class Reading:
     """How to read what a table from elsewhere does not say.
 
     Attributes:
-        clips_from: which clip a row belongs to: folder, name, a column or a pattern, as for
-            `clip_reading.read_clips`; None for the columns video or videoname, or else by the
-            paths.
+        clips_from: which clip a row belongs to, as for `clip_reading.read_clips`; None for the
+            columns video or videoname, or else by the paths.
         real_is: the number that stands for REAL in the labels, 0 or 1; None for 0, unless words
             in the table contradict it.
     """
@@ -104,43 +101,31 @@ def read_bare_table(path: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
 
 
 def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
-    """Convert the columns and labels of a table to those of a manifest.
-
-    Args:
-        where: the table's path or name, for error messages.
-
-    Raises:
-        TableError: as `read_bare_table`.
-    """
+    """Convert a table as `read_bare_table` does; `where` is its path or name, for messages."""
     try:
-        return _normalize(table, where, reading)
+        if reading.clips_from not in table.column_names and not _CLIPS & set(table.column_names):
+            table = table.rename_columns(with_path(table.column_names))
+        if "label" not in table.column_names:
+            lower = {name: "label" for name in table.column_names if name.lower() == "label"}
+            table = table.rename_columns([lower.get(name, name) for name in table.column_names])
+        _check_columns(table.column_names, where, reading.clips_from)
+        if not table.num_rows:
+            raise TableError(f"expected rows in {where}, found none; give another table")
+        table.validate(full=True)
+        table = _normalize_text_columns(table)
+        for name in (name for name in ("frame", "face") if name in table.column_names):
+            table = set_column(table, name, _to_integers(table[name], name, where))
+        labels, notes = read_labels(table, reading.real_is, where)
+        table = set_column(table, "label", labels)
+        named = "original" in table.column_names
+        table = _with_clips(table, where, reading.clips_from)
+        table = add_families(table, originals_from=KNOWN if named else NAMES)
+        return NotedTable(table, (*clip_lines(table), *notes))
     except (pa.ArrowException, UnicodeError) as error:
         raise TableError(
             f"expected columns of text and numbers in {where}, found {first_line(error)}; "
             "fix the column"
         ) from error
-
-
-def _normalize(table: pa.Table, where: str, reading: Reading) -> NotedTable:
-    if reading.clips_from not in table.column_names and not _CLIPS & set(table.column_names):
-        table = table.rename_columns(with_path(table.column_names))
-    if "label" not in table.column_names:
-        names = [each.lower() if each.lower() == "label" else each for each in table.column_names]
-        table = table.rename_columns(names)
-    _check_columns(table.column_names, where, reading.clips_from)
-    if not table.num_rows:
-        raise TableError(f"expected rows in {where}, found none; give another table")
-    table.validate(full=True)
-    table = _normalize_text_columns(table)
-    for name in _INTEGER_COLUMNS:
-        if name in table.column_names:
-            table = set_column(table, name, _to_integers(table[name], name, where))
-    labels, notes = read_labels(table, reading.real_is, where)
-    table = set_column(table, "label", labels)
-    named = "original" in table.column_names
-    table = _with_clips(table, where, reading.clips_from)
-    table = add_families(table, originals_from=KNOWN if named else NAMES)
-    return NotedTable(table, (*clip_lines(table), *notes))
 
 
 def _read_csv(path: Path) -> pa.Table:
@@ -166,21 +151,18 @@ def _check_columns(names: list[str], where: str, clips_from: str | None) -> None
         )
     if "label" not in names or not {*_CLIPS, "path", clips_from} & set(names):
         raise TableError(
-            f"expected the columns label and video (or videoname, or path) in {where}, "
-            f"found {', '.join(names)[:200]}; rename the columns, or name that of the clips with "
-            "--clips-from"
+            f"expected the columns label and video (or videoname, or path) in {where}, found "
+            f"{listed(names, 20)}; rename the columns, or name that of the clips with --clips-from"
         )
 
 
 def _normalize_text_columns(table: pa.Table) -> pa.Table:
     """Trim text, and replace spellings of a missing value by null."""
-    for name in _TEXT_COLUMNS:
-        if name in table.column_names:
-            text = pc.utf8_trim_whitespace(table[name].cast(pa.string()))
-            text = path_names.with_slashes(text) if name == "path" else text
-            missing = pc.is_in(text, pa.array(NULL_SPELLINGS))
-            text = pc.if_else(missing, pa.scalar(None, pa.string()), text)
-            table = set_column(table, name, text)
+    for name in (name for name in _TEXT_COLUMNS if name in table.column_names):
+        text = pc.utf8_trim_whitespace(table[name].cast(pa.string()))
+        text = path_names.with_slashes(text) if name == "path" else text
+        missing = pc.is_in(text, pa.array(NULL_SPELLINGS))
+        table = set_column(table, name, pc.if_else(missing, pa.scalar(None, pa.string()), text))
     if "family" in table.column_names and table["family"].null_count:
         table = table.drop_columns(["family"])
     return table
@@ -193,8 +175,7 @@ def _with_clips(table: pa.Table, where: str, clips_from: str | None) -> pa.Table
         return read_clips(table, clips_from, where)
     if "video" not in names:
         table = table.rename_columns({"videoname": "video"})
-    nameless = table["video"].null_count
-    if nameless:
+    if nameless := table["video"].null_count:
         raise TableError(
             f"expected a clip name in every row of {where}, found {nameless:,} rows without; "
             f"fill them in or drop them"
@@ -216,15 +197,11 @@ def _to_integers(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedAr
 
 
 class Evidence(NamedTuple):
-    """What something beside the label says of each row.
+    """What something beside the label says of each row."""
 
-    `what` is where it is said, for messages; `label`, int64 [rows], the index in LABELS, -1 where
-    nothing is said; `surely`, bool [rows], whether a whole name is the label, not a part of one.
-    """
-
-    what: str
-    label: Codes
-    surely: Mask
+    what: str  # says so, for messages
+    label: Codes  # int64 [rows], the index in LABELS, -1 where nothing is said
+    surely: Mask  # bool [rows], whether a whole name is the label, not a part of one
 
 
 def read_labels(
@@ -232,10 +209,8 @@ def read_labels(
 ) -> tuple[pa.ChunkedArray | pa.Array, list[str]]:
     """Return the label of every row, REAL or FAKE, and what must be said of their reading.
 
-    Args:
-        table: with the text column label; other columns and path are compared.
-        real_is: the number that stands for REAL, 0 or 1; None for 0 unless that is contradicted.
-        where: the table's path or name, for messages.
+    The other columns and the path are compared. `real_is` is the number that stands for REAL, 0 or
+    1; None for 0 unless that is contradicted. `where` is the table's path or name, for messages.
 
     Raises:
         TableError: a label is none of the accepted spellings; labels in words or paths contradict
@@ -271,11 +246,7 @@ def read_labels(
 
 
 def _compare(table: pa.Table, numbers: Codes, where: str) -> list[str]:
-    """Compare the numbers, 0 for REAL, with what else the table says.
-
-    Raises:
-        TableError: it says the opposite.
-    """
+    """Compare the numbers, 0 for REAL, with what else the table says; TableError if it differs."""
     confirmed, notes = False, []
     for what, label, surely in _evidence(table):
         rows = (numbers >= 0) & (label >= 0)
@@ -313,19 +284,16 @@ def _evidence(table: pa.Table) -> Iterator[Evidence]:
         said = [word_label(text) for text in values.to_pylist()] if len(values) < 20 else [None]
         if said and None not in said:
             code = pc.index_in(column, values).fill_null(-1).to_numpy()
-            label = np.array([*(LABELS.index(str(each)) for each in said), -1])[code]
+            label = np.array([*(LABELS.index(str(word)) for word in said), -1])[code]
             yield Evidence(f"the column {name}", label, label >= 0)
     if "original" in table.column_names:
         named = pc.is_valid(table["original"]).to_numpy()
         label = np.where(named, LABELS.index(FAKE), -1)
         yield Evidence("the column original, which names the original of a fake,", label, named)
-    if "path" in table.column_names:
-        yield _path_evidence(table["path"])
-
-
-def _path_evidence(path: pa.ChunkedArray) -> Evidence:
-    """What the innermost folder, or the name, with a word for a label says."""
-    folder, name = path_names.divide(path_names.with_slashes(path.fill_null("")))
+    if "path" not in table.column_names:
+        return
+    # The innermost folder, or the name, with a word for a label.
+    folder, name = path_names.divide(path_names.with_slashes(table["path"].fill_null("")))
     # Few distinct texts are left without the names and the numbers that say nothing.
     says = pc.match_substring_regex(name, path_names.LABEL_WORD)
     name = pc.replace_substring_regex(pc.if_else(says, name, ""), r"[0-9]+", "0")
@@ -333,4 +301,4 @@ def _path_evidence(path: pa.ChunkedArray) -> Evidence:
     found = [label_in_names(text.split("/")) for text in distinct.to_pylist()]
     label = np.array([LABELS.index(name) if name else -1 for name, _ in found], np.int64)
     surely = np.array([sure for _, sure in found], bool)
-    return Evidence("the path", label[code], surely[code])
+    yield Evidence("the path", label[code], surely[code])

@@ -16,9 +16,8 @@ the table or only named. Rules for inconsistent tables:
   clips may share frames.
 
 The column family_source says how the family of a FAKE is known: the data set names its original
-(known); or the names of the clips give it, as those of FaceForensics++ and Celeb-DF do (names); or
-nothing does (unknown). Then the fake counts as a family of its own, which it is not: its original
-may be any clip.
+(known); the names of the clips give it, as in FaceForensics++ and Celeb-DF (names); or nothing does
+(unknown), and it counts as a family of its own, though its original may be any clip.
 """
 
 from collections.abc import Iterator
@@ -56,16 +55,9 @@ _NULL = pa.scalar(None, pa.string())
 def resolve_families(
     video: pa.ChunkedArray, label: pa.ChunkedArray, original: pa.ChunkedArray
 ) -> tuple[pa.Array, OriginalMatches]:
-    """Return the family of every row: the name of the original at the end of its chain.
+    """Return the family of every row, whatever their order, and how the originals were found.
 
-    Args:
-        video: string [rows], file name of the clip; never null.
-        label: string [rows], REAL or FAKE.
-        original: string [rows], file name of the clip a fake was made from, or null.
-
-    Returns:
-        string [rows], which does not depend on the order of the rows; and how the originals were
-        found.
+    `video`, never null, and `original` are file names, `label` REAL or FAKE; string [rows] each.
     """
     found = _connect(video, _originals_of_fakes(label, original), [])
     return found.names.take(pa.array(found.family)), found.matches
@@ -79,16 +71,12 @@ def family_column(table: pa.Table) -> pa.ChunkedArray | pa.Array:
 
 
 class Connected(NamedTuple):
-    """Families that join all clips that are related.
+    """Families that join all clips that are related."""
 
-    `clip` and `family`, int64 [rows], are indices into the names, string [names]; `matches` tells
-    how the originals were found.
-    """
-
-    clip: Codes
-    family: Codes
-    names: pa.Array
-    matches: OriginalMatches
+    clip: Codes  # int64 [rows], index into the names
+    family: Codes  # the same
+    names: pa.Array  # string [names]
+    matches: OriginalMatches  # how the originals were found
 
 
 def connected_families(table: pa.Table) -> Connected:
@@ -130,11 +118,7 @@ def _originals_of_fakes(label: pa.ChunkedArray, original: pa.ChunkedArray) -> pa
 
 
 def connected_groups(nodes: int, first: Codes, second: Codes) -> Codes:
-    """Number the connected components of the graph with edges first[i] - second[i].
-
-    Returns:
-        int64 [nodes], the component of each node.
-    """
+    """Number the connected components of the graph with edges first[i] - second[i], [nodes]."""
     # Imported here: DFDC's own tables need no graph, and scipy delays the start of workers.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -148,17 +132,14 @@ def connected_groups(nodes: int, first: Codes, second: Codes) -> Codes:
 class Originals(NamedTuple):
     """The clips that names stand for.
 
-    Attributes:
-        clip: int64 [names], the clip that a name stands for; itself if it is a clip's. Names of no
-            clip that differ in spelling alone stand for the first of them.
-        first, second: int64 [pairs] each, clips that fit one name, two at a time.
-        matches: how they were found.
+    `clip` is that of each name, int64 [names]; itself if it is a clip's. Names of no clip that
+    differ in spelling alone stand for the first of them.
     """
 
     clip: Codes
-    first: Codes
+    first: Codes  # int64 [pairs], clips that fit one name, two at a time
     second: Codes
-    matches: OriginalMatches
+    matches: OriginalMatches  # how they were found
 
 
 def _family_names(child: Codes, parent: Codes, found: Originals, names: pa.Array) -> Codes:
@@ -178,11 +159,7 @@ def _group_names(group: Codes, fakes: Codes, names: pa.Array) -> Codes:
     """Return the node that names each group, int64 [groups].
 
     It is the group's only original; of several originals, or of all nodes if there is none,
-    the first by name.
-
-    Args:
-        group: int64 [names], the group of each node.
-        fakes: nodes that were made from another node.
+    the first by name. The fakes are nodes that were made from another node.
     """
     groups = int(group.max(initial=-1)) + 1
     is_original = np.ones(len(group), bool)
@@ -206,22 +183,16 @@ FAMILY_SOURCE = "family_source"
 def add_families(table: pa.Table, originals_from: str = KNOWN) -> pa.Table:
     """Return the table with the columns original, family and family_source filled.
 
-    A family column of the table stays, since it was written when all clips were known;
-    intermediate clips of a chain may be missing from this table. Without one, `original` is filled
-    where the names of the clips give it.
-
-    Args:
-        table: with the columns video, label and, if known, original, family and family_source.
-        originals_from: how the originals that the table has are known, KNOWN or NAMES.
+    A family column stays: it was written when all clips were known, some of which may be missing
+    here. Without one, `original` is filled where the names of the clips give it. `originals_from`
+    is how the originals that the table has are known, KNOWN or NAMES.
     """
     if "original" not in table.column_names:
         table = table.append_column("original", pa.nulls(table.num_rows, pa.string()))
     named = pc.is_valid(table["original"]) if originals_from == NAMES else None
-    if "family" not in table.column_names:
-        read = _read_from_names(table)
-        if read is not None:
-            named = pc.or_(pc.is_valid(read), named) if named is not None else pc.is_valid(read)
-            table = set_column(table, "original", pc.coalesce(table["original"], read))
+    if "family" not in table.column_names and (read := _read_from_names(table)) is not None:
+        named = pc.is_valid(read) if named is None else pc.or_(pc.is_valid(read), named)
+        table = set_column(table, "original", pc.coalesce(table["original"], read))
     table = set_column(table, "family", family_column(table))
     source = source_column(table)
     if named is not None:
@@ -235,9 +206,6 @@ def source_column(table: pa.Table) -> pa.ChunkedArray:
 
     It is that of the column family_source. Where this is absent, null or something else, a FAKE is
     of a known family if it names its original, or if its family is not itself alone.
-
-    Args:
-        table: with the columns video, label, original and, if known, family.
     """
     named = pc.is_valid(table["original"])
     if "family" in table.column_names:
@@ -250,34 +218,35 @@ def source_column(table: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(pc.is_in(given, pa.array(FAMILY_SOURCES)), given, derived)
 
 
+def unknown_fakes(table: pa.Table) -> Mask:
+    """Return which rows are FAKE and of an unknown family, bool [rows]."""
+    unknown: Mask = pc.equal(source_column(table), UNKNOWN).fill_null(False).to_numpy()
+    return unknown
+
+
 def count_families(table: pa.Table, clip: Codes | None = None) -> FamilyCounts:
     """Count the FAKE clips by the source of their family; crops, if the clips are not known.
 
-    Args:
-        table: with the columns of `source_column`, and part if there are parts.
-        clip: int64 [rows], the clip of each row. None to derive it where it is needed: if all
-            families are known, their clips are not counted.
+    Without `clip`, int64 [rows], it is derived, but if all families are known; then they are not
+    counted.
     """
     fake = pc.equal(table["label"], FAKE).to_numpy()
     noun = CLIP if clips_known(table) else CROP
-    if noun == CLIP and _all_known(table, fake):
+    if FAMILY_SOURCE in table.column_names:  # quick for many rows
+        known_rows = pc.sum(pc.equal(table[FAMILY_SOURCE], KNOWN)).as_py() or 0
+        all_known = known_rows == np.count_nonzero(fake)
+    else:
+        all_known = not (fake & pc.is_null(table["original"]).to_numpy()).any()
+    if noun == CLIP and all_known:
         if clip is None and fake.any():
             return FamilyCounts(None, 0, 0)
         return FamilyCounts(0 if clip is None else _count(clip[fake]), 0, 0)
     if clip is None:
         clip = clip_codes(table)
     source = source_column(table)
-    rows = [pc.equal(source, each).fill_null(False).to_numpy() for each in FAMILY_SOURCES]
-    known, names, unknown = (_count(clip[each]) for each in rows)
+    rows = [pc.equal(source, kind).fill_null(False).to_numpy() for kind in FAMILY_SOURCES]
+    known, names, unknown = (_count(clip[of_kind]) for of_kind in rows)
     return FamilyCounts(known, names, unknown, noun)
-
-
-def _all_known(table: pa.Table, fake: Mask) -> bool:
-    """Whether the data set names the original of every FAKE row; quick for many rows."""
-    if FAMILY_SOURCE in table.column_names:
-        known = pc.sum(pc.equal(table[FAMILY_SOURCE], KNOWN)).as_py() or 0
-        return bool(known == np.count_nonzero(fake))
-    return not (fake & pc.is_null(table["original"]).to_numpy()).any()
 
 
 def _count(clips: Codes) -> int:
@@ -287,11 +256,7 @@ def _count(clips: Codes) -> int:
 
 
 def _read_from_names(table: pa.Table) -> pa.ChunkedArray | None:
-    """Return the originals that names of FAKE rows without one give, null elsewhere.
-
-    Returns:
-        string [rows], or None if no name gives one.
-    """
+    """Return the originals that names of FAKE rows without one give, if any; string [rows]."""
     nameless = pc.and_(pc.equal(table["label"], FAKE), pc.is_null(table["original"]))
     fakes = pc.unique(table["video"].filter(nameless))
     if not pc.any(pc.match_substring_regex(fakes, FAKE_PATTERN)).as_py():
@@ -311,11 +276,9 @@ def match_originals(
     """Find the clip of every name that a fake names as its original.
 
     Args:
-        names: string [names], distinct.
-        clips: number of names of clips, which come first.
+        names: string [names], distinct; those of the `clips` clips come first.
         named: int64 [fakes], the name that each fake gives as its original.
-        qualified: the names begin with that of their data set and a slash: names of different
-            sets never match.
+        qualified: the names begin with their data set and a slash; those of two sets never match.
     """
     is_named = np.zeros(len(names), bool)
     is_named[named] = True
@@ -324,74 +287,49 @@ def match_originals(
     if not len(wanted) or _are_plain(names):
         none, matches = np.empty(0, np.int64), OriginalMatches(exact, absent=len(wanted))
         return Originals(np.arange(len(names)), none, none, matches)
-    return _Search(names, wanted, np.arange(clips)).run(exact, qualified)
-
-
-class _Search:
-    """The search for the clips of some names: of `wanted` among `clips`, int64 each."""
-
-    def __init__(self, names: pa.Array, wanted: Codes, clips: Codes) -> None:
-        self._wanted, self._clips = wanted, clips
-        self._used = names.take(pa.array(np.concatenate([wanted, clips])))
-        # Equal choices whatever the order of the rows: the first by name.
-        (rank,), _ = factorize_sorted(self._used)
-        self._rank_wanted, self._rank_clips = np.split(rank, [len(wanted)])
-        self._stands_for = np.arange(len(names))
-        self._pairs: list[tuple[Codes, Codes]] = []
-
-    def run(self, exact: int, qualified: bool) -> Originals:
-        counts = dict.fromkeys(("stem", "unicode", "case"), 0)
-        ambiguous, left = 0, np.ones(len(self._wanted), bool)
-        for way, keys in _keys(self._used, qualified):
-            (codes,), _ = factorize(keys)
-            wanted_key, clip_key = np.split(codes, [len(self._wanted)])
-            found, several = self._match(wanted_key, clip_key, left)
-            counts[way] += int(np.count_nonzero(found))
-            ambiguous += several
-            left &= ~found
-            if not left.any():
-                break
-        self._join_absent(wanted_key, left)
-        absent = int(np.count_nonzero(left))
-        matches = OriginalMatches(exact, **counts, absent=absent, ambiguous=ambiguous)
-        first, second = (np.concatenate(each) for each in zip(*self._pairs, strict=True))
-        return Originals(self._stands_for, first, second, matches)
-
-    def _match(self, wanted_key: Codes, clip_key: Codes, left: Mask) -> tuple[Mask, int]:
-        """Match the names that are left; return which were found, and how many are ambiguous."""
-        is_key = np.zeros(int(max(wanted_key.max(), clip_key.max(initial=-1))) + 1, bool)
+    used = names.take(pa.array(np.concatenate([wanted, np.arange(clips)])))
+    # Equal choices whatever the order of the rows: the first by name.
+    rank_wanted, rank_clips = np.split(factorize_sorted(used)[0][0], [len(wanted)])
+    stands_for, pairs = np.arange(len(names)), []
+    counts = dict.fromkeys(("stem", "unicode", "case"), 0)
+    ambiguous, left = 0, np.ones(len(wanted), bool)
+    for way, keys in _keys(used, qualified):
+        (codes,), distinct = factorize(keys)
+        wanted_key, clip_key = np.split(codes, [len(wanted)])
+        is_key = np.zeros(len(distinct), bool)
         is_key[wanted_key[left]] = True
         hit = np.flatnonzero(is_key[clip_key])
-        hit = hit[np.lexsort((self._rank_clips[hit], clip_key[hit]))]
-        key, clip = clip_key[hit], self._clips[hit]
-        first_of_key = np.full(len(is_key), -1, np.int64)
-        first_of_key[key[::-1]] = clip[::-1]
+        hit = hit[np.lexsort((rank_clips[hit], clip_key[hit]))]
+        key = clip_key[hit]
+        first_of_key = np.full(len(distinct), -1, np.int64)
+        first_of_key[key[::-1]] = hit[::-1]
         found = left & (first_of_key[wanted_key] >= 0)
-        self._stands_for[self._wanted[found]] = first_of_key[wanted_key[found]]
+        stands_for[wanted[found]] = first_of_key[wanted_key[found]]
         same = key[1:] == key[:-1]
-        self._pairs.append((clip[:-1][same], clip[1:][same]))
-        several = np.bincount(key, minlength=len(is_key))[wanted_key[found]] > 1
-        return found, int(np.count_nonzero(several))
-
-    def _join_absent(self, key: Codes, left: Mask) -> None:
-        """Let names of no clip that differ in spelling alone stand for the first of them."""
-        absent = np.flatnonzero(left)
-        absent = absent[np.argsort(self._rank_wanted[absent])]
-        first_of_key = np.full(int(key.max()) + 1, -1, np.int64)
-        first_of_key[key[absent[::-1]]] = self._wanted[absent[::-1]]
-        self._stands_for[self._wanted[absent]] = first_of_key[key[absent]]
+        pairs.append((hit[:-1][same], hit[1:][same]))
+        several = np.bincount(key, minlength=len(distinct))[wanted_key[found]] > 1
+        counts[way] += int(np.count_nonzero(found))
+        ambiguous += int(np.count_nonzero(several))
+        left &= ~found
+        if not left.any():
+            break
+    # Names of no clip that differ in spelling alone stand for the first of them.
+    absent = np.flatnonzero(left)
+    absent = absent[np.argsort(rank_wanted[absent])]
+    first_of_key = np.full(len(distinct), -1, np.int64)
+    first_of_key[wanted_key[absent[::-1]]] = wanted[absent[::-1]]
+    stands_for[wanted[absent]] = first_of_key[wanted_key[absent]]
+    matches = OriginalMatches(exact, **counts, absent=len(absent), ambiguous=ambiguous)
+    first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    return Originals(stands_for, first, second, matches)
 
 
 def _keys(names: pa.Array, qualified: bool) -> Iterator[tuple[str, pa.Array]]:
-    """Yield what spellings of a name have in common, ever less of it.
-
-    Yields:
-        The attribute of `OriginalMatches` that counts it, and a string for each name.
-    """
+    """Yield the ways of `OriginalMatches`, and what spellings of each name have in common in it."""
     if qualified:
+        pattern = r"(?s)^([^/]*/)(.*)$"
         prefix, rest = (
-            pc.replace_substring_regex(names, r"(?s)^([^/]*/)(.*)$", group)
-            for group in (r"\1", r"\2")
+            pc.replace_substring_regex(names, pattern, group) for group in (r"\1", r"\2")
         )
         for way, keys in _keys(rest, qualified=False):
             yield way, pc.binary_join_element_wise(prefix, keys, "")
@@ -406,15 +344,15 @@ def _keys(names: pa.Array, qualified: bool) -> Iterator[tuple[str, pa.Array]]:
     else:
         forms["case"] = pc.ascii_lower(stems)
     in_folders = pc.any(pc.match_substring(stems, "/")).as_py()
-    for way, form in forms.items():
-        yield way, form
+    for way, keys in forms.items():
+        yield way, keys
         if in_folders:  # first with the nearest folder, which tells equal file names apart
-            yield way, pc.replace_substring_regex(form, r"(?s)^.*/([^/]+/[^/]+)$", r"\1")
-            yield way, pc.replace_substring_regex(form, r"(?s)^.*/", "")
+            yield way, pc.replace_substring_regex(keys, r"(?s)^.*/([^/]+/[^/]+)$", r"\1")
+            yield way, pc.replace_substring_regex(keys, r"(?s)^.*/", "")
 
 
 def _are_plain(names: pa.Array) -> bool:
-    """As `clip_names.are_plain`, for many names."""
+    """As `relatives.are_plain`, for many names."""
     suffix = suffix_of(names[0].as_py())
     return bool(
         pc.all(pc.string_is_ascii(names)).as_py()

@@ -1,8 +1,7 @@
 """The files of tables: read and checked against a schema, written atomically, bound to a manifest.
 
 balanced.parquet, split.parquet, identities.parquet and clips.parquet carry the SHA-256 of
-manifest.parquet in their metadata. Equal rows give equal bytes of a manifest, so that a table
-stays valid until a row of the manifest changes. CSV files have no room for it.
+manifest.parquet in their metadata, which stays the same until a row of the manifest changes.
 """
 
 import csv
@@ -19,6 +18,7 @@ from manifests.folders import FacesFolder
 from manifests.labels import LABELS, NO_LABEL
 from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.tables.codes import cast_column
+from manifests.wording import listed
 
 MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
 #: Key of a manifest's hash in the metadata of a table made from it.
@@ -32,35 +32,30 @@ def sort_manifest(table: pa.Table) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Write a table atomically.
+    """Write a table atomically: CSV with a header if the path ends in .csv, else parquet.
 
-    The format is CSV with a header if the path ends in .csv, else parquet. Equal rows give
-    equal bytes: one writer, fixed compression, no timestamp.
+    Equal rows give equal bytes: one writer, fixed compression, no timestamp.
 
     Raises:
         OutputError: another run is writing the same table.
         OSError: the folder cannot be written; the path is unchanged.
     """
     with atomic_file(path) as temporary:
-        if path.suffix == ".csv":
-            _write_csv(table, temporary)
-        else:
+        if path.suffix != ".csv":
             write_parquet(table, temporary)
+            return
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(table.column_names)
+            for batch in table.to_batches(max_chunksize=65536):
+                columns = (column.to_pylist() for column in batch.columns)
+                writer.writerows(zip(*columns, strict=True))
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write parquet to a path that nobody reads yet; equal rows give equal bytes."""
     # An absolute path: a relative one with a colon would be taken for a URL.
     pq.write_table(table, path.absolute(), compression="zstd")
-
-
-def _write_csv(table: pa.Table, path: Path) -> None:
-    """Write CSV in batches of rows; quotes only where needed, null as an empty field."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.column_names)
-        for batch in table.to_batches(max_chunksize=65536):
-            writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
 def first_line(error: Exception) -> str:
@@ -72,8 +67,8 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     """Read a parquet table and check it against a schema.
 
     Args:
-        schema: columns the table must have; they are cast to its types. Those that
-            may be null and that it lacks are added as null. Other columns are kept unchanged.
+        schema: columns the table must have; they are cast to its types, and added as null where
+            they may be. Other columns are kept unchanged.
         made_by: the command that writes this file, for error messages.
 
     Raises:
@@ -93,15 +88,32 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if twice:
         raise TableError(f"expected each column once in {path}, found {twice[0]} twice; {again}")
-    table = _add_nullable_columns(table, schema)
-    absent = [name for name in schema.names if name not in table.column_names]
-    if absent:
+    absent = [field for field in schema if field.name not in table.column_names]
+    if required := [field.name for field in absent if not field.nullable]:
         raise TableError(
-            f"expected the columns {', '.join(schema.names)} in {path}, "
-            f"found no {', '.join(absent)}; {again}"
+            f"expected the columns {', '.join(schema.names)} in {path}, found no "
+            f"{listed(required, 20)}; {again}"
         )
+    for field in absent:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    if absent:  # in the order of the schema
+        further = [name for name in table.column_names if name not in schema.names]
+        table = table.select([*schema.names, *further])
     for field in schema:
-        table = _cast_to_field(table, field, path, again)
+        given = table[field.name]
+        try:
+            column = given.cast(field.type)
+        except pa.ArrowException as error:
+            raise TableError(
+                f"expected {field.type} in column {field.name} of {path}, found {given.type}; "
+                f"{again}"
+            ) from error
+        if column.null_count and not field.nullable:
+            raise TableError(
+                f"expected a {field.name} in every row of {path}, found {column.null_count} rows "
+                f"without; {again}"
+            )
+        table = table.set_column(table.column_names.index(field.name), field, column)
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.validate(full=True)
@@ -113,44 +125,15 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     return table
 
 
-def _add_nullable_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Add the columns that may be null and that the table lacks, in the order of the schema."""
-    absent = [f for f in schema if f.nullable and f.name not in table.column_names]
-    for field in absent:
-        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    known = [name for name in schema.names if name in table.column_names] if absent else []
-    return table.select([*known, *(name for name in table.column_names if name not in known)])
-
-
-def _cast_to_field(table: pa.Table, field: pa.Field, path: Path, again: str) -> pa.Table:
-    given = table.column(field.name)
-    try:
-        column = given.cast(field.type)
-    except pa.ArrowException as error:
-        raise TableError(
-            f"expected {field.type} in column {field.name} of {path}, found {given.type}; {again}"
-        ) from error
-    if column.null_count and not field.nullable:
-        raise TableError(
-            f"expected a {field.name} in every row of {path}, found {column.null_count} rows "
-            f"without; {again}"
-        )
-    return table.set_column(table.column_names.index(field.name), field, column)
-
-
 def read_manifest(
     path: Path, made_by: str = "dfdc-prep extract", schema: pa.Schema = MANIFEST_SCHEMA
 ) -> pa.Table:
-    """Read a manifest and check that it has rows and valid labels; leave out unlabelled crops.
+    """Read a manifest, or a table with further columns, as `read_table` does.
 
-    Args:
-        made_by: the command that writes this file, for error messages.
-        schema: MANIFEST_SCHEMA, or SPLIT_SCHEMA or SHARD_MANIFEST_SCHEMA if their further
-            columns are needed.
+    Crops without a label are left out.
 
     Raises:
-        TableError: as `read_table`, or the table has no rows or a label other than REAL and
-            FAKE.
+        TableError: as `read_table`, or the table has no rows or a label other than REAL and FAKE.
     """
     table = read_table(path, schema, made_by)
     if not table.num_rows:
@@ -190,12 +173,9 @@ def bound(table: pa.Table, manifest: str | None) -> pa.Table:
 
 
 def check_bound(path: Path, manifest: str | None, made_by: str) -> None:
-    """Raise TableError if a table of a faces folder was made from another manifest.
+    """Raise TableError if a table of a faces folder, made by a command, is of another manifest.
 
-    Args:
-        path: the table; only its metadata is read.
-        manifest: the hash of the folder's manifest; without one there is nothing to compare.
-        made_by: the command that makes the table, for the message.
+    Without the hash of the folder's manifest there is nothing to compare.
     """
     if manifest is None:
         return
@@ -225,12 +205,7 @@ def read_clip_log(folder: Path, manifest: str | None) -> pa.Table | None:
 
 
 def write_faces_tables(folder: Path, manifest: pa.Table, clips: pa.Table) -> None:
-    """Write clips.parquet, metadata.csv and, when they are there, manifest.parquet.
-
-    Raises:
-        OutputError: another run is writing the same table.
-        OSError: the folder cannot be written.
-    """
+    """Write clips.parquet, metadata.csv and, when they are there, manifest.parquet."""
     with atomic_file(folder / MANIFEST) as temporary:
         write_parquet(manifest, temporary)
         write_table(bound(clips, file_sha256(temporary)), folder / CLIP_LOG)
@@ -240,32 +215,24 @@ def write_faces_tables(folder: Path, manifest: pa.Table, clips: pa.Table) -> Non
 def kaggle_table(table: pa.Table) -> pa.Table:
     """Return the columns of `metadata.csv`, one row per row of the manifest.
 
-    The columns are videoname, original_width, original_height, label and original. The sizes
-    are those of the crop before scaling, in pixels: the side of the square that was cut out
-    or, for an imported set, the sizes in its own table. Size columns that a bare table lacks
-    are left out.
+    The sizes are those of the crop before scaling, in pixels: the side of the square that was cut
+    out or, for an imported set, the sizes in its own table. Those that a bare table lacks are left
+    out.
 
     Raises:
         TableError: a size column is not numeric.
     """
-    columns = {
-        "videoname": table["video"],
-        "original_width": _size_column(table, "original_width", "w"),
-        "original_height": _size_column(table, "original_height", "h"),
-        "label": table["label"],
-        "original": table["original"],
-    }
-    return pa.table({name: column for name, column in columns.items() if column is not None})
-
-
-def _size_column(table: pa.Table, own: str, box_side: str) -> pa.ChunkedArray | None:
-    """Return the table's own size column, else the crop's size, else that of the face box."""
-    names = (own,) if own in table.column_names else ("crop_size", box_side)
-    known = [
-        table[name]
-        if pa.types.is_integer(table[name].type)
-        else cast_column(table, name, pa.float64(), "numbers")
-        for name in names
-        if name in table.column_names
-    ]
-    return pc.coalesce(*known) if known else None
+    columns = {"videoname": table["video"]}
+    for own, side in (("original_width", "w"), ("original_height", "h")):
+        # The table's own size, else the crop's, else that of the face box.
+        names = [own] if own in table.column_names else ["crop_size", side]
+        sizes = [
+            table[name]
+            if pa.types.is_integer(table[name].type)
+            else cast_column(table, name, pa.float64(), "numbers")
+            for name in names
+            if name in table.column_names
+        ]
+        if sizes:
+            columns[own] = pc.coalesce(*sizes)
+    return pa.table({**columns, "label": table["label"], "original": table["original"]})

@@ -96,11 +96,8 @@ def without_number(stems: pa.Array) -> pa.Array:
 
 
 def originals(fakes: pa.Array, reals: pa.Array) -> pa.Array:
-    """The originals that names of fakes end in, string [fakes]; null where they do not.
-
-    DFDC's names show it by their form, others by the second name being that of a REAL clip, and
-    the first not.
-    """
+    """The originals that names of fakes end in, string [fakes]; null where they do not."""
+    # DFDC's names show it by their form, others by the second name alone being that of a REAL clip.
     halves = pc.extract_regex(fakes, FAKE_AND_ORIGINAL)
     first, second = pc.struct_field(halves, "fake"), pc.struct_field(halves, "original")
     known = pc.and_(pc.is_in(second, reals), pc.invert(pc.is_in(first, reals)))

@@ -18,7 +18,6 @@ from manifests.tables.parquet import (
     bound,
     check_bound,
     manifest_hash,
-    read_clip_log,
     read_manifest,
 )
 
@@ -34,14 +33,11 @@ class TableSource:
 
     The path's type is checked only once. If the folder is removed during the run, the command
     must not write its table to the current folder as it does for a bare table.
-
-    Attributes:
-        manifest: the hash of the folder's manifest; None if there is none.
     """
 
     path: Path
     is_folder: bool
-    manifest: str | None
+    manifest: str | None  # the hash of the folder's manifest; None if there is none
 
     @classmethod
     def from_path(cls, path: Path) -> Self:
@@ -49,10 +45,9 @@ class TableSource:
         return cls(path, path.is_dir(), manifest_hash(path))
 
     def read(self, name: str, made_by: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
-        """Read the table `name` of the folder, or the bare table.
+        """Read the table `name` of the folder, such as `manifest.parquet`, or the bare table.
 
         Args:
-            name: a file name, such as `manifest.parquet`.
             made_by: the dfdc-prep command that writes it, for error messages.
             reading: how to read what a bare table does not say.
 
@@ -73,10 +68,6 @@ class TableSource:
             )
         return read_bare_table(self.path, reading)
 
-    def read_clip_log(self) -> pa.Table | None:
-        """Read the clip log of a faces folder; see `read_clip_log`."""
-        return read_clip_log(self.path, self.manifest)
-
     def bound(self, table: pa.Table) -> pa.Table:
         """The table with the manifest that it was made from in its metadata."""
         return bound(table, self.manifest)
@@ -93,14 +84,10 @@ class TableSource:
 
 
 class CropSet(NamedTuple):
-    """The crops of one folder.
+    """The crops of one folder."""
 
-    In the joined table, the paths of the crops begin with `name`, which is different for each
-    folder and has no slash. `dataset` is the data set of rows that name none.
-    """
-
-    name: str
-    dataset: str
+    name: str  # where their paths begin in the joined table: a different one a folder, no slash
+    dataset: str  # of rows that name none
     table: pa.Table
 
 
@@ -114,10 +101,19 @@ def join_sets(sets: Sequence[CropSet]) -> pa.Table:
     Raises:
         TableError: a clip is in two folders, or a column has two types.
     """
-    parts = [_qualified(each) for each in sets]
-    _check_clips(parts, sets)
+    tables = [_qualified(crops) for crops in sets]
+    # No clip in two folders.
+    folder_of: dict[tuple[str, str], str] = {}
+    for table, crops in zip(tables, sets, strict=True):
+        clips = table.select(["part", "video"]).group_by(["part", "video"]).aggregate([])
+        for clip in zip(clips["part"].to_pylist(), clips["video"].to_pylist(), strict=True):
+            if (other := folder_of.setdefault(clip, crops.name)) != crops.name:
+                raise TableError(
+                    f"expected every clip in one folder, found {clip[1]} in {other} and in "
+                    f"{crops.name}; leave one of them out"
+                )
     try:
-        return pa.concat_tables(parts, promote_options="default")
+        return pa.concat_tables(tables, promote_options="default")
     except pa.ArrowException as error:
         raise TableError(
             f"expected the same columns in every folder, found another type ({error}); extract "
@@ -142,29 +138,14 @@ def _qualified(crops: CropSet) -> pa.Table:
     return table
 
 
-def _check_clips(parts: Sequence[pa.Table], sets: Sequence[CropSet]) -> None:
-    """Raise TableError if two folders have crops of one clip."""
-    seen: dict[tuple[str, str], str] = {}
-    for part, crops in zip(parts, sets, strict=True):
-        clips = part.select(["part", "video"]).group_by(["part", "video"]).aggregate([])
-        for clip in zip(clips["part"].to_pylist(), clips["video"].to_pylist(), strict=True):
-            if seen.setdefault(clip, crops.name) != crops.name:
-                raise TableError(
-                    f"expected every clip in one folder, found {clip[1]} in {seen[clip]} and in "
-                    f"{crops.name}; leave one of them out"
-                )
-
-
 def label_rows(table: pa.Table, label_by: str) -> pa.Table:
-    """Return the table with the labels that count.
+    """Return the table with the labels that count, by `clip` or by `face`.
 
-    Args:
-        table: with the column label and, to label by face, forged.
-        label_by: `clip` keeps the labels; `face` makes FAKE rows that are not forged REAL. Where
-            `forged` is null, the clip's label counts. Other columns are kept.
+    `face` makes FAKE rows that are not forged REAL; where `forged` is null, the clip's label
+    counts.
 
     Raises:
-        TableError: the table has no column forged, or no value in it.
+        TableError: to label by face, the table has no column forged, or no value in it.
     """
     if label_by == CLIP:
         return table
@@ -189,12 +170,3 @@ def untouched_faces(table: pa.Table) -> pa.ChunkedArray:
     """
     forged = cast_column(table, "forged", pa.bool_(), "true and false")
     return pc.and_(pc.equal(table["label"], FAKE), pc.invert(forged.fill_null(True)))
-
-
-def count_untouched_clips(fakes: pa.Table) -> int:
-    """Number of clips in a table of fakes whose faces are all known, and all unchanged."""
-    untouched = untouched_faces(fakes).cast(pa.int64())
-    keys = [name for name in ("part", "video") if name in fakes.column_names]
-    clips = fakes.select(keys).append_column("untouched", untouched).group_by(keys)
-    lowest = clips.aggregate([("untouched", "min")])["untouched_min"]
-    return int(pc.sum(lowest).as_py() or 0)
