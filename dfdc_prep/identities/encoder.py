@@ -97,29 +97,26 @@ def choose_candidates(manifest: pa.Table) -> Iterator[ClipCandidates]:
         crops = list(clip)
         candidates = tuple(
             Candidate(row["path"], row["sha256"], _box(row), _side(row) or None, row["score"])
-            for row in _best(_largest_faces(crops))
+            for row in _best(crops)
         )
         yield ClipCandidates(part, video, crops[0]["family"], crops[0]["label"], candidates)
 
 
-def _largest_faces(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row per frame; rows without a frame are frames of their own."""
+def _best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most `MAX_CANDIDATES`; rows without a frame are frames of their own."""
     frames: dict[Any, dict[str, Any]] = {}
     for number, row in enumerate(rows):
         frame = ("row", number) if row["frame"] is None else row["frame"]
         if frame not in frames or _side(row) > _side(frames[frame]):
             frames[frame] = row
-    return list(frames.values())
-
-
-def _best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    if len(rows) <= MAX_CANDIDATES:
-        return rows
-    if all(row["score"] is None and row["w"] is None for row in rows):
-        return [rows[at * len(rows) // MAX_CANDIDATES] for at in range(MAX_CANDIDATES)]
-    worth = [(1.0 if row["score"] is None else row["score"]) * _side(row) for row in rows]
-    best = sorted(range(len(rows)), key=lambda at: (-worth[at], at))[:MAX_CANDIDATES]
-    return [rows[at] for at in sorted(best)]
+    largest = list(frames.values())
+    if len(largest) <= MAX_CANDIDATES:
+        return largest
+    if all(row["score"] is None and row["w"] is None for row in largest):
+        return [largest[at * len(largest) // MAX_CANDIDATES] for at in range(MAX_CANDIDATES)]
+    worth = [(1.0 if row["score"] is None else row["score"]) * _side(row) for row in largest]
+    best = sorted(range(len(largest)), key=lambda at: (-worth[at], at))[:MAX_CANDIDATES]
+    return [largest[at] for at in sorted(best)]
 
 
 def _side(row: dict[str, Any]) -> float:
@@ -253,7 +250,11 @@ def encode_clip(clip: ClipCandidates) -> list[dict[str, Any]]:
     Raises:
         ShardError: a crop is missing, differs from the manifest, or is outside the folder.
     """
-    seen = [(crop, look) for crop in clip.crops if (look := _look(crop))]
+    seen = []
+    for crop in clip.crops:
+        image = decode(read_verified(resolve_inside(_root, crop.path), crop.path, crop.sha256))
+        if image is not None:
+            seen.append((crop, _encoder.look(image, crop.box)))
     worth = [quality(look.light, look.asymmetry, crop.size, crop.score) for crop, look in seen]
     order = sorted(range(len(seen)), key=lambda at: -worth[at])[:MAX_FACES]
     best = [seen[at] for at in order]
@@ -268,8 +269,3 @@ def encode_clip(clip: ClipCandidates) -> list[dict[str, Any]]:
         }
         for crop, look in good or best
     ]
-
-
-def _look(crop: Candidate) -> Look | None:
-    image = decode(read_verified(resolve_inside(_root, crop.path), crop.path, crop.sha256))
-    return None if image is None else _encoder.look(image, crop.box)

@@ -82,17 +82,13 @@ def collect_encodings(faces: Path, clips: Iterable[tuple[str, ClipCandidates]]) 
     """
     wanted = dict(clips)
     new = {entry.key: entry.faces for entry in _read_journal(faces) if entry.key in wanted}
-    rows = [
-        {
-            "key": key,
-            "rank": rank,
-            **{name: getattr(wanted[key], name) for name in ("part", "video", "family", "label")},
-            **face.model_dump(),
-            "encoding": _decode(face.encoding),
-        }
-        for key, encoded in new.items()
-        for rank, face in enumerate(encoded)
-    ]
+    rows = []
+    for key, encoded in new.items():
+        names = ("part", "video", "family", "label")
+        clip = {name: getattr(wanted[key], name) for name in names}
+        for rank, face in enumerate(encoded):
+            row = face.model_dump() | {"encoding": _decode(face.encoding)}
+            rows.append({"key": key, "rank": rank, **clip, **row})
     earlier = _read_table(faces)
     kept = pa.array([key for key in wanted if key not in new], pa.string())
     earlier = earlier.filter(pc.is_in(earlier["key"], kept))

@@ -1,12 +1,12 @@
 """identities.html: uncertain pairs side by side, weak faces, and the largest groups."""
 
 import os
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from markupsafe import Markup
 
 from dfdc_prep.crops.files import resolve_inside
 from dfdc_prep.errors import ShardError
@@ -69,53 +69,42 @@ def write_identities_page(
     write_page(page, faces / FacesFolder.IDENTITIES_PAGE)
 
 
-@dataclass(frozen=True)
-class _Pictures:
+class _Pictures(NamedTuple):
     """The pictures of families."""
 
     root: str  # real path of the faces folder
     names: list[str]  # of the families
-    # For each family with a face, the path and the light of its best crop.
-    best: dict[str, tuple[str, float]]
+    best: dict[str, tuple[str, float]]  # path and light of the best crop of each with a face
 
     def of(self, family: int, *lines: str) -> Picture:
+        """The best crop of a family, brightened if it is dark; unreadable if it vanished."""
         name = self.names[family]
-        return Picture(self._thumbnail(name), name, (name, *lines))
-
-    def _thumbnail(self, name: str) -> Markup | None:
-        """The best crop of a family, brightened if it is dark; None if it vanished."""
         path, light = self.best.get(name, ("", 0.0))
-        try:
+        shown = None
+        with suppress(OSError, ShardError):
             image = decode(Path(resolve_inside(self.root, path)).read_bytes())
-        except (OSError, ShardError):
-            return None
-        return None if image is None else thumbnail(brightened(image, light), _SIDE)
+            shown = None if image is None else thumbnail(brightened(image, light), _SIDE)
+        return Picture(shown, name, (name, *lines))
 
 
 def _pairs(pictures: _Pictures, found: Identities, joined: bool) -> list[Block]:
-    names = pictures.names
-    groups = [
-        Group(
-            [pictures.of(pair.first), pictures.of(pair.second)],
-            f"{'joined at' if joined else 'apart by'} {pair.distance:.2f}, "
-            f"{counted(pair.moved, 'family')} to move; --same or --different "
-            f"{names[pair.first]},{names[pair.second]}",
-        )
-        for pair in found.pairs
-        if pair.joined == joined
-    ]
+    groups = []
+    for pair in found.pairs:
+        if pair.joined == joined:
+            names = f"{pictures.names[pair.first]},{pictures.names[pair.second]}"
+            line = (
+                f"{'joined at' if joined else 'apart by'} {pair.distance:.2f}, "
+                f"{counted(pair.moved, 'family')} to move; --same or --different {names}"
+            )
+            groups.append(Group([pictures.of(pair.first), pictures.of(pair.second)], line))
     if not groups:
         return [Text("None.")]
-    return [
-        TextList(
-            [
-                "The two closest clips of each pair of groups are shown.",
-                "Settle a pair with dfdc-prep identify and the option below it, or fill in "
-                "the column relation of identity_pairs.csv and pass it as --pairs.",
-            ]
-        ),
-        Groups("Those that move most families first", groups),
+    how = [
+        "The two closest clips of each pair of groups are shown.",
+        "Settle a pair with dfdc-prep identify and the option below it, or fill in "
+        "the column relation of identity_pairs.csv and pass it as --pairs.",
     ]
+    return [TextList(how), Groups("Those that move most families first", groups)]
 
 
 def _weak(pictures: _Pictures, alone: list[tuple[int, tuple[str, ...]]]) -> list[Block]:
@@ -133,14 +122,9 @@ def _people(pictures: _Pictures, found: Identities) -> list[Block]:
     members: dict[int, list[int]] = {}
     for family in sorted(found.identified):
         members.setdefault(int(found.identity[family]), []).append(family)
-    groups = [
-        Group(
-            [pictures.of(family) for family in members[identity][:MAX_FACES]],
-            f"{pictures.names[identity]}: {counted(families, 'family')}",
-        )
-        for identity, families in found.people[:MAX_PEOPLE]
-    ]
-    if not groups:
-        return [Text("None.")]
+    groups = []
+    for identity, families in found.people[:MAX_PEOPLE]:
+        line = f"{pictures.names[identity]}: {counted(families, 'family')}"
+        groups.append(Group([pictures.of(each) for each in members[identity][:MAX_FACES]], line))
     more = max(0, len(found.people) - MAX_PEOPLE)
-    return [Groups("At most eight faces each", groups, more)]
+    return [Groups("At most eight faces each", groups, more) if groups else Text("None.")]

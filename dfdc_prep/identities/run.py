@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from dfdc_prep.crops.files import path_inside
 from dfdc_prep.errors import OutputError
 from dfdc_prep.identities.encoder import (
@@ -47,28 +45,17 @@ _TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class IdentifyReport(Result):
-    """What `identify` found.
+    """What `identify` found."""
 
-    Attributes:
-        out: the faces folder.
-        clips: REAL clips with a crop.
-        fakes: fake clips that stand for a family without a REAL crop.
-        compared, crops: crops whose pictures were compared, and all crops.
-        encoded: crops encoded, of all runs.
-        unencoded: clips whose worker died or timed out, part/video.
-        identities: the identities.
-        unconfined: why the workers could not be confined; None if they were.
-    """
-
-    out: Path
-    clips: int
-    fakes: int
-    compared: int
-    crops: int
-    encoded: int
-    unencoded: tuple[str, ...]
+    out: Path  # the faces folder
+    clips: int  # REAL clips with a crop
+    fakes: int  # fake clips that stand for a family without a REAL crop
+    compared: int  # crops whose pictures were compared
+    crops: int  # all crops
+    encoded: int  # crops encoded, of all runs
+    unencoded: tuple[str, ...]  # clips whose worker died or timed out, part/video
     identities: Identities
-    unconfined: str | None
+    unconfined: str | None  # why the workers could not be confined; None if they were
 
     def text(self) -> str:
         """The report for the terminal."""
@@ -82,15 +69,16 @@ class IdentifyReport(Result):
             f"near-identical to another family's: {found.alike:,}",
             f"{counted(families, 'family')}: {len(found.identified - found.faked):,} with a face "
             f"of their original, {len(found.faked):,} only with that of a fake",
-            *(
-                f"people estimated: {len(people):,}, each in at most {counted(size, 'family')}"
-                for _, size in people[:1]
-            ),
+        ]
+        if people:
+            largest = counted(people[0][1], "family")
+            lines.append(f"people estimated: {len(people):,}, each in at most {largest}")
+        lines.append(
             f"{counted(len(found.doubts), 'family')} uncertain; to look at, those that change a "
             f"split most: {counted(len(found.pairs) - joined, 'pair')} kept apart, "
-            f"{joined:,} joined",
-            *(f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]),
-        ]
+            f"{joined:,} joined"
+        )
+        lines += [f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]]
         if len(self.unencoded) > 5:
             lines.append(f"and {len(self.unencoded) - 5:,} more")
         if self.unconfined:
@@ -173,7 +161,9 @@ def identify(
         kept = read_pairs(earlier) if earlier.exists() else []
         settled = merge_pairs(kept, read_pairs(pairs) if pairs else [], settled)
         clips = {clip.key(model): clip for clip in choose_candidates(manifest)}
-        rows = _clip_rows(manifest)
+        keys = ["part", "video", "family", "label", "identity"]  # one row per clip
+        rows = manifest.select(keys).group_by(keys).aggregate([])
+        rows = rows.sort_by([(key, "ascending") for key in keys])
         rules = [*settled, *named_pairs(rows)]
         # Report pairs that cannot be used before the hours of encoding.
         assign_identities(rows, collect_encodings(faces, ()), rules, threshold)
@@ -214,13 +204,6 @@ def forget(faces: Path) -> ForgetReport:
         for name in (*removed, *half):
             (faces / name).unlink()
     return ForgetReport(faces, removed)
-
-
-def _clip_rows(manifest: pa.Table) -> pa.Table:
-    """One row per clip, sorted by (part, video)."""
-    keys = ["part", "video", "family", "label", "identity"]
-    rows = manifest.select(keys).group_by(keys).aggregate([])
-    return rows.sort_by([(key, "ascending") for key in keys])
 
 
 def _encode(

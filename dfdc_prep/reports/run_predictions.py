@@ -1,7 +1,6 @@
 """Sections about the predictions of a run: ROC, scores, calibration, clips, families."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,10 +91,11 @@ def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> li
         f"Medians: {medians}. A good model puts REAL at 0 and FAKE at 1.",
     )  # fmt: skip
     clips = _by("clip", frame)
-    rows = [
-        (str(clip), _label(row.fakes, row.images), row.images, row.score, row.wrong, row.loss)
-        for clip, row in zip(clips.index, clips[:MAX_CLIPS].itertuples(), strict=False)
-    ]
+    rows = []
+    row: Any
+    for row in clips[:MAX_CLIPS].itertuples():
+        label = LABELS[0] if not row.fakes else LABELS[1] if row.fakes == row.images else None
+        rows.append((str(row.Index), label, row.images, row.score, row.wrong, row.loss))
     header = ("clip", "label", "images", "P(FAKE)", "wrong images", "log-loss")
     caption = f"The {len(clips):,} clips, the worst first; P(FAKE) of the mean logit"
     table = Table(caption, header, rows, more=len(clips) - len(rows), searchable=True)
@@ -105,10 +105,6 @@ def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> li
         Section("Clips", [table]),
         _families_section(_by("family", frame)),
     ]
-
-
-def _label(fakes: Any, images: Any) -> str | None:
-    return LABELS[0] if not fakes else LABELS[1] if fakes == images else None
 
 
 def _reliability(metrics: SplitMetrics | None, frame: pd.DataFrame) -> Chart:

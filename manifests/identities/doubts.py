@@ -127,7 +127,7 @@ def _closest(points: Encodings, one: Codes, two: Codes) -> tuple[int, int, float
     return int(one[first]), int(two[second]), float(distance.mean())
 
 
-def _close_means(means: Encodings, limit: float) -> list[list[int]]:
+def _close_means(means: Encodings, limit: float) -> list[tuple[int, int]]:
     """Return the pairs of means within a limit, at most `MAX_PAIRS`, the closest first."""
     from scipy.spatial.distance import cdist
 
@@ -141,8 +141,7 @@ def _close_means(means: Encodings, limit: float) -> list[list[int]]:
         blocks.append((distance[first, second], first + start, second + start))
     distance, first, second = (np.concatenate(each) for each in zip(*blocks, strict=True))
     order = np.lexsort((second, first, distance))[:MAX_PAIRS]
-    pairs: list[list[int]] = np.stack([first, second], axis=1)[order].tolist()
-    return pairs
+    return list(zip(first[order].tolist(), second[order].tolist(), strict=True))
 
 
 def doubts_of_families(

@@ -12,7 +12,6 @@ the figures.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -77,8 +76,7 @@ def quality(light: float, asymmetry: float, size: float | None, score: float | N
     return value + (0.0 if flaws(light, asymmetry, size) else 1.0)
 
 
-@dataclass(frozen=True)
-class FamilyFaces:
+class FamilyFaces(NamedTuple):
     """The faces of the families that have one."""
 
     family: Codes  # int64 [n], number of the family, ascending
@@ -86,8 +84,7 @@ class FamilyFaces:
     # float64 [n, ENCODING_SIZE].
     mean: Encodings
     faces: Codes  # int64 [n], crops encoded
-    # Why the encoding is weak evidence: [n] tuples of the words above.
-    doubts: tuple[tuple[str, ...], ...]
+    doubts: tuple[tuple[str, ...], ...]  # [n], why the encoding is weak evidence: words above
 
     @property
     def weak(self) -> Mask:
@@ -114,6 +111,8 @@ def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:
         encodings: with the columns of `ENCODING_SCHEMA`.
         names: string [families], sorted; families that it lacks are ignored.
     """
+    from scipy.spatial.distance import pdist
+
     number = pc.index_in(encodings["family"], names)
     encodings = encodings.filter(pc.is_valid(number))
     number = number.drop_null().to_numpy().astype(np.int64)
@@ -121,21 +120,17 @@ def family_faces(encodings: pa.Table, names: pa.Array) -> FamilyFaces:
     looks = encodings.select(["light", "asymmetry", "size"]).to_pylist()
     fake = pc.equal(encodings["label"], FAKE).to_numpy()
     families, starts, counts = np.unique(np.sort(number), return_index=True, return_counts=True)
-    rows = np.split(np.argsort(number, kind="stable"), starts)[1:]
-    mean = np.array([matrix[each].mean(axis=0) for each in rows]).reshape(-1, ENCODING_SIZE)
-    doubts = (
-        _doubts(matrix[each], [looks[row] for row in each], bool(fake[each].any())) for each in rows
-    )
+    crops = np.split(np.argsort(number, kind="stable"), starts)[1:]
+    mean = np.array([matrix[own].mean(axis=0) for own in crops]).reshape(-1, ENCODING_SIZE)
+    doubts = []
+    for own in crops:
+        found = {flaw for crop in own for flaw in flaws(**looks[crop])}
+        if fake[own].any():
+            found.add(FAKED)
+        if len(own) > 1 and pdist(matrix[own]).max() > MAX_SPREAD:
+            found.add(SPREAD)
+        doubts.append(tuple(sorted(found)))
     return FamilyFaces(families, mean, counts, tuple(doubts))
-
-
-def _doubts(faces: Encodings, looks: list[dict[str, float]], fake: bool) -> tuple[str, ...]:
-    from scipy.spatial.distance import pdist
-
-    found = {flaw for look in looks for flaw in flaws(**look)} | ({FAKED} if fake else set())
-    if len(faces) > 1 and pdist(faces).max() > MAX_SPREAD:
-        found.add(SPREAD)
-    return tuple(sorted(found))
 
 
 #: Least correlation of two scenes that are alike.
@@ -147,7 +142,6 @@ SCENE_DISTANCE, _SCENE_WORTH = 0.45, 3.0
 WEAK_DISTANCE = 0.5
 #: Rows of a matrix in memory at a time.
 _BLOCK = 512
-
 
 #: A link of two families, by their numbers: the distance of their faces; the smaller the strength
 #: the stronger it is.

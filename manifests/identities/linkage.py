@@ -31,8 +31,6 @@ from manifests.tables.families import connected_groups
 MAX_PAIRS = 60_000_000
 #: Merges above the threshold minus this distance are reported: they are uncertain.
 MARGIN_BELOW = 0.05
-#: Most families in a group that links have joined: this share of all with a face, at least so many.
-MAX_SHARE, _MIN_LIMIT = 0.02, 50
 #: Added to the threshold when pairs are sought, for the rounding of float32.
 _SLACK = 1e-3
 #: Rows of a distance matrix in memory at a time.
@@ -195,11 +193,6 @@ class _NeighbourChain:
                 sets[new] = joined
         self._members[first] = self._members[second] = members[:0]
         return new
-
-
-def largest_group(faces: int) -> int:
-    """Return how many families links may join in one group, of so many with a face."""
-    return max(_MIN_LIMIT, round(MAX_SHARE * faces))
 
 
 def join_links(

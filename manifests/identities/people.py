@@ -28,7 +28,6 @@ from manifests.identities.doubts import (
 )
 from manifests.identities.evidence import (
     NO_PICTURES,
-    Encodings,
     FamilyFaces,
     FamilyPictures,
     family_faces,
@@ -38,7 +37,6 @@ from manifests.identities.linkage import (
     Merge,
     group_by_average_linkage,
     join_links,
-    largest_group,
     number_by_first,
 )
 from manifests.identities.table import Constraints, SettledPair, resolve_pairs, write_pairs
@@ -48,6 +46,8 @@ from manifests.tables.families import connected_groups
 
 #: Largest average distance at which two groups are joined.
 THRESHOLD = 0.5
+#: Most families in a group that links have joined: this share of all with a face, at least so many.
+MAX_SHARE, _MIN_LIMIT = 0.02, 50
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,11 @@ class Identities:
 
     def write_pairs(self, path: Path) -> None:
         """Write the uncertain pairs, atomically, with an empty relation to be filled in."""
-        names = self.families
-        rows = (
-            (names[p.first].as_py(), names[p.second].as_py(), "", f"{p.distance:.4f}",
-             "joined" if p.joined else "apart")
-            for p in self.pairs
-        )  # fmt: skip
+        rows = []
+        for pair in self.pairs:
+            first, second = (self.families[side].as_py() for side in (pair.first, pair.second))
+            state = "joined" if pair.joined else "apart"
+            rows.append((first, second, "", f"{pair.distance:.4f}", state))
         write_pairs(rows, path, ("distance", "state"))
 
 
@@ -118,7 +117,13 @@ def assign_identities(
         return "uncertain" if number in doubts else "fake" if number in faked else "real"
 
     distance, encoded = np.full(len(names), np.nan), np.zeros(len(names), np.int64)
-    distance[faces.family] = _distances(faces, groups.group).round(4)
+    # The distance of each face to the mean of its group.
+    standing, group = represents(faces, groups.group), groups.group[faces.family]
+    sums = np.zeros((len(names), faces.mean.shape[1]))
+    np.add.at(sums, group[standing], faces.mean[standing])
+    counts = np.bincount(group[standing], minlength=len(names))
+    apart = faces.mean - sums[group] / counts[group][:, None]
+    distance[faces.family] = np.linalg.norm(apart, axis=1).round(4)
     encoded[faces.family] = faces.faces
     columns = {
         "identity": names.take(pa.array(identity)),
@@ -137,17 +142,6 @@ def assign_identities(
     )
 
 
-def _distances(faces: FamilyFaces, groups: Codes) -> Encodings:
-    """Return the distance of each face to the mean of its group, float64 [n]."""
-    used = represents(faces, groups)
-    group = groups[faces.family]
-    sums = np.zeros((len(groups), faces.mean.shape[1]))
-    np.add.at(sums, group[used], faces.mean[used])
-    counts = np.bincount(group[used], minlength=len(groups))
-    distance: Encodings = np.linalg.norm(faces.mean - sums[group] / counts[group][:, None], axis=1)
-    return distance
-
-
 def _group_families(
     faces: FamilyFaces, pictures: FamilyPictures, rules: Constraints, threshold: float
 ) -> Groups:
@@ -156,7 +150,7 @@ def _group_families(
     weight[faces.family] = 1
     links = find_links(faces, pictures)
     pairs = np.stack([links["first"], links["second"]], axis=1)
-    most = largest_group(len(faces.family))
+    most = max(_MIN_LIMIT, round(MAX_SHARE * len(faces.family)))
     group, used, refused = join_links(linked, weight, pairs, rules.different, most)
     return Groups(number_by_first(group), merges, links, used, refused)
 
@@ -173,7 +167,11 @@ def _linked(
     alike = join_links(alone, ones, pictures.alike, rules.different)[0]
     settled = join_links(rules.closure, ones, pictures.alike, rules.different)[0]
     family, means = faces.family[faces.filmed], faces.mean[faces.filmed]
-    forbidden = _forbidden(settled, family, rules)
+    # All pairs of positions in `family` that must not be in one group.
+    inside = settled[family]
+    sides = ([np.flatnonzero(inside == c) for c in two] for two in settled[rules.different])
+    pairs = [np.stack(np.meshgrid(*two), axis=-1).reshape(-1, 2) for two in sides]
+    forbidden = np.concatenate([np.empty((0, 2), np.int64), *pairs])
     # A settled pair joins whole groups, unless that would join people known to be different;
     # then linkage itself starts from the pairs, which keeps to every one of them.
     for start in (alike, settled):
@@ -191,13 +189,3 @@ def _chains(code: Codes) -> Codes:
     order = np.argsort(code, kind="stable")
     equal = code[order[1:]] == code[order[:-1]]
     return np.stack([order[:-1][equal], order[1:][equal]], axis=1)
-
-
-def _forbidden(closure: Codes, family: Codes, rules: Constraints) -> Codes:
-    """Return all pairs of positions in `family` that must not be in one group, int64 [pairs, 2]."""
-    inside = closure[family]
-    pairs = [
-        np.stack(np.meshgrid(*(np.flatnonzero(inside == c) for c in two)), axis=-1).reshape(-1, 2)
-        for two in closure[rules.different]
-    ]
-    return np.concatenate([np.empty((0, 2), np.int64), *pairs])

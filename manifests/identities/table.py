@@ -159,19 +159,17 @@ def read_pairs(path: Path) -> list[SettledPair]:
             f"expected the columns {', '.join(COLUMNS)} in {path}, found "
             f"{', '.join(columns)[:200] or 'none'}; fix the first line"
         )
-    return [pair for row in rows if (pair := _parse_row(row, path))]
-
-
-def _parse_row(row: dict[str, str | None], path: Path) -> SettledPair | None:
-    first, second, relation = ((row[name] or "").strip() for name in COLUMNS)
-    if not relation:
-        return None
-    if relation not in (SAME, DIFFERENT) or not first or not second:
-        raise TableError(
-            f"expected two clips and {SAME} or {DIFFERENT} in each row of {path}, found "
-            f"{first!r}, {second!r}, {relation!r}; fix the row"
-        )
-    return SettledPair(first, second, relation)
+    pairs = []
+    for row in rows:
+        first, second, relation = ((row[name] or "").strip() for name in COLUMNS)
+        if relation and (relation not in (SAME, DIFFERENT) or not first or not second):
+            raise TableError(
+                f"expected two clips and {SAME} or {DIFFERENT} in each row of {path}, found "
+                f"{first!r}, {second!r}, {relation!r}; fix the row"
+            )
+        if relation:
+            pairs.append(SettledPair(first, second, relation))
+    return pairs
 
 
 def merge_pairs(*several: Iterable[SettledPair]) -> list[SettledPair]:
@@ -217,9 +215,17 @@ def resolve_pairs(
         TableError: a name is neither a clip nor a family, or is one of clips of several
             families, or the pairs contradict each other.
     """
-    number, several = _families_by_name(clips, family, names) if pairs else ({}, set())
+    number: dict[str, int] = {}
+    several: set[str] = set()  # names of clips of more than one family
+    columns = (clips["part"].to_pylist(), clips["video"].to_pylist(), family.tolist())
+    for part, video, own in zip(*columns, strict=True) if pairs else ():
+        number[f"{part}/{video}"] = own
+        if number.setdefault(video, own) != own:
+            several.add(video)
+    families = {name: at for at, name in enumerate(names.to_pylist())}
+    number |= families
     for name in (name for pair in pairs for name in pair[:2]):
-        if name in several:
+        if name in several and name not in families:
             raise TableError(
                 f"expected settled pairs of single clips, found {name!a}, a name of clips of "
                 f"several families; give their part too, as in {clips['part'][0]}/{name}"
@@ -244,18 +250,3 @@ def resolve_pairs(
             "and the same person by another pair; remove one of the two"
         )
     return Constraints(same, different, closure)
-
-
-def _families_by_name(
-    clips: pa.Table, family: Codes, names: pa.Array
-) -> tuple[dict[str, int], set[str]]:
-    """The family of each name, and the names that do not tell it, because several have them."""
-    number: dict[str, int] = {}
-    several: set[str] = set()
-    columns = (clips["part"].to_pylist(), clips["video"].to_pylist(), family.tolist())
-    for part, video, at in zip(*columns, strict=True):
-        number[f"{part}/{video}"] = at
-        if number.setdefault(video, at) != at:
-            several.add(video)
-    own = {name: at for at, name in enumerate(names.to_pylist())}
-    return number | own, several - own.keys()

@@ -7,7 +7,7 @@ import pytest
 
 from manifests.columns import ENCODING_SIZE
 from manifests.errors import TableError
-from manifests.identities import doubts, linkage
+from manifests.identities import doubts
 from manifests.identities.evidence import NO_PICTURES, FamilyPictures
 from manifests.identities.people import Identities, assign_identities
 from manifests.identities.table import (
@@ -164,7 +164,7 @@ def test_the_more_alike_the_scenes_the_further_apart_the_faces() -> None:
 
 
 def test_links_do_not_join_more_families_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linkage, "_MIN_LIMIT", 3)
+    monkeypatch.setattr("manifests.identities.people._MIN_LIMIT", 3)
     faces = FACES | {"d.mp4": 0.82}
     found = assigned(dark=("d.mp4",), faces=faces)
     assert people(found)["d.mp4"] == "d.mp4"
