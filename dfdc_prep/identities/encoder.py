@@ -42,8 +42,6 @@ _PADDING = 0.25
 _BRIGHT = 80.0
 #: ITU-R BT.601 luma.
 _LUMA = np.array([0.299, 0.587, 0.114])
-
-
 #: Left, top, right and bottom edge of a box, as fractions of the side of a crop.
 Box: TypeAlias = tuple[float, float, float, float]
 
@@ -183,7 +181,13 @@ class Encoder:
         light = float((face @ _LUMA).mean()) if face.size else 0.0
         image = brightened(image, light)
         landmarks = self._models[1](image, dlib.rectangle(left, top, right, bottom))
-        return Look(image, landmarks, _asymmetry(landmarks), light)
+        points = np.array([(point.x, point.y) for point in landmarks.parts()], np.float64)
+        one, other, nose = points[:2].mean(axis=0), points[2:4].mean(axis=0), points[4]
+        across = one - other
+        length = float(across @ across)
+        # At most 1, as where the eyes coincide or the nose is far off.
+        position = float((nose - other) @ across) / length if length else 2.0
+        return Look(image, landmarks, min(1.0, abs(position - 0.5)), light)
 
     def encode(self, look: Look) -> npt.NDArray[np.float32]:
         """Return the encoding of a face, float32 [128]."""
@@ -192,24 +196,10 @@ class Encoder:
 
 
 def brightened(image: Image, light: float) -> Image:
-    """Brighten an image with a dark face, so that the mean luma of the face is 80.
-
-    Args:
-        light: mean luma of the face, 0 to 255.
-    """
+    """Brighten an image whose face has a mean luma below 80 (`light`, 0 to 255) to 80."""
     if light >= _BRIGHT:
         return image
     return (image * (_BRIGHT / max(light, 1.0))).round().clip(0, 255).astype(np.uint8)
-
-
-def _asymmetry(landmarks: Any) -> float:
-    """Return the asymmetry of a face; 1 where the eyes coincide or the nose is far off."""
-    points = np.array([(point.x, point.y) for point in landmarks.parts()], np.float64)
-    one, other, nose = points[:2].mean(axis=0), points[2:4].mean(axis=0), points[4]
-    across = one - other
-    length = float(across @ across)
-    position = float((nose - other) @ across) / length if length else 2.0
-    return min(1.0, abs(position - 0.5))
 
 
 def decode(data: bytes) -> Image | None:
@@ -227,12 +217,7 @@ _encoder = Encoder()
 
 
 def init_worker(root: str, confined: bool) -> None:
-    """Set up a worker process.
-
-    Args:
-        root: real path of the faces folder.
-        confined: let it write nothing; see `dfdc_prep.parallel.confinement`.
-    """
+    """Set up a worker process for a faces folder, by its real path; confined, it writes nothing."""
     global _root
     if confined:
         confine()

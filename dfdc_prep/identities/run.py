@@ -137,10 +137,8 @@ def identify(
     and, if pairs are given, identity_settled.csv.
 
     Args:
-        faces: the folder.
         threshold: largest average distance at which two groups are joined.
-        settled: pairs that a person decided, beside those kept in the folder.
-        pairs: a CSV of further pairs.
+        settled, pairs: pairs that a person decided, beside those kept in the folder; a CSV of more.
         workers: number of processes; None for one per core.
 
     Raises:

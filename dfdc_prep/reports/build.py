@@ -19,17 +19,11 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Report(Result):
-    """A report that was written.
+    """A report that was written."""
 
-    Attributes:
-        out: the HTML file; open it in a browser.
-        kind: what it is about: faces, shards or run.
-        size: bytes of the file.
-    """
-
-    out: Path
-    kind: str
-    size: int
+    out: Path  # the HTML file; open it in a browser
+    kind: str  # what it is about: faces, shards or run
+    size: int  # bytes of the file
 
     def text(self) -> str:
         """The line for the terminal."""
@@ -40,11 +34,7 @@ class Report(Result):
 
 
 def build_report(folder: Path, out: Path | None = None) -> Report:
-    """Write the report of a faces folder, a shards folder or a run folder.
-
-    Args:
-        folder: the folder.
-        out: the HTML file; None for report.html in the folder.
+    """Write the report of a faces, shards or run folder, to report.html in it by default.
 
     Raises:
         SourceError: `folder` is none of these.

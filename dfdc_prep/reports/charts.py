@@ -70,32 +70,24 @@ def draw(paint: Callable[[Any], None], name: str, size: tuple[float, float] = _S
         file = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    return Markup(_inline(file.getvalue()))
-
-
-def _inline(svg: str) -> str:
-    """Make a stand-alone SVG part of a page: one element, no sizes, no ids that repeat."""
+    # Make a stand-alone SVG part of a page: one element, no sizes, no ids that repeat.
     opening = re.compile(r'^.*?<svg [^>]*?(viewBox="[^"]*")[^>]*>', re.DOTALL)
-    svg = opening.sub(r'<svg \1 aria-hidden="true">', svg, count=1)
+    svg = opening.sub(r'<svg \1 aria-hidden="true">', file.getvalue(), count=1)
     svg = re.sub(r"<(metadata|style)\b[^>]*>.*?</\1>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     referenced = set(re.findall(r'(?:xlink:href="|url\()#([^")]+)', svg))
     svg = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in referenced else "", svg)
-    svg = svg.replace("xlink:href", "href")
-    return re.sub(r">\s+<", "><", svg.replace(_TEXT, "currentColor")).strip()
+    svg = svg.replace("xlink:href", "href").replace(_TEXT, "currentColor")
+    return Markup(re.sub(r">\s+<", "><", svg).strip())
 
 
 def histogram(
-    values: Mapping[str, Floats],
-    name: str,
-    label: str,
-    limits: tuple[float, float] | None = None,
+    values: Mapping[str, Floats], name: str, label: str, limits: tuple[float, float] | None = None
 ) -> Markup:
     """Draw distributions on top of each other, each as the share of its own values.
 
     Args:
         values: float64 [n] for each series, finite; an empty series is left out.
-        name: as for `draw`.
         label: of the horizontal axis, with its unit.
         limits: of the horizontal axis; None for those of nearly all values.
     """
@@ -129,7 +121,6 @@ def bars(
     Args:
         groups: names of the groups, from top to bottom.
         series: for each series its value in every group.
-        name: as for `draw`.
         label: of the horizontal axis.
     """
     height = 0.8 / max(len(series), 1)
@@ -162,7 +153,6 @@ def lines(
 
     Args:
         series: for each line its horizontal and vertical values.
-        name: as for `draw`.
         axes: properties of the matplotlib Axes, such as xlabel and ylim; `diagonal=True` adds
             the line of equal values, `mark=x` a vertical line at x, `whole=True` puts ticks at
             whole numbers only.
@@ -186,13 +176,7 @@ def lines(
 
 
 def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], name: str) -> Markup:
-    """Draw a confusion matrix: counts, and shares of the true class.
-
-    Args:
-        counts: [n][n]; rows are the true classes.
-        names: the classes.
-        name: as for `draw`.
-    """
+    """Draw a confusion matrix: counts [n][n], rows are the true classes, and shares of these."""
     values = np.asarray(counts, np.float64)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
 

@@ -1,6 +1,5 @@
 """The page of a faces folder: clips, failures, shortcuts, families, crops."""
 
-import math
 import os
 import stat
 from collections import Counter, defaultdict
@@ -164,11 +163,10 @@ def _label_table(clips: pa.Table) -> Table:
         mask = pc.is_null(clips["label"]) if label is None else pc.equal(clips["label"], label)
         part = clips.filter(mask)
         if part.num_rows:
-            found = _count(pc.greater(part["faces"], 0))
+            found, crops = _count(pc.greater(part["faces"], 0)), _count(part["faces"])
             share = f"{100 * fraction(found, part.num_rows):.1f} %"
             no_face = _count(pc.equal(part["status"], "no_face"))
             failed = _count(pc.is_in(part["status"], pa.array(FAILURES)))
-            crops = _count(part["faces"])
             rows.append((label or "no label", part.num_rows, found, share, no_face, failed, crops))
     header = ("label", "clips", "with crops", "yield", "without a face", "failed", "crops")
     return Table("Clips and crops by label", header, rows)
@@ -301,10 +299,9 @@ def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
         elif label == FAKE and original is not None:
             fakes.setdefault(original, row)
 
-    def distance(one: int | None, other: int | None) -> float:
-        return math.inf if one is None or other is None else abs(one - other)
-
     for name, rows in reals.items():
         if name in fakes:
-            frame = frames[fakes[name]]
-            yield min(rows, key=lambda row: distance(frames[row], frame)), fakes[name]
+            fake = fakes[name]
+            frame = frames[fake]
+            known = [row for row in rows if frame is not None and frames[row] is not None]
+            yield min(known, key=lambda row: abs(frames[row] - frame), default=rows[0]), fake

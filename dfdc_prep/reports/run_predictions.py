@@ -1,6 +1,7 @@
 """Sections about the predictions of a run: ROC, scores, calibration, clips, families."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pyarrow as pa
 from scipy.special import expit
 
 from dfdc_prep.reports import charts
-from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table
+from dfdc_prep.reports.page import Chart, Charts, Section, Table
 from dfdc_prep.run_files import SplitMetrics
 from manifests.errors import TableError
 from manifests.labels import LABELS
@@ -31,9 +32,8 @@ _COLUMNS = pa.schema(
 def read_predictions(path: Path) -> pd.DataFrame | None:
     """Read predictions.parquet; None if it does not exist or has no rows.
 
-    Returns:
-        Its columns, and those that are summed up by clip and by family: `clip` (part/name), `loss`
-        (log-loss) and `wrong`.
+    It has its columns, and those that are summed up by clip and by family: `clip` (part/name),
+    `loss` (log-loss) and `wrong`.
 
     Raises:
         TableError: it is invalid, or a value is not finite.
@@ -74,23 +74,19 @@ def _by(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> list[Section]:
-    """Scores and calibration, clips, families.
-
-    Args:
-        frame: from `read_predictions`.
-    """
-    scores = {
-        label: frame.loc[frame["target"] == code, "score"] for code, label in enumerate(LABELS)
+    """Scores and calibration, clips, families; `frame` is from `read_predictions`."""
+    values = {
+        label: frame.loc[frame["target"] == code, "score"].to_numpy()
+        for code, label in enumerate(LABELS)
     }
-    medians = ", ".join(f"{n} {np.median(each):.4f}" for n, each in scores.items() if len(each))
+    medians = ", ".join(f"{n} {np.median(each):.4f}" for n, each in values.items() if len(each))
     histogram = Chart(
         "Scores by label",
-        charts.histogram({n: v.to_numpy() for n, v in scores.items()}, "scores", "P(FAKE)",
-                         limits=(0, 1)),
+        charts.histogram(values, "scores", "P(FAKE)", limits=(0, 1)),
         f"Histogram of P(FAKE) per image. Medians: {medians}",
         f"Medians: {medians}. A good model puts REAL at 0 and FAKE at 1.",
-    )  # fmt: skip
-    clips = _by("clip", frame)
+    )
+    clips, families = _by("clip", frame), _by("family", frame)
     rows = []
     row: Any
     for row in clips[:MAX_CLIPS].itertuples():
@@ -99,11 +95,17 @@ def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> li
     header = ("clip", "label", "images", "P(FAKE)", "wrong images", "log-loss")
     caption = f"The {len(clips):,} clips, the worst first; P(FAKE) of the mean logit"
     table = Table(caption, header, rows, more=len(clips) - len(rows), searchable=True)
-    drawn = Charts([histogram, _reliability(metrics, frame)])
+    columns = ("original", "images", "wrong images", "log-loss")
+    best = families[MAX_FAMILIES:][-MAX_FAMILIES:][::-1]
+    ends = []
+    for title, chosen in (("Worst", families[:MAX_FAMILIES]), ("Best", best)):
+        cells = [(str(r.Index), r.images, r.wrong, r.loss) for r in chosen.itertuples()]
+        if cells:
+            ends.append(Table(f"{title} families, of {len(families):,}", columns, cells))
     return [
-        Section("Scores and calibration", [drawn]),
+        Section("Scores and calibration", [Charts([histogram, _reliability(metrics, frame)])]),
         Section("Clips", [table]),
-        _families_section(_by("family", frame)),
+        Section("Families", ends),
     ]
 
 
@@ -121,24 +123,11 @@ def _reliability(metrics: SplitMetrics | None, frame: pd.DataFrame) -> Chart:
             f"Expected calibration error {error.ece:.4f} before and {error.ece_calibrated:.4f} "
             f"after; temperature {metrics.temperature:.4f}. {note}"
         )
-    axes = {
-        **{"xlabel": "mean P(FAKE) of a bin", "ylabel": "share of FAKE", "diagonal": True},
-        **{"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)},
-    }
-    svg = charts.lines(series, "reliability", **axes)
+    limits = {"xlim": (-0.02, 1.02), "ylim": (-0.02, 1.02)}
+    axes = {"xlabel": "mean P(FAKE) of a bin", "ylabel": "share of FAKE", "diagonal": True}
+    svg = charts.lines(series, "reliability", **axes, **limits)
     alt = f"Reliability diagram before and after calibration. {note}"
     return Chart("Reliability", svg, alt, note)
-
-
-def _families_section(families: pd.DataFrame) -> Section:
-    header = ("original", "images", "wrong images", "log-loss")
-    best = families[MAX_FAMILIES:][-MAX_FAMILIES:][::-1]
-    blocks: list[Block] = []
-    for title, chosen in (("Worst", families[:MAX_FAMILIES]), ("Best", best)):
-        rows = [(str(r.Index), r.images, r.wrong, r.loss) for r in chosen.itertuples()]
-        if rows:
-            blocks.append(Table(f"{title} families, of {len(families):,}", header, rows))
-    return Section("Families", blocks)
 
 
 def roc_chart(frame: pd.DataFrame) -> list[Chart]:

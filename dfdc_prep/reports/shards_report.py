@@ -72,11 +72,20 @@ def shards_page(path: Path) -> Page:
         metadata = None
     made = settings_table(ShardsFolder.METADATA, metadata)
     unreadable = Text("There is no readable metadata.json.")
+    files = []
+    for shard in iter_shards(table):
+        file = path / Path(shard.name).name
+        size = f"{file.stat().st_size / 1e6:,.2f}" if file.is_file() else None
+        files.append((shard.name, shard.rows.num_rows, size))
+    header = ("shard", "records", "MB")
+    shards = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
     sections = [
         Section("Splits", _split_blocks(table, [*counts])),
         Section("Training crops", [Sheet(caption, gallery.pictures(rows))]),
         *_leak_sections(inputs, gallery),
-        Section("Files", [_file_table(path, table)]),
+        Section(
+            "Files", [Table(shards, header, files[:MAX_FILES], max(0, len(files) - MAX_FILES))]
+        ),
         Section("How it was made", [made if made.rows else unreadable]),
     ]
     facts = [
@@ -90,14 +99,9 @@ def shards_page(path: Path) -> Page:
 
 
 def read_images(folder: Path, table: pa.Table, rows: Iterable[int]) -> dict[int, bytes | None]:
-    """Return the encoded image of some rows; reads each shard up to the last row wanted.
+    """Return the encoded image of some rows of a shards folder's manifest.
 
-    Args:
-        folder: the shards folder.
-        table: its manifest, in the order of the records.
-
-    Raises:
-        ShardError: a shard is damaged.
+    Reads each shard up to the last row wanted; raises ShardError if one is damaged.
     """
     wanted, found, start = sorted(set(rows)), dict[int, bytes | None](), 0
     for shard in iter_shards(table):
@@ -247,14 +251,3 @@ def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
         ]
         found.update(sorted(across)[:1])
     return heapq.nsmallest(most, found, key=lambda pair: (-pair.likeness, *pair[1:]))
-
-
-def _file_table(path: Path, table: pa.Table) -> Table:
-    rows = []
-    for shard in iter_shards(table):
-        file = path / Path(shard.name).name
-        size = f"{file.stat().st_size / 1e6:,.2f}" if file.is_file() else None
-        rows.append((shard.name, shard.rows.num_rows, size))
-    header = ("shard", "records", "MB")
-    caption = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
-    return Table(caption, header, rows[:MAX_FILES], more=max(0, len(rows) - MAX_FILES))

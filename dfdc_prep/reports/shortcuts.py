@@ -236,11 +236,7 @@ def shortcuts_section(
 ) -> Section:
     """Which single measures give the label away, in words, as a table and as distributions.
 
-    Args:
-        measures: of every crop.
-        images: brightness and sharpness of the images, and how many were read.
-        label: index in LABELS of each row, int64 [rows].
-        clip: number of each row's clip, int64 [rows].
+    The arguments are those of `find_shortcuts`, and what the images tell.
     """
     found = find_shortcuts(measures, label, clip)
     blocks: list[Block] = [*_sentences(found, label)]

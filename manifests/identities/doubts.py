@@ -70,7 +70,7 @@ def uncertain_pairs(
 
 def _candidates(faces: FamilyFaces, groups: Groups, threshold: float) -> Iterator[GroupPair]:
     group, links = groups.group, groups.links
-    sizes = _sizes(faces, group)
+    sizes = np.bincount(group[faces.family], minlength=len(group))
     # What links did not join because it would be too large: the closest link of each.
     for at in groups.refused:
         first, second, distance, _ = links[at].tolist()
@@ -89,10 +89,6 @@ def _candidates(faces: FamilyFaces, groups: Groups, threshold: float) -> Iterato
         one, two = (np.searchsorted(faces.family, side) for side in (merge.first, merge.second))
         first, second = (int(faces.family[at]) for at in _closest(faces.mean, one, two)[:2])
         yield GroupPair(merge.distance, first, second, True, min(len(one), len(two)))
-
-
-def _sizes(faces: FamilyFaces, group: Codes) -> Codes:
-    return np.bincount(group[faces.family], minlength=int(group.max(initial=-1)) + 1)
 
 
 def close_pairs(points: Encodings, group: Codes, limit: float) -> list[GroupPair]:
@@ -153,7 +149,7 @@ def doubts_of_families(
     """
     named = {*rules.same.ravel().tolist(), *rules.different.ravel().tolist()}
     near = {at for pair in pairs for at in (pair.first, pair.second)}
-    sizes = _sizes(faces, group)
+    sizes = np.bincount(group[faces.family], minlength=len(group))
     found = {}
     for family, flaws in zip(faces.family.tolist(), faces.doubts, strict=True):
         alone = bool(flaws) and family not in named and sizes[group[family]] == 1

@@ -67,8 +67,8 @@ def flaws(light: float, asymmetry: float, size: float | None) -> tuple[str, ...]
 def quality(light: float, asymmetry: float, size: float | None, score: float | None) -> float:
     """Return how well a face suits encoding; a good face always beats a weak one.
 
-    Args:
-        score: the detector's confidence, on its own scale; None if unknown.
+    `score` is the detector's confidence, on its own scale; None if unknown. For the rest see
+    `flaws`.
     """
     value = min(1.0, light / _FULL_LIGHT) * max(0.0, 1.0 - asymmetry)
     value *= 1.0 if size is None else min(1.0, size / _FULL_SIZE)
