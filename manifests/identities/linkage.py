@@ -212,45 +212,34 @@ def join_links(
         link, and the weight of the smaller group; and the numbers of the links between groups that
         would have grown too large.
     """
-    sets = _DisjointSets(group, weight, different)
+    weights = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
+    np.add.at(weights, group, weight)
+    parent, sizes = list(range(len(weights))), weights.tolist()
+    apart: dict[int, set[int]] = {}
+    for first, second in group[different].tolist():
+        apart.setdefault(first, set()).add(second)
+        apart.setdefault(second, set()).add(first)
+
+    def root(member: int) -> int:
+        while parent[member] != member:
+            parent[member] = parent[parent[member]]
+            member = parent[member]
+        return member
+
     used, refused = [], []
     for number, (first, second) in enumerate(group[links].tolist()):
-        one, other = sets.root(first), sets.root(second)
-        if one == other or other in sets.apart.get(one, ()):
+        one, other = sorted((root(first), root(second)))
+        if one == other or other in apart.get(one, ()):
             continue
-        smaller, larger = sorted((sets.weight[one], sets.weight[other]))
-        if most is not None and smaller + larger > most:
+        if most is not None and sizes[one] + sizes[other] > most:
             refused.append(number)
-        else:
-            sets.join(one, other)
-            used.append((number, smaller))
-    roots = np.array([sets.root(each) for each in range(len(sets.parent))], np.int64)
+            continue
+        used.append((number, min(sizes[one], sizes[other])))
+        # The lower number is the root of both.
+        parent[other] = one
+        sizes[one] += sizes[other]
+        for each in apart.pop(other, ()):
+            apart[each] = (apart[each] - {other}) | {one}
+            apart.setdefault(one, set()).add(each)
+    roots = np.array([root(member) for member in range(len(parent))], np.int64)
     return roots[group], used, refused
-
-
-class _DisjointSets:
-    """Disjoint sets of groups with pairs that stay apart."""
-
-    def __init__(self, group: Codes, weight: Codes, different: Codes) -> None:
-        weights = np.zeros(int(group.max(initial=-1)) + 1, np.int64)
-        np.add.at(weights, group, weight)
-        self.parent, self.weight = list(range(len(weights))), weights.tolist()
-        self.apart: dict[int, set[int]] = {}
-        for first, second in group[different].tolist():
-            self.apart.setdefault(first, set()).add(second)
-            self.apart.setdefault(second, set()).add(first)
-
-    def root(self, group: int) -> int:
-        while self.parent[group] != group:
-            self.parent[group] = self.parent[self.parent[group]]
-            group = self.parent[group]
-        return group
-
-    def join(self, one: int, other: int) -> None:
-        """Join two roots; the lower number is the root of both."""
-        one, other = min(one, other), max(one, other)
-        self.parent[other] = one
-        self.weight[one] += self.weight[other]
-        for each in self.apart.pop(other, ()):
-            self.apart[each] = (self.apart[each] - {other}) | {one}
-            self.apart.setdefault(one, set()).add(each)
