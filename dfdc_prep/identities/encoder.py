@@ -1,5 +1,4 @@
-"""Chooses crops from the manifest and encodes them by dlib: 128 numbers per face, close for faces
-of one person.
+"""Chooses crops and encodes their faces by dlib: 128 numbers each, close for one person.
 
 The network and the five-landmark model are in the package `face_recognition_models`. Its
 68-landmark model is not used: its licence excludes commercial use, and encodings from five
@@ -81,11 +80,10 @@ class ClipCandidates:
 
 
 def choose_candidates(manifest: pa.Table) -> Iterator[ClipCandidates]:
-    """Yield the candidates of clips in the order of (part, video).
+    """Yield the candidates of the REAL clips, and of the FAKE ones of families without a REAL crop.
 
-    These are the REAL clips, and the FAKE ones of families without a REAL crop.
-    In each frame only the largest face counts. Of many frames those with the best score and
-    size are taken, or evenly spaced ones where the manifest has neither.
+    Clips are in the order of (part, video). In each frame only the largest face counts. Of many
+    frames those with the best score and size are taken, evenly spaced ones where neither is known.
     """
     real = pc.equal(manifest["label"], REAL)
     filmed = pc.is_in(manifest["family"], pc.unique(manifest["family"].filter(real)))

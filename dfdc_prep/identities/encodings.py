@@ -75,11 +75,7 @@ def known_keys(faces: Path) -> set[str]:
 
 
 def collect_encodings(faces: Path, clips: Iterable[tuple[str, ClipCandidates]]) -> pa.Table:
-    """Return the encodings of some clips from the table and the journal.
-
-    Args:
-        clips: the key of each clip, and the clip, in the order of the result.
-    """
+    """Return the encodings of clips and their keys, in this order, from the table and journal."""
     wanted = dict(clips)
     new = {entry.key: entry.faces for entry in _read_journal(faces) if entry.key in wanted}
     rows = []

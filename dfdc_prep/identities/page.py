@@ -37,11 +37,7 @@ _SIDE = 112
 def write_identities_page(
     faces: Path, found: Identities, encodings: pa.Table, threshold: float
 ) -> None:
-    """Write the page; it holds pictures of faces and loads nothing.
-
-    Raises:
-        OutputError: another run is writing it.
-    """
+    """Write the page with pictures of faces; OutputError if another run is writing it."""
     first = encodings.filter(pc.equal(encodings["rank"], 0)).select(["family", "path", "light"])
     best = {row["family"]: (row["path"], row["light"]) for row in first.to_pylist()[::-1]}
     pictures = _Pictures(os.path.realpath(faces), found.families.to_pylist(), best)

@@ -58,7 +58,6 @@ class IdentifyReport(Result):
     unconfined: str | None  # why the workers could not be confined; None if they were
 
     def text(self) -> str:
-        """The report for the terminal."""
         found = self.identities
         families, people = len(found.families), found.people
         fakes = f" and {counted(self.fakes, 'fake')} of families without one" if self.fakes else ""
@@ -113,7 +112,6 @@ class ForgetReport(Result):
     failed = 0
 
     def text(self) -> str:
-        """The report for the terminal."""
         removed = ", ".join(self.removed) or "nothing, there was none"
         return (
             f"removed from {self.out}: {removed}\n"

@@ -127,11 +127,9 @@ def _crops_sections(
 
 
 def read_crop(root: str, path: str) -> bytes | None:
-    """Return a file of a faces folder; None if it is missing, too large or outside the folder.
+    """Return a file of a faces folder, whose real path is `root`.
 
-    Args:
-        root: real path (`os.path.realpath`) of the folder.
-        path: the manifest's path of the crop.
+    None if it is missing, too large or outside the folder.
     """
     file = path_inside(root, path)
     with suppress(OSError):

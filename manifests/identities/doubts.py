@@ -1,7 +1,6 @@
 """What a person should look at: the pairs of groups that would change a split most.
 
-These are groups that linkage left just apart or joined just so, groups that links joined, and those
-that links did not join because they would have grown too large.
+They were joined by linkage only just or by links, or are just apart, or would have grown too large.
 """
 
 from collections.abc import Iterator
@@ -143,10 +142,7 @@ def _close_means(means: Encodings, limit: float) -> list[tuple[int, int]]:
 def doubts_of_families(
     faces: FamilyFaces, group: Codes, pairs: tuple[GroupPair, ...], rules: Constraints
 ) -> dict[int, tuple[str, ...]]:
-    """Return the reasons for doubt of each family that a person should look at.
-
-    These are the families of the pairs, and weak faces that resemble nobody's.
-    """
+    """Return why a person should look at the families of the pairs and at weak faces alone."""
     named = {*rules.same.ravel().tolist(), *rules.different.ravel().tolist()}
     near = {at for pair in pairs for at in (pair.first, pair.second)}
     sizes = np.bincount(group[faces.family], minlength=len(group))

@@ -168,11 +168,7 @@ NO_PICTURES = FamilyPictures(
 
 
 def compare_pictures(manifest: pa.Table, pictures: Pictures) -> FamilyPictures:
-    """Compare the pictures of the families of a manifest.
-
-    Args:
-        pictures: of rows of the manifest.
-    """
+    """Compare the pictures of the families of a manifest."""
     # Imported here: the processes that encode faces do not need scipy.
     from manifests.pictures.near_identical import find_in_table
 

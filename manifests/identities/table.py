@@ -189,10 +189,8 @@ def write_pairs(
 def named_pairs(clips: pa.Table) -> list[SettledPair]:
     """Return pairs of families that connect the clips of every identity that a data set names.
 
-    Clips of different names may still be found to show one person: some sets name videos.
-
-    Args:
-        clips: one row per clip with the columns video, family and identity.
+    Clips of different names may still be found to show one person: some sets name videos. `clips`
+    has one row per clip with the columns video, family and identity.
     """
     named = clips.filter(pc.is_valid(clips["identity"]))
     first: dict[str, str] = {}
