@@ -61,10 +61,7 @@ class Convention(NamedTuple):
     original: str
 
     def read(self, label: str, video: str) -> tuple[str | None, str | None, str | None] | None:
-        """The original, the person filmed and the one whose face is shown; None for other names.
-
-        The original of a clip has its extension.
-        """
+        """The original, the person filmed and the one whose face is shown; None for other names."""
         name, suffix = os.path.splitext(video)
         for pattern in (self.fake,) if label == FAKE else self.reals:
             if found := pattern.fullmatch(name):

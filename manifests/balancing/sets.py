@@ -61,11 +61,7 @@ class _Clips(NamedTuple):
 
 
 def balance_sets(table: pa.Table, seed: int) -> SetBalance:
-    """Choose equal numbers of REAL and FAKE rows of every data set.
-
-    Args:
-        table: a manifest with the column dataset in every row, and method if known. The order of
-            its rows has no effect.
+    """Choose equal numbers of REAL and FAKE rows of every data set, whatever their order.
 
     Raises:
         TableError: a data set lacks crops of a label, or whole clips give no common number.

@@ -75,10 +75,8 @@ def deal(counts: Counts, weights: Weights, random: np.random.RandomState) -> Cou
 
     Of kinds of many families, each split first gets the whole part of its share. The others are
     dealt in the order of their kinds by the golden ratio, from a place chosen at random: of any
-    that follow each other, each split gets its share, but for one or two families.
-
-    Args:
-        weights: float64 [splits], with the sum 1.
+    that follow each other, each split gets its share, but for one or two families. The weights,
+    float64 [splits], have the sum 1.
     """
     many = (counts > _MANY)[:, None]
     sure = np.where(many, np.floor(counts[:, None] * weights), 0).astype(np.int64)

@@ -145,9 +145,7 @@ def label_codes(table: pa.Table) -> Codes:
 def clip_codes(table: pa.Table, video: Codes | None = None) -> Codes:
     """Number the clips of a table, each a part and a video, int64 [rows].
 
-    Args:
-        video: int64 [rows], a code for each distinct video, if they are numbered already; without
-            it, the clips are numbered without gaps.
+    Without gaps, unless the distinct videos are numbered already, by `video`, int64 [rows].
     """
     clip = factorize(table["video"])[0][0] if video is None else video
     if "part" not in table.column_names:
@@ -228,13 +226,9 @@ def sort_by_clip(
 ) -> ClipRows:
     """Sort the rows of a table by clip, frame and face.
 
-    A name used by clips of both labels counts as two clips. Rows with the same name and no
-    frame are several crops of one clip.
-
-    Args:
-        table: with the column video; part, frame, face and path are used if present.
-        label: int64 [rows], index in LABELS of each row's label.
-        families: string [rows], if they are needed.
+    A name used by clips of both labels, the indices in LABELS, counts as two clips. Rows with the
+    same name and no frame are several crops of one clip. The columns part, frame, face and path are
+    used if present, the families, string [rows], if they are needed.
     """
     (clip,), videos = factorize_sorted(table["video"])
     if "part" in table.column_names:

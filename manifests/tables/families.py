@@ -273,12 +273,10 @@ def _read_from_names(table: pa.Table) -> pa.ChunkedArray | None:
 def match_originals(
     names: pa.Array, clips: int, named: Codes, qualified: bool = False
 ) -> Originals:
-    """Find the clip of every name that a fake names as its original.
+    """Find the clip of every name that a fake gives as its original, `named`, int64 [fakes].
 
-    Args:
-        names: string [names], distinct; those of the `clips` clips come first.
-        named: int64 [fakes], the name that each fake gives as its original.
-        qualified: the names begin with their data set and a slash; those of two sets never match.
+    The names are distinct; those of the `clips` clips come first. Qualified ones begin with their
+    data set and a slash; those of two sets never match.
     """
     is_named = np.zeros(len(names), bool)
     is_named[named] = True

@@ -45,11 +45,7 @@ class TableSource:
         return cls(path, path.is_dir(), manifest_hash(path))
 
     def read(self, name: str, made_by: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
-        """Read the table `name` of the folder, such as `manifest.parquet`, or the bare table.
-
-        Args:
-            made_by: the dfdc-prep command that writes it, for error messages.
-            reading: how to read what a bare table does not say.
+        """Read the table `name` of the folder, which a command writes, or the bare table.
 
         Raises:
             TableError: the table is missing or invalid, was made from another manifest than that
@@ -139,10 +135,9 @@ def _qualified(crops: CropSet) -> pa.Table:
 
 
 def label_rows(table: pa.Table, label_by: str) -> pa.Table:
-    """Return the table with the labels that count, by `clip` or by `face`.
+    """Return the table with the labels of the clips, or of the faces: FAKE only where forged.
 
-    `face` makes FAKE rows that are not forged REAL; where `forged` is null, the clip's label
-    counts.
+    Where `forged` is null, the clip's label counts.
 
     Raises:
         TableError: to label by face, the table has no column forged, or no value in it.
