@@ -169,10 +169,16 @@ def build_catalog(listing: Listing, layout: str) -> Catalog:
             "expected plain file names of the clips, found none that is one, as in "
             f"{abbreviated(refused[0])}; rename the clips"
         )
-    read = _read_from_names(listing.entries)
-    entries = listing.entries
-    if read:
-        entries = [_with_original(entry, read) for entry in entries]
+    entries, read = listing.entries, {}
+    fakes = {entry.video for entry in entries if entry.label == FAKE and entry.original is None}
+    if fakes:  # the names may give their originals
+        read = read_originals(fakes, {entry.video for entry in entries if entry.label == REAL})
+        entries = [
+            entry._replace(original=read.get(entry.video))
+            if entry.label == FAKE and entry.original is None
+            else entry
+            for entry in entries
+        ]
     families, originals = find_families(entries)
     clips = []
     rows = zip(entries, families, _crop_folders(entries), strict=True)
@@ -186,20 +192,6 @@ def build_catalog(listing: Listing, layout: str) -> Catalog:
     options = {"layout": layout, "dataset": listing.dataset, "compression": listing.compression}
     unnamed, notes = tuple(listing.unnamed), tuple(listing.notes)
     return Catalog(tuple(clips), unnamed, notes, options, originals, refused)
-
-
-def _read_from_names(entries: list[Entry]) -> dict[str, str]:
-    """The originals that names of FAKE clips without one give, by name."""
-    fakes = {entry.video for entry in entries if entry.label == FAKE and entry.original is None}
-    if not fakes:
-        return {}
-    return read_originals(fakes, {entry.video for entry in entries if entry.label == REAL})
-
-
-def _with_original(entry: Entry, read: Mapping[str, str]) -> Entry:
-    if entry.label != FAKE or entry.original is not None:
-        return entry
-    return entry._replace(original=read.get(entry.video))
 
 
 def _crop_folders(entries: list[Entry]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from dfdc_prep.catalog.clips import Entry, Provenance
 from dfdc_prep.catalog.files import clip_sizes
 from manifests.relatives import Convention
+from manifests.wording import listed
 
 #: Folders of a group that the clips may be in, in order of preference.
 INNER = ("videos", "images", "frames")
@@ -31,6 +32,12 @@ class Group(NamedTuple):
 def inner_folder(folder: Path) -> Path | None:
     """The folder `videos`, `images` or `frames` of a folder, None if it has none."""
     return next((folder / name for name in INNER if (folder / name).is_dir()), None)
+
+
+def left_out(strange: list[str], dataset: str) -> tuple[list[str], list[str]]:
+    """The note on clips not named as a data set's are, and those that no terminal shows."""
+    notes = [f"not named as in {dataset}, left out: {listed(strange)}"] if strange else []
+    return notes, [name for name in strange if not name.isprintable()]
 
 
 def read_groups(

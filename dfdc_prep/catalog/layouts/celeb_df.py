@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
 from dfdc_prep.catalog.files import read_lines, split_path, subfolders
-from dfdc_prep.catalog.groups import INNER, Group, inner_folder, read_groups
+from dfdc_prep.catalog.groups import INNER, Group, inner_folder, left_out, read_groups
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import CELEB_DF as SWAPS
 from manifests.relatives import TALKING
-from manifests.wording import abbreviated, listed
+from manifests.wording import abbreviated
 
 _TEST_LIST = "List_of_testing_videos.txt"
 _CELEBRITIES, _YOUTUBE, _SYNTHESIS = "Celeb-real", "YouTube-real", "Celeb-synthesis"
@@ -59,10 +59,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     notes = [f"no folder {name} in {source}" for name in _CONVENTIONS if name not in folders]
     if tests is None:
         notes.append(f"no {_TEST_LIST} in {source}: the clips have no official split")
-    if strange:
-        notes.append(f"not named as in Celeb-DF, left out: {listed(strange)}")
-    refused = [name for name in strange if not name.isprintable()]
-    return Listing(dataset, entries, strange, notes, refused, originals_from=NAMES)
+    more, refused = left_out(strange, "Celeb-DF")
+    return Listing(dataset, entries, strange, [*notes, *more], refused, originals_from=NAMES)
 
 
 def _groups(name: str, folder: Path, tests: Tests) -> Iterator[Group]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
 from dfdc_prep.catalog.files import check_file_name, load_json, subfolders
-from dfdc_prep.catalog.groups import Group, inner_folder, read_groups
+from dfdc_prep.catalog.groups import Group, inner_folder, left_out, read_groups
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import ACTORS, YOUTUBE
-from manifests.wording import abbreviated, listed
+from manifests.wording import abbreviated
 
 _KINDS = _ORIGINAL, _MANIPULATED = "original_sequences", "manipulated_sequences"
 #: c0 is an older name of raw.
@@ -48,10 +48,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             "that contains these, or put the clips into folders real and fake and give "
             "--layout folders"
         )
-    if strange:
-        notes.append(f"not named as in FaceForensics++, left out: {listed(strange)}")
-    refused = [name for name in strange if not name.isprintable()]
-    return Listing(dataset, entries, strange, notes, refused, compression, NAMES)
+    more, refused = left_out(strange, "FaceForensics++")
+    return Listing(dataset, entries, strange, [*notes, *more], refused, compression, NAMES)
 
 
 def _read_tree(source: Path, asked: str | None) -> tuple[str | None, list[Group], list[str]]:

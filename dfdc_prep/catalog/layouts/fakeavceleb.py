@@ -5,10 +5,9 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.catalog.files import check_text, read_csv, subfolders
-from dfdc_prep.catalog.groups import Group, read_groups
+from dfdc_prep.catalog.groups import Group, left_out, read_groups
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
-from manifests.wording import listed
 
 _NAME = "fakeavceleb"
 _CSV = "meta_data.csv"
@@ -54,10 +53,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         notes.append(f"{_SOUND_ONLY} left out: its pictures are those of RealVideo-RealAudio")
     if not known:
         notes.append(f"no {_CSV} in {source}: methods are read from the names")
-    if strange:
-        notes.append(f"not named as in FakeAVCeleb, left out: {listed(strange)}")
-    refused = [name for name in strange if not name.isprintable()]
-    return Listing(dataset, entries, strange, notes, refused, originals_from=NAMES)
+    more, refused = left_out(strange, "FakeAVCeleb")
+    return Listing(dataset, entries, strange, [*notes, *more], refused, originals_from=NAMES)
 
 
 def _read_table(source: Path) -> dict[tuple[str, str], tuple[str | None, str | None]]:
