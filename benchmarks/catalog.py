@@ -95,6 +95,23 @@ def make_celeb_df(root: Path, clips: int) -> None:
     (root / "List_of_testing_videos.txt").write_text("\n".join(tests))
 
 
+def make_fakeavceleb(root: Path, clips: int) -> None:
+    """Make FakeAVCeleb of 500 people, without its table."""
+    for number in range(500):
+        person = f"African/men/id{number:05}"
+        _make_files(root / "RealVideo-RealAudio" / person, ["00109.mp4"])
+        fakes = [f"00109_{n}_id{n:05}_wavtolip.mp4" for n in range(clips // 500 - 1)]
+        _make_files(root / "FakeVideo-FakeAudio" / person, fakes)
+
+
+def make_folders(root: Path, clips: int) -> None:
+    """Make real and fake, divided into splits."""
+    for split in ("train", "val", "test"):
+        for label in ("real", "fake"):
+            names = [f"{split}_{label}_{number:06}.mp4" for number in range(clips // 6)]
+            _make_files(root / split / label, names)
+
+
 def make_table(root: Path, clips: int) -> None:
     """Make a table of clips in a thousand folders."""
     rows = ["path,label,original,identity,method,split"]
@@ -111,6 +128,8 @@ LAYOUTS: dict[str, Callable[[Path, int], None]] = {
     "dfdc-preview": make_preview,
     "faceforensics": make_faceforensics,
     "celeb-df": make_celeb_df,
+    "fakeavceleb": make_fakeavceleb,
+    "folders": make_folders,
     "table": make_table,
 }
 

@@ -292,7 +292,16 @@ def read_csv(
         header = [name.strip().lower() for name in next(rows, [])]
         if "path" in known:
             header = with_path(header)
-        _check_header(path, header, required, known)
+        missing = [name for name in required if name not in header]
+        if missing:
+            raise SourceError(
+                f"expected the columns {', '.join(required)} in the first line of {path}, found "
+                f"{abbreviated(', '.join(header))}; add {' and '.join(missing)}"
+            )
+        if twice := [name for name in known if header.count(name) > 1]:
+            raise SourceError(
+                f"expected each column once in {path}, found {twice[0]} twice; remove one"
+            )
         at = {name: i for i, name in enumerate(header) if others or name in known}
         names = dict.fromkeys([*known, *at])
         for row in rows:
@@ -307,22 +316,6 @@ def read_csv(
         raise SourceError(
             f"expected a CSV in UTF-8 in {path}, found {error}; correct the file"
         ) from error
-
-
-def _check_header(
-    path: Path, header: list[str], required: tuple[str, ...], known: tuple[str, ...]
-) -> None:
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise SourceError(
-            f"expected the columns {', '.join(required)} in the first line of {path}, found "
-            f"{abbreviated(', '.join(header))}; add {' and '.join(missing)}"
-        )
-    twice = [name for name in known if header.count(name) > 1]
-    if twice:
-        raise SourceError(
-            f"expected each column once in {path}, found {twice[0]} twice; remove one"
-        )
 
 
 def _read_text(path: Path) -> str:

@@ -49,7 +49,18 @@ def read_catalog(
             set is invalid.
         SourceUnreachable: the size of a clip cannot be read.
     """
-    _check_options(options)
+    if options.table is not None and options.layout not in (AUTO, TABLE.name):
+        raise SourceError(
+            f"expected --table only with --layout {TABLE.name}, found --layout {options.layout}; "
+            "leave one of them out"
+        )
+    if options.real_is is not None and options.table is None:
+        raise SourceError(
+            "expected --real-is only with --table, found it without; leave it out: the data set "
+            "names its labels"
+        )
+    if options.dataset is not None:
+        check_text(Path("--dataset"), "name", options.dataset)
     # The layout that was asked for, DFDC's for `auto`.
     named = LAYOUTS[DFDC.name if options.layout == AUTO else options.layout]
     named = TABLE if options.table is not None else named
@@ -76,21 +87,6 @@ def _zipped(folder: Path) -> list[str]:
         if name.lower().endswith(ARCHIVES)
     )
     return [f"not read, still zipped: {listed(zips)}; unzip first"] if zips else []
-
-
-def _check_options(options: SourceOptions) -> None:
-    if options.table is not None and options.layout not in (AUTO, TABLE.name):
-        raise SourceError(
-            f"expected --table only with --layout {TABLE.name}, found --layout {options.layout}; "
-            "leave one of them out"
-        )
-    if options.real_is is not None and options.table is None:
-        raise SourceError(
-            "expected --real-is only with --table, found it without; leave it out: the data set "
-            "names its labels"
-        )
-    if options.dataset is not None:
-        check_text(Path("--dataset"), "name", options.dataset)
 
 
 def _find_layout(source: Path, named: Layout, auto: bool) -> tuple[Layout, Path, list[str]]:

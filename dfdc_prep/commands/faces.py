@@ -240,8 +240,9 @@ def extract(
 ) -> "RunSummary":
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
-    SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++ or of Celeb-DF,
-    or any folder with --table. To resume an interrupted run, run the same command again.
+    SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++, Celeb-DF or
+    FakeAVCeleb, or any folder of clips: with folders real and fake, with --table, or unlabelled. To
+    resume an interrupted run, run the same command again.
 
     \b
     Example:

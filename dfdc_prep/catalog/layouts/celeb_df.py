@@ -37,7 +37,14 @@ Tests = dict[tuple[str, str], None] | None
 
 
 def _read(source: Path, options: SourceOptions) -> Listing:
-    folders = _find_folders(source)
+    folders: dict[str, Path] = {}
+    for name in subfolders(source):
+        if known := _FOLDERS.get(name.lower()):
+            if known in folders:
+                raise SourceError(
+                    f"expected one folder {known} in {source}, found several spellings; rename one"
+                )
+            folders[known] = source / name
     if not folders:
         raise SourceError(
             f"expected {_SHAPE}, found none of these folders in {source}; pass the folder "
@@ -45,7 +52,12 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         )
     tests = _read_tests(source)
     groups = [group for name in folders for group in _groups(name, folders[name], tests)]
-    dataset = options.dataset or _version(source, groups, len(tests or ()))
+    version = "v2"
+    if any(group.part not in _CONVENTIONS for group in groups):  # methods
+        version = "v3"
+    elif len(tests or ()) == _TESTS_OF_V1 or re.search(r"(?i)v1\b", source.resolve().name):
+        version = "v1"
+    dataset = options.dataset or f"celeb-df-{version}"
     stems = None if tests is None else {(part, _stem(video)) for part, video in tests}
 
     def split_of(group: Group, video: str, _filmed: str | None) -> str | None:
@@ -82,21 +94,6 @@ def _stem(video: str) -> str:
     return os.path.splitext(video)[0]
 
 
-def _find_folders(source: Path) -> dict[str, Path]:
-    """The folders of clips by their official name; copies differ in case."""
-    found: dict[str, Path] = {}
-    for name in subfolders(source):
-        known = _FOLDERS.get(name.lower())
-        if known is None:
-            continue
-        if known in found:
-            raise SourceError(
-                f"expected one folder {known} in {source}, found several spellings; rename one"
-            )
-        found[known] = source / name
-    return found
-
-
 def _read_tests(source: Path) -> Tests:
     """Read the test list.
 
@@ -119,14 +116,6 @@ def _read_tests(source: Path) -> Tests:
             )
         tests["_".join([folder, *names[1:-1]]), names[-1]] = None
     return tests
-
-
-def _version(source: Path, groups: list[Group], tests: int) -> str:
-    """The data set's name: 3 has methods; 1 has 100 tests, or says so in its folder's name."""
-    if any(group.part not in _CONVENTIONS for group in groups):
-        return "celeb-df-v3"
-    first = tests == _TESTS_OF_V1 or re.search(r"v1\b", source.resolve().name, re.IGNORECASE)
-    return "celeb-df-v1" if first else "celeb-df-v2"
 
 
 CELEB_DF = Layout("celeb-df", _SHAPE, ((_CELEBRITIES,), (_SYNTHESIS,)), _read)

@@ -41,13 +41,23 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             original = given.get("original")
             if isinstance(original, str) and original.lower() in _NO_ORIGINAL:
                 original = None
-            # Originals of other types are an error.
             if not files.is_file_name(video) or (
                 isinstance(original, str) and not files.is_file_name(original)
             ):
                 refused.append(f"{part}/{video}")
                 continue
-            label = _parse_label(metadata, video, fields, original)
+            label = given.get("label")
+            label = label.upper() if isinstance(label, str) else None
+            if label not in LABELS:
+                raise SourceError(
+                    f"expected a label REAL or FAKE for {abbreviated(video)} in {metadata}, found "
+                    f"{abbreviated(fields)}; correct the entry"
+                )
+            if label != REAL and not isinstance(original, str | None):
+                raise SourceError(
+                    f"expected a file name as original of {abbreviated(video)} in {metadata}, "
+                    f"found {abbreviated(original)}; correct the entry"
+                )
             split = given.get("split")
             known = provenances.get(split, unknown) if isinstance(split, str) else unknown
             rows.append((video, label, None if label == REAL else original, known))
@@ -149,24 +159,6 @@ def load_metadata(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise SourceError(f"expected {_SHAPE}, found a {type(loaded).__name__} in {path}; {_AGAIN}")
     return loaded
-
-
-def _parse_label(metadata: Path, video: str, fields: Any, original: Any) -> str:
-    """The label of an item of a metadata.json; raise SourceError if it or a FAKE's original has
-    another type."""
-    label = fields.get("label") if isinstance(fields, dict) else None
-    label = label.upper() if isinstance(label, str) else None
-    if label not in LABELS:
-        raise SourceError(
-            f"expected a label REAL or FAKE for {abbreviated(video)} in {metadata}, found "
-            f"{abbreviated(fields)}; correct the entry"
-        )
-    if label != REAL and not isinstance(original, str | None):
-        raise SourceError(
-            f"expected a file name as original of {abbreviated(video)} in {metadata}, found "
-            f"{abbreviated(original)}; correct the entry"
-        )
-    return str(label)
 
 
 DFDC = Layout("dfdc", _SHAPE, ((METADATA,),), _read)

@@ -106,11 +106,8 @@ def _people(video: str, label: str, original: str | None) -> tuple[str | None, s
     filmed = _ORIGINAL.fullmatch(os.path.splitext(original or video)[0])
     if not filmed or (label == FAKE and original is None):
         return None, None
-    target = filmed[1]
     both = _FAKE.fullmatch(os.path.splitext(video)[0]) if label == FAKE else None
-    if both is None:
-        return target, None
-    return target, both[1] if both[2] == target else both[2]
+    return filmed[1], both and (both[1] if both[2] == filmed[1] else both[2])
 
 
 DFDC_PREVIEW = Layout(_NAME, _SHAPE, ((_DATASET_JSON,),), _read)

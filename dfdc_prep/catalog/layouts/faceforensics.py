@@ -124,7 +124,10 @@ def _read_splits(source: Path) -> dict[str, str]:
         if not path.is_file():
             continue
         pairs = load_json(path, "download the list again")
-        if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        valid = isinstance(pairs, list) and all(
+            isinstance(pair, list) and list(map(type, pair)) == [str, str] for pair in pairs
+        )
+        if not valid:
             raise SourceError(
                 f'expected pairs of sequences such as [["071", "054"]] in {path}, found something '
                 "else; download the list again"
@@ -137,10 +140,6 @@ def _read_splits(source: Path) -> dict[str, str]:
                     "lists again"
                 )
     return splits
-
-
-def _is_pair(pair: object) -> bool:
-    return isinstance(pair, list) and len(pair) == 2 and all(isinstance(s, str) for s in pair)
 
 
 FACEFORENSICS = Layout(

@@ -85,29 +85,24 @@ def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -
     from manifests.tables.external import read_labels
 
     for row in rows:
-        _check_row(table, row)
+        if parse_label(row["label"]) is None:
+            raise SourceError(
+                f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in "
+                f"{table}, found {abbreviated(row['label'])}; correct the row"
+            )
+        if row["split"] and row["split"].lower() not in SPLITS:
+            raise SourceError(
+                f"expected train, validation or test as split of {abbreviated(row['path'])} in "
+                f"{table}, found {abbreviated(row['split'])}; correct the row"
+            )
+        for column in ("method", "identity", "face_identity", "dataset"):
+            files.check_text(table, column, row[column])
     columns = {name: [row[name] or None for row in rows] for name in rows[0]}
     found = pa.table({name: pa.array(column, pa.string()) for name, column in columns.items()})
     labels, notes = read_labels(found, real_is, str(table))
     for row, label in zip(rows, labels.to_pylist(), strict=True):
         row["label"] = label
     return list(notes)
-
-
-def _check_row(table: Path, row: dict[str, str]) -> None:
-    """Check the values of a row other than its paths."""
-    if parse_label(row["label"]) is None:
-        raise SourceError(
-            f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in {table}, "
-            f"found {abbreviated(row['label'])}; correct the row"
-        )
-    if row["split"] and row["split"].lower() not in SPLITS:
-        raise SourceError(
-            f"expected train, validation or test as split of {abbreviated(row['path'])} in "
-            f"{table}, found {abbreviated(row['split'])}; correct the row"
-        )
-    for column in ("method", "identity", "face_identity", "dataset"):
-        files.check_text(table, column, row[column])
 
 
 #: Only --table selects this layout.
