@@ -4,8 +4,6 @@ Neither this module nor those that declare commands import heavy libraries, so t
 `dfdc-prep --help` answers at once.
 """
 
-from collections.abc import Callable
-
 import click
 
 from dfdc_prep import __version__
@@ -57,22 +55,13 @@ def export() -> None:
     """
 
 
-_TABLES: list[Callable[..., object]] = [summarize, balance, split]
-_FACES: list[Callable[..., object]] = [sample, extract, gather, import_crops, identify]
-_EXPORTS: list[Callable[..., object]] = [
-    export_deepfakebench,
-    export_webdataset,
-    export_huggingface,
-]
-_CHECKS: list[Callable[..., object]] = [audit, verify, report]
-
-for function in _EXPORTS:
+for function in (export_deepfakebench, export_webdataset, export_huggingface):
     export.add_command(command_of(function))
-for function in [*_FACES, *_TABLES, shard]:
-    main.add_command(command_of(function))
+for made in (sample, extract, gather, import_crops, identify, summarize, balance, split, shard):
+    main.add_command(command_of(made))
 main.add_command(export)
-for function in _CHECKS:
-    main.add_command(command_of(function))
+for check in (audit, verify, report):
+    main.add_command(command_of(check))
 
 if __name__ == "__main__":
     main()

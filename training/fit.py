@@ -4,79 +4,52 @@ TensorFlow is imported after the options are parsed, so that --help and usage er
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import click
 
-from dfdc_prep.commands.declaration import TrainingCommand
+from dfdc_prep.commands.declaration import Option, TrainingCommand, command, command_of
 from dfdc_prep.commands.options import (
+    LOCATION,
+    PATH,
     SEED,
+    TEXT,
+    WRITABLE,
+    CacheGb,
     CountParam,
     FloatParam,
-    LocationParam,
-    PathParam,
-    TextParam,
+    StrPath,
 )
 from dfdc_prep.commands.terminal import echo_parts, report_hint
-from dfdc_prep.storage.urls import Location
+from dfdc_prep.storage.urls import as_location
 from training.recipes import AUGMENTATIONS, BACKBONES, PRECISIONS, RECIPES
 
-#: Options that override a value of the recipe.
-RECIPE_OPTIONS = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "momentum",
-    "patience",
-    "augmentation",
-    "backbone",
-)
+_OVERRIDES = "Overrides the recipe."
 
 
-@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("shards", type=LocationParam())
-@click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="v1.3", show_default=True,
-    help="Preset of epochs, batch size, optimizer and augmentation: five of the paper, one ours.",
-)  # fmt: skip
-@click.option("--epochs", type=CountParam(1), help="Overrides the recipe.")
-@click.option("--batch-size", type=CountParam(1), help="Overrides the recipe.")
-@click.option("--learning-rate", type=FloatParam(0, min_open=True), help="Overrides the recipe.")
-@click.option("--momentum", type=FloatParam(0, 1), help="Overrides the recipe.")
-@click.option(
-    "--patience", type=CountParam(0), help="Overrides the recipe; 0 disables early stopping."
-)
-@click.option("--augmentation", type=click.Choice(AUGMENTATIONS), help="Overrides the recipe.")
-@click.option("--backbone", type=click.Choice(BACKBONES), help="Overrides the recipe.")
-@click.option(
-    "--weights", type=TextParam(), default="imagenet", show_default=True,
-    help="Initial weights of the backbone: imagenet, none, or a file.",
-)  # fmt: skip
-@click.option(
-    "--steps-per-epoch", type=CountParam(1),
-    help="Batches per epoch. [default: one pass over the training split]",
-)  # fmt: skip
-@click.option("--out", type=LocationParam(writes=True), help="Run folder. [default: runs/RECIPE]")
-@click.option("--seed", type=SEED, default=42, show_default=True)
-@click.option(
-    "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
-    help="Compute precision; input scaling and output stay float32.",
-)  # fmt: skip
-@click.option("--require-gpu", is_flag=True, help="Fail if no GPU is found.")
-@click.option(
-    "--cache", type=click.Choice(["none", "memory", "disk"]), default="none", show_default=True,
-    help="Where to keep decoded crops after the first pass: 150 kB each.",
-)  # fmt: skip
-@click.option(
-    "--cache-gb", type=FloatParam(0), default=50, show_default=True,
-    help="Size of the local cache of SHARDS in a bucket.",
-)  # fmt: skip
-@click.option(
-    "--profile", type=PathParam(), metavar="DIR",
-    help="Write a trace of ten steps, for TensorBoard's profiler.",
-)  # fmt: skip
-@click.option("--fresh", is_flag=True, help="Delete the run in the run folder and start over.")
-def main(shards: Location, recipe: str, out: Location | None, **options: Any) -> None:
+@command(cls=TrainingCommand)
+def fit(
+    shards: Annotated[StrPath, LOCATION],
+    *,
+    recipe: Annotated[str, click.Choice(list(RECIPES))] = "v1.3",
+    epochs: Annotated[int | None, CountParam(1)] = None,
+    batch_size: Annotated[int | None, CountParam(1)] = None,
+    learning_rate: Annotated[float | None, FloatParam(0, min_open=True)] = None,
+    momentum: Annotated[float | None, FloatParam(0, 1)] = None,
+    patience: Annotated[int | None, CountParam(0)] = None,
+    augmentation: Annotated[str | None, click.Choice(AUGMENTATIONS)] = None,
+    backbone: Annotated[str | None, click.Choice(BACKBONES)] = None,
+    weights: Annotated[str, TEXT] = "imagenet",
+    steps_per_epoch: Annotated[int | None, CountParam(1)] = None,
+    out: Annotated[StrPath | None, WRITABLE] = None,
+    seed: Annotated[int, SEED] = 42,
+    precision: Annotated[str, click.Choice(PRECISIONS)] = "float32",
+    require_gpu: bool = False,
+    cache: Annotated[str, click.Choice(["none", "memory", "disk"])] = "none",
+    cache_gb: CacheGb = 50,
+    profile: Annotated[StrPath | None, Option(PATH, metavar="DIR")] = None,
+    fresh: bool = False,
+) -> None:
     """Train a recipe on a shards folder, evaluate it on the test split, write the run folder.
 
     After an interruption, the same command resumes from the last intact checkpoint.
@@ -85,13 +58,57 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
     Example:
       dfdc-prep fit shards/ --recipe v1.3
       dfdc-prep fit s3://bucket/shards --out s3://bucket/runs/v1.3
+
+    Args:
+        shards: A shards folder.
+        recipe: Preset of epochs, batch size, optimizer, augmentation: five of the paper, one ours.
+        epochs: Overrides the recipe.
+        batch_size: Overrides the recipe.
+        learning_rate: Overrides the recipe.
+        momentum: Overrides the recipe.
+        patience: Overrides the recipe; 0 disables early stopping.
+        augmentation: Overrides the recipe.
+        backbone: Overrides the recipe.
+        weights: Initial weights of the backbone: imagenet, none, or a file.
+        steps_per_epoch: Batches per epoch. None: one pass over the training split.
+        out: Run folder. None: runs/RECIPE.
+        precision: Compute precision; input scaling and output stay float32.
+        require_gpu: Fail if no GPU is found.
+        cache: Where to keep decoded crops after the first pass: 150 kB each.
+        profile: Write a trace of ten steps, for TensorBoard's profiler.
+        fresh: Delete the run in the run folder and start over.
+
+    Raises:
+        TrainingError: shards, weights, device or run folder cannot be used, or training fails.
     """
     from training.runs import experiment
 
-    overrides = {n: value for n in RECIPE_OPTIONS if (value := options.pop(n)) is not None}
-    folder = out or Path("runs") / recipe
-    fit_options = experiment.FitOptions(shards, recipe, overrides, folder, **options)
-    metrics = experiment.fit(fit_options, log=click.echo)
+    replaced = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "patience": patience,
+        "augmentation": augmentation,
+        "backbone": backbone,
+    }
+    folder = as_location(Path("runs") / recipe if out is None else out)
+    options = experiment.FitOptions(
+        as_location(shards),
+        recipe,
+        {name: value for name, value in replaced.items() if value is not None},
+        folder,
+        weights,
+        steps_per_epoch,
+        seed,
+        precision,
+        require_gpu,
+        fresh,
+        None if profile is None else Path(profile),
+        cache,
+        cache_gb,
+    )
+    metrics = experiment.fit(options, log=click.echo)
 
     from training.evaluation import text
 
@@ -99,6 +116,8 @@ def main(shards: Location, recipe: str, out: Location | None, **options: Any) ->
     click.echo(f"run written to {folder}: model.keras, report.txt, README.md")
     click.echo(report_hint(folder), err=True)
 
+
+main = command_of(fit)
 
 if __name__ == "__main__":
     main()

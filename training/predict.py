@@ -4,62 +4,36 @@ The command alone; `training.inference` does the work. TensorFlow is imported af
 options are parsed, so that --help and usage errors are fast.
 """
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from dfdc_prep.commands.declaration import TrainingCommand
-from dfdc_prep.commands.options import CountParam, LocationParam, PathParam
+from dfdc_prep.commands.declaration import Option, TrainingCommand, command, command_of
+from dfdc_prep.commands.options import LOCATION, PATH, CountParam, DetectorModel, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES
-from dfdc_prep.storage.urls import Location
+from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import local_file
 from manifests.files import file_sha256
 from manifests.folders import RunFolder
 
 
-@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=LocationParam())
-@click.argument("files", type=LocationParam(), nargs=-1, required=True)
-@click.option(
-    "--frames", type=CountParam(1), default=10, show_default=True,
-    help="Frames sampled per clip, evenly spaced.",
-)  # fmt: skip
-@click.option(
-    "--faces", type=click.Choice(["largest", "all"]), default="largest", show_default=True,
-    help="Score the main face only, or every face.",
-)  # fmt: skip
-@click.option(
-    "--detector-model", type=PathParam(),
-    help="YuNet weights file; also DFDC_PREP_YUNET. [default: cached, else downloaded]",
-)  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
-@click.option(
-    "--heatmap", type=PathParam(),
-    help="Folder for one image per face with its Grad-CAM beside it, and its mask if there is one.",
-)  # fmt: skip
-@click.option(
-    "--csv", type=PathParam(),
-    help="Also write one row a file here; the same command continues an interrupted run.",
-)  # fmt: skip
-@click.option(
-    "--submission", type=PathParam(),
-    help="Also write Kaggle's table here: filename, label (P(FAKE)); needs --csv.",
-)  # fmt: skip
-@click.pass_context
-def main(
-    ctx: click.Context,
-    run: Location,
-    files: tuple[Location, ...],
-    frames: int,
-    faces: str,
-    detector_model: Path | None,
-    as_json: bool,
-    heatmap: Path | None,
-    csv: Path | None,
-    submission: Path | None,
-) -> None:
+@command(cls=TrainingCommand, exit_code=lambda all_scored: 0 if all_scored else DONE_WITH_FAILURES)
+def predict(
+    run: Annotated[StrPath, LOCATION],
+    files: Annotated[Iterable[StrPath], Option(LOCATION, nargs=-1)],
+    *,
+    frames: Annotated[int, CountParam(1)] = 10,
+    faces: Annotated[str, click.Choice(["largest", "all"])] = "largest",
+    detector_model: DetectorModel = None,
+    json: bool = False,
+    heatmap: Annotated[StrPath | None, PATH] = None,
+    csv: Annotated[StrPath | None, PATH] = None,
+    submission: Annotated[StrPath | None, PATH] = None,
+) -> bool:
     """Predict how likely the faces in each FILE, image or clip, are FAKE with the model of RUN.
 
     A folder as FILE stands for the clips below it.
@@ -72,6 +46,21 @@ def main(
     Example:
       dfdc-prep predict runs/v1.3 clip.mp4 photo.jpg --heatmap heat/
       dfdc-prep predict runs/v1.3 clips --csv scores.csv
+
+    Args:
+        run: The folder of a run.
+        files: Images, clips, and folders of clips.
+        frames: Frames sampled per clip, evenly spaced.
+        faces: Score the main face only, or every face.
+        json: Print one JSON object per file.
+        heatmap: Folder for one image per face with its Grad-CAM beside it, and its mask if there is
+            one.
+        csv: Also write one row a file here; the same command continues an interrupted run.
+        submission: Also write Kaggle's table here: filename, label (P(FAKE)); needs --csv.
+
+    Raises:
+        TrainingError: the run is not finished, or its model cannot be loaded.
+        ModelError: the detector's weights cannot be loaded.
     """
     if submission and not csv:
         raise click.UsageError("expected --csv beside --submission, found none; give both")
@@ -79,41 +68,46 @@ def main(
     from training.inference.score_file import ScoreFile, files_of
     from training.runs.folder import open_run
 
-    with open_run(run, names=RunFolder.MODEL_FILES) as place:
-        place.check_finished()  # before TensorFlow is imported
-        paths = [path for location in files for path in files_of(location)]
-        settings: dict[str, object] = {"model": file_sha256(place.folder / RunFolder.MODEL)}
+    with open_run(as_location(run), names=RunFolder.MODEL_FILES) as opened:
+        opened.check_finished()  # before TensorFlow is imported
+        paths = [path for location in map(as_location, files) for path in files_of(location)]
+        settings: dict[str, object] = {"model": file_sha256(opened.folder / RunFolder.MODEL)}
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
         from training.inference.face_crops import DecodingWorker, FaceCropOptions
         from training.inference.scorer import NO_SCORE, UNREADABLE, Scorer, predict_file
 
-        scorer = Scorer(place.folder)
+        scorer = Scorer(opened.folder)
     options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)
-    detector = scorer.detector(detector_model)
+    detector = scorer.detector(None if detector_model is None else Path(detector_model))
     settings |= {"frames": frames, "faces": faces, "detector": detector.name}
-    failed = False
+    heatmaps = None if heatmap is None else Path(heatmap)
+    all_scored = True
     with DecodingWorker(detector) as worker, ExitStack() as stack:
-        scores = stack.enter_context(ScoreFile(csv, paths, settings).continued()) if csv else None
+        scores = None
+        if csv:
+            scores = stack.enter_context(ScoreFile(Path(csv), paths, settings).continued())
         if worker.confinement != "on":
             click.echo(f"confinement of the decoder: {worker.confinement}", err=True)
         for path in paths:
             if scores and scores.has(path):
                 continue
             with local_file(path) as here:
-                prediction = predict_file(here, options, scorer, worker, heatmap)
+                prediction = predict_file(here, options, scorer, worker, heatmaps)
             error = prediction.error and prediction.error.replace(str(here), str(path))
             prediction = replace(prediction, file=str(path), error=error)
-            failed |= prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None
-            click.echo(prediction.as_json() if as_json else prediction.as_text())
+            if prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None:
+                all_scored = False
+            click.echo(prediction.as_json() if json else prediction.as_text())
             if scores:
                 scores.add(path, prediction)
     if scores:
         click.echo(scores.text(), err=True)
         if submission:
-            scores.write_submission(submission)
-    if failed:
-        ctx.exit(DONE_WITH_FAILURES)
+            scores.write_submission(Path(submission))
+    return all_scored
 
+
+main = command_of(predict)
 
 if __name__ == "__main__":
     main()

@@ -24,34 +24,27 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 TRAIN_FRACTION = 0.56
 
 
-def _fine_tune_recipe() -> Recipe:
-    """Our recipe: two epochs of the head only, then blocks 3 to 7 with BatchNorm frozen.
-
-    Training the head first and keeping BatchNorm's ImageNet statistics follows the Keras guide
-    "Image classification via fine-tuning with EfficientNet", which finds that unfreezing
-    BatchNorm ruins the first epochs. SGD with Nesterov momentum, weight decay 1e-4 and targets
-    of 0.01 and 0.99 (label smoothing 0.02 in Keras) come from the winner of DFDC
-    (github.com/selimsef/dfdc_deepfake_challenge: configs/b7.json, train.sh,
-    classifier_dataset.py), with cosine decay instead of its polynomial decay. The
-    augmentations follow the winner too, see `training.data.augmentation`. There are no
-    published results for this recipe.
-    """
-    return Recipe(
-        "fine-tune",
-        images=32_000,
-        epochs=20,
-        batch_size=16,
-        nesterov=True,
-        weight_decay=1e-4,
-        augmentation="winning",
-        head_epochs=2,
-        unfreeze_from="block3",
-        freeze_batchnorm=True,
-        schedule="cosine",
-        label_smoothing=0.02,
-    )
-
-
+#: Ours: two epochs of the head only, then blocks 3 to 7 with BatchNorm frozen, after the Keras
+#: guide "Image classification via fine-tuning with EfficientNet", which finds that unfreezing
+#: BatchNorm ruins the first epochs. SGD with Nesterov momentum, weight decay 1e-4 and targets of
+#: 0.01 and 0.99 (label smoothing 0.02 in Keras) come from the winner of DFDC
+#: (github.com/selimsef/dfdc_deepfake_challenge: configs/b7.json, train.sh, classifier_dataset.py),
+#: with cosine decay instead of its polynomial decay; so do the augmentations, see
+#: `training.data.augmentation`. There are no published results for this recipe.
+_FINE_TUNE = Recipe(
+    "fine-tune",
+    images=32_000,
+    epochs=20,
+    batch_size=16,
+    nesterov=True,
+    weight_decay=1e-4,
+    augmentation="winning",
+    head_epochs=2,
+    unfreeze_from="block3",
+    freeze_batchnorm=True,
+    schedule="cosine",
+    label_smoothing=0.02,
+)
 #: The paper does not give the patience of v1.4 or the augmentation of v1.5; the values here
 #: are common choices.
 RECIPES: Mapping[str, Recipe] = {
@@ -62,7 +55,7 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe("v1.3", 32_000, 47, 16, published=Published(0.9022, 0.4872)),
         Recipe("v1.4", 32_000, 47, 16, patience=5, published=Published(0.8395, 0.3455)),
         Recipe("v1.5", 32_000, 47, 16, augmentation="plain", published=Published(0.8936, 0.3751)),
-        _fine_tune_recipe(),
+        _FINE_TUNE,
     )
 }
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from dfdc_prep.commands.declaration import Given, Option, command
-from dfdc_prep.commands.options import ClipsFrom, LocationParam, PageFileParam, RealIs, StrPath
+from dfdc_prep.commands.declaration import Given, command
+from dfdc_prep.commands.options import LOCATION, PAGE_FILE, ClipsFrom, RealIs, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
 from manifests.folders import FacesFolder, RunFolder, ShardsFolder
@@ -62,19 +62,9 @@ def _reported(mirror: Mirror) -> None:
 )
 @staged(path=Staged(_compared), identities=Staged([FacesFolder.IDENTITIES]))
 def audit(
-    path: Annotated[
-        StrPath,
-        Option(LocationParam(), "A shards folder, a faces folder, a table or a folder of crops."),
-    ],
+    path: Annotated[StrPath, LOCATION],
     *,
-    identities: Annotated[
-        StrPath | None,
-        Option(
-            LocationParam(),
-            "identities.parquet of identify, or its faces folder.",
-            "those in PATH, if any",
-        ),
-    ] = None,
+    identities: Annotated[StrPath | None, LOCATION] = None,
     clips_from: ClipsFrom = None,
     real_is: RealIs = None,
 ) -> "Audit":
@@ -92,6 +82,11 @@ def audit(
       dfdc-prep audit split.csv --json
       dfdc-prep audit shards --identities faces
 
+    Args:
+        path: A shards folder, a faces folder, a table or a folder of crops.
+        identities: identities.parquet of identify, or its faces folder. None: those in PATH, if
+            any.
+
     Raises:
         TableError: there is no table with splits, or it cannot be used.
     """
@@ -106,9 +101,7 @@ def audit(
 
 @command(exit_code=lambda result: 0 if result.ok else 1)
 @staged(shards=Staged(Mirror.pull_all))
-def verify(
-    shards: Annotated[StrPath, Option(LocationParam(), "A shards folder.")] = "shards",
-) -> "VerifyReport":
+def verify(shards: Annotated[StrPath, LOCATION] = "shards") -> "VerifyReport":
     """Read SHARDS back completely: checksums, counts, images, labels and families.
 
     Names the shard, the record and the fault. The exit code is 1 if there is any fault.
@@ -116,6 +109,9 @@ def verify(
     \b
     Example:
       dfdc-prep verify shards
+
+    Args:
+        shards: A shards folder.
 
     Raises:
         ShardError: the folder was not written by `shard`.
@@ -128,17 +124,7 @@ def verify(
 @command()
 @staged(path=Staged(_reported, Push()), out=Staged((), Push()))
 def report(
-    path: Annotated[
-        StrPath,
-        Option(
-            LocationParam(),
-            "A folder of extract, import, shard or dfdc-prep fit, or an evaluation inside a run.",
-        ),
-    ],
-    *,
-    out: Annotated[
-        StrPath | None, Option(PageFileParam(), "The HTML file to write.", "PATH/report.html")
-    ] = None,
+    path: Annotated[StrPath, LOCATION], *, out: Annotated[StrPath | None, PAGE_FILE] = None
 ) -> "Report":
     """Write one HTML page about a faces, a shards or a run folder.
 
@@ -150,6 +136,10 @@ def report(
     Example:
       dfdc-prep report faces
       dfdc-prep report runs/v1.3 --out v1.3.html
+
+    Args:
+        path: A folder of extract, import, shard or dfdc-prep fit, or an evaluation inside a run.
+        out: The HTML file to write. None: PATH/report.html.
 
     Raises:
         SourceError: `path` is no such folder.

@@ -1,39 +1,122 @@
 """Write the split crops: as shards, or in the format of another tool."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
+
+import click
+from click.core import ParameterSource
 
 from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
     AUTO,
+    LOCATION,
+    SHARD_COUNT,
+    TEXT,
+    WRITABLE,
     CountParam,
-    Crops,
-    FoldersCommand,
+    Folders,
     GroupBy,
-    ImageFormat,
     JoinDuplicates,
     LabelBy,
-    LocationParam,
-    Out,
-    OverwriteExport,
-    Quality,
     Seed,
-    SeveralFaces,
-    Shards,
     Split,
     StrPath,
-    TestOnly,
-    TextParam,
-    as_paths,
-    shard_count,
 )
 from dfdc_prep.commands.terminal import report_hint
 from dfdc_prep.storage.workspace import Push, Staged, all_but, staged
 from manifests.folders import FacesFolder, ShardsFolder
 
 if TYPE_CHECKING:
-    from dfdc_prep.writing.writer import WriteReport
-    from manifests.splitting.split import SplitPlan
+    from dfdc_prep.writing.writer import Format, WriteReport
+
+SeveralFaces = Annotated[
+    Folders,
+    Option(
+        LOCATION,
+        "A faces folder with balanced.parquet, or several, of different data sets.",
+        metavar="[FACES]...",
+        nargs=-1,
+    ),
+]
+Out = Annotated[
+    StrPath,
+    Option(WRITABLE, "The folder to write; it appears when it is complete.", metavar="[OUT]"),
+]
+_CROPS = Option(
+    click.Choice(["balanced", "all", "split"]),
+    "Those of balanced.parquet; all of manifest.parquet; or those of split.parquet, with the "
+    "splits it gives for --split.",
+)
+_SHARDS = Option(SHARD_COUNT, "Train shards; auto: 16 or more of 20 to 200 MB, given enough data.")
+_IMAGE_FORMAT = Option(
+    click.Choice(["as-is", "jpeg"]),
+    "Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
+)
+_OVERWRITE = flag("Replace what OUT holds of other crops or options.")
+
+
+class CropOptions(TypedDict, total=False):
+    """Which crops are written, into which splits; each option with its default."""
+
+    split: Annotated[Split, "56/24/20"]
+    group_by: Annotated[GroupBy, "original"]
+    seed: Annotated[Seed, 42]
+    join_duplicates: Annotated[JoinDuplicates, True]
+    label_by: Annotated[LabelBy, "clip"]
+    crops: Annotated[str, _CROPS, "balanced"]
+    test_only: Annotated[bool, flag("Put all crops into the split test, for --split."), False]
+
+
+class ShardOptions(CropOptions, total=False):
+    """The same for formats in shards, and how these are written."""
+
+    shards: Annotated[int | str, _SHARDS, AUTO]
+    image_format: Annotated[str, _IMAGE_FORMAT, "as-is"]
+    quality: Annotated[int, Option(click.IntRange(1, 100), "Quality of the JPEGs."), 95]
+    overwrite: Annotated[bool, _OVERWRITE, False]
+
+
+class BenchOptions(CropOptions, total=False):
+    """The same for DeepfakeBench."""
+
+    name: Annotated[
+        str, Option(TEXT, "Name of the data set: letters, digits, - and _."), "dfdc_faces"
+    ]
+    crops_per_clip: Annotated[
+        int,
+        Option(
+            CountParam(1), "Most crops of a clip, evenly spaced; the benchmark reads the first 32."
+        ),
+        32,
+    ]
+    overwrite: Annotated[bool, _OVERWRITE, False]
+
+
+class FoldersCommand(click.Command):
+    """A command with the arguments [FACES]... [OUT]; a single one is FACES."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        given = ctx.params
+        if not given["faces"] and self._is_given(ctx, "out"):
+            default = next(each for each in self.params if each.name == "out").get_default(ctx)
+            given["faces"], given["out"] = (given["out"],), Path(str(default))
+        given["faces"] = given["faces"] or Path("faces")
+        without_effect = []
+        if given["crops"] == "split":
+            without_effect = [("--crops split", n) for n in ("split", "group_by", "test_only")]
+        elif given["test_only"]:
+            without_effect = [("--test-only", "split")]
+        for decisive, name in without_effect:
+            if self._is_given(ctx, name):
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} has no effect with {decisive}; omit it.", ctx)
+        return rest
+
+    @staticmethod
+    def _is_given(ctx: click.Context, name: str) -> bool:
+        return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
 
 #: An export in a bucket: its small files are read, the others only listed.
 _WHOLE = Push(alone=True, last=(ShardsFolder.SUMS,))
@@ -46,7 +129,8 @@ _TABLES = {
 
 
 def _crops_to_split(arguments: Given) -> Staged:
-    table, others = _TABLES[arguments["crops"]], (FacesFolder.IDENTITIES, FacesFolder.MANIFEST)
+    table = _TABLES[arguments["options"]["crops"]]
+    others = (FacesFolder.IDENTITIES, FacesFolder.MANIFEST)
     return Staged(lambda mirror: mirror.pull_crops(table, *others))
 
 
@@ -54,26 +138,8 @@ def _crops_to_split(arguments: Given) -> Staged:
 @staged(faces=_crops_to_split, out=Staged(all_but(".tfrecord-"), _WHOLE))
 def shard(
     faces: SeveralFaces = "faces",
-    out: Annotated[
-        StrPath,
-        Option(
-            LocationParam(writes=True),
-            "The shards folder; it appears when it is complete.",
-            metavar="[SHARDS]",
-        ),
-    ] = "shards",
-    *,
-    split: Split = "56/24/20",
-    group_by: GroupBy = "original",
-    seed: Seed = 42,
-    join_duplicates: JoinDuplicates = True,
-    label_by: LabelBy = "clip",
-    crops: Crops = "balanced",
-    test_only: TestOnly = False,
-    shards: Shards = AUTO,
-    image_format: ImageFormat = "as-is",
-    quality: Quality = 95,
-    overwrite: Annotated[bool, flag("Replace shards of another manifest or options.")] = False,
+    out: Annotated[StrPath, Option(WRITABLE, metavar="[SHARDS]")] = "shards",
+    **options: Unpack[ShardOptions],
 ) -> "WriteReport":
     """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
 
@@ -89,6 +155,9 @@ def shard(
       dfdc-prep shard faces_dfdc faces_ff faces_celeb shards-mixed
       dfdc-prep shard faces_celeb shards-celeb --crops all --test-only
 
+    Args:
+        out: The shards folder; it appears when it is complete.
+
     Raises:
         TableError: there is no balanced.parquet, `split` or `group_by` cannot be used, or two
             folders cannot be told apart.
@@ -96,41 +165,15 @@ def shard(
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.tfrecord import TFRecords
-    from dfdc_prep.writing.writer import write_crops
 
-    output = TFRecords(shard_count(shards), image_format, quality)
-    selection = CropSelection(
-        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
-    )
-    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
+    return _write(faces, out, TFRecords(*_sharding(options)), options, options["overwrite"])
 
 
 @command("deepfakebench", cls=FoldersCommand)
 @staged(faces=_crops_to_split, out=_EXPORT)
 def export_deepfakebench(
-    faces: SeveralFaces = "faces",
-    out: Out = "deepfakebench",
-    *,
-    split: Split = "56/24/20",
-    group_by: GroupBy = "original",
-    seed: Seed = 42,
-    join_duplicates: JoinDuplicates = True,
-    label_by: LabelBy = "clip",
-    crops: Crops = "balanced",
-    test_only: TestOnly = False,
-    name: Annotated[
-        str, Option(TextParam(), "Name of the data set: letters, digits, - and _.")
-    ] = "dfdc_faces",
-    crops_per_clip: Annotated[
-        int,
-        Option(
-            CountParam(1),
-            "Most crops of a clip, evenly spaced; the benchmark reads the first 32.",
-        ),
-    ] = 32,
-    overwrite: OverwriteExport = False,
+    faces: SeveralFaces = "faces", out: Out = "deepfakebench", **options: Unpack[BenchOptions]
 ) -> "WriteReport":
     """Write the crops of FACES to OUT as a data set of DeepfakeBench.
 
@@ -149,33 +192,15 @@ def export_deepfakebench(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.deepfakebench import DeepfakeBench
-    from dfdc_prep.writing.sources import CropSelection
-    from dfdc_prep.writing.writer import write_crops
 
-    output = DeepfakeBench(name, crops_per_clip)
-    selection = CropSelection(
-        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
-    )
-    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
+    output = DeepfakeBench(options["name"], options["crops_per_clip"])
+    return _write(faces, out, output, options, options["overwrite"])
 
 
 @command("webdataset", cls=FoldersCommand)
 @staged(faces=_crops_to_split, out=_EXPORT)
 def export_webdataset(
-    faces: SeveralFaces = "faces",
-    out: Out = "webdataset",
-    *,
-    split: Split = "56/24/20",
-    group_by: GroupBy = "original",
-    seed: Seed = 42,
-    join_duplicates: JoinDuplicates = True,
-    label_by: LabelBy = "clip",
-    crops: Crops = "balanced",
-    test_only: TestOnly = False,
-    shards: Shards = AUTO,
-    image_format: ImageFormat = "as-is",
-    quality: Quality = 95,
-    overwrite: OverwriteExport = False,
+    faces: SeveralFaces = "faces", out: Out = "webdataset", **options: Unpack[ShardOptions]
 ) -> "WriteReport":
     """Write the crops of FACES to OUT as tar files, for webdataset and PyTorch.
 
@@ -192,34 +217,15 @@ def export_webdataset(
         OptionsDiffer: `out` holds another export.
         OutputError: `out` cannot be written, or contains other files.
     """
-    from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.webdataset import WebDataset
-    from dfdc_prep.writing.writer import write_crops
 
-    output = WebDataset(shard_count(shards), image_format, quality)
-    selection = CropSelection(
-        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
-    )
-    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
+    return _write(faces, out, WebDataset(*_sharding(options)), options, options["overwrite"])
 
 
 @command("huggingface", cls=FoldersCommand)
 @staged(faces=_crops_to_split, out=_EXPORT)
 def export_huggingface(
-    faces: SeveralFaces = "faces",
-    out: Out = "huggingface",
-    *,
-    split: Split = "56/24/20",
-    group_by: GroupBy = "original",
-    seed: Seed = 42,
-    join_duplicates: JoinDuplicates = True,
-    label_by: LabelBy = "clip",
-    crops: Crops = "balanced",
-    test_only: TestOnly = False,
-    shards: Shards = AUTO,
-    image_format: ImageFormat = "as-is",
-    quality: Quality = 95,
-    overwrite: OverwriteExport = False,
+    faces: SeveralFaces = "faces", out: Out = "huggingface", **options: Unpack[ShardOptions]
 ) -> "WriteReport":
     """Write the crops of FACES to OUT as parquet files that datasets.load_dataset opens.
 
@@ -234,18 +240,29 @@ def export_huggingface(
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.huggingface import HuggingFace
+
+    return _write(faces, out, HuggingFace(*_sharding(options)), options, options["overwrite"])
+
+
+def _sharding(options: ShardOptions) -> tuple[int | None, str, int]:
+    """The number of train shards, None for auto, and the format and the quality of the images."""
+    count = None if options["shards"] == AUTO else int(options["shards"])
+    return count, options["image_format"], options["quality"]
+
+
+def _write(
+    faces: Any, out: StrPath, output: "Format", options: CropOptions, overwrite: bool
+) -> "WriteReport":
+    """Write the crops of the folders, a tuple of them after the command's checks."""
     from dfdc_prep.writing.sources import CropSelection
     from dfdc_prep.writing.writer import write_crops
-
-    output = HuggingFace(shard_count(shards), image_format, quality)
-    selection = CropSelection(
-        _plan(split, group_by, seed, test_only), crops, label_by, join_duplicates
-    )
-    return write_crops(as_paths(faces), Path(out), output, selection, overwrite)
-
-
-def _plan(split: str, group_by: str, seed: int, test_only: bool) -> "SplitPlan":
     from manifests.splitting.sets import only_test
     from manifests.splitting.split import SplitPlan
 
-    return only_test(group_by, seed) if test_only else SplitPlan.parse(split, group_by, seed)
+    group_by, seed = options["group_by"], options["seed"]
+    only = options["test_only"]
+    plan = only_test(group_by, seed) if only else SplitPlan.parse(options["split"], group_by, seed)
+    selection = CropSelection(
+        plan, options["crops"], options["label_by"], options["join_duplicates"]
+    )
+    return write_crops([Path(each) for each in faces], Path(out), output, selection, overwrite)

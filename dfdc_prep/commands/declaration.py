@@ -1,27 +1,28 @@
 """One declaration a command: a typed function becomes the click command and the checked function.
 
-A parameter is annotated with `Annotated[type, Option(...)]`. Keyword-only parameters are options of
-the command, the others are its arguments; defaults are those of the signature, and the docstring is
-the help. This module and what it imports must stay light: `dfdc-prep --help` waits for it.
+A parameter is annotated with `Annotated[type, click type]`, or an `Option` in its place; bool needs
+none. Keyword-only parameters are options of the command, the others are its arguments. Defaults are
+those of the signature. The docstring is the help, its part `Args:` that of each option; there
+`None: X.` at the end says what None stands for. An option that commands share has its help in its
+`Option`. Several of them are the keys of a TypedDict, `Annotated[type, click type, default]`, where
+a function takes `**options: Unpack[TheTypedDict]`.
+
+This module and what it imports must stay light: `dfdc-prep --help` waits for it.
 """
 
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
-from typing import Annotated, Any, ParamSpec, TypeVar, get_origin
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 import click
 
-from dfdc_prep.commands.terminal import (
-    MIN_MEMORY_BYTES,
-    MIN_TRAINING_MEMORY_BYTES,
-    echo_parts,
-    reporting_errors,
-)
+from dfdc_prep.commands.terminal import MIN_TRAINING_MEMORY_BYTES, echo_parts, reporting_errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,9 +30,6 @@ T = TypeVar("T")
 Given = Mapping[str, Any]
 
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print the same numbers as JSON.")
-_commands: dict[Callable[..., Any], click.Command] = {}
-#: The decorated function of each checked one.
-_declared: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,12 @@ class Option:
     """The type and the help of an option or argument."""
 
     type: "click.ParamType[Any]"
-    help: str
-    #: What None, the default, stands for.
-    none: str | None = None
+    help: str = ""
+    none: str | None = None  # what None, the default, stands for
     metavar: str | None = None
     multiple: bool = False
-    #: For arguments: -1 for any number.
-    nargs: int = 1
-    #: The value that stands for None, by preset.
-    presets: Mapping[str, Any] = field(default_factory=dict)
+    nargs: int = 1  # for arguments: -1 for any number
+    presets: Mapping[str, Any] = field(default_factory=dict)  # what stands for None, by preset
 
     def or_preset(self, value: T | None, preset: str) -> T:
         """The value given, or that of the preset."""
@@ -61,28 +56,38 @@ class Option:
             return f"{next(iter(self.presets.values()))}, or the preset's"
         return self.none
 
+    def converted(self, name: str, value: Any) -> Any:
+        """A value of the parameter of this name, or a tuple of them, as the command has it.
+
+        Raises:
+            ValueError: the command would refuse it.
+        """
+        if not self.multiple and self.nargs == 1:
+            return _converted(name, value, self.type)
+        is_one = isinstance(value, str) or not isinstance(value, Iterable)
+        return tuple(_converted(name, each, self.type) for each in ([value] if is_one else value))
+
     def parameter(self, name: str, signature: inspect.Parameter) -> click.Parameter:
         """The option or the argument of the command."""
-        default = None if signature.default is signature.empty else signature.default
+        required = signature.default is signature.empty
+        given: dict[str, Any] = {"type": self.type, "metavar": self.metavar}
+        if not required and self.nargs == 1 and not self.multiple:
+            given["default"] = signature.default
         if signature.kind is not signature.KEYWORD_ONLY:
-            if self.nargs == -1:
-                return click.Argument([name], type=self.type, metavar=self.metavar, nargs=-1)
-            if signature.default is signature.empty:
-                return click.Argument([name], type=self.type, metavar=self.metavar)
-            return click.Argument([name], type=self.type, metavar=self.metavar, default=default)
-        flag = f"--{name.replace('_', '-')}"
+            return click.Argument([name], nargs=self.nargs, required=required, **given)
+        # A parameter cannot be named `as`, but `as_`.
+        flag = f"--{name.rstrip('_').replace('_', '-')}"
         if self.type is click.BOOL:
-            flag = f"{flag}/--no-{flag[2:]}" if default else flag
-            return click.Option([flag], is_flag=True, default=default, help=self.help)
+            flag = f"{flag}/--no-{flag[2:]}" if signature.default else flag
+            return click.Option([flag], is_flag=True, default=signature.default, help=self.help)
+        shown = self.shown_default or True
         return click.Option(
-            [flag],
-            type=self.type,
-            default=None if self.multiple else default,
-            help=self.help,
-            metavar=self.metavar,
-            multiple=self.multiple,
-            show_default=self.shown_default or True,
+            [flag, name], help=self.help, multiple=self.multiple, show_default=shown, **given
         )
+
+
+#: The command of each declared function, and its options and arguments by name.
+_declared: dict[Callable[..., Any], tuple[click.Command, dict[str, Option]]] = {}
 
 
 def flag(text: str) -> Option:
@@ -91,14 +96,13 @@ def flag(text: str) -> Option:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Option]:
-    """The options and arguments that a function declares, by name."""
-    parameters = inspect.signature(_declared.get(function, function)).parameters
-    return {name: each.annotation.__metadata__[0] for name, each in parameters.items()}
+    """The options and arguments that a declared function has, by name."""
+    return _declared[function][1]
 
 
 def command_of(function: Callable[..., Any]) -> click.Command:
     """The command of a declared function."""
-    return _commands[function]
+    return _declared[function][0]
 
 
 def command(
@@ -122,15 +126,22 @@ def command(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        signature, options = inspect.signature(function), options_of(function)
-        text, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
+        signature = _expanded(inspect.signature(function))
+        doc, _, raises = inspect.cleandoc(function.__doc__ or "").partition("\nRaises:\n")
+        text, _, arguments = doc.partition("\nArgs:\n")
+        entries = _entries(arguments)
+        options = {
+            name: _option(each.annotation, *entries.get(name, ("", None)))
+            for name, each in signature.parameters.items()
+        }
 
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
             for each, value in given.arguments.items():
                 if value is not None or signature.parameters[each].default is not None:
-                    given.arguments[each] = _converted(each, value, options[each].type)
+                    given.arguments[each] = options[each].converted(each, value)
             return function(*given.args, **given.kwargs)
 
         checked: Callable[..., Any] = call
@@ -140,7 +151,7 @@ def command(
             result: Any = checked(**given)
             if as_json:
                 click.echo(json.dumps(result.as_json(), indent=2))
-            else:
+            elif hasattr(result, "parts"):  # the others print for themselves
                 echo_parts(result.text(), result.parts())
                 for line in hints(result, given):
                     click.echo(line, err=True)
@@ -152,23 +163,55 @@ def command(
         ]
         parameters += [_JSON] if has_json else []
         title = name or function.__name__
-        _commands[call] = cls(title, callback=run, params=parameters, help=text)
+        settings = {"help_option_names": ["-h", "--help"]}
+        made = cls(title, callback=run, params=parameters, help=text, context_settings=settings)
+        _declared[call] = made, options
         call.__doc__ = _documented(text.replace("\b\n", ""), options, raises)
         call.__signature__ = _plain(signature)  # type: ignore[attr-defined]
         # Documentation tools would show the function behind it instead.
         del call.__wrapped__
-        _declared[call] = function
         return call
 
     return decorate
 
 
+def _expanded(signature: inspect.Signature) -> inspect.Signature:
+    """The signature with the keys of a TypedDict in place of `**options: Unpack[TypedDict]`."""
+    parameters = []
+    for each in signature.parameters.values():
+        if each.kind is not each.VAR_KEYWORD:
+            parameters.append(each)
+            continue
+        (keys,) = get_args(each.annotation)
+        for name, declared in get_type_hints(keys, include_extras=True).items():
+            default = declared.__metadata__[1]
+            parameters.append(
+                inspect.Parameter(name, each.KEYWORD_ONLY, default=default, annotation=declared)
+            )
+    return signature.replace(parameters=parameters)
+
+
+def _entries(arguments: str) -> dict[str, tuple[str, str | None]]:
+    """What the part `Args:` of a docstring says: {name: (help, what None stands for)}."""
+    found: dict[str, tuple[str, str | None]] = {}
+    for entry in re.split(r"^    (?=\w)", arguments, flags=re.MULTILINE)[1:]:
+        name, _, text = " ".join(entry.split()).partition(": ")
+        text, _, none = text.partition(" None: ")
+        found[name] = text, none.removesuffix(".") or None
+    return found
+
+
+def _option(annotation: Any, text: str, none: str | None) -> Option:
+    """The option of an annotation, with the help of the docstring unless it has its own."""
+    declared = click.BOOL if annotation is bool else annotation.__metadata__[0]
+    option = declared if isinstance(declared, Option) else Option(declared)
+    return option if option.help else replace(option, help=text, none=none)
+
+
 def _plain(signature: inspect.Signature) -> inspect.Signature:
     """The signature without `Annotated`, for readers."""
     plain = [
-        each.replace(annotation=each.annotation.__origin__)
-        if get_origin(each.annotation) is Annotated
-        else each
+        each.replace(annotation=getattr(each.annotation, "__origin__", each.annotation))
         for each in signature.parameters.values()
     ]
     return signature.replace(parameters=plain)
@@ -186,36 +229,25 @@ def _documented(text: str, options: Mapping[str, Option], raises: str) -> str:
 
 
 def _converted(name: str, value: Any, kind: "click.ParamType[Any]") -> Any:
+    mistyped = f"{name}: expected {kind.name}, found {value!r} of type {type(value).__name__}"
     try:
         converted = kind.convert(value, None, None)
     except click.BadParameter as error:
         raise ValueError(f"{name}: {error.message}") from None
     except TypeError:
-        raise ValueError(_mistyped(name, value, kind)) from None
+        raise ValueError(mistyped) from None
     # click turns 2.5 into the integer 2, and 5 into the text "5".
     if isinstance(value, int | float) and converted != value:
-        raise ValueError(_mistyped(name, value, kind))
+        raise ValueError(mistyped)
     return converted
 
 
-def _mistyped(name: str, value: Any, kind: "click.ParamType[Any]") -> str:
-    return f"{name}: expected {kind.name}, found {value!r} of type {type(value).__name__}"
-
-
-class Command(click.Command):
-    """A click command that reports errors in one line."""
-
-    min_memory = MIN_MEMORY_BYTES
+class TrainingCommand(click.Command):
+    """A command that loads TensorFlow; it reports errors in one line, as a group does."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reporting_errors(self.min_memory):
+        with reporting_errors(MIN_TRAINING_MEMORY_BYTES):
             return super().invoke(ctx)
-
-
-class TrainingCommand(Command):
-    """A command that loads TensorFlow and needs more memory."""
-
-    min_memory = MIN_TRAINING_MEMORY_BYTES
 
 
 class Group(click.Group):

@@ -9,23 +9,24 @@ import click
 
 from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
 from dfdc_prep.catalog.reader import LAYOUTS
-from dfdc_prep.commands.declaration import Given, Option, command, flag
+from dfdc_prep.commands.declaration import Given, Option, command
 from dfdc_prep.commands.options import (
     AUTO,
+    LOCATION,
+    NAME_PAIR,
+    PATH,
+    SLICE,
+    TEXT,
     ClipsFrom,
     CountParam,
+    DetectorModel,
     Faces,
     FacesOut,
     FloatParam,
     FramesParam,
-    LocationParam,
-    NamePairParam,
-    PathParam,
     RealIs,
     Seed,
-    SliceParam,
     StrPath,
-    TextParam,
     Workers,
 )
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
@@ -49,30 +50,20 @@ if TYPE_CHECKING:
 # each side. `selimsef`: the challenge's winner, `preprocessing/extract_crops.py`.
 FRAMES = Option(
     FramesParam(1, 10_000),
-    "Frames per clip; or real=20,fake=5, where the labels have unlike numbers of clips.",
+    metavar="N",
     presets={"paper": 1, "deepfakebench": 32, "selimsef": 32},
 )
 FACES = Option(
     click.Choice(["largest", "all"]),
-    "The clip's main face, or every face.",
-    "largest",
     presets={"paper": "largest", "deepfakebench": "largest", "selimsef": "largest"},
 )
 ALIGN = Option(
     click.Choice(["none", "eyes", "five-point"]),
-    "Rotate and scale the crop so that the eyes, or five points, lie on a template.",
     presets={"paper": "none", "deepfakebench": "five-point", "selimsef": "none"},
 )
-MARGIN = Option(
-    FloatParam(0, 4),
-    "Added on each side of the box, as a fraction of its longer side; of an aligned crop, of the "
-    "template's side.",
-    presets={"paper": 0.3, "deepfakebench": 0.15, "selimsef": 0.3},
-)
+MARGIN = Option(FloatParam(0, 4), presets={"paper": 0.3, "deepfakebench": 0.15, "selimsef": 0.3})
 SIZE = Option(
-    click.IntRange(16, 4096),
-    "Side of a crop, in pixels.",
-    presets={"paper": 224, "deepfakebench": 256, "selimsef": 224},
+    click.IntRange(16, 4096), presets={"paper": 224, "deepfakebench": 256, "selimsef": 224}
 )
 
 
@@ -92,11 +83,9 @@ def _after_extract(result: "RunSummary", given: Given) -> Iterator[str]:
 
 @command()
 def sample(
-    folder: Annotated[StrPath, Option(PathParam(), "The folder to write.", metavar="DIR")],
+    folder: Annotated[StrPath, Option(PATH, metavar="DIR")],
     *,
-    families: Annotated[
-        int, Option(CountParam(2), "Number of families, each an original and its fakes.")
-    ] = 12,
+    families: Annotated[int, CountParam(2)] = 12,
     seed: Seed = 42,
 ) -> "SampleReport":
     """Build a small DFDC-shaped data set in DIR, without a download.
@@ -108,6 +97,10 @@ def sample(
     \b
     Example:
       dfdc-prep sample dfdc --families 12
+
+    Args:
+        folder: The folder to write.
+        families: Number of families, each an original and its fakes.
     """
     from dfdc_prep.sample.builder import build_sample
 
@@ -116,127 +109,36 @@ def sample(
 
 @command(hints=_after_extract, exit_code=_failures)
 def extract(
-    source: Annotated[
-        StrPath,
-        Option(LocationParam(), "The folder of a data set, as DFDC's parts."),
-    ] = "dfdc",
+    source: Annotated[StrPath, LOCATION] = "dfdc",
     out: FacesOut = "faces",
     *,
-    layout: Annotated[
-        str, Option(click.Choice([AUTO, *LAYOUTS]), "How SOURCE is laid out; auto looks.")
-    ] = AUTO,
-    dataset: Annotated[
-        str | None,
-        Option(
-            TextParam(), "Name of the data set in the tables.", "that of the layout", metavar="NAME"
-        ),
-    ] = None,
-    compression: Annotated[
-        str | None,
-        Option(
-            click.Choice(COMPRESSIONS),
-            "Which videos of FaceForensics++.",
-            "the only one there is",
-        ),
-    ] = None,
-    table: Annotated[
-        StrPath | None,
-        Option(
-            PathParam(),
-            "Clips of any other layout: columns path (relative to SOURCE) and label, and, if "
-            "known, original, identity, face_identity, method, split, dataset.",
-            metavar="CSV",
-        ),
-    ] = None,
+    layout: Annotated[str, click.Choice([AUTO, *LAYOUTS])] = AUTO,
+    dataset: Annotated[str | None, Option(TEXT, metavar="NAME")] = None,
+    compression: Annotated[str | None, click.Choice(COMPRESSIONS)] = None,
+    table: Annotated[StrPath | None, Option(PATH, metavar="CSV")] = None,
     real_is: RealIs = None,
-    preset: Annotated[
-        str,
-        Option(
-            click.Choice(list(FRAMES.presets)),
-            "Sets frames, faces, align, margin and size as published work has them; options given "
-            "beside it count.",
-        ),
-    ] = "paper",
+    preset: Annotated[str, click.Choice(list(FRAMES.presets))] = "paper",
     frames: Annotated[int | Mapping[str, int] | None, FRAMES] = None,
-    sampling: Annotated[
-        str,
-        Option(
-            click.Choice(SAMPLINGS),
-            "Which frames: even takes cheap ones near even positions, exact the positions "
-            "themselves; keyframes is the cheapest.",
-        ),
-    ] = EVEN,
-    detector: Annotated[
-        str,
-        Option(
-            click.Choice([AUTO, *DETECTORS]),
-            "auto: yunet where its weights are available, else hog.",
-        ),
-    ] = AUTO,
-    detector_model: Annotated[
-        StrPath | None,
-        Option(
-            PathParam(),
-            "YuNet's weights; also DFDC_PREP_YUNET. Default: the cache, or a download whose hash "
-            "is checked.",
-        ),
-    ] = None,
+    sampling: Annotated[str, click.Choice(SAMPLINGS)] = EVEN,
+    detector: Annotated[str, click.Choice([AUTO, *DETECTORS])] = AUTO,
+    detector_model: DetectorModel = None,
     faces: Annotated[str | None, FACES] = None,
     align: Annotated[str | None, ALIGN] = None,
     margin: Annotated[float | None, MARGIN] = None,
     size: Annotated[int | None, SIZE] = None,
-    format: Annotated[
-        str, Option(click.Choice(["png", "jpg"]), "File format of the crops.")
-    ] = "png",
-    share_boxes: Annotated[bool, flag("Crop a fake where its original's face is.")] = True,
-    compare: Annotated[
-        bool,
-        flag("Compare a fake's crops with its original's: which faces were forged."),
-    ] = False,
-    masks: Annotated[
-        bool,
-        flag("Write where each crop of a fake was changed; implies --compare."),
-    ] = False,
+    format: Annotated[str, click.Choice(["png", "jpg"])] = "png",
+    share_boxes: bool = True,
+    compare: bool = False,
+    masks: bool = False,
     workers: Workers = None,
-    timeout: Annotated[
-        float,
-        Option(
-            FloatParam(1), "Seconds of CPU time a clip may take; the same command tries it again."
-        ),
-    ] = 120,
-    limit: Annotated[
-        int | None, Option(CountParam(1), "Only the first clips, in whole families.")
-    ] = None,
-    slice: Annotated[
-        Slice | str | None,
-        Option(
-            SliceParam(),
-            "Only slice I of N, on one of several machines; gather then writes the tables.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str,
-        Option(
-            click.Choice(ENGINES),
-            "Where workers run: on this machine, or on the nodes of a Ray cluster.",
-        ),
-    ] = LOCAL,
-    address: Annotated[
-        str | None,
-        Option(
-            TextParam(),
-            "Address of the Ray cluster's head, host:port.",
-            "auto: the cluster of this machine",
-        ),
-    ] = None,
-    insecure_cluster: Annotated[
-        bool,
-        flag(
-            "Use a Ray cluster that does not ask for a token: who can reach it can run code on it."
-        ),
-    ] = False,
-    retry_failed: Annotated[bool, flag("Process clips again that failed before.")] = False,
-    overwrite: Annotated[bool, flag("Remove an earlier run's files from OUT first.")] = False,
+    timeout: Annotated[float, FloatParam(1)] = 120,
+    limit: Annotated[int | None, CountParam(1)] = None,
+    slice: Annotated[Slice | str | None, SLICE] = None,
+    engine: Annotated[str, click.Choice(ENGINES)] = LOCAL,
+    address: Annotated[str | None, TEXT] = None,
+    insecure_cluster: bool = False,
+    retry_failed: bool = False,
+    overwrite: bool = False,
 ) -> "RunSummary":
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
@@ -252,6 +154,39 @@ def extract(
       dfdc-prep extract FaceForensics faces_ff --compression c23
       dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
       dfdc-prep extract --slice 3/8
+
+    Args:
+        source: The folder of a data set, as DFDC's parts.
+        layout: How SOURCE is laid out; auto looks.
+        dataset: Name of the data set in the tables. None: that of the layout.
+        compression: Which videos of FaceForensics++. None: the only one there is.
+        table: Clips of any other layout: columns path (relative to SOURCE) and label, and, if
+            known, original, identity, face_identity, method, split, dataset.
+        preset: Sets frames, faces, align, margin and size as published work has them; options given
+            beside it count.
+        frames: Frames per clip; or real=20,fake=5, where the labels have unlike numbers of clips.
+        sampling: Which frames: even takes cheap ones near even positions, exact the positions
+            themselves; keyframes is the cheapest.
+        detector: auto: yunet where its weights are available, else hog.
+        faces: The clip's main face, or every face. None: largest.
+        align: Rotate and scale the crop so that the eyes, or five points, lie on a template.
+        margin: Added on each side of the box, as a fraction of its longer side; of an aligned
+            crop, of the template's side.
+        size: Side of a crop, in pixels.
+        format: File format of the crops.
+        share_boxes: Crop a fake where its original's face is.
+        compare: Compare a fake's crops with its original's: which faces were forged.
+        masks: Write where each crop of a fake was changed; implies --compare.
+        timeout: Seconds of CPU time a clip may take; the same command tries it again.
+        limit: Only the first clips, in whole families.
+        slice: Only slice I of N, on one of several machines; gather then writes the tables.
+        engine: Where workers run: on this machine, or on the nodes of a Ray cluster.
+        address: Address of the Ray cluster's head, host:port. None: auto: the cluster of this
+            machine.
+        insecure_cluster: Use a Ray cluster that does not ask for a token: who can reach it can run
+            code on it.
+        retry_failed: Process clips again that failed before.
+        overwrite: Remove an earlier run's files from OUT first.
 
     Raises:
         ValueError: a value is not allowed.
@@ -302,16 +237,7 @@ def extract(
 
 @command(hints=lambda result, given: [report_hint(result.out)], exit_code=_failures)
 def gather(
-    out: FacesOut = "faces",
-    *,
-    source: Annotated[
-        StrPath | None,
-        Option(
-            LocationParam(),
-            "The folder of DFDC parts, where this machine has it elsewhere.",
-            "the one of the slices",
-        ),
-    ] = None,
+    out: FacesOut = "faces", *, source: Annotated[StrPath | None, LOCATION] = None
 ) -> "RunSummary":
     """Write the tables of OUT once all slices of extract are done.
 
@@ -321,6 +247,10 @@ def gather(
     \b
     Example:
       dfdc-prep gather faces
+
+    Args:
+        source: The folder of DFDC parts, where this machine has it elsewhere. None: the one of the
+            slices.
 
     Raises:
         OutputError: families are missing, or a slice is running.
@@ -338,22 +268,14 @@ def gather(
     out=Staged(all_but(f"{FacesFolder.CROPS}/"), Push(alone=True)),
 )
 def import_crops(
-    crops_dir: Annotated[StrPath, Option(LocationParam(), "A folder of 224x224 images.")],
-    metadata_csv: Annotated[
-        StrPath,
-        Option(LocationParam(), "A CSV or parquet table: label, and path or videoname."),
-    ],
+    crops_dir: Annotated[StrPath, LOCATION],
+    metadata_csv: Annotated[StrPath, LOCATION],
     out: FacesOut = "faces",
     *,
     clips_from: ClipsFrom = None,
     real_is: RealIs = None,
-    resize: Annotated[
-        bool, flag("Scale square images of another size to 224x224, as PNG.")
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        flag("Replace a faces folder of another table, and the tables made from it."),
-    ] = False,
+    resize: bool = False,
+    overwrite: bool = False,
 ) -> "ImportReport":
     """Make a faces folder OUT of crops that are already cut, such as Kaggle's deepfake_faces.
 
@@ -367,6 +289,12 @@ def import_crops(
     \b
     Example:
       dfdc-prep import faces_224 metadata.csv faces
+
+    Args:
+        crops_dir: A folder of 224x224 images.
+        metadata_csv: A CSV or parquet table: label, and path or videoname.
+        resize: Scale square images of another size to 224x224, as PNG.
+        overwrite: Replace a faces folder of another table, and the tables made from it.
 
     Raises:
         TableError, SourceError: the table or the folder cannot be used.
@@ -404,34 +332,12 @@ def _faces_to_encode(mirror: Mirror) -> None:
 def identify(
     faces: Faces = "faces",
     *,
-    threshold: Annotated[
-        float,
-        Option(
-            FloatParam(0.1, 1), "Largest average distance of two groups of faces of one person."
-        ),
-    ] = 0.5,
-    same: Annotated[
-        Iterable[str | tuple[str, str]],
-        Option(NamePairParam(), "Two clips of one person; kept for the next call.", multiple=True),
-    ] = (),
-    different: Annotated[
-        Iterable[str | tuple[str, str]],
-        Option(
-            NamePairParam(), "Two clips of different people; kept for the next call.", multiple=True
-        ),
-    ] = (),
-    pairs: Annotated[
-        StrPath | None,
-        Option(
-            LocationParam(),
-            "A CSV of such pairs: first, second, relation (same or different).",
-        ),
-    ] = None,
+    threshold: Annotated[float, FloatParam(0.1, 1)] = 0.5,
+    same: Annotated[Iterable[str | tuple[str, str]], Option(NAME_PAIR, multiple=True)] = (),
+    different: Annotated[Iterable[str | tuple[str, str]], Option(NAME_PAIR, multiple=True)] = (),
+    pairs: Annotated[StrPath | None, LOCATION] = None,
     workers: Workers = None,
-    forget: Annotated[
-        bool,
-        flag("Remove the encodings and pictures; identities.parquet stays."),
-    ] = False,
+    forget: bool = False,
 ) -> "IdentifyReport | ForgetReport":
     """Estimate who is filmed in the clips of FACES, for splits that keep people apart.
 
@@ -444,6 +350,13 @@ def identify(
       dfdc-prep identify
       dfdc-prep identify faces --same aaa.mp4,bbb.mp4 --different aaa.mp4,ccc.mp4
       dfdc-prep split --group-by identity
+
+    Args:
+        threshold: Largest average distance of two groups of faces of one person.
+        same: Two clips of one person; kept for the next call.
+        different: Two clips of different people; kept for the next call.
+        pairs: A CSV of such pairs: first, second, relation (same or different).
+        forget: Remove the encodings and pictures; identities.parquet stays.
 
     Raises:
         TableError: there is no manifest, or a pair cannot be used or contradicts another.

@@ -5,12 +5,11 @@ The types reject values that tables, JSON or the file system cannot hold.
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
-from click.core import ParameterSource
 
 from dfdc_prep.commands.declaration import Option, flag
 from dfdc_prep.extraction.slices import Slice
@@ -29,8 +28,6 @@ from manifests.labels import LABELS
 AUTO = "auto"
 #: Largest count: the largest int32, the type of the tables' integer columns.
 MAX_COUNT = 2**31 - 1
-#: Range of seeds that NumPy, Keras and scikit-learn all accept.
-SEED = click.IntRange(0, 2**32 - 1)
 
 
 class FloatParam(click.FloatRange):
@@ -60,8 +57,6 @@ class CountParam(click.IntRange):
 class FramesParam(click.IntRange):
     """A number of frames, or one for each label: real=20,fake=5; also as a mapping."""
 
-    name = "N"
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and "=" in value:
             given = [word.partition("=")[::2] for word in value.split(",")]
@@ -76,191 +71,105 @@ class FramesParam(click.IntRange):
         return {label: convert(counts[label], param, ctx) for label in LABELS}
 
 
-class TextParam(click.types.StringParamType):
-    """Text that can be encoded as UTF-8, as tables and JSON require."""
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
+    """A type whose values a function makes; the message of its ValueError is the usage error."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(super().convert(value, param, ctx))
-        if not _is_utf8(text):
-            self.fail(f"expected text in UTF-8, found {text!a}.", param, ctx)
-        return text
+    def __init__(self, name: str, parse: Callable[[Any], Any]) -> None:
+        self.name, self._parse = name, parse
 
-
-class NamePairParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
-    """Two different names separated by a comma; also several such pairs in a sequence."""
-
-    name = "A,B"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        if isinstance(value, str):
-            names = tuple(name.strip() for name in value.split(","))
-        else:
-            names = tuple(value)
-            if not all(isinstance(name, str) for name in names) or any("," in n for n in names):
-                return tuple(self.convert(pair, param, ctx) for pair in names)
-            if not names:
-                return ()
-        if len(names) != 2 or not all(names) or not all(map(_is_utf8, names)):
-            self.fail(
-                f"expected two names of clips as in a.mp4,b.mp4, found {value!a}.", param, ctx
-            )
-        return names
-
-
-class PathParam(click.Path):
-    """A non-empty local path that can be encoded as UTF-8, as tables and JSON require."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Path:
-        name = os.fspath(value)
-        if not name:
-            self.fail("expected a path, found an empty string.", param, ctx)
-        if "\0" in name or not _is_utf8(name):
-            self.fail(f"expected a path in UTF-8, found {name!a}; rename it.", param, ctx)
-        if is_url(name):
-            self.fail("expected a path on this machine, found a URL.", param, ctx)
-        return Path(name)
-
-
-class LocationParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
-    """A path as for `PathParam`, or the URL of a folder or object in a bucket.
-
-    Args:
-        writes: refuse URLs that this project only reads.
-    """
-
-    name = "path or url"
-
-    def __init__(self, writes: bool = False) -> None:
-        self._writes = writes
-
-    def convert(
-        self,
-        value: "str | os.PathLike[str] | Location",
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Location:
-        text = str(value)
-        if not is_url(text):
-            return PathParam().convert(text if isinstance(value, Url) else value, param, ctx)
-        if "\0" in text or not _is_utf8(text):
-            self.fail(f"expected a URL in UTF-8, found {text!a}; rename it.", param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            url = parse_url(text)
+            return self._parse(value)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if self._writes and url.scheme in READ_ONLY:
-            self.fail(
-                f"expected a place that can be written, found {url.scheme}://, which is only read; "
-                "write to a folder and upload it.",
-                param,
-                ctx,
-            )
-        return url
-
-
-class PageFileParam(LocationParam):
-    """The path or URL of an HTML file to write."""
-
-    def __init__(self) -> None:
-        super().__init__(writes=True)
-
-    def convert(
-        self,
-        value: "str | os.PathLike[str] | Location",
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Location:
-        path = super().convert(value, param, ctx)
-        if path.suffix.lower() not in PAGE_SUFFIXES:
-            self.fail(f"expected a file name that ends in .html, found {str(path)!r}.", param, ctx)
-        return path
-
-
-class TableFileParam(LocationParam):
-    """The path or URL of a CSV or parquet file to write."""
-
-    def __init__(self) -> None:
-        super().__init__(writes=True)
-
-    def convert(
-        self,
-        value: "str | os.PathLike[str] | Location",
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Location:
-        path = super().convert(value, param, ctx)
-        is_folder = isinstance(path, Path) and path.is_dir()
-        if path.suffix not in TABLE_SUFFIXES or is_folder:
-            self.fail(
-                f"expected a file name ending in {' or '.join(TABLE_SUFFIXES)}, "
-                f"found {str(value)!a}.",
-                param,
-                ctx,
-            )
-        return path
-
-
-class ShardCount(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[int]
-    """A number of train shards, or auto."""
-
-    name = "integer or auto"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        if value == AUTO:
-            return AUTO
-        return int(click.IntRange(1, 9999).convert(value, param, ctx))
-
-
-class FacesFolders(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
-    """One faces folder or several, as a tuple of paths or URLs."""
-
-    name = "path or paths"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Location, ...]:
-        given = [value] if isinstance(value, str | os.PathLike | Url) else list(value)
-        if not given:
-            self.fail("expected a faces folder, found none.", param, ctx)
-        return tuple(LocationParam().convert(each, param, ctx) for each in given)
-
-
-class SliceParam(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[Slice]
-    """One of N slices, as 3/8."""
-
-    name = "I/N"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Slice:
-        if isinstance(value, Slice):
-            return value
-        try:
-            return Slice.parse(str(value))
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
+            self.fail(f"{str(error).removesuffix('.')}.", param, ctx)
 
 
 def _is_utf8(text: str) -> bool:
-    """Return whether text contains no surrogate escapes of undecodable bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Whether text contains no surrogate escapes of undecodable bytes."""
+    return text.encode(errors="ignore").decode() == text
 
+
+def _text(value: Any) -> str:
+    text = str(value)
+    if not _is_utf8(text):
+        raise ValueError(f"expected text in UTF-8, found {text!a}")
+    return text
+
+
+def _name_pair(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else list(value)
+    pair = tuple(name.strip() for name in names if isinstance(name, str))
+    if len(names) != 2 or not all(pair) or not all(map(_is_utf8, pair)) or "," in "".join(pair):
+        raise ValueError(f"expected two names of clips as in a.mp4,b.mp4, found {value!a}")
+    return pair
+
+
+def _path(value: Any) -> Path:
+    name = os.fspath(value)
+    if not name:
+        raise ValueError("expected a path, found an empty string")
+    if "\0" in name or not _is_utf8(name):
+        raise ValueError(f"expected a path in UTF-8, found {name!a}; rename it")
+    if is_url(name):
+        raise ValueError("expected a path on this machine, found a URL")
+    return Path(name)
+
+
+def _location(value: Any) -> Location:
+    text = str(value)
+    if not is_url(text):
+        return _path(text if isinstance(value, Url) else value)
+    if "\0" in text or not _is_utf8(text):
+        raise ValueError(f"expected a URL in UTF-8, found {text!a}; rename it")
+    return parse_url(text)
+
+
+def _writable(value: Any) -> Location:
+    location = _location(value)
+    if isinstance(location, Url) and location.scheme in READ_ONLY:
+        raise ValueError(
+            f"expected a place that can be written, found {location.scheme}://, which is only "
+            "read; write to a folder and upload it"
+        )
+    return location
+
+
+def _file(suffixes: tuple[str, ...]) -> Callable[[Any], Location]:
+    def parse(value: Any) -> Location:
+        path = _writable(value)
+        is_folder = isinstance(path, Path) and path.is_dir()
+        if path.suffix not in suffixes or is_folder:
+            raise ValueError(
+                f"expected a file name ending in {' or '.join(suffixes)}, found {str(value)!a}"
+            )
+        return path
+
+    return parse
+
+
+#: Text that can be encoded as UTF-8, as tables and JSON require.
+TEXT = _Parsed("text", _text)
+#: A local path that can be encoded as UTF-8.
+PATH = _Parsed("path", _path)
+#: Such a path, or the URL of a folder or object in a bucket.
+LOCATION = _Parsed("path or url", _location)
+#: The same, but no URL that this project only reads.
+WRITABLE = _Parsed("path or url", _writable)
+#: The path or URL of a file to write.
+PAGE_FILE, TABLE_FILE = (
+    _Parsed("path or url", _file(suffixes)) for suffixes in (PAGE_SUFFIXES, TABLE_SUFFIXES)
+)
+#: Two names separated by a comma, or a sequence of them.
+NAME_PAIR = _Parsed("A,B", _name_pair)
+#: One of N slices, as 3/8.
+SLICE = _Parsed("I/N", lambda value: Slice.parse(str(value)))
+#: A number of train shards, or auto.
+SHARD_COUNT = _Parsed(
+    "integer or auto",
+    lambda value: value if value == AUTO else click.IntRange(1, 9999).convert(value, None, None),
+)
+#: Seeds that NumPy, Keras and scikit-learn all accept.
+SEED = click.IntRange(0, 2**32 - 1)
 
 #: A path, or the URL of a bucket as text: "s3://bucket/faces".
 StrPath = str | os.PathLike[str]
@@ -270,29 +179,12 @@ Folders = StrPath | Iterable[StrPath]
 Faces = Annotated[
     StrPath,
     Option(
-        LocationParam(),
+        LOCATION,
         "A faces folder, or a CSV or parquet table with the columns video (or videoname, or path), "
         "label and, if known, original.",
     ),
 ]
-FacesOut = Annotated[StrPath, Option(LocationParam(writes=True), "The faces folder to write.")]
-Out = Annotated[
-    StrPath,
-    Option(
-        LocationParam(writes=True),
-        "The folder to write; it appears when it is complete.",
-        metavar="[OUT]",
-    ),
-]
-SeveralFaces = Annotated[
-    Folders,
-    Option(
-        FacesFolders(),
-        "A faces folder with balanced.parquet, or several, of different data sets.",
-        metavar="[FACES]...",
-        nargs=-1,
-    ),
-]
+FacesOut = Annotated[StrPath, Option(WRITABLE, "The faces folder to write.")]
 Seed = Annotated[int, Option(SEED, "The same seed gives the same bytes.")]
 RealIs = Annotated[
     int | None,
@@ -306,7 +198,7 @@ RealIs = Annotated[
 ClipsFrom = Annotated[
     str | None,
     Option(
-        TextParam(),
+        TEXT,
         "How the clips are found in a table that does not name them: folder or name of the images, "
         "a column, or a regular expression with a group (?P<clip>...), searched in the paths.",
         metavar="HOW",
@@ -315,86 +207,27 @@ ClipsFrom = Annotated[
 ]
 LabelBy = Annotated[
     str,
-    Option(
-        click.Choice(["clip", "face"]),
-        "face: a face of a fake that was not changed is REAL.",
-    ),
+    Option(click.Choice(["clip", "face"]), "face: a face of a fake that was not changed is REAL."),
 ]
-Split = Annotated[
-    str,
-    Option(TextParam(), "Train/validation/test, or named as in fit=70/dev=20/test=10."),
-]
+Split = Annotated[str, Option(TEXT, "Train/validation/test, or named as in fit=70/dev=20/test=10.")]
 GroupBy = Annotated[
     str,
     Option(
-        TextParam(),
+        TEXT,
         "What stays in one split: original (a family), identity (an estimated person), a column, "
         "or none (reports the leak).",
     ),
 ]
 JoinDuplicates = Annotated[
-    bool,
-    flag("Put families whose crops are the same or nearly so into one split."),
+    bool, flag("Put families whose crops are the same or nearly so into one split.")
 ]
-Crops = Annotated[
-    str,
-    Option(
-        click.Choice(["balanced", "all", "split"]),
-        "Those of balanced.parquet; all of manifest.parquet; or those of split.parquet, with the "
-        "splits it gives for --split.",
-    ),
-]
-TestOnly = Annotated[bool, flag("Put all crops into the split test, for --split.")]
-Shards = Annotated[
-    int | str,
-    Option(ShardCount(), "Train shards; auto: 16 or more of 20 to 200 MB, given enough data."),
-]
-ImageFormat = Annotated[
-    str,
-    Option(
-        click.Choice(["as-is", "jpeg"]),
-        "Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
-    ),
-]
-Quality = Annotated[int, Option(click.IntRange(1, 100), "Quality of the JPEGs.")]
 Workers = Annotated[int | None, Option(click.IntRange(1, 1024), "Worker processes.", none="cores")]
-OverwriteExport = Annotated[bool, flag("Replace an export of other crops or options.")]
-
-
-class FoldersCommand(click.Command):
-    """A command with the arguments [FACES]... [OUT]; a single one is FACES."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
-        faces = [path for paths in ctx.params["faces"] for path in paths]
-        named = ctx.get_parameter_source("out") is ParameterSource.COMMANDLINE
-        if not faces and named:
-            default = next(each for each in self.params if each.name == "out").get_default(ctx)
-            faces, ctx.params["out"] = [ctx.params["out"]], Path(str(default))
-        ctx.params["faces"] = tuple(faces) or Path("faces")
-        _check_split_options(ctx)
-        return rest
-
-
-def _check_split_options(ctx: click.Context) -> None:
-    """Refuse an option that another one would leave without effect."""
-    without_effect = []
-    if ctx.params["crops"] == "split":
-        without_effect = [("--crops split", name) for name in ("split", "group_by", "test_only")]
-    elif ctx.params["test_only"]:
-        without_effect = [("--test-only", "split")]
-    for decisive, name in without_effect:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{option} has no effect with {decisive}; omit it.", ctx)
-
-
-def shard_count(shards: Any) -> int | None:
-    """The number of train shards that was given; None for auto."""
-    return None if shards == AUTO else int(shards)
-
-
-def as_paths(faces: Folders) -> tuple[Path, ...]:
-    """The folders that `FacesFolders` made of one path or several."""
-    given = [faces] if isinstance(faces, str | os.PathLike) else faces
-    return tuple(Path(folder) for folder in given)
+DetectorModel = Annotated[
+    StrPath | None,
+    Option(
+        PATH,
+        "YuNet's weights; also DFDC_PREP_YUNET. Default: the cache, or a download whose hash is "
+        "checked.",
+    ),
+]
+CacheGb = Annotated[float, Option(FloatParam(0), "Size of the local cache of SHARDS in a bucket.")]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from dfdc_prep.commands.declaration import Given, Option, command, flag
+from dfdc_prep.commands.declaration import Given, command
 from dfdc_prep.commands.options import (
+    TABLE_FILE,
     ClipsFrom,
     CountParam,
     Faces,
@@ -20,7 +21,6 @@ from dfdc_prep.commands.options import (
     Seed,
     Split,
     StrPath,
-    TableFileParam,
 )
 from dfdc_prep.commands.terminal import report_hint
 from dfdc_prep.storage.urls import is_folder
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 def _report_of_folder(result: "Summary", given: Given) -> Iterator[str]:
     if is_folder(given["faces"]):
         yield report_hint(given["faces"])
-
-
-def _table_out(default: str) -> Option:
-    return Option(TableFileParam(), "The CSV or parquet file to write.", default)
 
 
 @command("summary", hints=_report_of_folder, has_json=True)
@@ -72,35 +68,18 @@ def summarize(
 
 
 @command()
-@staged(
-    faces=Staged([FacesFolder.MANIFEST, *OTHER_KINDS], Push()),
-    out=Staged((), Push()),
-)
+@staged(faces=Staged([FacesFolder.MANIFEST, *OTHER_KINDS], Push()), out=Staged((), Push()))
 def balance(
     faces: Faces = "faces",
     *,
-    per_class: Annotated[
-        int | None,
-        Option(CountParam(1), "Crops of each label.", "16000, or as many as the smaller class has"),
-    ] = None,
-    strategy: Annotated[
-        "Strategy",
-        Option(
-            click.Choice(["random", "spread", "pairs"]),
-            "Random clips; fakes of as many originals as possible; or each fake with its original.",
-        ),
-    ] = "random",
+    per_class: Annotated[int | None, CountParam(1)] = None,
+    strategy: Annotated["Strategy", click.Choice(["random", "spread", "pairs"])] = "random",
     seed: Seed = 42,
-    frames_per_clip: Annotated[
-        int | None,
-        Option(CountParam(1), "Frames taken of each clip, evenly spaced.", "all"),
-    ] = None,
+    frames_per_clip: Annotated[int | None, CountParam(1)] = None,
     label_by: LabelBy = "clip",
     clips_from: ClipsFrom = None,
     real_is: RealIs = None,
-    out: Annotated[
-        StrPath | None, _table_out("FACES/balanced.parquet; for a bare table, balanced.csv here")
-    ] = None,
+    out: Annotated[StrPath | None, TABLE_FILE] = None,
 ) -> "Balance":
     """Choose as many REAL crops of FACES as FAKE ones.
 
@@ -112,6 +91,14 @@ def balance(
       dfdc-prep balance
       dfdc-prep balance --strategy spread --per-class 2000
       dfdc-prep balance metadata.csv --out balanced.csv
+
+    Args:
+        per_class: Crops of each label. None: 16000, or as many as the smaller class has.
+        strategy: Random clips; fakes of as many originals as possible; or each fake with its
+            original.
+        frames_per_clip: Frames taken of each clip, evenly spaced. None: all.
+        out: The CSV or parquet file to write. None: FACES/balanced.parquet; for a bare table,
+            balanced.csv here.
 
     Raises:
         NotEnoughRows: a class has fewer crops than `per_class`.
@@ -150,15 +137,10 @@ def split(
     seed: Seed = 42,
     join_duplicates: JoinDuplicates = True,
     label_by: LabelBy = "clip",
-    official: Annotated[
-        bool,
-        flag("Take the data set's own split; --split, --group-by and --seed have no effect."),
-    ] = False,
+    official: bool = False,
     clips_from: ClipsFrom = None,
     real_is: RealIs = None,
-    out: Annotated[
-        StrPath | None, _table_out("FACES/split.parquet; for a bare table, split.csv here")
-    ] = None,
+    out: Annotated[StrPath | None, TABLE_FILE] = None,
 ) -> "Assignment":
     """Give every balanced crop of FACES its split, and write only that table.
 
@@ -172,6 +154,11 @@ def split(
       dfdc-prep split --split 80/10/10 --group-by part
       dfdc-prep split balanced.csv --group-by none --out paper.csv
       dfdc-prep split faces_ff --official
+
+    Args:
+        official: Take the data set's own split; --split, --group-by and --seed have no effect.
+        out: The CSV or parquet file to write. None: FACES/split.parquet; for a bare table,
+            split.csv here.
 
     Raises:
         TableError: `split` or `group_by` cannot be used, there is no usable table, a group of

@@ -44,8 +44,7 @@ MIN_OPEN_FILES = 32
 
 def _one_line(text: str) -> str:
     """Escape unprintable characters and cut the middle out of a message that is too long."""
-    text = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = _printable(" ".join(text.split()))
     if len(shown) <= MAX_MESSAGE_CHARS:
         return shown
     half = MAX_MESSAGE_CHARS // 2

@@ -121,6 +121,7 @@ def test_defaults_are_those_of_the_command_and_help_documents_each_option(name: 
             given = context.params[parameter.name]  # converted by click
             assert (str(given) if isinstance(given, Path) else given) == parameter.default
         assert f"\n    {parameter.name}: " in function.__doc__
+        assert options_of(function)[parameter.name].help
     assert "\nExample:\n" in function.__doc__
 
 
@@ -131,7 +132,7 @@ def test_an_option_has_one_declaration() -> None:
     assert not [each for each in fields(CropOptions) if each.default is not MISSING]
     sources = [path for folder in ("dfdc_prep", "manifests") for path in Path(folder).rglob("*.py")]
     for help_text in (
-        "Frames per clip.",
+        "Frames per clip;",
         "The same seed gives the same bytes.",
         '"deepfakebench": 32',
     ):

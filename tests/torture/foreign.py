@@ -250,7 +250,8 @@ def _kind(path: Path) -> str:
 def open_all(files: list[Path]) -> None:
     """Open each file by every door of the project, and say how it ended; a child's main."""
     from manifests.errors import TrainingError, out_of_memory
-    from training.models.model_file import InputSettings, open_model
+    from training.models.model_file import open_model
+    from training.models.settings import InputSettings
     from training.runs.checkpoints import load_classifier
 
     images = np.full((2, SIDE, SIDE, 3), 99, np.uint8)

@@ -22,11 +22,10 @@ from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_bootstrap import equal_error_rate
 from training.data.shards import Shards
-from training.evaluate import FILE_OPTIONS, PRESETS, main
+from training.evaluate import main
 from training.evaluation.cross import known_images, name_sets, numbered
 from training.evaluation.metrics import measure
 from training.evaluation.predictions import Level
-from training.models import model_file
 from training.runs.folder import Run
 
 
@@ -222,15 +221,6 @@ def test_options_that_do_not_fit_are_refused(finished, arguments, said):
     result = CliRunner().invoke(main, given)
     assert result.exit_code == 2
     assert said in result.output
-
-
-def test_the_commands_choices_are_those_of_the_settings():
-    choices = {p.name: p.type.choices for p in main.params if hasattr(p.type, "choices")}
-    assert tuple(choices["channels"]) == model_file.CHANNELS
-    assert tuple(choices["scale"]) == model_file.SCALES
-    assert tuple(choices["output"]) == model_file.OUTPUTS
-    assert tuple(model_file.PRESETS) == PRESETS
-    assert set(FILE_OPTIONS) == set(vars(model_file.InputSettings()))
 
 
 def test_a_new_training_removes_the_table(finished, compared, tmp_path):

@@ -16,13 +16,12 @@ from scipy.special import expit
 from manifests.errors import TrainingError
 from tests.training.legacy_models import MEAN, SIDE, STD
 from training.models.model_file import (
-    PRESETS,
-    InputSettings,
     as_input,
     cut_margins,
     kept_shares,
     open_model,
 )
+from training.models.settings import PRESETS, InputSettings
 
 
 @pytest.fixture(scope="module")

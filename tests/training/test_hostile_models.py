@@ -16,7 +16,8 @@ from onnx import TensorProto
 from manifests.errors import TrainingError
 from training.models.keras_files import load_weights
 from training.models.keras_objects import CLASSES, UnknownLayer, known
-from training.models.model_file import InputSettings, open_model
+from training.models.model_file import open_model
+from training.models.settings import InputSettings
 from training.runs.checkpoints import load_classifier
 
 SIDE = 16

@@ -4,13 +4,15 @@ The options are parsed before anything else is imported, so that --help is fast.
 """
 
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from dfdc_prep.commands.declaration import TrainingCommand
-from dfdc_prep.commands.options import CountParam, FloatParam, PathParam, TextParam
+from dfdc_prep.commands.declaration import Option, TrainingCommand, command, command_of
+from dfdc_prep.commands.options import PATH, TEXT, CountParam, DetectorModel, FloatParam, StrPath
 from manifests.errors import TrainingError
 
 #: Names of this machine that its own browser may use.
@@ -21,49 +23,18 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?")
 _PACKAGES = ("waitress", "werkzeug")
 
 
-@click.command(cls=TrainingCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run", type=PathParam())
-@click.option(
-    "--host", type=TextParam(), default="127.0.0.1", show_default=True,
-    help="Address to listen on; 0.0.0.0 for all.",
-)  # fmt: skip
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=7860, show_default=True,
-    help="Port to listen on; 0 for any free one.",
-)  # fmt: skip
-@click.option(
-    "--allow-host", type=TextParam(), multiple=True, metavar="NAME",
-    help="A name under which browsers reach the app, beside those of this machine. Repeatable.",
-)  # fmt: skip
-@click.option(
-    "--embed-in", type=TextParam(), metavar="ORIGIN",
-    help="The site that may show the app in a frame, for example https://huggingface.co.",
-)  # fmt: skip
-@click.option(
-    "--max-mb", type=CountParam(1), default=100, show_default=True, help="Largest upload, MB."
-)
-@click.option(
-    "--max-seconds", type=FloatParam(0, min_open=True), default=60, show_default=True,
-    help="Longest clip.",
-)  # fmt: skip
-@click.option(
-    "--max-megapixels", type=FloatParam(0, 33, min_open=True), default=17, show_default=True,
-    help="Largest image or frame.",
-)  # fmt: skip
-@click.option(
-    "--detector-model", type=PathParam(),
-    help="YuNet weights file; also DFDC_PREP_YUNET. [default: cached, else downloaded]",
-)  # fmt: skip
-def main(
-    run: Path,
-    host: str,
-    port: int,
-    allow_host: tuple[str, ...],
-    embed_in: str | None,
-    max_mb: int,
-    max_seconds: float,
-    max_megapixels: float,
-    detector_model: Path | None,
+@command(cls=TrainingCommand)
+def app(
+    run: Annotated[StrPath, PATH],
+    *,
+    host: Annotated[str, TEXT] = "127.0.0.1",
+    port: Annotated[int, click.IntRange(0, 65535)] = 7860,
+    allow_host: Annotated[Iterable[str], Option(TEXT, metavar="NAME", multiple=True)] = (),
+    embed_in: Annotated[str | None, Option(TEXT, metavar="ORIGIN")] = None,
+    max_mb: Annotated[int, CountParam(1)] = 100,
+    max_seconds: Annotated[float, FloatParam(0, min_open=True)] = 60,
+    max_megapixels: Annotated[float, FloatParam(0, 33, min_open=True)] = 17,
+    detector_model: DetectorModel = None,
 ) -> None:
     """Show the model of RUN in a browser: upload an image or a clip, see each face's P(FAKE).
 
@@ -73,6 +44,20 @@ def main(
     \b
     Example:
       dfdc-prep app runs/v1.3
+
+    Args:
+        run: The folder of a run.
+        host: Address to listen on; 0.0.0.0 for all.
+        port: Port to listen on; 0 for any free one.
+        allow_host: A name under which browsers reach the app, beside those of this machine.
+            Repeatable.
+        embed_in: The site that may show the app in a frame, for example https://huggingface.co.
+        max_mb: Largest upload, MB.
+        max_seconds: Longest clip.
+        max_megapixels: Largest image or frame.
+
+    Raises:
+        TrainingError: a package or the run is missing, or the address cannot be used.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -85,18 +70,19 @@ def main(
     from training.app.serving import serve
 
     limits = Limits(
-        upload_bytes=max_mb * MEGA,
-        clip_seconds=max_seconds,
-        pixels=round(max_megapixels * MEGA),
+        upload_bytes=max_mb * MEGA, clip_seconds=max_seconds, pixels=round(max_megapixels * MEGA)
     )
     if embed_in is not None and not _ORIGIN.fullmatch(embed_in):
         raise click.BadParameter("expected an origin such as https://huggingface.co.")
     access = Access((*LOCAL_HOSTS, host, *allow_host), embed_in)
+    weights = None if detector_model is None else Path(detector_model)
     try:
-        serve(run, (host, port), limits, access, detector_model)
+        serve(Path(run), (host, port), limits, access, weights)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
 
+
+main = command_of(app)
 
 if __name__ == "__main__":
     main()

@@ -30,7 +30,8 @@ from training.evaluation.predictions import (
     predict_each,
 )
 from training.models.classifier import logit_model
-from training.models.model_file import InputSettings, open_model
+from training.models.model_file import open_model
+from training.models.settings import InputSettings
 from training.runs.checkpoints import best_epoch, load_model
 from training.runs.folder import Run
 
