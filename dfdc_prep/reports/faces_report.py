@@ -36,7 +36,7 @@ from dfdc_prep.video.timeline import evenly_spaced
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary, summarize
 from manifests.folders import FacesFolder
-from manifests.labels import FAILURES, FAKE, LABELS, REAL, STATUSES, UNKNOWN
+from manifests.labels import FAILURES, FAKE, LABELS, NO_LABEL, REAL, STATUSES, UNKNOWN
 from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.codes import (
     Codes,
@@ -73,11 +73,14 @@ def faces_page(path: Path) -> Page:
     """
     made_from = manifest_hash(path)
     crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
+    crops = crops.filter(pc.not_equal(crops["label"], NO_LABEL))
     label = label_codes(crops) if crops.num_rows else None  # raises if one is neither REAL nor FAKE
     clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
     sections = [_clips_section(crops, clips)]
     if label is None:
-        sections.append(Section("Crops", [Text("There is no crop in manifest.parquet.")]))
+        sections.append(
+            Section("Crops", [Text("There is no crop with a label in manifest.parquet.")])
+        )
     else:
         sections += _crops_sections(path, crops, label, clips)
     made: list[Block] = [Text("There is no run.json.")]
