@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from manifests.labels import FAKE
 from manifests.wording import counted
@@ -48,6 +48,10 @@ def suffix_of(name: str) -> str:
     return re.split(r"[/\\]", name)[-1][len(stem(name)) :]
 
 
+#: What the name of a clip gives: its original, the person filmed, the one whose face is shown.
+People: TypeAlias = tuple[str | None, str | None, str | None]
+
+
 class Convention(NamedTuple):
     """How a data set names its clips; the patterns match whole stems.
 
@@ -60,7 +64,7 @@ class Convention(NamedTuple):
     reals: tuple[re.Pattern[str], ...]
     original: str
 
-    def read(self, label: str, video: str) -> tuple[str | None, str | None, str | None] | None:
+    def read(self, label: str, video: str) -> People | None:
         """The original, the person filmed and the one whose face is shown; None for other names."""
         name, suffix = os.path.splitext(video)
         for pattern in (self.fake,) if label == FAKE else self.reals:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_prep.catalog.clips import Entry, Provenance
-from dfdc_prep.catalog.files import clip_sizes
-from manifests.relatives import Convention
+from dfdc_prep.catalog.files import clip_sizes, is_file_name
+from manifests.relatives import Convention, People
 from manifests.wording import listed
 
 #: Folders of a group that the clips may be in, in order of preference.
@@ -45,7 +45,7 @@ def read_groups(
     dataset: str | None,
     split_of: Callable[[Group, str, str | None], str | None],
 ) -> tuple[list[Entry], list[str]]:
-    """List the clips of groups; and, as part/video, those not named as their group's are.
+    """List the clips of groups; and, as part/video, those whose names their group cannot have.
 
     Args:
         split_of: the official split of a clip, by its group, its name and the person filmed.
@@ -60,15 +60,14 @@ def read_groups(
         sizes: dict[str, int | None] = {**clip_sizes(group.folder)}
         sizes |= {video: None for video in group.listed if video not in sizes}
         for video in sorted(sizes):
-            original, filmed, shown = None, None, None
+            named: People | None = None if group.conventions else (None, None, None)
             for convention in group.conventions:
                 if named := convention.read(group.label, video):
-                    original, filmed, shown = named
                     break
-            else:
-                if group.conventions:
-                    strange.append(f"{group.part}/{video}")
-                    continue
+            if named is None or not is_file_name(video):
+                strange.append(f"{group.part}/{video}")
+                continue
+            original, filmed, shown = named
             split = split_of(group, video, filmed)
             about = provenance(dataset, group.method, filmed, shown, split)
             path = f"{group.folder}{os.sep}{video}"

@@ -89,6 +89,16 @@ def test_a_folder_without_labels(tmp_path: Path, folder: str) -> None:
     assert "need labels: give --table" in catalog.notes[0]
 
 
+def test_names_that_cannot_be_kept_apart_or_shown(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.mp4", "fake/b\x1b[31m.mp4", "fake/c.mp4")
+    catalog = read_catalog(tmp_path)
+    assert [clip.video for clip in catalog.clips] == ["c.mp4", "a.mp4"]
+    assert catalog.refused == ("fake/b\x1b[31m.mp4",)
+    make(tmp_path, "real/x/a.mp4", "real_x/a.mp4")
+    with pytest.raises(SourceError, match=r"every clip once in .*, found real_x/a\.mp4 2 times"):
+        read_catalog(tmp_path)
+
+
 def test_faceforensics_flat_as_on_kaggle(tmp_path: Path) -> None:
     root = make(
         tmp_path / "FaceForensics++_C23",

@@ -90,8 +90,10 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         about = Provenance(dataset, official_split="test")
         entries += [
             Entry(folder.name, video, NO_LABEL, None, f"{folder}{os.sep}{video}", size, about)
-            for video, size in sizes.items()
+            for video, size in sorted(sizes.items())
+            if files.is_file_name(video)
         ]
+        refused += [f"{folder.name}/{v}" for v in sizes if not files.is_file_name(v)]
         notes.append(
             f"no metadata.json in {folder}, {clips} without a label: balance, split and shard "
             "leave their crops out"

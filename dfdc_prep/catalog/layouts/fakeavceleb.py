@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, Provenance, SourceOptions
-from dfdc_prep.catalog.files import check_text, read_csv, subfolders
+from dfdc_prep.catalog.files import check_text, check_unique, read_csv, subfolders
 from dfdc_prep.catalog.groups import Group, left_out, read_groups
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
@@ -31,7 +31,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         for person in subfolders(source / kind / origin / gender)
     ]
     entries, strange = [], []
-    for clip in read_groups(groups, dataset, lambda *_: None)[0]:
+    listing, unprintable = read_groups(groups, dataset, lambda *_: None)
+    for clip in listing:
         person = Path(clip.path).parent.name
         stem, dot, suffix = clip.video.partition(".")
         found = _FAKE.fullmatch(stem)
@@ -53,7 +54,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         notes.append(f"{_SOUND_ONLY} left out: its pictures are those of RealVideo-RealAudio")
     if not known:
         notes.append(f"no {_CSV} in {source}: methods are read from the names")
-    more, refused = left_out(strange, "FakeAVCeleb")
+    check_unique(entries, source)
+    more, refused = left_out([*strange, *unprintable], "FakeAVCeleb")
     return Listing(dataset, entries, strange, [*notes, *more], refused, originals_from=NAMES)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, SourceOptions
-from dfdc_prep.catalog.files import Names, check_file_name, clips_below, subfolders
+from dfdc_prep.catalog.files import Names, check_file_name, check_unique, clips_below, subfolders
 from dfdc_prep.catalog.groups import Group, read_groups
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import PICTURES
@@ -55,7 +55,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         groups.append(Group(part, source.joinpath(*names), label or NO_LABEL, method))
         official = (SPLITS.get(name.lower()) for name in names)
         splits[part] = next((split for split in official if split), None)
-    entries, _ = read_groups(groups, options.dataset, lambda group, *_: splits[group.part])
+    entries, refused = read_groups(groups, options.dataset, lambda group, *_: splits[group.part])
+    check_unique(entries, source)
     notes = [_told(groups, entries, source)]
     if left_out:
         notes.append(
@@ -65,7 +66,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     frames = sum(os.path.isdir(entry.path) for entry in entries)
     if frames:
         notes.append(f"folders of frames: {counted(frames, 'clip')}")
-    return Listing(options.dataset, _with_people(entries), left_out, notes, originals_from=NAMES)
+    known = _with_people(entries)
+    return Listing(options.dataset, known, left_out, notes, refused, originals_from=NAMES)
 
 
 def _is_method(name: str) -> bool:
