@@ -90,11 +90,7 @@ def _zipped(folder: Path) -> list[str]:
 
 
 def _find_layout(source: Path, named: Layout, auto: bool) -> tuple[Layout, Path, list[str]]:
-    """Return the layout of a source, the folder that has it, and notes on what is left out.
-
-    Raises:
-        SourceError: more than one layout is recognized.
-    """
+    """Return the layout of a source, the folder that has it, and notes on what is left out."""
     if named in (TABLE, FOLDERS):
         return named, source, []
     found = list(_recognized(source, [*LAYOUTS.values()] if auto else [named], _MAX_DEPTH))

@@ -95,11 +95,7 @@ def _stem(video: str) -> str:
 
 
 def _read_tests(source: Path) -> Tests:
-    """Read the test list.
-
-    Raises:
-        SourceError: a line is invalid, or its label contradicts its folder: here 1 is REAL.
-    """
+    """Read the test list, in which 1 is REAL."""
     path = source / _TEST_LIST
     if not path.is_file():
         return None

@@ -53,12 +53,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
 
 
 def _read_tree(source: Path, asked: str | None) -> tuple[str | None, list[Group], list[str]]:
-    """The compression level, the groups that have it, and notes on the others.
-
-    Raises:
-        SourceError: the level asked for does not exist; or none was asked for, and there are
-            several or none.
-    """
+    """The compression level, the groups that have it, and notes on the others."""
     found: dict[tuple[str, str], dict[str, Path]] = {}
     for kind in _KINDS:
         for name in subfolders(source / kind):
