@@ -41,7 +41,7 @@ class CroppedFrame:
     """One decoded frame, reduced to the crops that may be kept."""
 
     index: int
-    time_s: float
+    time_s: float | None  # None if not known
     width: int
     height: int
     crops: list[Crop]

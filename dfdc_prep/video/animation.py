@@ -69,7 +69,7 @@ class Animation:
 class FrameFolder:
     """A folder of frames, with the attributes and methods of `reader.Video`.
 
-    A frame's index is its position in the folder; the times of the frames are not known and 0.
+    A frame's index is its position in the folder; the times of the frames are not known.
 
     Raises:
         ClipError: it has no frame, or the first one is no picture.
@@ -105,7 +105,7 @@ class FrameFolder:
                 continue
             except OSError as error:
                 raise unreachable_error(self._paths[index], error) from error
-            yield Frame(index, 0.0, av.VideoFrame.from_ndarray(rgb, format="rgb24"))
+            yield Frame(index, None, av.VideoFrame.from_ndarray(rgb, format="rgb24"))
 
 
 def _missing_end(file: SourceFile) -> str | None:

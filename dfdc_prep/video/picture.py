@@ -121,7 +121,7 @@ class Frame:
     """
 
     index: int  # position in presentation order, from zero
-    time_s: float  # presentation time in seconds from the clip's first frame
+    time_s: float | None  # presentation time in seconds from the first frame; None if not known
     decoded: av.VideoFrame  # the frame as decoded
     pixel_aspect: float = 1.0  # width over height of a pixel of the decoded frame
 

@@ -152,6 +152,7 @@ def test_folders_of_frames_give_the_crops_of_their_clip(
     found = extracted(tmp_path / "frames", tmp_path / "a", *options)
     assert found["video"].unique().tolist() == ["clip_1"]
     assert found["frame"].tolist() == list(range(8))
+    assert found["time_s"].isna().all()
     again = call("extract", tmp_path / "frames", tmp_path / "a", "--detector", "hog", *options)
     assert again.exit_code == 0, again.output
     assert "8 crops" in again.output

@@ -83,7 +83,7 @@ def annotate_clip(upload: bytes, tracks: list[FaceTrack]) -> bytes:
         stream: Any = None
         last = -1
         for frame in clip.frames(range(clip.timeline.count)):
-            image = frame.rgb(CLIP_SIZE)
+            image, time_s = frame.rgb(CLIP_SIZE), frame.time_s or 0.0
             image = np.ascontiguousarray(image[: image.shape[0] & -2, : image.shape[1] & -2])
             if stream is None:
                 stream = out.add_stream("libx264", options={"preset": "veryfast", "crf": "23"})
@@ -92,9 +92,9 @@ def annotate_clip(upload: bytes, tracks: list[FaceTrack]) -> bytes:
                 stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS)
             elif image.shape[:2] != (stream.height, stream.width):
                 image = cv2.resize(image, (stream.width, stream.height)).astype(np.uint8)
-            draw_faces(image, frame.time_s, tracks, frame.width)
+            draw_faces(image, time_s, tracks, frame.width)
             encoded = av.VideoFrame.from_ndarray(image, format="rgb24")
-            last = max(last + 1, round(frame.time_s * _TICKS))
+            last = max(last + 1, round(time_s * _TICKS))
             encoded.pts, encoded.time_base = last, Fraction(1, _TICKS)
             out.mux(stream.encode(encoded))
         if stream is None:

@@ -195,7 +195,7 @@ def find_faces(
                     f"{clip.duration_s:,.0f} in {name}; cut it shorter"
                 )
             wanted = choose_frames(EVEN, options.frames, clip.timeline)
-            pictures = [(frame.index, frame.time_s, frame) for frame in clip.frames(wanted)]
+            pictures = [(frame.index, frame.time_s or 0.0, frame) for frame in clip.frames(wanted)]
             missing = clip.shortfall
         if not pictures:
             raise ClipError(
