@@ -21,6 +21,12 @@ from dfdc_prep.commands.tables import balance, split, summarize
 
 @click.group(
     cls=Group,
+    sections={
+        "From clips to a trained model": ("extract", "balance", "shard", "fit"),
+        "Data": ("sample", "import", "gather", "identify", "split", "export"),
+        "Checks and reports": ("summary", "audit", "verify", "report"),
+        "With a model": ("evaluate", "predict", "app"),
+    },
     lazy={
         "fit": ("training.fit", "Train a recipe on a shards folder and test it."),
         "evaluate": ("training.evaluate", "Evaluate a trained model on any shards folders."),
@@ -42,7 +48,7 @@ def main() -> None:
     """
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, sections={"Formats": ("deepfakebench", "webdataset", "huggingface")})
 def export() -> None:
     """Write the split crops in the format of another tool.
 
@@ -59,9 +65,9 @@ for function in (export_deepfakebench, export_webdataset, export_huggingface):
     export.add_command(command_of(function))
 for made in (sample, extract, gather, import_crops, identify, summarize, balance, split, shard):
     main.add_command(command_of(made))
+for read in (audit, verify, report):
+    main.add_command(command_of(read))
 main.add_command(export)
-for check in (audit, verify, report):
-    main.add_command(command_of(check))
 
 if __name__ == "__main__":
     main()

@@ -14,7 +14,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from importlib import import_module
@@ -251,25 +251,30 @@ class TrainingCommand(click.Command):
 
 
 class Group(click.Group):
-    """A click group that reports errors in one line and lists commands in definition order.
+    """A click group that reports errors in one line.
 
     Args:
+        sections: the names of the commands in the order of the help, by title.
         lazy: commands that are imported when they are used: the module, whose command is named
             `main`, and the line in the list of commands.
     """
 
     def __init__(
-        self, *args: Any, lazy: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        sections: Mapping[str, Sequence[str]],
+        lazy: Mapping[str, tuple[str, str]] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._lazy = lazy or {}
+        self._sections, self._lazy = sections, lazy or {}
 
     def invoke(self, ctx: click.Context) -> Any:
         with reporting_errors():
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *self._lazy]
+        return [name for names in self._sections.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._lazy:
@@ -278,8 +283,9 @@ class Group(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        shown = {name: command.get_short_help_str(60) for name, command in self.commands.items()}
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [*shown.items(), *((n, line) for n, (_, line) in self._lazy.items())]
-            )
+        shown = {name: command.get_short_help_str(1000) for name, command in self.commands.items()}
+        shown |= {name: line for name, (_, line) in self._lazy.items()}
+        for title, names in self._sections.items():
+            with formatter.section(title):
+                # The widest name of all sections, so that the summaries line up.
+                formatter.write_dl([(f"{name:<8}", shown[name]) for name in names])

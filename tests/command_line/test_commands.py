@@ -1,5 +1,6 @@
 """The command line as a whole: help, speed of help, exit codes, one-line error messages."""
 
+import re
 import resource
 import signal
 import subprocess
@@ -28,23 +29,10 @@ HEAVY = (
     "ray",
 )
 ORDER = [
-    "sample",
-    "extract",
-    "gather",
-    "import",
-    "identify",
-    "summary",
-    "balance",
-    "split",
-    "shard",
-    "export",
-    "audit",
-    "verify",
-    "report",
-    "fit",
-    "evaluate",
-    "predict",
-    "app",
+    *("extract", "balance", "shard", "fit"),
+    *("sample", "import", "gather", "identify", "split", "export"),
+    *("summary", "audit", "verify", "report"),
+    *("evaluate", "predict", "app"),
 ]
 
 
@@ -57,6 +45,17 @@ def test_every_command_has_an_example(typed: str) -> None:
     text = commands()[typed].get_help()
     assert "Example:" in text
     assert f"\n    {typed} " in text
+
+
+@pytest.mark.parametrize("words", [[], ["export"]])
+def test_every_command_is_in_a_section_and_no_summary_is_cut(words: list[str]) -> None:
+    text = CliRunner().invoke(main, [*words, "--help"], terminal_width=60).output
+    shown = re.findall(r"^  (\w+) {2,}[A-Z]", text, re.MULTILINE)
+    exports = {"deepfakebench", "webdataset", "huggingface"}
+    assert set(shown) == (
+        exports if words else {"fit", "evaluate", "predict", "app", *main.commands}
+    )
+    assert "..." not in text.partition("Options:")[2]
 
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in ORDER)])
