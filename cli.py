@@ -8,14 +8,14 @@ import click
 
 from dfdc_prep import __version__
 from dfdc_prep.commands.checks import audit, report, verify
-from dfdc_prep.commands.crops import (
+from dfdc_prep.commands.declaration import Group, command_of
+from dfdc_prep.commands.extract import extract, gather, identify, import_crops, sample
+from dfdc_prep.commands.shard import (
     export_deepfakebench,
     export_huggingface,
     export_webdataset,
     shard,
 )
-from dfdc_prep.commands.declaration import Group, command_of
-from dfdc_prep.commands.faces import extract, gather, identify, import_crops, sample
 from dfdc_prep.commands.tables import balance, split, summarize
 
 

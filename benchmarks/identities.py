@@ -27,12 +27,12 @@ from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.identity_split import simulate
 from dfdc_prep.identities.encoder import MAX_CANDIDATES, MAX_FACES, MIDDLE, Box, Encoder
+from manifests.arrow_schemas import ENCODING_SCHEMA
 from manifests.identities.doubts import close_pairs
 from manifests.identities.evidence import compare_pictures, flaws
 from manifests.identities.linkage import group_by_average_linkage
 from manifests.identities.people import assign_identities
 from manifests.pictures.thumbnails import Pictures, thumbnail
-from manifests.schema import ENCODING_SCHEMA
 
 Picture = np.ndarray
 NO_PAIRS = np.empty((0, 2), np.int64)

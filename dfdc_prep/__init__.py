@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfdc_prep.commands.checks import audit, report, verify
-    from dfdc_prep.commands.crops import (
+    from dfdc_prep.commands.extract import extract, gather, identify, import_crops
+    from dfdc_prep.commands.shard import (
         export_deepfakebench,
         export_huggingface,
         export_webdataset,
         shard,
     )
-    from dfdc_prep.commands.faces import extract, gather, identify, import_crops
     from dfdc_prep.commands.tables import balance, split, summarize
 
 # ONNX Runtime reports its use to its makers unless this is set when it is imported.
@@ -66,9 +66,9 @@ def __getattr__(name: str) -> Any:
     """Load a function on first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dfdc_prep.commands import checks, crops, faces, tables
+    from dfdc_prep.commands import checks, extract, shard, tables
 
-    for module in (checks, crops, faces, tables):
+    for module in (checks, extract, shard, tables):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
-from dfdc_prep.recipe import Recipe
+from dfdc_prep.hyperparameters import Recipe
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from manifests.folders import REPORT, RunFolder

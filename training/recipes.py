@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from dfdc_prep.recipe import Published, Recipe
+from dfdc_prep.hyperparameters import Published, Recipe
 from manifests.errors import TrainingError
 
 #: Valid values of `Recipe.backbone` and `Recipe.augmentation`.

@@ -93,7 +93,7 @@ def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> No
     # Imported late because it loads slowly: the workers must not wait for it.
     import pyarrow as pa
 
-    from manifests.schema import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+    from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
     from manifests.tables.parquet import sort_manifest, write_faces_tables
 
     newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}

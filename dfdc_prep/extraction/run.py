@@ -71,7 +71,7 @@ def extract(
     """Extract the face crops of every clip below a source; continue an earlier run.
 
     Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`. For the
-    arguments and errors, see `dfdc_prep.commands.faces.extract`.
+    arguments and errors, see `dfdc_prep.commands.extract.extract`.
 
     Raises:
         StorageError: a bucket cannot be reached or written.

@@ -33,11 +33,11 @@ from dfdc_prep.reports.shortcuts import (
     shortcuts_section,
 )
 from dfdc_prep.video.timeline import evenly_spaced
+from manifests.arrow_schemas import MANIFEST_SCHEMA
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary, summarize
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, FAKE, LABELS, NO_LABEL, REAL, STATUSES, UNKNOWN
-from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.codes import (
     Codes,
     clip_codes,

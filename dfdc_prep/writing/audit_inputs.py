@@ -13,11 +13,11 @@ from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.writing.sources import read_image, read_images
 from dfdc_prep.writing.tfrecord import parse_example, read_records
+from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.folders import FacesFolder, ShardsFolder
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures
-from manifests.schema import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.tables import external
 from manifests.tables.codes import clip_lines, factorize, text_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_manifest

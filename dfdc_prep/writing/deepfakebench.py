@@ -31,11 +31,11 @@ from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.writing.sources import SplitCrops
 from dfdc_prep.writing.writer import Format, Written
+from manifests.arrow_schemas import SPLIT_SCHEMA
 from manifests.errors import TableError
 from manifests.files import link_or_copy, write_text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
-from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.sets import TEST, TRAIN, VALIDATION
 from manifests.tables.codes import Codes
 from manifests.tables.parquet import sort_manifest

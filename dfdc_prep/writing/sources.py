@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.files import CropFolders
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress
+from manifests.arrow_schemas import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256
@@ -24,7 +25,6 @@ from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, join_people
 from manifests.pictures.near_identical import rows_to_compare
 from manifests.pictures.thumbnails import SIDE, Pictures, Thumbnails, thumbnail
-from manifests.schema import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.splitting import sets
 from manifests.splitting.groups import IDENTITY, JOINED, drop_joined
 from manifests.splitting.split import SplitPlan

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from manifests.arrow_schemas import IDENTITY_SCHEMA
 from manifests.identities.doubts import (
     GroupPair,
     Groups,
@@ -40,7 +41,6 @@ from manifests.identities.linkage import (
     number_by_first,
 )
 from manifests.identities.table import Constraints, SettledPair, resolve_pairs, write_pairs
-from manifests.schema import IDENTITY_SCHEMA
 from manifests.tables.codes import Codes, factorize_sorted
 from manifests.tables.families import connected_groups
 

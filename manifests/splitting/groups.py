@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.arrow_schemas import SPLIT_SCHEMA
 from manifests.errors import TableError
 from manifests.pictures.near_identical import NearIdentical, find_in_table
 from manifests.pictures.thumbnails import Pictures
-from manifests.schema import SPLIT_SCHEMA
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize_sorted, text_column
 from manifests.wording import counted, listed

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
+from manifests.arrow_schemas import SPLIT_SCHEMA
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import Leak, RowSplits, leak_lines, leaks_by_key
 from manifests.errors import TableError
@@ -23,7 +24,6 @@ from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures
 from manifests.relatives import FamilyCounts
 from manifests.result import Result, TextTable, written_to
-from manifests.schema import SPLIT_SCHEMA
 from manifests.splitting.allocation import Counts, allocate, largest_remainder
 from manifests.splitting.groups import IDENTITY, Joins, group_rows
 from manifests.tables import families

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.arrow_schemas import CLIP_SOURCE_FIELD
 from manifests.errors import TableError
 from manifests.labels import LABELS
-from manifests.schema import CLIP_SOURCE_FIELD
 from manifests.wording import counted
 
 Codes = npt.NDArray[np.int64]

@@ -23,9 +23,9 @@ from cli import main
 from dfdc_prep import errors
 from dfdc_prep.commands.terminal import MAX_MESSAGE_CHARS
 from dfdc_prep.storage import place
+from manifests.arrow_schemas import CLIP_LOG_SCHEMA
 from manifests.errors import TrainingError
 from manifests.folders import FacesFolder
-from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.crop_sets import make_faces
 from tests.processes import workers_of

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from manifests.arrow_schemas import ENCODING_SCHEMA
 from manifests.identities.people import assign_identities
 from manifests.identities.table import (
     SAME,
@@ -14,7 +15,6 @@ from manifests.identities.table import (
     join_people,
     named_pairs,
 )
-from manifests.schema import ENCODING_SCHEMA
 
 
 def clips(identity: list[str | None]) -> pa.Table:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import dfdc_prep
 from cli import main
+from manifests.arrow_schemas import IDENTITY_SCHEMA
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
-from manifests.schema import IDENTITY_SCHEMA
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits
 from manifests.tables.parquet import bound, manifest_hash, write_table
 from tests.bare_tables import Mixture, mixture_table, mixtures

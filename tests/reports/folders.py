@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from dfdc_prep.recipe import Published, Recipe
+from dfdc_prep.hyperparameters import Published, Recipe
 from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
+from manifests.arrow_schemas import CLIP_LOG_SCHEMA
 from manifests.columns import ClipRow
 from manifests.labels import STATUSES
-from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import (
     bound,

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.arrow_schemas import MANIFEST_SCHEMA
 from manifests.errors import TableError
 from manifests.labels import parse_label
-from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.external import read_bare_table
 from manifests.tables.parquet import read_table, write_table
 from tests.bare_tables import write

@@ -8,9 +8,9 @@ import pytest
 
 import dfdc_prep
 import dfdc_prep.errors
+from manifests.arrow_schemas import MANIFEST_SCHEMA
 from manifests.auditing.summary import ForgedFaces, summarize
 from manifests.errors import TableError
-from manifests.schema import MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from manifests.tables.sources import label_rows
 from tests.crop_sets import make_faces, write_both

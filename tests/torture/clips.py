@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from manifests.arrow_schemas import CLIP_LOG_SCHEMA
 from manifests.errors import DfdcPrepError
 from manifests.labels import FAILURES
-from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_manifest, read_table
 from tests.torture.command import MAIN, run
 from tests.torture.folders import listing, strayed

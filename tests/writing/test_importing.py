@@ -11,8 +11,8 @@ from skimage.data import astronaut
 
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
 from dfdc_prep.writing.importing import import_crops
+from manifests.arrow_schemas import CLIP_LOG_SCHEMA
 from manifests.balancing.balance import BalanceOptions, balance
-from manifests.schema import CLIP_LOG_SCHEMA
 from manifests.tables.codes import clips_known
 from manifests.tables.external import Reading
 from manifests.tables.parquet import read_manifest, read_table

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from dfdc_prep.recipe import Recipe
+from dfdc_prep.hyperparameters import Recipe
 from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError, out_of_memory
 from training.models import keras_files

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from dfdc_prep.hyperparameters import Recipe
 from dfdc_prep.progress import Progress
-from dfdc_prep.recipe import Recipe
 from dfdc_prep.run_files import FitConfig
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
