@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from dfdc_prep.commands.declaration import Option, flag
 from dfdc_prep.extraction.slices import Slice
@@ -82,6 +83,12 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no Pa
             return self._parse(value)
         except ValueError as error:
             self.fail(f"{str(error).removesuffix('.')}.", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Names of files, where the value is one."""
+        return [CompletionItem(incomplete, type="file")] if self.name.startswith("path") else []
 
 
 def _is_utf8(text: str) -> bool:

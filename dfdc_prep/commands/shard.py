@@ -259,6 +259,8 @@ def _write(
     from manifests.splitting.sets import only_test
     from manifests.splitting.split import SplitPlan
 
+    if not faces:
+        raise ValueError("faces: expected a faces folder, found none")
     group_by, seed = options["group_by"], options["seed"]
     only = options["test_only"]
     plan = only_test(group_by, seed) if only else SplitPlan.parse(options["split"], group_by, seed)

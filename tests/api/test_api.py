@@ -185,6 +185,8 @@ def test_values_that_are_not_allowed(call: Callable[[], object], command: list[s
 def test_values_of_another_type(value: Any) -> None:
     with pytest.raises(ValueError, match="faces: expected "):
         dfdc_prep.summarize(value)
+    with pytest.raises(ValueError, match="faces: expected a faces folder, found none"):
+        dfdc_prep.shard([], "shards")
     with pytest.raises(ValueError, match="frames: expected integer range"):
         dfdc_prep.extract(frames=2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword argument"):

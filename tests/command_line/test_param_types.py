@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from cli import main
@@ -10,6 +11,14 @@ from dfdc_prep.commands.options import MAX_COUNT
 from tests.bare_tables import write
 from training.evaluate import main as evaluate
 from training.fit import main as fit
+
+
+@pytest.mark.parametrize(("name", "completes"), [("source", True), ("slice", False)])
+def test_a_shell_completes_paths(name: str, completes: bool) -> None:
+    extract = main.get_command(Context(main), "extract")
+    parameter = next(each for each in extract.params if each.name == name)
+    items = parameter.type.shell_complete(Context(extract), parameter, "dat")
+    assert [(item.value, item.type) for item in items] == [("dat", "file")] * completes
 
 
 @pytest.mark.parametrize("command", ["balance", "split", "shard", "sample", "fit"])
