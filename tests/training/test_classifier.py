@@ -28,11 +28,43 @@ def network():
 
 def test_b4_is_the_papers_model():
     built = classifier.build_model(RECIPES["v1.3"])
-    assert built.count_params() == 17_673_816 + 1792 + 1
+    # Keras counts 17,673,823, seven of them in the layer that scales its input.
+    assert built.count_params() == 17_673_823 + 1792 + 1
     assert [type(each).__name__ for each in built.layers[-2:]] == [
         "GlobalAveragePooling2D",
         "Dense",
     ]
+
+
+def test_a_seed_gives_the_same_weights_and_the_spread_that_keras_gives():
+    built = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        built.append(classifier.build_model(choose_recipe("v1.3", SMALL)))
+    first, again, other = (each.get_layer("top_conv").get_weights()[0] for each in built)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    keras.utils.set_random_seed(1)
+    stock = keras.applications.EfficientNetB0(weights=None, include_top=False)
+    for layer in stock.layers:
+        named = built[0].get_layer(layer.name).get_config()
+        for name in ("kernel_initializer", "depthwise_initializer"):
+            if name in layer.get_config():
+                assert named[name] == layer.get_config()[name]
+    for name in ("stem_conv", "block2a_dwconv", "block4a_se_reduce", "top_conv"):
+        ours, theirs = (np.asarray(each.get_layer(name).weights[0]) for each in (built[0], stock))
+        assert ours.std() == pytest.approx(theirs.std(), rel=0.1)
+        assert np.abs(ours).max() == pytest.approx(np.abs(theirs).max(), rel=0.1)
+    head = np.asarray(built[0].get_layer(classifier.HEAD_LAYER).weights[0])
+    assert np.abs(head).max() == pytest.approx(np.sqrt(6 / (1280 + 1)), rel=0.02)
+
+
+def test_the_first_step_is_traced_once(network, images, monkeypatch):
+    classifier.compile_model(network, choose_recipe("v1.3", SMALL), head_only=True, steps=1)
+    traces, step = [], network.train_step
+    monkeypatch.setattr(network, "train_step", lambda data: traces.append(1) or step(data))
+    network.fit(images, np.ones(2), verbose=0)
+    assert len(traces) == 1
 
 
 def test_one_number_an_image_between_zero_and_one(network, images):

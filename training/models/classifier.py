@@ -3,6 +3,7 @@
 Input: RGB, 0 to 255, uint8 or float, [B, 224, 224, 3]. Output: P(FAKE), float32 [B, 1].
 """
 
+import math
 import os
 import socket
 from pathlib import Path
@@ -65,37 +66,57 @@ def build_model(recipe: Recipe, weights_file: Any = None, precision: str = "floa
 
 
 def _build(recipe: Recipe, weights_file: Any) -> Any:
-    stock = getattr(keras.applications, recipe.backbone)(
-        weights=None, include_top=False, input_shape=(CROP_SIZE, CROP_SIZE, 3)
+    images = keras.Input((CROP_SIZE, CROP_SIZE, 3))
+    # Keras divides by the standard deviation only for `weights="imagenet"`; with the same weights
+    # from a file the input would be 2.1 times too small. These layers scale in float32, whatever
+    # the policy, and those of the backbone are made to change nothing.
+    x = keras.layers.Rescaling(1 / 255, name="unit_range", dtype="float32")(images)
+    offset = [-mean / std for mean, std in zip(MEAN, STD, strict=True)]
+    x = keras.layers.Rescaling(
+        [1 / std for std in STD], offset, name="imagenet_scale", dtype="float32"
+    )(x)
+    with keras.utils.custom_object_scope({"VarianceScaling": _Drawn}):
+        backbone = getattr(keras.applications, recipe.backbone)(
+            weights=None, include_top=False, input_tensor=x
+        )
+    x = keras.layers.GlobalAveragePooling2D(name="pooling", dtype="float32")(backbone.output)
+    glorot = _Drawn(1.0, "fan_avg", "uniform")
+    head = keras.layers.Dense(
+        1, "sigmoid", name=HEAD_LAYER, dtype="float32", kernel_initializer=glorot
     )
-    momentum = None if weights_file else SCRATCH_MOMENTUM
-    backbone = keras.models.clone_model(
-        stock, clone_function=lambda layer: _clone_layer(layer, momentum)
-    )
+    model = keras.Model(images, head(x), name=recipe.backbone.lower())
     if weights_file is not None:
-        copy_weights(load_weights(stock, weights_file), backbone)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pooling", dtype="float32")(backbone.output)
-    head = keras.layers.Dense(1, activation="sigmoid", name=HEAD_LAYER, dtype="float32")(pooled)
-    return keras.Model(backbone.input, head, name=recipe.backbone.lower())
+        _load_weights(backbone, weights_file)
+    for layer in model.layers:
+        if layer is backbone.layers[3]:  # after the input and the two of ours
+            layer.scale = 1.0
+        elif isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([np.zeros(3), np.ones(3), np.zeros(())])
+            layer.finalize_state()
+        elif isinstance(layer, keras.layers.BatchNormalization) and weights_file is None:
+            layer.momentum = SCRATCH_MOMENTUM
+        # The file of the model shall name initializers of Keras, which anybody can read.
+        for name in ("kernel_initializer", "depthwise_initializer"):
+            if isinstance(drawn := getattr(layer, name, None), _Drawn):
+                setattr(layer, name, keras.initializers.VarianceScaling(**drawn.get_config()))
+    return model
 
 
-def _clone_layer(layer: Any, momentum: float | None) -> Any:
-    """Clone a layer; input scaling becomes (RGB / 255 - mean) / std in float32.
+class _Drawn(keras.initializers.VarianceScaling):  # type: ignore[misc]
+    """Drawn by NumPy: the same on every backend, and JAX need not compile it for each shape."""
 
-    Keras divides by the standard deviation only for `weights="imagenet"`; with the same weights
-    from a file the input would be 2.1 times too small. Fixed scaling layers avoid this. BatchNorm
-    layers get the momentum, unless it is None.
-    """
-    if isinstance(layer, keras.layers.Rescaling):
-        return keras.layers.Rescaling(1 / 255, name="unit_range", dtype="float32")
-    if isinstance(layer, keras.layers.Normalization):
-        scale = [1 / std for std in STD]
-        offset = [-mean / std for mean, std in zip(MEAN, STD, strict=True)]
-        return keras.layers.Rescaling(scale, offset, name="imagenet_scale", dtype="float32")
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.BatchNormalization) and momentum is not None:
-        config["momentum"] = momentum
-    return layer.__class__.from_config(config)
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        rng = np.random.default_rng(self.seed)
+        fan_in, fan_out = (math.prod(shape[:-2]) * channels for channels in shape[-2:])
+        fans = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
+        variance = self.scale / max(1.0, fans[self.mode])
+        if self.distribution == "uniform":
+            return rng.uniform(-1, 1, shape).astype(np.float32) * np.sqrt(3 * variance)
+        values = rng.standard_normal(shape, np.float32)
+        while (far := np.abs(values) > 2).any():
+            values[far] = rng.standard_normal(int(far.sum()), np.float32)
+        # Without what lies beyond 2, the standard deviation of a normal variable is 0.8796.
+        return values * np.float32(np.sqrt(variance) / 0.87962566103423978)
 
 
 def set_trainable_layers(model: Any, recipe: Recipe, *, head_only: bool) -> None:
@@ -127,6 +148,8 @@ def compile_model(model: Any, recipe: Recipe, *, head_only: bool, steps: int) ->
     loss = keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
     metrics = [keras.metrics.BinaryAccuracy("accuracy")]
     model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+    # Otherwise the first step makes the optimizer's variables, and TensorFlow traces it twice.
+    model.optimizer.build(model.trainable_variables)
 
 
 def logit_model(model: Any) -> Any:
@@ -215,29 +238,23 @@ def _keras_home() -> Path:
     return Path(home if os.access(home, os.W_OK) else "/tmp") / ".keras"
 
 
-def load_weights(stock: Any, path: Path) -> Any:
-    """A model with the weights of a file, whose layers have the names of the backbone's layers.
-
-    Args:
-        stock: the Keras backbone, built with `weights=None`; an `.h5` file is loaded into it.
-        path: an `.h5` of Keras's application weights, or the `.keras` model of an earlier run.
+def _load_weights(backbone: Any, path: Path) -> None:
+    """Load an `.h5` of Keras's application weights, or those of the `.keras` of an earlier run.
 
     Raises:
         TrainingError: the file does not fit the backbone.
     """
     try:
-        if path.suffix != ".keras":
-            keras_files.load_weights(stock, path)
-            return stock
-        earlier = keras_files.load_archive(path)
-        copy_weights(earlier, stock)  # raises if a layer is missing or differs in shape
-        return earlier
+        if path.suffix == ".keras":
+            copy_weights(keras_files.load_archive(path), backbone)
+        else:
+            keras_files.load_weights(backbone, path)
     except Exception as error:  # what Keras raises depends on the layer and on the damage
         if out_of_memory(error):
             raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrainingError(
-            f"expected weights of {stock.name} in {path}, found: {reason}; give a file "
+            f"expected weights of {backbone.name} in {path}, found: {reason}; give a file "
             "made for this backbone, without the classification head"
         ) from error
 

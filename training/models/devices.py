@@ -5,6 +5,7 @@ With several GPUs, each batch is divided among them: on the TensorFlow backend b
 are those of the whole batch, so the result is that of one GPU up to rounding.
 """
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import keras
+import pooch
 
 from manifests.errors import TrainingError
 
@@ -132,6 +135,15 @@ def find_devices(*, require_gpu: bool = False) -> Devices:
         why = found.unused_card() or f"expected a GPU for Keras on {backend}, found none"
         raise TrainingError(f"{why}; check the driver, or omit --require-gpu")
     return found
+
+
+def keep_compiled() -> None:
+    """Keep what JAX compiles for a GPU, for the next run; to be called before it compiles."""
+    chosen = "JAX_COMPILATION_CACHE_DIR" in os.environ
+    if keras.backend.backend() == "jax" and find_devices().gpus and not chosen:
+        jax: Any = importlib.import_module("jax")
+        folder = Path(pooch.os_cache("dfdc-prep")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def installed_cards() -> list[str]:

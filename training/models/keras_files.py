@@ -150,7 +150,11 @@ def _check_objects(file: h5py.File, budget: int) -> None:
         seen.add(address)
         budget -= sum(_attribute_size(found, name) for name in found.attrs)
         if isinstance(found, h5py.Dataset):
-            budget -= _stored_size(found)
+            if found.external or found.is_virtual:
+                raise ValueError(f"the values of {found.name} in another file")
+            if found.dtype.hasobject or found.id.get_create_plist().get_nfilters():
+                raise ValueError(f"{found.name} compressed, or of another kind than numbers")
+            budget -= int(math.prod(found.shape or (1,)) * found.dtype.itemsize)
         elif not isinstance(found, h5py.Group):
             raise ValueError(f"a {type(found).__name__}")
         elif len(found) + len(seen) > _MOST_OBJECTS:
@@ -162,15 +166,6 @@ def _check_objects(file: h5py.File, budget: int) -> None:
                 waiting.append(found[name])
         if budget < 0:
             raise ValueError("more values than the file has bytes for")
-
-
-def _stored_size(found: h5py.Dataset) -> int:
-    """Bytes of a data set in memory."""
-    if found.external or found.is_virtual:
-        raise ValueError(f"the values of {found.name} in another file")
-    if found.dtype.hasobject or found.id.get_create_plist().get_nfilters():
-        raise ValueError(f"{found.name} compressed, or of another kind than numbers")
-    return int(math.prod(found.shape or (1,)) * found.dtype.itemsize)
 
 
 def _attribute_size(found: Any, name: str) -> int:

@@ -119,7 +119,10 @@ def _identity(found: dict[str, Any]) -> dict[str, Any]:
     if kind in _VALUES and module is None:
         return {"class_name": kind}
     if kind == "function":
-        return _function(found)
+        name = found.get("config")
+        if module != "builtins" or not isinstance(name, str) or name not in ACTIVATIONS:
+            raise UnknownLayer(f"function {name}")
+        return {"registered_name": name}
     module = module if module is not None else _module(found)
     if not isinstance(module, str) or kind not in CLASSES.get(module, ()):
         raise UnknownLayer(str(kind))
@@ -139,10 +142,3 @@ def _module(found: dict[str, Any]) -> str | None:
     ):
         return "keras.src.ops.numpy"
     return next((module for module, names in CLASSES.items() if kind in names), None)
-
-
-def _function(found: dict[str, Any]) -> dict[str, Any]:
-    name = found.get("config")
-    if found.get("module") != "builtins" or not isinstance(name, str) or name not in ACTIVATIONS:
-        raise UnknownLayer(f"function {name}")
-    return {"registered_name": name}

@@ -75,7 +75,10 @@ def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
     """Translate a layer or a nested model."""
     kind, config = str(found["class_name"]), found["config"]
     if kind in ("Functional", "Model"):
-        ends = {name: _single(config[name]) for name in ("input_layers", "output_layers")}
+        ends = {name: config[name] for name in ("input_layers", "output_layers")}
+        for name, nodes in ends.items():
+            # Keras 3 would pass on the only one as a list of one.
+            ends[name] = nodes[0] if len(nodes) == 1 and isinstance(nodes[0], list) else nodes
         layers = [_node(each) for each in config["layers"]]
         return {
             "class_name": "Functional",
@@ -87,11 +90,6 @@ def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in LAYERS:
         raise UnknownLayer(kind)
     return {"class_name": kind, "config": _settings(kind, config)}
-
-
-def _single(ends: Any) -> Any:
-    """The only input or output of a graph, which Keras 3 would pass on as a list of one."""
-    return ends[0] if len(ends) == 1 and isinstance(ends[0], list) else ends
 
 
 def _node(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,22 +144,17 @@ def _settings(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     if kind in _SAME_OUTPUT.values():
         kept.pop("noise_shape", None)
     for name in ("activation", "recurrent_activation"):
-        if isinstance(kept.get(name), Mapping):
-            kept[name] = _activation_name(kept[name])
+        if isinstance(named := kept.get(name), Mapping):
+            inner = named.get("config")
+            kept[name] = inner if isinstance(inner, str) else str(named.get("class_name"))
+            if kept[name] not in ACTIVATIONS:
+                raise UnknownLayer(f"activation {kept[name]}")
     if isinstance(kept.get("dtype"), Mapping):  # a policy such as mixed_float16
         kept["dtype"] = kept["dtype"]["config"]["name"]
     for name in ("layer", "backward_layer"):  # of a wrapper
         if isinstance(kept.get(name), Mapping):
             kept[name] = _layer(kept[name])
     return kept
-
-
-def _activation_name(found: Mapping[str, Any]) -> str:
-    config, kind = found.get("config"), str(found.get("class_name"))
-    name = config if isinstance(config, str) else kind
-    if name not in ACTIVATIONS:
-        raise UnknownLayer(f"activation {name}")
-    return name
 
 
 def weights_group(file: h5py.File) -> Any:
@@ -189,8 +182,11 @@ def copy_legacy_weights(group: Any, model: Any) -> None:
         by_layer[key[1:]].append((key, values))
     for top in model.layers:
         for layer in leaves(top):
+            # Keras 2 names one weight otherwise.
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            names = {"kernel": "depthwise_kernel"} if depthwise else {}
             for weight in layer.weights:
-                found = by_layer[(layer.name, _former_name(layer, weight))]
+                found = by_layer[(layer.name, names.get(weight.name, weight.name))]
                 if len(found) > 1:  # the same layer in two nested models
                     found = [each for each in found if each[0][0] == top.name]
                 if len(found) != 1:
@@ -202,12 +198,6 @@ def copy_legacy_weights(group: Any, model: Any) -> None:
                 layer.finalize_state()
     if unused:
         raise ValueError(f"a weight {'/'.join(min(unused)[1:])} that no layer of the model has")
-
-
-def _former_name(layer: Any, weight: Any) -> str:
-    """The name that Keras 2 gives to a weight."""
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D) and weight.name == "kernel"
-    return "depthwise_kernel" if depthwise else str(weight.name)
 
 
 def _assign(weight: Any, dataset: Any, layer: Any) -> None:

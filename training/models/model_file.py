@@ -53,8 +53,7 @@ def as_input(
 
 
 def _scaled(image: Images, size: tuple[int, int]) -> Images:
-    picture = Image.fromarray(image)
-    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def kept_shares(rows: pa.Table, margin: float) -> Floats:
@@ -182,7 +181,9 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
     if settings.output:
         notes.append(f"the output was given as a {settings.output}")
     if output is None:
-        probed = ModelFile(path, network, settings, size).outputs(_probes())
+        noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+        grey = [np.full((224, 224, 3), level, np.uint8) for level in (0, 128, 255)]
+        probed = ModelFile(path, network, settings, size).outputs(np.stack([*grey, noise]))
         output = "probability" if _are_probabilities(probed) else "logit"
         notes.append(f"the output was taken for a {output}, by its values on four test images")
     return ModelFile(path, network, replace(settings, output=output), size, notes)
@@ -213,9 +214,3 @@ def _are_probabilities(outputs: Floats) -> bool:
     sums = outputs.sum(axis=1) if outputs.shape[1] == 2 else 1.0
     within = ((outputs >= 0) & (outputs <= 1)).all()
     return bool(within and (np.abs(sums - 1.0) < _SUM_TOLERANCE).all())
-
-
-def _probes() -> Images:
-    noise = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    grey = [np.full((224, 224, 3), level, np.uint8) for level in (0, 128, 255)]
-    return np.stack([*grey, noise])

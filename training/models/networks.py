@@ -263,11 +263,12 @@ def _network(model: Any, form: str, path: Path, output: str | None) -> Network:
             f"expected an input of images, [batch, height, width, 3], of the model in {path}, "
             f"found {list(shape)}; give a model of color images"
         )
-    activation = _final_activation(model)
+    final = _final_layer(model)
+    activation = getattr(getattr(final, "activation", None), "__name__", "")
     known = {"sigmoid": "probability", "softmax": "probability", "linear": "logit"}
     if output in (None, "probability") and known.get(activation) == "probability":
         # Without it, the output is a logit that no rounding to 0 or 1 has cut off.
-        _final_layer(model).activation = keras.activations.linear
+        final.activation = keras.activations.linear
         output = "logit"
 
     def run(images: Inputs) -> Any:
@@ -283,9 +284,3 @@ def _final_layer(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
         layer = model.layers[-1]
     return _final_layer(layer) if isinstance(layer, keras.Model) else layer
-
-
-def _final_activation(model: Any) -> str:
-    """The activation of the output, by its name; empty if the last layer has none."""
-    activation = getattr(_final_layer(model), "activation", None)
-    return getattr(activation, "__name__", "")

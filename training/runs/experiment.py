@@ -57,6 +57,7 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         from training.models import classifier, devices
         from training.runs import trainer
 
+        devices.keep_compiled()
         used_devices = devices.find_devices(require_gpu=options.require_gpu)
         log(used_devices.description())
         if unused := used_devices.unused_card():

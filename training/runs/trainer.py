@@ -8,6 +8,7 @@ threads, which read the metrics of a batch while the next ones are computed.
 """
 
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ def train(
                 head = epoch <= head_epochs
                 steps = (head_epochs if head else recipe.epochs - head_epochs) * plan.steps
                 classifier.compile_model(model, recipe, head_only=head, steps=steps)
+            if epoch in (first, head_epochs + 1):
+                tqdm.write("compiling the training step", file=sys.stderr)
             callbacks = [EpochMetrics(run.logs, write_graph=False)]
             if plan.profile and epoch == first:
                 callbacks.append(Profiler(plan.profile, plan.steps))
