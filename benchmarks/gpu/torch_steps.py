@@ -1,7 +1,8 @@
 """Images per second of timm's EfficientNet-B4 in PyTorch; run by `python -m benchmarks.gpu`.
 
-Channels last, autocast, `torch.compile`; SGD and binary cross-entropy as in our recipe. The
-argument is a JSON object; prints one JSON line. Without a GPU it runs on the CPU, to be tried.
+Channels last, autocast, `torch.compile` unless "compile" is false; SGD and binary cross-entropy as
+in our recipe. The argument is a JSON object; prints one JSON line. Without a GPU it runs on the
+CPU, to be tried.
 PyTorch and timm are imported inside functions, because the project does not depend on them.
 """
 
@@ -72,7 +73,9 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     half = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(precision)
     model = timm.create_model(NAMES[given["backbone"]], num_classes=1)
-    model = torch.compile(model.to(device).to(memory_format=torch.channels_last))
+    model = model.to(device).to(memory_format=torch.channels_last)
+    if given.get("compile", True):
+        model = torch.compile(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     scaler = torch.amp.GradScaler(device, enabled=half is torch.float16)
     loss_of = torch.nn.BCEWithLogitsLoss()
