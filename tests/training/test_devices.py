@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from manifests.errors import TrainingError
@@ -89,6 +90,22 @@ def test_a_card_that_keras_cannot_use_is_named_with_the_way_to_mend_it(
 def test_a_driver_that_knows_no_card_is_no_card(tmp_path, monkeypatch):
     _driver(tmp_path, monkeypatch, "echo 'No devices were found'; exit 6")
     assert devices.Devices((), "tensorflow").unused_card() is None
+
+
+def test_what_jax_compiled_for_a_gpu_is_kept(tmp_path, monkeypatch):
+    jax = pytest.importorskip("jax")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.jax_compilation_cache_dir
+    devices.keep_compiled()  # on TensorFlow, or without a GPU
+    assert jax.config.jax_compilation_cache_dir == before
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(devices, "find_devices", lambda: devices.Devices(("gpu:0",), "jax"))
+    try:
+        devices.keep_compiled()
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "dfdc-prep" / "compiled")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_a_batch_that_cannot_be_shared_evenly():

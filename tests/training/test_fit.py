@@ -118,10 +118,11 @@ def test_an_interrupted_run_resumes_with_the_same_results(fit, finished, monkeyp
     )
 
 
-def test_fine_tuning_trains_the_head_alone_and_then_more(fit):
+def test_fine_tuning_trains_the_head_alone_and_then_more(fit, capsys):
     run = fit("tuned", "fine-tune", SMALL | {"head_epochs": 1})
     rates = [row["learning_rate"] for row in run.history()]
     assert rates == pytest.approx([0.01, 0.005, 0], abs=1e-6)
+    assert capsys.readouterr().err.count("compiling the training step") == 2
 
 
 def test_other_options_are_refused_by_name(finished, tiny_shards):

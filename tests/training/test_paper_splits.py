@@ -45,7 +45,7 @@ def test_a_small_network_on_two_splits_leaves_its_table_and_curves(tiny_shards, 
     assert "random, epoch 2: accuracy 0." in json.loads(done.output.splitlines()[-1])["text"]
     table = (tmp_path / "table.md").read_text()
     assert "| random | its own test | 16 (8), " in table
-    rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "curves.csv").read_text().splitlines()))
     assert [(row["split"], row["epoch"]) for row in rows] == [
         ("random", "1"), ("family", "1"), ("random", "2"), ("family", "2")
     ]  # fmt: skip
