@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,11 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
             str(shards if shards.cache else shards.folder.resolve()),
             differences,
             used_devices.description(),
-            {name: version(name) for name in ("keras", "tensorflow", "numpy", "scikit-learn")},
+            # Of the module: the package may be tensorflow-cpu.
+            {
+                name: import_module(name.replace("scikit-learn", "sklearn")).__version__
+                for name in ("keras", "tensorflow", "numpy", "scikit-learn")
+            },
         )
         plan = trainer.TrainingPlan(
             shards, recipe, fitted, weights_file, used_devices, options.profile, options.cache

@@ -8,7 +8,6 @@ threads, which read the metrics of a batch while the next ones are computed.
 """
 
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ def train(
                 steps = (head_epochs if head else recipe.epochs - head_epochs) * plan.steps
                 classifier.compile_model(model, recipe, head_only=head, steps=steps)
             if epoch in (first, head_epochs + 1):
-                tqdm.write("compiling the training step", file=sys.stderr)
+                click.echo("compiling the training step", err=True)
             callbacks = [EpochMetrics(run.logs, write_graph=False)]
             if plan.profile and epoch == first:
                 callbacks.append(Profiler(plan.profile, plan.steps))
