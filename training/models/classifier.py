@@ -239,11 +239,7 @@ def _keras_home() -> Path:
 
 
 def _load_weights(backbone: Any, path: Path) -> None:
-    """Load an `.h5` of Keras's application weights, or those of the `.keras` of an earlier run.
-
-    Raises:
-        TrainingError: the file does not fit the backbone.
-    """
+    """Load an `.h5` of Keras's weights, or a `.keras` of an earlier run; a TrainingError if unfit."""
     try:
         if path.suffix == ".keras":
             copy_weights(keras_files.load_archive(path), backbone)

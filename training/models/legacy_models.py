@@ -221,13 +221,10 @@ def _datasets(group: Any) -> Iterator[tuple[_Key, Any]]:
 
 def _names(group: Any, attribute: str) -> list[str]:
     """A list of names, which Keras 2 cuts into numbered attributes where it is long."""
-    if attribute in group.attrs:
-        names = list(group.attrs[attribute])
-    else:
-        names, number = [], 0
-        while f"{attribute}{number}" in group.attrs:
-            names += list(group.attrs[f"{attribute}{number}"])
-            number += 1
+    names, number = list(group.attrs.get(attribute, ())), 0
+    while f"{attribute}{number}" in group.attrs and attribute not in group.attrs:
+        names += list(group.attrs[f"{attribute}{number}"])
+        number += 1
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
