@@ -239,7 +239,7 @@ def _keras_home() -> Path:
 
 
 def _load_weights(backbone: Any, path: Path) -> None:
-    """Load an `.h5` of Keras, or a `.keras` of an earlier run; a TrainingError if it does not fit."""
+    """Load an `.h5` of Keras or a `.keras` of an earlier run; TrainingError if it does not fit."""
     try:
         if path.suffix == ".keras":
             copy_weights(keras_files.load_archive(path), backbone)
