@@ -47,10 +47,9 @@ def test_a_seed_gives_the_same_weights_and_the_spread_that_keras_gives():
     keras.utils.set_random_seed(1)
     stock = keras.applications.EfficientNetB0(weights=None, include_top=False)
     for layer in stock.layers:
-        named = built[0].get_layer(layer.name).get_config()
-        for name in ("kernel_initializer", "depthwise_initializer"):
-            if name in layer.get_config():
-                assert named[name] == layer.get_config()[name]
+        for name in {"kernel_initializer", "depthwise_initializer"} & layer.get_config().keys():
+            named = built[0].get_layer(layer.name).get_config()
+            assert named[name] == layer.get_config()[name]
     for name in ("stem_conv", "block2a_dwconv", "block4a_se_reduce", "top_conv"):
         ours, theirs = (np.asarray(each.get_layer(name).weights[0]) for each in (built[0], stock))
         assert ours.std() == pytest.approx(theirs.std(), rel=0.1)
