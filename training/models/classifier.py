@@ -92,7 +92,8 @@ def _build(recipe: Recipe, weights_file: Any) -> Any:
             layer.scale = 1.0
         elif isinstance(layer, keras.layers.Normalization):
             layer.set_weights([np.zeros(3), np.ones(3), np.zeros(())])
-            layer.finalize_state()
+            # Arrays, which an export takes for constants; those of Keras would become its inputs.
+            layer.mean, layer.variance = np.zeros((1, 1, 1, 3), "f4"), np.ones((1, 1, 1, 3), "f4")
         elif isinstance(layer, keras.layers.BatchNormalization) and weights_file is None:
             layer.momentum = SCRATCH_MOMENTUM
         # The file of the model shall name initializers of Keras, which anybody can read.
