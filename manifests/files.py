@@ -136,6 +136,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def format_sums(hashes: dict[str, str]) -> str:
+    """The text of SHA256SUMS for {name: hash}."""
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+
+
+def parse_sums(path: Path) -> dict[str, str]:
+    """Parse SHA256SUMS into {name: hash}; empty if the file does not exist."""
+    text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+    return {
+        name: sha256 for sha256, _, name in (line.partition("  ") for line in text.splitlines())
+    }
+
+
 def link_or_copy(file: Path | str, target: Path) -> None:
     """Link `target` to a file; copy it if it is on another file system, or one without links."""
     try:

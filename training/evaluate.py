@@ -25,6 +25,7 @@ from dfdc_prep.commands.terminal import echo_parts, report_hint
 from dfdc_prep.storage.urls import Location, Url, as_location
 from manifests.folders import RunFolder
 from manifests.result import TextTable
+from training import without_startup_notes
 from training.models.settings import CHANNELS, OUTPUTS, PRESETS, SCALES, InputSettings, Preset
 
 #: Suffixes of model files, to tell a missing one from a missing run.
@@ -102,8 +103,6 @@ def evaluate(
 
     from dfdc_prep.run_files import RunFiles
     from training.data.shards import open_shards
-    from training.evaluation import evaluator, text
-    from training.evaluation.predictions import Source
     from training.runs.folder import open_run
 
     with ExitStack() as stack:
@@ -114,6 +113,11 @@ def evaluate(
         target = None
         if out is not None:
             target = stack.enter_context(open_run(as_location(out), names=(), writes=True)).folder
+        for each in [run, *runs] if is_run else runs:
+            each.config()  # a folder that is no run is told before TensorFlow is imported
+        with without_startup_notes():
+            from training.evaluation import evaluator, text
+            from training.evaluation.predictions import Source
         alone = is_run and len(sets) == 1 and not others
         if is_run:
             plan = evaluator.plan_for_run(run, sets, split, target)

@@ -19,6 +19,7 @@ from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import local_file
 from manifests.files import file_sha256
 from manifests.folders import RunFolder
+from training import without_startup_notes
 
 
 @command(cls=TrainingCommand, exit_code=lambda all_scored: 0 if all_scored else DONE_WITH_FAILURES)
@@ -73,8 +74,9 @@ def predict(
         paths = [path for location in map(as_location, files) for path in files_of(location)]
         settings: dict[str, object] = {"model": file_sha256(opened.folder / RunFolder.MODEL)}
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
-        from training.inference.face_crops import DecodingWorker, FaceCropOptions
-        from training.inference.scorer import NO_SCORE, UNREADABLE, Scorer, predict_file
+        with without_startup_notes():
+            from training.inference.face_crops import DecodingWorker, FaceCropOptions
+            from training.inference.scorer import NO_SCORE, UNREADABLE, Scorer, predict_file
 
         scorer = Scorer(opened.folder)
     options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)

@@ -65,7 +65,7 @@ class Format(ABC):
     @staticmethod
     def check_replaceable(folder: Path) -> None:
         """Raise OutputError if replacing a folder of this format would delete a foreign file."""
-        ExportFolder.check_replaceable(folder, parse_sums(folder / SUMS))
+        ExportFolder.check_replaceable(folder, files.parse_sums(folder / SUMS))
 
     def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
         """The files that describe what was written into the folder: text, or values as JSON."""
@@ -197,22 +197,9 @@ def _report(
     )
 
 
-def format_sums(hashes: dict[str, str]) -> str:
-    """The text of SHA256SUMS for {name: hash}."""
-    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
-
-
-def parse_sums(path: Path) -> dict[str, str]:
-    """Parse SHA256SUMS into {name: hash}; empty if the file does not exist."""
-    text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
-    return {
-        name: sha256 for sha256, _, name in (line.partition("  ") for line in text.splitlines())
-    }
-
-
 def write_sums(folder: Path, known: dict[str, str]) -> None:
     """Write SHA256SUMS of a folder and its subfolders; files that are not in `known` are hashed."""
     paths = (path for path in folder.rglob("*") if path.is_file() and path != folder / SUMS)
     names = (path.relative_to(folder).as_posix() for path in paths)
     hashes = {name: known.get(name) or files.file_sha256(folder / name) for name in names}
-    (folder / SUMS).write_text(format_sums(hashes), encoding="ascii")
+    (folder / SUMS).write_text(files.format_sums(hashes), encoding="ascii")

@@ -182,3 +182,31 @@ signal.raise_signal(signal.SIGINT)
     said = "" if where == "end" else "interrupted: run the same command again to go on\n"
     assert done.stderr == said
     assert done.returncode == (-signal.SIGINT if where == "end" else 130)
+
+
+@pytest.mark.parametrize("words", [["fit", "no"], ["evaluate", "no"], ["predict", "no", "x.jpg"]])
+def test_a_missing_input_is_told_before_tensorflow_is_imported(
+    words: list[str], tmp_path: Path
+) -> None:
+    code = (
+        "import sys, cli\n"
+        "try: cli.main(sys.argv[1:])\n"
+        "except SystemExit as end: code = end.code\n"
+        "print(code, *({'tensorflow', 'keras', 'sklearn'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert re.fullmatch(r"error: expected .* in no, found .*\n", done.stderr)
+
+
+def test_the_notes_of_tensorflow_are_dropped_and_nothing_else() -> None:
+    code = (
+        "import sys\nfrom training import without_startup_notes\n"
+        "with without_startup_notes():\n    import tensorflow\n"
+        "    print('a warning', file=sys.stderr)\n"
+        "print('after', file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "a warning\nafter\n"

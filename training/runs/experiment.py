@@ -9,7 +9,7 @@ from typing import Any
 from dfdc_prep.run_files import FitConfig, RunConfig, SplitMetrics
 from dfdc_prep.storage.urls import Location
 from manifests.files import folder_lock
-from training import recipes
+from training import recipes, without_startup_notes
 from training.data.shards import DEFAULT_GB, open_shards
 from training.runs.folder import open_run
 
@@ -53,9 +53,10 @@ def fit(options: FitOptions, log: Callable[[str], object]) -> SplitMetrics:
         data = shards.describe()
         recipe = recipes.choose_recipe(options.recipe, options.overrides)
 
-        from training.evaluation.evaluator import evaluate
-        from training.models import classifier, devices
-        from training.runs import trainer
+        with without_startup_notes():
+            from training.evaluation.evaluator import evaluate
+            from training.models import classifier, devices
+            from training.runs import trainer
 
         devices.keep_compiled()
         used_devices = devices.find_devices(require_gpu=options.require_gpu)
