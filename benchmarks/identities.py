@@ -27,7 +27,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from benchmarks.identity_split import simulate
 from dfdc_prep.identities.encoder import MAX_CANDIDATES, MAX_FACES, MIDDLE, Box, Encoder
-from manifests.arrow_schemas import ENCODING_SCHEMA
+from manifests.arrow import ENCODING_SCHEMA
 from manifests.identities.doubts import close_pairs
 from manifests.identities.evidence import compare_pictures, flaws
 from manifests.identities.linkage import group_by_average_linkage

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from skimage.data import astronaut
 
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.tables.parquet import sort_manifest, write_table
 
 SIDE, FIELD, FIELDS = 224, 512, 16

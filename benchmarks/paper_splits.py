@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from manifests.columns import CROP_SIZE
 from manifests.labels import LABELS
+from manifests.schemas import CROP_SIZE
 from training.data import input_pipeline
 from training.data.shards import SPLITS, Shards
 from training.evaluation.metrics import classification_metrics

@@ -16,7 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from dfdc_prep.writing.tfrecord import parse_example, read_records
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 from training.data import input_pipeline
 from training.data.shards import Shards
 

@@ -1,6 +1,6 @@
 """Labels, clip statuses and sources of families used in the tables.
 
-Kept apart from `manifests.arrow_schemas` because importing pyarrow is slow.
+Kept apart from `manifests.arrow` because importing pyarrow is slow.
 """
 
 import re

@@ -15,8 +15,8 @@ from skimage.data import astronaut
 import dfdc_prep
 from dfdc_prep.commands.declaration import options_of
 from dfdc_prep.extraction.clip import CropOptions
-from manifests.arrow_schemas import MANIFEST_SCHEMA
-from manifests.columns import CropRow
+from manifests.arrow import MANIFEST_SCHEMA
+from manifests.schemas import CropRow
 from manifests.tables.parquet import bound, manifest_hash, sort_manifest, write_table
 
 PART = "dfdc_train_part_0"

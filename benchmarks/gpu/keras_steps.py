@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 from training.data import input_pipeline
 from training.data.shards import Shards
 from training.models import classifier, devices

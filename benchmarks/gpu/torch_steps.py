@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 
 #: The names of our backbones in timm.
 NAMES = {f"EfficientNetB{n}": f"efficientnet_b{n}" for n in range(8)}

@@ -15,9 +15,9 @@ from typing import Any
 from dfdc_prep.catalog.clips import SPLITS
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import clip_size, frame_names, unreachable_error
-from manifests.columns import with_path
 from manifests.files import UTF_16, separator
 from manifests.labels import label_in_names
+from manifests.schemas import with_path
 from manifests.wording import abbreviated
 
 #: Most bytes of a name in UTF-8, the limit of file systems.

@@ -7,7 +7,7 @@ import numpy as np
 
 from dfdc_prep.errors import DfdcPrepError, ShardError
 from dfdc_prep.video.picture import Image
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 
 FORMATS = ("png", "jpg")
 JPEG_QUALITY = 95

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from dfdc_prep.crops.encoding import MASK_SUFFIX, crop_fault, mask_fault, to_jpeg
 from dfdc_prep.errors import ShardError, SourceError
-from manifests.columns import CROP_SIZE
 from manifests.labels import parse_label
+from manifests.schemas import CROP_SIZE
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, normalize_table
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dfdc_prep.detectors.base import Face, Landmarks, Point
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.video.picture import Image, Picture
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 
 #: Margin on each side in units of the face box's longer side. It is close to that of the DFDC
 #: challenge's winning solution, one third.

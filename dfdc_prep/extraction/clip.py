@@ -16,8 +16,8 @@ from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Origi
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
-from manifests.columns import CropRow
 from manifests.labels import FAKE, REAL
+from manifests.schemas import CropRow
 from manifests.wording import counted
 
 #: Values of `box_source`: where the box of a crop was detected.

@@ -20,8 +20,8 @@ from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
-from manifests.columns import CropRow, make_row
 from manifests.folders import FacesFolder
+from manifests.schemas import CropRow, make_row
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
 CROPS = FacesFolder.CROPS

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
-from manifests.columns import PROVENANCE_COLUMNS, ClipRow, CropRow
 from manifests.files import read_lines
 from manifests.labels import LABELS, NO_LABEL, STATUSES
+from manifests.schemas import PROVENANCE_COLUMNS, ClipRow, CropRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +93,7 @@ def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> No
     # Imported late because it loads slowly: the workers must not wait for it.
     import pyarrow as pa
 
-    from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+    from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
     from manifests.tables.parquet import sort_manifest, write_faces_tables
 
     newest = {entry["key"]: n for n, entry in enumerate(read_journal(journal))}

@@ -37,9 +37,9 @@ from dfdc_prep.parallel.processes import Setup
 from dfdc_prep.progress import Progress
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
-from manifests.columns import ClipRow, make_row
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, TIMEOUT
+from manifests.schemas import ClipRow, make_row
 
 #: The tables, in the order in which they appear.
 _TABLES = (FacesFolder.CLIPS, FacesFolder.KAGGLE_CSV, FacesFolder.MANIFEST)

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dfdc_prep.storage.urls import Location
-from manifests.columns import ClipRow
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS, NO_LABEL
 from manifests.result import Result, TextTable
+from manifests.schemas import ClipRow
 from manifests.wording import counted, listed
 
 MISSING = "missing"

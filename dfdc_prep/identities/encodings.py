@@ -16,11 +16,11 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from dfdc_prep.errors import OutputError, TableError
 from dfdc_prep.identities.encoder import MAX_FACES, ClipCandidates
-from manifests.arrow_schemas import ENCODING_SCHEMA
-from manifests.columns import ENCODING_SIZE
+from manifests.arrow import ENCODING_SCHEMA
 from manifests.files import read_lines
 from manifests.folders import FacesFolder
 from manifests.identities.evidence import encoding_matrix
+from manifests.schemas import ENCODING_SIZE
 from manifests.tables.parquet import read_table, write_table
 
 #: Above every number in a valid journal or table.

@@ -33,7 +33,7 @@ from dfdc_prep.reports.shortcuts import (
     shortcuts_section,
 )
 from dfdc_prep.video.timeline import evenly_spaced
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary, summarize
 from manifests.folders import FacesFolder

@@ -24,7 +24,7 @@ from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile, frame_names
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
-from manifests.columns import MAX_PIXELS
+from manifests.schemas import MAX_PIXELS
 
 if TYPE_CHECKING:
     from dfdc_prep.video.animation import Animation, FrameFolder

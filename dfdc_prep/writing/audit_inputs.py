@@ -13,7 +13,7 @@ from dfdc_prep.crops.files import path_inside, read_crop_folders
 from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.writing.sources import read_image, read_images
 from dfdc_prep.writing.tfrecord import parse_example, read_records
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.arrow import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.folders import FacesFolder, ShardsFolder
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare

@@ -31,7 +31,7 @@ from dfdc_prep.errors import ShardError
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.writing.sources import SplitCrops
 from dfdc_prep.writing.writer import Format, Written
-from manifests.arrow_schemas import SPLIT_SCHEMA
+from manifests.arrow import SPLIT_SCHEMA
 from manifests.errors import TableError
 from manifests.files import link_or_copy, write_text
 from manifests.labels import FAKE, LABELS, REAL

@@ -27,13 +27,13 @@ from dfdc_prep.crops.files import list_images
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA
-from manifests.columns import CROP_SIZE, PROVENANCE_COLUMNS, ClipRow, make_row
+from manifests.arrow import CLIP_LOG_SCHEMA, CLIP_SOURCE_FIELD, MANIFEST_SCHEMA
 from manifests.files import atomic_folder, file_sha256, link_or_copy, parse_json, write_json
 from manifests.folders import FacesFolder
 from manifests.labels import FAKE
 from manifests.relatives import FamilyCounts, OriginalMatches
 from manifests.result import Result, TextTable, written_to
+from manifests.schemas import CROP_SIZE, PROVENANCE_COLUMNS, ClipRow, make_row
 from manifests.tables.codes import SOURCE, cast_column, clip_codes, clips_known, set_column
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 from manifests.tables.families import connected_families, count_families

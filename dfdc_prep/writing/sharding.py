@@ -18,7 +18,7 @@ from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
 from dfdc_prep.writing.sources import SplitCrops
 from dfdc_prep.writing.writer import Format, Written
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.files import file_sha256, sync_file
 from manifests.folders import ShardsFolder
 

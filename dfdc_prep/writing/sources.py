@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from dfdc_prep.crops.files import CropFolders
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress
-from manifests.arrow_schemas import MANIFEST_SCHEMA, SPLIT_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA, SPLIT_SCHEMA
 from manifests.balancing.sets import balance_sets
 from manifests.errors import TableError
 from manifests.files import file_sha256

@@ -26,9 +26,9 @@ from google.protobuf.message import DecodeError
 from dfdc_prep.errors import ShardError
 from dfdc_prep.writing.sharding import Record, ShardFormat, iter_shards
 from dfdc_prep.writing.writer import Written
-from manifests.columns import CROP_SIZE
 from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
+from manifests.schemas import CROP_SIZE
 from manifests.tables.codes import dataset_column
 
 Feature = list[bytes] | list[int] | list[float]

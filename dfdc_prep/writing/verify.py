@@ -21,12 +21,12 @@ from dfdc_prep.writing import tfrecord
 from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.sources import GIVEN
 from dfdc_prep.writing.writer import SUMS
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA
-from manifests.columns import CROP_SIZE
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, format_sums, parse_json, parse_sums
 from manifests.folders import ShardsFolder, is_report
 from manifests.result import Result, TextTable
+from manifests.schemas import CROP_SIZE
 from manifests.splitting.groups import IDENTITY, JOINED
 from manifests.tables.codes import clip_codes
 from manifests.tables.families import count_families

@@ -18,7 +18,7 @@ from dfdc_prep import __version__
 from dfdc_prep.errors import OptionsDiffer
 from dfdc_prep.writing.sources import CropSelection, SplitCrops, crops_metadata, read_crops
 from manifests import files
-from manifests.arrow_schemas import SPLIT_SCHEMA
+from manifests.arrow import SPLIT_SCHEMA
 from manifests.folders import ExportFolder, ShardsFolder, is_report
 from manifests.result import Result, TextTable
 from manifests.splitting.sets import given_splits

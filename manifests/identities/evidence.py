@@ -19,9 +19,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.columns import ENCODING_SIZE
 from manifests.labels import FAKE
 from manifests.pictures.thumbnails import SCENE_LENGTH, SCENE_SIDE, Floats, Pictures, scenes
+from manifests.schemas import ENCODING_SIZE
 from manifests.tables.codes import Codes, Mask, factorize_sorted
 
 Encodings = npt.NDArray[np.float64]

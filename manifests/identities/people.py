@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from manifests.arrow_schemas import IDENTITY_SCHEMA
+from manifests.arrow import IDENTITY_SCHEMA
 from manifests.identities.doubts import (
     GroupPair,
     Groups,

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.arrow_schemas import IDENTITY_SCHEMA
-from manifests.columns import IDENTITY_COLUMNS
+from manifests.arrow import IDENTITY_SCHEMA
 from manifests.errors import TableError
 from manifests.files import atomic_file
 from manifests.folders import FacesFolder
+from manifests.schemas import IDENTITY_COLUMNS
 from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups, family_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_table

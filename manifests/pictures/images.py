@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from manifests.columns import MAX_PIXELS
+from manifests.schemas import MAX_PIXELS
 
 #: The formats that are read, by Pillow's names.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")

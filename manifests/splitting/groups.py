@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.arrow_schemas import SPLIT_SCHEMA
+from manifests.arrow import SPLIT_SCHEMA
 from manifests.errors import TableError
 from manifests.pictures.near_identical import NearIdentical, find_in_table
 from manifests.pictures.thumbnails import Pictures

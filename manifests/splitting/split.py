@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.model_selection import train_test_split
 
-from manifests.arrow_schemas import SPLIT_SCHEMA
+from manifests.arrow import SPLIT_SCHEMA
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
 from manifests.auditing.leakage import Leak, RowSplits, leak_lines, leaks_by_key
 from manifests.errors import TableError

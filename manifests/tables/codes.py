@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.arrow_schemas import CLIP_SOURCE_FIELD
+from manifests.arrow import CLIP_SOURCE_FIELD
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.wording import counted

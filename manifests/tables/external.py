@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
-from manifests.columns import PROVENANCE_COLUMNS, with_path
 from manifests.errors import TableError
 from manifests.files import UTF_16, separator
 from manifests.labels import FAKE, KNOWN, LABELS, NAMES, label_in_names, parse_label, word_label
+from manifests.schemas import PROVENANCE_COLUMNS, with_path
 from manifests.tables import path_names
 from manifests.tables.clip_reading import read_clips
 from manifests.tables.codes import SOURCE, Codes, Mask, clip_lines, factorize, set_column

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
-from manifests.columns import SORT_KEY
+from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.errors import TableError
 from manifests.files import atomic_file, file_sha256
 from manifests.folders import FacesFolder
 from manifests.labels import LABELS, NO_LABEL
+from manifests.schemas import SORT_KEY
 from manifests.tables.codes import cast_column
 from manifests.wording import listed
 

@@ -23,7 +23,7 @@ from cli import main
 from dfdc_prep import errors
 from dfdc_prep.commands.terminal import MAX_MESSAGE_CHARS
 from dfdc_prep.storage import place
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.errors import TrainingError
 from manifests.folders import FacesFolder
 from manifests.tables.parquet import read_table

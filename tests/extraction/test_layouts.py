@@ -11,8 +11,8 @@ from PIL import Image
 from cli import main
 from dfdc_prep.sample.builder import build_sample
 from dfdc_prep.video.reader import open_clip
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
-from manifests.columns import PROVENANCE_COLUMNS
+from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.schemas import PROVENANCE_COLUMNS
 from manifests.tables.parquet import read_manifest, read_table
 from tests.catalog import trees
 

@@ -7,9 +7,9 @@ import pytest
 
 from dfdc_prep.catalog.clips import Clip, Provenance
 from dfdc_prep.extraction.journal import JournalEntry, read_journal
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
-from manifests.columns import ClipRow, CropRow, make_row
+from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.files import Journal
+from manifests.schemas import ClipRow, CropRow, make_row
 
 
 def test_a_row_takes_each_column_from_where_it_has_a_value() -> None:

@@ -22,7 +22,7 @@ from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
 from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.extraction.summary import RunSummary
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.folders import FacesFolder
 from manifests.tables.parquet import read_manifest, read_table
 from tests.crop_sets import crop_options

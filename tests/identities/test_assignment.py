@@ -5,8 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from manifests.arrow_schemas import ENCODING_SCHEMA, IDENTITY_SCHEMA
-from manifests.columns import ENCODING_SIZE
+from manifests.arrow import ENCODING_SCHEMA, IDENTITY_SCHEMA
 from manifests.errors import TableError
 from manifests.identities import doubts
 from manifests.identities.evidence import NO_PICTURES, FamilyPictures
@@ -19,6 +18,7 @@ from manifests.identities.table import (
     write_pairs,
 )
 from manifests.pictures.thumbnails import SCENE_LENGTH
+from manifests.schemas import ENCODING_SIZE
 
 #: Positions of the originals' faces on a line; a, b and c show one person, d another.
 FACES = {"a.mp4": 0.0, "b.mp4": 0.2, "c.mp4": 0.4, "d.mp4": 2.0}

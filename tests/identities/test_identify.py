@@ -20,10 +20,10 @@ from dfdc_prep.identities.encoder import (
 from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
-from manifests.arrow_schemas import ENCODING_SCHEMA, MANIFEST_SCHEMA
-from manifests.columns import CropRow, make_row
+from manifests.arrow import ENCODING_SCHEMA, MANIFEST_SCHEMA
 from manifests.folders import FacesFolder
 from manifests.identities.table import FILE, add_identities, read_identities
+from manifests.schemas import CropRow, make_row
 from manifests.tables.parquet import read_manifest, sort_manifest, write_table
 from tests.extraction.test_confinement import attack
 

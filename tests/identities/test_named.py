@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from manifests.arrow_schemas import ENCODING_SCHEMA
+from manifests.arrow import ENCODING_SCHEMA
 from manifests.identities.people import assign_identities
 from manifests.identities.table import (
     SAME,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import dfdc_prep
 from cli import main
-from manifests.arrow_schemas import IDENTITY_SCHEMA
+from manifests.arrow import IDENTITY_SCHEMA
 from manifests.auditing.audit import audit
 from manifests.errors import TableError
 from manifests.splitting.split import SplitPlan, add_split_column, assign_splits

@@ -15,9 +15,9 @@ from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
-from manifests.columns import ClipRow
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.labels import STATUSES
+from manifests.schemas import ClipRow
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import (
     bound,

@@ -18,7 +18,7 @@ import dfdc_prep
 from cli import main
 from dfdc_prep.errors import DfdcPrepError, SourceError
 from dfdc_prep.extraction.output import start_run
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
 from tests.crop_sets import make_faces
 from tests.reports.folders import (

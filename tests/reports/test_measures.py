@@ -23,7 +23,7 @@ from dfdc_prep.reports.shortcuts import (
 )
 from dfdc_prep.video.timeline import evenly_spaced
 from dfdc_prep.writing.audit_inputs import AuditInputs
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.pictures.near_identical import NearIdentical
 from manifests.tables.parquet import read_manifest
 from tests.reports.folders import shards_folder

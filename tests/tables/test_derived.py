@@ -10,7 +10,7 @@ import pytest
 
 import dfdc_prep
 from dfdc_prep.errors import OutputError, TableError
-from manifests.arrow_schemas import IDENTITY_SCHEMA
+from manifests.arrow import IDENTITY_SCHEMA
 from manifests.tables.parquet import (
     bound,
     check_bound,
@@ -105,7 +105,7 @@ def test_a_table_that_does_not_say_its_manifest_is_refused(made: Path, tmp_path:
 def test_a_clip_log_of_another_run_is_refused(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "faces"
     shutil.copytree(made, folder)
-    from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+    from manifests.arrow import CLIP_LOG_SCHEMA
 
     manifest = read_manifest(folder / "manifest.parquet")
     write_faces_tables(folder, manifest, CLIP_LOG_SCHEMA.empty_table())

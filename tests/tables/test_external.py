@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.errors import TableError
 from manifests.labels import parse_label
 from manifests.tables.external import read_bare_table

@@ -8,7 +8,7 @@ import pytest
 
 import dfdc_prep
 import dfdc_prep.errors
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.auditing.summary import ForgedFaces, summarize
 from manifests.errors import TableError
 from manifests.tables.parquet import read_manifest

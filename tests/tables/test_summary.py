@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.auditing.summary import summarize
 from manifests.tables.external import read_bare_table
 from tests.bare_tables import mixture_table, write

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.errors import DfdcPrepError
 from manifests.labels import FAILURES
 from manifests.tables.parquet import read_manifest, read_table

@@ -17,7 +17,7 @@ from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from manifests.tables.parquet import sort_manifest, write_table
 from training.recipes import choose_recipe

@@ -17,7 +17,7 @@ from dfdc_prep.run_files import OperatingPoint
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from manifests.splitting.split import SplitPlan
 from tests.training.conftest import make_faces
 from tests.training.test_bootstrap import equal_error_rate

@@ -15,7 +15,7 @@ from dfdc_prep.extraction.run import RunOptions, extract
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import SAMPLINGS, Packet, build_timeline
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.conftest import SHARED
 from tests.crop_sets import crop_options

@@ -20,7 +20,7 @@ from PIL import Image
 import dfdc_prep
 from dfdc_prep.errors import TableError
 from dfdc_prep.writing.deepfakebench import ClipKey, choose_evenly, clip_folders, frame_names
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from tests.crop_sets import make_crops, make_faces
 
 LABELS = {"DFDC_Real": 0, "DFDC_Fake": 1}

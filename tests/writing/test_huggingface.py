@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dfdc_prep
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from tests.crop_sets import make_crops, make_faces
 
 

@@ -11,7 +11,7 @@ from skimage.data import astronaut
 
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError, TableError
 from dfdc_prep.writing.importing import import_crops
-from manifests.arrow_schemas import CLIP_LOG_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.balancing.balance import BalanceOptions, balance
 from manifests.tables.codes import clips_known
 from manifests.tables.external import Reading

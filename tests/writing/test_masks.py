@@ -15,7 +15,7 @@ import dfdc_prep
 from dfdc_prep.errors import ShardError
 from dfdc_prep.writing.tfrecord import encode_example, frame_record, parse_example, read_records
 from dfdc_prep.writing.writer import write_sums
-from manifests.arrow_schemas import MANIFEST_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA
 from tests.crop_sets import make_faces
 
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
-from manifests.columns import CROP_SIZE
+from manifests.schemas import CROP_SIZE
 from training.app.annotate import annotate_clip, make_tracks, number_persons
 from training.app.jobs import Limits, Refused, Upload
 from training.app.result import FaceResult, PersonResult, Result

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from dfdc_prep.progress import Progress
-from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError
+from manifests.schemas import CROP_SIZE
 from training.data.shards import Shards
 
 if keras.backend.backend() != "tensorflow":

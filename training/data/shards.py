@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from dfdc_prep.run_files import CropSettings, ShardsConfig
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import Mirror, workspace
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.errors import OutputError, StorageError, TrainingError
 from manifests.files import file_sha256, folder_lock, parse_json, parse_sums
 from manifests.folders import ShardsFolder

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from dfdc_prep.run_files import ALL, CrossRow, OperatingPoint
 from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import local_file
-from manifests.arrow_schemas import SHARD_MANIFEST_SCHEMA
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.errors import StorageError
 from manifests.files import file_sha256
 from manifests.folders import ShardsFolder

@@ -22,8 +22,8 @@ from dfdc_prep.parallel.processes import LocalWorkers, PoolBroken, WorkerDied, W
 from dfdc_prep.video.picture import Frame, Still
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
-from manifests.columns import CROP_SIZE, MAX_PIXELS
 from manifests.pictures.images import ANIMATED, ImageError, as_8_bit, open_image, reading, to_rgb
+from manifests.schemas import CROP_SIZE, MAX_PIXELS
 
 #: Longer side of the pictures on the app's page, pixels.
 PICTURE_SIZE = 1280

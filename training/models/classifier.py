@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from dfdc_prep.hyperparameters import Recipe
-from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError, out_of_memory
+from manifests.schemas import CROP_SIZE
 from training.models import keras_files
 
 #: Mean and standard deviation of ImageNet's RGB channels, on a scale of 0 to 1.

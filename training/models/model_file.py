@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from manifests.columns import CROP_SIZE
 from manifests.errors import TrainingError, out_of_memory
+from manifests.schemas import CROP_SIZE
 from training.models import keras_files
 from training.models.classifier import MEAN, STD
 from training.models.keras_files import is_hdf5

@@ -1,11 +1,11 @@
-"""The Arrow schemas of the tables, made from the declarations in `manifests.columns`."""
+"""The Arrow schemas of the tables, made from the declarations in `manifests.schemas`."""
 
 from types import NoneType
 from typing import get_args, get_type_hints
 
 import pyarrow as pa
 
-from manifests.columns import (
+from manifests.schemas import (
     ENCODING_SIZE,
     ClipRow,
     CropRow,
@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def schema_of(row: type) -> pa.Schema:
-    """The schema of a row type of `manifests.columns`; each field's metadata has its meaning."""
+    """The schema of a row type of `manifests.schemas`; each field's metadata has its meaning."""
     fields = []
     for name, declared in get_type_hints(row, include_extras=True).items():
         hint, meaning = get_args(declared)
