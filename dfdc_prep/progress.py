@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 #: Seconds from the start to the first line where stderr is no terminal, and between two lines.
 FIRST_LINE_S, LINES_S = 10.0, 30.0
-_RATE = "{remaining} left, {rate_fmt}{postfix}"
+_RATE = "{remaining} left, {rate_noinv_fmt}{postfix}"
 _LINE = "{desc}{n_fmt} of {total_fmt}{unit}, {percentage:.0f} %, " + _RATE
-_UNKNOWN_TOTAL = "{desc}{n_fmt}{unit}, {rate_fmt}{postfix}"
+_UNKNOWN_TOTAL = "{desc}{n_fmt}{unit}, {rate_noinv_fmt}{postfix}"
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, " + _RATE
 #: In fewer columns the numbers leave no place for a bar.
 _BAR_COLUMNS = 80

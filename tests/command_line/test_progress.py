@@ -29,6 +29,16 @@ def test_off_a_terminal_lines_tell_done_total_rate_and_time_left(
     ]
 
 
+def test_less_than_one_a_second_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 20.0])
+    monkeypatch.setattr(progress, "monotonic", lambda: next(seconds))
+    with Progress(10, "clips", "sample") as bar:
+        bar.update()
+    assert capsys.readouterr().err == "sample: 1 of 10 clips, 10 %, 03:00 left,  0.05 clips/s\n"
+
+
 def test_an_unknown_total_is_told_without_a_share(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
