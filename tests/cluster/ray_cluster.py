@@ -89,19 +89,22 @@ class RayCluster:
         words += ["--node-ip-address", ip, "--num-cpus", "1", "--object-store-memory", "80000000"]
         start = ["-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         hide = [*_HIDE, str(without)] if without else []
-        with open(self.folder / f"node-{number}.log", "wb") as log:
-            self.nodes[number] = subprocess.Popen(
-                [*self._enter, *hide, sys.executable, *start, *words],
-                cwd=place,
-                env=self._environment | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log = self.folder / f"node-{number}.log"
+        log.unlink(missing_ok=True)
         until = time.monotonic() + _START
-        while b"Ray runtime started" not in (self.folder / f"node-{number}.log").read_bytes():
-            assert time.monotonic() < until
-            assert self.nodes[number].poll() is None
+        while not log.is_file() or b"Ray runtime started" not in log.read_bytes():
+            # Nodes that start at the same time may choose the same ports; one of them then ends.
+            if not log.is_file() or self.nodes[number].poll() is not None:
+                with log.open("wb") as output:
+                    self.nodes[number] = subprocess.Popen(
+                        [*self._enter, *hide, sys.executable, *start, *words],
+                        cwd=place,
+                        env=self._environment | environment,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+            assert time.monotonic() < until, log.read_text()
             time.sleep(0.1)
 
     def processes(self, number: int, name: str) -> list[psutil.Process]:
