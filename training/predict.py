@@ -87,7 +87,8 @@ def predict(
     with DecodingWorker(detector) as worker, ExitStack() as stack:
         scores = None
         if csv:
-            scores = stack.enter_context(ScoreFile(Path(csv), paths, settings).continued())
+            table = Path(submission) if submission else None
+            scores = stack.enter_context(ScoreFile(Path(csv), paths, settings, table).continued())
         if worker.confinement != "on":
             click.echo(f"confinement of the decoder: {worker.confinement}", err=True)
         for path in paths:
@@ -104,8 +105,7 @@ def predict(
                 scores.add(path, prediction)
     if scores:
         click.echo(scores.text(), err=True)
-        if submission:
-            scores.write_submission(Path(submission))
+        all_scored = scores.complete  # with the files that an earlier run scored
     return all_scored
 
 

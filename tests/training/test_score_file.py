@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from dfdc_prep.errors import OptionsDiffer, SourceError
+from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from training.inference.score_file import ScoreFile, files_of
 from training.inference.scorer import FacePrediction, FilePrediction
 
@@ -53,13 +53,41 @@ def test_scores_are_continued_and_failures_tried_again(tmp_path):
     ]  # fmt: skip
     assert f"3 files in {table}: 1 unreadable, 1 ok, 1 no_face" in scores.text()
     assert f"the same command tries again: {files[0]}" in scores.text()
-    with ScoreFile(table, files, settings).continued() as scores:
+    assert not scores.complete
+    submission = tmp_path / "submission.csv"
+    with ScoreFile(table, files, settings, submission).continued() as scores:
         assert [scores.has(path) for path in files] == [False, True, True]
         scores.add(files[0], FilePrediction(str(files[0]), "ok", 0.2))
-    scores.write_submission(tmp_path / "submission.csv")
-    assert (tmp_path / "submission.csv").read_text() == (
-        "filename,label\na.mp4,0.2\nb.mp4,0.9\nc.mp4,0.5\n"
-    )
+    assert scores.complete
+    assert scores.text().endswith(f"; 1 without a score: 0.5 in {submission}")
+    assert submission.read_text() == "filename,label\na.mp4,0.2\nb.mp4,0.9\nc.mp4,0.5\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.mp4", "b.mp4", "c.mp4", "scores.csv", "submission.csv",
     ]  # fmt: skip
+
+
+def test_a_clip_that_lacks_a_part_is_no_success_of_the_run_that_goes_on(tmp_path):
+    clip, table = tmp_path / "a.mp4", tmp_path / "scores.csv"
+    clip.write_bytes(b"x")
+    with suppress(KeyboardInterrupt), ScoreFile(table, [clip], {}).continued() as scores:
+        scores.add(clip, FilePrediction(str(clip), "ok", 0.9, missing="its end"))
+        raise KeyboardInterrupt
+    with ScoreFile(table, [clip], {}).continued() as scores:
+        assert scores.has(clip)
+    assert not scores.complete
+
+
+def test_no_file_of_the_users_is_replaced(tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("filename,label\na.mp4,1\n")
+    clips = [tmp_path / "a.mp4", tmp_path / "b" / "a.mp4"]
+    scores, other = tmp_path / "scores.csv", tmp_path / "other.csv"
+    for score_file, message in (
+        (ScoreFile(labels, clips[:1], {}), "labels.csv but scores of an earlier run, found"),
+        (ScoreFile(scores, clips[:1], {}, labels), "labels.csv, found one that no earlier run"),
+        (ScoreFile(scores, clips, {}, other), "found a.mp4 more than once"),
+    ):
+        with pytest.raises(OutputError, match=message), score_file.continued():
+            pass
+    assert labels.read_text() == "filename,label\na.mp4,1\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfdc_prep.catalog.files import clips_below, file_sizes
 from dfdc_prep.catalog.layouts.folders import describe_unknown
-from dfdc_prep.errors import OptionsDiffer, SourceError
+from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
 from dfdc_prep.storage.urls import Location
 from dfdc_prep.video.source_file import PICTURES, clip_size
 from manifests.files import Journal, atomic_file, lock, read_lines
@@ -49,11 +49,20 @@ class ScoreFile:
             journal lies beside it.
         files: all files that the CSV is to have.
         settings: what the scores depend on, as JSON.
+        submission: where to write the CSV that Kaggle's challenge takes too, with the columns
+            filename and label: P(FAKE), or 0.5 without a score.
     """
 
-    def __init__(self, path: Path, files: Sequence[Location], settings: Mapping[str, Any]) -> None:
-        self._path, self._settings = path, dict(settings)
-        self._keys = dict.fromkeys(map(_key, files))
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[Location],
+        settings: Mapping[str, Any],
+        submission: Path | None = None,
+    ) -> None:
+        self._path, self._settings, self._submission = path, dict(settings), submission
+        self._files = list(dict.fromkeys(files))
+        self._keys = dict.fromkeys(map(_key, self._files))
         self._rows: dict[str, dict[str, Any]] = {}
 
     @contextmanager
@@ -62,8 +71,10 @@ class ScoreFile:
 
         Raises:
             OptionsDiffer: the interrupted run had other settings.
-            OutputError: another run is writing the CSV.
+            OutputError: another run is writing the CSV, a file of the user's is in the way, or
+                files of one name are to be told apart by it.
         """
+        self._check_outputs()
         path = self._path.with_name(f".{self._path.name}.journal")
         with lock(path.with_name(f"{path.name}.lock"), self._path):
             settings, *lines = [entry for _, entry in read_lines(path)] or [self._settings]
@@ -79,6 +90,12 @@ class ScoreFile:
                 self._append = journal.append
                 yield self
             self._write(self._path, COLUMNS, [[row[n] for n in COLUMNS] for row in self.rows])
+            if self._submission:
+                scores = [
+                    [Path(row["file"]).name, _NO_SCORE if row["p_fake"] is None else row["p_fake"]]
+                    for row in self.rows
+                ]
+                self._write(self._submission, ("filename", "label"), scores)
             if not any(row["error"] for row in self.rows):
                 path.unlink()
 
@@ -98,13 +115,36 @@ class ScoreFile:
         self._rows[row["key"]] = row
         self._append(row)
 
-    def write_submission(self, path: Path) -> None:
-        """Write the CSV that Kaggle's challenge takes: filename, and P(FAKE) as label."""
-        scores = [
-            [Path(row["file"]).name, _NO_SCORE if row["p_fake"] is None else row["p_fake"]]
-            for row in self.rows
-        ]
-        self._write(path, ("filename", "label"), scores)
+    @property
+    def complete(self) -> bool:
+        """Whether no file failed or lacks a part; files without a face count as scored."""
+        return not any(row["error"] or row["missing"] for row in self.rows)
+
+    def _check_outputs(self) -> None:
+        ours = False
+        if self._path.exists():
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                ours = file.readline().rstrip("\n") == ",".join(COLUMNS)
+            if not ours:
+                raise OutputError(
+                    f"expected no file at {self._path} but scores of an earlier run, found "
+                    "another; give another name"
+                )
+        if not self._submission:
+            return
+        # It looks like a table of labels, and is the earlier run's only if the CSV is there too.
+        if self._submission.exists() and not ours:
+            raise OutputError(
+                f"expected no file at {self._submission}, found one that no earlier run with "
+                f"{self._path} wrote; give another name"
+            )
+        names = Counter(Path(str(file)).name for file in self._files)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise OutputError(
+                f"expected files of different names for {self._submission}, which has no folders, "
+                f"found {listed(twice)} more than once; give one of their folders"
+            )
 
     def text(self) -> str:
         """How many files have a score, and which failed."""
@@ -112,7 +152,12 @@ class ScoreFile:
         counts = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
         failed = [row["file"] for row in self.rows if row["error"]]
         again = f"; the same command tries again: {listed(failed)}" if failed else ""
-        return f"{counted(len(self.rows), 'file')} in {self._path}: {counts}{again}"
+        unscored = sum(row["p_fake"] is None for row in self.rows) if self._submission else 0
+        half = f"; {unscored:,} without a score: {_NO_SCORE} in {self._submission}"
+        return (
+            f"{counted(len(self.rows), 'file')} in {self._path}: {counts}{again}"
+            f"{half if unscored else ''}"
+        )
 
     @staticmethod
     def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
