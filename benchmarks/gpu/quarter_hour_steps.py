@@ -62,7 +62,7 @@ def profile(shards: Path, backbone: str, batch: str) -> None:
 
 
 def describe(trace: bytes) -> str:
-    """What a trace says of its first GPU, or of the host where there is none."""
+    """The work that a trace shows on its first GPU, or on the host if it shows no GPU."""
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace.FromString(trace)

@@ -30,7 +30,7 @@ _VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 _CATEGORIES = frozenset(
     (*SPLITS, "frames", "images", "videos", "clips", "faces", "crops", "data", "dataset")
 )
-#: Folders of what belongs to clips and is none, in lower case.
+#: Folders that lie beside clips and hold none, in lower case.
 _SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx"))
 #: Levels of folders that are searched for clips.
 _MAX_DEPTH = 8

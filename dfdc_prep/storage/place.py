@@ -368,7 +368,7 @@ def _renew(place: Place, name: str, number: int, holder: Holder, held: Lease, en
 
 
 def _newest(place: Place, name: str) -> int:
-    """The highest number of a lease, 0 if there is none."""
+    """The highest number of a lease, 0 without a lease."""
     files = (path.rpartition("/") for path in place.list(name))
     stems = (file.removesuffix(".json") for folder, _, file in files if folder == name)
     return max((int(stem) for stem in stems if stem.isdecimal()), default=0)

@@ -203,7 +203,7 @@ def read_image(file: str | None) -> bytes | None:
 
 
 def read_images(images: Iterator[bytes | None], wanted: Mask) -> tuple[list[str | None], Pictures]:
-    """Read the images of a table, one per row, a block at a time; None where there is none.
+    """Read the images of a table, one per row, a block at a time; None for a missing image.
 
     Returns:
         The SHA-256 of each row's image; and the thumbnails of the rows that were wanted, bool

@@ -1,4 +1,4 @@
-"""Progress: a bar that fits its terminal, and a line every half minute where there is none."""
+"""Progress: a bar that fits its terminal, and a line every half minute without a terminal."""
 
 import os
 import pty

@@ -27,7 +27,7 @@ def files_of(location: Location) -> Sequence[Location]:
     """The clips below a folder, or its pictures if it has no clip, sorted; a file alone.
 
     Raises:
-        SourceError: there is none.
+        SourceError: the folder has neither.
     """
     if not isinstance(location, Path) or not location.is_dir():
         return [location]
