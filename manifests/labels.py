@@ -53,6 +53,24 @@ def word_label(text: str) -> str | None:
     return _WORDS.get(text.strip().lower())
 
 
+#: Words beside a label in the name of a folder that change nothing about it.
+_NEUTRAL = {
+    *("video", "videos", "clip", "clips", "image", "images", "face", "faces", "frame", "frames"),
+    *("crop", "crops", "data", "sequence", "sequences", "youtube", "celeb", "class"),
+    *("train", "training", "val", "valid", "validation", "test", "testing"),
+}
+
+
+def folder_label(name: str) -> str | None:
+    """The label that the name of a folder is as a whole: `real`, `1_fake`, `real_videos`.
+
+    None for `real_actors`, `not_fake`, `original_dataset`: other words may turn the meaning round.
+    """
+    words = set(re.findall(r"[a-z]+", name.lower())) - _NEUTRAL
+    found = {_WORDS.get(word) for word in words}
+    return found.pop() if len(found) == 1 else None
+
+
 def label_in_names(names: Sequence[str]) -> tuple[str | None, bool]:
     """The label that the names of a path give, innermost first, and whether one is it as a whole.
 

@@ -40,7 +40,7 @@ class Clip:
 
     part: str  # name of the folder that contains the clip
     video: str  # file name of the clip
-    label: str  # REAL or FAKE
+    label: str  # REAL, FAKE, or UNKNOWN where nothing says it
     original: str | None  # file name of the REAL clip a FAKE was made from, None if unknown or REAL
     family: str  # file name of the original of the clip's family
     # name of the folder for its crops: the stem of `video`, or all of `video` if two clips of a

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from dfdc_prep.catalog.clips import SPLITS
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import clip_size, frame_names, unreachable_error
 from manifests.files import UTF_16, separator
-from manifests.labels import label_in_names
+from manifests.labels import folder_label
 from manifests.schemas import with_path
 from manifests.wording import abbreviated
 
@@ -31,7 +31,7 @@ _CATEGORIES = frozenset(
     (*SPLITS, "frames", "images", "videos", "clips", "faces", "crops", "data", "dataset")
 )
 #: Folders that lie beside clips and hold none, in lower case.
-_SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx"))
+_SKIPPED = frozenset(("mask", "masks", "landmark", "landmarks", "audio", "__macosx", "@eadir"))
 #: Levels of folders that are searched for clips.
 _MAX_DEPTH = 8
 
@@ -153,21 +153,24 @@ def clip_sizes(folder: Path) -> dict[str, int]:
         SourceError, SourceUnreachable: as `file_sizes`.
     """
     sizes = {name: size for name, size in file_sizes(folder).items() if is_video(name)}
-    for name in subfolders(folder):
+    for name in searched_folders(folder):
         below = folder / name
-        if _is_category(name) or subfolders(below):
+        if _is_category(name) or searched_folders(below):
             continue
         frames = frame_names(below)
-        numbered = all(os.path.splitext(frame)[0][-1].isdigit() for frame in frames)
-        if frames and numbered and not any(map(is_video, listed_names(below))):
+        numbered = sum(os.path.splitext(frame)[0][-1].isdigit() for frame in frames)
+        # A picture of the whole clip may lie among its frames.
+        if numbered > len(frames) / 2 and not any(map(is_video, listed_names(below))):
             sizes[name] = clip_size(below)
     return sizes
 
 
 def clips_below(
-    folder: Path, names: Names = (), depth: int = _MAX_DEPTH
+    folder: Path, names: Names = (), above: frozenset[str] = frozenset()
 ) -> Iterator[tuple[Names, dict[str, int]]]:
     """Yield the folders that clips lie in, as names from the first folder down, and the clips.
+
+    Links to folders are followed, but not back to a folder `above`.
 
     Raises:
         SourceError, SourceUnreachable: as `file_sizes`.
@@ -175,19 +178,28 @@ def clips_below(
     clips = clip_sizes(folder)
     if clips:
         yield names, clips
-    below = [name for name in subfolders(folder) if name not in clips]
+    below = [name for name in searched_folders(folder) if name not in clips]
     if "videos" in below:  # the frames beside them are theirs
         below = [name for name in below if name not in ("frames", "images")]
-    for name in below if depth else ():
-        if name.lower() not in _SKIPPED and not name.startswith("."):
-            yield from clips_below(folder / name, (*names, name), depth - 1)
+    above |= {os.path.realpath(folder)}
+    for name in below if len(names) < _MAX_DEPTH else ():
+        if os.path.realpath(folder / name) not in above:
+            yield from clips_below(folder / name, (*names, name), above)
+
+
+def unread_folders(folder: Path, read: Collection[Path], depth: int = _MAX_DEPTH) -> Iterator[Path]:
+    """Yield the folders with videos that are none of those that were read."""
+    if folder not in read and any(map(is_video, listed_names(folder))):
+        yield folder
+    for name in searched_folders(folder) if depth else ():
+        yield from unread_folders(folder / name, read, depth - 1)
 
 
 def _is_category(name: str) -> bool:
     """Whether a folder's name is a word for many clips or pictures, and so not that of a clip."""
     if name.lower() in _CATEGORIES:
         return True
-    return label_in_names([name])[0] is not None and not name[-1].isdigit()
+    return folder_label(name) is not None and not name[-1].isdigit()
 
 
 def unnamed_videos(sizes: dict[str, int], named: Iterable[str]) -> list[str]:
@@ -205,6 +217,12 @@ def subfolders(folder: Path) -> list[str]:
         return []
     with _scanned(folder) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def searched_folders(folder: Path) -> list[str]:
+    """The folders in a folder, without hidden ones and those that lie beside clips."""
+    names = subfolders(folder)
+    return [name for name in names if name.lower() not in _SKIPPED and not name.startswith(".")]
 
 
 def listed_names(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_prep.catalog.clips import Entry, Provenance
-from dfdc_prep.catalog.files import clip_sizes, is_file_name
+from dfdc_prep.catalog.files import clip_sizes, is_file_name, unread_folders
 from manifests.relatives import Convention, People
 from manifests.wording import listed
 
@@ -38,6 +38,14 @@ def left_out(strange: list[str], dataset: str) -> tuple[list[str], list[str]]:
     """The note on clips not named as a data set's are, and those that no terminal shows."""
     notes = [f"not named as in {dataset}, left out: {listed(strange)}"] if strange else []
     return notes, [name for name in strange if not name.isprintable()]
+
+
+def unread(source: Path, groups: Iterable[Group], but: str = "") -> list[str]:
+    """A note on the folders with videos that are those of no group, nor in the folder `but`."""
+    read = {group.folder for group in groups}
+    paths = [folder.relative_to(source) for folder in unread_folders(source, read)]
+    names = [str(path) for path in paths if path.parts[:1] != (but,)]
+    return [f"folders whose clips are left out: {listed(names)}"] if names else []
 
 
 def read_groups(

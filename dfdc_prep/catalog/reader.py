@@ -6,7 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Catalog, Layout, SourceOptions, build_catalog
-from dfdc_prep.catalog.files import check_text, listed_names, subfolders
+from dfdc_prep.catalog.files import (
+    check_text,
+    is_video,
+    listed_names,
+    searched_folders,
+    subfolders,
+    unread_folders,
+)
 from dfdc_prep.catalog.layouts.celeb_df import CELEB_DF
 from dfdc_prep.catalog.layouts.dfdc import DFDC, find_parts
 from dfdc_prep.catalog.layouts.dfdc_flat import DFDC_FLAT, has_flags
@@ -73,8 +80,19 @@ def read_catalog(
             f"{layout.name} in {folder}; leave it out"
         )
     listing = layout.read(folder, options)
+    notes += _left_out_beside(folder, source)
     listing = listing._replace(notes=(*notes, *listing.notes, *_zipped(folder)))
     return build_catalog(listing, layout.name).limited(limit)
+
+
+def _left_out_beside(folder: Path, source: Path) -> list[str]:
+    """A note on clips beside the folder of a data set that was found below the source."""
+    if folder == source:
+        return []
+    others = [name for name in searched_folders(source) if source / name != folder]
+    names = [name for name in others if any(unread_folders(source / name, ()))]
+    names += ["the folder around it"] if any(map(is_video, listed_names(source))) else []
+    return [f"left out beside {folder.name}: the clips in {listed(names)}"] if names else []
 
 
 def _zipped(folder: Path) -> list[str]:

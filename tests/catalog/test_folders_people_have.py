@@ -70,6 +70,48 @@ def test_splits_above_or_below_the_labels(tmp_path: Path, shape: str) -> None:
     assert catalog.notes[0].startswith("labels read from the names of folders: ")
 
 
+@pytest.mark.parametrize(
+    ("folder", "label"),
+    [
+        ("fake/real_actors", "FAKE"), ("fake/real-time", "FAKE"), ("fake/original_audio", "FAKE"),
+        ("real/altered_lighting", "REAL"), ("real/synthetic_audio", "REAL"),
+        ("fake/Real3DPortrait", "FAKE"), ("Real3DPortrait", "FAKE"), ("heygen/real/x", "REAL"),
+        ("set/original/fake", None), ("real/simswap", None), ("not_fake", None),
+        ("fake/real", None),
+        ("original_dataset/extra", None), ("deepfake-detection-challenge/train", None),
+        ("real_world_data", None), ("realistic_fakes", None), ("real_vs_fake", None),
+    ],
+)  # fmt: skip
+def test_words_that_turn_a_label_round_give_none(
+    tmp_path: Path, folder: str, label: str | None
+) -> None:
+    make(tmp_path, "a/real/1.mp4", "a/fake/2.mp4", f"{folder}/c.mp4")
+    catalog = read_catalog(tmp_path)
+    labels = {clip.video: clip.label for clip in catalog.clips}
+    assert labels == {"1.mp4": "REAL", "2.mp4": "FAKE"} | ({"c.mp4": label} if label else {})
+    assert catalog.unnamed == (() if label else (f"{folder}/c.mp4",))
+    assert ("1 clip left out" in catalog.notes[-1]) == (label is None)
+
+
+def test_a_set_named_by_a_label_has_both(tmp_path: Path) -> None:
+    make(tmp_path, "deepfakes/train/real/1.mp4", "deepfakes/train/fake/2.mp4")
+    assert {row[0] for row in read(tmp_path).values()} == {"REAL", "FAKE"}
+    lone = make(tmp_path / "other", "deepfakes/a.mp4", "deepfakes/b.mp4")
+    assert {row[0] for row in read(lone).values()} == {"UNKNOWN"}
+
+
+def test_what_belongs_to_clips_is_none(tmp_path: Path) -> None:
+    make(tmp_path, "real/c/", "real/c/mask/", "real/.thumbs/", "real/@eaDir/", "fake/masks/")
+    make(tmp_path, "fake/d.mp4", "train/real/1/x.mp4", "train_real/1/y.mp4")
+    (tmp_path / "real" / "c" / "thumb.png").write_bytes(b"x")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path)
+    catalog = read_catalog(tmp_path)
+    assert {(c.part, c.video, c.provenance.official_split) for c in catalog.clips} == {
+        ("fake", "d.mp4", None), ("real", "c", None),
+        ("train_real_1", "x.mp4", "train"), ("train_real_1", "y.mp4", None),
+    }  # fmt: skip
+
+
 def test_names_of_faceforensics_below_real_and_fake(tmp_path: Path) -> None:
     make(tmp_path, "real/183.mp4", "real/253.mp4", "fake/FaceSwap/183_253.mp4", "extra/x.mp4")
     catalog = read_catalog(tmp_path)
@@ -94,8 +136,8 @@ def test_names_that_cannot_be_kept_apart_or_shown(tmp_path: Path) -> None:
     catalog = read_catalog(tmp_path)
     assert [clip.video for clip in catalog.clips] == ["c.mp4", "a.mp4"]
     assert catalog.refused == ("fake/b\x1b[31m.mp4",)
-    make(tmp_path, "real/x/a.mp4", "real_x/a.mp4")
-    with pytest.raises(SourceError, match=r"every clip once in .*, found real_x/a\.mp4 2 times"):
+    make(tmp_path, "real/1/a.mp4", "real_1/a.mp4")
+    with pytest.raises(SourceError, match=r"every clip once in .*, found real_1/a\.mp4 2 times"):
         read_catalog(tmp_path)
 
 
@@ -280,6 +322,48 @@ def test_parts_without_metadata_zipped_and_twice(tmp_path: Path) -> None:
         "give the folder to extract alone, for crops without labels",
         "not read, still zipped: dfdc_train_part_2.zip, more/part_3.zip; unzip first",
     ]
+
+
+def test_parts_of_the_same_names_but_other_clips_are_both_read(tmp_path: Path) -> None:
+    source = part(part(tmp_path, "part_0", "1.mp4"), "part_1", "1.mp4")
+    (source / "part_1" / "1.mp4").write_bytes(b"other")
+    assert [clip.part for clip in read_catalog(source).clips] == ["part_0", "part_1"]
+
+
+def test_clips_beside_parts_are_named_and_tests_kept_apart(tmp_path: Path) -> None:
+    source = part(tmp_path, "a/part_0", "1.mp4")
+    make(source, "q.mp4", "extra/sub/r.mp4", "testimonials/t.mp4")
+    catalog = read_catalog(source)
+    assert [clip.video for clip in catalog.clips] == ["1.mp4"]
+    places = [note.split(",")[0].removeprefix("no metadata.json in ") for note in catalog.notes]
+    assert places == [str(source), str(source / "extra/sub"), str(source / "testimonials")]
+    make(source, "x/test_videos/t.mp4", "y/test_videos/t.mp4")
+    catalog = read_catalog(source)
+    assert [clip.video for clip in catalog.clips] == ["1.mp4", "t.mp4"]
+    assert any(note.startswith(f"no metadata.json in {source}/y/test_") for note in catalog.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["real/a.mp4", "set/Celeb-real/id0_0000.mp4", "b.mp4"],
+         "left out beside set: the clips in real, the folder around it"),
+        (["original/000.mp4", "Deepfakes/000_003.mp4", "SimSwap/000_003.mp4"],
+         "folders whose clips are left out: SimSwap"),
+        (["Celeb-real/id0_0000.mp4", "Celeb-synthesis/FaceSwap/id0_id1_0000.mp4"],
+         "folders whose clips are left out: Celeb-synthesis/FaceSwap"),
+        (["realvideo-realaudio/A/men/id1/1.mp4", "fakevideo-fakeaudio/1.mp4", "meta_data.csv"],
+         "folders whose clips are left out: fakevideo-fakeaudio"),
+    ],
+)  # fmt: skip
+def test_folders_that_a_layout_does_not_read_are_named(
+    tmp_path: Path, names: list[str], note: str
+) -> None:
+    make(tmp_path, *names)
+    if "meta_data.csv" in names:
+        columns = "source,target1,target2,method,category,type,race,gender,path,"
+        (tmp_path / "meta_data.csv").write_text(f"{columns}\n")
+    assert note in read_catalog(tmp_path).notes
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
 from dfdc_prep.catalog.files import read_lines, split_path, subfolders
-from dfdc_prep.catalog.groups import INNER, Group, inner_folder, left_out, read_groups
+from dfdc_prep.catalog.groups import INNER, Group, inner_folder, left_out, read_groups, unread
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import CELEB_DF as SWAPS
@@ -71,6 +71,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     notes = [f"no folder {name} in {source}" for name in _CONVENTIONS if name not in folders]
     if tests is None:
         notes.append(f"no {_TEST_LIST} in {source}: the clips have no official split")
+    notes += unread(source, groups)
     more, refused = left_out(strange, "Celeb-DF")
     return Listing(dataset, entries, strange, [*notes, *more], refused, originals_from=NAMES)
 

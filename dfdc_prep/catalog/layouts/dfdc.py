@@ -1,6 +1,8 @@
 """DFDC: folders of clips, each with a metadata.json that names labels and originals."""
 
+import json
 import os
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ _MAX_DEPTH = 3
 #: Values that mean "no original" in DFDC's metadata.
 _NO_ORIGINAL = ("", "none", "null", "nan")
 _SPLITS = ("train", "validation", "test")
+#: Names of the challenge's folders of clips without labels, in lower case.
+_TEST_FOLDER = re.compile(r"test(_videos)?([ _-]?\(?\d+\)?)?")
 _AGAIN = "download the part's metadata.json again"
 
 
@@ -77,15 +81,18 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         )
     unnamed.sort()
     notes += [f"not named by any metadata.json, left out: {listed(unnamed)}"] if unnamed else []
-    for folder in _folders_without_labels(source, {folder for folder, _ in parts.values()}):
+    named = set(parts)
+    read = {folder for folder, _ in parts.values()}
+    for folder in _folders_without_labels(source, read):
         sizes = files.clip_sizes(folder)
         clips = counted(len(sizes), "clip")
-        if not folder.name.lower().startswith("test") or folder.name in parts:
+        if not _TEST_FOLDER.fullmatch(folder.name.lower()) or folder.name in named:
             notes.append(
                 f"no metadata.json in {folder}, {clips} left out: download that of the part, or "
                 "give the folder to extract alone, for crops without labels"
             )
             continue
+        named.add(folder.name)
         files.check_file_name(source, folder.name)
         about = Provenance(dataset, official_split="test")
         entries += [
@@ -107,7 +114,7 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
     They may include the source itself.
     """
     parts: dict[str, tuple[Path, dict[str, Any]]] = {}
-    first: dict[frozenset[str], Path] = {}
+    first: dict[str, Path] = {}
     notes = []
     for folder in find_parts(source):
         name = folder.resolve().name
@@ -117,8 +124,8 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
                 "rename the folder"
             )
         items = load_metadata(folder / METADATA)
-        earlier = first.setdefault(frozenset(items), folder)
-        if items and earlier != folder:
+        earlier = first.setdefault(json.dumps(items, sort_keys=True), folder)
+        if items and earlier != folder and files.file_sizes(folder) == files.file_sizes(earlier):
             notes.append(f"left out, the clips of {folder} are those of {earlier}: a part twice")
         elif name in parts:
             raise SourceError(
@@ -130,16 +137,11 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
     return dict(sorted(parts.items())), notes
 
 
-def _folders_without_labels(source: Path, parts: Collection[Path]) -> Iterator[Path]:
-    """Yield folders with clips, but no metadata.json, beside or above parts."""
-    for folder in sorted({source, *(part.parent for part in parts if part != source)}):
-        yield from (
-            below
-            for name in files.subfolders(folder)
-            if (below := folder / name) not in parts
-            and not {METADATA, "labels.csv"} & (names := set(files.listed_names(below)))
-            and any(map(files.is_video, names))
-        )
+def _folders_without_labels(source: Path, parts: Collection[Path]) -> list[Path]:
+    """The folders with clips that are no parts, copies of parts or folders with other labels."""
+    labelled = {METADATA, "labels.csv"}
+    unread = [] if source in parts else files.unread_folders(source, parts)
+    return [folder for folder in unread if not labelled & set(files.listed_names(folder))]
 
 
 def find_parts(folder: Path, depth: int = _MAX_DEPTH) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, SourceOptions
 from dfdc_prep.catalog.files import check_file_name, load_json, subfolders
-from dfdc_prep.catalog.groups import Group, inner_folder, left_out, read_groups
+from dfdc_prep.catalog.groups import Group, inner_folder, left_out, read_groups, unread
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import ACTORS, YOUTUBE
@@ -104,7 +104,7 @@ def _read_flat(source: Path, asked: str | None) -> tuple[str | None, list[Group]
         folder = folder / name if (folder / name).is_dir() else folder  # as Kaggle unpacks it
         groups.append(_group(name, inner_folder(folder) or folder, method))
     notes = [] if None in names.values() else [f"no folder of originals in {source}"]
-    return compression, groups, notes
+    return compression, groups, notes + unread(source, groups)
 
 
 def _group(name: str, folder: Path, method: str | None) -> Group:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dfdc_prep.catalog.clips import Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.catalog.files import check_text, check_unique, read_csv, subfolders
-from dfdc_prep.catalog.groups import Group, left_out, read_groups
+from dfdc_prep.catalog.groups import Group, left_out, read_groups, unread
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 
@@ -23,12 +23,14 @@ _FAKE = re.compile(r"(?P<number>\d+)_(?:.*_)?(?P<face>id\d+)_(?P<method>.+)|(?P<
 
 def _read(source: Path, options: SourceOptions) -> Listing:
     known, dataset = _read_table(source), options.dataset or _NAME
+    there = {name.lower(): name for name in subfolders(source)}  # copies differ in case
+    folders = {kind: there[kind.lower()] for kind in _LABELS if kind.lower() in there}
     groups = [
-        Group(kind, source / kind / origin / gender / person, label)
-        for kind, label in _LABELS.items()
-        for origin in subfolders(source / kind)
-        for gender in subfolders(source / kind / origin)
-        for person in subfolders(source / kind / origin / gender)
+        Group(kind, source / folder / origin / gender / person, _LABELS[kind])
+        for kind, folder in folders.items()
+        for origin in subfolders(source / folder)
+        for gender in subfolders(source / folder / origin)
+        for person in subfolders(source / folder / origin / gender)
     ]
     entries, strange = [], []
     listing, unprintable = read_groups(groups, dataset, lambda *_: None)
@@ -49,9 +51,10 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         entries.append(clip._replace(video=video, original=original, provenance=about))
     if not entries:
         raise SourceError(f"expected {_SHAPE}, found no such clip below {source}; unpack it")
-    notes = [f"no folder {kind} in {source}" for kind in _LABELS if not (source / kind).is_dir()]
-    if (source / _SOUND_ONLY).is_dir():
+    notes = [f"no folder {kind} in {source}" for kind in _LABELS if kind not in folders]
+    if _SOUND_ONLY.lower() in there:
         notes.append(f"{_SOUND_ONLY} left out: its pictures are those of RealVideo-RealAudio")
+    notes += unread(source, groups, but=_SOUND_ONLY)
     if not known:
         notes.append(f"no {_CSV} in {source}: methods are read from the names")
     check_unique(entries, source)

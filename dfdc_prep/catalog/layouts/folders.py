@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, SourceOptions
@@ -11,7 +12,7 @@ from dfdc_prep.catalog.files import Names, check_file_name, check_unique, clips_
 from dfdc_prep.catalog.groups import Group, read_groups
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import PICTURES
-from manifests.labels import FAKE, NAMES, NO_LABEL, REAL, label_in_names
+from manifests.labels import FAKE, NAMES, NO_LABEL, REAL, folder_label
 from manifests.relatives import CONVENTIONS, read_originals
 from manifests.wording import counted, listed
 
@@ -37,15 +38,13 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     found = list(clips_below(source))
     if not found:
         raise SourceError(describe_unknown(source))
-    labels = {names: _label(names) for names, _ in found}
-    sure = len({label for label, _ in labels.values() if label}) == 2 or any(
-        whole for _, whole in labels.values()
-    )
+    labels = _labels([names for names, _ in found])
+    labelled = any(labels.values())
     top = source.resolve().name or "clips"
     groups, splits, left_out = [], {}, []
     for names, clips in found:
-        label, method = labels[names][0] if sure else None, None
-        if sure and label is None:
+        label, method = labels[names], None
+        if labelled and label is None:
             left_out += ["/".join((*names, clip)) for clip in clips]
             continue
         if label == FAKE:
@@ -54,14 +53,19 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         check_file_name(source, part)
         groups.append(Group(part, source.joinpath(*names), label or NO_LABEL, method))
         official = (SPLITS.get(name.lower()) for name in names)
-        splits[part] = next((split for split in official if split), None)
-    entries, refused = read_groups(groups, options.dataset, lambda group, *_: splits[group.part])
+        splits[groups[-1].folder] = next((split for split in official if split), None)
+    if not groups:
+        raise SourceError(
+            f"expected folders whose names say real or fake below {source}, found that those of "
+            f"all {counted(len(left_out), 'clip')} say both; rename them, or give --table"
+        )
+    entries, refused = read_groups(groups, options.dataset, lambda group, *_: splits[group.folder])
     check_unique(entries, source)
     notes = [_told(groups, entries, source)]
     if left_out:
         notes.append(
-            f"no label in the names of their folders, {counted(len(left_out), 'clip')} left out: "
-            f"{listed(left_out)}; name the folders real or fake, or give --table"
+            f"no label, or both, in the names of their folders, {counted(len(left_out), 'clip')} "
+            f"left out: {listed(left_out)}; name the folders real or fake, or give --table"
         )
     frames = sum(os.path.isdir(entry.path) for entry in entries)
     if frames:
@@ -75,15 +79,36 @@ def _is_method(name: str) -> bool:
     return name == "Deepfakes" or re.sub("[^a-z0-9]", "", name.lower()) in _METHODS.split()
 
 
-def _label(names: Names) -> tuple[str | None, bool]:
-    """The label that folders name, the innermost first, and whether a whole name says it."""
-    for name in reversed(names):
-        label, whole = label_in_names([name])
-        if label is None and _is_method(name):
-            label, whole = FAKE, True
-        if label is not None:
-            return label, whole
-    return None, False
+def _labels(folders: list[Names]) -> dict[Names, str | None]:
+    """The label of each folder by the names on its way; None for none or for contradictions.
+
+    The innermost label counts. One further out says the same, or it is the name of the whole set:
+    then both labels are found below it. The name of a method says FAKE unless a label is inside.
+    """
+    said: dict[Names, list[tuple[int, str]]] = {}
+    below: dict[Names, set[str]] = {}
+    for names in folders:
+        labels = ((depth, folder_label(name)) for depth, name in enumerate(names))
+        said[names] = [
+            (depth, label) for depth, label in labels if label and not _is_method(names[depth])
+        ]
+        for depth, _ in said[names][:-1]:
+            below.setdefault(names[: depth + 1], set()).add(said[names][-1][1])
+    decided: dict[Names, str | None] = {}
+    for names, labels_said in said.items():
+        methods = [depth for depth, name in enumerate(names) if _is_method(name)]
+        outer, (last, label) = labels_said[:-1], labels_said[-1] if labels_said else (-1, None)
+        label = label or (FAKE if methods else None)
+        others = {other for depth, other in outer if len(below[names[: depth + 1]]) == 1}
+        contradicted = bool(others - {label})
+        if label == REAL and any(depth > last for depth in methods):
+            contradicted = True  # REAL clips sorted by the fakes made of them, or FAKE ones
+        decided[names] = None if contradicted else label
+    # A lone folder deepfakes may be the name of the whole set.
+    words = {names[labels[-1][0]].lower() for names, labels in said.items() if labels}
+    if words and words <= {"deepfake", "deepfakes"} and not any(map(_is_method, chain(*folders))):
+        return dict.fromkeys(folders)
+    return decided
 
 
 def _told(groups: list[Group], entries: list[Entry], source: Path) -> str:
