@@ -1,5 +1,6 @@
 """Tells how far a long run is: a bar on a terminal, elsewhere a line every half minute."""
 
+from contextlib import suppress
 from shutil import get_terminal_size
 from threading import Lock
 from time import monotonic
@@ -69,5 +70,6 @@ class Progress(tqdm):  # type: ignore[type-arg]
                 postfix=self.postfix,
                 bar_format=_LINE if self.total else _UNKNOWN_TOTAL,
             )
-            click.echo(line, err=True)
+            with suppress(OSError):  # a log that cannot be written ends no run
+                click.echo(line, err=True)
         return True

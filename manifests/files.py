@@ -153,6 +153,8 @@ def link_or_copy(file: Path | str, target: Path) -> None:
     """Link `target` to a file; copy it if it is on another file system, or one without links."""
     try:
         os.link(os.path.realpath(file), target)
+    except FileExistsError:
+        raise  # it may be a link to a file of the user's
     except OSError:
         shutil.copyfile(file, target)
 

@@ -69,7 +69,11 @@ class FramesParam(click.IntRange):
         if len(given) != 2 or counts.keys() != set(LABELS):
             self.fail(f"expected real=20,fake=5 or one number, found {value!a}.", param, ctx)
         convert = super().convert
-        return {label: convert(counts[label], param, ctx) for label in LABELS}
+        converted = {label: convert(counts[label], param, ctx) for label in LABELS}
+        # click turns 2.5 into 2.
+        if any(isinstance(count, float) and count != converted[n] for n, count in counts.items()):
+            self.fail(f"expected whole numbers of frames, found {value!a}.", param, ctx)
+        return converted
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no ParamType[...]
@@ -106,7 +110,8 @@ def _text(value: Any) -> str:
 def _name_pair(value: Any) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else list(value)
     pair = tuple(name.strip() for name in names if isinstance(name, str))
-    if len(names) != 2 or not all(pair) or not all(map(_is_utf8, pair)) or "," in "".join(pair):
+    valid = len(names) == len(pair) == 2 and all(pair) and all(map(_is_utf8, pair))
+    if not valid or "," in "".join(pair):
         raise ValueError(f"expected two names of clips as in a.mp4,b.mp4, found {value!a}")
     return pair
 

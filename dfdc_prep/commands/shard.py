@@ -52,7 +52,7 @@ _IMAGE_FORMAT = Option(
     click.Choice(["as-is", "jpeg"]),
     "Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
 )
-_OVERWRITE = flag("Replace what OUT holds of other crops or options.")
+_OVERWRITE = flag("Replace shards or an export of other crops or options.")
 
 
 class CropOptions(TypedDict, total=False):

@@ -237,4 +237,6 @@ def read_crop_folders(folder: Path, reading: Reading = BY_EVIDENCE) -> NotedTabl
 def _parse_path(path: str) -> tuple[str, str, str] | None:
     """Return split, label and path of an image, None if outside the layout."""
     split, label, *rest = (*path.split("/", 2), "")[:3]
-    return (split, label, path) if parse_label(label) and rest[0] else None
+    # A folder called true may hold either.
+    known = parse_label(label) and label.lower() not in ("true", "false")
+    return (split, label, path) if known and rest[0] else None

@@ -196,8 +196,8 @@ def _process(
             )
             append(entry)
             summary.add(entry["clips"])
-            bar.update(len(entry["clips"]))
             bar.set_postfix(faces=summary.faces, failed=summary.failed, refresh=False)
+            bar.update(len(entry["clips"]))
 
 
 def _write_tables(output: Output, families: Mapping[str, Family]) -> None:

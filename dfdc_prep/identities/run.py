@@ -36,7 +36,13 @@ from manifests.identities.table import (
 )
 from manifests.labels import REAL
 from manifests.result import Result, TextTable
-from manifests.tables.parquet import bound, manifest_hash, read_manifest, write_table
+from manifests.tables.parquet import (
+    bound,
+    manifest_hash,
+    read_manifest,
+    unlabelled_lines,
+    write_table,
+)
 from manifests.wording import counted
 
 #: Seconds a clip may take.
@@ -56,6 +62,7 @@ class IdentifyReport(Result):
     unencoded: tuple[str, ...]  # clips whose worker died or timed out, part/video
     identities: Identities
     unconfined: str | None  # why the workers could not be confined; None if they were
+    notes: Sequence[str]  # on crops that were left out
 
     def text(self) -> str:
         found = self.identities
@@ -77,6 +84,7 @@ class IdentifyReport(Result):
             f"split most: {counted(len(found.pairs) - joined, 'pair')} kept apart, "
             f"{joined:,} joined"
         )
+        lines += self.notes
         lines += [f"not encoded, its worker failed: {name}" for name in self.unencoded[:5]]
         if len(self.unencoded) > 5:
             lines.append(f"and {len(self.unencoded) - 5:,} more")
@@ -178,7 +186,8 @@ def identify(
     real = sum(clip.label == REAL for clip in clips.values())
     compared = len(pictures.rows), manifest.num_rows
     return IdentifyReport(
-        faces, real, len(clips) - real, *compared, encodings.num_rows, failed, found, unconfined
+        *(faces, real, len(clips) - real, *compared, encodings.num_rows, failed, found, unconfined),
+        unlabelled_lines(faces / FacesFolder.MANIFEST, manifest),
     )
 
 
@@ -225,6 +234,6 @@ def _encode(
                 failed.append(f"{clip.part}/{clip.video}")
             else:
                 journal.append({"key": keys[clip], "faces": found})
-            bar.update()
             bar.set_postfix(failed=len(failed), refresh=False)
+            bar.update()
     return tuple(sorted(failed))

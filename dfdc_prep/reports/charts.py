@@ -15,7 +15,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from dfdc_prep.reports.page import shown
-from manifests.labels import FAKE, REAL
+from manifests.labels import FAKE, NO_LABEL, REAL
 
 Floats = npt.NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def bars(
         axis.grid(axis="y", visible=False)
         for index, (key, values) in enumerate(series.items()):
             at = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * height
-            colour = COLOURS.get(key, COLOURS[REAL])
+            colour = COLOURS.get(key, NEUTRAL if key == NO_LABEL else COLOURS[REAL])
             drawn = axis.barh(at, list(values), height * 0.92, color=colour, label=key)
             axis.bar_label(drawn, [f" {shown(value)}" for value in values], fontsize=8.5)
         axis.set(yticks=range(len(groups)), xlabel=label)

@@ -48,6 +48,7 @@ from manifests.tables.codes import (
 )
 from manifests.tables.families import source_column
 from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
+from manifests.wording import counted
 
 #: Rows of the table of clips that are not ok, of parts, and of the largest families.
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
@@ -73,10 +74,14 @@ def faces_page(path: Path) -> Page:
     """
     made_from = manifest_hash(path)
     crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
-    crops = crops.filter(pc.not_equal(crops["label"], NO_LABEL))
+    labelled = crops.filter(pc.not_equal(crops["label"], NO_LABEL))
+    unlabelled, crops = crops.num_rows - labelled.num_rows, labelled
     label = label_codes(crops) if crops.num_rows else None  # raises if one is neither REAL nor FAKE
     clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
     sections = [_clips_section(crops, clips)]
+    if unlabelled:
+        text = Text(f"{counted(unlabelled, 'crop')} without a label left out below.")
+        sections = [Section(title, [*blocks, text]) for title, blocks in sections]
     if label is None:
         sections.append(
             Section("Crops", [Text("There is no crop with a label in manifest.parquet.")])
@@ -160,7 +165,7 @@ def _clips_section(crops: pa.Table, clips: pa.Table | None) -> Section:
 
 def _label_table(clips: pa.Table) -> Table:
     rows = []
-    for label in [*LABELS, None]:
+    for label in [*LABELS, NO_LABEL, None]:
         mask = pc.is_null(clips["label"]) if label is None else pc.equal(clips["label"], label)
         part = clips.filter(mask)
         if part.num_rows:
@@ -177,7 +182,9 @@ def _status_chart(clips: pa.Table) -> Chart:
     counts = Counter(zip(clips["label"].to_pylist(), clips["status"].to_pylist(), strict=True))
     present = {status for _, status in counts}
     statuses = [status for status in STATUSES if status in present]
-    series = {label: [counts[label, status] for status in statuses] for label in LABELS}
+    series = {
+        label: [counts[label, status] for status in statuses] for label in (*LABELS, NO_LABEL)
+    }
     series = {label: values for label, values in series.items() if any(values)}
     said = "; ".join(
         f"{label} {status} {counts[label, status]:,}" for label in series for status in statuses

@@ -20,7 +20,12 @@ from manifests.pictures.near_identical import NearIdentical, find_in_table, rows
 from manifests.pictures.thumbnails import Pictures
 from manifests.tables import external
 from manifests.tables.codes import clip_lines, factorize, text_column
-from manifests.tables.parquet import check_bound, manifest_hash, read_manifest
+from manifests.tables.parquet import (
+    check_bound,
+    manifest_hash,
+    read_manifest,
+    unlabelled_lines,
+)
 
 #: Files of shards and faces folders; another folder is one of crops.
 _OWN_TABLES = (ShardsFolder.INFO, FacesFolder.SPLIT, FacesFolder.MANIFEST)
@@ -77,10 +82,12 @@ def _read(path: Path, reading: external.Reading) -> AuditInputs:
             return _with_images(found, _shard_images(path, found.rows))
         if (path / FacesFolder.SPLIT).is_file():
             table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
+            left_out = []
             check_bound(path / FacesFolder.SPLIT, manifest_hash(path), "dfdc-prep split")
         else:
             table = read_manifest(path / FacesFolder.MANIFEST)
-        found = external.NotedTable(table, tuple(clip_lines(table)))
+            left_out = unlabelled_lines(path / FacesFolder.MANIFEST, table)
+        found = external.NotedTable(table, (*clip_lines(table), *left_out))
     if "path" not in found.rows.column_names:
         return AuditInputs(found.rows, None, found.notes)
     root = os.path.realpath(folder)

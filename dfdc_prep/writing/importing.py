@@ -198,6 +198,7 @@ def _link_crops(
     # A part that was read from the path would only repeat it.
     named = "part" in table.column_names and SOURCE not in table.column_names
     parts = table["part"].to_pylist() if named else [None] * table.num_rows
+    images = {outcome.image for outcome in matched}
 
     def link(outcome: _Outcome) -> _Outcome:
         if outcome.kind != _CROP:
@@ -208,8 +209,12 @@ def _link_crops(
             return outcome._replace(kind=_UNREADABLE, fault=fault)
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if resize and (scaled := _scaled(data)):
-            data, path = scaled, path if path.endswith(".png") else f"{path}.png"
-            (folder / path).write_bytes(data)
+            image = outcome.image if outcome.image.endswith(".png") else f"{outcome.image}.png"
+            while image != outcome.image and image in images:
+                image = f"{image.removesuffix('.png')}_.png"
+            data, path = scaled, f"{path.removesuffix(outcome.image)}{image}"
+            with (folder / path).open("xb") as target:  # another crop may be a link to the source
+                target.write(data)
         else:
             link_or_copy(file, folder / path)
         return outcome._replace(path=path, sha256=hashlib.sha256(data).hexdigest())

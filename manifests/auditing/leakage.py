@@ -119,9 +119,8 @@ def leaks_by_key(
     leaks = []
     for first, second in combinations(range(len(rows.names)), 2):
         shared = int((present[:, second] & reached[:, first]).sum())
-        touched = np.zeros(
-            len(rows.split), bool
-        )  # rows of `second` with a key that `first` reaches
+        # Rows of `second` with a key that `first` reaches.
+        touched = np.zeros(len(rows.split), bool)
         for key in keys if shared else ():
             known = (rows.split == second) & (key >= 0)
             touched[known] |= reached[key[known], first]

@@ -1,6 +1,6 @@
 """Small grey copies of images, by which pictures are compared, and how alike two of them are.
 
-Floats, 12x12, tell the room, the light and the pose, not the face. Thumbnails are laid over each
+Scenes, 12x12, tell the room, the light and the pose, not the face. Thumbnails are laid over each
 other by inverse compositional image alignment (Baker and Matthews, "Lucas-Kanade 20 years on",
 2004) over three parameters, scale and translation, of patches with mean 0 and norm 1, so that
 brightness and contrast do not matter. Likeness is the correlation of the aligned patches without

@@ -93,7 +93,9 @@ class Joins:
             return ["pictures: not compared, no images available"]
         left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
         pairs = counted(self.pairs, "pair")
-        joined = f"{pairs} of crops show the same or nearly so, none of families that are apart"
+        joined = f"{pairs} of crops of different families show the same or nearly so"
+        if not self.pairs:
+            joined = "no crops of different families show the same or nearly so"
         if self.families:
             joined = (
                 f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops "

@@ -103,8 +103,10 @@ def read_bare_table(path: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
 def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
     """Convert a table as `read_bare_table` does; `where` is its path or name, for messages."""
     try:
-        if reading.clips_from not in table.column_names and not _CLIPS & set(table.column_names):
-            table = table.rename_columns(with_path(table.column_names))
+        if not _CLIPS & set(table.column_names):
+            renamed = with_path(table.column_names)
+            if reading.clips_from not in set(table.column_names) - set(renamed):
+                table = table.rename_columns(renamed)
         if "label" not in table.column_names:
             lower = {name: "label" for name in table.column_names if name.lower() == "label"}
             table = table.rename_columns([lower.get(name, name) for name in table.column_names])
@@ -228,6 +230,12 @@ def read_labels(
             f"expected the labels REAL and FAKE (or 0 and 1) in {where}, found "
             f"{invalid[0].as_py() or 'no label'!r} in {len(invalid):,} rows; fix or drop them"
         )
+    spelled = {str(text).lower() for text in texts}
+    if spelled & {"true", "false"} and spelled & {"fake", "real"}:
+        raise TableError(
+            f"expected either true and false or words in the labels of {where}, found "
+            f"{listed(sorted(spelled))}: true may mean REAL or FAKE; write REAL and FAKE"
+        )
     if (numbers < 0).all():
         if real_is is not None:
             raise TableError(
@@ -257,8 +265,9 @@ def _compare(table: pa.Table, numbers: Codes, where: str) -> list[str]:
         if 2 * opposite.sum() > rows.sum():
             row = int(opposite.argmax())
             raise TableError(
-                f"expected 0 for REAL and 1 for FAKE in {where}, found {numbers[row]} where "
-                f"{what} says {LABELS[label[row]]}, in {opposite.sum():,} of {rows.sum():,} rows; "
+                f"expected 0 or false for REAL and 1 or true for FAKE in {where}, found "
+                f"{numbers[row]} where {what} says {LABELS[label[row]]}, in {opposite.sum():,} of "
+                f"{rows.sum():,} rows; "
                 "say what the numbers mean with --real-is 0 or 1"
             )
         confirmed |= bool(rows.any())
@@ -268,7 +277,8 @@ def _compare(table: pa.Table, numbers: Codes, where: str) -> list[str]:
             )
     if not confirmed:
         notes.append(
-            "labels: 0 was taken for REAL and 1 for FAKE, which nothing in the table confirms; "
+            "labels: 0 and false were taken for REAL, 1 and true for FAKE, which nothing in the "
+            "table confirms; "
             "otherwise give --real-is 1"
         )
     return notes

@@ -18,7 +18,7 @@ from manifests.folders import FacesFolder
 from manifests.labels import LABELS, NO_LABEL
 from manifests.schemas import SORT_KEY
 from manifests.tables.codes import cast_column
-from manifests.wording import listed
+from manifests.wording import counted, listed
 
 MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
 #: Key of a manifest's hash in the metadata of a table made from it.
@@ -153,6 +153,12 @@ def read_manifest(
             f"run {made_by} again"
         )
     return table
+
+
+def unlabelled_lines(path: Path, table: pa.Table) -> list[str]:
+    """A line on the crops of a manifest that `read_manifest` left out."""
+    left_out = pq.read_metadata(path).num_rows - table.num_rows
+    return [f"{counted(left_out, 'crop')} without a label left out"] if left_out else []
 
 
 def manifest_hash(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ from manifests.tables.parquet import (
     check_bound,
     manifest_hash,
     read_manifest,
+    unlabelled_lines,
 )
 
 #: Columns whose values mean something only within their data set; null stays null.
@@ -56,7 +57,8 @@ class TableSource:
             rows = read_manifest(self.path / name, f"dfdc-prep {made_by}")
             if name != MANIFEST:
                 check_bound(self.path / name, self.manifest, f"dfdc-prep {made_by}")
-            return NotedTable(rows, tuple(clip_lines(rows)))
+            notes = [*clip_lines(rows), *unlabelled_lines(self.path / name, rows)]
+            return NotedTable(rows, tuple(notes))
         if not self.path.exists():
             raise TableError(
                 f"expected a faces folder or a table at {self.path}, found nothing; "

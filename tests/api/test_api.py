@@ -187,6 +187,10 @@ def test_values_of_another_type(value: Any) -> None:
         dfdc_prep.summarize(value)
     with pytest.raises(ValueError, match="faces: expected a faces folder, found none"):
         dfdc_prep.shard([], "shards")
+    with pytest.raises(ValueError, match="frames: expected whole numbers of frames"):
+        dfdc_prep.extract(frames={"real": 2.5, "fake": 1})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="same: expected two names of clips"):
+        dfdc_prep.identify(same=[("a", 3)])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="frames: expected integer range"):
         dfdc_prep.extract(frames=2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword argument"):

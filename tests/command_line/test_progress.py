@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_an_unknown_total_is_told_without_a_share(
     line = capsys.readouterr().err
     assert line.startswith("verify: 3 records, ")
     assert "%" not in line
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "FIRST_LINE_S", 0.0)
+    with open("/dev/full", "w", buffering=1) as full, monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", full)
+        with Progress(2, "clips", "extract") as bar:
+            assert bar.update()
+        with suppress(OSError):
+            full.close()
 
 
 def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

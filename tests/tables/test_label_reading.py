@@ -12,7 +12,10 @@ from manifests.errors import DfdcPrepError, TableError
 from manifests.tables.external import NotedTable, Reading, read_bare_table
 from tests.bare_tables import write
 
-UNCONFIRMED = "labels: 0 was taken for REAL and 1 for FAKE, which nothing in the table confirms"
+UNCONFIRMED = (
+    "labels: 0 and false were taken for REAL, 1 and true for FAKE, which nothing in the table "
+    "confirms"
+)
 #: Tables of Kaggle's 140k faces: 1 is real. The words stand in a column, a path, or a name.
 INVERTED = {
     "label_str,path": ["{label},{word},x/{n:05}.jpg", "the column label_str"],
@@ -69,6 +72,19 @@ def test_words_that_confirm_the_numbers_need_no_note(tmp_path: Path, columns: st
 def test_the_meaning_that_nothing_confirms_is_said(tmp_path: Path, rows: list[str]) -> None:
     found = read_bare_table(write(tmp_path, "\n".join(rows) + "\n"))
     assert any(note.startswith(UNCONFIRMED) for note in found.notes)
+
+
+def test_true_beside_words_may_mean_either(tmp_path: Path) -> None:
+    table = write(tmp_path, "video,label\na.mp4,true\nb.mp4,fake\n")
+    with pytest.raises(TableError, match="found fake, true: true may mean REAL or FAKE"):
+        read_bare_table(table)
+
+
+def test_the_column_of_clips_leaves_that_of_the_paths_its_name(tmp_path: Path) -> None:
+    table = write(tmp_path, "filename,Label,clip\nx/1.png,REAL,a\nx/2.png,FAKE,b\n")
+    found = read_bare_table(table, Reading(clips_from="clip"))
+    assert found.rows["path"].to_pylist() == ["x/1.png", "x/2.png"]
+    assert found.rows["video"].to_pylist() == ["a", "b"]
 
 
 def test_one_label_alone_can_be_contradicted(tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_crops_of_another_size_are_scaled_if_asked(kaggle: Path, side: int) -> N
     assert run(kaggle, "other", resize=True)[0]["unreadable"] == 1
 
 
+@pytest.mark.parametrize("first", ["aa.jpg", "aa.jpg.png"])
+def test_a_scaled_crop_never_replaces_an_image_of_the_source(tmp_path: Path, first: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    Image.new("RGB", (260, 260), "red").save(source / "aa.jpg")
+    Image.new("RGB", (224, 224), "blue").save(source / "aa.jpg.png")
+    before = (source / "aa.jpg.png").read_bytes()
+    names = sorted(["aa.jpg", "aa.jpg.png"], reverse=first != "aa.jpg")
+    rows = [f"{name},{n}" for n, name in enumerate(names)]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label", *rows]))
+    reading = Reading(clips_from="name")
+    table, faces = tmp_path / "table.csv", tmp_path / "faces"
+    import_crops(source, table, faces, reading=reading, resize=True)
+    assert (source / "aa.jpg.png").read_bytes() == before
+    crops = read_manifest(tmp_path / "faces" / "manifest.parquet").to_pylist()
+    assert {row["path"].rpartition("/")[2] for row in crops} == {"aa.jpg_.png", "aa.jpg.png"}
+
+
 def test_absolute_paths_inside_the_folder_and_backslashes(kaggle: Path) -> None:
     crops = kaggle / "faces_224"
     rows = [f"{crops}/aa.jpg;REAL", "bb.jpg;original", "sub\\dd.jpg;deepfake"]
