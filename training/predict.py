@@ -15,7 +15,7 @@ import click
 from dfdc_prep.commands.declaration import Option, TrainingCommand, command, command_of
 from dfdc_prep.commands.options import LOCATION, PATH, CountParam, DetectorModel, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES
-from dfdc_prep.storage.urls import as_location
+from dfdc_prep.storage.urls import Location, as_location
 from dfdc_prep.storage.workspace import local_file
 from manifests.files import file_sha256
 from manifests.folders import RunFolder
@@ -66,12 +66,17 @@ def predict(
     if submission and not csv:
         raise click.UsageError("expected --csv beside --submission, found none; give both")
     from dfdc_prep.parallel.engine import forkserver_context
-    from training.inference.score_file import ScoreFile, files_of
+    from training.inference.score_file import ScoreFile, files_of, left_out
     from training.runs.folder import open_run
 
     with open_run(as_location(run), names=RunFolder.MODEL_FILES) as opened:
         opened.check_finished()  # before TensorFlow is imported
-        paths = [path for location in map(as_location, files) for path in files_of(location)]
+        paths: dict[Location, Path] = {}  # and the folder of their heatmaps, below the one given
+        for location in map(as_location, files):
+            found = files_of(location)
+            paths |= found
+            for line in left_out(location, found):
+                click.echo(line, err=True)
         settings: dict[str, object] = {"model": file_sha256(opened.folder / RunFolder.MODEL)}
         forkserver_context("training.inference.face_crops")  # it starts while that is imported
         with without_startup_notes():
@@ -81,21 +86,24 @@ def predict(
         scorer = Scorer(opened.folder)
     options = FaceCropOptions(scorer.margin, frames, faces == "all", scorer.align)
     detector = scorer.detector(None if detector_model is None else Path(detector_model))
-    settings |= {"frames": frames, "faces": faces, "detector": detector.name}
+    found_by = [detector.name, detector.model_sha256]
+    settings |= {"frames": frames, "faces": faces, "detector": found_by}
     heatmaps = None if heatmap is None else Path(heatmap)
     all_scored = True
     with DecodingWorker(detector) as worker, ExitStack() as stack:
         scores = None
         if csv:
             table = Path(submission) if submission else None
-            scores = stack.enter_context(ScoreFile(Path(csv), paths, settings, table).continued())
+            file = ScoreFile(Path(csv), list(paths), settings, table)
+            scores = stack.enter_context(file.continued())
         if worker.confinement != "on":
             click.echo(f"confinement of the decoder: {worker.confinement}", err=True)
-        for path in paths:
+        for path, below in paths.items():
             if scores and scores.has(path):
                 continue
             with local_file(path) as here:
-                prediction = predict_file(here, options, scorer, worker, heatmaps)
+                drawn = heatmaps and heatmaps / below
+                prediction = predict_file(here, options, scorer, worker, drawn)
             error = prediction.error and prediction.error.replace(str(here), str(path))
             prediction = replace(prediction, file=str(path), error=error)
             if prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None:

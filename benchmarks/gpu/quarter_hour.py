@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def run_steps(steps: Iterable[Step], out: Path, minutes: float, device: str) -> 
     started, steps = time.monotonic(), list(steps)
     out.mkdir(parents=True, exist_ok=True)
     kept = out / "measured.json"
-    results: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
+    earlier = json.loads(kept.read_text()) if kept.is_file() else {}
+    # Figures of another machine, backend or version, or of a rehearsal, are measured again.
+    results: dict[str, Any] = earlier["results"] if earlier.get("device") == device else {}
     results = {name: result for name, result in results.items() if "found" in result}
     for number, step in enumerate(steps):
         if step.name in results:
@@ -99,7 +102,7 @@ def run_steps(steps: Iterable[Step], out: Path, minutes: float, device: str) -> 
         results[step.name] = run_step(step, left, out / f"step-{number:02d}.log")
         results[step.name]["seconds"] = round(time.monotonic() - begun, 1)
         replacement = kept.with_suffix(".partial")
-        replacement.write_text(json.dumps(results, indent=1))
+        replacement.write_text(json.dumps({"device": device, "results": results}, indent=1))
         replacement.replace(kept)
         table = describe(steps, results, device)
         (out / "table.md").write_text(table)
@@ -196,7 +199,8 @@ def device_name() -> str:
 
     cards = ", ".join(installed_cards()) or "no NVIDIA card"
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    return f"{cards}; {os.cpu_count()} cores; Keras on {backend}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("dfdc-prep", "keras"))
+    return f"{cards}; {os.cpu_count()} cores; Keras on {backend}; {versions}"
 
 
 @click.command()
@@ -208,7 +212,8 @@ def device_name() -> str:
 def main(random: Path, family: Path, out: Path, minutes: float, rehearse: bool) -> None:
     """Measure what there is time for; print the table."""
     steps = steps_for(random.resolve(), family.resolve(), out.resolve(), rehearse=rehearse)
-    click.echo(run_steps(steps, out, minutes, device_name()))
+    device = f"{device_name()}{'; a rehearsal' if rehearse else ''}"
+    click.echo(run_steps(steps, out, minutes, device))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The arguments are `first SHARDS BACKBONE BATCH FOLDER`, `profile SHARDS BACKBONE
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def first(shards: Path, backbone: str, batch: str, folder: str) -> None:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             float(logs["loss"])  # waits for the step
             print_found({"seconds": time.time() - started, "imports": imports})
+            shutil.rmtree(run)
             os._exit(0)
 
     trainer.ProgressBar = Stop  # type: ignore[misc]

@@ -65,7 +65,7 @@ def test_the_table_is_whole_after_each_step(tmp_path):
         ],
         tmp_path, 5, "none",
     )  # fmt: skip
-    seen = json.loads((tmp_path / "measured.json").read_text())["second"]["found"]
+    seen = json.loads((tmp_path / "measured.json").read_text())["results"]["second"]["found"]
     assert [row.split(" | ")[0] for row in seen.splitlines()[4:]] == [
         "| first",
         "| second",
@@ -83,6 +83,12 @@ def test_no_step_begins_when_the_time_is_over_and_the_same_command_goes_on(tmp_p
     table = run_steps([step("one", "raise SystemExit(1)"), steps[1]], tmp_path, 5, "none")
     assert "not measured" not in table
     assert (tmp_path / "measured.json").stat().st_mtime_ns > before
+
+
+def test_figures_of_another_machine_are_measured_again(tmp_path):
+    run_steps([step("one", "print(1)")], tmp_path, 5, "a card")
+    table = run_steps([step("one", "raise SystemExit(1)")], tmp_path, 5, "another card")
+    assert "| one | not measured: failed" in table
 
 
 def test_ours_is_divided_by_timms(tmp_path):

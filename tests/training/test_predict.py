@@ -66,15 +66,20 @@ def test_each_file_has_its_line_and_its_score(finished, files, yunet_model, tmp_
 def test_a_folder_is_scored_into_a_table(finished, tmp_path):
     for number in (1, 2):
         (tmp_path / "photos" / f"{number}").mkdir(parents=True)
-        Image.fromarray(astronaut()).save(tmp_path / "photos" / f"{number}" / "a.png")
+        Image.fromarray(astronaut()).save(
+            tmp_path / "photos" / f"{number}" / f"{'ab'[number - 1]}.png"
+        )
     (tmp_path / "photos" / "x.png").write_text("no image")
     words = [str(finished.folder), str(tmp_path / "photos"), "--csv", str(tmp_path / "scores.csv")]
+    words += ["--heatmap", str(tmp_path / "heat")]
     kaggle = tmp_path / "submission.csv"
     result = CliRunner().invoke(main, [*words, "--submission", str(kaggle)])
     assert result.exit_code == 3, result.output
     rows = (tmp_path / "scores.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows] == ["status", "ok", "ok", "unreadable"]
     assert kaggle.read_text().splitlines()[0::3] == ["filename,label", "x.png,0.5"]
+    drawn = sorted(path.parent.name for path in (tmp_path / "heat" / "photos").rglob("*.png"))
+    assert drawn == ["1", "2"]
     again = CliRunner().invoke(main, words)
     assert again.stdout.count("\n") == 1  # what failed, alone
 

@@ -2,12 +2,13 @@
 
 import csv
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from dfdc_prep.errors import OptionsDiffer, OutputError, SourceError
-from training.inference.score_file import ScoreFile, files_of
+from training.inference.score_file import ScoreFile, files_of, left_out
 from training.inference.scorer import FacePrediction, FilePrediction
 
 
@@ -23,7 +24,10 @@ def test_the_files_of_a_folder_are_its_clips_else_its_pictures(tmp_path):
     assert [str(path.relative_to(tmp_path)) for path in files_of(tmp_path)] == names
     (tmp_path / "data" / "z.mp4").write_bytes(b"x")
     assert tmp_path / "data" / "z.mp4" in files_of(tmp_path)
-    assert files_of(tmp_path / "b.png") == [tmp_path / "b.png"]
+    assert files_of(tmp_path / "b.png") == {tmp_path / "b.png": Path()}
+    assert files_of(tmp_path)[tmp_path / "data" / "z.mp4"] == Path(tmp_path.name, "data")
+    (said,) = left_out(tmp_path, files_of(tmp_path))
+    assert said.endswith(": 2 pictures left out, give their names: album/a.jpg, b.png")
 
 
 def test_scores_are_continued_and_failures_tried_again(tmp_path):

@@ -261,19 +261,20 @@ def _available_memory() -> int | None:
     In a container (cgroup v2), at most what is left of its limit.
     """
 
-    def number(name: str, file: Path) -> int:
-        found = re.search(rf"^{name}\s+(\d+)", file.read_text(), re.MULTILINE)
-        return int(found[1] if found else "")
-
     try:
-        free = number("MemAvailable:", Path("/proc/meminfo")) * 1024
-    except (OSError, ValueError):
+        meminfo = Path("/proc/meminfo").read_text()
+    except OSError:
         return None
+    found = re.search(r"^MemAvailable:\s+(\d+)", meminfo, re.MULTILINE)
+    if not found:
+        return None
+    free = int(found[1]) * 1024
     group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        # Cached files are part of what is used, and are given up when memory is needed.
-        cached = number("inactive_file", group / "memory.stat")
+        stat = (group / "memory.stat").read_text()
     except (OSError, ValueError):  # no container, or "max": no limit
         return free
-    return min(free, max(0, limit - used + cached))
+    # Cached files are part of what is used, and are given up when memory is needed.
+    cached = re.search(r"^inactive_file\s+(\d+)", stat, re.MULTILINE)
+    return min(free, max(0, limit - used + int(cached[1] if cached else 0)))

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,16 @@ COLUMNS = ("file", "status", "p_fake", "faces", "missing", "error")
 _NO_SCORE = 0.5
 
 
-def files_of(location: Location) -> Sequence[Location]:
+def files_of(location: Location) -> dict[Location, Path]:
     """The clips below a folder, or its pictures if it has no clip, sorted; a file alone.
+
+    The values are the folders that they are in, from the folder's own name down; empty for a file.
 
     Raises:
         SourceError: the folder has neither.
     """
     if not isinstance(location, Path) or not location.is_dir():
-        return [location]
+        return {location: Path()}
     clips = [(names, clip) for names, clips in clips_below(location) for clip in clips]
     found = [location.joinpath(*names, clip) for names, clip in clips]
     if not found:
@@ -38,7 +40,18 @@ def files_of(location: Location) -> Sequence[Location]:
         found = [location / name for name in pictures]
     if not found:
         raise SourceError(describe_unknown(location))
-    return sorted(found)
+    return {file: file.parent.relative_to(location.parent) for file in sorted(found)}
+
+
+def left_out(location: Location, files: Iterable[Location]) -> list[str]:
+    """A line on the pictures and animations of a folder that are none of its files."""
+    if not isinstance(location, Path) or not location.is_dir():
+        return []
+    names = (n for n in file_sizes(location, depth=8) if n.lower().endswith((*PICTURES, ".gif")))
+    read = set(files)
+    others = [n for n in sorted(names) if not {location / n, (location / n).parent} & read]
+    number = counted(len(others), "picture")
+    return [f"{location}: {number} left out, give their names: {listed(others)}"] if others else []
 
 
 class ScoreFile:
@@ -62,7 +75,7 @@ class ScoreFile:
     ) -> None:
         self._path, self._settings, self._submission = path, dict(settings), submission
         self._files = list(dict.fromkeys(files))
-        self._keys = dict.fromkeys(map(_key, self._files))
+        self._keys = {file: _key(file) for file in self._files}  # a clip may grow while it is read
         self._rows: dict[str, dict[str, Any]] = {}
 
     @contextmanager
@@ -83,7 +96,8 @@ class ScoreFile:
                     f"expected to continue {self._path} with the same model and options, found "
                     f"others in {path}; remove that file to begin again"
                 )
-            self._rows = {row["key"]: row for row in lines if row["error"] is None}
+            whole = [row for row in lines if isinstance(row, dict) and {*COLUMNS, "key"} <= {*row}]
+            self._rows = {row["key"]: row for row in whole if row["error"] is None}
             with Journal(path) as journal:
                 if not path.stat().st_size:
                     journal.append(self._settings)
@@ -102,16 +116,16 @@ class ScoreFile:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows, in the order of the files."""
-        return [self._rows[key] for key in self._keys if key in self._rows]
+        return [self._rows[key] for key in self._keys.values() if key in self._rows]
 
     def has(self, file: Location) -> bool:
         """Whether an earlier run has scored a file, or found no face in it."""
-        return _key(file) in self._rows
+        return self._keys[file] in self._rows
 
     def add(self, file: Location, prediction: "FilePrediction") -> None:
         """Add the row of a file."""
         row = {name: getattr(prediction, name) for name in COLUMNS}
-        row |= {"faces": len(prediction.faces), "key": _key(file)}
+        row |= {"faces": len(prediction.faces), "key": self._keys[file]}
         self._rows[row["key"]] = row
         self._append(row)
 
