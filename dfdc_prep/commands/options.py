@@ -150,7 +150,8 @@ def _file(suffixes: tuple[str, ...]) -> Callable[[Any], Location]:
     def parse(value: Any) -> Location:
         path = _writable(value)
         is_folder = isinstance(path, Path) and path.is_dir()
-        if path.suffix not in suffixes or is_folder:
+        suffix = path.suffix.lower() if suffixes == PAGE_SUFFIXES else path.suffix
+        if suffix not in suffixes or is_folder:
             raise ValueError(
                 f"expected a file name ending in {' or '.join(suffixes)}, found {str(value)!a}"
             )
