@@ -1,9 +1,8 @@
 """DFDC: folders of clips, each with a metadata.json that names labels and originals."""
 
-import json
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,17 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         )
     unnamed.sort()
     notes += [f"not named by any metadata.json, left out: {listed(unnamed)}"] if unnamed else []
-    named = set(parts)
+    tests, refused_tests, told = _read_unlabelled(source, parts, dataset)
+    entries, refused, notes = entries + tests, refused + refused_tests, notes + told
+    return Listing(dataset, entries, unnamed, notes, refused)
+
+
+def _read_unlabelled(
+    source: Path, parts: Mapping[str, tuple[Path, dict[str, Any]]], dataset: str
+) -> tuple[list[Entry], list[str], list[str]]:
+    """The clips of the challenge's tests, names of theirs that are refused, and notes on all."""
+    entries: list[Entry] = []
+    refused, notes, named = [], [], set(parts)
     read = {folder for folder, _ in parts.values()}
     for folder in _folders_without_labels(source, read):
         sizes = files.clip_sizes(folder)
@@ -105,7 +114,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             f"no metadata.json in {folder}, {clips} without a label: balance, split and shard "
             "leave their crops out"
         )
-    return Listing(dataset, entries, unnamed, notes, refused)
+    return entries, refused, notes
 
 
 def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]], list[str]]:
@@ -114,7 +123,7 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
     They may include the source itself.
     """
     parts: dict[str, tuple[Path, dict[str, Any]]] = {}
-    first: dict[str, Path] = {}
+    first: dict[frozenset[str], tuple[Path, dict[str, Any]]] = {}
     notes = []
     for folder in find_parts(source):
         name = folder.resolve().name
@@ -124,8 +133,9 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
                 "rename the folder"
             )
         items = load_metadata(folder / METADATA)
-        earlier = first.setdefault(json.dumps(items, sort_keys=True), folder)
-        if items and earlier != folder and files.file_sizes(folder) == files.file_sizes(earlier):
+        earlier, known = first.setdefault(frozenset(items), (folder, items))
+        same = items and earlier != folder and known == items
+        if same and files.file_sizes(folder) == files.file_sizes(earlier):
             notes.append(f"left out, the clips of {folder} are those of {earlier}: a part twice")
         elif name in parts:
             raise SourceError(
