@@ -187,12 +187,17 @@ def clips_below(
             yield from clips_below(folder / name, (*names, name), above)
 
 
-def unread_folders(folder: Path, read: Collection[Path], depth: int = _MAX_DEPTH) -> Iterator[Path]:
-    """Yield the folders with videos that are none of those that were read."""
-    if folder not in read and any(map(is_video, listed_names(folder))):
+def unread_folders(
+    folder: Path, read: Collection[Path], *, inside: bool = True, depth: int = _MAX_DEPTH
+) -> Iterator[Path]:
+    """Yield the folders with videos that were not read; with `inside`, also those in read ones."""
+    if folder in read:
+        if not inside:
+            return
+    elif any(map(is_video, listed_names(folder))):
         yield folder
     for name in searched_folders(folder) if depth else ():
-        yield from unread_folders(folder / name, read, depth - 1)
+        yield from unread_folders(folder / name, read, inside=inside, depth=depth - 1)
 
 
 def _is_category(name: str) -> bool:

@@ -150,7 +150,7 @@ def _distinct_parts(source: Path) -> tuple[dict[str, tuple[Path, dict[str, Any]]
 def _folders_without_labels(source: Path, parts: Collection[Path]) -> list[Path]:
     """The folders with clips that are no parts, copies of parts or folders with other labels."""
     labelled = {METADATA, "labels.csv"}
-    unread = [] if source in parts else files.unread_folders(source, parts)
+    unread = [] if source in parts else files.unread_folders(source, parts, inside=False)
     return [folder for folder in unread if not labelled & set(files.listed_names(folder))]
 
 
