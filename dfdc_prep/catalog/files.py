@@ -217,11 +217,21 @@ def subfolders(folder: Path) -> list[str]:
 
     Raises:
         SourceError: the folder cannot be read.
+        SourceUnreachable: what a link leads to cannot be reached.
     """
     if not os.path.isdir(folder):
         return []
     with _scanned(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir())
+        return sorted(entry.name for entry in entries if _is_folder(entry))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself is a missing file
+            return False
+        raise unreachable_error(Path(entry.path), error) from error
 
 
 def searched_folders(folder: Path) -> list[str]:

@@ -105,6 +105,7 @@ def test_what_belongs_to_clips_is_none(tmp_path: Path) -> None:
     make(tmp_path, "fake/d.mp4", "train/real/1/x.mp4", "train_real/1/y.mp4")
     (tmp_path / "real" / "c" / "thumb.png").write_bytes(b"x")
     (tmp_path / "real" / "loop").symlink_to(tmp_path)
+    (tmp_path / "real" / "itself.mp4").symlink_to("itself.mp4")
     catalog = read_catalog(tmp_path)
     assert {(c.part, c.video, c.provenance.official_split) for c in catalog.clips} == {
         ("fake", "d.mp4", None), ("real", "c", None),
@@ -328,6 +329,13 @@ def test_parts_of_the_same_names_but_other_clips_are_both_read(tmp_path: Path) -
     source = part(part(tmp_path, "part_0", "1.mp4"), "part_1", "1.mp4")
     (source / "part_1" / "1.mp4").write_bytes(b"other")
     assert [clip.part for clip in read_catalog(source).clips] == ["part_0", "part_1"]
+
+
+def test_a_link_to_itself_beside_a_part(tmp_path: Path) -> None:
+    source = part(tmp_path, "part_0", "1.mp4")
+    for folder in (source, source / "part_0"):
+        (folder / "loop.mp4").symlink_to("loop.mp4")
+    assert [clip.video for clip in read_catalog(source).clips] == ["1.mp4"]
 
 
 def test_clips_beside_parts_are_named_and_tests_kept_apart(tmp_path: Path) -> None:
