@@ -1,8 +1,9 @@
-"""Tells how far a long run is: a bar on a terminal, elsewhere a line every half minute."""
+"""Tells on stderr how a long run goes: a bar on a terminal, elsewhere a line every half minute."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from shutil import get_terminal_size
-from threading import Lock
+from threading import Event, Lock, Thread
 from time import monotonic
 
 import click
@@ -21,6 +22,19 @@ _NARROW = "{desc}{n_fmt}/{total_fmt}, " + _RATE
 _lock = Lock()
 
 
+def tell(text: str) -> None:
+    """Write a line for the user to stderr; a log that cannot be written ends no run."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> str:
+    """Names and what is said of each, one a line, in two columns."""
+    rows = list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:{width}}  {text}" for name, text in rows)
+
+
 class Progress(tqdm):  # type: ignore[type-arg]
     """A bar of tqdm that does not fall silent where stderr is no terminal.
 
@@ -34,6 +48,7 @@ class Progress(tqdm):  # type: ignore[type-arg]
     postfix: str | None = None
 
     def __init__(self, total: int | None, unit: str, description: str, done: int = 0) -> None:
+        self._closed = Event()
         wide = get_terminal_size().columns >= _BAR_COLUMNS
         super().__init__(
             total=total,
@@ -48,7 +63,8 @@ class Progress(tqdm):  # type: ignore[type-arg]
         # A disabled tqdm keeps none of this.
         self._prefix, self._unit, self._initial = f"{description}: ", f" {unit}", done
         self._started = monotonic()
-        self._next_line = self._started + FIRST_LINE_S
+        if self.disable:  # not from `update`: a single clip may take minutes
+            Thread(target=self._tell_lines, name="progress", daemon=True).start()
 
     def update(self, n: float | None = 1) -> bool | None:
         """Count `n` more; from any thread."""
@@ -56,20 +72,29 @@ class Progress(tqdm):  # type: ignore[type-arg]
             return super().update(n)
         with _lock:
             self.n += n or 0
-            now = monotonic()
-            if now < self._next_line:
-                return False
-            self._next_line = now + LINES_S
-            line = self.format_meter(
+        return False
+
+    def close(self) -> None:
+        """End the bar or the lines."""
+        self._closed.set()
+        super().close()
+
+    def _tell_lines(self) -> None:
+        pause = FIRST_LINE_S
+        while not self._closed.wait(pause):
+            tell(self._line())
+            pause = LINES_S
+
+    def _line(self) -> str:
+        return str(
+            self.format_meter(
                 self.n,
                 self.total or 0,
-                now - self._started,
+                monotonic() - self._started,
                 prefix=self._prefix,
                 unit=self._unit,
                 initial=self._initial,
                 postfix=self.postfix,
                 bar_format=_LINE if self.total else _UNKNOWN_TOTAL,
             )
-            with suppress(OSError):  # a log that cannot be written ends no run
-                click.echo(line, err=True)
-        return True
+        )
