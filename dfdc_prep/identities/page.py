@@ -1,6 +1,7 @@
 """identities.html: uncertain pairs side by side, weak faces, and the largest groups."""
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,9 @@ from dfdc_prep.crops.files import resolve_inside
 from dfdc_prep.errors import ShardError
 from dfdc_prep.identities.encoder import brightened, decode
 from dfdc_prep.reports.page import (
+    MAX_TEXT_CHARS,
     Block,
+    Command,
     Group,
     Groups,
     Page,
@@ -26,7 +29,8 @@ from dfdc_prep.reports.page import (
 )
 from manifests.folders import FacesFolder
 from manifests.identities.evidence import ALONE
-from manifests.identities.people import Identities
+from manifests.identities.people import THRESHOLD, Identities
+from manifests.identities.table import DIFFERENT, SAME
 from manifests.wording import counted
 
 #: Most weak faces and people shown, and faces of one person; of pairs, all that there are.
@@ -53,8 +57,8 @@ def write_identities_page(
             ("uncertain families", len(found.doubts)),
         ],
         sections=[
-            Section("Kept apart", _pairs(pictures, found, joined=False)),
-            Section("Joined on weak evidence", _pairs(pictures, found, joined=True)),
+            Section("Kept apart", _pairs(pictures, found, threshold, joined=False)),
+            Section("Joined on weak evidence", _pairs(pictures, found, threshold, joined=True)),
             Section("Weak evidence that resembles nobody", _weak(pictures, alone)),
             Section("Largest groups", _people(pictures, found)),
         ],
@@ -83,24 +87,41 @@ class _Pictures(NamedTuple):
         return Picture(shown, name, (name, *lines))
 
 
-def _pairs(pictures: _Pictures, found: Identities, joined: bool) -> list[Block]:
+def _pairs(pictures: _Pictures, found: Identities, threshold: float, joined: bool) -> list[Block]:
     groups = []
     for pair in found.pairs:
         if pair.joined == joined:
-            names = f"{pictures.names[pair.first]},{pictures.names[pair.second]}"
+            one, two = pictures.names[pair.first], pictures.names[pair.second]
             line = (
                 f"{'joined at' if joined else 'apart by'} {pair.distance:.2f}, "
-                f"{counted(pair.moved, 'family')} to move; --same or --different {names}"
+                f"{counted(pair.moved, 'family')} to move"
             )
-            groups.append(Group([pictures.of(pair.first), pictures.of(pair.second)], line))
+            shown = [pictures.of(pair.first), pictures.of(pair.second)]
+            commands = _commands(one, two, threshold)
+            line += "" if commands else "; settle it in identity_pairs.csv"
+            groups.append(Group(shown, line, commands))
     if not groups:
         return [Text("None.")]
     how = [
         "The two closest clips of each pair of groups are shown.",
-        "Settle a pair with dfdc-prep identify and the option below it, or fill in "
-        "the column relation of identity_pairs.csv and pass it as --pairs.",
+        "Settle a pair with dfdc-prep identify and --same A,B or --different A,B: the buttons copy "
+        "the whole command. Or fill in the column relation of identity_pairs.csv and pass it as "
+        "--pairs.",
     ]
     return [TextList(how), Groups("Those that move most families first", groups)]
+
+
+def _commands(one: str, two: str, threshold: float) -> list[Command]:
+    """What settles a pair of families; nothing for names that cannot be given in a command."""
+    names = f"{one},{two}"
+    rest = "" if threshold == THRESHOLD else f" --threshold {threshold!r}"
+    found = [
+        Command(f"Copy --{how}", "dfdc-prep identify", f"--{how} {shlex.quote(names)}{rest}")
+        for how in (SAME, DIFFERENT)
+    ]
+    usable = names.isprintable() and names.count(",") == 1
+    usable &= all(name == name.strip() for name in (one, two))
+    return found if usable and all(len(each.after) < MAX_TEXT_CHARS for each in found) else []
 
 
 def _weak(pictures: _Pictures, alone: list[tuple[int, tuple[str, ...]]]) -> list[Block]:

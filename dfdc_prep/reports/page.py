@@ -103,11 +103,23 @@ class Sheet(NamedTuple):
     more: int = 0
 
 
+class Command(NamedTuple):
+    """A button that copies a command with the path of the faces folder in it, as the reader has it.
+
+    The folder's own path is not in the page, whose bytes would depend on it.
+    """
+
+    name: str
+    before: str  # what comes before the folder, and after it; both as a shell reads them
+    after: str
+
+
 class Group(NamedTuple):
-    """Pictures that belong together, and a line about them."""
+    """Pictures that belong together, a line about them, and what can be done about them."""
 
     pictures: Sequence[Picture]
     line: str = ""
+    commands: Sequence[Command] = ()
 
 
 class Groups(NamedTuple):
@@ -219,7 +231,8 @@ def _setting(value: object) -> str:
 def render(page: Page) -> str:
     """Return the page as HTML; equal pages give equal text."""
     templates = files("dfdc_prep.reports") / "templates"
-    style, script = ((templates / name).read_text() for name in ("style.css", "search.js"))
+    style = (templates / "style.css").read_text()
+    script = "\n".join((templates / name).read_text() for name in ("search.js", "copy.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

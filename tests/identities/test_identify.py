@@ -1,12 +1,17 @@
 import hashlib
+import html
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+import cli
 import dfdc_prep
 from dfdc_prep.errors import ModelError, OutputError, ShardError, TableError
 from dfdc_prep.identities import run
@@ -17,6 +22,7 @@ from dfdc_prep.identities.encoder import (
     encode_clip,
     init_worker,
 )
+from dfdc_prep.identities.page import _commands
 from dfdc_prep.identities.run import IdentifyReport
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.processes import LocalWorkers, run_tasks
@@ -171,6 +177,30 @@ def test_the_page_shows_pictures_and_loads_nothing(identified: Path) -> None:
     assert "default-src" in page
     assert "http" not in page.replace("http-equiv", "")
     assert "biometric data" in page
+
+
+def test_the_page_has_the_commands_that_settle_its_pairs(known: Path) -> None:
+    dfdc_prep.identify(known, threshold=0.45)
+    page = (known / "identities.html").read_text()
+    pairs = (known / "identity_pairs.csv").read_text().count("\n") - 1
+    copied = [html.unescape(each) for each in re.findall('data-copy="(.*?)"', page)]
+    assert len(copied) == 2 * pairs > 0
+    for how, options in zip(("same", "different"), copied[:2], strict=True):
+        done = CliRunner().invoke(cli.main, ["identify", str(known), *shlex.split(options)])
+        assert done.exit_code == (0 if how == "same" else 1), done.stderr
+    assert "settled pairs that agree" in done.stderr
+    assert copied[0].endswith(" --threshold 0.45")
+    assert copied[0] not in html.unescape((known / "identities.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "number"),
+    [("a b.mp4", "$(c).mp4", 2), ("a,b.mp4", "c.mp4", 0), (" a.mp4", "c.mp4", 0), ("a\n", "c", 0)],
+)
+def test_a_name_that_no_command_can_give_has_no_button(one: str, two: str, number: int) -> None:
+    found = _commands(one, two, 0.5)
+    assert len(found) == number
+    assert all(shlex.split(each.after)[1] == f"{one},{two}" for each in found)
 
 
 def test_a_table_of_other_clips_needs_identify_again(identified: Path) -> None:
