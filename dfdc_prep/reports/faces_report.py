@@ -16,9 +16,11 @@ from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import (
     Block,
     Chart,
+    Filters,
     Gallery,
     Groups,
     Page,
+    Picture,
     Section,
     Sheet,
     Table,
@@ -38,6 +40,7 @@ from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary, summarize
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, FAKE, LABELS, NO_LABEL, REAL, STATUSES, UNKNOWN
+from manifests.schemas import CROP_SIZE
 from manifests.tables.codes import (
     Codes,
     clip_codes,
@@ -46,13 +49,13 @@ from manifests.tables.codes import (
     label_codes,
     pair_codes,
 )
-from manifests.tables.families import source_column
+from manifests.tables.families import family_column, source_column
 from manifests.tables.parquet import manifest_hash, read_clip_log, read_table
 from manifests.wording import counted
 
 #: Rows of the table of clips that are not ok, of parts, and of the largest families.
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
-#: Crops of each label, crops at each extreme, pairs of an original and a fake.
+#: Crops of each label and status of their clips, at each extreme, pairs of original and fake.
 MAX_CROPS, MAX_EXTREMES, MAX_PAIRS = 36, 18, 12
 #: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.
 MAX_BYTES = 64 << 20
@@ -74,20 +77,19 @@ def faces_page(path: Path) -> Page:
     """
     made_from = manifest_hash(path)
     crops = read_table(path / FacesFolder.MANIFEST, MANIFEST_SCHEMA, "dfdc-prep extract")
-    labelled = crops.filter(pc.not_equal(crops["label"], NO_LABEL))
-    unlabelled, crops = crops.num_rows - labelled.num_rows, labelled
+    everything, crops = crops, crops.filter(pc.not_equal(crops["label"], NO_LABEL))
+    unlabelled = everything.num_rows - crops.num_rows
     label = label_codes(crops) if crops.num_rows else None  # raises if one is neither REAL nor FAKE
     clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
     sections = [_clips_section(crops, clips)]
     if unlabelled:
-        text = Text(f"{counted(unlabelled, 'crop')} without a label left out below.")
+        crop = counted(unlabelled, "crop")
+        text = Text(f"{crop} without a label: among the crops below, and left out of the rest.")
         sections = [Section(title, [*blocks, text]) for title, blocks in sections]
-    if label is None:
-        sections.append(
-            Section("Crops", [Text("There is no crop with a label in manifest.parquet.")])
-        )
-    else:
+    if label is not None:
         sections += _crops_sections(path, crops, label, clips)
+    gallery = _gallery(path, everything)
+    sections.append(_gallery_section(gallery, clips if clips_known(crops) else None))
     made: list[Block] = [Text("There is no run.json.")]
     if run is not None:
         tables = [
@@ -119,19 +121,22 @@ def _count(mask: pa.ChunkedArray) -> int:
 def _crops_sections(
     path: Path, crops: pa.Table, label: Codes, clips: pa.Table | None
 ) -> list[Section]:
-    root, paths = os.path.realpath(path), crops["path"].to_pylist()
-    images = measure_images(lambda row: read_crop(root, paths[row]), crops["sha256"].to_pylist())
+    gallery = _gallery(path, crops)
+    images = measure_images(lambda row: gallery.read([row])[row], crops["sha256"].to_pylist())
     measures = row_measures(crops, images)
     clip = pair_codes(clip_codes(crops), label)
-    gallery = Gallery(crops, lambda rows: {row: read_crop(root, paths[row]) for row in rows})
     sampled = [Text(note)] if (note := images.sample_note()) else []
     return [
         shortcuts_section(measures, images, label, clip),
         _families_section(crops, summarize(crops, clips)),
-        Section("Crops", _sheets_by_label(gallery, label)),
         Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures, clip)]),
         Section("Originals and fakes", [_original_fake_pairs(gallery)]),
     ]
+
+
+def _gallery(folder: Path, table: pa.Table) -> Gallery:
+    root, paths = os.path.realpath(folder), table["path"].to_pylist()
+    return Gallery(table, lambda rows: {row: read_crop(root, paths[row]) for row in rows})
 
 
 def read_crop(root: str, path: str) -> bytes | None:
@@ -157,7 +162,8 @@ def _clips_section(crops: pa.Table, clips: pa.Table | None) -> Section:
             blocks.append(_status_chart(clips))
         not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
         if not_ok.num_rows:
-            blocks.append(_status_table(not_ok))
+            found = f"{counted(not_ok.num_rows, 'clip')} of another status than ok"
+            blocks.append(Text(f"{found}: under Crops, with the reason; filter them by status."))
         elif clips.num_rows:
             blocks.append(Text("Every clip was read, and a face was found in each.", "good"))
     return Section("Clips", blocks)
@@ -195,13 +201,13 @@ def _status_chart(clips: pa.Table) -> Chart:
 
 def _status_table(not_ok: pa.Table) -> Table:
     order = {status: at for at, status in enumerate((*FAILURES, "no_face"))}
-    columns = ("video", "part", "label", "status", "error")
+    columns = ("video", "part", "label", "family", "status", "error")
     rows = [tuple(row.values()) for row in not_ok.select(columns).to_pylist()]
-    rows.sort(key=lambda row: order.get(row[3], len(order)))
-    shown = [(*row[:3], _words(row[3]), row[4] or "") for row in rows[:MAX_CLIPS]]
+    rows.sort(key=lambda row: order.get(row[4], len(order)))
+    shown = [(*row[:4], _words(row[4]), row[5] or "") for row in rows[:MAX_CLIPS]]
     caption = f"Clips that are not ok: {len(rows):,}; clips.parquet names all of them"
-    header = ("clip", "part", "label", "status", "why")
-    return Table(caption, header, shown, more=len(rows) - len(shown), searchable=True)
+    header = ("clip", "part", "label", "family", "status", "why")
+    return Table(caption, header, shown, more=len(rows) - len(shown))
 
 
 def _words(status: str) -> str:
@@ -249,16 +255,39 @@ def _fakes_chart(sizes: Counter[int]) -> Chart:
     return Chart("Fake clips per original", svg, alt)
 
 
-def _sheets_by_label(gallery: Gallery, label: Codes) -> list[Sheet]:
-    """Crops of each label, evenly spaced over the manifest."""
-    sheets = []
-    for code, name in enumerate(LABELS):
-        rows = np.flatnonzero(label == code)
-        if len(rows):
-            chosen = rows[evenly_spaced(len(rows), MAX_CROPS)].tolist()
-            caption = f"{name}: {len(chosen):,} of {len(rows):,} crops, evenly spaced"
-            sheets.append(Sheet(caption, gallery.pictures(chosen)))
-    return sheets
+def _gallery_section(gallery: Gallery, clips: pa.Table | None) -> Section:
+    """Crops of each label, and the clips that are not ok, to be filtered."""
+    blocks: list[Sheet | Table] = [*_sheets_by_label(gallery, clips)]
+    if clips is not None:
+        not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
+        blocks += [_status_table(not_ok)] if not_ok.num_rows else []
+    none = [] if gallery.table.num_rows else [Text("There is no crop in manifest.parquet.")]
+    return Section("Crops", [*none, Filters(("label", "family", "status"), blocks)])
+
+
+def _sheets_by_label(gallery: Gallery, clips: pa.Table | None) -> Iterator[Sheet]:
+    """Crops of each label and status of their clip, evenly spaced over the manifest."""
+    family = family_column(gallery.table).to_pylist()
+    statuses = {}
+    if clips is not None:
+        columns = (clips[name].to_pylist() for name in ("part", "video", "status"))
+        statuses = {(part, video): status for part, video, status in zip(*columns, strict=True)}
+    columns = (gallery.table[name].to_pylist() for name in ("part", "video", "label"))
+    rows: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, (part, video, label) in enumerate(zip(*columns, strict=True)):
+        rows[label, statuses.get((part, video), "")].append(row)
+    for label in (*LABELS, NO_LABEL):
+        groups = {status: found for (own, status), found in sorted(rows.items()) if own == label}
+        pictures: list[Picture] = []
+        for status, found in groups.items():
+            chosen = [found[at] for at in evenly_spaced(len(found), MAX_CROPS)]
+            for row, picture in zip(chosen, gallery.pictures(chosen, side=CROP_SIZE), strict=True):
+                tags = ("label", label), ("family", family[row] or ""), ("status", _words(status))
+                pictures.append(picture._replace(tags=tags))
+        if pictures:
+            whole = f"{sum(map(len, groups.values())):,} crops, evenly spaced"
+            each = " for each status" if len(groups) > 1 else ""
+            yield Sheet(f"{label}: {len(pictures):,} of {whole}{each}", pictures)
 
 
 def _extreme_sheets(gallery: Gallery, measures: Sequence[Measure], clip: Codes) -> list[Sheet]:

@@ -30,6 +30,8 @@ from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, read
 MISSING = "–"
 #: Longest text shown of a name or value, in characters; the middle of longer ones is cut out.
 MAX_TEXT_CHARS = 1000
+#: Longer side of a thumbnail, pixels.
+SIDE = 128
 #: JPEG quality of a thumbnail.
 _QUALITY = 80
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
@@ -93,6 +95,7 @@ class Picture(NamedTuple):
     source: Markup | None
     alt: str
     lines: Sequence[str] = ()
+    tags: Sequence[tuple[str, str]] = ()  # what `Filters` filter by: names and values
 
 
 class Sheet(NamedTuple):
@@ -130,7 +133,14 @@ class Groups(NamedTuple):
     more: int = 0
 
 
-Block = Text | TextList | Table | Chart | Charts | Sheet | Groups
+class Filters(NamedTuple):
+    """Sheets and tables with fields that filter them: pictures by tags, rows by columns."""
+
+    names: Sequence[str]  # of the tags and columns, single words
+    blocks: "Sequence[Sheet | Table]"
+
+
+Block = Filters | Text | TextList | Table | Chart | Charts | Sheet | Groups
 
 
 class Section(NamedTuple):
@@ -155,7 +165,7 @@ class Page(NamedTuple):
     footer: str = ""
 
 
-def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = 128) -> Markup | None:
+def thumbnail(image: bytes | npt.NDArray[np.uint8] | None, side: int = SIDE) -> Markup | None:
     """Return a small JPEG of an image as a data URI.
 
     Args:
@@ -191,7 +201,9 @@ class Gallery(NamedTuple):
     # The encoded images of some rows; None for one that cannot be read.
     read: Callable[[Iterable[int]], dict[int, bytes | None]]
 
-    def pictures(self, rows: Iterable[int], notes: Sequence[str] = ()) -> list[Picture]:
+    def pictures(
+        self, rows: Iterable[int], notes: Sequence[str] = (), side: int = SIDE
+    ) -> list[Picture]:
         """The crops of some rows, captioned by label, clip and an optional note each."""
         wanted = [int(row) for row in rows]
         data = self.read(wanted)
@@ -202,7 +214,7 @@ class Gallery(NamedTuple):
         ):
             label, video = caption["label"], caption["video"]
             lines = (f"{label} {note}".rstrip(), video)
-            found.append(Picture(thumbnail(data[row]), f"{label} crop of {video}", lines))
+            found.append(Picture(thumbnail(data[row], side), f"{label} crop of {video}", lines))
         return found
 
     def pairs(self, pairs: Sequence[tuple[int, int]], lines: Iterable[str]) -> list[Group]:
@@ -232,7 +244,8 @@ def render(page: Page) -> str:
     """Return the page as HTML; equal pages give equal text."""
     templates = files("dfdc_prep.reports") / "templates"
     style = (templates / "style.css").read_text()
-    script = "\n".join((templates / name).read_text() for name in ("search.js", "copy.js"))
+    scripts = ("search.js", "copy.js", "gallery.js")
+    script = "\n".join((templates / name).read_text() for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

@@ -67,3 +67,45 @@ def test_the_keyboard_reaches_the_content_first(visit: Visit, reports: dict[str,
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_crops_and_failed_clips_are_filtered(visit: Visit, reports: dict[str, Path]) -> None:
+    page = visit.open(reports["faces"])
+    crops = page.locator("#crops")
+    shown = crops.locator(".picture:visible")
+    for label in ("REAL", "FAKE"):
+        crops.get_by_label("Label").select_option(label)
+        assert {text.split()[0] for text in shown.all_inner_texts()} == {label}
+    assert crops.locator("figure:visible").count() == 1
+    assert crops.get_by_role("status").inner_text() == "12 of 24 crops, 6 of 7 clips shown"
+    family = crops.get_by_label("Family")
+    family.select_option(shown.first.get_attribute("data-family"))
+    assert shown.count() == 1
+    family.select_option("all")
+    crops.get_by_label("Label").select_option("all")
+    crops.get_by_label("Status").select_option("unreadable")
+    assert crops.get_by_role("status").inner_text() == "0 of 24 crops, 2 of 7 clips shown"
+    crops.get_by_label("Words").fill("ONERROR=alert unreadable.mp4")
+    rows = crops.locator("tbody tr:visible")
+    assert rows.count() == 1
+    assert f"found no picture in {HOSTILE}" in rows.inner_text()
+
+
+def test_a_crop_is_enlarged_by_the_keyboard(
+    visit: Visit, scheme: str, reports: dict[str, Path]
+) -> None:
+    page = visit.open(reports["faces"])
+    page.locator("#crops").get_by_label("Label").select_option("FAKE")
+    crops = page.locator("#crops .picture:visible")
+    crops.first.get_by_role("button").press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.locator("img").evaluate("image => image.naturalWidth") == 224
+    assert visit.accessibility_faults() == []
+    for key, number in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowLeft", 11)):
+        page.keyboard.press(key)
+        said = dialog.get_by_role("status").inner_text()
+        assert said.startswith(f"{number + 1} of 12")
+        assert crops.nth(number).inner_text().split()[1] in said
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert crops.nth(11).get_by_role("button").evaluate("it => it === document.activeElement")

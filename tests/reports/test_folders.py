@@ -204,7 +204,7 @@ def test_nulls_of_an_imported_set_are_left_out(copy: dict[str, Path]) -> None:
 def test_a_folder_without_any_crop_still_says_why(copy: dict[str, Path]) -> None:
     replace_manifest(copy["faces"], MANIFEST_SCHEMA.empty_table())
     text = text_of(copy["faces"])
-    assert "There is no crop with a label in manifest.parquet." in text
+    assert "There is no crop in manifest.parquet." in text
     assert "found no picture" in text
 
 
