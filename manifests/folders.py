@@ -17,8 +17,9 @@ from manifests.files import clear_leftovers, folder_lock, is_temporary, lock, pa
 
 #: Whether a command writes a file or folder of this name.
 IsOwn = Callable[[str], bool]
-#: The page of `dfdc-prep report`, in a folder of any kind.
+#: The page of `dfdc-prep report`, in a folder of any kind, and those of the tables in it.
 REPORT = "report.html"
+REPORTS = (REPORT, *(f"{name}.{REPORT}" for name in ("manifest", "balanced", "split", "metadata")))
 
 
 class FacesFolder:
@@ -45,7 +46,7 @@ class FacesFolder:
     #: What is derived from the manifest.
     DERIVED = (BALANCED, SPLIT, IDENTITIES, SETTLED, *BIOMETRIC)
     #: What the commands write; only these are removed.
-    OUTPUTS = (CROPS, JOURNAL, MANIFEST, KAGGLE_CSV, CLIPS, *DERIVED, REPORT, RUN)
+    OUTPUTS = (CROPS, JOURNAL, MANIFEST, KAGGLE_CSV, CLIPS, *DERIVED, *REPORTS, RUN)
 
     _SLICE_JOURNAL = re.compile(r"journal-\d+-of-\d+\.jsonl")
     _SLICE_LOCK = re.compile(r"\.lock-(join|\d+-of-\d+)")
@@ -261,8 +262,8 @@ def _unwritable_place(folder: Path) -> str | None:
 
 
 def is_report(name: str) -> bool:
-    """Whether a file is the page of `report`, or what a killed run left of it."""
-    return name == REPORT or is_temporary(name, REPORT)
+    """Whether a file is a page of `report`, or what a killed run left of it."""
+    return any(name == page or is_temporary(name, page) for page in REPORTS)
 
 
 def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:

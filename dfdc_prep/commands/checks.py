@@ -9,7 +9,7 @@ from dfdc_prep.commands.declaration import Given, command
 from dfdc_prep.commands.options import LOCATION, PAGE_FILE, ClipsFrom, RealIs, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
-from manifests.folders import FacesFolder, RunFolder, ShardsFolder
+from manifests.folders import REPORT, FacesFolder, RunFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.reports.build import Report
@@ -122,29 +122,45 @@ def verify(shards: Annotated[StrPath, LOCATION] = "shards") -> "VerifyReport":
 
 
 @command()
-@staged(path=Staged(_reported, Push()), out=Staged((), Push()))
+@staged(path=Staged(_reported, Push()), other=Staged(_reported), out=Staged([REPORT], Push()))
 def report(
-    path: Annotated[StrPath, LOCATION], *, out: Annotated[StrPath | None, PAGE_FILE] = None
+    path: Annotated[StrPath, LOCATION],
+    other: Annotated[StrPath | None, LOCATION] = None,
+    *,
+    clips_from: ClipsFrom = None,
+    real_is: RealIs = None,
+    out: Annotated[StrPath | None, PAGE_FILE] = None,
 ) -> "Report":
-    """Write one HTML page about a faces, a shards or a run folder.
+    """Write one HTML page about a folder, a table, an audit, or two runs.
 
     Faces: failed clips, families, measures that give the label away, crops. Shards: splits,
-    what they share, near-identical crops. A run: curves, results, calibration, mistakes. The
-    page loads nothing from elsewhere; open it in a browser.
+    what they share, near-identical crops. A run: curves, results, calibration, mistakes. Two
+    runs: their results side by side, and the settings that differ. A table: its labels and
+    families, its splits and crops if it has them. The page begins with what was found and what
+    was not checked, and loads nothing from elsewhere; open it in a browser.
 
     \b
     Example:
       dfdc-prep report faces
       dfdc-prep report runs/v1.3 --out v1.3.html
+      dfdc-prep report runs/v1.3 runs/v1.2
+      dfdc-prep report split.csv
+      dfdc-prep report audit.json
 
     Args:
-        path: A folder of extract, import, shard or dfdc-prep fit, or an evaluation inside a run.
-        out: The HTML file to write. None: PATH/report.html.
+        path: A folder of extract, import, shard or dfdc-prep fit, an evaluation inside a run, a
+            CSV or parquet table as for summary, or what audit --json printed.
+        other: Another run, to compare with that in PATH.
+        out: The HTML file to write; only a page of this command is replaced. None:
+            PATH/report.html, or NAME.report.html beside the file NAME.csv.
 
     Raises:
-        SourceError: `path` is no such folder.
-        TableError, ShardError, OutputError: a file of the folder is missing or invalid.
+        SourceError: `path` is none of these.
+        TableError, ShardError, TrainingError: a file is missing or invalid.
+        OutputError: the file to write exists and is no such page.
     """
     from dfdc_prep.reports.build import build_report
+    from manifests.tables.external import Reading
 
-    return build_report(Path(path), None if out is None else Path(out))
+    second, target = (None if each is None else Path(each) for each in (other, out))
+    return build_report(Path(path), second, target, Reading(clips_from, real_is))

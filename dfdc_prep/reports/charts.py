@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from dfdc_prep.reports.page import shown
+from dfdc_prep.reports.page import short_number, shown
 from manifests.labels import FAKE, NO_LABEL, REAL
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ _LINES = (*COLOURS.values(), "#2d9a5b", NEUTRAL)
 _TEXT = "#010203"
 #: Width and height of a chart in points.
 _SIZE = (360, 216)
-_BINS = 30  # of a histogram
+_BINS = 30  # of a histogram, at most
 
 _STYLE = {
     "svg.fonttype": "none",
@@ -97,7 +97,8 @@ def histogram(
     low, high = limits or np.quantile(everything, [0.002, 0.998])
     if low == high:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, _BINS + 1)
+    most = max(map(len, series.values()), default=0)
+    edges = np.linspace(low, high, min(_BINS, max(10, most // 2)) + 1)
 
     def paint(axis: Any) -> None:
         for key, each in series.items():
@@ -107,21 +108,30 @@ def histogram(
             axis.stairs(counts, edges, color=colour, lw=1.6, label=f"{key} ({len(each):,})")
         axis.set(xlabel=label, ylabel="share", ylim=(0, None), xlim=(low, high))
         axis.margins(x=0)
+        axis.xaxis.set_major_locator(_ticks(6))
+        axis.xaxis.set_major_formatter(_grouped)
         if series:
             axis.legend()
 
     return draw(paint, name)
 
 
+def medians(values: Mapping[str, Floats]) -> dict[str, str]:
+    """The median of each series, float64 [n], as text; an empty series is left out."""
+    return {
+        name: short_number(float(np.median(each))) for name, each in values.items() if len(each)
+    }
+
+
 def bars(
-    groups: Sequence[str], series: Mapping[str, Sequence[float]], name: str, label: str
+    groups: Sequence[str], series: Mapping[str, Sequence[int]], name: str, label: str
 ) -> Markup:
-    """Draw horizontal bars, one group under the other, with the value beside each bar.
+    """Draw counts as horizontal bars, one group under the other, with the count beside each bar.
 
     Args:
         groups: names of the groups, from top to bottom.
-        series: for each series its value in every group.
-        label: of the horizontal axis.
+        series: for each series its count in every group.
+        label: of the horizontal axis, which has ticks at whole numbers only.
     """
     height = 0.8 / max(len(series), 1)
     rows = len(groups) * max(len(series), 1)
@@ -133,11 +143,11 @@ def bars(
             at = np.arange(len(groups)) + (index - (len(series) - 1) / 2) * height
             colour = COLOURS.get(key, NEUTRAL if key == NO_LABEL else COLOURS[REAL])
             drawn = axis.barh(at, list(values), height * 0.92, color=colour, label=key)
-            axis.bar_label(drawn, [f" {shown(value)}" for value in values], fontsize=8.5)
+            axis.bar_label(drawn, [shown(value) for value in values], fontsize=8.5, padding=3)
         axis.set(yticks=range(len(groups)), xlabel=label)
         axis.set_yticklabels([g if len(g) <= 22 else f"{g[:12]}…{g[-9:]}" for g in groups])
-        axis.xaxis.set_major_locator(_ticks(4))
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axis.xaxis.set_major_locator(_ticks(4, integer=True))
+        axis.xaxis.set_major_formatter(_grouped)
         axis.invert_yaxis()
         axis.margins(x=0.16)
         if len(series) > 1:
@@ -192,6 +202,11 @@ def matrix(counts: Sequence[Sequence[int]], names: Sequence[str], name: str) -> 
         axis.set_yticklabels(names)
 
     return draw(paint, name)
+
+
+def _grouped(value: float, _: int) -> str:
+    """The text of a tick, with thousands separated and without digits of rounding errors."""
+    return f"{value:,.10g}"
 
 
 def _ticks(most: int, integer: bool = False) -> Any:

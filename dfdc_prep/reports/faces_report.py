@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,27 +26,28 @@ from dfdc_prep.reports.page import (
     Sheet,
     Table,
     Text,
-    settings_table,
+    percent,
+    sentences,
+    settings,
+    short_number,
 )
 from dfdc_prep.reports.shortcuts import (
     Measure,
     measure_images,
     row_measures,
-    short_number,
     shortcuts_section,
 )
 from dfdc_prep.video.timeline import evenly_spaced
 from manifests.arrow import MANIFEST_SCHEMA
-from manifests.auditing.leakage import fraction
 from manifests.auditing.summary import Summary, summarize
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, FAKE, LABELS, NO_LABEL, REAL, STATUSES, UNKNOWN
 from manifests.schemas import CROP_SIZE
 from manifests.tables.codes import (
-    Codes,
     clip_codes,
     clip_lines,
     clips_known,
+    factorize,
     label_codes,
     pair_codes,
 )
@@ -57,6 +59,10 @@ from manifests.wording import counted
 MAX_CLIPS, MAX_PARTS, MAX_FAMILIES = 500, 120, 12
 #: Crops of each label and status of their clips, at each extreme, pairs of original and fake.
 MAX_CROPS, MAX_EXTREMES, MAX_PAIRS = 36, 18, 12
+_NOT_CHECKED = (
+    "Not checked: whether each crop shows the face that it should, and whether splits leak "
+    "(dfdc-prep audit)."
+)
 #: Largest file read, bytes; a crop of 4096 x 4096 pixels as PNG fits.
 MAX_BYTES = 64 << 20
 #: What an extreme sheet shows, by the name of its measure; the smallest values come first.
@@ -81,24 +87,45 @@ def faces_page(path: Path) -> Page:
     unlabelled = everything.num_rows - crops.num_rows
     label = label_codes(crops) if crops.num_rows else None  # raises if one is neither REAL nor FAKE
     clips, run = read_clip_log(path, made_from), FacesFolder.read_run(path)
-    sections = [_clips_section(crops, clips)]
+    sections, verdict = [_clips_section(crops, clips)], [_extracted(crops, clips)]
     if unlabelled:
         crop = counted(unlabelled, "crop")
         text = Text(f"{crop} without a label: among the crops below, and left out of the rest.")
         sections = [Section(title, [*blocks, text]) for title, blocks in sections]
     if label is not None:
-        sections += _crops_sections(path, crops, label, clips)
-    gallery = _gallery(path, everything)
-    sections.append(_gallery_section(gallery, clips if clips_known(crops) else None))
+        shown, told = crops_sections(path, crops, summarize(crops, clips))
+        sections += shown
+        verdict.append(told)
+    verdict.append(Text(_NOT_CHECKED))
+    gallery = crop_gallery(path, everything)
+    sections.append(gallery_section(gallery, clips if clips_known(crops) else None))
     made: list[Block] = [Text("There is no run.json.")]
     if run is not None:
-        tables = [
-            settings_table(each, run.get(each)) for each in ("options", "detector", "versions")
-        ]
-        made = [table for table in tables if table.rows]
+        names = ("options", "detector", "versions")
+        made = [settings({name: run.get(name) for name in names})]
     sections.append(Section("How it was made", made))
     lead = "Face crops, the clips they come from, and the clips without any."
-    return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(crops, clips))
+    return Page(f"Faces: {path.resolve().name}", lead, sections, _facts(crops, clips), verdict)
+
+
+def _extracted(crops: pa.Table, clips: pa.Table | None) -> Text:
+    """How many clips gave crops, and how many did not."""
+    if not clips_known(crops):
+        return Text("Which crops are of one clip is not known.", "warning")
+    if clips is None or not clips.num_rows:
+        return Text("How many clips gave no crop is not known: clips.parquet does not say.")
+    found, failed = _count(pc.greater(clips["faces"], 0)), _failed(clips)
+    said = f"Faces were found in {found:,} of {counted(clips.num_rows, 'clip')}"
+    without = _count(pc.equal(clips["status"], "no_face"))
+    share = percent(found, clips.num_rows)
+    return Text(
+        f"{said}, {share}; {failed:,} failed, {without:,} showed no face.",
+        "warning" if failed else "good" if found == clips.num_rows else "plain",
+    )
+
+
+def _failed(clips: pa.Table) -> int:
+    return _count(pc.is_in(clips["status"], pa.array(FAILURES)))
 
 
 def _facts(crops: pa.Table, clips: pa.Table | None) -> list[tuple[str, object]]:
@@ -110,7 +137,7 @@ def _facts(crops: pa.Table, clips: pa.Table | None) -> list[tuple[str, object]]:
     if clips is None:
         return labels
     found = ("clips with crops", _count(pc.greater(clips["faces"], 0)))
-    failed = ("clips that failed", _count(pc.is_in(clips["status"], pa.array(FAILURES))))
+    failed = ("clips that failed", _failed(clips))
     return [("clips", clips.num_rows), found, failed, *labels]
 
 
@@ -118,32 +145,41 @@ def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def _crops_sections(
-    path: Path, crops: pa.Table, label: Codes, clips: pa.Table | None
-) -> list[Section]:
-    gallery = _gallery(path, crops)
-    images = measure_images(lambda row: gallery.read([row])[row], crops["sha256"].to_pylist())
+def crops_sections(path: Path, crops: pa.Table, summary: Summary) -> tuple[list[Section], Text]:
+    """What the crops show, and whether a single measure gives their label away.
+
+    Args:
+        path: the folder that the paths of the crops begin in.
+        crops: of a faces folder, or of a table with the columns video, label, family and path.
+    """
+    label = label_codes(crops)
+    # Equal keys mean identical bytes.
+    keys = crops["sha256" if "sha256" in crops.column_names else "path"].to_pylist()
+    gallery = crop_gallery(path, crops)
+    images = measure_images(lambda row: gallery.read([row])[row], keys)
     measures = row_measures(crops, images)
     clip = pair_codes(clip_codes(crops), label)
     sampled = [Text(note)] if (note := images.sample_note()) else []
-    return [
-        shortcuts_section(measures, images, label, clip),
-        _families_section(crops, summarize(crops, clips)),
-        Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures, clip)]),
+    shortcuts, verdict = shortcuts_section(measures, images, label, clip)
+    sections = [
+        shortcuts,
+        families_section(crops, summary),
+        Section("Extremes", [*sampled, *_extreme_sheets(gallery, measures)]),
         Section("Originals and fakes", [_original_fake_pairs(gallery)]),
     ]
+    return sections, verdict
 
 
-def _gallery(folder: Path, table: pa.Table) -> Gallery:
-    root, paths = os.path.realpath(folder), table["path"].to_pylist()
-    return Gallery(table, lambda rows: {row: read_crop(root, paths[row]) for row in rows})
+def crop_gallery(folder: Path, table: pa.Table) -> Gallery:
+    """Return the crops of a table whose paths begin in `folder`.
 
-
-def read_crop(root: str, path: str) -> bytes | None:
-    """Return a file of a faces folder, whose real path is `root`.
-
-    None if it is missing, too large or outside the folder.
+    There is none for a file that is missing, too large or outside the folder.
     """
+    root, paths = os.path.realpath(folder), _column(table, "path")
+    return Gallery(table, lambda rows: {row: _read_crop(root, paths[row] or "") for row in rows})
+
+
+def _read_crop(root: str, path: str) -> bytes | None:
     file = path_inside(root, path)
     with suppress(OSError):
         if file is not None and stat.S_ISREG((found := os.stat(file)).st_mode):
@@ -153,19 +189,16 @@ def read_crop(root: str, path: str) -> bytes | None:
 
 def _clips_section(crops: pa.Table, clips: pa.Table | None) -> Section:
     """What became of the clips."""
-    blocks: list[Block] = [Text(line) for line in clip_lines(crops)]
+    blocks: list[Block] = [*sentences(clip_lines(crops))]
     if clips_known(crops) and clips is None:
         blocks.append(Text("There is no clips.parquet, so failed clips are unknown."))
     elif clips_known(crops) and clips is not None:
         blocks.append(_label_table(clips))
-        if clips.num_rows:
-            blocks.append(_status_chart(clips))
         not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
         if not_ok.num_rows:
             found = f"{counted(not_ok.num_rows, 'clip')} of another status than ok"
+            blocks.append(_status_chart(clips))
             blocks.append(Text(f"{found}: under Crops, with the reason; filter them by status."))
-        elif clips.num_rows:
-            blocks.append(Text("Every clip was read, and a face was found in each.", "good"))
     return Section("Clips", blocks)
 
 
@@ -176,10 +209,9 @@ def _label_table(clips: pa.Table) -> Table:
         part = clips.filter(mask)
         if part.num_rows:
             found, crops = _count(pc.greater(part["faces"], 0)), _count(part["faces"])
-            share = f"{100 * fraction(found, part.num_rows):.1f} %"
-            no_face = _count(pc.equal(part["status"], "no_face"))
-            failed = _count(pc.is_in(part["status"], pa.array(FAILURES)))
-            rows.append((label or "no label", part.num_rows, found, share, no_face, failed, crops))
+            no_face, share = _count(pc.equal(part["status"], "no_face")), percent(found, len(part))
+            row = (label or "no label", len(part), found, share, no_face, _failed(part), crops)
+            rows.append(row)
     header = ("label", "clips", "with crops", "yield", "without a face", "failed", "crops")
     return Table("Clips and crops by label", header, rows)
 
@@ -214,16 +246,17 @@ def _words(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _families_section(table: pa.Table, summary: Summary) -> Section:
+def families_section(table: pa.Table, summary: Summary) -> Section:
     """How many fakes and crops the originals have, and what each part gave."""
     if summary.families is None:
         return Section("Families and parts", [Text("Not known, as the clips are not.")])
     known = pc.not_equal(source_column(table), UNKNOWN).fill_null(True)
     fakes = table.filter(pc.and_(pc.equal(table["label"], FAKE), known))
-    clips = fakes.group_by(["family", "part", "video"]).aggregate([])
+    keys = [name for name in ("family", "part", "video") if name in table.column_names]
+    clips = fakes.group_by(keys).aggregate([])
     fakes_of = Counter(clips["family"].to_pylist())
     said = (*summary.fakes.lines(), *summary.originals.lines())
-    blocks: list[Block] = [Text(line) for line in said]
+    blocks: list[Block] = [*sentences(said)]
     if fakes_of:
         blocks.append(_fakes_chart(Counter(fakes_of.values())))
     families = table.group_by("family").aggregate([([], "count_all")])
@@ -255,7 +288,7 @@ def _fakes_chart(sizes: Counter[int]) -> Chart:
     return Chart("Fake clips per original", svg, alt)
 
 
-def _gallery_section(gallery: Gallery, clips: pa.Table | None) -> Section:
+def gallery_section(gallery: Gallery, clips: pa.Table | None) -> Section:
     """Crops of each label, and the clips that are not ok, to be filtered."""
     blocks: list[Sheet | Table] = [*_sheets_by_label(gallery, clips)]
     if clips is not None:
@@ -272,7 +305,7 @@ def _sheets_by_label(gallery: Gallery, clips: pa.Table | None) -> Iterator[Sheet
     if clips is not None:
         columns = (clips[name].to_pylist() for name in ("part", "video", "status"))
         statuses = {(part, video): status for part, video, status in zip(*columns, strict=True)}
-    columns = (gallery.table[name].to_pylist() for name in ("part", "video", "label"))
+    columns = (_column(gallery.table, name) for name in ("part", "video", "label"))
     rows: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for row, (part, video, label) in enumerate(zip(*columns, strict=True)):
         rows[label, statuses.get((part, video), "")].append(row)
@@ -290,19 +323,23 @@ def _sheets_by_label(gallery: Gallery, clips: pa.Table | None) -> Iterator[Sheet
             yield Sheet(f"{label}: {len(pictures):,} of {whole}{each}", pictures)
 
 
-def _extreme_sheets(gallery: Gallery, measures: Sequence[Measure], clip: Codes) -> list[Sheet]:
-    """The smallest, darkest, blurriest and least certain crops, one of each clip."""
+def _extreme_sheets(gallery: Gallery, measures: Sequence[Measure]) -> list[Sheet]:
+    """The smallest, darkest, blurriest and least certain crops, one of each family.
+
+    An original and its fakes look alike, so the most extreme crops are often all of one family.
+    """
     by_name = {measure.name: measure for measure in measures}
+    (family,), _ = factorize(family_column(gallery.table))
     sheets = []
     for name, caption in _EXTREMES.items():
         measure = by_name[name]
         order = np.argsort(np.where(measure.known, measure.values, np.inf), kind="stable")
         order = order[: int(measure.known.sum())]
-        _, first = np.unique(clip[order], return_index=True)
+        _, first = np.unique(family[order], return_index=True)
         if rows := order[np.sort(first)][:MAX_EXTREMES].tolist():
             values = [short_number(float(measure.values[row])) for row in rows]
             pictures = gallery.pictures(rows, values)
-            sheets.append(Sheet(f"{caption}; one crop of each clip", pictures))
+            sheets.append(Sheet(f"{caption}; one crop of each family", pictures))
     return sheets
 
 
@@ -312,9 +349,9 @@ def _original_fake_pairs(gallery: Gallery) -> Groups | Text:
     if not found:
         return Text("No original and fake of one family both have crops here.")
     shown = [found[at] for at in evenly_spaced(len(found), MAX_PAIRS)]
-    lines = []
+    lines, frames = [], _column(gallery.table, "frame")
     for pair in shown:
-        first, second = (gallery.table["frame"][row].as_py() for row in pair)
+        first, second = (frames[row] for row in pair)
         if first is None or second is None:
             lines.append("")
         else:
@@ -324,10 +361,17 @@ def _original_fake_pairs(gallery: Gallery) -> Groups | Text:
     return Groups(caption, gallery.pairs(shown, lines))
 
 
+def _column(table: pa.Table, name: str) -> list[Any]:
+    """The values of a column; None of each row where there is no such column."""
+    if name not in table.column_names:
+        return [None] * table.num_rows
+    return list(table[name].to_pylist())
+
+
 def _pairs(table: pa.Table) -> Iterator[tuple[int, int]]:
     """Yield, for each original with crops, its row and that of a fake at the nearest frame."""
     columns = (table[name].to_pylist() for name in ("video", "label", "original"))
-    frames = table["frame"].to_pylist()
+    frames = _column(table, "frame")
     reals: defaultdict[str, list[int]] = defaultdict(list)
     fakes: dict[str, int] = {}
     for row, (video, label, original) in enumerate(zip(*columns, strict=True)):

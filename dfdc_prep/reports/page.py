@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import repeat
 from pathlib import Path
@@ -25,6 +25,7 @@ from PIL import Image
 
 from manifests.files import write_text
 from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, reading
+from manifests.wording import counted
 
 #: Shown for a value that is missing, undefined or not finite.
 MISSING = "–"
@@ -34,7 +35,7 @@ MAX_TEXT_CHARS = 1000
 SIDE = 128
 #: JPEG quality of a thumbnail.
 _QUALITY = 80
-_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
+_NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?(e[+-]?\d+)?( %)?")
 
 
 class Text(NamedTuple):
@@ -42,6 +43,11 @@ class Text(NamedTuple):
 
     text: str
     kind: Literal["plain", "warning", "good"] = "plain"
+
+
+def sentences(lines: Iterable[str]) -> list[Text]:
+    """Return lines that a command prints as paragraphs, with a capital letter."""
+    return [Text(f"{line[:1].upper()}{line[1:]}") for line in lines]
 
 
 class TextList(NamedTuple):
@@ -140,7 +146,14 @@ class Filters(NamedTuple):
     blocks: "Sequence[Sheet | Table]"
 
 
-Block = Filters | Text | TextList | Table | Chart | Charts | Sheet | Groups
+class Folded(NamedTuple):
+    """Tables that are shown when their title is opened."""
+
+    title: str
+    tables: Sequence[Table]
+
+
+Block = Filters | Text | TextList | Table | Chart | Charts | Sheet | Groups | Folded
 
 
 class Section(NamedTuple):
@@ -156,12 +169,17 @@ class Section(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A whole page; `facts` are the most important numbers, as (what, value)."""
+    """A whole page.
+
+    `verdict` says what was found and what was not checked; `facts` are the most important
+    numbers, as (what, value).
+    """
 
     title: str
     lead: str
     sections: Sequence[Section]
     facts: Sequence[tuple[str, object]] = ()
+    verdict: Sequence[Text] = ()
     footer: str = ""
 
 
@@ -223,18 +241,35 @@ class Gallery(NamedTuple):
         return [Group([next(pictures), next(pictures)], line) for line in lines]
 
 
-def settings_table(name: str, values: object) -> Table:
-    """Return a table of named values as a JSON file holds them; empty if it is no object."""
-    items = values.items() if isinstance(values, dict) else ()
-    rows = [(str(key), _setting(value)) for key, value in items]
-    return Table(name.capitalize(), ("name", "value"), rows)
+def settings(groups: Mapping[str, object]) -> Folded:
+    """Return tables of named values as a JSON file holds them; none of what is no object."""
+    tables = []
+    for name, values in groups.items():
+        if isinstance(values, dict) and values:
+            rows = [(str(key), setting(value)) for key, value in values.items()]
+            tables.append(Table(name.capitalize(), ("name", "value"), rows))
+    number = sum(len(table.rows) for table in tables)
+    return Folded(counted(number, "setting"), tables)
 
 
-def _setting(value: object) -> str:
+def target_share(metadata: object, split: str) -> str | None:
+    """Return the share of crops that metadata.json wanted for a split; None if it does not say."""
+    wanted = metadata.get("split") if isinstance(metadata, dict) else None
+    share = wanted.get(split) if isinstance(wanted, dict) else None
+    return percent(share, 1) if isinstance(share, int | float) else None
+
+
+def percent(part: float, whole: float) -> str:
+    """Return a share as text; 0 of 0 is 0."""
+    return f"{100 * part / whole if whole else 0:.1f} %"
+
+
+def setting(value: object) -> str:
+    """Return the value of a setting as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_setting(each)}" for key, each in value.items())
+        return ", ".join(f"{key} {setting(each)}" for key, each in value.items())
     if isinstance(value, list):
-        return ", ".join(_setting(each) for each in value)
+        return ", ".join(setting(each) for each in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None or value == "" else str(value)
@@ -244,7 +279,7 @@ def render(page: Page) -> str:
     """Return the page as HTML; equal pages give equal text."""
     templates = files("dfdc_prep.reports") / "templates"
     style = (templates / "style.css").read_text()
-    scripts = ("search.js", "copy.js", "gallery.js")
+    scripts = ("menu.js", "search.js", "copy.js", "gallery.js")
     script = "\n".join((templates / name).read_text() for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -287,6 +322,11 @@ def shown(value: Any) -> Any:
         return f"{value:.2g}"
     digits = 1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 4
     return f"{value:,.{digits}f}"
+
+
+def short_number(value: float) -> str:
+    """Return a number with four digits, and with all of those before the decimal point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _printable(text: str) -> str:

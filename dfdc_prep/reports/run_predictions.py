@@ -1,5 +1,6 @@
 """Sections about the predictions of a run: ROC, scores, calibration, clips, families."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> li
         label: frame.loc[frame["target"] == code, "score"].to_numpy()
         for code, label in enumerate(LABELS)
     }
-    medians = ", ".join(f"{n} {np.median(each):.4f}" for n, each in values.items() if len(each))
+    medians = ", ".join(" ".join(each) for each in charts.medians(values).items())
     histogram = Chart(
         "Scores by label",
         charts.histogram(values, "scores", "P(FAKE)", limits=(0, 1)),
@@ -130,23 +131,27 @@ def _reliability(metrics: SplitMetrics | None, frame: pd.DataFrame) -> Chart:
     return Chart("Reliability", svg, alt, note)
 
 
-def roc_chart(frame: pd.DataFrame) -> list[Chart]:
-    """ROC curves per image and per clip; none of predictions without both labels."""
-    from sklearn.metrics import roc_auc_score, roc_curve
-
+def per_clip(frame: pd.DataFrame) -> pd.DataFrame:
+    """The target and the score, of the mean logit, of each clip of one label."""
     clips = frame.groupby("clip").agg(target=("target", "mean"), logit=("logit", "mean"))
     clips["score"] = expit(clips["logit"])
-    series, said = {}, []
-    for level, rows in (("image", frame), ("clip", clips[clips["target"].isin((0, 1))])):
+    return clips[clips["target"].isin((0, 1))]
+
+
+def roc_chart(predictions: Mapping[str, pd.DataFrame], title: str = "ROC") -> list[Chart]:
+    """ROC curves of targets and scores by name; none of predictions without both labels."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    series = {}
+    for name, rows in predictions.items():
         if rows["target"].nunique() < len(LABELS):
             continue
         false, true, _ = roc_curve(rows["target"], rows["score"])
         at = np.unique(np.linspace(0, len(false) - 1, _MAX_POINTS).astype(int))
-        auc = f"per {level}, AUC {roc_auc_score(rows['target'], rows['score']):.4f}"
+        auc = f"{name}, AUC {roc_auc_score(rows['target'], rows['score']):.4f}"
         series[auc] = (false[at].tolist(), true[at].tolist())
-        said.append(auc)
     if not series:
         return []
     axes = {"xlabel": "REAL called FAKE", "ylabel": "FAKE called FAKE", "diagonal": True}
-    svg = charts.lines(series, "roc", **axes)
-    return [Chart("ROC", svg, f"ROC curves: {'; '.join(said)}", "The diagonal is chance.")]
+    svg = charts.lines(series, title, **axes)
+    return [Chart(title, svg, f"ROC curves: {'; '.join(series)}", "The diagonal is chance.")]

@@ -20,10 +20,18 @@ from dfdc_prep.reports.page import (
     Table,
     Text,
     TextList,
-    settings_table,
+    percent,
+    settings,
+    shown,
+    target_share,
     thumbnail,
 )
-from dfdc_prep.reports.run_predictions import prediction_sections, read_predictions, roc_chart
+from dfdc_prep.reports.run_predictions import (
+    per_clip,
+    prediction_sections,
+    read_predictions,
+    roc_chart,
+)
 from dfdc_prep.run_files import (
     LIMITS,
     MEASURES,
@@ -62,15 +70,22 @@ def run_page(path: Path) -> Page:
     metrics = files.metrics() if files.metrics_file.is_file() else None
     predictions = read_predictions(files.predictions_file)
     sections: list[Section] = []
-    if not metrics and config:
-        what = "The run is not finished, or has not been tested: there is no metrics.json."
-        do = "Run the same dfdc-prep fit command again to go on."
-        sections.append(Section("State", [Text(f"{what} {do}", "warning")]))
+    verdict = [test_result(metrics)] if config or metrics else []
+    if config and config.data.metadata.get("group_by") == "none":
+        said = "The shards were split without regard to families, so the figures are too good."
+        verdict.append(Text(f"{said} Split by original to test on unknown families.", "warning"))
+    unchecked = [] if config is None else ["leaks between the splits (dfdc-prep audit)"]
+    unchecked += [] if files.cross() else ["other data sets"]
+    unchecked += [] if files.robustness() else ["disturbances such as blur and compression"]
+    if unchecked:
+        verdict.append(Text(f"Not checked here: {', '.join(unchecked)}."))
     if config or metrics:
         sections.append(_training_section(files.history()))
     if metrics:
-        roc = roc_chart(predictions) if predictions is not None and not metrics.too_few else []
-        sections.append(_results_section(metrics, roc))
+        roc = {}
+        if predictions is not None and not metrics.too_few:
+            roc = {"per image": predictions, "per clip": per_clip(predictions)}
+        sections.append(_results_section(metrics, roc_chart(roc)))
     sections += _cross_section(files.cross())
     if predictions is not None:
         sections += prediction_sections(metrics, predictions)
@@ -85,14 +100,42 @@ def run_page(path: Path) -> Page:
             limits = [limit.replace("`", "") for limit in LIMITS]
             sections.append(Section("Limits", [TextList(limits)]))
         counts = config.data.counts.items()
-        rows = [(split, *(labels.get(label) for label in LABELS)) for split, labels in counts]
-        crops = Table("Crops trained and tested on", ("split", *LABELS), rows)
+        total = sum(sum(labels.values()) for _, labels in counts)
+        rows = [
+            (
+                *(split, *map(labels.get, LABELS)),
+                *(percent(sum(labels.values()), total), target_share(config.data.metadata, split)),
+            )
+            for split, labels in counts
+        ]
+        header = ("split", *LABELS, "of all", "target")
+        crops = Table("Crops trained and tested on", header, rows)
         values = asdict(config)
         names = ("recipe", "options", "versions")
-        settings = [settings_table(name, values[name]) for name in names]
-        sections.append(Section("How it was made", [crops, *settings]))
+        made = settings({name: values[name] for name in names})
+        sections.append(Section("How it was made", [crops, made]))
     lead = "How a model was trained, and what it does on clips it has not seen."
-    return Page(f"Run: {path.resolve().name}", lead, sections, _facts(metrics))
+    return Page(f"Run: {path.resolve().name}", lead, sections, _facts(metrics), verdict)
+
+
+def test_result(metrics: SplitMetrics | None) -> Text:
+    """What the test found, per clip."""
+    if metrics is None:
+        what = "The run is not finished, or has not been tested: there is no metrics.json."
+        return Text(f"{what} Run the same dfdc-prep fit command again to go on.", "warning")
+    if metrics.too_few:
+        return Text(f"Tested on {metrics.too_few}.", "warning")
+    found = metrics.clip
+    figures = [
+        f"{TITLES[name]} {shown(value)} (95 % interval {interval.text(metrics.too_few)})"
+        for name, value, interval in (
+            ("accuracy", found.accuracy, found.interval.accuracy),
+            ("auc", found.auc, found.interval.auc),
+        )
+        if value is not None
+    ]
+    tested = f"{counted(metrics.clips, 'clip')} of {counted(metrics.families, 'family')}"
+    return Text(f"Per clip on the {metrics.split} split, {tested}: {' and '.join(figures)}.")
 
 
 def _facts(metrics: SplitMetrics | None) -> list[tuple[str, object]]:
@@ -133,8 +176,7 @@ def _results_section(metrics: SplitMetrics, roc: Sequence[Chart]) -> Section:
     """The figures, and what they do not say: too few clips, scores that decide nothing, remarks."""
     band, levels = metrics.undecided, metrics.levels.items()
     undecided = f"Calibrated scores from {band.low:.4f} to {band.high:.4f} are undecided"
-    notes = [Text(f"Tested on {metrics.too_few}.", "warning")] if metrics.too_few else []
-    notes.append(Text(f"{undecided}: {band.why}."))
+    notes = [Text(f"{undecided}: {band.why}.")]
     notes += [Text(remark, "warning") for remark in metrics.remarks]
     rows: list[tuple[object, ...]] = []
     for name, title in TITLES.items():
@@ -221,7 +263,8 @@ def _mistakes_section(folder: Path, metrics: SplitMetrics | None) -> list[Sectio
     groups = []
     for row in read_rows(folder / "mistakes.csv", dict[str, str | None]):
         score = float(row.get("score") or "nan")
-        line = f"{row.get('label')} with P(FAKE) {score:.4f}, frame {row.get('frame') or '–'}"
+        line = f"{row.get('label')} with P(FAKE) {score:.4f}"
+        line += f", frame {row['frame']}" if row.get("frame") else ""
         what = f"{row.get('label')} crop of {row.get('video')}"
         pictures = _pictures(folder / Path(row.get("image") or "").name, what)
         groups.append(Group(pictures, f"{line}, {row.get('part')}/{row.get('video')}"))

@@ -3,7 +3,6 @@
 The figures are those of `dfdc-prep audit`, computed by the same code.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
@@ -27,19 +26,22 @@ from dfdc_prep.reports.page import (
     Sheet,
     Table,
     Text,
-    settings_table,
+    percent,
+    sentences,
+    settings,
+    target_share,
 )
 from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.auditing.audit import NO_LEAK_FOUND, NOT_KNOWN, Audit, audit
-from manifests.auditing.leakage import fraction
 from manifests.errors import TableError
 from manifests.files import parse_json
 from manifests.folders import ShardsFolder
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
-from manifests.tables.codes import clips_known
+from manifests.tables.codes import Codes, clips_known, factorize
+from manifests.tables.families import family_column
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
@@ -66,11 +68,12 @@ def shards_page(path: Path) -> Page:
     split = next(iter(counts))
     rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy())[:MAX_CROPS]
     caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
+    splits = compare_splits(inputs, gallery)
     try:
         metadata: object = parse_json((path / ShardsFolder.METADATA).read_bytes())
     except (OSError, ValueError):
         metadata = None
-    made = settings_table(ShardsFolder.METADATA, metadata)
+    made = settings({ShardsFolder.METADATA: metadata})
     unreadable = Text("There is no readable metadata.json.")
     files = []
     for shard in iter_shards(table):
@@ -80,22 +83,23 @@ def shards_page(path: Path) -> Page:
     header = ("shard", "records", "MB")
     shards = "Shards; dfdc-prep verify compares every byte with SHA256SUMS"
     sections = [
-        Section("Splits", _split_blocks(table, [*counts])),
+        Section("Splits", split_blocks(table, [*counts], metadata)),
         Section("Training crops", [Sheet(caption, gallery.pictures(rows))]),
-        *_leak_sections(inputs, gallery),
+        *splits.sections,
         Section(
             "Files", [Table(shards, header, files[:MAX_FILES], max(0, len(files) - MAX_FILES))]
         ),
-        Section("How it was made", [made if made.rows else unreadable]),
+        Section("How it was made", [made if made.tables else unreadable]),
     ]
     facts = [
+        ("leak verdict", splits.leaks),
         ("crops", table.num_rows),
         *((f"{split} crops", count) for split, count in counts.items()),
         ("families", _clips_and_families(table)[1]),
         ("shard files", pc.count_distinct(table["shard"]).as_py()),
     ]
     lead = "The crops that a model is trained, validated and tested on."
-    return Page(f"Shards: {path.resolve().name}", lead, sections, facts)
+    return Page(f"Shards: {path.resolve().name}", lead, sections, facts, splits.verdict)
 
 
 def read_images(folder: Path, table: pa.Table, rows: Iterable[int]) -> dict[int, bytes | None]:
@@ -116,8 +120,11 @@ def read_images(folder: Path, table: pa.Table, rows: Iterable[int]) -> dict[int,
     return {row: found.get(row) for row in wanted}
 
 
-def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
-    """The paper's Fig. 2: crops by split and label, as a chart and a table."""
+def split_blocks(table: pa.Table, splits: list[str], metadata: object = None) -> list[Block]:
+    """The paper's Fig. 2: crops by split and label, as a chart and a table.
+
+    `metadata` is the content of metadata.json, which has the shares that were wanted.
+    """
     counts = Counter(zip(table["label"].to_pylist(), table["split"].to_pylist(), strict=True))
     series = {label: [counts[label, split] for split in splits] for label in LABELS}
     said = "; ".join(f"{label} {split} {count:,}" for (label, split), count in counts.items())
@@ -125,10 +132,11 @@ def _split_blocks(table: pa.Table, splits: list[str]) -> list[Block]:
     rows = []
     for split in splits:
         part = table.filter(pc.equal(table["split"], split))
-        share = f"{100 * fraction(part.num_rows, table.num_rows):.1f} %"
-        numbers = (counts[REAL, split], counts[FAKE, split], part.num_rows, share)
+        target = target_share(metadata, split) or "not known"
+        shares = (percent(len(part), len(table)), target)
+        numbers = (counts[REAL, split], counts[FAKE, split], len(part), *shares)
         rows.append((split, *numbers, *_clips_and_families(part)))
-    header = ("split", REAL, FAKE, "crops", "of all", "clips", "families")
+    header = ("split", REAL, FAKE, "crops", "of all", "target", "clips", "families")
     return [
         Chart("Crops by split and label", svg, f"Bar chart of crops by split: {said}"),
         Table("Crops, clips and families of each split", header, rows),
@@ -139,24 +147,39 @@ def _clips_and_families(table: pa.Table) -> tuple[int | str, int | str]:
     """How many there are."""
     if not clips_known(table):
         return "not known", "not known"
-    clips = table.group_by(["part", "video"]).aggregate([]).num_rows
+    keys = [name for name in ("part", "video") if name in table.column_names]
+    clips = table.group_by(keys).aggregate([]).num_rows
     return clips, int(pc.count_distinct(table["family"]).as_py())
 
 
-def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
-    title = "What the splits share"
+class ComparedSplits(NamedTuple):
+    """What a comparison of splits found."""
+
+    leaks: str  # the verdict of the audit, or that there is none
+    verdict: list[Text]
+    sections: list[Section]
+
+
+def compare_splits(inputs: AuditInputs, gallery: Gallery) -> ComparedSplits:
+    """Audit the splits; `gallery` shows the rows of `inputs`."""
     try:
         found = audit(inputs.table, inputs.near, inputs.pictures)
     except TableError as error:  # a single split shares nothing
-        return [Section(title, [Text(f"Not compared: {error}")])]
-    known = [Text(line) for line in (*found.fakes.lines(), *found.originals.lines())]
-    blocks: list[Block] = [_verdict(found), *known, _leak_table(found)]
+        return ComparedSplits("not compared", [Text(f"Not compared: {error}.", "warning")], [])
+    sections = [*shared_sections(found), *_near_section(inputs, gallery)]
+    return ComparedSplits(found.verdict, leak_verdict(found), sections)
+
+
+def shared_sections(found: Audit) -> list[Section]:
+    """What the splits share, and whether they are alike."""
+    known = sentences([*found.fakes.lines(), *found.originals.lines()])
+    blocks: list[Block] = [*known, _leak_table(found)]
     if found.neighbours:
-        blocks.append(Text(f"{_capitalized(found.neighbours.text())}."))
+        blocks += sentences([f"{found.neighbours.text()}."])
     if found.worst:
         rows = [(each.name, *(each.rows.get(s, 0) for s in found.rows)) for each in found.worst]
         blocks.append(Table("Families in more than one split", ("family", *found.rows), rows))
-    sections = [Section(title, blocks)]
+    sections = [Section("What the splits share", blocks)]
     if found.differences:
         kinds = [
             (
@@ -169,40 +192,48 @@ def _leak_sections(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
         header = ("measure", *found.rows, "differs most", "by", "z")
         caption = "Are the splits alike? Means over families; beyond a z of 3 it is hardly chance"
         sections.append(Section("Kinds of crops in the splits", [Table(caption, header, kinds)]))
-    if pairs := nearest_pairs(inputs, MAX_PAIRS):
+    return sections
+
+
+def _near_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
+    """The nearest pairs of crops of different splits; none if there are none."""
+    (family,), _ = factorize(family_column(inputs.table))
+    if pairs := nearest_pairs(inputs, family, MAX_PAIRS):
         splits = inputs.table["split"]
         lines = (
             f"{splits[pair.first]} and {splits[pair.second]}: likeness {pair.likeness:.2f}"
             for pair in pairs
         )
         caption = (
-            f"The nearest pairs of different splits, {len(pairs)} shown; from a likeness of "
-            f"{MIN_LIKENESS} on, pictures count as near-identical"
+            f"The nearest pairs of different splits, one of each two families, {len(pairs)} "
+            f"shown; from a likeness of {MIN_LIKENESS} on, pictures count as near-identical"
         )
         groups = gallery.pairs([(pair.first, pair.second) for pair in pairs], lines)
-        sections.append(Section("Near-identical crops", [Groups(caption, groups)]))
-    return sections
+        return [Section("Near-identical crops", [Groups(caption, groups)])]
+    return []
 
 
-def _capitalized(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
-
-
-def _verdict(found: Audit) -> Text:
-    said = f"{_capitalized(found.caption())}. {found.compared:,} images were compared."
+def leak_verdict(found: Audit) -> list[Text]:
+    """Whether the splits leak, what that rests on, and the largest leak."""
+    crops = sum(found.rows.values())
+    line = f"{found.caption()}. {found.compared:,} of {crops:,} images were compared."
+    (said,) = sentences([line])
     if found.verdict == NOT_KNOWN:
-        return Text(f"{said} Their originals may be in another split.", "warning")
+        more = f"{said.text} Their originals may be in another split."
+        return [Text(more, "warning")]
     if found.verdict == NO_LEAK_FOUND:
-        return Text(said, "good")
-    if any(leak.shared for leak in [*found.families, *(found.files or [])]):
-        return Text(
-            f"{said} A model can recognise test crops from training. Split again with dfdc-prep "
-            "shard, whose default keeps known families together.",
-            "warning",
-        )
-    return Text(
-        f"{said} Look at the pairs below: different clips of one person or room can look alike."
+        return [said._replace(kind="good")]
+    what, most = max(
+        ((what, leak) for what, leaks in found.kinds().items() for leak in leaks or ()),
+        key=lambda each: each[1].rate,
     )
+    means = "Different clips of one person or room can look alike: look at the pairs."
+    if any(leak.shared for leak in [*found.families, *(found.files or [])]):
+        means = (
+            "A model can recognise test crops from training. Split again with dfdc-prep shard, "
+            "whose default keeps known families together."
+        )
+    return [said._replace(kind="warning"), Text(f"The largest leak: {most.text(what)}. {means}")]
 
 
 def _leak_table(found: Audit) -> Table:
@@ -211,9 +242,9 @@ def _leak_table(found: Audit) -> Table:
         if leaks is None:
             rows.append((what, "not compared", *[None] * 5))
         for leak in leaks or ():
-            shares = [leak.rate, *(fraction(leak.touched[s], leak.rows[s]) for s in LABELS)]
             pair, crops = f"{leak.second} and {leak.first}", sum(leak.touched.values())
-            rows.append((what, pair, leak.shared, crops, *(f"{100 * s:.1f} %" for s in shares)))
+            shares = (percent(leak.touched[name], leak.rows[name]) for name in LABELS)
+            rows.append((what, pair, leak.shared, crops, percent(leak.rate, 1), *shares))
     header = ("what", "splits", "shared", "crops of the first", "of all", *LABELS)
     return Table("What dfdc-prep audit finds", header, rows)
 
@@ -226,10 +257,11 @@ class NearPair(NamedTuple):
     second: int
 
 
-def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
+def nearest_pairs(inputs: AuditInputs, family: Codes, most: int) -> list[NearPair]:
     """Return the most similar near-identical crops that are in different splits.
 
-    An image that is in several splits is one pair. Pairs are sorted by likeness, then by row.
+    Two families, or one, give one pair, since the frames of two clips resemble each other. Pairs
+    are sorted by likeness, then by row. `family` is int64 [rows].
     """
     near = inputs.near
     if near is None:
@@ -250,4 +282,7 @@ def nearest_pairs(inputs: AuditInputs, most: int) -> list[NearPair]:
             if split != name
         ]
         found.update(sorted(across)[:1])
-    return heapq.nsmallest(most, found, key=lambda pair: (-pair.likeness, *pair[1:]))
+    nearest: dict[frozenset[int], NearPair] = {}
+    for pair in sorted(found, key=lambda pair: (-pair.likeness, *pair[1:])):
+        nearest.setdefault(frozenset(family[[pair.first, pair.second]].tolist()), pair)
+    return list(nearest.values())[:most]

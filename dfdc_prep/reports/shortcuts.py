@@ -125,15 +125,12 @@ def measure_image(data: bytes | None) -> tuple[float, float, float]:
     return cv2.mean(grey)[0], float(deviation[0, 0]) ** 2, float(len(data))
 
 
-def short_number(value: float) -> str:
-    """Return a number with four digits, and with all of those before the decimal point."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
 def row_measures(table: pa.Table, images: ImageMeasures) -> list[Measure]:
     """Return every measure of the rows of a manifest; all are unknown in some imported sets."""
 
     def column(name: str) -> Floats:
+        if name not in table.column_names:  # of a table from elsewhere
+            return np.full(table.num_rows, np.nan)
         values: Floats = table[name].cast(pa.float64()).fill_null(np.nan).to_numpy()
         return values
 
@@ -166,7 +163,7 @@ class Shortcut(NamedTuple):
     # of measures tried.
     by_chance: float
     larger: str  # the label with the larger values
-    medians: dict[str, float]  # the median of each label's clips
+    medians: dict[str, str]  # the median of each label's clips
     clips: dict[str, int]  # number of clips with a known value, by label
     # The AUC that such clips can hide, the upper end of its 95 % interval: that of a share of as
     # many clips as the rarer label has, the largest variance that an AUC can have (Birnbaum and
@@ -185,7 +182,7 @@ class Shortcut(NamedTuple):
 
     def sentence(self) -> str:
         """What the measure gives away, in words."""
-        real, fake = (short_number(self.medians[label]) for label in LABELS)
+        real, fake = (self.medians[label] for label in LABELS)
         medians = f"{real} against {fake}" if self.larger == REAL else f"{fake} against {real}"
         return (
             f"{self.measure.name.capitalize()} alone tells REAL from FAKE with an AUC of "
@@ -206,13 +203,19 @@ def find_shortcuts(measures: Sequence[Measure], label: Codes, clip: Codes) -> li
     return sorted((each for each in found if each), key=lambda each: -each.auc)
 
 
-def _shortcut(measure: Measure, label: Codes, clip: Codes, tried: int) -> Shortcut | None:
+def clip_means(measure: Measure, label: Codes, clip: Codes) -> dict[str, Floats]:
+    """The mean of each clip's crops of known value, float64 [clips], by label."""
     known = measure.known
     clips, index = np.unique(clip[known], return_inverse=True)
     means = np.bincount(index, measure.values[known]) / np.maximum(np.bincount(index), 1)
     clip_label = np.zeros(len(clips), np.int64)
     clip_label[index] = label[known]
-    real, fake = (means[clip_label == LABELS.index(name)] for name in (REAL, FAKE))
+    return {name: means[clip_label == code] for code, name in enumerate(LABELS)}
+
+
+def _shortcut(measure: Measure, label: Codes, clip: Codes, tried: int) -> Shortcut | None:
+    means = clip_means(measure, label, clip)
+    real, fake = means[REAL], means[FAKE]
     if not len(real) or not len(fake):
         return None
     # The statistic counts the pairs in which the FAKE clip has the larger value; ties are half.
@@ -225,25 +228,35 @@ def _shortcut(measure: Measure, label: Codes, clip: Codes, tried: int) -> Shortc
         best,
         min(1.0, float(probability) * tried),
         FAKE if auc >= 0.5 else REAL,
-        {REAL: float(np.median(real)), FAKE: float(np.median(fake))},
-        {REAL: len(real), FAKE: len(fake)},
+        charts.medians(means),
+        {name: len(each) for name, each in means.items()},
         float(upper),
     )
 
 
 def shortcuts_section(
     measures: Sequence[Measure], images: ImageMeasures, label: Codes, clip: Codes
-) -> Section:
+) -> tuple[Section, Text]:
     """Which single measures give the label away, in words, as a table and as distributions.
 
     The arguments are those of `find_shortcuts`, and what the images tell.
+
+    Returns:
+        The section, and its verdict.
     """
     found = find_shortcuts(measures, label, clip)
-    blocks: list[Block] = [*_sentences(found, label)]
+    sentences = _sentences(found, label)
+    blocks: list[Block] = [*sentences]
+    verdict = sentences[0]
+    if names := [f"{each.measure.name} (AUC {each.auc:.2f})" for each in found if each.separates]:
+        said = f"Single measures that tell REAL from FAKE: {', '.join(names)}"
+        verdict = Text(
+            f"{said}. A model can learn them instead of the traces of a fake.", "warning"
+        )
     rows = []
     for each in found:
         if not each.few:
-            medians = (short_number(each.medians[name]) for name in LABELS)
+            medians = (each.medians[name] for name in LABELS)
             chance = f"{each.by_chance:.2g}"
             cells = (f"{each.auc:.3f}", each.larger, *medians, chance, each.measure.unit)
             rows.append((each.measure.name, *cells))
@@ -263,14 +276,16 @@ def shortcuts_section(
     notes = (explained if found else "", images.sample_note(), unreadable)
     blocks.append(Text(" ".join(note for note in notes if note)))
     drawn = (measure for measure in measures if measure.drawn and measure.known.any())
-    blocks.append(Charts([_distribution(measure, label) for measure in drawn]))
-    return Section("Shortcuts", blocks)
+    blocks.append(Charts([_distribution(each, clip_means(each, label, clip)) for each in drawn]))
+    return Section("Shortcuts", blocks), verdict
 
 
 def _sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
     if not found:
-        only = LABELS[int(label[0])]
-        return [Text(f"All crops are {only}, so no measure can be compared between labels.")]
+        why = "No measure is known of both labels"
+        if len(np.unique(label)) == 1:
+            why = f"All crops are {LABELS[int(label[0])]}"
+        return [Text(f"{why}, so none can be compared between labels.")]
     if separating := [each for each in found if each.separates]:
         advice = (
             "A model can learn this instead of the traces of a fake. Balance it, crop or "
@@ -299,15 +314,8 @@ def _sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
     return [Text(said, "good" if strongest.upper < _GOOD_UPPER else "plain")]
 
 
-def _distribution(measure: Measure, label: Codes) -> Chart:
-    values = {
-        name: measure.values[measure.known & (label == code)] for code, name in enumerate(LABELS)
-    }
-    medians = "Medians: " + ", ".join(
-        f"{name} {short_number(float(np.median(each)))}"
-        for name, each in values.items()
-        if len(each)
-    )
-    svg = charts.histogram(values, measure.name, measure.unit)
-    alt = f"Histogram of {measure.name}, {measure.unit}. {medians}"
-    return Chart(measure.name.capitalize(), svg, alt, medians)
+def _distribution(measure: Measure, means: dict[str, Floats]) -> Chart:
+    found = ", ".join(" ".join(each) for each in charts.medians(means).items())
+    svg = charts.histogram(means, measure.name, measure.unit)
+    alt = f"Histogram of the clips' {measure.name}, {measure.unit}. Medians: {found}"
+    return Chart(measure.name.capitalize(), svg, alt, f"Medians of the clips: {found}")

@@ -28,7 +28,7 @@ FLAGS = [
 #: Hosts that count as this machine.
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 #: Window sizes, width x height in pixels.
-WIDE, NARROW = (1280, 900), (390, 844)
+WIDE, NARROW = (1400, 900), (390, 844)
 
 
 @dataclass
@@ -90,17 +90,24 @@ def scheme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=[WIDE, NARROW], ids=["wide", "narrow"])
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """The size of the window; a test that asks for it runs in both."""
+    return tuple(request.param)
+
+
 @pytest.fixture
 def visit(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """A new page, in the test's `scheme` if it has one.
+    """A new page, in the test's `scheme` and `size` if it has them.
 
     Fails at the end if the page asked for anything outside or logged an error; a test that
     expects either clears the list.
     """
     scheme = request.getfixturevalue("scheme") if "scheme" in request.fixturenames else "light"
+    width, height = request.getfixturevalue("size") if "size" in request.fixturenames else WIDE
     context = chromium.new_context(
         color_scheme=scheme,
-        viewport={"width": WIDE[0], "height": WIDE[1]},
+        viewport={"width": width, "height": height},
         accept_downloads=True,
     )
     seen = Visit(context.new_page())

@@ -1,5 +1,6 @@
 """The reports of real folders in a real browser: no request, no error, no accessibility fault."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import dfdc_prep
 from tests.browser.conftest import NARROW, Visit
 from tests.reports.folders import HOSTILE, faces_folder, run_folder, shards_folder
 
-KINDS = ("faces", "shards", "run")
+KINDS = ("faces", "shards", "run", "table", "audit", "runs")
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +21,18 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "shards": shards_folder(root / "made", group_by="none"),
         "run": run_folder(root / "run"),
     }
-    return {kind: dfdc_prep.report(folder).out for kind, folder in folders.items()}
+    pages = {kind: dfdc_prep.report(folder).out for kind, folder in folders.items()}
+    table, audit = root / "faces" / "split.csv", root / "audit.json"
+    dfdc_prep.split(folders["faces"], group_by="none", out=table)
+    audit.write_text(json.dumps(dfdc_prep.audit(folders["shards"]).as_json()))
+    other = run_folder(root / "other", images=20)
+    pages |= {"table": dfdc_prep.report(table).out, "audit": dfdc_prep.report(audit).out}
+    return {**pages, "runs": dfdc_prep.report(folders["run"], other).out}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_is_accessible(
-    visit: Visit, scheme: str, kind: str, reports: dict[str, Path]
+    visit: Visit, scheme: str, size: tuple[int, int], kind: str, reports: dict[str, Path]
 ) -> None:
     visit.open(reports[kind])
     assert visit.accessibility_faults() == []

@@ -28,6 +28,7 @@ from tests.reports.folders import (
     run_folder,
     shards_folder,
 )
+from tests.reports.test_page import HOSTILE as NAME
 from tests.reports.test_page import Tags
 from training.runs.folder import Run
 
@@ -51,9 +52,9 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     }
 
 
-def text_of(folder: Path) -> str:
+def text_of(path: Path, other: Path | None = None) -> str:
     """The text of a report without its script and style; "nan" must be nowhere in it."""
-    html = dfdc_prep.report(folder).out.read_text()
+    html = dfdc_prep.report(path, other).out.read_text()
     text = Tags(re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.DOTALL)).text
     assert not re.search(r"\b(nan|NaN|None|inf)\b", text)
     return " ".join(text.split())
@@ -66,6 +67,135 @@ def test_a_folder_gives_the_same_bytes_twice(copy: dict[str, Path], kind: str) -
     assert first.kind == kind
     assert first.out == copy[kind] / "report.html"
     assert first.out.read_bytes() == again.out.read_bytes()
+
+
+def test_each_report_begins_with_what_was_found_and_what_was_not_checked(
+    copy: dict[str, Path],
+) -> None:
+    faces, shards, run = (text_of(copy[kind]) for kind in ("faces", "shards", "run"))
+    assert "Faces were found in 24 of 31 clips, 77.4 %; 6 failed, 1 showed no face." in faces
+    assert "Not checked: whether each crop shows the face that it should" in faces
+    assert dfdc_prep.audit(copy["shards"]).caption()[1:] in shards
+    assert "24 of 24 images were compared. The largest leak: test and train share 1 near-" in shards
+    assert (
+        "Per clip on the test split, 12 clips of 12 families: accuracy 0.7500 (95 % interval 0.5"
+        in run
+    )
+    assert "Not checked here: leaks between the splits (dfdc-prep audit), other data sets." in run
+
+
+def test_a_run_on_shards_that_leak_says_so(copy: dict[str, Path]) -> None:
+    found = json.loads((copy["run"] / "config.json").read_text())
+    found["data"]["metadata"] = {"group_by": "none", "split": {"train": 0.56}}
+    (copy["run"] / "config.json").write_text(json.dumps(found))
+    text = text_of(copy["run"])
+    assert "split without regard to families, so the figures are too good" in text
+    assert "train 4 4 100.0 % 56.0 %" in text
+
+
+def test_the_share_wanted_of_each_split_is_beside_the_actual_one(copy: dict[str, Path]) -> None:
+    text = text_of(copy["shards"])
+    assert "crops of all target clips families" in text
+    assert re.search(r"test \d+ \d+ \d+ [\d.]+ % 20.0 %", text)
+
+
+def test_charts_and_tables_have_the_same_medians(copy: dict[str, Path]) -> None:
+    html = dfdc_prep.report(copy["faces"]).out.read_text()
+    (row,) = re.findall(r">brightness</th>(.*?)</tr>", html, re.DOTALL)
+    real, fake = re.findall(r"<td[^>]*>([^<]*)</td>", row)[2:4]
+    assert f"<p>Medians of the clips: REAL {real}, FAKE {fake}</p>" in html
+
+
+def test_no_family_is_twice_among_the_extremes(copy: dict[str, Path]) -> None:
+    html = dfdc_prep.report(copy["faces"]).out.read_text()
+    sheet = html.partition("Darkest crops")[2].partition("</figure>")[0]
+    clips = re.findall(r"<span>([^<]*)\.mp4</span>", sheet)
+    families = {
+        row["video"].removesuffix(".mp4"): row["family"]
+        for row in read_manifest(copy["faces"] / "manifest.parquet").to_pylist()
+    }
+    assert len(clips) == len({families[clip] for clip in clips}) == 12
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_with_splits_has_a_page_beside_it(tmp_path: Path, suffix: str) -> None:
+    faces = make_faces(tmp_path / "faces")
+    table = faces / f"split{suffix}"
+    dfdc_prep.split(faces, group_by="none", out=table)
+    text = text_of(table)
+    assert (faces / "split.report.html").is_file()
+    assert "Leaks: the splits share families" in text
+    assert "The largest leak:" in text
+    assert "REAL: 36 of" in text or "REAL: 12 of 12 crops" in text
+    assert "Not checked: whether the labels are right." in text
+
+
+def test_a_table_without_images_and_splits_says_what_was_not_checked(tmp_path: Path) -> None:
+    rows = f'video,label,original\n"{NAME.replace(chr(34), "")}",REAL,\nb.mp4,FAKE,c.mp4\n'
+    (tmp_path / "set.csv").write_text(rows)
+    text = text_of(tmp_path / "set.csv")
+    assert "REAL: 1 crop of 1 clip, FAKE: 1 crop of 1 clip; families: 2." in text
+    assert "leaks, as the table has no column split; the images, as none is found" in text
+
+
+def test_the_result_of_an_audit_has_a_page(copy: dict[str, Path], tmp_path: Path) -> None:
+    found = dfdc_prep.audit(copy["shards"])
+    (tmp_path / "audit.json").write_text(json.dumps(found.as_json()))
+    text = text_of(tmp_path / "audit.json")
+    assert f"{found.caption()[1:]}. 24 of 24 images were compared. The largest leak: " in text
+    assert all(f"{split} {crops}" in text for split, crops in found.rows.items())
+    (tmp_path / "audit.json").write_text('{"rows": 3}')
+    with pytest.raises(
+        DfdcPrepError, match=r"^expected what [^\n]*audit.json, found rows: [^\n]*$"
+    ):
+        dfdc_prep.report(tmp_path / "audit.json")
+
+
+def test_two_runs_are_shown_side_by_side(copy: dict[str, Path], tmp_path: Path) -> None:
+    other = Path(shutil.copytree(copy["run"], tmp_path / "second"))
+    found = json.loads((other / "config.json").read_text())
+    found["options"]["seed"] = 7
+    (other / "config.json").write_text(json.dumps(found))
+    found = json.loads((other / "metrics.json").read_text())
+    found["clip"]["accuracy"] = 0.5
+    (other / "metrics.json").write_text(json.dumps(found))
+    text = text_of(copy["run"], other)
+    page = copy["run"] / "run-second.report.html"
+    assert "accuracy per clip 0.7500 0.5000 to 0.9000 0.5000 0.5000 to 0.9000 -0.2500" in text
+    assert "1 setting that differs name run second options: seed 42 7" in text
+    assert "Both were tested on the same 12 clips." in text
+    assert "Whether a difference is more than chance was not tested." in text
+    before = page.read_bytes()
+    assert dfdc_prep.report(copy["run"], other, out=tmp_path / "a.html").kind == "runs"
+    assert (tmp_path / "a.html").read_bytes() == before
+    (other / "predictions.parquet").unlink()
+    (other / "metrics.json").unlink()
+    text = text_of(copy["run"], other)
+    assert "the same clips is not known: second has no predictions.parquet" in text
+    assert "second: The run is not finished" in text
+
+
+def test_runs_tested_on_other_clips_are_not_compared(copy: dict[str, Path], tmp_path: Path) -> None:
+    other = run_folder(tmp_path / "few", images=20)
+    said = "tested on different clips, 12 and 10, of which 10 are the same"
+    assert said in text_of(copy["run"], other)
+
+
+@pytest.mark.parametrize("kind", ["run", "faces"])
+def test_only_two_different_runs_are_compared(copy: dict[str, Path], kind: str) -> None:
+    with pytest.raises(SourceError, match="expected two different runs to compare"):
+        dfdc_prep.report(copy["run"], copy[kind])
+
+
+def test_a_file_that_is_no_report_is_not_replaced(copy: dict[str, Path], tmp_path: Path) -> None:
+    mine = tmp_path / "mine.html"
+    mine.write_text("<title>mine</title>")
+    with pytest.raises(DfdcPrepError, match="or one that dfdc-prep report wrote"):
+        dfdc_prep.report(copy["run"], out=mine)
+    assert mine.read_text() == "<title>mine</title>"
+    mine.unlink()
+    dfdc_prep.report(copy["run"], out=mine)
+    dfdc_prep.report(copy["run"], out=mine)
 
 
 def test_the_command_prints_the_result(copy: dict[str, Path]) -> None:

@@ -117,7 +117,7 @@ def section_of(values: list[float], label: list[int]) -> str:
     """The sentences about one measure, of clips with one crop each."""
     measure = Measure("brightness", "grey levels", np.array(values, np.float64))
     images = ImageMeasures(measure.values, measure.values, measure.values, len(values), 0)
-    section = shortcuts_section([measure], images, np.array(label), np.arange(len(label)))
+    section, _ = shortcuts_section([measure], images, np.array(label), np.arange(len(label)))
     assert all(len(block.rows) for block in section.blocks if isinstance(block, Table))
     has_table = any(isinstance(block, Table) for block in section.blocks)
     sentence = next(block for block in section.blocks if isinstance(block, Text))
@@ -150,10 +150,13 @@ def test_the_nearest_pairs_are_of_different_splits() -> None:
     )
     inputs = AuditInputs(table, near)
     found = [
-        (round(pair.likeness, 2), pair.first, pair.second) for pair in nearest_pairs(inputs, 9)
+        (round(pair.likeness, 2), pair.first, pair.second)
+        for pair in nearest_pairs(inputs, np.arange(5), 9)
     ]
     assert found == [(1.0, 0, 3), (0.96, 1, 2), (0.95, 1, 3), (0.91, 0, 2)]
-    assert nearest_pairs(inputs, 1) == [NearPair(1.0, 0, 3)]
+    assert nearest_pairs(inputs, np.arange(5), 1) == [NearPair(1.0, 0, 3)]
+    of_two = nearest_pairs(inputs, np.array([0, 1, 0, 0, 1]), 9)
+    assert [pair[1:] for pair in of_two] == [(0, 3), (1, 2)]
 
 
 def test_images_of_shards_are_those_of_their_rows(tmp_path: Path) -> None:

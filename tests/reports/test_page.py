@@ -96,6 +96,14 @@ def test_a_chart_of_a_name_with_dollars_and_tags_shows_the_name() -> None:
     assert "$x^2$ &lt;b&gt;" in svg
 
 
+@pytest.mark.parametrize("most", [1, 3, 6, 8, 43, 32_000])
+def test_an_axis_of_counts_has_ticks_at_whole_numbers(most: int) -> None:
+    svg = charts.bars(["ok", "no face"], {"REAL": [most, 1]}, "status", "clips")
+    numbers = [text for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg) if text[0].isdigit()]
+    assert numbers
+    assert "." not in "".join(numbers)
+
+
 @pytest.mark.parametrize("values", [{}, {"REAL": np.empty(0)}, {"FAKE": np.ones(3)}])
 def test_a_histogram_of_few_values_is_drawn(values: dict[str, charts.Floats]) -> None:
     assert charts.histogram(values, "few", "pixels").startswith("<svg")
