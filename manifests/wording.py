@@ -1,4 +1,4 @@
-"""Words of messages: numbers with their nouns, lists, and values of unknown content."""
+"""Words of messages: numbers with nouns and units, lists, and values of unknown content."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,22 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them, to two digits: "0.8 s", "12 min", "3.4 h"."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.{1 if seconds < 9.95 * length else 0}f} {unit}"
+    return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+
+
+def data_size(size: float) -> str:
+    """Bytes as "0.3 MB", "1.2 GB" or "470.0 GB"."""
+    unit, length = next(
+        (each for each in (("TB", 1e12), ("GB", 1e9)) if size >= each[1]), ("MB", 1e6)
+    )
+    return f"{size / length:,.1f} {unit}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

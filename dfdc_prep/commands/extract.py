@@ -1,9 +1,10 @@
 """Make a faces folder: extract it, gather slices of it, import it; estimate who is in it."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
@@ -37,9 +38,11 @@ from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, all_but, staged
 from dfdc_prep.video.timeline import EVEN, SAMPLINGS
 from manifests.folders import OTHER_KINDS, FacesFolder
+from manifests.labels import LABELS
 from manifests.wording import counted
 
 if TYPE_CHECKING:
+    from dfdc_prep.extraction.plan import Plan
     from dfdc_prep.extraction.summary import RunSummary
     from dfdc_prep.identities.run import ForgetReport, IdentifyReport
     from dfdc_prep.sample.builder import SampleReport
@@ -67,18 +70,25 @@ SIZE = Option(
 )
 
 
-def _failures(result: "RunSummary | ImportReport | IdentifyReport | ForgetReport") -> int:
-    return DONE_WITH_FAILURES if result.failed or getattr(result, "no_crops", False) else 0
+def _failures(result: "RunSummary | Plan | ImportReport | IdentifyReport | ForgetReport") -> int:
+    failed = getattr(result, "failed", 0) or getattr(result, "no_crops", False)
+    return DONE_WITH_FAILURES if failed else 0
 
 
-def _after_extract(result: "RunSummary", given: Given) -> Iterator[str]:
-    if not given["slice"]:
-        yield report_hint(result.out)
-    if result.failed:
-        but = " but for those left out" if result.refused else ""
-        clips = result.out / FacesFolder.CLIPS
+def _after_extract(result: "RunSummary | Plan", given: Given) -> Iterator[str]:
+    if given["dry_run"]:
+        yield "dry run: nothing was written; the same command without --dry-run does it"
+        return
+    summary = cast("RunSummary", result)
+    if summary.failed:
+        but = " but for those left out" if summary.refused else ""
+        clips = summary.out / FacesFolder.CLIPS
         named = "" if given["slice"] else f"; {clips} names them{but}"
-        yield f"{counted(result.failed, 'clip')} failed{named}"
+        yield f"{counted(summary.failed, 'clip')} failed{named}"
+    if not given["slice"]:
+        yield report_hint(summary.out)
+        if all(summary.crops[label] for label in LABELS):
+            yield f"next: dfdc-prep balance {shlex.quote(str(summary.out))}"
 
 
 @command()
@@ -139,7 +149,8 @@ def extract(
     insecure_cluster: bool = False,
     retry_failed: bool = False,
     overwrite: bool = False,
-) -> "RunSummary":
+    dry_run: bool = False,
+) -> "RunSummary | Plan":
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
     SOURCE is the folder of DFDC (parts, test set or preview), of FaceForensics++, Celeb-DF or
@@ -150,6 +161,7 @@ def extract(
     Example:
       dfdc-prep extract dfdc faces --frames 10
       dfdc-prep extract --faces all --masks
+      dfdc-prep extract --dry-run
       dfdc-prep extract --preset deepfakebench
       dfdc-prep extract FaceForensics faces_ff --compression c23
       dfdc-prep extract clips faces_mine --table clips.csv --dataset mine
@@ -167,7 +179,7 @@ def extract(
         frames: Frames per clip; or real=20,fake=5, where the labels have unlike numbers of clips.
         sampling: Which frames: even takes cheap ones near even positions, exact the positions
             themselves; keyframes is the cheapest.
-        detector: auto: yunet where its weights are available, else hog.
+        detector: auto: yunet where its weights are available, else hog+cnn.
         faces: The clip's main face, or every face. None: largest.
         align: Rotate and scale the crop so that the eyes, or five points, lie on a template.
         margin: Added on each side of the box, as a fraction of its longer side; of an aligned
@@ -187,6 +199,8 @@ def extract(
             code on it.
         retry_failed: Process clips again that failed before.
         overwrite: Remove an earlier run's files from OUT first.
+        dry_run: Write nothing to OUT; say what would be done, and how long it would take, from a
+            few clips done so.
 
     Raises:
         ValueError: a value is not allowed.
@@ -196,6 +210,9 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
     """
+    from dfdc_prep.progress import tell
+
+    tell(f"reading {source}")  # before imports and folders that may take long
     if engine == LOCAL:
         from dfdc_prep.parallel.engine import forkserver_context
 
@@ -205,6 +222,7 @@ def extract(
     from dfdc_prep.catalog.clips import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
     from dfdc_prep.extraction.run import RunOptions
+    from dfdc_prep.extraction.run import dry_run as plan
     from dfdc_prep.extraction.run import extract as run
 
     crop = CropOptions(
@@ -232,7 +250,8 @@ def extract(
         engine=Engine(engine, address, insecure_cluster),
     )
     model = None if detector_model is None else Path(detector_model)
-    return run(as_location(source), as_location(out), crop, how, detector, model)
+    places = as_location(source), as_location(out)
+    return (plan if dry_run else run)(*places, crop, how, detector, model)
 
 
 @command(hints=lambda result, given: [report_hint(result.out)], exit_code=_failures)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
+#: What `auto` takes without YuNet's weights: the one that misses least, see docs/extract.md.
+FALLBACK = "hog+cnn"
 #: Those that find landmarks.
 LANDMARK_DETECTORS = ("yunet",)
 
@@ -38,11 +40,29 @@ class DetectorChoice:
     name: str  # one of `DETECTORS`
     model: str | None = None  # path of YuNet's weights, None for other detectors
     model_sha256: str | None = None  # hexadecimal SHA-256 of the weights, recorded in `run.json`
-    why: str | None = None  # a one-line explanation for the user if `auto` was requested, else None
+    # what was found in the place of YuNet's weights if `auto` fell back for want of them, else None
+    missing: str | None = None
+
+    def __str__(self) -> str:
+        if self.missing:
+            return f"{self.name}, since YuNet's weights are missing"
+        return f"{self.name}, weights {self.model}" if self.model else self.name
+
+    def advice(self) -> list[tuple[str, str]]:
+        """How to get the weights that are missing, as names and what is said; none if none are."""
+        if not self.missing:
+            return []
+        return [
+            ("YuNet's weights", f"missing: {self.missing}, none in {_cache()}"),
+            ("download", _URL),
+            ("SHA-256", SHA256),
+            ("give the file by", f"--detector-model FILE, or {PATH_VARIABLE}=FILE"),
+            ("without it", f"detector {self.name}: it misses more, and may take 400 times as long"),
+        ]
 
 
 def choose_detector(requested: str = AUTO, model: Path | None = None) -> DetectorChoice:
-    """Choose a detector; `auto` means YuNet if its weights are available, else HOG.
+    """Choose a detector; `auto` means YuNet if its weights are available, else `FALLBACK`.
 
     Args:
         requested: `auto` or one of `DETECTORS`.
@@ -61,19 +81,25 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
     if requested not in (AUTO, "yunet"):
         return DetectorChoice(requested)
     given = model or os.environ.get(PATH_VARIABLE)
-    try:
-        path = Path(given) if given else _cached_weights()
+    if given:
+        path = Path(given)
         if not path.is_file():
             raise ModelError(
                 f"expected YuNet's weights at {path}, found no file; "
                 f"download {_URL} to that path, or omit --detector-model"
             )
-    except ModelError as error:
-        if given or requested == "yunet":
-            raise
-        return DetectorChoice("hog", why=f"detector hog, since yunet cannot be used: {error}")
-    why = f"detector yunet, weights {path}" if requested == AUTO else None
-    return DetectorChoice("yunet", str(path.resolve()), file_sha256(path), why)
+    else:
+        try:
+            path = _cached_weights()
+        except _NoWeights as found:
+            if requested == AUTO:
+                return DetectorChoice(FALLBACK, missing=str(found))
+            raise ModelError(
+                f"expected YuNet's weights in {_cache()} or as a download, found {found}; download "
+                f"{_URL} (SHA-256 {SHA256}) and give it by --detector-model or {PATH_VARIABLE}, or "
+                f"use --detector {FALLBACK}"
+            ) from found
+    return DetectorChoice("yunet", str(path.resolve()), file_sha256(path))
 
 
 def find_model(choice: DetectorChoice) -> DetectorChoice:
@@ -120,26 +146,31 @@ def _cache() -> Path:
     return Path(pooch.os_cache("dfdc-prep"))
 
 
+class _NoWeights(Exception):
+    """The weights are neither in the cache nor to be had; the message says what was found."""
+
+
 def _cached_weights() -> Path:
     """The path of the cached weights, which are downloaded at first use; their hash is checked."""
     import pooch
 
+    from dfdc_prep.progress import tell
+
     pooch.get_logger().setLevel("WARNING")
+    url = os.environ.get(URL_VARIABLE, _URL)
+    if not (_cache() / FILE_NAME).exists():  # an address that does not answer takes its time
+        tell(f"downloading YuNet's weights from {url}")
     try:
         return Path(
             pooch.retrieve(
-                os.environ.get(URL_VARIABLE, _URL),
+                url,
                 known_hash=f"sha256:{SHA256}",
                 fname=FILE_NAME,
                 path=_cache(),
                 downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
             )
         )
-    except (OSError, ValueError) as error:
-        found = f"no connection ({type(error).__name__})"
-        if isinstance(error, ValueError):
-            found = "a downloaded file with another SHA-256"
-        raise ModelError(
-            f"expected YuNet's weights in {_cache()} or as a download, found {found}; "
-            f"pass a copy with --detector-model or {PATH_VARIABLE}, or use --detector hog"
-        ) from error
+    except ValueError as error:
+        raise _NoWeights("a downloaded file with another SHA-256") from error
+    except OSError as error:
+        raise _NoWeights(f"no connection ({type(error).__name__})") from error

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,13 @@ class Output:
             with _join_lock(self.folder):
                 join_run(self.folder, run)
         (self.folder / CROPS).mkdir(exist_ok=True)
+
+    def check(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Raise what `start` would; write nothing."""
+        if self._slice is None:
+            check_run(self.folder, run, overwrite)
+        else:
+            check_slice(self.folder, run)
 
     def has_content(self, path: str) -> bool:
         """Whether a crop or mask exists and is not empty."""
@@ -112,27 +119,48 @@ class BucketOutput(Output):
 
     def start(self, run: dict[str, Any], overwrite: bool) -> None:
         """Decide in the scratch folder, which has a file for each name in the bucket."""
-        self.folder.mkdir()
-        is_new = not (_fetch_run(self._place, self.folder) / _RUN).exists()
-        tops = {name: name.partition("/")[0] for name in self._listed}
-        here = {top: self.folder / (JOURNAL if top == _ENTRIES else top) for top in tops.values()}
-        for name, top in tops.items():
-            check_name(self._url, name)
-            if name != top and top != _ENTRIES:
-                here[top].mkdir(exist_ok=True)
-            elif top != _RUN:
-                here[top].touch()
-        try:
+        tops = self._lay_out()
+        is_new = not (self.folder / _RUN).exists()
+        with self._naming_the_bucket():
             self._start_here(run, overwrite)
-        except Exception as error:
-            error.args = (str(error).replace(str(self.folder), str(self._url)),)
-            raise
-        gone = [name for name, top in tops.items() if not here[top].exists()]
+        gone = [name for name, top in tops.items() if not _here(self.folder, top).exists()]
         self._place.remove(gone)
         for name in gone:
             del self._listed[name]
         if self._slice is None and (is_new or gone):
             self._place.put_file(_RUN, self.folder / _RUN)
+        self._fetch_entries()
+
+    def check(self, run: dict[str, Any], overwrite: bool) -> None:
+        self._lay_out()
+        with self._naming_the_bucket():
+            super().check(run, overwrite)
+        self._fetch_entries()
+
+    def _lay_out(self) -> dict[str, str]:
+        """Make the scratch folder; return the first part of each name in the bucket."""
+        self.folder.mkdir()
+        _fetch_run(self._place, self.folder)
+        tops = {name: name.partition("/")[0] for name in self._listed}
+        for name, top in tops.items():
+            check_name(self._url, name)
+            if name != top and top != _ENTRIES:
+                _here(self.folder, top).mkdir(exist_ok=True)
+            elif top != _RUN:
+                _here(self.folder, top).touch()
+        return tops
+
+    @contextmanager
+    def _naming_the_bucket(self) -> Iterator[None]:
+        """Name the bucket in errors about the scratch folder."""
+        try:
+            yield
+        except Exception as error:
+            error.args = (str(error).replace(str(self.folder), str(self._url)),)
+            raise
+
+    def _fetch_entries(self) -> None:
+        """Write the entries that are in the bucket into the journal of the scratch folder."""
         entries = sorted(name for name in self._listed if name.startswith(f"{_ENTRIES}/"))
         with (self.folder / JOURNAL).open("wb") as file:
             for start in range(0, len(entries), _BATCH):
@@ -180,14 +208,20 @@ class BucketOutput(Output):
             self._place.put_file(name, self.folder / name)
 
 
+def _here(folder: Path, top: str) -> Path:
+    """The place in scratch of what is in the bucket below a name."""
+    return folder / (JOURNAL if top == _ENTRIES else top)
+
+
 @contextmanager
 def open_output(
-    out: Location, source: Location, own_slice: Slice | None = None
+    out: Location, source: Location, own_slice: Slice | None = None, dry: bool = False
 ) -> Iterator[Output]:
     """Hold the lock or the lease of an output folder.
 
     Args:
         own_slice: that of this machine; slices write one folder together.
+        dry: only look at what is there: no lock, and no folder is made.
 
     Raises:
         OutputError: another run writes it, or it cannot be created.
@@ -195,13 +229,17 @@ def open_output(
     """
     if isinstance(out, Url):
         name = f"{LEASE}/{own_slice.index}-of-{own_slice.count}" if own_slice else LEASE
-        with lease(Place(out), name) as held, _scratch_folder() as bucket_scratch:
+        holding = nullcontext(Lease(is_exclusive=True)) if dry else lease(Place(out), name)
+        with holding as held, scratch_folder() as bucket_scratch:
             yield BucketOutput(out, bucket_scratch, held, own_slice)
+        return
+    if dry:
+        yield Output(out, Transfer(out), own_slice)
         return
     with ExitStack() as stack:
         stack.enter_context(FacesFolder.locked(out, shared=own_slice is not None))
         from_bucket = isinstance(source, Url)
-        scratch = stack.enter_context(_scratch_folder()) if from_bucket else None
+        scratch = stack.enter_context(scratch_folder()) if from_bucket else None
         if own_slice:
             stack.enter_context(lock(out / own_slice.lock, out / own_slice.journal))
         yield Output(out, Transfer(out, scratch), own_slice)
@@ -211,15 +249,15 @@ def read_earlier_run(out: Location) -> dict[str, Any] | None:
     """Return the content of an output folder's run.json; None if the file does not exist."""
     if isinstance(out, Path):
         return FacesFolder.read_run(out)
-    with _scratch_folder() as scratch:
+    with scratch_folder() as scratch:
         return FacesFolder.read_run(_fetch_run(Place(out), scratch))
 
 
-def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
-    """Write run.json, or check the options of an existing one against those of this run.
+def check_run(folder: Path, run: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """Check the options of an existing run.json, which is returned, against those of this run.
 
     Args:
-        overwrite: remove the files of an earlier run first.
+        overwrite: the files of an earlier run will be removed first.
 
     Raises:
         OptionsDiffer: the earlier run used another option.
@@ -228,13 +266,9 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
     if not (folder / _RUN).exists():
         allowed = FacesFolder.owns if overwrite else FacesFolder.is_leftover
         check_unused(folder, allowed, "an earlier run")
-    FacesFolder.remove_leftovers(folder)
-    if overwrite:
-        FacesFolder.clear(folder)
-    earlier = FacesFolder.read_run(folder)
+    earlier = None if overwrite else FacesFolder.read_run(folder)
     if earlier is None:
-        write_json(folder / _RUN, run)
-        return
+        return None
     for name, value in run["options"].items():
         found = earlier["options"].get(name)
         if found != value:
@@ -242,24 +276,39 @@ def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
                 f"expected {name} {value} in {folder}, found {name} {found} of an earlier run; "
                 f"pass the same option, choose another folder, or use --overwrite"
             )
-    _add_confinement(folder, earlier, run)
+    return earlier
 
 
-def join_run(folder: Path, run: dict[str, Any]) -> None:
-    """Write run.json for the first slice of a run; check it against the options of the others.
+def start_run(folder: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Write run.json, or check that of an earlier run; see `check_run`.
+
+    Args:
+        overwrite: remove the files of an earlier run first.
+    """
+    earlier = check_run(folder, run, overwrite)
+    FacesFolder.remove_leftovers(folder)
+    if overwrite:
+        FacesFolder.clear(folder)
+    if earlier is None:
+        write_json(folder / _RUN, run)
+    else:
+        _add_confinement(folder, earlier, run)
+
+
+def check_slice(folder: Path, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Check the run.json of other slices, which is returned, against that of this slice.
 
     The slices must also agree in the limit, and in the versions of the packages, which may
-    change the crops. The caller holds the lock for joining.
+    change the crops.
 
     Raises:
         OptionsDiffer: the other slices used another option or version.
-        OutputError: as for `start_run`.
+        OutputError: as for `check_run`.
     """
     earlier = FacesFolder.read_run(folder)
     if earlier is None:
         check_unused(folder, FacesFolder.is_leftover, "an earlier run")
-        write_json(folder / _RUN, run)
-        return
+        return None
     ours, theirs = (
         {**each["options"], **each.get("versions", {}), "limit": each.get("limit")}
         for each in (run, earlier)
@@ -274,7 +323,19 @@ def join_run(folder: Path, run: dict[str, Any]) -> None:
                 f"expected {their} as in the other slices in {folder}, found {our}; use the same "
                 "in every slice, or choose another folder"
             )
-    _add_confinement(folder, earlier, run)
+    return earlier
+
+
+def join_run(folder: Path, run: dict[str, Any]) -> None:
+    """Write run.json for the first slice of a run, or check it; see `check_slice`.
+
+    The caller holds the lock for joining.
+    """
+    earlier = check_slice(folder, run)
+    if earlier is None:
+        write_json(folder / _RUN, run)
+    else:
+        _add_confinement(folder, earlier, run)
 
 
 def _add_confinement(folder: Path, earlier: dict[str, Any], run: dict[str, Any]) -> None:
@@ -309,7 +370,7 @@ def _join_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _scratch_folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """Yield a temporary folder for clips and crops under way; StorageError without room for it."""
     try:
         with tempfile.TemporaryDirectory(prefix="dfdc-prep-", ignore_cleanup_errors=True) as folder:

@@ -1,6 +1,8 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,37 +11,52 @@ from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_famili
 from dfdc_prep.catalog.reader import read_bucket_catalog, read_catalog
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.registry import (
+    AUTO,
     LANDMARK_DETECTORS,
     DetectorChoice,
     choose_detector,
     make_detector,
 )
 from dfdc_prep.errors import ModelError, OutputError
-from dfdc_prep.extraction.clip import CropOptions
-from dfdc_prep.extraction.crops_out import crop_files
+from dfdc_prep.extraction.clip import ClipResult, CropOptions
+from dfdc_prep.extraction.crops_out import CROPS, crop_files
 from dfdc_prep.extraction.journal import JournalEntry, family_key, write_tables
 from dfdc_prep.extraction.output import (
     JOURNAL,
     Output,
     open_output,
     read_earlier_run,
+    scratch_folder,
+)
+from dfdc_prep.extraction.plan import (
+    Plan,
+    Row,
+    Work,
+    about_disk,
+    about_source,
+    about_work,
+    extrapolate,
+    sample,
 )
 from dfdc_prep.extraction.schedule import Scheduler
 from dfdc_prep.extraction.slices import Slice, describe_missing
 from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import (
+    Transfer,
     package_versions,
     worker_setup,
 )
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
 from dfdc_prep.parallel.processes import Setup
-from dfdc_prep.progress import Progress
+from dfdc_prep.parallel.threads import available_cores
+from dfdc_prep.progress import Progress, aligned, tell
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
 from dfdc_prep.video.source_file import is_version
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, TIMEOUT
 from manifests.schemas import ClipRow, make_row
+from manifests.wording import counted
 
 #: The tables, in the order in which they appear.
 _TABLES = (FacesFolder.CLIPS, FacesFolder.KAGGLE_CSV, FacesFolder.MANIFEST)
@@ -65,7 +82,7 @@ def extract(
     out: Location,
     options: CropOptions,
     run: RunOptions,
-    detector: str = "auto",
+    detector: str = AUTO,
     detector_model: Path | None = None,
 ) -> RunSummary:
     """Extract the face crops of every clip below a source; continue an earlier run.
@@ -76,6 +93,96 @@ def extract(
     Raises:
         StorageError: a bucket cannot be reached or written.
     """
+    began = time.monotonic()
+    ready = _prepare(source, out, options, run, detector, detector_model)
+    source, out, choice = ready.source, ready.out, ready.choice
+    # Before anything is written: there may be no such cluster.
+    with connected(run.engine), open_output(out, source, run.own_slice) as output:
+        output.start(ready.metadata, run.overwrite)
+        work = _find_work(output, ready.catalog, run)
+        notes = [*output.notes]
+        if run.own_slice:
+            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
+        elif work.todo and (journals := output.slice_journals):
+            missing = describe_missing(journals, work.todo.values())
+            notes.append(f"missing in the slices, done here: {missing}")
+        tell(aligned([*_plan(ready, work, run), *about_disk(out, work, options)]))
+        summary = RunSummary(out, notes, ready.catalog.refused)
+        summary.add_earlier(work.finished.values())
+        if run.own_slice is None:
+            output.merge_slices()
+        prepared = (output.transfer, options, choice)
+        with _setup(prepared, work.todo, run, ready.unconfined) as setup:
+            _process(output, work.todo, summary, options, run, setup)
+        if run.own_slice is None:
+            _write_tables(output, work.families)
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def dry_run(
+    source: Location,
+    out: Location,
+    options: CropOptions,
+    run: RunOptions,
+    detector: str = AUTO,
+    detector_model: Path | None = None,
+) -> Plan:
+    """Say what `extract` would do; do a few of the clips in a temporary folder for the time.
+
+    Nothing is written to `out`. Raises what `extract` would before its first clip, but for errors
+    of writing.
+    """
+    ready = _prepare(source, out, options, run, detector, detector_model)
+    source, out = ready.source, ready.out
+    with open_output(out, source, run.own_slice, dry=True) as output:
+        output.check(ready.metadata, run.overwrite)
+        work = _find_work(output, ready.catalog, run)
+    rows = list(_plan(ready, work, run, every_note=True))
+    some = sample(work)
+    if not some:
+        return Plan(rows)
+    if run.engine.name != LOCAL:
+        disk = about_disk(out, work, options)
+        return Plan([*rows, *disk, ("time", "not estimated for a Ray cluster")])
+    tell(f"timing {counted(sum(len(family.clips) for family in some), 'clip')}")
+    with scratch_folder() as scratch:
+        (scratch / CROPS).mkdir()
+        transfer = Transfer(scratch, scratch)
+        timed = []
+        with (
+            _setup((transfer, options, ready.choice), work.todo, run, ready.unconfined) as setup,
+            running_workers(run.engine, run.workers, len(some), run.timeout, setup) as workers,
+        ):
+            for queue in Scheduler(workers, transfer, options, run.timeout).run(some):
+                results = (queue.results[clip] for clip in queue.family.clips)
+                timed.append([(result, _bytes_of(result, scratch)) for result in results])
+    found = extrapolate(timed, work, run.workers or available_cores())
+    return Plan([*rows, *about_disk(out, work, options, found.size), *found.rows()])
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What is known before the output folder is opened."""
+
+    source: Location
+    out: Location
+    catalog: Catalog
+    choice: DetectorChoice
+    kept: bool  # the detector is that of an earlier run
+    unconfined: str | None  # why the workers are not confined
+    metadata: dict[str, Any]  # run.json
+
+
+def _prepare(
+    source: Location,
+    out: Location,
+    options: CropOptions,
+    run: RunOptions,
+    detector: str,
+    detector_model: Path | None,
+) -> _Ready:
+    """Choose the detector and read the source."""
     if run.overwrite and run.own_slice:
         raise OutputError(
             "expected --slice without --overwrite, which would remove the work of other "
@@ -83,44 +190,62 @@ def extract(
         )
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
-    catalog = _read_source(source, run.limit, run.reading)
     earlier = None if run.overwrite else read_earlier_run(out)
-    if earlier and detector == "auto":  # a continued run keeps its detector
-        detector = str(earlier["options"].get("detector", detector))
-    choice = choose_detector(detector, detector_model)
-    if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
+    begun = earlier["options"].get("detector") if earlier and detector == AUTO else None
+    try:
+        choice = choose_detector(str(begun or detector), detector_model)
+        if advice := choice.advice():
+            tell(aligned(advice))
+        if options.align != placement.NONE and choice.name not in LANDMARK_DETECTORS:
+            raise ModelError(
+                f"expected a detector that finds landmarks for --align {options.align}, found "
+                f"{choice.name}; use --detector yunet, or --align none"
+            )
+        make_detector(choice)  # report a detector error once, not in every worker
+    except ModelError as error:
+        if begun is None:
+            raise
         raise ModelError(
-            f"expected a detector that finds landmarks for --align {options.align}, found "
-            f"{choice.name}; use --detector yunet, or --align none"
-        )
-    make_detector(choice)  # report a detector error once, not in every worker
-    # Before anything is written: there may be no such cluster.
-    with connected(run.engine), open_output(out, source, run.own_slice) as output:
-        unconfined = _why_unconfined(source, out, run.engine)
-        metadata = _run_metadata(source, catalog, options, run, choice)
-        metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
-        output.start(metadata, run.overwrite)
-        families = _families(catalog, run.own_slice)
-        again = FAILURES if run.retry_failed else (TIMEOUT,)
-        finished = _finished_families(output, families, again)
-        todo = {key: family for key, family in families.items() if key not in finished}
-        notes = [choice.why, *output.notes] if choice.why else [*output.notes]
-        if run.own_slice:
-            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
-        elif todo and (journals := output.slice_journals):
-            missing = describe_missing(journals, todo.values())
-            notes.append(f"missing in the slices, done here: {missing}")
-        summary = _summarize(out, catalog, families, finished, notes)
-        if run.own_slice is None:
-            output.merge_slices()
-        clips = (clip for family in todo.values() for clip in family.clips)
-        prepared = (output.transfer, options, choice)
-        is_local = run.engine.name == LOCAL
-        with worker_setup(prepared, clips, is_local, unconfined is None) as setup:
-            _process(output, todo, summary, options, run, setup)
-        if run.own_slice is None:
-            _write_tables(output, families)
-    return summary
+            f"expected the detector {begun}, with which {out} was begun, found that it cannot be "
+            f"used; begin again with another by --overwrite, or: {error}"
+        ) from error
+    catalog = _read_source(source, run.limit, run.reading)
+    unconfined = _why_unconfined(source, out, run.engine)
+    metadata = _run_metadata(source, catalog, options, run, choice)
+    metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
+    return _Ready(source, out, catalog, choice, begun is not None, unconfined, metadata)
+
+
+def _find_work(output: Output, catalog: Catalog, run: RunOptions) -> Work:
+    families = _families(catalog, run.own_slice)
+    again = FAILURES if run.retry_failed else (TIMEOUT,)
+    finished = {} if run.overwrite else _finished_families(output, families, again)
+    return Work(families, finished)
+
+
+def _plan(ready: _Ready, work: Work, run: RunOptions, every_note: bool = False) -> Iterator[Row]:
+    """What is told before the first clip."""
+    yield from about_source(ready.source, ready.catalog, work, every_note)
+    yield from about_work(ready.out, work, run.retry_failed)
+    kept = f", with which {ready.out} was begun" if ready.kept else ""
+    yield "detector", f"{ready.choice}{kept}"
+    local = run.engine.name == LOCAL
+    workers = run.workers or (available_cores() if local else "one a core of the Ray cluster")
+    yield "workers", f"{workers}, each decodes in 1 thread"
+
+
+def _setup(
+    prepared: tuple[Transfer, CropOptions, DetectorChoice],
+    todo: Mapping[str, Family],
+    run: RunOptions,
+    unconfined: str | None,
+) -> AbstractContextManager[Setup]:
+    clips = (clip for family in todo.values() for clip in family.clips)
+    return worker_setup(prepared, clips, run.engine.name == LOCAL, unconfined is None)
+
+
+def _bytes_of(result: ClipResult, folder: Path) -> int:
+    return sum((folder / path).stat().st_size for path in crop_files(result.rows))
 
 
 def gather(out: Location, source: Location | None = None) -> RunSummary:
@@ -160,7 +285,11 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
                 f"missing: {describe_missing(output.slice_journals, missing)}; run "
                 f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )
-        summary = _summarize(out, catalog, families, finished, output.notes)
+        clips = (clip for family in families.values() for clip in family.clips)
+        families_known = count_families(clips).lines()
+        about = (*output.notes, *families_known, *catalog.originals.lines(), *catalog.notes)
+        summary = RunSummary(out, about, catalog.refused)
+        summary.add_earlier(finished.values())
         output.merge_slices()
         _write_tables(output, families)
     return summary
@@ -212,22 +341,6 @@ def _families(catalog: Catalog, own_slice: Slice | None) -> dict[str, Family]:
         for family in catalog.families()
         if own_slice is None or own_slice.contains(family)
     }
-
-
-def _summarize(
-    out: Location,
-    catalog: Catalog,
-    families: Mapping[str, Family],
-    finished: Mapping[str, list[ClipRow]],
-    notes: Sequence[str],
-) -> RunSummary:
-    """The summary of a run before it goes on: how the families are known, what is finished."""
-    counts = count_families(clip for family in families.values() for clip in family.clips)
-    about = (*notes, *counts.lines(), *catalog.originals.lines(), *catalog.notes)
-    summary = RunSummary(out, about, catalog.refused)
-    for clips in finished.values():
-        summary.add(clips)
-    return summary
 
 
 def _absolute(location: Location) -> Location:

@@ -67,7 +67,8 @@ def slice_of(family: Family, count: int) -> Slice:
 
 def slice_journals(folder: Path) -> list[Path]:
     """The journals of slices in an output folder; the one written to last comes last."""
-    found = [path for path in folder.iterdir() if _JOURNAL.fullmatch(path.name)]
+    inside = folder.iterdir() if folder.is_dir() else ()  # a dry run has no folder
+    found = [path for path in inside if _JOURNAL.fullmatch(path.name)]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 

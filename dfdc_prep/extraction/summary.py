@@ -8,17 +8,23 @@ from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS, NO_LABEL
 from manifests.result import Result, TextTable
 from manifests.schemas import ClipRow
-from manifests.wording import counted, listed
+from manifests.wording import counted, duration, listed
 
 MISSING = "missing"
+#: Clips that failed that are shown.
+_MOST_FAILURES = 5
 
 
 class RunSummary(Result):
     """Counts of clips by label and status, and of crops by label.
 
     Args:
-        notes: sentences about the detector, the output folder, the families of the source.
+        notes: sentences about the output folder and its slices.
         refused: clips left out because of their names; they count as failed.
+
+    Attributes:
+        seconds: how long the run took, by the clock; None if nothing ran.
+        failures: the clips that failed, but for those not on disk: clip, status, reason.
     """
 
     def __init__(self, out: Location, notes: Sequence[str], refused: Sequence[str] = ()) -> None:
@@ -27,7 +33,16 @@ class RunSummary(Result):
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
         self.missing: list[str] = []
+        self.failures: list[tuple[str, str, str]] = []
         self.refused = refused
+        self.seconds: float | None = None
+        self._earlier = 0
+
+    def add_earlier(self, families: Iterable[Iterable[ClipRow]]) -> None:
+        """Count clips that were done before this run."""
+        for clips in families:
+            self.add(clips)
+        self._earlier = self.clips.total()
 
     def add(self, clips: Iterable[ClipRow]) -> None:
         """Count rows of the clip log."""
@@ -36,6 +51,9 @@ class RunSummary(Result):
             self.crops[clip["label"]] += clip["faces"]
             if clip["status"] == MISSING:
                 self.missing.append(clip["video"])
+            elif clip["status"] in FAILURES:
+                name = f"{clip['part']}/{clip['video']}"
+                self.failures.append((name, clip["status"], clip["error"] or ""))
 
     @property
     def manifest(self) -> Location:
@@ -75,11 +93,29 @@ class RunSummary(Result):
             f"{label:8}{clips:7,}{with_face:11,}{without:9,}{failed:8,}{crops:10,}"
             for label, clips, with_face, without, failed, crops in self.rows()
         ]
+        table = self._first_failures()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for row in table:
+            cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+            lines.append("  ".join(cells).rstrip())
         return "\n".join([header, *lines, *self.notes(), self.conclusion()])
 
     def parts(self) -> Iterable[TextTable | str]:
         header = ("label", "clips", "with face", "without", "failed", "crops")
-        return [TextTable(header, self.rows()), *self.notes(), self.conclusion()]
+        parts: list[TextTable | str] = [TextTable(header, self.rows())]
+        if found := self._first_failures():
+            parts.append(TextTable(found[0], found[1:]))
+        return [*parts, *self.notes(), self.conclusion()]
+
+    def _first_failures(self) -> list[tuple[str, str, str]]:
+        """The first clips by name that failed, below a header; none if none did."""
+        if not self.failures:
+            return []
+        first = sorted(self.failures)[:_MOST_FAILURES]
+        shown = [(_shown(name), status, _shown(reason)) for name, status, reason in first]
+        more = len(self.failures) - len(first)
+        header = f"failed, {more:,} more not shown" if more else "failed"
+        return [(header, "status", "reason"), *shown]
 
     def cells(self) -> TextTable:
         clips = sorted(self.clips.items())
@@ -98,7 +134,7 @@ class RunSummary(Result):
         return rows
 
     def notes(self) -> list[str]:
-        """The lines below the table: the detector, what the source lacks, missing clips."""
+        """The lines below the tables: the output folder, clips left out or missing, the time."""
         notes = list(self._notes)
         if self.refused:
             notes.append(
@@ -110,4 +146,13 @@ class RunSummary(Result):
                 f"not on disk, {len(self.missing):,} of {self.clips.total():,} clips: "
                 f"{listed(sorted(self.missing))}"
             )
+        done = self.clips.total() - self._earlier
+        if done and self.seconds is not None:
+            before = f"; {self._earlier:,} done before" if self._earlier else ""
+            rate = f"{done / self.seconds:,.2f} a second"
+            notes.append(f"{counted(done, 'clip')} in {duration(self.seconds)}, {rate}{before}")
         return notes
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else ascii(text)

@@ -94,12 +94,14 @@ def test_auto_uses_yunet_if_a_copy_is_given(yunet_model: Path) -> None:
     assert (choice.name, choice.model_sha256) == ("yunet", registry.SHA256)
 
 
-def test_auto_falls_back_to_hog_with_a_one_line_reason_without_a_server() -> None:
+def test_auto_falls_back_without_a_server_and_says_how_to_get_the_weights() -> None:
     choice = choose_detector("auto")
-    assert choice.name == "hog"
-    assert choice.why is not None
-    assert choice.why.startswith("detector hog, since yunet cannot be used")
-    assert "\n" not in choice.why
+    assert choice.name == registry.FALLBACK
+    assert choice.missing == "no connection (ConnectionError)"
+    advice = dict(choice.advice())
+    assert advice["SHA-256"] == registry.SHA256
+    assert advice["download"].startswith("https://")
+    assert registry.PATH_VARIABLE in advice["give the file by"]
 
 
 def test_yunet_by_name_does_not_fall_back() -> None:
