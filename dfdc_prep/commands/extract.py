@@ -179,7 +179,7 @@ def extract(
         frames: Frames per clip; or real=20,fake=5, where the labels have unlike numbers of clips.
         sampling: Which frames: even takes cheap ones near even positions, exact the positions
             themselves; keyframes is the cheapest.
-        detector: auto: yunet where its weights are available, else hog+cnn.
+        detector: auto: yunet where its weights are available, else bright-hog+cnn.
         faces: The clip's main face, or every face. None: largest.
         align: Rotate and scale the crop so that the eyes, or five points, lie on a template.
         margin: Added on each side of the box, as a fraction of its longer side; of an aligned

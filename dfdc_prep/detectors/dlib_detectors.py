@@ -23,6 +23,8 @@ from dfdc_prep.video.picture import Image, Picture
 #: pixels in a 1080p frame at the first scale and 60 at the second. A third scale at full size
 #: doubled the time and found no further faces.
 _LONG_SIDES = (640, 1280)
+#: The share of pixels below the level that becomes white where a picture is brightened.
+_BRIGHTEST = 0.995
 
 
 def face_recognition_api() -> Any:
@@ -60,9 +62,10 @@ class Hog(Detector):
         self._detector = face_recognition_api().face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return detect_at_scales(picture, _LONG_SIDES, self._detect_image)
+        return detect_at_scales(picture, _LONG_SIDES, self.detect_image)
 
-    def _detect_image(self, image: Image) -> list[RawDetection]:
+    def detect_image(self, image: Image) -> list[RawDetection]:
+        """The faces in an RGB image, in its pixels."""
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         boxes, scores, _ = self._detector.run(gray, 1, 0.0)
         return [_raw_detection(box, score) for box, score in zip(boxes, scores, strict=True)]
@@ -77,9 +80,10 @@ class Cnn(Detector):
         self._detector = face_recognition_api().cnn_face_detector
 
     def detect(self, picture: Picture) -> list[Face]:
-        return detect_at_scales(picture, _LONG_SIDES, self._detect_image)
+        return detect_at_scales(picture, _LONG_SIDES, self.detect_image)
 
-    def _detect_image(self, image: Image) -> list[RawDetection]:
+    def detect_image(self, image: Image) -> list[RawDetection]:
+        """The faces in an RGB image, in its pixels."""
         detections = self._detector(np.ascontiguousarray(image), 0)
         return [_raw_detection(found.rect, found.confidence) for found in detections]
 
@@ -94,6 +98,38 @@ class HogThenCnn(Detector):
 
     def detect(self, picture: Picture) -> list[Face]:
         return self._hog.detect(picture) or self._cnn.detect(picture)
+
+
+class BrightHogThenCnn(Detector):
+    """HOG on brightened copies, with the CNN on them as a fallback if HOG finds no face."""
+
+    name = "bright-hog+cnn"
+
+    def __init__(self) -> None:
+        self._hog, self._cnn = Hog(), Cnn()
+
+    def detect(self, picture: Picture) -> list[Face]:
+        def hog(image: Image) -> list[RawDetection]:
+            return self._hog.detect_image(brightened(image))
+
+        def cnn(image: Image) -> list[RawDetection]:
+            return self._cnn.detect_image(brightened(image))
+
+        return detect_at_scales(picture, _LONG_SIDES, hog) or detect_at_scales(
+            picture, _LONG_SIDES, cnn
+        )
+
+
+def brightened(image: Image) -> Image:
+    """Scale the levels of an RGB image such that 99.5 % of its pixels span all of them.
+
+    The gradients of a dark picture are few levels high, which costs HOG half of its faces at a
+    tenth of the brightness. A bright picture stays as it is.
+    """
+    counts = np.bincount(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).ravel(), minlength=256)
+    top = max(1, int(np.searchsorted(counts.cumsum(), _BRIGHTEST * counts.sum())))
+    levels = np.minimum(255, (np.arange(256) * 255 + top // 2) // top).astype(np.uint8)
+    return np.asarray(cv2.LUT(image, levels), dtype=np.uint8)
 
 
 def _raw_detection(box: Any, score: float) -> RawDetection:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from dfdc_prep.detectors.base import Detector
 
 AUTO = "auto"
-DETECTORS = ("yunet", "hog", "cnn", "hog+cnn")
+DETECTORS = ("yunet", "hog", "cnn", "hog+cnn", "bright-hog+cnn")
 #: What `auto` takes without YuNet's weights: the one that misses least, see docs/extract.md.
-FALLBACK = "hog+cnn"
+FALLBACK = "bright-hog+cnn"
 #: Those that find landmarks.
 LANDMARK_DETECTORS = ("yunet",)
 
@@ -57,7 +57,7 @@ class DetectorChoice:
             ("download", _URL),
             ("SHA-256", SHA256),
             ("give the file by", f"--detector-model FILE, or {PATH_VARIABLE}=FILE"),
-            ("without it", f"detector {self.name}: it misses more, and may take 400 times as long"),
+            ("without it", f"detector {self.name}, which takes longer: docs/extract.md"),
         ]
 
 
@@ -130,12 +130,13 @@ def make_detector(choice: DetectorChoice) -> "Detector":
         from dfdc_prep.detectors.yunet import YuNet
 
         return YuNet(Path(choice.model or ""))
-    from dfdc_prep.detectors.dlib_detectors import Cnn, Hog, HogThenCnn
+    from dfdc_prep.detectors.dlib_detectors import BrightHogThenCnn, Cnn, Hog, HogThenCnn
 
     constructors: dict[str, Callable[[], Detector]] = {
         "hog": Hog,
         "cnn": Cnn,
         "hog+cnn": HogThenCnn,
+        "bright-hog+cnn": BrightHogThenCnn,
     }
     return constructors[choice.name]()
 

@@ -83,7 +83,7 @@ class RunSummary(Result):
         clips = counted(self.clips.total(), "clip")
         return (
             f"no crop in {self.out}: no face was found in {clips}; "
-            "look at the clips and their statuses, and try --detector hog+cnn"
+            "look at the clips and their statuses, and try --detector bright-hog+cnn"
         )
 
     def text(self) -> str:

@@ -18,6 +18,7 @@ from skimage import data
 
 from dfdc_prep.detectors import registry
 from dfdc_prep.detectors.base import Face, iou, select_detections
+from dfdc_prep.detectors.dlib_detectors import brightened
 from dfdc_prep.detectors.registry import DetectorChoice, choose_detector, make_detector
 from dfdc_prep.detectors.yunet import MIN_SCORE, YuNet
 from dfdc_prep.errors import ModelError
@@ -52,12 +53,29 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(registry.URL_VARIABLE, "http://127.0.0.1:9/unused-port")
 
 
-@pytest.mark.parametrize("name", ["yunet", "hog", "hog+cnn"])
+@pytest.mark.parametrize("name", ["yunet", "hog", "hog+cnn", "bright-hog+cnn"])
 def test_a_frontal_face_is_found_where_it_is(name: str, yunet_model: Path) -> None:
     detector = make_detector(choose_detector(name, yunet_model))
     (face, *_) = detector.detect(Still(data.astronaut()))
     assert abs(face.x + face.w / 2 - 225) < 20
     assert abs(face.y + face.h / 2 - 115) < 25
+
+
+def test_a_dark_copy_has_the_face_that_hog_alone_misses(real_clips: Path) -> None:
+    with open_clip(real_clips / "dfdc_train_part_0" / "djrfxolqxm.mp4") as video:
+        dark = next(iter(video.frames([81]))).rgb(1280) // 10
+    assert make_detector(DetectorChoice("hog")).detect(Still(dark)) == []
+    (face,) = make_detector(DetectorChoice(registry.FALLBACK)).detect(Still(dark))
+    truth = Face(937, 75, 164, 223, 1).scaled(2 / 3, 2 / 3)
+    assert iou(face, truth) > 0.4
+
+
+def test_brightening_spans_all_levels_and_keeps_what_does() -> None:
+    levels = np.repeat(np.arange(0, 256, dtype=np.uint8), 300).reshape(240, 320)
+    full = np.dstack([levels] * 3)
+    assert np.abs(brightened(full).astype(int) - full).max() <= 2
+    assert brightened(full // 10).max() == 255
+    assert not brightened(full * 0).any()
 
 
 def test_a_landscape_has_no_face(yunet_model: Path) -> None:
