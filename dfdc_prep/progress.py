@@ -23,9 +23,10 @@ _lock = Lock()
 
 
 def tell(text: str) -> None:
-    """Write a line for the user to stderr; a log that cannot be written ends no run."""
+    """Write lines for the user to stderr; a log that cannot be written ends no run."""
+    lines = (line if line.isprintable() else ascii(line) for line in text.split("\n"))
     with suppress(OSError):
-        click.echo(text, err=True)
+        click.echo("\n".join(lines), err=True)
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:

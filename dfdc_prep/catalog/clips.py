@@ -142,7 +142,7 @@ class Listing(NamedTuple):
     dataset: str | None  # the name of the data set; None if the entries say it
     entries: list[Entry]  # the clips, each part and video once; see `files.check_unique`
     unnamed: Iterable[str] = ()  # clips on disk that the data set does not name, as part/file
-    notes: Iterable[str] = ()  # sentences about what is missing or left out, for the end of the run
+    notes: Iterable[str] = ()  # sentences about what is missing or left out, told before the work
     # clips left out because their name, or that of their original, is no file name
     refused: Iterable[str] = ()
     compression: str | None = None  # the compression level read, where the layout has several

@@ -99,12 +99,15 @@ class Estimate:
     """What the clips to do take, from some that were done."""
 
     timed: int  # clips that were done
+    failed: int  # of these
     seconds: float  # for all to do, by the clock, with all workers
     size: float  # of their crops and masks, bytes
 
     def rows(self) -> Iterator[Row]:
         """The row about the time."""
-        yield "time", f"about {duration(self.seconds)}, from {counted(self.timed, 'clip')} done so"
+        failed = f", {self.failed:,} of which failed" if self.failed else ""
+        clips = counted(self.timed, "clip")
+        yield "time", f"about {duration(self.seconds)}, from {clips} done so{failed}"
 
 
 def about_disk(
@@ -153,10 +156,11 @@ def extrapolate(
     """
     families = work.on_disk()
     firsts = [family[0] for family in timed]
-    others = [each for family in timed for each in family[1:]] or firsts
+    others = [each for family in timed for each in family[1:]]
     counts = len(families), sum(len(family.clips) - 1 for family in families)
     seconds = size = 0.0
-    for count, some in zip(counts, (firsts, others), strict=True):
+    for count, some in zip(counts, (firsts, others or firsts), strict=True):
         seconds += count * sum(result.seconds for result, _ in some) / len(some)
         size += count * sum(bytes_ for _, bytes_ in some) / len(some)
-    return Estimate(sum(map(len, timed)), seconds / min(workers, sum(counts)), size)
+    failed = [result for result, _ in (*firsts, *others) if result.status in FAILURES]
+    return Estimate(sum(map(len, timed)), len(failed), seconds / min(workers, sum(counts)), size)

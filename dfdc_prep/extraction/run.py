@@ -182,7 +182,7 @@ def _prepare(
     detector: str,
     detector_model: Path | None,
 ) -> _Ready:
-    """Choose the detector and read the source."""
+    """Read the source and choose the detector."""
     if run.overwrite and run.own_slice:
         raise OutputError(
             "expected --slice without --overwrite, which would remove the work of other "
@@ -190,6 +190,7 @@ def _prepare(
         )
     if run.engine.name != LOCAL:  # a relative path is another folder on another machine
         source, out = _absolute(source), _absolute(out)
+    catalog = _read_source(source, run.limit, run.reading)
     earlier = None if run.overwrite else read_earlier_run(out)
     begun = earlier["options"].get("detector") if earlier and detector == AUTO else None
     try:
@@ -209,7 +210,6 @@ def _prepare(
             f"expected the detector {begun}, with which {out} was begun, found that it cannot be "
             f"used; begin again with another by --overwrite, or: {error}"
         ) from error
-    catalog = _read_source(source, run.limit, run.reading)
     unconfined = _why_unconfined(source, out, run.engine)
     metadata = _run_metadata(source, catalog, options, run, choice)
     metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]

@@ -128,6 +128,10 @@ def test_clips_that_take_boxes_have_a_mean_of_their_own() -> None:
     first, other = (ClipResult("ok", seconds=seconds) for seconds in (4.0, 1.0))
     found = extrapolate([[(first, 300), (other, 100)], [(first, 500)]], work(*families), 2)
     assert (found.timed, found.seconds, found.size) == (3, (10 * 4 + 30 * 1) / 2, 10 * 400 + 3000)
+    alone = extrapolate([[(ClipResult("unreadable"), 0)]], work(family("a", 1)), 2)
+    assert [text for _, text in alone.rows()] == [
+        "about 0.0 s, from 1 clip done so, 1 of which failed"
+    ]
 
 
 def test_what_is_skipped_is_told_with_its_reason(tmp_path: Path) -> None:

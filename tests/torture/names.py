@@ -52,7 +52,7 @@ def _tried(kind: str, what: str, folder: Path, words: list[str]) -> Trial:
     before = listing(folder.parent, [out])
     done = run([*MAIN, *words], folder)
     fault = done.fault((0, 1, 3))
-    if not fault and done.code == 1 and done.err.count("\n") != 1:
+    if not fault and done.code == 1 and done.err.count("error: ") != 1:
         fault = "lost", f"no one sentence: {done.err[-300:]!a}"
     stray = strayed(before, listing(folder.parent, [out]))
     return Trial(f"names {kind}", what, *(fault or (("outside", stray) if stray else ())))
