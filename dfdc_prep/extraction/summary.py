@@ -79,7 +79,7 @@ class RunSummary(Result):
     def conclusion(self) -> str:
         """The last line: how many crops there are, and what to do if there are none."""
         if not self.no_crops:
-            return f"{self.faces:,} crops in {self.out}"
+            return f"{counted(self.faces, 'crop')} in {self.out}"
         clips = counted(self.clips.total(), "clip")
         return (
             f"no crop in {self.out}: no face was found in {clips}; "
