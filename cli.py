@@ -25,11 +25,12 @@ from dfdc_prep.commands.tables import balance, split, summarize
         "From clips to a trained model": ("extract", "balance", "shard", "fit"),
         "Data": ("sample", "import", "gather", "identify", "split", "export"),
         "Checks and reports": ("summary", "audit", "verify", "report"),
-        "With a model": ("evaluate", "predict", "app"),
+        "With a model": ("evaluate", "compare", "predict", "app"),
     },
     lazy={
         "fit": ("training.fit", "Train a recipe on a shards folder and test it."),
         "evaluate": ("training.evaluate", "Evaluate a trained model on any shards folders."),
+        "compare": ("training.compare", "Compare the results of models on a split, clip by clip."),
         "predict": ("training.predict", "Predict P(FAKE) of the faces in images and clips."),
         "app": ("training.app.__main__", "Show a trained model in a browser."),
     },

@@ -29,10 +29,19 @@ MEASURES = {
     "accuracy_at_threshold": "at threshold",
     "log_loss": "log-loss",
     "log_loss_calibrated": "calibrated",
+    "brier": "Brier",
+    "ece": "ECE",
     "auc": "ROC-AUC",
     "average_precision": "AP",
     "eer": "EER",
+    "tpr_at_fpr_1": "TPR at 1 %",
+    "tpr_at_fpr_5": "TPR at 5 %",
+    "aurc": "AURC",
 }
+#: Measures of the share of FAKE found while at most so much of REAL is called FAKE.
+TPR_AT = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+#: Measures without an interval.
+NO_INTERVAL = ("ece", "aurc")
 #: Measures of one split, and their titles.
 TITLES = {"accuracy": "accuracy", "log_loss": "log-loss", "auc": "ROC-AUC"}
 #: The method of rows about every fake of a set.
@@ -228,6 +237,99 @@ class CrossRow:
     threshold: float | None
 
 
+@dataclass(frozen=True)
+class DifferenceRow:
+    """A row of comparison.csv: a measure of two models, or of one recipe's runs, on one split."""
+
+    set: str
+    split: str
+    model: str
+    other: str
+    measure: str
+    difference: float | None  # of `model` less that of `other`, the mean over runs of a recipe
+    low: float | None  # ends of its 95 % interval; None for too few families
+    high: float | None
+    p: float | None  # two-sided
+    p_holm: float | None  # adjusted for all pairs of the split and measure
+    p_delong: float | None  # None where clips are not independent, and for other measures
+    clips: int  # that both were compared on
+    families: int
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """A row of seeds.csv: a measure over the runs of one recipe that differ in their seed."""
+
+    set: str
+    split: str
+    model: str
+    measure: str
+    runs: int
+    mean: float | None
+    deviation: float | None  # standard deviation with n - 1
+    smallest: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True)
+class RiskRow:
+    """A row of risk.csv: the share called wrong of the surest clips."""
+
+    set: str
+    split: str
+    model: str
+    coverage: float  # share of the clips that are decided
+    risk: float  # share of these called wrong
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A row of attributes.csv: a measure of one model on the clips of one group."""
+
+    set: str
+    split: str
+    model: str
+    attribute: str  # column of the table of attributes
+    group: str  # value in it
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    real: int  # number of clips of each label
+    fake: int
+    families: int
+    too_few: str | None  # why there is no interval
+
+
+@dataclass(frozen=True)
+class GapRow:
+    """A row of gaps.csv: the largest gap between two groups of an attribute."""
+
+    set: str
+    split: str
+    model: str
+    attribute: str
+    measure: str
+    group: str
+    other: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None  # adjusted for all pairs of groups of the attribute
+    shared: int  # families with clips in both groups
+
+
+#: The tables of a comparison, by file: how a row looks.
+COMPARISON_FILES: dict[str, type] = {
+    "comparison.csv": DifferenceRow,
+    "seeds.csv": SeedRow,
+    "risk.csv": RiskRow,
+    "attributes.csv": GroupRow,
+    "gaps.csv": GapRow,
+}
+#: Columns of scores.parquet and scores.csv: one row per clip of the split that was scored.
+SCORE_COLUMNS = ("part", "video", "label", "family", "images", "status", "score", "logit")
 ROBUSTNESS_COLUMNS = [field.name for field in fields(RobustnessRow)]
 CROSS_COLUMNS = [field.name for field in fields(CrossRow)]
 
@@ -263,6 +365,7 @@ class RunFiles:
         self.model_file = folder / RunFolder.MODEL
         self.metrics_file = folder / RunFolder.METRICS
         self.predictions_file = folder / RunFolder.PREDICTIONS
+        self.scores_file = folder / "scores.parquet"  # and scores.csv
         self.robustness_file = folder / "robustness.csv"
         self.cross_file = folder / RunFolder.CROSS  # of an evaluation on several data sets
         self.card_file = folder / "README.md"
@@ -293,6 +396,11 @@ class RunFiles:
     def cross(self) -> list[CrossRow]:
         """Read cross.csv; as `read_rows`."""
         return read_rows(self.cross_file, CrossRow, CROSS_COLUMNS)
+
+    def comparison(self, name: str) -> list[Any]:
+        """Read one of COMPARISON_FILES; as `read_rows`."""
+        kind = COMPARISON_FILES[name]
+        return read_rows(self.folder / name, kind, [field.name for field in fields(kind)])
 
 
 def _read_json(path: Path, kind: type[T]) -> T:

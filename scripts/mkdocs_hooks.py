@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-MODULES = ("cli", "training.fit", "training.evaluate", "training.predict")
+MODULES = ("cli", "training.fit", "training.evaluate", "training.compare", "training.predict")
 
 #: A paragraph that click must not wrap: "\b", a line that ends in a colon, indented lines.
 VERBATIM = re.compile(r"\x08\n(?P<title>[^\n]+):\n(?P<lines>(?:[ ]+[^\n]+\n?)+)")

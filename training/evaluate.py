@@ -57,8 +57,9 @@ def evaluate(
     MODEL is the folder of a run, or a model file: Keras (.keras, .h5) or ONNX. SHARDS are any
     number of shards folders; for a run, the default is its training shards.
 
-    Scores every image once and writes report.txt, metrics.json, predictions.parquet and plots for
-    each of SHARDS, and cross.csv: every set and method of forgery, per image and per clip.
+    Scores every image once and writes report.txt, metrics.json, predictions.parquet, scores.csv
+    (one row per clip) and plots for each of SHARDS, and cross.csv: every set and method of forgery,
+    per image and per clip. Models given with --beside are compared as by dfdc-prep compare.
 
     \b
     Example:
@@ -130,12 +131,14 @@ def evaluate(
             tested = evaluator.open_file(run.folder, chosen, sets, batch_size)
             tested = replace(tested, notes=[*tested.notes, *preset.notes])
         models = [tested, *map(evaluator.open_tested_run, runs)]
-        rows, notes = evaluator.evaluate_all(models, plan, split, batch_size)
+        rows, notes, compared = evaluator.evaluate_all(models, plan, split, batch_size)
         if alone:
             metrics = RunFiles(plan.base).metrics()
             echo_parts(text.report_text(metrics), text.report_parts(metrics))
         if rows:
             echo_parts(text.cross_text(rows, notes), text.cross_parts(rows, notes))
+        if compared.measures:
+            echo_parts(f"\n{compared.text()}", compared.parts())
         if robustness:
             from training.evaluation.robustness import measure_robustness
 

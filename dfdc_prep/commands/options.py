@@ -116,6 +116,17 @@ def _name_pair(value: Any) -> tuple[str, ...]:
     return pair
 
 
+def _column(value: Any) -> tuple[str, ...]:
+    pair = tuple(value.split("=", 1)) if isinstance(value, str) else tuple(value)
+    keys = ("clip", "part", "score", "logit", "family", "person")
+    if len(pair) != 2 or pair[0] not in keys or not pair[1]:
+        raise ValueError(
+            f"expected KEY=NAME as in clip=filename, the KEY one of {', '.join(keys)}, found "
+            f"{value!a}"
+        )
+    return pair
+
+
 def _path(value: Any) -> Path:
     name = os.fspath(value)
     if not name:
@@ -174,6 +185,8 @@ PAGE_FILE, TABLE_FILE = (
 )
 #: Two names separated by a comma, or a sequence of them.
 NAME_PAIR = _Parsed("A,B", _name_pair)
+#: What a column of a table is, and its name.
+COLUMN = _Parsed("KEY=NAME", _column)
 #: One of N slices, as 3/8.
 SLICE = _Parsed("I/N", lambda value: Slice.parse(str(value)))
 #: A number of train shards, or auto.

@@ -35,6 +35,7 @@ from dfdc_prep.reports.run_predictions import (
 from dfdc_prep.run_files import (
     LIMITS,
     MEASURES,
+    NO_INTERVAL,
     TITLES,
     CrossRow,
     RobustnessRow,
@@ -237,8 +238,10 @@ def _cross_section(rows: Sequence[CrossRow]) -> list[Section]:
 
 def _cross_tables(model: str, rows: Sequence[CrossRow], level: str) -> list[Table]:
     values, intervals = [], []
-    for (name, method, _), group in by_measure(rows).items():
-        first, shown = group["accuracy"], [group[each] for each in _CROSS]
+    groups = by_measure(rows)
+    names = [each for each in _CROSS if all(each in group for group in groups.values())]
+    for (name, method, _), group in groups.items():
+        first, shown = group["accuracy"], [group[each] for each in names]
         counts = (first.real, first.fake, first.families)
         values.append((f"{name}, {method}", *counts, *(each.value for each in shown)))
         cells: list[str | None] = []
@@ -246,11 +249,12 @@ def _cross_tables(model: str, rows: Sequence[CrossRow], level: str) -> list[Tabl
             if row.low is not None and row.high is not None:
                 cells.append(f"{row.low:.3f}–{row.high:.3f}")
             else:
-                cells.append(None if row.value is None else "too few")
+                no_cell = row.value is None or row.measure in NO_INTERVAL
+                cells.append(None if no_cell else "too few")
         intervals.append((f"{name}, {method}", *cells))
     threshold = rows[0].threshold if rows else None
     at = "" if threshold is None else f", threshold {threshold:.4f}"
-    titles = [MEASURES[name] for name in _CROSS]
+    titles = [MEASURES[name] for name in names]
     header = ("set, method", "REAL", "FAKE", "families", *titles)
     return [
         Table(f"{model}, per {level}{at}", header, values),

@@ -7,7 +7,7 @@ Here 0 is REAL and 1 is FAKE, in Kaggle's 140k faces the other way round: labels
 words in the paths must not contradict the numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -88,16 +88,27 @@ def read_bare_table(path: Path, reading: Reading = BY_EVIDENCE) -> NotedTable:
             clip name, has a duplicate column, has a label other than REAL and FAKE, or its clips
             cannot be told (`clip_reading.read_clips`).
     """
+    return normalize_table(read_unchanged(path), str(path), reading)
+
+
+def read_unchanged(path: Path, text: Sequence[str] = ()) -> pa.Table:
+    """Read a CSV or parquet file as it is.
+
+    Args:
+        text: further columns of a CSV that are text, whatever they look like.
+
+    Raises:
+        TableError: the file is missing or cannot be parsed.
+    """
     if not path.is_file():
         raise TableError(f"expected a table at {path}, found none; give a CSV or parquet file")
     try:
         is_parquet = path.suffix.lower() == ".parquet"
-        table = pq.read_table(path.absolute()) if is_parquet else _read_csv(path)
+        return pq.read_table(path.absolute()) if is_parquet else _read_csv(path, text)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TableError(
             f"expected a CSV or parquet table in {path}, found {first_line(error)}; fix the file"
         ) from error
-    return normalize_table(table, str(path), reading)
 
 
 def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE) -> NotedTable:
@@ -130,9 +141,9 @@ def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE)
         ) from error
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, text: Sequence[str]) -> pa.Table:
     options = pv.ConvertOptions(
-        column_types=dict.fromkeys(_TEXT_COLUMNS, pa.string()),
+        column_types=dict.fromkeys((*_TEXT_COLUMNS, *text), pa.string()),
         null_values=list(NULL_SPELLINGS),
         strings_can_be_null=True,
     )

@@ -32,7 +32,7 @@ ORDER = [
     *("extract", "balance", "shard", "fit"),
     *("sample", "import", "gather", "identify", "split", "export"),
     *("summary", "audit", "verify", "report"),
-    *("evaluate", "predict", "app"),
+    *("evaluate", "compare", "predict", "app"),
 ]
 
 
@@ -53,7 +53,7 @@ def test_every_command_is_in_a_section_and_no_summary_is_cut(words: list[str]) -
     shown = re.findall(r"^  (\w+) {2,}[A-Z]", text, re.MULTILINE)
     exports = {"deepfakebench", "webdataset", "huggingface"}
     assert set(shown) == (
-        exports if words else {"fit", "evaluate", "predict", "app", *main.commands}
+        exports if words else {"fit", "evaluate", "compare", "predict", "app", *main.commands}
     )
     assert "..." not in text.partition("Options:")[2]
 
@@ -81,6 +81,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         ["audit", "nowhere"],
         ["verify", "nowhere"],
         ["report", "nowhere"],
+        ["compare", "nowhere", "runs/a"],
     ],
     ids=lambda words: words[0],
 )

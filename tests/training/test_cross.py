@@ -13,7 +13,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from dfdc_prep.reports.build import build_report
-from dfdc_prep.run_files import OperatingPoint
+from dfdc_prep.run_files import MEASURES, OperatingPoint
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
@@ -153,13 +153,24 @@ def test_a_run_beside_a_model_file(finished, tmp_path):
     assert "is not finished" not in page
     assert (out / "beside" / "finished" / "other-test" / "metrics.json").is_file()
     assert sorted(finished.folder.rglob("*")) == before
+    compared = Run(out).comparison("comparison.csv")
+    assert {(r.model, r.other, r.measure) for r in compared} == {
+        ("model.keras", "finished", "auc"), ("model.keras", "finished", "accuracy"),
+    }  # fmt: skip
+    assert {row.difference for row in compared} == {0}
+    assert "surest 50 %" in result.output
+    assert "surest 50 %" in (out / "report.txt").read_text()
+    table = pq.read_table(out / "other-test" / "scores.parquet").to_pylist()
+    values = {(row["video"], row["label"]): row["logit"] for row in table}
+    assert len(values) == len(table) == compared[0].clips
+    assert {row["status"] for row in table} == {"ok"}
 
 
 def test_a_set_with_one_label_has_no_measures_that_compare(finished):
     labels, logits = np.zeros(6, int), np.linspace(-2, 1, 6)
     found = measure(Level(labels, logits, np.arange(6)), OperatingPoint())
     assert [name for name, each in found.items() if each.value is None] == [
-        "accuracy_at_threshold", "auc", "average_precision", "eer",
+        "accuracy_at_threshold", "auc", "average_precision", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5",
     ]  # fmt: skip
     assert found["accuracy"].value == pytest.approx(4 / 6)
     of_one_family = measure(Level(labels, logits, np.zeros(6)), OperatingPoint(1, 0.4))
@@ -174,7 +185,9 @@ def test_a_label_of_few_families_has_figures_and_no_intervals():
     assert {each.interval for each in found.values()} == {(None, None)}
     level = Level(np.tile(labels, 5), np.tile(logits, 5), np.arange(20))
     many = measure(level, OperatingPoint(1, 0.4))
-    assert all(m.interval.low <= m.value <= m.interval.high for m in many.values())
+    intervals = {name: each for name, each in many.items() if each.interval.low is not None}
+    assert many.keys() - intervals == {"ece", "aurc", "tpr_at_fpr_1", "tpr_at_fpr_5"}
+    assert all(m.interval.low <= m.value <= m.interval.high for m in intervals.values())
 
 
 def test_sets_of_the_same_name_are_told_apart():
@@ -204,7 +217,7 @@ def test_the_table_is_tidy(finished, compared):
     with open(finished.cross_file, newline="") as file:
         rows = list(csv.DictReader(file))
     keys = {(r["model"], r["set"], r["method"], r["level"], r["measure"]) for r in rows}
-    assert len(keys) == len(rows) == 4 * 2 * 7
+    assert len(keys) == len(rows) == 4 * 2 * len(MEASURES)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,8 @@ FILES = {
     "metrics.json",
     "report.txt",
     "predictions.parquet",
+    "scores.parquet",
+    "scores.csv",
     "curves.png",
     "confusion.png",
     "samples.png",

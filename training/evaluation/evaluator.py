@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 from scipy.special import expit
 
 from dfdc_prep.run_files import (
@@ -19,6 +20,7 @@ from manifests.files import atomic_file, write_json, write_text
 from manifests.tables.parquet import write_table
 from training.data.shards import Shards
 from training.evaluation import cross, plots, text
+from training.evaluation.comparison import Comparison, Entry, Policy, compare
 from training.evaluation.heatmaps import KeptImages, MaskScores, write_mistakes
 from training.evaluation.metrics import best_threshold, fit_temperature, split_metrics
 from training.evaluation.predictions import (
@@ -29,6 +31,7 @@ from training.evaluation.predictions import (
     Transforms,
     predict_each,
 )
+from training.evaluation.scores import clips_of_split, score_table, write_scores
 from training.models.classifier import logit_model
 from training.models.model_file import open_model
 from training.models.settings import InputSettings
@@ -143,30 +146,36 @@ def _folders(base: Path, shards: Sequence[Shards], split: str) -> list[Path]:
 
 def evaluate_all(
     models: Sequence[TestedModel], plan: OutputPlan, split: str, batch_size: int
-) -> tuple[list[CrossRow], list[str]]:
+) -> tuple[list[CrossRow], list[str], Comparison]:
     """Evaluate each model on each set; write their results, cross.csv and report.txt.
 
-    The results of a run on its own split go into its folder, whose table they do not replace.
+    Several models are also compared on each set, per clip (`comparison.compare`). The results of a
+    run on its own split go into its folder, whose table they do not replace.
 
     Args:
         models: the first is the one the plan is made for; the results of the others go beside.
 
     Returns:
-        The rows of cross.csv, and what else is known of the models, one sentence each.
+        The rows of cross.csv, what else is known of the models, one sentence each, and the
+        comparison, which is empty for one model.
     """
     sources = [Source(each, split, batch_size) for each in plan.shards]
     first = models[0]
     if len(models) == len(sources) == 1 and first.run and plan.base == first.run.folder:
         evaluate_model(first, sources[0], plan.base)
-        return [], []
+        return [], [], Comparison()
     sets = cross.name_sets([(source.shards.folder, source.rows) for source in sources])
     rows: list[CrossRow] = []
+    entries: list[list[Entry]] = [[] for _ in sources]
     names = cross.numbered([model.name for model in models])
     below = cross.numbered([folder.name for folder in plan.folders])
     for model, name in zip(models, names, strict=True):
         beside = [plan.base / "beside" / name / each for each in below]
         folders = plan.folders if model is first else beside
         found = [evaluate_model(model, *each) for each in zip(sources, folders, strict=True)]
+        config = model.run.config() if model.run else None
+        for given, predictions in zip(entries, found, strict=True):
+            given.append(Entry(name, clip_scores(predictions), model.point, config))
         trained = cross.training_crops(model.run) if model.run else None
         for each in sets:
             predictions = each.of(found[each.position])
@@ -175,10 +184,24 @@ def evaluate_all(
             rows += cross.set_rows(shared, predictions, model.point, known)
     notes = [f"{name}: {note}." for m, name in zip(models, names, strict=True) for note in m.notes]
     base = RunFiles(plan.base)
+    compared = Comparison()
+    titles = cross.numbered([each.folder.resolve().name for each in plan.shards])
+    for given, title in zip(entries, titles, strict=True) if len(models) > 1 else ():
+        compared += compare(given, {"set": title, "split": split}, Policy())
+    if len(models) > 1:
+        compared.write(plan.base)
     write_rows(base.cross_file, CROSS_COLUMNS, rows)
     own = text.report_text(base.metrics()) + "\n" if base.metrics_file.is_file() else ""
-    write_text(plan.base / "report.txt", f"{own}{text.cross_text(rows, notes)}\n")
-    return rows, notes
+    whole = f"{own}{text.cross_text(rows, notes)}\n"
+    if len(models) > 1:
+        whole += f"\n{compared.text()}\n"
+    write_text(plan.base / "report.txt", whole)
+    return rows, notes, compared
+
+
+def clip_scores(predictions: Predictions) -> pa.Table:
+    """The score table of a model of which every clip has a score."""
+    return score_table(clips_of_split(predictions.rows), predictions.levels()["clip"].logits)
 
 
 def evaluate(run: Run, shards: Shards, batch_size: int) -> SplitMetrics:
@@ -192,9 +215,9 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
     """Evaluate a model on a split, which is read once, and write the results.
 
     Args:
-        out: the folder for metrics.json, report.txt, predictions.parquet, the plots and, for the
-            model of a run, the worst mistakes; a run folder also gets the training curves and the
-            model card.
+        out: the folder for metrics.json, report.txt, predictions.parquet, the score table of the
+            clips, the plots and, for the model of a run, the worst mistakes; a run folder also gets
+            the training curves and the model card.
     """
     run, classifier = tested.run, tested.classifier
     seed = run.config().options.seed if run else 42
@@ -216,6 +239,7 @@ def evaluate_model(tested: TestedModel, source: Source, out: Path) -> Prediction
     if not in_run:  # a run folder that was removed must not be created again
         out.mkdir(parents=True, exist_ok=True)
     write_table(predictions.table(tested.point.temperature), files.predictions_file)
+    write_scores(clip_scores(predictions), files.scores_file)
     others = text.cross_text(files.cross())
     write_text(out / "report.txt", text.report_text(report) + (others and f"\n{others}\n"))
     images = [kept.images[position] for position in kept.samples]

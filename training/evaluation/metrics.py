@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 
 from dfdc_prep.run_files import (
     MEASURES,
+    TPR_AT,
     Calibration,
     ClassMetrics,
     Interval,
@@ -137,7 +138,7 @@ def split_metrics(
 ) -> SplitMetrics:
     """The metrics of one split: per image, per clip, calibration by the point's temperature."""
     levels = predictions.levels()
-    labels, logits, families = levels["image"]
+    labels, logits, families, _ = levels["image"]
     scores, calibrated = expit(logits), expit(logits / point.temperature)
     image, clip = (
         classification_metrics(level.labels, expit(level.logits), level.families)
@@ -229,36 +230,56 @@ class Measured(NamedTuple):
     interval: Interval
 
 
+def risks(level: Level) -> Floats:
+    """The share called wrong of the 1, 2 ... N surest, [N]; those equally sure are taken evenly.
+
+    Sure is who is far from 0.5 (selective prediction; Geifman and El-Yaniv, 2017). The mean is the
+    area under the risk-coverage curve, AURC.
+    """
+    _, index, sizes = np.unique(-np.abs(level.logits), return_inverse=True, return_counts=True)
+    wrong = np.bincount(index, 1 - level.right()) / sizes
+    shares: Floats = np.cumsum(np.repeat(wrong, sizes)) / np.arange(1, len(index) + 1)
+    return shares
+
+
 def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
     """Every measure of MEASURES, at the point of the model's own validation split.
 
-    A measure that compares the labels (ROC-AUC, average precision, EER) is undefined where one is
-    missing, the accuracy at the threshold where there is no threshold. An interval is undefined
-    where the families of a label are too few; see `training.evaluation.intervals`.
+    A measure that compares the labels (ROC-AUC, average precision, EER, TPR_AT) is undefined where
+    one is missing, the accuracy at the threshold where there is no threshold. An interval is
+    undefined where the families of a label are too few (`training.evaluation.intervals`), and for
+    a TPR where fewer REAL families were tested than show such a rate: 100 for 1 %.
     """
-    labels, logits, families = level
+    labels, logits, families, _ = level
     scores, calibrated = expit(logits), expit(logits / point.temperature)
+    shares = {"accuracy": level.right()}
+    if point.threshold is not None:
+        shares["accuracy_at_threshold"] = level.right(point.threshold)
     means = {
-        "accuracy": (scores >= 0.5) == labels,
         "log_loss": log_losses(labels, scores),
         "log_loss_calibrated": log_losses(labels, calibrated),
+        "brier": (scores - labels) ** 2,
     }
-    if point.threshold is not None:
-        means["accuracy_at_threshold"] = (scores >= point.threshold) == labels
     intervals = FamilyIntervals(labels, families)
-    measured = {}
-    for name, values in means.items():
-        interval_of = intervals.mean if name.startswith("log_loss") else intervals.share
-        measured[name] = Measured(float(np.mean(values)), interval_of(values))
+    measured = {n: Measured(float(np.mean(v)), intervals.share(v)) for n, v in shares.items()}
+    measured |= {n: Measured(float(np.mean(v)), intervals.mean(v)) for n, v in means.items()}
+    measured["ece"] = Measured(calibration_error(labels, scores), UNDEFINED)
+    measured["aurc"] = Measured(float(np.mean(risks(level))), UNDEFINED)
     if len(np.unique(labels)) == 2:
         # Of logits, which rank confident images that the sigmoid rounds to 1. Between two
-        # thresholds the ROC curve is taken for a straight line.
-        false, true, _ = sk.roc_curve(labels, logits, drop_intermediate=False)
+        # thresholds the ROC curve is taken for a straight line, but for a TPR.
+        ranked = level.ranked()
+        given = ranked.labels, ranked.logits
+        false, true, _ = sk.roc_curve(*given, drop_intermediate=False)
         whole = {
-            "auc": float(sk.roc_auc_score(labels, logits)),
-            "average_precision": float(sk.average_precision_score(labels, logits)),
+            "auc": float(sk.roc_auc_score(*given)),
+            "average_precision": float(sk.average_precision_score(*given)),
             "eer": float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1)),
         }
-        ranked = intervals.rankings(logits, whole)
-        measured |= {name: Measured(value, ranked[name]) for name, value in whole.items()}
+        whole |= {name: float(true[false <= f + 1e-12].max()) for name, f in TPR_AT.items()}
+        of_ranked = intervals if ranked is level else FamilyIntervals(given[0], ranked.families)
+        found = of_ranked.rankings(given[1], whole)
+        reals = families_by_label(labels, families)[REAL]
+        found |= {name: UNDEFINED for name, f in TPR_AT.items() if reals * f < 1}
+        measured |= {name: Measured(value, found[name]) for name, value in whole.items()}
     return {name: measured.get(name, Measured(None, UNDEFINED)) for name in MEASURES}

@@ -14,11 +14,11 @@ from dfdc_prep.progress import Progress
 from dfdc_prep.run_files import IMAGE_COLUMNS
 from manifests.errors import TrainingError
 from manifests.labels import LABELS
-from training.data import input_pipeline
 from training.data.shards import Shards
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Images = npt.NDArray[np.uint8]
 Transform = Callable[[Images], Images]
 #: Changes of images before the model, given the rows of the split; None leaves them as they are.
@@ -53,6 +53,9 @@ class Batch(NamedTuple):
 
 def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
     """Read a split once, in the order of its manifest, with a progress bar."""
+    # Imported late: what compares scores needs no TensorFlow.
+    from training.data import input_pipeline
+
     shards, split, size = source.shards, source.split, source.batch_size
     make = input_pipeline.make_masked_dataset if masks else input_pipeline.make_dataset
     start = 0
@@ -68,11 +71,35 @@ def read_batches(source: Source, *, masks: bool = False) -> Iterator[Batch]:
 
 
 class Level(NamedTuple):
-    """Labels, logits and families of images or of clips, [N]."""
+    """Labels, logits and families of images or of clips, [N].
+
+    A clip that the model gave no score may be taken for a guess: its logit is 0, it is called right
+    by half, and every comparison with another clip counts half.
+    """
 
     labels: Ints
     logits: Floats
     families: Any
+    guessed: Bools | None = None  # None if none is
+
+    def right(self, threshold: float = 0.5) -> Floats:
+        """Whether each is called right, FAKE from a P(FAKE) on: 1 or 0; a guess 0.5."""
+        right = ((expit(self.logits) >= threshold) == self.labels).astype(np.float64)
+        return right if self.guessed is None else np.where(self.guessed, 0.5, right)
+
+    def ranked(self) -> "Level":
+        """The same, ordered by their logits: all twice, a guess once above and once below all."""
+        if self.guessed is None:
+            return self
+        beyond = np.abs(self.logits).max() + 1
+        logits = [np.where(self.guessed, end, self.logits) for end in (-beyond, beyond)]
+        return Level(np.tile(self.labels, 2), np.concatenate(logits), np.tile(self.families, 2))
+
+    def where(self, mask: Bools) -> "Level":
+        """Those of a mask, [N]."""
+        guessed = None if self.guessed is None else self.guessed[mask]
+        families = np.asarray(self.families)[mask]
+        return Level(self.labels[mask], self.logits[mask], families, guessed)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from dfdc_prep.run_files import (
     LIMITS,
     MEASURES,
+    NO_INTERVAL,
     TITLES,
     ClassMetrics,
     CrossRow,
@@ -26,7 +27,7 @@ from training.evaluation.metrics import temperature_remark
 
 _COLUMNS = ("precision", "recall", "f1")
 #: Measures in the text of several sets; the others are in cross.csv.
-_SHOWN = [name for name in MEASURES if name != "log_loss_calibrated"]
+_SHOWN = [name for name in MEASURES if name not in ("log_loss_calibrated", "brier", "ece", "aurc")]
 _COUNTS = ("REAL", "FAKE", "families")
 
 
@@ -143,7 +144,7 @@ def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator
             (
                 *names,
                 *(str(getattr(group["accuracy"], name.lower())) for name in _COUNTS),
-                *(_with_interval(group[name]) for name in _SHOWN),
+                *(with_interval(group.get(name)) for name in _SHOWN),
             )
             for names, group in by_measure(own).items()
         ]
@@ -161,10 +162,12 @@ def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator
     )
 
 
-def _with_interval(row: CrossRow) -> str:
+def with_interval(row: CrossRow | None) -> str:
     """A value, and its interval on a second line of the cell."""
-    if row.value is None:
+    if row is None or row.value is None:
         return ""
+    if row.measure in NO_INTERVAL:
+        return f"{row.value:.3f}"
     if row.low is None or row.high is None:
         return f"{row.value:.3f}\ntoo few"
     return f"{row.value:.3f}\n{row.low:.3f}-{row.high:.3f}"
@@ -172,7 +175,11 @@ def _with_interval(row: CrossRow) -> str:
 
 def cross_text(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> str:
     """The parts as plain text; empty without rows."""
-    parts = cross_parts(rows, notes) if rows else ()
+    return plain_text(cross_parts(rows, notes) if rows else ())
+
+
+def plain_text(parts: Iterable[TextTable | str]) -> str:
+    """Lines and tables as plain text."""
     return "\n".join(
         f"\n{_plain(part)}\n" if isinstance(part, TextTable) else part for part in parts
     )

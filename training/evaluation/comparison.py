@@ -1,0 +1,335 @@
+"""Several models on the clips of one split: measures, differences, seeds, risk, groups."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from dfdc_prep.run_files import (
+    ALL,
+    COMPARISON_FILES,
+    CROSS_COLUMNS,
+    CrossRow,
+    DifferenceRow,
+    GapRow,
+    GroupRow,
+    OperatingPoint,
+    RiskRow,
+    RunConfig,
+    RunFiles,
+    SeedRow,
+    by_measure,
+    write_rows,
+)
+from manifests.errors import TrainingError
+from manifests.files import write_text
+from manifests.result import Result, TextTable
+from manifests.wording import counted
+from training.evaluation import attributes, text
+from training.evaluation.intervals import MIN_FAMILIES, UNDEFINED, families_by_label
+from training.evaluation.metrics import measure, risks
+from training.evaluation.paired import (
+    COMPARED,
+    Estimate,
+    delong,
+    difference,
+    estimates,
+    holm,
+    mean_of,
+)
+from training.evaluation.predictions import Level
+from training.evaluation.scores import (
+    ABSENT,
+    AS_CHANCE,
+    ERROR,
+    LEFT_OUT,
+    OK,
+    level_of,
+    write_scores,
+)
+
+#: Shares of the clips whose risk is told, the surest first.
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+_SHOWN = ("accuracy", "auc", "tpr_at_fpr_1", "tpr_at_fpr_5", "brier", "log_loss", "ece", "aurc")
+_TITLES = {**attributes.GROUP_MEASURES, "tpr_at_fpr_1": "TPR at 1 %", "tpr_at_fpr_5": "TPR at 5 %"}
+_TITLES |= {"brier": "Brier", "log_loss": "log-loss", "ece": "ECE", "aurc": "AURC"}
+
+
+class Entry(NamedTuple):
+    """The results of one model on a split."""
+
+    name: str  # unlike that of every other one
+    scores: pa.Table  # `scores.score_table`
+    point: OperatingPoint = OperatingPoint()
+    config: RunConfig | None = None  # None for what is no run
+
+    @property
+    def recipe(self) -> str:
+        """What the runs of one recipe share: all that config.json has but the seed."""
+        if self.config is None:
+            return self.name
+        options = replace(self.config.options, seed=0)
+        shared = (self.config.recipe, options, self.config.data)
+        return json.dumps([asdict(each) for each in shared], sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a clip without a score counts as, and how many there may be."""
+
+    missing: str = AS_CHANCE  # one of `scores.MISSING`
+    min_coverage: float = 0.0  # share of the clips that every model must have scored
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """The rows of the tables of COMPARISON_FILES and of cross.csv, and what must be said."""
+
+    measures: list[CrossRow] = field(default_factory=list)
+    differences: list[DifferenceRow] = field(default_factory=list)
+    seeds: list[SeedRow] = field(default_factory=list)
+    risk: list[RiskRow] = field(default_factory=list)
+    groups: list[GroupRow] = field(default_factory=list)
+    gaps: list[GapRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    coverage: dict[str, dict[str, int]] = field(default_factory=dict)  # clips by model and status
+
+    def __add__(self, other: "Comparison") -> "Comparison":
+        mine, others = vars(self), vars(other)
+        lists = {n: mine[n] + others[n] for n in mine if n not in ("notes", "coverage")}
+        notes = list(dict.fromkeys([*self.notes, *other.notes]))
+        return Comparison(**lists, notes=notes, coverage={**self.coverage, **other.coverage})
+
+    def write(self, folder: Path) -> None:
+        """Write the tables of COMPARISON_FILES; a table without rows has its header."""
+        rows: list[Any] = [self.differences, self.seeds, self.risk, self.groups, self.gaps]
+        for (name, kind), each in zip(COMPARISON_FILES.items(), rows, strict=True):
+            write_rows(folder / name, [column.name for column in fields(kind)], each)
+
+    def as_json(self) -> dict[str, Any]:
+        """All rows, by table."""
+        return asdict(self)
+
+    def text(self) -> str:
+        return text.plain_text(self.parts())
+
+    def cells(self) -> TextTable:
+        return next(part for part in self.parts() if isinstance(part, TextTable))
+
+    def caption(self) -> str:
+        return next(part for part in self.parts() if isinstance(part, str))
+
+    def parts(self) -> Iterator[TextTable | str]:
+        """What the command prints."""
+        for row in {(r.set, r.split): r for r in self.measures if r.measure == "auc"}.values():
+            clips = f"{counted(row.real + row.fake, 'clip')} ({row.real:,} REAL, {row.fake:,} FAKE)"
+            families = counted(row.families, "family")
+            yield f"{row.split} split of {row.set}, per clip: {clips} of {families}"
+        yield _measure_table(self)
+        if self.seeds:
+            names = ("set", "model", "measure", "runs", "mean", "deviation", "smallest", "largest")
+            yield _table(self.seeds, *names)
+        tests = ("difference", "low", "p", "p_holm")
+        if self.differences:
+            yield _table(self.differences, "set", "model", "other", "measure", *tests, "p_delong")
+        wrong = {(r.set, r.model): list[str]() for r in self.risk}
+        for risk in self.risk:
+            wrong[risk.set, risk.model].append(f"{100 * risk.risk:.1f} %")
+        header = ("set", "model", *(f"surest {100 * each:.0f} %" for each in COVERAGES))
+        yield "Share called wrong where only the surest clips are decided:"
+        yield TextTable(header, [(*names, *cells) for names, cells in wrong.items()])
+        if self.groups:
+            counts = ("value", "low", "real", "fake", "families")
+            yield _table(self.groups, "model", "attribute", "group", "measure", *counts)
+        if self.gaps:
+            yield "The largest gap of each measure; Holm: p adjusted for all pairs of its groups."
+            pair = ("measure", "group", "other")
+            yield _table(self.gaps, "model", "attribute", *pair, *tests, "shared")
+        yield from self.notes
+
+
+def _measure_table(found: Comparison) -> TextTable:
+    rows = []
+    for model in dict.fromkeys(row.model for row in found.measures):
+        numbers = found.coverage[model]
+        scored = f"{numbers.get(OK, 0):,} of {sum(numbers.values()):,}"
+        own = by_measure(row for row in found.measures if row.model == model)
+        for (name, _, _), group in own.items():
+            cells = (text.with_interval(group[each]) for each in _SHOWN)
+            rows.append((name, model, scored, *cells))
+    return TextTable(("set", "model", "scored", *(_TITLES[name] for name in _SHOWN)), rows)
+
+
+def _table(rows: Sequence[Any], *names: str) -> TextTable:
+    """Some columns of rows; `low` stands for the interval."""
+    heads = {"low": "95 %", "p_holm": "Holm", "p_delong": "DeLong", "real": "REAL", "fake": "FAKE"}
+    cells = [[_cell(row, name) for name in names] for row in rows]
+    return TextTable([heads.get(name, name) for name in names], cells)
+
+
+def _cell(row: Any, name: str) -> str:
+    value = getattr(row, name)
+    if name == "measure":
+        return _TITLES[value]
+    if name == "low":
+        return "too few" if value is None else f"{value:.3f} to {row.high:.3f}"
+    if name in ("p", "p_holm", "p_delong") and value is not None:
+        return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
+    if name == "difference":
+        return f"{value:+.3f}"
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def compare(
+    entries: Sequence[Entry],
+    where: Mapping[str, str],
+    policy: Policy,
+    given: attributes.Attributes | None = None,
+) -> Comparison:
+    """Compare models on the clips of one split.
+
+    Runs that differ in nothing but their seed are one row: the mean of their measures, each of the
+    same clips. Its interval is for other families, not for other seeds, whose spread is in `seeds`.
+
+    Args:
+        where: the columns `set` and `split` of the rows.
+        given: groups of the clips.
+
+    Raises:
+        TrainingError: a model scored fewer clips than the policy asks for.
+    """
+    coverage = {entry.name: _coverage(entry, policy) for entry in entries}
+    levels = {entry.name: level_of(entry.scores, policy.missing) for entry in entries}
+    notes = list(given.notes if given else [])
+    kept = np.ones(entries[0].scores.num_rows, np.bool_)
+    if any(numbers.get(OK, 0) < len(kept) for numbers in coverage.values()):
+        if policy.missing == LEFT_OUT:
+            for entry in entries:
+                kept &= np.array([each == OK for each in entry.scores["status"].to_pylist()])
+            levels = {name: level.where(kept) for name, level in levels.items()}
+        lacking = "; ".join(
+            f"{name}: " + ", ".join(f"{n:,} {status}" for status, n in numbers.items())
+            for name, numbers in coverage.items()
+        )
+        left = f": {counted(int(kept.sum()), 'clip')} that every model scored are compared"
+        notes.append(
+            f"Clips without a score count {policy.missing}{'' if kept.all() else left} ({lacking})."
+        )
+    if not kept.any():
+        raise TrainingError("expected clips that every model scored, found none; see --missing")
+    if policy.min_coverage:
+        notes.append(f"Every model scored at least {100 * policy.min_coverage:g} % of the clips.")
+    measures, risk = list[CrossRow](), list[RiskRow]()
+    for entry in entries:
+        level = levels[entry.name]
+        shared: Any = {**where, "model": entry.name}
+        reals, fakes = np.bincount(level.labels, minlength=2).tolist()
+        families = len(np.unique(level.families))
+        numbers: Any = {"real": reals, "fake": fakes, "families": families, "trained_on": None}
+        numbers |= asdict(entry.point)
+        for name, (value, (low, high)) in measure(level, entry.point).items():
+            at: Any = {"method": ALL, "level": "clip", "measure": name}
+            measures.append(CrossRow(**shared, **at, value=value, low=low, high=high, **numbers))
+        shares = risks(level)
+        for share in COVERAGES:
+            decided = shares[max(1, round(share * len(shares))) - 1]
+            risk.append(RiskRow(**shared, coverage=share, risk=float(decided)))
+    differences, seeds = _differences(entries, levels, where)
+    groups, gaps = list[GroupRow](), list[GapRow]()
+    for name, level in levels.items() if given else ():
+        for attribute, names in given.groups.items() if given else ():
+            of = [group for group, keep in zip(names, kept, strict=True) if keep]
+            found = attributes.attribute_rows(level, attribute, of, {**where, "model": name})
+            groups, gaps = groups + found[0], gaps + found[1]
+    notes += dict.fromkeys(attributes.warnings(groups))
+    if differences:
+        notes.append(_how(differences))
+    return Comparison(measures, differences, seeds, risk, groups, gaps, notes, coverage)
+
+
+def _how(rows: Sequence[DifferenceRow]) -> str:
+    told = (
+        "Differences are of the model less the other, p and intervals by paired resamples of "
+        "families; Holm: p adjusted for all pairs of a measure. DeLong: "
+    )
+    if any(row.p_delong is not None for row in rows):
+        return f"{told}for independent clips, here one of each label per family."
+    return f"{told}not given: rows share families."
+
+
+def _coverage(entry: Entry, policy: Policy) -> dict[str, int]:
+    """Clips by status; TrainingError if fewer have a score than the policy asks for."""
+    statuses = entry.scores["status"].to_pylist()
+    found = {each: statuses.count(each) for each in (OK, ABSENT, ERROR) if each in statuses}
+    share = found.get(OK, 0) / len(statuses)
+    if share < policy.min_coverage:
+        others = ", ".join(f"{n:,} {status}" for status, n in found.items() if status != OK)
+        raise TrainingError(
+            f"expected scores for at least {100 * policy.min_coverage:g} % of the clips in "
+            f"{entry.name}, found {100 * share:.1f} % ({others}); score the others, or lower "
+            "--min-coverage"
+        )
+    return found
+
+
+def _differences(
+    entries: Sequence[Entry], levels: Mapping[str, Level], where: Mapping[str, str]
+) -> tuple[list[DifferenceRow], list[SeedRow]]:
+    """Every pair of recipes, and the spread of those with several runs."""
+    recipes: dict[str, list[Entry]] = {}
+    for entry in entries:
+        alike = recipes.get(entry.recipe, [])
+        is_repeated = any(e.config and e.config.options == entry.config.options for e in alike
+                          if entry.config)  # fmt: skip
+        recipes.setdefault(entry.name if is_repeated else entry.recipe, []).append(entry)
+    level = levels[entries[0].name]
+    named: dict[str, dict[str, Estimate]] = {}
+    seeds: list[SeedRow] = []
+    for runs in recipes.values():
+        found = [estimates(levels[run.name], level.families) for run in runs]
+        name = " + ".join(run.name for run in runs)
+        named[name] = {m: mean_of([each[m] for each in found]) for m in found[0]}
+        for m in (m for m in COMPARED if m in found[0] and len(runs) > 1):
+            values = [each[m].value for each in found]
+            mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+            spread = (mean, deviation, min(values), max(values))
+            seeds.append(SeedRow(where["set"], where["split"], name, m, len(runs), *spread))
+    numbers = families_by_label(level.labels, level.families)
+    few = min(count for count in numbers.values() if count) < MIN_FAMILIES
+    pairs = np.unique(
+        np.array([level.labels, np.unique(level.families, return_inverse=True)[1]]), axis=1
+    )
+    independent = pairs.shape[1] == len(level.labels)
+    rows: list[DifferenceRow] = []
+    for m in (m for m in COMPARED if all(m in each for each in named.values())):
+        of_measure = []
+        for a, b in combinations(named, 2):
+            first, second = named[a][m], named[b][m]
+            value, (low, high), p = difference(first, second, level.families)
+            if few:
+                (low, high), p = UNDEFINED, None
+            by_clip = delong(first, second, level.labels) if m == "auc" and independent else None
+            tests: Any = {"p": p, "p_holm": None, "p_delong": None if few else by_clip}
+            tests |= {"clips": len(level.labels), "families": len(np.unique(level.families))}
+            ends: Any = {**where, "difference": value, "low": low, "high": high}
+            of_measure.append(DifferenceRow(model=a, other=b, measure=m, **ends, **tests))
+        adjusted = holm(row.p for row in of_measure)
+        rows += [replace(r, p_holm=p) for r, p in zip(of_measure, adjusted, strict=True)]
+    return rows, seeds
+
+
+def write_comparison(found: Comparison, entries: Sequence[Entry], folder: Path) -> None:
+    """Write the tables of a comparison, cross.csv, report.txt and the score table of each model."""
+    files = RunFiles(folder)
+    (folder / "scores").mkdir(parents=True, exist_ok=True)
+    for entry in entries:
+        name = "".join(c if c.isalnum() or c in "-_. " else "_" for c in entry.name)
+        write_scores(entry.scores, folder / "scores" / f"{name}.scores.parquet")
+    found.write(folder)
+    write_rows(files.cross_file, CROSS_COLUMNS, found.measures)
+    write_text(folder / "report.txt", found.text() + "\n")
