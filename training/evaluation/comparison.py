@@ -257,6 +257,8 @@ def _how(rows: Sequence[DifferenceRow]) -> str:
         "Differences are of the model less the other, p and intervals by paired resamples of "
         "families; Holm: p adjusted for all pairs of a measure. DeLong: "
     )
+    if all(row.p is None for row in rows):
+        return f"Fewer than {MIN_FAMILIES} families of a label: no interval, and no p."
     if any(row.p_delong is not None for row in rows):
         return f"{told}for independent clips, here one of each label per family."
     return f"{told}not given: rows share families."
@@ -284,8 +286,8 @@ def _differences(
     recipes: dict[str, list[Entry]] = {}
     for entry in entries:
         alike = recipes.get(entry.recipe, [])
-        is_repeated = any(e.config and e.config.options == entry.config.options for e in alike
-                          if entry.config)  # fmt: skip
+        seed = entry.config and entry.config.options.seed
+        is_repeated = seed in [each.config and each.config.options.seed for each in alike]
         recipes.setdefault(entry.name if is_repeated else entry.recipe, []).append(entry)
     level = levels[entries[0].name]
     named: dict[str, dict[str, Estimate]] = {}
