@@ -56,7 +56,8 @@ def predict(
         json: Print one JSON object per file.
         heatmap: Folder for one image per face with its Grad-CAM beside it, and its mask if there is
             one.
-        csv: Also write one row a file here; the same command continues an interrupted run.
+        csv: Write one row a file here, and print one line; the same command continues an
+            interrupted run.
         submission: Also write Kaggle's table here: filename, label (P(FAKE)); needs --csv.
 
     Raises:
@@ -108,7 +109,7 @@ def predict(
             prediction = replace(prediction, file=str(path), error=error)
             if prediction.status in (UNREADABLE, NO_SCORE) or prediction.missing is not None:
                 all_scored = False
-            click.echo(prediction.as_json() if json else prediction.as_text())
+            click.echo(prediction.as_json() if json else prediction.as_text(faces=not csv))
             if scores:
                 scores.add(path, prediction)
     if scores:

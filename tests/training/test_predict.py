@@ -75,6 +75,7 @@ def test_a_folder_is_scored_into_a_table(finished, tmp_path):
     kaggle = tmp_path / "submission.csv"
     result = CliRunner().invoke(main, [*words, "--submission", str(kaggle)])
     assert result.exit_code == 3, result.output
+    assert result.stdout.count("\n") == 3  # a line a file, none for its faces
     rows = (tmp_path / "scores.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows] == ["status", "ok", "ok", "unreadable"]
     assert kaggle.read_text().splitlines()[0::3] == ["filename,label", "x.png,0.5"]

@@ -57,8 +57,8 @@ class FilePrediction:
         """One line of JSON."""
         return json.dumps(asdict(self))
 
-    def as_text(self) -> str:
-        """One line for the file and one for each face."""
+    def as_text(self, *, faces: bool = True) -> str:
+        """One line for the file and one for each of its faces, if these are wanted."""
         missing = f"; not the whole clip: {self.missing}" if self.missing else ""
         if self.status == NO_FACE:
             return f"{self.file}: no face found{missing}"
@@ -66,7 +66,7 @@ class FilePrediction:
             return f"{self.file}: {self.error}"
         score = f"P(FAKE) {self.p_fake:.4f}, {counted(len(self.faces), 'face')}"
         lines = [f"{self.file}: {score}{missing}"]
-        for face in self.faces:
+        for face in self.faces if faces else ():
             heatmap = f", heatmap {face.heatmap}" if face.heatmap else ""
             lines.append(
                 f"  frame {face.frame} at {face.time_s:.2f} s, {face.w}x{face.h} at "
