@@ -32,7 +32,7 @@ LONGEST = (
     "test_ray",
     "test_app",
     "test_external_models",
-    "test_quickstart",
+    "test_notebooks",
     "test_detectors",
     "test_extract",
 )
