@@ -15,7 +15,8 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from dfdc_prep.hyperparameters import Recipe
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
-from manifests.folders import REPORT, RunFolder
+from manifests.folders import REPORT, RunFolder, path_meant
+from manifests.wording import counted
 
 T = TypeVar("T")
 
@@ -348,8 +349,8 @@ def overlap_lines(model: str, rows: Iterable[CrossRow]) -> list[str]:
     if any(row.trained_on is None for row in images):
         return [f"Whether {model} was trained on clips of these sets is not known."]
     return [
-        f"{row.trained_on:,} of {row.real + row.fake:,} images of {row.set} are of families or "
-        f"files that {model} was trained on: its figures there are too good."
+        f"Of families or files that {model} was trained on: {row.trained_on:,} of "
+        f"{counted(row.real + row.fake, 'image')} of {row.set}; its figures there are too good."
         for row in images
         if row.trained_on
     ]
@@ -443,6 +444,6 @@ def _not_ours(path: Path, found: str | Exception) -> TrainingError:
         found = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
     again = "train again with --fresh" if path.name != RunFolder.CROSS else "delete it"
     return TrainingError(
-        f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {found}; give the folder "
-        f"of a finished run, or {again}"
+        f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {found}; "
+        + (path_meant(path.parent) or f"give the folder of a finished run, or {again}")
     )

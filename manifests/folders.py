@@ -14,6 +14,7 @@ from typing import Any
 
 from manifests.errors import OutputError
 from manifests.files import clear_leftovers, folder_lock, is_temporary, lock, parse_json
+from manifests.wording import nearest
 
 #: Whether a command writes a file or folder of this name.
 IsOwn = Callable[[str], bool]
@@ -259,6 +260,21 @@ def _unwritable_place(folder: Path) -> str | None:
         except OSError:
             return str(place)
     return None
+
+
+def path_meant(path: Path) -> str:
+    """The end of a message about a missing path: "did you mean faces?"; empty if none is like it.
+
+    Compared are the names beside the first part of the path that is missing.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    folder = missing[-1].parent if missing else path
+    if not missing or not os.access(folder, os.R_OK | os.X_OK):
+        return ""
+    found = nearest(missing[-1].name, sorted(os.listdir(folder)))
+    return f"did you mean {' or '.join(str(missing[-1].with_name(n)) for n in found)}?" * bool(
+        found
+    )
 
 
 def is_report(name: str) -> bool:

@@ -1,14 +1,59 @@
-"""Words of messages: numbers with nouns and units, lists, and values of unknown content."""
+"""Words of messages: numbers with nouns and units, lists, tables, names like an unknown one."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any
+
+#: Columns of a table that a message names one by one; of more, it names the nearest.
+_FEW = 8
+#: How alike two names are, 0 to 1, that are taken for spellings of one.
+_ALIKE = 0.7
 
 
 def counted(number: int, noun: str) -> str:
     """A number and its noun: "1 clip", "2,000 clips", "3 families"."""
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+    if noun.endswith("y"):
+        return f"{number:,} {noun[:-1]}ies"
+    return f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that `name` may be a misspelling of, the most alike first."""
+    lower: dict[str, str] = {}
+    for each in known:
+        lower.setdefault(each.lower(), each)
+    return [lower[each] for each in get_close_matches(name.lower(), lower, 3, _ALIKE)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message on an unknown name: "did you mean a or b?"; empty if none is like it."""
+    found = nearest(name, known)
+    return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+def columns_found(names: Sequence[str], wanted: str) -> str:
+    """What a table has in place of the column `wanted`: its columns, or those of like names."""
+    if len(names) <= _FEW:
+        return listed(names, _FEW) or "no columns"
+    like = nearest(wanted, names) or [name for name in names if wanted in name][:3]
+    return (
+        f"{counted(len(names), 'column')}, {f'such as {listed(like)}' if like else 'none like it'}"
+    )
+
+
+def aligned(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """The lines of a table: columns of text to the left, of numbers to the right."""
+    body = [["" if c is None else c for c in row] for row in rows]
+    text = [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in (header, *body)]
+    columns = []
+    for name, *cells in zip(*text, strict=True):
+        width = max(len(name), *map(len, cells)) if cells else len(name)
+        side = ">" if all(re.fullmatch(r"[-+]?[\d,.]*(e[-+]\d+)?", c) for c in cells) else "<"
+        columns.append([f"{cell:{side}{width}}" for cell in (name, *cells)])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def duration(seconds: float) -> str:

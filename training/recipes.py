@@ -12,6 +12,7 @@ from typing import Any
 
 from dfdc_prep.hyperparameters import Published, Recipe
 from manifests.errors import TrainingError
+from manifests.wording import counted, did_you_mean
 
 #: Valid values of `Recipe.backbone` and `Recipe.augmentation`.
 BACKBONES = tuple(f"EfficientNetB{i}" for i in range(8))
@@ -68,13 +69,15 @@ def choose_recipe(name: str, overrides: Mapping[str, Any]) -> Recipe:
     """
     if name not in RECIPES:
         raise TrainingError(
-            f"expected a recipe of {', '.join(RECIPES)}, found {name!r}; give one of them"
+            f"expected a recipe of {', '.join(RECIPES)}, found {name!r}; "
+            + (did_you_mean(name, RECIPES) or "give one of them")
         )
     recipe = replace(RECIPES[name], **overrides)
     for value, allowed in ((recipe.backbone, BACKBONES), (recipe.augmentation, AUGMENTATIONS)):
         if value not in allowed:
             raise TrainingError(
-                f"expected one of {', '.join(allowed)}, found {value!r}; give one of them"
+                f"expected one of {', '.join(allowed)}, found {value!r}; "
+                + (did_you_mean(value, allowed) or "give one of them")
             )
     return recipe
 
@@ -98,7 +101,7 @@ def describe_differences(recipe: Recipe, counts: Mapping[str, int]) -> list[str]
     if total != recipe.images:
         train = round(recipe.images * TRAIN_FRACTION)
         sentences.append(
-            f"the shards contain {total:,} images, {counts.get('train', 0):,} of them for training"
-            f"; the recipe has {recipe.images:,} and {train:,}"
+            f"the shards contain {counted(total, 'image')}, {counts.get('train', 0):,} of them for "
+            f"training; the recipe has {recipe.images:,} and {train:,}"
         )
     return sentences

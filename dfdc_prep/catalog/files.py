@@ -16,9 +16,10 @@ from dfdc_prep.catalog.clips import SPLITS
 from dfdc_prep.errors import SourceError
 from dfdc_prep.video.source_file import clip_size, frame_names, unreachable_error
 from manifests.files import UTF_16, separator
+from manifests.folders import path_meant
 from manifests.labels import folder_label
 from manifests.schemas import with_path
-from manifests.wording import abbreviated
+from manifests.wording import abbreviated, columns_found, counted
 
 #: Most bytes of a name in UTF-8, the limit of file systems.
 _MAX_NAME = 255
@@ -328,8 +329,9 @@ def read_csv(
         missing = [name for name in required if name not in header]
         if missing:
             raise SourceError(
-                f"expected the columns {', '.join(required)} in the first line of {path}, found "
-                f"{abbreviated(', '.join(header))}; add {' and '.join(missing)}"
+                f"expected the columns {', '.join(required)} in the first line of {path}, found no "
+                f"{missing[0]}, but {abbreviated(columns_found(header, missing[0]))}; add "
+                f"{' and '.join(missing)}"
             )
         if twice := [name for name in known if header.count(name) > 1]:
             raise SourceError(
@@ -340,8 +342,8 @@ def read_csv(
         for row in rows:
             if row and len(row) != len(header):
                 raise SourceError(
-                    f"expected {len(header)} values in line {rows.line_num} of {path}, found "
-                    f"{len(row)}; correct the line"
+                    f"expected {counted(len(header), 'value')} in line {rows.line_num} of {path}, "
+                    f"found {len(row)}; correct the line"
                 )
             if row:
                 yield {name: row[at[name]].strip() if name in at else "" for name in names}
@@ -355,7 +357,8 @@ def _read_text(path: Path) -> str:
     """Read a file in UTF-8, or in UTF-16 with a byte order mark; raise ValueError for others."""
     try:
         if not path.is_file():
-            raise SourceError(f"expected a file at {path}, found none; give its path")
+            advice = path_meant(path) or "give its path"
+            raise SourceError(f"expected a file at {path}, found none; {advice}")
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise SourceError(

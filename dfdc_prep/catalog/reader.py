@@ -24,6 +24,7 @@ from dfdc_prep.catalog.layouts.folders import ARCHIVES, FOLDERS
 from dfdc_prep.catalog.layouts.table import TABLE
 from dfdc_prep.errors import SourceError
 from dfdc_prep.storage.urls import Url
+from manifests.folders import path_meant
 from manifests.wording import listed
 
 AUTO = "auto"
@@ -72,7 +73,10 @@ def read_catalog(
     named = LAYOUTS[DFDC.name if options.layout == AUTO else options.layout]
     named = TABLE if options.table is not None else named
     if not source.is_dir():
-        raise SourceError(f"expected {named.shape}, found no folder {source}; give its path")
+        raise SourceError(
+            f"expected {named.shape}, found no folder {source}; "
+            f"{path_meant(source) or 'give its path'}"
+        )
     layout, folder, notes = _find_layout(source, named, options.layout == AUTO)
     if options.compression and layout != FACEFORENSICS:
         raise SourceError(
@@ -122,7 +126,7 @@ def _find_layout(source: Path, named: Layout, auto: bool) -> tuple[Layout, Path,
     if len(found) > 1:
         places = ", ".join(f"{layout.name} in {folder}" for layout, folder in found[:3])
         raise SourceError(
-            f"expected one data set below {source}, found {places}; pass the folder of one"
+            f"expected one data set below {source}, found {places}; give the folder of one"
         )
     return (*found[0], [])
 

@@ -23,6 +23,7 @@ from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 import click
 
 from dfdc_prep.commands.terminal import MIN_TRAINING_MEMORY_BYTES, echo_parts, reporting_errors
+from manifests.wording import did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +31,25 @@ T = TypeVar("T")
 Given = Mapping[str, Any]
 
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print the same numbers as JSON.")
+
+
+class _Choice(click.Choice):  # type: ignore[type-arg]  # click 8.1 has no Choice[...]
+    """A choice whose message on another value names those that are like it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if not (meant := did_you_mean(str(value), map(str, self.choices))):
+                raise
+            message = f"{error.message} {meant[0].upper()}{meant[1:]}"
+            raise click.BadParameter(message, ctx, param) from None
+
+
+class _Integer(click.IntRange):
+    """A range whose message on text says integer; click's says "a valid integer range"."""
+
+    name = "integer"
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,13 @@ class Option:
     multiple: bool = False
     nargs: int = 1  # for arguments: -1 for any number
     presets: Mapping[str, Any] = field(default_factory=dict)  # what stands for None, by preset
+
+    def __post_init__(self) -> None:
+        kind = self.type
+        if isinstance(kind, click.Choice):
+            object.__setattr__(self, "type", _Choice(kind.choices))
+        elif type(kind) is click.IntRange:
+            object.__setattr__(self, "type", _Integer(kind.min, kind.max))
 
     def or_preset(self, value: T | None, preset: str) -> T:
         """The value given, or that of the preset."""

@@ -34,7 +34,7 @@ MAX_COUNT = 2**31 - 1
 class FloatParam(click.FloatRange):
     """A finite float within bounds; `click.FloatRange` accepts "nan" and "inf"."""
 
-    name = "float range"
+    name = "number"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -48,6 +48,8 @@ class FloatParam(click.FloatRange):
 class CountParam(click.IntRange):
     """An integer from `min` to MAX_COUNT; the help text shows only the lower bound."""
 
+    name = "integer"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number = int(super().convert(value, param, ctx))
         if number > MAX_COUNT:
@@ -57,6 +59,8 @@ class CountParam(click.IntRange):
 
 class FramesParam(click.IntRange):
     """A number of frames, or one for each label: real=20,fake=5; also as a mapping."""
+
+    name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and "=" in value:
@@ -171,6 +175,12 @@ def _file(suffixes: tuple[str, ...]) -> Callable[[Any], Location]:
     return parse
 
 
+def _shard_count(value: Any) -> int | str:
+    if value == AUTO or (str(value).isdecimal() and 1 <= int(value) <= 9999):
+        return AUTO if value == AUTO else int(value)
+    raise ValueError(f"expected {AUTO} or a number from 1 to 9999, found {value!a}")
+
+
 #: Text that can be encoded as UTF-8, as tables and JSON require.
 TEXT = _Parsed("text", _text)
 #: A local path that can be encoded as UTF-8.
@@ -192,7 +202,7 @@ SLICE = _Parsed("I/N", lambda value: Slice.parse(str(value)))
 #: A number of train shards, or auto.
 SHARD_COUNT = _Parsed(
     "integer or auto",
-    lambda value: value if value == AUTO else click.IntRange(1, 9999).convert(value, None, None),
+    _shard_count,
 )
 #: Seeds that NumPy, Keras and scikit-learn all accept.
 SEED = click.IntRange(0, 2**32 - 1)

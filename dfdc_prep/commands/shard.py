@@ -110,7 +110,9 @@ class FoldersCommand(click.Command):
         for decisive, name in without_effect:
             if self._is_given(ctx, name):
                 option = f"--{name.replace('_', '-')}"
-                raise click.UsageError(f"{option} has no effect with {decisive}; omit it.", ctx)
+                raise click.UsageError(
+                    f"{option} has no effect with {decisive}; leave it out.", ctx
+                )
         return rest
 
     @staticmethod

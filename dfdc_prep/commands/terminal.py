@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DONE_WITH_FAILURES = 3
 INTERRUPTED = 130
-_INTERRUPTED_MESSAGE = "interrupted: run the same command again to go on"
+_INTERRUPTED_MESSAGE = "interrupted: run the same command again to resume"
 #: Longest message printed, in characters; names and values in files can be of any length.
 MAX_MESSAGE_CHARS = 1000
 #: Memory limit, in bytes, below which the libraries do not load.

@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from dfdc_prep.crops.encoding import MASK_SUFFIX, crop_fault, mask_fault, to_jpeg
 from dfdc_prep.errors import ShardError, SourceError
+from manifests.folders import path_meant
 from manifests.labels import parse_label
 from manifests.schemas import CROP_SIZE
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, normalize_table
+from manifests.wording import counted
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 #: Number of crops encoded to estimate the total size as JPEG.
@@ -185,7 +187,8 @@ def list_images(folder: Path) -> list[str]:
             name that is not valid UTF-8.
     """
     if not folder.is_dir():
-        raise SourceError(f"expected a folder of crops at {folder}, found none; give its path")
+        advice = path_meant(folder) or "give its path"
+        raise SourceError(f"expected a folder of crops at {folder}, found none; {advice}")
     found = [
         Path(base, name).relative_to(folder).as_posix()
         for base, _, names in os.walk(folder)
@@ -230,7 +233,7 @@ def read_crop_folders(folder: Path, reading: Reading = BY_EVIDENCE) -> NotedTabl
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
     found = normalize_table(pa.table(columns, ["split", "label", "path"]), str(folder), reading)
     outside = len(paths) - len(rows)
-    left_out = (f"{outside:,} images are in no folder such as train/real: left out",)
+    left_out = (f"left out, in no folder such as train/real: {counted(outside, 'image')}",)
     return found._replace(notes=(*found.notes, *left_out[: bool(outside)]))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dfdc_prep.errors import ModelError
 from manifests.files import file_sha256
+from manifests.folders import path_meant
 
 if TYPE_CHECKING:
     from dfdc_prep.detectors.base import Detector
@@ -76,7 +77,7 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
     if requested not in (AUTO, *DETECTORS):
         raise ModelError(
             f"expected one of the detectors {', '.join(DETECTORS)}, found {requested!r} recorded "
-            "by an earlier run; pass another one with --detector, or start that run again"
+            "by an earlier run; give another one with --detector, or start that run again"
         )
     if requested not in (AUTO, "yunet"):
         return DetectorChoice(requested)
@@ -86,7 +87,10 @@ def choose_detector(requested: str = AUTO, model: Path | None = None) -> Detecto
         if not path.is_file():
             raise ModelError(
                 f"expected YuNet's weights at {path}, found no file; "
-                f"download {_URL} to that path, or omit --detector-model"
+                + (
+                    path_meant(path)
+                    or f"download {_URL} to that path, or leave out --detector-model"
+                )
             )
     else:
         try:

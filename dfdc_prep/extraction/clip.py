@@ -237,7 +237,7 @@ def _failure(
     """Failure status and error message of a clip that was opened; None if it is whole."""
     if decoded == 0:
         lacks = f": {shortfall}" if shortfall else ""
-        return "unreadable", f"expected {wanted} frames of {video}, none decoded{lacks}"
+        return "unreadable", f"expected {counted(wanted, 'frame')} of {video}, none decoded{lacks}"
     what = f"{counted(wanted, 'frame')} of {video}"
     if decoded < wanted:
         return "truncated", f"expected {what}, {decoded} decoded"

@@ -274,7 +274,7 @@ def check_run(folder: Path, run: dict[str, Any], overwrite: bool) -> dict[str, A
         if found != value:
             raise OptionsDiffer(
                 f"expected {name} {value} in {folder}, found {name} {found} of an earlier run; "
-                f"pass the same option, choose another folder, or use --overwrite"
+                f"give the same option, choose another folder, or use --overwrite"
             )
     return earlier
 

@@ -281,7 +281,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         finished = _finished_families(output, families)
         if missing := [family for key, family in families.items() if key not in finished]:
             raise OutputError(
-                f"expected all {len(families):,} families in {out}, found {len(missing):,} "
+                f"expected {counted(len(families), 'family')} in {out}, found {len(missing):,} "
                 f"missing: {describe_missing(output.slice_journals, missing)}; run "
                 f"{'these slices, or ' if output.slice_journals else ''}extract without --slice"
             )

@@ -143,7 +143,7 @@ class RunSummary(Result):
             )
         if self.missing:
             notes.append(
-                f"not on disk, {len(self.missing):,} of {self.clips.total():,} clips: "
+                f"not on disk, {len(self.missing):,} of {counted(self.clips.total(), 'clip')}: "
                 f"{listed(sorted(self.missing))}"
             )
         done = self.clips.total() - self._earlier

@@ -105,7 +105,7 @@ def _pairs(pictures: _Pictures, found: Identities, threshold: float, joined: boo
     how = [
         "The two closest clips of each pair of groups are shown.",
         "Settle a pair with dfdc-prep identify and --same A,B or --different A,B: the buttons copy "
-        "the whole command. Or fill in the column relation of identity_pairs.csv and pass it as "
+        "the whole command. Or fill in the column relation of identity_pairs.csv and give it as "
         "--pairs.",
     ]
     return [TextList(how), Groups("Those that move most families first", groups)]

@@ -71,8 +71,8 @@ class IdentifyReport(Result):
         joined = sum(pair.joined for pair in found.pairs)
         lines = [
             f"{counted(self.clips, 'REAL clip')}{fakes}, {counted(self.encoded, 'face')} encoded",
-            f"{self.compared:,} of {self.crops:,} pictures compared; families with one that is "
-            f"near-identical to another family's: {found.alike:,}",
+            f"{self.compared:,} of {counted(self.crops, 'picture')} compared; families with one "
+            f"that is near-identical to another family's: {found.alike:,}",
             f"{counted(families, 'family')}: {len(found.identified - found.faked):,} with a face "
             f"of their original, {len(found.faked):,} only with that of a fake",
         ]

@@ -36,7 +36,7 @@ class Engine:
         if self.name == LOCAL and (self.address or self.insecure):
             raise WorkersError(
                 "expected --engine ray with --address or --insecure-cluster, found --engine local; "
-                "add --engine ray, or omit these options"
+                "add --engine ray, or leave these options out"
             )
 
 

@@ -33,6 +33,7 @@ from pebble.pool.process import WORKERS_NAME
 
 from dfdc_prep.errors import WorkersError
 from dfdc_prep.parallel.engine import forkserver_context
+from manifests.wording import counted
 
 #: A function that prepares a worker, and its arguments.
 Setup = tuple[Callable[..., None], tuple[Any, ...]]
@@ -169,9 +170,10 @@ class LocalWorkers:
                 self._broken_pools += 1
                 if self._broken_pools == _MAX_BROKEN_POOLS:
                     raise WorkersError(
-                        f"expected {self.count} running worker processes, found that they died "
-                        f"{_MAX_BROKEN_POOLS} times before their first clip; free memory, raise "
-                        "the limits on open files and processes, or pass fewer --workers"
+                        f"expected {counted(self.count, 'running worker process')}, found that "
+                        f"they died {_MAX_BROKEN_POOLS} times before their first clip; free "
+                        "memory, raise the limits on open files and processes, or give fewer "
+                        "--workers"
                     ) from error
                 self.stop()
                 self._fail_pending()

@@ -151,12 +151,12 @@ def _check_token(probe: "subprocess.Popen[str]") -> None:
             raise WorkersError(
                 "expected a Ray cluster that asks for a token, found one that anyone who can "
                 "reach it can use; start its nodes with RAY_AUTH_MODE=token (see docs/scale.md), "
-                "or pass --insecure-cluster"
+                "or give --insecure-cluster"
             )
         found = (said.strip().splitlines() or [f"exit code {probe.returncode}"])[-1][:400]
     raise WorkersError(
         f"expected to find out whether the Ray cluster asks for a token, found: {found}; run the "
-        "same command again, or pass --insecure-cluster if you know that nobody else can reach it"
+        "same command again, or give --insecure-cluster if you know that nobody else can reach it"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dfdc_prep import __version__
 from dfdc_prep.errors import OutputError, SourceError
 from dfdc_prep.reports.page import Page, write_page
-from manifests.folders import REPORT, FacesFolder, RunFolder, ShardsFolder
+from manifests.folders import REPORT, FacesFolder, RunFolder, ShardsFolder, path_meant
 from manifests.result import Result, TextTable
 from manifests.tables.external import BY_EVIDENCE, Reading
 
@@ -102,8 +102,11 @@ def kind_of(path: Path) -> str:
     found = "none of their files" if path.is_dir() else "a file" if path.exists() else "nothing"
     raise SourceError(
         f"expected a faces, shards or run folder, a table or an audit at {path}, found {found}; "
-        "give a folder that dfdc-prep extract, shard or fit wrote, a .csv or .parquet file, or "
-        "what dfdc-prep audit --json printed, as .json"
+        + (
+            path_meant(path)
+            or "give a folder that dfdc-prep extract, shard or fit wrote, a .csv or .parquet file, "
+            "or what dfdc-prep audit --json printed, as .json"
+        )
     )
 
 

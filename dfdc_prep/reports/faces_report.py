@@ -318,7 +318,7 @@ def _sheets_by_label(gallery: Gallery, clips: pa.Table | None) -> Iterator[Sheet
                 tags = ("label", label), ("family", family[row] or ""), ("status", _words(status))
                 pictures.append(picture._replace(tags=tags))
         if pictures:
-            whole = f"{sum(map(len, groups.values())):,} crops, evenly spaced"
+            whole = f"{counted(sum(map(len, groups.values())), 'crop')}, evenly spaced"
             each = " for each status" if len(groups) > 1 else ""
             yield Sheet(f"{label}: {len(pictures):,} of {whole}{each}", pictures)
 
@@ -357,7 +357,9 @@ def _original_fake_pairs(gallery: Gallery) -> Groups | Text:
         else:
             same = f"frame {first:,}"
             lines.append(same if first == second else f"frames {first:,} and {second:,}")
-    caption = f"An original and one of its fakes: {len(shown):,} of {len(found):,} originals"
+    caption = (
+        f"An original and one of its fakes: {len(shown):,} of {counted(len(found), 'original')}"
+    )
     return Groups(caption, gallery.pairs(shown, lines))
 
 

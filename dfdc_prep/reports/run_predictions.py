@@ -15,6 +15,7 @@ from dfdc_prep.run_files import SplitMetrics
 from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_table
+from manifests.wording import counted
 
 #: Bins of the reliability diagram, those of the expected calibration error.
 RELIABILITY_BINS = 15
@@ -94,7 +95,7 @@ def prediction_sections(metrics: SplitMetrics | None, frame: pd.DataFrame) -> li
         label = LABELS[0] if not row.fakes else LABELS[1] if row.fakes == row.images else None
         rows.append((str(row.Index), label, row.images, row.score, row.wrong, row.loss))
     header = ("clip", "label", "images", "P(FAKE)", "wrong images", "log-loss")
-    caption = f"The {len(clips):,} clips, the worst first; P(FAKE) of the mean logit"
+    caption = f"{counted(len(clips), 'clip')}, the worst first; P(FAKE) of the mean logit"
     table = Table(caption, header, rows, more=len(clips) - len(rows), searchable=True)
     columns = ("original", "images", "wrong images", "log-loss")
     best = families[MAX_FAMILIES:][-MAX_FAMILIES:][::-1]

@@ -123,7 +123,7 @@ def test_result(metrics: SplitMetrics | None) -> Text:
     """What the test found, per clip."""
     if metrics is None:
         what = "The run is not finished, or has not been tested: there is no metrics.json."
-        return Text(f"{what} Run the same dfdc-prep fit command again to go on.", "warning")
+        return Text(f"{what} Run the same dfdc-prep fit command again to resume.", "warning")
     if metrics.too_few:
         return Text(f"Tested on {metrics.too_few}.", "warning")
     found = metrics.clip
@@ -281,8 +281,9 @@ def _mistakes_section(folder: Path, metrics: SplitMetrics | None) -> list[Sectio
         first, energy, area = (None if mean is None else f"{100 * mean:.1f} %" for mean in means)
         if found and first and energy and area:
             said = (
-                f"Of {found.images:,} images with a forged face, the heatmap is largest on the "
-                f"mask in {first}; {energy} of its energy lies there. The masks cover {area}."
+                f"Of {counted(found.images, 'image')} with a forged face, the heatmap is largest "
+                f"on the mask in {first}; {energy} of its energy lies there. The masks cover "
+                f"{area}."
             )
             blocks.append(Text(said))
         caption = "The most confident mistakes, one of each clip: crop, heatmap and, if known, mask"

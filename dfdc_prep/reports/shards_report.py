@@ -42,6 +42,7 @@ from manifests.labels import FAKE, LABELS, REAL
 from manifests.pictures.near_identical import MIN_LIKENESS
 from manifests.tables.codes import Codes, clips_known, factorize
 from manifests.tables.families import family_column
+from manifests.wording import counted
 
 #: Crops shown of the training split (Fig. 3 of the paper), and near-identical pairs.
 MAX_CROPS, MAX_PAIRS = 15, 12
@@ -67,7 +68,7 @@ def shards_page(path: Path) -> Page:
     # The paper's Fig. 3: random training crops. Records are shuffled, so the first are random.
     split = next(iter(counts))
     rows = np.flatnonzero(pc.equal(table["split"], split).to_numpy())[:MAX_CROPS]
-    caption = f"{len(rows)} random {split} crops: the first records, which are shuffled"
+    caption = f"{counted(len(rows), f'random {split} crop')}: the first records, which are shuffled"
     splits = compare_splits(inputs, gallery)
     try:
         metadata: object = parse_json((path / ShardsFolder.METADATA).read_bytes())
@@ -215,9 +216,8 @@ def _near_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
 
 def leak_verdict(found: Audit) -> list[Text]:
     """Whether the splits leak, what that rests on, and the largest leak."""
-    crops = sum(found.rows.values())
-    line = f"{found.caption()}. {found.compared:,} of {crops:,} images were compared."
-    (said,) = sentences([line])
+    images = counted(sum(found.rows.values()), "image")
+    (said,) = sentences([f"{found.caption()}. {found.compared:,} of {images} were compared."])
     if found.verdict == NOT_KNOWN:
         more = f"{said.text} Their originals may be in another split."
         return [Text(more, "warning")]

@@ -75,8 +75,8 @@ class ImageMeasures(NamedTuple):
         if self.tried == total:
             return ""
         return (
-            f"Brightness, sharpness and file size are those of {self.tried:,} of {total:,} images, "
-            "evenly spaced."
+            f"Brightness, sharpness and file size are those of {self.tried:,} of "
+            f"{counted(total, 'image')}, evenly spaced."
         )
 
 
@@ -298,7 +298,7 @@ def _sentences(found: Sequence[Shortcut], label: Codes) -> list[Text]:
         shown = " and ".join(counted(count, f"{name} clip") for name, count in known.items())
         return [Text(f"{shown}: too few to say whether a single measure tells the labels apart.")]
     strongest = told[0]
-    name, clips = strongest.measure.name, f"{sum(strongest.clips.values()):,} clips"
+    name, clips = strongest.measure.name, counted(sum(strongest.clips.values()), "clip")
     if strongest.auc >= SEPARATING_AUC:
         said = (
             f"There are too few clips to tell: {name} has an AUC of "

@@ -23,6 +23,7 @@ from manifests.files import atomic_folder
 from manifests.folders import check_unused
 from manifests.labels import FAKE, REAL
 from manifests.result import Result, TextTable
+from manifests.wording import counted
 
 #: Number of families per part. The original of the last family is not on disk.
 _FAMILIES_PER_PART = 6
@@ -46,8 +47,9 @@ class SampleReport(Result):
     def text(self) -> str:
         """The report for the terminal, one line."""
         return (
-            f"{self.folder}: {self.real + self.fake} clips in {self.number_of_parts} parts, "
-            f"{self.real} REAL and {self.fake} FAKE, of {self.families} families and one landscape"
+            f"{self.folder}: {counted(self.real + self.fake, 'clip')} in "
+            f"{counted(self.number_of_parts, 'part')}, {self.real} REAL and {self.fake} FAKE, of "
+            f"{counted(self.families, 'family')} and one landscape"
         )
 
     def cells(self) -> TextTable:

@@ -14,7 +14,7 @@ from dfdc_prep.errors import ShardError, SourceError
 from dfdc_prep.writing.sources import read_image, read_images
 from dfdc_prep.writing.tfrecord import parse_example, read_records
 from manifests.arrow import SHARD_MANIFEST_SCHEMA, SPLIT_SCHEMA
-from manifests.folders import FacesFolder, ShardsFolder
+from manifests.folders import FacesFolder, ShardsFolder, path_meant
 from manifests.identities.table import FILE, add_identities, read_identities
 from manifests.pictures.near_identical import NearIdentical, find_in_table, rows_to_compare
 from manifests.pictures.thumbnails import Pictures
@@ -67,7 +67,10 @@ def read_audit_inputs(
 
 def _read(path: Path, reading: external.Reading) -> AuditInputs:
     if not path.exists():
-        raise SourceError(f"expected something to audit at {path}, found nothing; check the path")
+        raise SourceError(
+            f"expected a shards folder, a faces folder, a table or a folder of crops at {path}, "
+            f"found nothing; {path_meant(path) or 'give its path'}"
+        )
     folder = path.parent if path.is_file() else path
     if path.is_file():
         found = external.read_bare_table(path, reading)

@@ -39,6 +39,7 @@ from manifests.pictures.images import CROP_FORMATS, ImageError, open_image, read
 from manifests.splitting.sets import TEST, TRAIN, VALIDATION
 from manifests.tables.codes import Codes
 from manifests.tables.parquet import sort_manifest
+from manifests.wording import counted
 
 #: Crops of a clip that the benchmark reads: the first ones, so that there should not be more.
 MOST_CROPS = 32
@@ -254,11 +255,11 @@ def _notes(clips: Sequence[_Clip], dataset: str) -> tuple[str, ...]:
     fakes = [crop for clip in clips if clip.key.label == FAKE for crop in clip.crops]
     masked = sum(bool(crop["mask"]) for crop in fakes)
     crops = sum(len(clip.rows) for clip in clips)
-    total = f"data set {dataset}: {len(clips):,} clips, {crops:,} crops"
+    total = f"data set {dataset}: {counted(len(clips), 'clip')}, {counted(crops, 'crop')}"
     if not 0 < masked < len(fakes):
         return (total,)
     missing = (
-        f"{len(fakes) - masked:,} of {len(fakes):,} FAKE crops have no mask; the benchmark "
-        "reads those as not changed anywhere"
+        f"without a mask: {len(fakes) - masked:,} of {counted(len(fakes), 'FAKE crop')}; the "
+        "benchmark reads those as not changed anywhere"
     )
     return (total, missing)

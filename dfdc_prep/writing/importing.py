@@ -38,6 +38,7 @@ from manifests.tables.codes import SOURCE, cast_column, clip_codes, clips_known,
 from manifests.tables.external import BY_EVIDENCE, Reading, read_bare_table
 from manifests.tables.families import connected_families, count_families
 from manifests.tables.parquet import MANIFEST, sort_manifest, write_faces_tables
+from manifests.wording import counted
 
 #: Maximum size of an image file, bytes; larger files are not read.
 _MAX_BYTES = 50_000_000
@@ -101,8 +102,8 @@ class ImportReport(Result):
             "rows that name the image of an earlier row": self.duplicates,
             f"images that are not a readable {CROP_SIZE}x{CROP_SIZE} crop": self.unreadable,
         }
-        of_clips = "" if self.clips is None else f" of {self.clips:,} clips"
-        lines = [*self.notes, f"{self.crops:,} crops{of_clips}"]
+        of_clips = "" if self.clips is None else f" of {counted(self.clips, 'clip')}"
+        lines = [*self.notes, f"{counted(self.crops, 'crop')}{of_clips}"]
         lines += [*self.fakes.lines(), *self.originals.lines()]
         lines += [f"{what}: {n:,}" for what, n in faults.items() if n]
         return "\n".join([*lines, *written_to(self.out)])
@@ -167,7 +168,7 @@ def import_crops(
             why = next(unreadable, "no row of the table names any of its images")
             raise SourceError(
                 f"expected crops to import from {source}, found none: {why}; "
-                "fix the table or the folder"
+                "correct the table or the folder"
             )
         crops = _build_manifest(table, imported)
         log = _build_clip_log(table, outcomes, unnamed)
@@ -343,7 +344,7 @@ def _check_names(table: pa.Table) -> None:
         if len(unsafe):
             raise SourceError(
                 f"expected names that stay inside their folder in the column {name}, found "
-                f"{unsafe[0].as_py()!r}; fix or remove that row"
+                f"{unsafe[0].as_py()!r}; correct or remove that row"
             )
 
 

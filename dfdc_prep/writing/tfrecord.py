@@ -30,6 +30,7 @@ from manifests.folders import ShardsFolder
 from manifests.labels import LABELS
 from manifests.schemas import CROP_SIZE
 from manifests.tables.codes import dataset_column
+from manifests.wording import counted
 
 Feature = list[bytes] | list[int] | list[float]
 
@@ -185,8 +186,8 @@ def parse_example(record: bytes) -> dict[str, Feature]:
             raise DecodeError("no features")
     except DecodeError as error:
         raise ShardError(
-            f"expected a tf.train.Example, found {len(record)} bytes of another format ({error}); "
-            "write the shards again with dfdc-prep shard --overwrite"
+            f"expected a tf.train.Example, found {counted(len(record), 'byte')} of another "
+            f"format ({error}); write the shards again with dfdc-prep shard --overwrite"
         ) from error
     return {
         name: [value for _, values in feature.ListFields() for value in values.value]

@@ -24,7 +24,7 @@ from dfdc_prep.writing.writer import SUMS
 from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.errors import DfdcPrepError
 from manifests.files import file_sha256, format_sums, parse_json, parse_sums
-from manifests.folders import ShardsFolder, is_report
+from manifests.folders import ShardsFolder, is_report, path_meant
 from manifests.result import Result, TextTable
 from manifests.schemas import CROP_SIZE
 from manifests.splitting.groups import IDENTITY, JOINED
@@ -69,7 +69,7 @@ class VerifyReport(Result):
 
     def text(self) -> str:
         """The report for the terminal; lists the first faults and counts the rest."""
-        read = f"{self.path}: {self.records:,} records, {self.size / 1e6:,.1f} MB"
+        read = f"{self.path}: {counted(self.records, 'record')}, {self.size / 1e6:,.1f} MB"
         if not self.faults:
             return "\n".join([f"{read}, no faults in files and records", *self.notes])
         lines = [f"  {fault}" for fault in self.faults[:_MAX_SHOWN]]
@@ -112,8 +112,8 @@ def verify_shards(shards: Path, workers: int | None = None) -> VerifyReport:
     if is_faces or not {SUMS, ShardsFolder.INFO, ShardsFolder.MANIFEST} & set(names):
         kind = "a faces folder" if is_faces else "none of its files"
         raise ShardError(
-            f"expected shards written by dfdc-prep shard in {shards}, found {kind}; give the "
-            "folder that holds SHA256SUMS"
+            f"expected shards of dfdc-prep shard in {shards}, found {kind}; "
+            + (path_meant(shards) or "give the folder that holds SHA256SUMS")
         )
     if odd := [name for name in names if not (shards / name).is_file()]:
         raise ShardError(f"expected only files in {shards}, found {odd[0]}; remove it")
@@ -161,7 +161,7 @@ def _read_rows(
     except (DfdcPrepError, KeyError, TypeError, ValueError) as error:
         return {}, [Fault(ShardsFolder.MANIFEST, f"cannot be used ({error})")], []
     if group_by in _LEAKING:
-        leak = f"{_LEAKING[group_by]}: {len(families):,} families are in two splits"
+        leak = f"{_LEAKING[group_by]}: in two splits, {counted(len(families), 'family')}"
         return rows, [], [*fakes.lines(), leak]
     divided = [f"family {name}" for name in families] + [f"identity {name}" for name in people]
     divided += [f"joined family {name}" for name in joined if name is not None]
@@ -276,8 +276,9 @@ def _count_faults(shards: Path, checked: dict[str, _Checked]) -> list[Fault]:
         return [Fault(ShardsFolder.INFO, f"cannot be used ({type(error).__name__})")]
     faults = []
     for name in sorted(listed.keys() | checked):
-        records = checked[name].records if name in checked else "no"
-        if records != listed.get(name):
-            what = f"has {records} records, {ShardsFolder.INFO} says {listed.get(name, 'none')}"
+        records = checked[name].records if name in checked else None
+        if records is None or records != listed.get(name):
+            held = "no records" if records is None else counted(records, "record")
+            what = f"has {held}, {ShardsFolder.INFO} says {listed.get(name, 'none')}"
             faults.append(Fault(name, what))
     return faults

@@ -44,7 +44,7 @@ from manifests.tables.codes import (
     text_column,
 )
 from manifests.tables.families import count_families, unknown_fakes
-from manifests.wording import listed
+from manifests.wording import columns_found, counted
 
 #: Usual names of splits, in the order in which they are compared and printed.
 _USUAL_ORDER = ("train", "training", "validation", "valid", "val", "dev", "test", "testing")
@@ -130,13 +130,13 @@ class Audit(Result):
             (
                 self.files,
                 "files",
-                f"among {self.hashed:,} of {crops:,} crops",
+                f"among {self.hashed:,} of {counted(crops, 'crop')}",
                 "no sha256 and no images",
             ),
             (
                 self.images,
                 "near-identical images",
-                f"among {self.compared:,} of {crops:,} crops",
+                f"among {self.compared:,} of {counted(crops, 'crop')}",
                 "no images",
             ),
         ):
@@ -178,11 +178,11 @@ class Audit(Result):
     def counts(self) -> list[str]:
         """Crops of each split, clips and families in more than one, what is known of families."""
         known = "known " if self.fakes.unknown_text() else ""
-        what = {"clips": "clips", "families": f"{known}families"}
+        what = {"clips": "clip", "families": f"{known}family"}
         return [
-            ", ".join(f"{name}: {rows:,} crops" for name, rows in self.rows.items()),
+            ", ".join(f"{name}: {counted(rows, 'crop')}" for name, rows in self.rows.items()),
             *(
-                f"{crossing:,} of {total:,} {what[of]} are in more than one split"
+                f"in more than one split: {crossing:,} of {counted(total, what[of])}"
                 for of, (crossing, total) in self.crossing.items()
             ),
             *self.fakes.lines(),
@@ -194,7 +194,7 @@ class Audit(Result):
         lines = []
         if self.images is not None and self.compared < sum(self.rows.values()):
             lines.append(
-                f"only {self.compared:,} images were compared; the others could not be read, are "
+                f"images compared: only {self.compared:,}; the others could not be read, are "
                 "blank or nearly black, or are more than are compared of a clip"
             )
         lines += [self.neighbours.text()] if self.neighbours else []
@@ -267,14 +267,15 @@ def _row_splits(table: pa.Table) -> RowSplits:
     label = label_codes(table)
     if "split" not in table.column_names:
         raise TableError(
-            f"expected a column split, found {listed(table.column_names, 20)}; run dfdc-prep "
-            "split first"
+            f"expected a column split, found {columns_found(table.column_names, 'split')}; run "
+            "dfdc-prep split first"
         )
     (split,), found = factorize_sorted(text_column(table, "split"))
     if (split < 0).any() or len(found) < 2:
         raise TableError(
-            f"expected at least two splits and one in every row, found {len(found)} splits and "
-            f"{int((split < 0).sum()):,} rows without; give the whole split table"
+            f"expected at least two splits and one in every row, found "
+            f"{counted(len(found), 'split')} and {counted(int((split < 0).sum()), 'row')} without; "
+            "give the whole split table"
         )
     names = found.to_pylist()
     rank = {name: number for number, name in enumerate(_USUAL_ORDER)}

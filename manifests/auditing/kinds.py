@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from manifests.pictures.thumbnails import Pictures
 from manifests.tables.codes import Codes, Mask, factorize, text_column
+from manifests.wording import aligned
 
 Values = npt.NDArray[np.float64]
 
@@ -32,11 +33,6 @@ class Difference:
     by: float
     z: float  # `by` in standard deviations; beyond 3 it is hardly chance
 
-    def text(self) -> str:
-        """Describe it in one line."""
-        means = ", ".join(f"{value:.3g} in {split}" for split, value in self.means.items())
-        return f"{self.measure}: {means}; {self.split} differs by {self.by:+.2g}, z {self.z:+.1f}"
-
 
 def kind_lines(differences: Sequence[Difference]) -> list[str]:
     """Describe the differences for the terminal."""
@@ -44,8 +40,17 @@ def kind_lines(differences: Sequence[Difference]) -> list[str]:
         return ["kinds of the splits: not compared"]
     most = max(abs(difference.z) for difference in differences)
     alike = "alike in kind" if most <= 3 else "not alike in kind"
-    head = f"the splits are {alike}: means over families, largest |z| {most:.1f}"
-    return [head, *(f"  {difference.text()}" for difference in differences)]
+    head = f"the splits are {alike}: largest |z| {most:.1f}"
+    header = ["  mean over families", *differences[0].means, "differs most", "by", "z"]
+    rows = (
+        [
+            f"  {each.measure}",
+            *(f"{mean:.3g}" for mean in each.means.values()),
+            *(each.split, f"{each.by:+.2g}", f"{each.z:+.1f}"),
+        ]
+        for each in differences
+    )
+    return [head, *aligned(header, rows)]
 
 
 def compare_kinds(

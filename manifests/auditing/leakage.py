@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from manifests.labels import LABELS
 from manifests.pictures.thumbnails import Pictures, scenes
 from manifests.tables.codes import Codes, Mask, factorize, text_column
+from manifests.wording import counted
 
 #: What is compared where the data set names both people of a fake.
 SWAPPED = "people, filmed or swapped in"
@@ -47,8 +48,8 @@ class Leak:
             for label, rows in self.rows.items()
         )
         return (
-            f"{self.second} and {self.first} share {self.shared:,} {things}: "
-            f"{sum(self.touched.values()):,} of {sum(self.rows.values()):,} crops of "
+            f"{things} shared by {self.second} and {self.first}: {self.shared:,}, in "
+            f"{sum(self.touched.values()):,} of {counted(sum(self.rows.values()), 'crop')} of "
             f"{self.second}, {100 * self.rate:.1f} % ({rates})"
         )
 

@@ -1,7 +1,7 @@
 """Summary of a table: the paper's Table 1, classes, families, yields, face sizes, oddities."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from manifests.tables.codes import (
 )
 from manifests.tables.families import count_families
 from manifests.tables.parquet import kaggle_table
-from manifests.wording import counted
+from manifests.wording import aligned, counted
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class ColumnStats:
     missing_percent: float
 
 
+_YIELDS = ("crops", "clips", "with a face")
+
+
 @dataclass(frozen=True)
 class ClipYield:
     """Clips and crops of one label in one part."""
@@ -47,15 +50,10 @@ class ClipYield:
     with_faces: int | None  # clips in which a face was found; None without a clip log
     crops: int
 
-    def text(self) -> str:
-        """The counts in one line."""
-        what = f"{self.part or 'no part'} {self.label or 'no label'}: {counted(self.crops, 'crop')}"
-        if self.clips is None:
-            return what
-        clips, faces = counted(self.clips, "clip"), self.with_faces
-        return (
-            f"{what} of {clips}" if faces is None else f"{what}, {faces:,} of {clips} with a face"
-        )
+    def row(self) -> tuple[object, ...]:
+        """The row of a table: part, label, crops, clips, clips with a face."""
+        known = ("" if count is None else count for count in (self.clips, self.with_faces))
+        return (self.part or "no part", self.label or "no label", self.crops, *known)
 
 
 @dataclass(frozen=True)
@@ -80,10 +78,9 @@ class Distribution:
         """That of the number of rows of each group; None if there is none."""
         return cls.of(np.unique(group, return_counts=True)[1]) if len(group) else None
 
-    def text(self) -> str:
-        """The numbers in one line."""
-        middle = ", ".join(f"{each:g}" for each in (self.quarter, self.median, self.three_quarters))
-        return f"{self.least:g} to {self.most:g}, quartiles {middle}, mean {self.mean:.2f}"
+    def figures(self) -> list[str]:
+        """The numbers in the order of their declaration."""
+        return [*(f"{each:g}" for each in astuple(self)[:-1]), f"{self.mean:.2f}"]
 
 
 @dataclass(frozen=True)
@@ -129,13 +126,9 @@ class Summary(Result):
 
     def text(self) -> str:
         """Format the summary for the terminal."""
-        lines = [*self.notes, "column            dtype      count   unique  missing#  missing%"]
-        lines += [
-            f"{column.name:<17} {column.dtype:<7} {column.count:>8,} {column.unique:>8,} "
-            f"{column.missing:>9,} {column.missing_percent:>9.2f}"
-            for column in self.columns
-        ]
-        return "\n".join([*lines, *self.details()])
+        rows = ((*astuple(each)[:-1], f"{each.missing_percent:.2f}") for each in self.columns)
+        columns = aligned(self.cells().header, rows)
+        return "\n".join([*self.notes, *columns, *self.details()])
 
     def parts(self) -> Iterable[TextTable | str]:
         return [*self.notes, self.cells(), *self.details()]
@@ -148,13 +141,15 @@ class Summary(Result):
         """The lines below the table of columns: classes, families, yields, oddities."""
         lines = [f"{label}: {crops}" for label, crops in self._crops().items()]
         lines += [self._families(), *self.fakes.lines(), *self.originals.lines()]
-        for what, distribution in (
-            ("crops per family", self.family_sizes),
-            ("fakes per original", self.fakes_per_original),
-            ("face size, pixels", self.face_sizes),
-        ):
-            lines += [f"{what}: {distribution.text()}"] if distribution else []
-        lines += [each.text() for each in self.yields]
+        quantities = {
+            "crops per family": self.family_sizes,
+            "fakes per original": self.fakes_per_original,
+            "face size, pixels": self.face_sizes,
+        }
+        rows = [(name, *each.figures()) for name, each in quantities.items() if each]
+        header = ("", "least", "quarter", "median", "three quarters", "most", "mean")
+        lines += aligned(header, rows) if rows else []
+        lines += aligned(("part", "label", *_YIELDS), map(ClipYield.row, self.yields))
         lines += self.forged_faces.lines() if self.forged_faces else []
         return [*lines, *(f"{what}: {rows:,}" for what, rows in self.oddities.items())]
 

@@ -177,7 +177,7 @@ def _target_rows(classes: list[_ClassClips], per_class: int | None) -> tuple[int
         return min(DEFAULT_PER_CLASS, rows), smaller if rows < DEFAULT_PER_CLASS else None
     if rows < per_class:
         raise NotEnoughRows(
-            f"expected {per_class:,} {smaller} crops, found {rows:,}; "
+            f"expected {counted(per_class, f'{smaller} crop')}, found {rows:,}; "
             f"give --per-class {rows} or extract more"
         )
     return per_class, None

@@ -26,6 +26,7 @@ from manifests.tables.codes import (
     sort_by_clip,
     text_column,
 )
+from manifests.wording import counted
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class SetBalance:
         """Describe the rows and methods of each data set, and what limits them."""
         dataset, label = self.smallest
         lines = [
-            f"{self.per_class:,} REAL and {self.per_class:,} FAKE crops of each of "
-            f"{len(self.methods)} data sets, as many as {dataset} has {label} crops in whole clips"
+            f"{self.per_class:,} REAL and {counted(self.per_class, 'FAKE crop')} of each of "
+            f"{counted(len(self.methods), 'data set')}, as many as {dataset} has {label} crops in "
+            "whole clips"
         ]
         for name, methods in self.methods.items():
             if set(methods) - {""}:

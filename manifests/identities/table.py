@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 from manifests.arrow import IDENTITY_SCHEMA
 from manifests.errors import TableError
 from manifests.files import atomic_file
-from manifests.folders import FacesFolder
+from manifests.folders import FacesFolder, path_meant
 from manifests.schemas import IDENTITY_COLUMNS
 from manifests.tables.codes import Codes
 from manifests.tables.families import connected_groups, family_column
 from manifests.tables.parquet import check_bound, manifest_hash, read_table
+from manifests.wording import columns_found, counted, did_you_mean
 
 FILE = FacesFolder.IDENTITIES
 
@@ -55,8 +56,8 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
     if strict and row.null_count:
         missing = table["video"].filter(pc.is_null(row))[0].as_py()
         raise TableError(
-            f"expected an identity for every clip, found {row.null_count:,} crops without, such "
-            f"as those of {missing}; run dfdc-prep identify again"
+            f"expected an identity for every clip, found {counted(row.null_count, 'crop')} "
+            f"without, such as those of {missing}; run dfdc-prep identify again"
         )
     for name in IDENTITY_COLUMNS:
         field = IDENTITY_SCHEMA.field(name).with_nullable(not strict)
@@ -146,18 +147,19 @@ def read_pairs(path: Path) -> list[SettledPair]:
         TableError: the file is missing or not such a table, or a relation is unknown.
     """
     if not path.is_file():
-        raise TableError(f"expected a CSV of pairs at {path}, found none; give its path")
+        advice = path_meant(path) or "give its path"
+        raise TableError(f"expected a CSV of pairs at {path}, found none; {advice}")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
             columns = reader.fieldnames or []
     except (OSError, UnicodeError, csv.Error) as error:
-        raise TableError(f"expected a CSV of pairs in {path}, found {error}; fix it") from error
+        raise TableError(f"expected a CSV of pairs in {path}, found {error}; correct it") from error
     if not set(COLUMNS) <= set(columns):
         raise TableError(
             f"expected the columns {', '.join(COLUMNS)} in {path}, found "
-            f"{', '.join(columns)[:200] or 'none'}; fix the first line"
+            f"{columns_found(columns, COLUMNS[0])}; correct the first line"
         )
     pairs = []
     for row in rows:
@@ -165,7 +167,7 @@ def read_pairs(path: Path) -> list[SettledPair]:
         if relation and (relation not in (SAME, DIFFERENT) or not first or not second):
             raise TableError(
                 f"expected two clips and {SAME} or {DIFFERENT} in each row of {path}, found "
-                f"{first!r}, {second!r}, {relation!r}; fix the row"
+                f"{first!r}, {second!r}, {relation!r}; correct the row"
             )
         if relation:
             pairs.append(SettledPair(first, second, relation))
@@ -230,8 +232,11 @@ def resolve_pairs(
             )
         if name not in number:
             raise TableError(
-                f"expected settled pairs of clips in the manifest, found {name!a}; give the "
-                "file names of two clips, or remove the pair"
+                f"expected settled pairs of clips in the manifest, found {name!a}; "
+                + (
+                    did_you_mean(name, number)
+                    or "give the file names of two clips, or remove the pair"
+                )
             )
     same, different = (
         np.array(

@@ -14,7 +14,7 @@ from manifests.pictures.near_identical import NearIdentical, find_in_table
 from manifests.pictures.thumbnails import Pictures
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize_sorted, text_column
-from manifests.wording import counted, listed
+from manifests.wording import columns_found, counted, did_you_mean
 
 #: The grouping by estimated person, `manifests.identities`.
 IDENTITY = "identity"
@@ -50,14 +50,17 @@ def group_rows(table: pa.Table, group_by: str, family: Codes, names: pa.Array) -
             )
         if group_by not in table.column_names:
             raise TableError(
-                f"expected original, none or a column to group by, found {group_by!r}; "
-                f"the columns are {listed(table.column_names, 100)}"
+                f"expected original, identity, none or a column to group by, found {group_by!r}; "
+                + (
+                    did_you_mean(group_by, ["original", IDENTITY, "none", *table.column_names])
+                    or f"the table has {columns_found(table.column_names, group_by)}"
+                )
             )
         (value,), values = factorize_sorted(text_column(table, group_by))
         if value.min() < 0:
             raise TableError(
-                f"expected a {group_by} in every row, found {int((value < 0).sum()):,} rows "
-                "without; group by another column"
+                f"expected a {group_by} in every row, found "
+                f"{counted(int((value < 0).sum()), 'row')} without; group by another column"
             )
         first.append(family)
         second.append(nodes + value)
@@ -93,19 +96,19 @@ class Joins:
             return ["pictures: not compared, no images available"]
         left_out = f", {self.blank:,} of the others blank or nearly black" if self.blank else ""
         pairs = counted(self.pairs, "pair")
-        joined = f"{pairs} of crops of different families show the same or nearly so"
+        joined = f"of different families, but the same or nearly so: {pairs} of crops"
         if not self.pairs:
-            joined = "no crops of different families show the same or nearly so"
+            joined = "no crops of different families are the same or nearly so"
         if self.families:
             joined = (
-                f"{self.families:,} families joined into {self.groups:,} through {pairs} of crops "
-                "that show the same or nearly so"
+                f"{counted(self.families, 'family')} joined into {self.groups:,} through {pairs} "
+                "of crops that are the same or nearly so"
             )
         lines = [f"pictures: {self.compared:,} of {self.rows:,} compared{left_out}; {joined}"]
         if self.apart:
             lines.append(
-                f"{self.apart:,} of these pairs {'is' if self.apart == 1 else 'are'} not joined: "
-                "the groups would be larger than half the smallest split"
+                f"{self.apart:,} of the {pairs} not joined: the groups would be larger than half "
+                "the smallest split"
             )
         return lines
 

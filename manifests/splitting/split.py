@@ -29,6 +29,7 @@ from manifests.splitting.groups import IDENTITY, Joins, group_rows
 from manifests.tables import families
 from manifests.tables.codes import Codes, factorize, factorize_sorted, label_codes
 from manifests.tables.families import count_families
+from manifests.wording import aligned, counted
 
 __all__ = ["IDENTITY", "Assignment", "SplitPlan", "add_split_column", "assign_splits"]
 
@@ -146,14 +147,15 @@ class Assignment(Result):
 
     def text(self) -> str:
         """Describe the rows of each split, the shortfall and the leaks."""
-        lines = [*self.notes, *map(self._split_line, range(len(self.plan.names)))]
+        counts = self.cells()
+        lines = [*self.notes, *aligned(counts.header, counts.rows)]
         lines += [] if self.differences is None else kind_lines(self.differences)
         if off := int(self.shortfall.sum()):
-            lines.append(f"no family-safe split matches the counts; {off:,} rows off")
+            lines.append(f"no family-safe split matches the counts; {counted(off, 'crop')} off")
         if self.people:
             lines.append(
-                f"{self.people.groups:,} groups of {self.people.what} and families, the largest "
-                f"with {self.people.largest:,} crops; none is in two splits"
+                f"{counted(self.people.groups, 'group')} of {self.people.what} and families, the "
+                f"largest with {counted(self.people.largest, 'crop')}; none is in two splits"
             )
         lines += self.joins.lines() if self.joins else ["pictures: not compared"]
         lines += leak_lines(self.shared_people, "identities")
@@ -167,17 +169,8 @@ class Assignment(Result):
 
     def cells(self) -> TextTable:
         counts = zip(self.plan.names, self.placed.tolist(), self.wanted.tolist(), strict=True)
-        header = ["split", *LABELS, *(f"{label} wanted" for label in LABELS)]
+        header = ["crops", *LABELS, *(f"{label} wanted" for label in LABELS)]
         return TextTable(header, ([name, *placed, *wanted] for name, placed, wanted in counts))
-
-    def _split_line(self, index: int) -> str:
-        cells = [
-            f"{placed:,} {label}" + (f" ({placed - wanted:+,})" if placed != wanted else "")
-            for label, placed, wanted in zip(
-                LABELS, self.placed[index].tolist(), self.wanted[index].tolist(), strict=True
-            )
-        ]
-        return f"{self.plan.names[index]}: {', '.join(cells)}"
 
 
 def assign_splits(table: pa.Table, plan: SplitPlan) -> Assignment:
@@ -254,9 +247,9 @@ def _check_people(table: pa.Table, group: Codes, wanted: Counts) -> People:
         lower = "run dfdc-prep identify with a lower --threshold, or " if people.estimated else ""
         name = table[IDENTITY][int((group == rows.argmax()).argmax())].as_py()
         raise TableError(
-            f"expected groups of {people.what} of at most {smallest:,} crops, the smallest "
-            f"split, found {largest:,} ({100 * largest / len(group):.1f} % of all) around {name}; "
-            f"{lower}use --group-by part"
+            f"expected groups of {people.what} of at most {counted(smallest, 'crop')}, the "
+            f"smallest split, found {largest:,} ({100 * largest / len(group):.1f} % of all) around "
+            f"{name}; {lower}use --group-by part"
         )
     return people
 

@@ -34,7 +34,7 @@ from manifests.tables.codes import (
     set_column,
     text_column,
 )
-from manifests.wording import listed
+from manifests.wording import columns_found, counted
 
 #: What a pattern given as `clips_from` contains.
 GROUP = "(?P<clip>"
@@ -85,8 +85,8 @@ def read_clips(table: pa.Table, clips_from: str | None, where: str) -> pa.Table:
         columns = paths.columns(source)
     else:
         raise TableError(
-            f"expected a column of {where} to read the clips from, found {clips_from!r}; the "
-            f"columns are {listed(table.column_names, 20)}; {_GIVE}"
+            f"expected a column of {where} to read the clips from, found {clips_from!r} and "
+            f"{columns_found(table.column_names, clips_from)}; {_GIVE}"
         )
     for name, column in columns.items():
         if name == "video" or name not in table.column_names:
@@ -107,8 +107,9 @@ def _check(table: pa.Table, source: str, where: str) -> None:
     if video.null_count or pc.any(pc.equal(video, "")).as_py():
         without = pc.equal(video.fill_null(""), "")
         raise TableError(
-            f"expected a clip in every row of {where}, found none in {pc.sum(without)} rows, such "
-            f"as {name(pc.index(without, True).as_py())}; {_GIVE}"
+            f"expected a clip in every row of {where}, found none in "
+            f"{counted(pc.sum(without).as_py(), 'row')}, such as "
+            f"{name(pc.index(without, True).as_py())}; {_GIVE}"
         )
     clip = clip_codes(table)
     first = np.empty(int(clip.max()) + 1, np.int64)
@@ -306,13 +307,13 @@ def _paths(table: pa.Table, where: str) -> pa.ChunkedArray:
     if "path" not in table.column_names:
         raise TableError(
             f"expected the column path in {where} to read the clips from, found "
-            f"{listed(table.column_names, 20)}; {_GIVE}"
+            f"{columns_found(table.column_names, 'path')}; {_GIVE}"
         )
     paths = table["path"]
     if paths.null_count:
         raise TableError(
-            f"expected a clip name in every row of {where}, found {paths.null_count:,} rows "
-            "without; fill them in or drop them"
+            f"expected a clip name in every row of {where}, found "
+            f"{counted(paths.null_count, 'row')} without; fill them in or drop them"
         )
     return path_names.with_slashes(paths)
 

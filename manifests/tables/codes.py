@@ -107,8 +107,8 @@ def cast_column(table: pa.Table, name: str, kind: pa.DataType, expected: str) ->
         return table[name].cast(kind)
     except pa.ArrowException as error:
         raise TableError(
-            f"expected {expected} in the column {name}, found {table[name].type}; fix or drop the "
-            "column"
+            f"expected {expected} in the column {name}, found {table[name].type}; correct or "
+            "drop the column"
         ) from error
 
 
@@ -137,7 +137,7 @@ def label_codes(table: pa.Table) -> Codes:
     codes = pc.index_in(table["label"], pa.array(LABELS))
     if codes.null_count:
         invalid = table["label"].filter(pc.is_null(codes))[0].as_py()
-        raise TableError(f"expected the labels REAL and FAKE, found {invalid!r}; fix the table")
+        raise TableError(f"expected the labels REAL and FAKE, found {invalid!r}; correct the table")
     known: Codes = codes.to_numpy().astype(np.int64)
     return known
 

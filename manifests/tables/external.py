@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from manifests.errors import TableError
 from manifests.files import UTF_16, separator
+from manifests.folders import path_meant
 from manifests.labels import FAKE, KNOWN, LABELS, NAMES, label_in_names, parse_label, word_label
 from manifests.schemas import PROVENANCE_COLUMNS, with_path
 from manifests.tables import path_names
@@ -27,7 +28,7 @@ from manifests.tables.clip_reading import read_clips
 from manifests.tables.codes import SOURCE, Codes, Mask, clip_lines, factorize, set_column
 from manifests.tables.families import add_families
 from manifests.tables.parquet import first_line
-from manifests.wording import listed
+from manifests.wording import columns_found, counted, did_you_mean, listed
 
 #: Spellings of a missing value.
 NULL_SPELLINGS = (
@@ -101,13 +102,15 @@ def read_unchanged(path: Path, text: Sequence[str] = ()) -> pa.Table:
         TableError: the file is missing or cannot be parsed.
     """
     if not path.is_file():
-        raise TableError(f"expected a table at {path}, found none; give a CSV or parquet file")
+        advice = path_meant(path) or "give a CSV or parquet file"
+        raise TableError(f"expected a table at {path}, found none; {advice}")
     try:
         is_parquet = path.suffix.lower() == ".parquet"
         return pq.read_table(path.absolute()) if is_parquet else _read_csv(path, text)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise TableError(
-            f"expected a CSV or parquet table in {path}, found {first_line(error)}; fix the file"
+            f"expected a CSV or parquet table in {path}, found {first_line(error)}; correct "
+            "the file"
         ) from error
 
 
@@ -137,7 +140,7 @@ def normalize_table(table: pa.Table, where: str, reading: Reading = BY_EVIDENCE)
     except (pa.ArrowException, UnicodeError) as error:
         raise TableError(
             f"expected columns of text and numbers in {where}, found {first_line(error)}; "
-            "fix the column"
+            "correct the column"
         ) from error
 
 
@@ -162,10 +165,12 @@ def _check_columns(names: list[str], where: str, clips_from: str | None) -> None
         raise TableError(
             f"expected each column once in {where}, found {duplicates[0]!r} twice; drop one"
         )
-    if "label" not in names or not {*_CLIPS, "path", clips_from} & set(names):
+    lacks = "label" if "label" not in names else "video"
+    if lacks == "label" or not {*_CLIPS, "path", clips_from} & set(names):
         raise TableError(
-            f"expected the columns label and video (or videoname, or path) in {where}, found "
-            f"{listed(names, 20)}; rename the columns, or name that of the clips with --clips-from"
+            f"expected the columns label and video (or videoname, or path) in {where}, found no "
+            f"{lacks}, but {columns_found(names, lacks)}; rename the columns, or name that of the "
+            "clips with --clips-from"
         )
 
 
@@ -190,8 +195,8 @@ def _with_clips(table: pa.Table, where: str, clips_from: str | None) -> pa.Table
         table = table.rename_columns({"videoname": "video"})
     if nameless := table["video"].null_count:
         raise TableError(
-            f"expected a clip name in every row of {where}, found {nameless:,} rows without; "
-            f"fill them in or drop them"
+            f"expected a clip name in every row of {where}, found "
+            f"{counted(nameless, 'row')} without; fill them in or drop them"
         )
     return table
 
@@ -205,7 +210,7 @@ def _to_integers(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedAr
     except pa.ArrowException as error:
         raise TableError(
             f"expected integers in the column {name} of {where}, found {column.type} "
-            f"({first_line(error)}); fix or drop the column"
+            f"({first_line(error)}); correct or drop the column"
         ) from error
 
 
@@ -239,7 +244,8 @@ def read_labels(
         invalid = table["label"].filter(pc.is_null(by_spelling))
         raise TableError(
             f"expected the labels REAL and FAKE (or 0 and 1) in {where}, found "
-            f"{invalid[0].as_py() or 'no label'!r} in {len(invalid):,} rows; fix or drop them"
+            f"{invalid[0].as_py() or 'no label'!r} in {counted(len(invalid), 'row')}; "
+            + (did_you_mean(str(invalid[0].as_py()), LABELS) or "correct or drop them")
         )
     spelled = {str(text).lower() for text in texts}
     if spelled & {"true", "false"} and spelled & {"fake", "real"}:
@@ -278,13 +284,14 @@ def _compare(table: pa.Table, numbers: Codes, where: str) -> list[str]:
             raise TableError(
                 f"expected 0 or false for REAL and 1 or true for FAKE in {where}, found "
                 f"{numbers[row]} where {what} says {LABELS[label[row]]}, in {opposite.sum():,} of "
-                f"{rows.sum():,} rows; "
+                f"{counted(int(rows.sum()), 'row')}; "
                 "say what the numbers mean with --real-is 0 or 1"
             )
         confirmed |= bool(rows.any())
         if opposite.any():
             notes.append(
-                f"labels: in {opposite.sum():,} of {rows.sum():,} rows {what} says the opposite"
+                f"labels: in {opposite.sum():,} of {counted(int(rows.sum()), 'row')} {what} says "
+                "the opposite"
             )
     if not confirmed:
         notes.append(

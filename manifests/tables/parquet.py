@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.errors import TableError
 from manifests.files import atomic_file, file_sha256
-from manifests.folders import FacesFolder
+from manifests.folders import FacesFolder, path_meant
 from manifests.labels import LABELS, NO_LABEL
 from manifests.schemas import SORT_KEY
 from manifests.tables.codes import cast_column
-from manifests.wording import counted, listed
+from manifests.wording import columns_found, counted
 
 MANIFEST, CLIP_LOG = FacesFolder.MANIFEST, FacesFolder.CLIPS
 #: Key of a manifest's hash in the metadata of a table made from it.
@@ -77,7 +77,9 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     """
     again = f"run {made_by} again"
     if not path.is_file():
-        raise TableError(f"expected a table at {path}, found none; run {made_by} first")
+        raise TableError(
+            f"expected a table at {path}, found none; {path_meant(path) or f'run {made_by} first'}"
+        )
     try:
         with pq.ParquetFile(path.absolute()) as file:
             table = file.read()
@@ -91,8 +93,8 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
     absent = [field for field in schema if field.name not in table.column_names]
     if required := [field.name for field in absent if not field.nullable]:
         raise TableError(
-            f"expected the columns {', '.join(schema.names)} in {path}, found no "
-            f"{listed(required, 20)}; {again}"
+            f"expected the column {required[0]} in {path}, found "
+            f"{columns_found(table.column_names, required[0])}; {again}"
         )
     for field in absent:
         table = table.append_column(field, pa.nulls(table.num_rows, field.type))
@@ -110,8 +112,8 @@ def read_table(path: Path, schema: pa.Schema, made_by: str) -> pa.Table:
             ) from error
         if column.null_count and not field.nullable:
             raise TableError(
-                f"expected a {field.name} in every row of {path}, found {column.null_count} rows "
-                f"without; {again}"
+                f"expected a {field.name} in every row of {path}, found "
+                f"{counted(column.null_count, 'row')} without; {again}"
             )
         table = table.set_column(table.column_names.index(field.name), field, column)
     for name, column in zip(table.column_names, table.columns, strict=True):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import TableError
-from manifests.folders import FacesFolder
+from manifests.folders import FacesFolder, path_meant
 from manifests.labels import FAKE, REAL
 from manifests.tables.codes import DATASET, cast_column, clip_lines, dataset_column, set_column
 from manifests.tables.external import BY_EVIDENCE, NotedTable, Reading, read_bare_table
@@ -62,7 +62,7 @@ class TableSource:
         if not self.path.exists():
             raise TableError(
                 f"expected a faces folder or a table at {self.path}, found nothing; "
-                f"run dfdc-prep {made_by} first, or give a CSV"
+                + (path_meant(self.path) or f"run dfdc-prep {made_by} first, or give a CSV")
             )
         return read_bare_table(self.path, reading)
 

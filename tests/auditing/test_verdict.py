@@ -133,6 +133,6 @@ def test_the_verdict_comes_first(tmp_path: Path, csv: str, code: int, first: str
 def test_nothing_is_said_of_what_was_not_compared(tmp_path: Path) -> None:
     text = audit(read_bare_table(write(tmp_path, CANNOT_BE_KNOWN["no originals"])).rows).text()
     assert "families: none shared among those known" in text
-    assert "0 of 6 known families are in more than one split" in text
+    assert "in more than one split: 0 of 6 known families" in text
     assert "families of 6 FAKE clips: 0 known, 0 read from names, 6 not known" in text
     assert "files: not compared" in text

@@ -181,7 +181,7 @@ with reporting_errors():
 signal.raise_signal(signal.SIGINT)
 """
     done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, text=True)
-    said = "" if where == "end" else "interrupted: run the same command again to go on\n"
+    said = "" if where == "end" else "interrupted: run the same command again to resume\n"
     assert done.stderr == said
     assert done.returncode == (-signal.SIGINT if where == "end" else 130)
 

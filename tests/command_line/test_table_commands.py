@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def test_the_real_csv_from_balance_to_audit(real_csv: Path, tmp_path: Path) -> N
     balanced, split = tmp_path / "balanced.csv", tmp_path / "split.csv"
     assert "16,000 FAKE crops" in call("balance", real_csv, "--out", balanced).output
     output = call("split", balanced, "--out", split).output
-    assert "test: 3,200 REAL, 3,200 FAKE\nthe splits are alike in kind" in output
+    assert re.search("test +3,200 +3,200 +3,200 +3,200\nthe splits are alike in kind", output)
     assert "\npictures: not compared" in output
     assert "\nfamilies: known of every FAKE clip\nno family is in two splits\n" in output
     found = call("audit", split)
@@ -40,7 +41,7 @@ def test_a_faces_folder_from_balance_to_audit(tmp_path: Path) -> None:
     (faces / "balanced.parquet").rename(faces / "manifest.parquet")
     assert "REAL: 12 crops of 12 clips" in call("summary", faces).output
     assert "written to" in call("balance", faces).output
-    assert "6 REAL, 6 FAKE" in call("split", faces, "--split", "fit=50/test=50").output
+    assert re.search("fit +6 +6", call("split", faces, "--split", "fit=50/test=50").output)
     found = call("audit", faces)
     assert found.exit_code == 0
     assert found.output.startswith("no leak found: compared families, files, near-identical images")
@@ -151,7 +152,7 @@ def test_a_column_of_structs_is_reported_in_one_line(
 def test_group_by_a_numeric_column(tmp_path: Path) -> None:
     faces = _faces(tmp_path, "balanced", {"camera": 7})
     words = ("split", faces, "--group-by", "camera", "--split", "all_of_it=1")
-    assert "all_of_it: 4 REAL, 4 FAKE" in call(*words).output
+    assert re.search("all_of_it +4 +4", call(*words).output)
 
 
 def test_a_duplicate_column_is_reported_in_one_line(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_frames_in_folders_of_clips_from_summary_to_audit(tmp_path: Path) -> Non
     call("split", table, "--group-by", "none", "--out", split)
     found = call("audit", split)
     assert found.exit_code == 3
-    assert " of 40 clips are in more than one split" in found.output
+    assert " of 40 clips\n" in found.output
 
 
 def test_labels_the_other_way_round_are_refused(tmp_path: Path) -> None:

@@ -331,7 +331,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     _, said = process.communicate(timeout=60)
     if how != signal.SIGKILL:
         assert process.returncode == 130
-        assert said.splitlines()[-1] == "interrupted: run the same command again to go on"
+        assert said.splitlines()[-1] == "interrupted: run the same command again to resume"
     assert not (tmp_path / "faces" / "manifest.parquet").exists()
     run(source, tmp_path / "faces", frames=6)
     run(source, tmp_path / "undisturbed", frames=6)

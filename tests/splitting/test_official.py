@@ -39,8 +39,8 @@ def test_shared_families_and_people_are_measured() -> None:
     table = crops(original=[None, None, None, "a.mp4"], identity=["x", "y", "z", "y"])
     found = official_splits(table)
     assert found.leaking
-    assert "test and train share 1 families" in found.text()
-    assert "test and train share 1 identities: 1 of 2 crops" in found.text()
+    assert "families shared by test and train: 1," in found.text()
+    assert "identities shared by test and train: 1, in 1 of 2 crops" in found.text()
 
 
 @pytest.mark.parametrize(

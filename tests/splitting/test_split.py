@@ -60,7 +60,7 @@ def test_group_by_none_equals_scikit_learns_split_and_reports_its_leak(real_csv:
     leaks = family[test].isin(set(family[split == "train"]))
     shares = [leaks.mean(), *leaks.groupby(frame.label[test]).mean()[["FAKE", "REAL"]]]
     assert [round(100 * share, 1) for share in shares] == [56.5, 77.2, 35.8]
-    text = "test and train share 3,025 families: 3,614 of 6,400 crops of test, 56.5 % "
+    text = "families shared by test and train: 3,025, in 3,614 of 6,400 crops of test, 56.5 % "
     assert text + "(35.8 % of REAL, 77.2 % of FAKE)" in found.text()
     assert "--group-by original avoids it" in found.text()
 
@@ -125,7 +125,7 @@ def test_another_seed_chooses_other_families_of_the_same_counts() -> None:
 def test_shortfall_is_reported() -> None:
     found = assign_splits(mixture_table([(1, 9), (1, 1)]), SplitPlan.parse("50/50"))
     assert found.shortfall.sum() == 4
-    assert "4 rows off" in found.text()
+    assert "4 crops off" in found.text()
 
 
 def test_one_class_and_fewer_families_than_splits() -> None:
@@ -142,7 +142,7 @@ def test_unknown_column(group_by: str) -> None:
 
 def test_empty_cells_in_the_column() -> None:
     table = mixture_table([(1, 1)]).append_column("part", pa.array(["a", None]))
-    with pytest.raises(TableError, match="1 rows without"):
+    with pytest.raises(TableError, match="1 row without"):
         assign_splits(table, SplitPlan.parse("50/50", "part"))
 
 

@@ -208,10 +208,10 @@ def test_clips_from_what_is_given(clips_from: str, videos: list[str]) -> None:
 @pytest.mark.parametrize(
     ("clips_from", "found"),
     [
-        ("camera", "found 'camera'; the columns are path, label"),
+        ("camera", "found 'camera' and path, label"),
         ("(?P<clip>x", "missing )"),
         ("(y)(?P<clip>x)", "unnamed groups"),
-        ("v1/(?P<clip>.)", "found none in 1 rows, such as d/v2/a_0.png"),
+        ("v1/(?P<clip>.)", "found none in 1 row, such as d/v2/a_0.png"),
         (r"/(?P<clip>a)_", "both in a if clips are read by pattern"),
     ],
 )

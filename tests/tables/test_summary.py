@@ -34,7 +34,8 @@ def test_real_table(real_csv: Path) -> None:
     assert (found.face_sizes.least, found.face_sizes.most) == (36, 666)
     assert found.oddities == {}
     assert json.loads(json.dumps(found.as_json()))["classes"]["FAKE"] == 79_341
-    assert "original          object    79,341   16,955    16,293     17.04" in found.text()
+    row = next(line for line in found.text().splitlines() if line.startswith("original "))
+    assert row.split() == ["original", "object", "79,341", "16,955", "16,293", "17.04"]
 
 
 def test_yield_by_part_and_label() -> None:
@@ -49,7 +50,7 @@ def test_yield_by_part_and_label() -> None:
     found = summarize(mixture_table([(3, 1)]), pa.Table.from_pylist(rows, CLIP_LOG_SCHEMA))
     yields = [(one.part, one.label, one.clips, one.with_faces, one.crops) for one in found.yields]
     assert yields == [("p0", "REAL", 2, 1, 3), ("p1", None, 1, 0, 0)]
-    assert "p0 REAL: 3 crops, 1 of 2 clips with a face" in found.text()
+    assert "p0 REAL 3 2 1" in " ".join(found.text().split())
 
 
 def test_oddities_are_counted(tmp_path: Path) -> None:

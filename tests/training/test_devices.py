@@ -111,7 +111,7 @@ def test_what_jax_compiled_for_a_gpu_is_kept(tmp_path, monkeypatch):
 def test_a_batch_that_cannot_be_shared_evenly():
     three = devices.Devices(("gpu:0", "gpu:1", "gpu:2"), "jax")
     three.check_batch_size(9)
-    with pytest.raises(TrainingError, match="pass a multiple of 3 as --batch-size"):
+    with pytest.raises(TrainingError, match="give a multiple of 3 as --batch-size"):
         three.check_batch_size(16)
     devices.Devices(("gpu:0",), "jax").check_batch_size(17)
 

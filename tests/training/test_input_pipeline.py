@@ -152,5 +152,5 @@ def test_no_room_for_decoded_crops(
     monkeypatch.setattr(input_pipeline, "_available_memory", lambda: 1_000_000)
     with pytest.raises(TrainingError, match="use --cache disk"):
         decode_split(shards, "train", "memory", tmp_path)
-    with pytest.raises(TrainingError, match="free disk space, or omit --cache"):
+    with pytest.raises(TrainingError, match="free disk space, or leave out --cache"):
         decode_split(shards, "train", "disk", tmp_path / "missing")

@@ -62,7 +62,7 @@ def test_images_of_a_csv_are_hashed_and_missing_ones_are_reported(tmp_path: Path
     table = write(tmp_path / "set", "\n".join(["path,video,label,original,split", *rows]) + "\n")
     found = audited(table)
     assert found.compared == 2
-    assert "only 2 images were compared" in found.text()
+    assert "images compared: only 2" in found.text()
     assert not found.leaking
 
 
@@ -128,7 +128,7 @@ def test_names_that_say_nothing_give_no_count_of_clips(tmp_path: Path) -> None:
 def test_images_outside_the_layout_are_counted(tmp_path: Path) -> None:
     paths = ["train/real/a_0.png", "test/fake/b_0.png", "notes/a.png", "b.png"]
     notes = read_audit_inputs(make_tree(tmp_path, paths)).notes
-    assert "2 images are in no folder such as train/real: left out" in notes
+    assert "left out, in no folder such as train/real: 2 images" in notes
 
 
 def test_clips_from_is_refused_where_clips_have_names(tmp_path: Path) -> None:

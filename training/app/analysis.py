@@ -10,6 +10,7 @@ from scipy.special import expit
 from dfdc_prep.crops.encoding import encode
 from dfdc_prep.detectors.base import Face
 from manifests.schemas import CROP_SIZE
+from manifests.wording import counted
 from training.app.annotate import annotate_clip, make_tracks, number_persons
 from training.app.jobs import Limits, Refused, Upload
 from training.app.result import FaceResult, PersonResult, Result
@@ -55,8 +56,8 @@ class Analyzer:
         crops = found.crops
         if len(crops) > self._limits.faces:
             raise Refused(
-                f"expected at most {self._limits.faces} faces, found {len(crops)}; choose the main "
-                "face or fewer frames"
+                f"expected at most {counted(self._limits.faces, 'face')}, found {len(crops)}; "
+                "choose the main face or fewer frames"
             )
         logits = self._scorer.calibrated_logits(crops)
         prediction = replace(

@@ -12,6 +12,7 @@ import click
 from werkzeug.wrappers import Request
 
 from dfdc_prep.errors import DfdcPrepError
+from manifests.wording import counted
 from training.app.result import Result
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -87,7 +88,7 @@ def read_upload(request: Request, limits: Limits) -> Upload:
     if faces not in ("largest", "all"):
         raise Refused("expected faces to be largest or all, found something else")
     if not (frames.isascii() and frames.isdigit() and 1 <= int(frames[:9]) <= limits.frames):
-        raise Refused(f"expected 1 to {limits.frames} frames, found another number")
+        raise Refused(f"expected 1 to {counted(limits.frames, 'frame')}, found another number")
     return Upload(display_name(file.filename), file.stream, int(frames), faces == "all")  # type: ignore[arg-type]
 
 

@@ -152,7 +152,7 @@ def read_facts(folder: Path) -> ModelFacts:
 
     rows = (
         ("Model", f"{recipe.backbone}, recipe {recipe.name}"),
-        ("Trained on", f"{trained:,} face crops"),
+        ("Trained on", counted(trained, "face crop")),
         ("Tested on", tested),
         ("Accuracy in the test", figure(image.accuracy, image.interval.accuracy)),
         ("ROC-AUC in the test", figure(image.auc, image.interval.auc)),

@@ -250,7 +250,7 @@ def _allocate(count: int, folder: Path | None) -> npt.NDArray[np.void]:
     except OSError as error:
         raise TrainingError(
             f"expected {needed / 1e9:.1f} GB of free space in {folder} for --cache disk, found: "
-            f"{error.strerror}; free disk space, or omit --cache"
+            f"{error.strerror}; free disk space, or leave out --cache"
         ) from error
     return mapped  # type: ignore[no-any-return]
 

@@ -22,9 +22,10 @@ from dfdc_prep.storage.workspace import Mirror, workspace
 from manifests.arrow import SHARD_MANIFEST_SCHEMA
 from manifests.errors import OutputError, StorageError, TrainingError
 from manifests.files import file_sha256, folder_lock, parse_json, parse_sums
-from manifests.folders import ShardsFolder
+from manifests.folders import ShardsFolder, path_meant
 from manifests.labels import LABELS
 from manifests.tables.parquet import read_manifest
+from manifests.wording import did_you_mean
 
 SPLITS = ("train", "validation", "test")
 #: Size of the cache unless --cache-gb says otherwise.
@@ -55,14 +56,14 @@ class Shards:
         except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise TrainingError(
                 f"expected shards of dfdc-prep shard in {self}, found no valid dataset_info.json "
-                f"({type(error).__name__}); run dfdc-prep shard"
+                f"({type(error).__name__}); " + (path_meant(folder) or "run dfdc-prep shard")
             ) from error
         files = (self.files(split) for split, held in self.lengths.items() if held)
         for file in chain.from_iterable(files):
             if not (file.name in cache.sizes if cache else file.is_file()):
                 raise TrainingError(
                     f"expected the shard {file.name} in {self}, found none; "
-                    "run dfdc-prep shard --overwrite"
+                    "write the shards again with dfdc-prep shard --overwrite"
                 )
 
     def __str__(self) -> str:
@@ -73,10 +74,10 @@ class Shards:
         """The shard files of a split, in order; TrainingError if it has none."""
         count = len(self.lengths.get(split, ()))
         if not count:
-            found = ", ".join(name for name, lengths in self.lengths.items() if lengths)
+            found = [name for name, lengths in self.lengths.items() if lengths]
             raise TrainingError(
-                f"expected a split {split!r} in {self}, found {found or 'none'}; "
-                "write the shards with dfdc-prep shard"
+                f"expected a split {split!r} in {self}, found {', '.join(found) or 'none'}; "
+                + (did_you_mean(split, found) or "write the shards with dfdc-prep shard")
             )
         names = (ShardsFolder.shard(split, i, count, dataset=self._dataset) for i in range(count))
         return [self.folder / name for name in names]
@@ -111,7 +112,7 @@ class Shards:
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"expected the metadata.json of dfdc-prep shard in {self}, found no readable "
-                "one; run dfdc-prep shard --overwrite"
+                "one; write the shards again with dfdc-prep shard --overwrite"
             ) from error
         return ShardsConfig(self.manifest_hash(), counts, _crop_settings(table), metadata)
 

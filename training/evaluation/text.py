@@ -96,7 +96,7 @@ def report_text(metrics: SplitMetrics) -> str:
     if found := metrics.localization:
         lines += [
             "",
-            f"Heatmap on the mask, {found.images:,} images with a forged face",
+            f"Heatmap on the mask, {counted(found.images, 'image')} with a forged face",
             f"  pointing game {_four(found.pointing_game)}, share of energy "
             f"{_four(found.energy)}; the masks cover {_four(found.area)}",
         ]
@@ -258,7 +258,7 @@ def _recipe_section(config: RunConfig, trained: int) -> Iterator[str]:
     recipe, options = config.recipe, config.options
     yield "## Recipe"
     yield (
-        f"{trained} of {recipe.epochs} epochs, batch size {recipe.batch_size}, "
+        f"{trained} of {counted(recipe.epochs, 'epoch')}, batch size {recipe.batch_size}, "
         f"SGD({recipe.learning_rate}, momentum {recipe.momentum}), "
         f"augmentation {recipe.augmentation}, weights {options.weights}, "
         f"{options.precision}, seed {options.seed}. The model is that of the epoch with the "

@@ -24,6 +24,7 @@ from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import EVEN, choose_frames
 from manifests.pictures.images import ANIMATED, ImageError, as_8_bit, open_image, reading, to_rgb
 from manifests.schemas import CROP_SIZE, MAX_PIXELS
+from manifests.wording import counted
 
 #: Longer side of the pictures on the app's page, pixels.
 PICTURE_SIZE = 1280
@@ -199,11 +200,11 @@ def find_faces(
             missing = clip.shortfall
         if not pictures:
             raise ClipError(
-                f"expected {len(wanted)} frames of {name}, found none that decodes; "
+                f"expected {counted(len(wanted), 'frame')} of {name}, found none that decodes; "
                 "check the file with ffprobe"
             )
         if len(pictures) < len(wanted):
-            missing = f"{len(pictures)} of {len(wanted)} frames decoded"
+            missing = f"{len(pictures)} of {counted(len(wanted), 'frame')} decoded"
     views = [
         View(frame, time_s, each.width, each.height, encode(each.rgb(PICTURE_SIZE), "jpg"))
         for frame, time_s, each in (pictures if options.views else ())
@@ -223,7 +224,7 @@ def _read_image(path: Path, max_pixels: int) -> Still | None:
             if count > 1 and opened.format in ANIMATED:
                 return None
             if count > 1 and opened.format == "TIFF":
-                raise ImageError(f"{count:,} pictures in one file; save the one you want")
+                raise ImageError(f"{counted(count, 'picture')} in one file; save the one you want")
             with reading():
                 turned = ImageOps.exif_transpose(as_8_bit(opened))
             return Still(to_rgb(turned))

@@ -14,7 +14,9 @@ import numpy as np
 
 from dfdc_prep.hyperparameters import Recipe
 from manifests.errors import TrainingError, out_of_memory
+from manifests.folders import path_meant
 from manifests.schemas import CROP_SIZE
+from manifests.wording import did_you_mean
 from training.models import keras_files
 
 #: Mean and standard deviation of ImageNet's RGB channels, on a scale of 0 to 1.
@@ -206,7 +208,11 @@ def resolve_weights(weights: str, backbone: str) -> Path | None:
     if not path.is_file():
         raise TrainingError(
             f"expected imagenet, none or a file for --weights, found no file {weights}; "
-            "give the path of an .h5 or .keras file"
+            + (
+                did_you_mean(weights, ["imagenet", "none"])
+                or path_meant(path)
+                or "give the path of an .h5 or .keras file"
+            )
         )
     return path
 

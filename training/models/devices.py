@@ -20,6 +20,7 @@ import keras
 import pooch
 
 from manifests.errors import TrainingError
+from manifests.wording import counted
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Devices:
     def description(self) -> str:
         """One line on the devices and the backend, also recorded in config.json."""
         if not self.gpus:
-            return f"device: CPU ({os.cpu_count()} cores), Keras on {self.backend}; found no GPU"
+            cores = counted(os.cpu_count() or 1, "core")
+            return f"device: CPU ({cores}), Keras on {self.backend}; found no GPU"
         shared = ", each batch shared among them" if self.shares_batches else ""
         return f"device: {', '.join(self.gpus)}, Keras on {self.backend}{shared}"
 
@@ -64,7 +66,7 @@ class Devices:
         if self.shares_batches and batch_size % len(self.gpus):
             raise TrainingError(
                 f"expected a batch size that {len(self.gpus)} GPUs can share evenly, found "
-                f"{batch_size}; pass a multiple of {len(self.gpus)} as --batch-size, or hide GPUs "
+                f"{batch_size}; give a multiple of {len(self.gpus)} as --batch-size, or hide GPUs "
                 "with CUDA_VISIBLE_DEVICES"
             )
 
@@ -133,7 +135,7 @@ def find_devices(*, require_gpu: bool = False) -> Devices:
     found = Devices(gpus, backend)
     if require_gpu and not gpus:
         why = found.unused_card() or f"expected a GPU for Keras on {backend}, found none"
-        raise TrainingError(f"{why}; check the driver, or omit --require-gpu")
+        raise TrainingError(f"{why}; check the driver, or leave out --require-gpu")
     return found
 
 

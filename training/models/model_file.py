@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from manifests.errors import TrainingError, out_of_memory
+from manifests.folders import path_meant
 from manifests.schemas import CROP_SIZE
+from manifests.wording import counted
 from training.models import keras_files
 from training.models.classifier import MEAN, STD
 from training.models.keras_files import is_hdf5
@@ -156,7 +158,7 @@ class ModelFile:
             if out_of_memory(error):
                 raise
             raise TrainingError(
-                f"expected scores of {len(images)} images from {self.path}, found: "
+                f"expected scores of {counted(len(images), 'image')} from {self.path}, found: "
                 f"{first_line(error)}; try a smaller --batch-size, or export the model again"
             ) from error
         outputs = np.asarray(found, np.float64).reshape(len(images), -1)
@@ -206,7 +208,8 @@ def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[st
     found = "nothing" if not path.exists() else "a folder" if path.is_dir() else "another file"
     raise TrainingError(
         f"expected the folder of a run, a .keras or .h5 file or an .onnx file at {path}, found "
-        f"{found}; export a PyTorch, TensorFlow or TensorFlow Lite model to ONNX"
+        f"{found}; "
+        + (path_meant(path) or "export a PyTorch, TensorFlow or TensorFlow Lite model to ONNX")
     )
 
 

@@ -223,7 +223,7 @@ class Profiler(keras.callbacks.Callback):  # type: ignore[misc]
         else:
             raise TrainingError(
                 f"expected Keras on tensorflow or jax for --profile, found {backend}; set "
-                "KERAS_BACKEND, or omit --profile"
+                "KERAS_BACKEND, or leave out --profile"
             )
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -47,7 +47,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             folders[known] = source / name
     if not folders:
         raise SourceError(
-            f"expected {_SHAPE}, found none of these folders in {source}; pass the folder "
+            f"expected {_SHAPE}, found none of these folders in {source}; give the folder "
             "that contains them"
         )
     tests = _read_tests(source)

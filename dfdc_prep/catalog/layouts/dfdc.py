@@ -76,7 +76,7 @@ def _read(source: Path, options: SourceOptions) -> Listing:
     if not entries and not refused:
         raise SourceError(
             f"expected {_SHAPE}, found no metadata.json with a clip below {source}; "
-            "pass the folder that contains the parts"
+            "give the folder that contains the parts"
         )
     unnamed.sort()
     notes += [f"not named by any metadata.json, left out: {listed(unnamed)}"] if unnamed else []

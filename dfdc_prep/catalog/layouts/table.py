@@ -10,8 +10,8 @@ from pathlib import Path
 from dfdc_prep.catalog import files
 from dfdc_prep.catalog.clips import SPLITS, Entry, Layout, Listing, Provenance, SourceOptions
 from dfdc_prep.errors import SourceError
-from manifests.labels import FAKE, parse_label
-from manifests.wording import abbreviated
+from manifests.labels import FAKE, LABELS, parse_label
+from manifests.wording import abbreviated, did_you_mean
 
 _SHAPE = "a CSV with the columns path and label, given with --table"
 _REQUIRED = ("path", "label")
@@ -88,12 +88,14 @@ def _read_labels(table: Path, rows: list[dict[str, str]], real_is: int | None) -
         if parse_label(row["label"]) is None:
             raise SourceError(
                 f"expected a label REAL or FAKE (0 or 1) for {abbreviated(row['path'])} in "
-                f"{table}, found {abbreviated(row['label'])}; correct the row"
+                f"{table}, found {abbreviated(row['label'])}; "
+                + (did_you_mean(row["label"], LABELS) or "correct the row")
             )
         if row["split"] and row["split"].lower() not in SPLITS:
             raise SourceError(
                 f"expected train, validation or test as split of {abbreviated(row['path'])} in "
-                f"{table}, found {abbreviated(row['split'])}; correct the row"
+                f"{table}, found {abbreviated(row['split'])}; "
+                + (did_you_mean(row["split"], SPLITS) or "correct the row")
             )
         for column in ("method", "identity", "face_identity", "dataset"):
             files.check_text(table, column, row[column])
