@@ -171,6 +171,21 @@ def test_nobody_gains_by_skipping_clips_that_are_unsure():
     assert skipped["accuracy"].value <= whole["accuracy"].value < left_out["accuracy"].value
 
 
+def test_skipping_what_is_wrong_does_not_raise_the_auc_as_a_score_of_one_half_would():
+    labels, of, logits = two_models(200, seed=6)
+    wrong = (logits[0] >= 0) != labels
+    filled = np.where(wrong, 0, logits[0])
+    whole, half, chance = (
+        measure(level, OperatingPoint())["auc"].value
+        for level in (
+            Level(labels, logits[0], of),
+            Level(labels, filled, of),
+            Level(labels, filled, of, wrong),
+        )
+    )
+    assert (whole, half, chance) == pytest.approx((0.842, 0.974, 0.796), abs=5e-4)
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_measures_are_scikit_learns(ties):
     labels, of, logits = two_models(120, ties)
