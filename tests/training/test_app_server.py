@@ -1,18 +1,22 @@
 """The app's pages and downloads, with a small model and real files."""
 
+import html
 import io
 import json
 import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from PIL import Image
@@ -22,13 +26,21 @@ from werkzeug.test import Client
 from dfdc_prep.detectors.registry import choose_detector
 from dfdc_prep.errors import ClipError
 from dfdc_prep.run_files import Undecided
+from dfdc_prep.writing.sources import CropSelection
+from dfdc_prep.writing.tfrecord import TFRecords
+from dfdc_prep.writing.writer import write_crops
+from manifests.errors import TrainingError
+from manifests.splitting.split import SplitPlan
 from tests.torture import uploads
+from tests.training.conftest import make_faces
 from training import predict
 from training.app import __main__ as command
 from training.app.analysis import Analyzer
-from training.app.jobs import Jobs, Limits
+from training.app.jobs import Jobs, Limits, Upload, display_name
 from training.app.result import ModelFacts, read_facts
+from training.app.samples import MOST, find_samples
 from training.app.server import Access, App
+from training.evaluation import heatmaps
 from training.inference.face_crops import DecodingWorker, nameless_file
 from training.inference.scorer import Scorer
 
@@ -49,9 +61,10 @@ def jobs():
 
 
 @pytest.fixture
-def client(finished, jobs):
-    app = App(jobs, read_facts(finished.folder), LIMITS, Access(("localhost",)))
-    return Client(app)
+def client(finished, jobs, yunet_model):
+    facts = read_facts(finished.folder, yunet_model)
+    access, samples = Access(("localhost",)), find_samples(finished.folder)
+    return Client(App(jobs, facts, LIMITS, access, samples))
 
 
 @pytest.fixture
@@ -109,15 +122,22 @@ def test_scores_in_the_band_or_between_it_and_the_threshold_are_undecided(score,
 
 
 def test_a_clip_has_the_numbers_of_predict(
-    send, client, analyzer, finished, real_clips, yunet_model, monkeypatch
+    send, client, analyzer, real_clips, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(analyzer, "annotate", lambda upload, result: None)
     clip = real_clips / "dfdc_train_part_0" / "abqwwspghj.mp4"
-    place = send(clip.name, clip.read_bytes())
-    options = ["--json", "--faces", "all", "--detector-model", str(yunet_model)]
-    printed = CliRunner().invoke(predict.main, [str(finished.folder), str(clip), *options])
+    name = "-it's a $(clip).mp4"
+    (tmp_path / name).write_bytes(clip.read_bytes())
+    place = send(name, clip.read_bytes())
+    page = client.get(place).text
+    (command,) = re.findall(r'<code class="command">(.*?)</code>', page)
+    assert f'data-copy="{command}"' in page
+    words = shlex.split(html.unescape(command))
+    assert words[:2] == ["dfdc-prep", "predict"]
+    monkeypatch.chdir(tmp_path)
+    printed = CliRunner().invoke(predict.main, words[2:])
     downloaded = client.get(f"{place}/prediction.json").text
-    assert downloaded == printed.stdout.replace(str(clip), clip.name)
+    assert downloaded == printed.stdout
     assert len(json.loads(downloaded)["faces"]) == 10
 
 
@@ -134,6 +154,104 @@ def test_a_clip_has_pictures_crops_heatmaps_and_an_annotated_clip(send, client, 
         assert crops.read(crops.namelist()[0]) == client.get(f"{place}/faces/0.png").data
     assert b"ftyp" in client.get(f"{place}/annotated.mp4").data[:32]
     assert client.get(f"{place}/faces/3.png").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["a\nrm -r x.png", "C:\\a.png", "x" * 200])
+def test_a_name_that_is_not_shown_whole_is_in_no_command(name, finished):
+    upload = Upload(display_name(name), io.BytesIO(), 10, False, whole_name=False)
+    words = shlex.split(read_facts(finished.folder).command(upload, True))
+    assert words[2:4] == [str(finished.folder), "FILE"]
+    assert words[4:] == ["--json", "--faces", "largest", "--frames", "10"]
+
+
+def test_faces_of_the_test_split_are_scored_as_in_the_test(client, jobs, analyzer, finished):
+    page = client.get("/").text
+    assert page.count('name="sample"') == 2 * MOST
+    assert "of the set that the model was trained on, from its test split" in page
+    tested = pq.read_table(finished.predictions_file).to_pylist()
+    rows = {(row["video"], row["frame"]): row for row in tested}
+    for number, sample in enumerate(find_samples(finished.folder)):
+        assert client.get(f"/samples/{number}").data == sample.image
+        answer = client.post("/jobs", data={"sample": str(number)})
+        jobs.run_one(analyzer, jobs.take())
+        page = client.get(answer.location).text
+        assert f"labelled {sample.label}" in page
+        assert "dfdc-prep predict finds and cuts faces itself" in page
+        scored = json.loads(client.get(f"{answer.location}/prediction.json").data)
+        row = rows[sample.video, sample.frame]
+        assert row["label"] == sample.label
+        assert scored["p_fake"] == pytest.approx(row["calibrated"], abs=1e-4)
+    for wrong in ("99", "-1", "x", "00"):
+        assert client.post("/jobs", data={"sample": wrong}).status_code == 400
+    assert client.get("/samples/99").status_code == 404
+
+
+def test_faces_of_other_shards_are_not_offered(finished, tmp_path, monkeypatch):
+    faces = make_faces(tmp_path / "faces", families=12, seed=3)
+    plan = CropSelection(SplitPlan.parse("56/24/20", "original", 42))
+    write_crops(faces, tmp_path / "shards", TFRecords(), plan)
+    with pytest.raises(TrainingError, match="found others; give the folder of its --shards"):
+        find_samples(finished.folder, tmp_path / "shards")
+    config = finished.config()
+    for shards in (tmp_path / "shards", tmp_path / "none", "s3://bucket/shards"):
+        elsewhere = replace(config, shards=str(shards))
+        monkeypatch.setattr("training.runs.folder.Run.config", lambda run, it=elsewhere: it)
+        assert find_samples(finished.folder) == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "embedder", "local"),
+    [
+        (("127.0.0.1", "localhost", "::1"), None, True),
+        (("127.0.0.1", "0.0.0.0"), None, False),
+        (("localhost", "faces.example.org"), None, False),
+        (("localhost",), "https://huggingface.co", False),
+    ],
+)
+def test_only_an_app_of_this_machine_looks_for_faces_of_the_set(hosts, embedder, local):
+    assert Access(hosts, embedder).is_local is local
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale"),
+    [(0, 0, None), (0, 0.39, None), (0, 0.41, 4.0), (7.3, 8, None), (7.1, 8, 8.0), (3.7, 4, None)],
+)
+def test_a_heatmap_without_contrast_has_no_scale(low, high, scale):
+    heatmap = np.full((7, 7), low, np.float32)
+    heatmap[3, 3] = high
+    assert heatmaps.visible_scale(heatmap) == scale
+
+
+def test_a_flat_heatmap_is_not_shown(send, client, analyzer, monkeypatch):
+    maps = np.zeros((1, 7, 7), np.float32)
+    monkeypatch.setattr(analyzer._scorer, "activations", lambda faces: maps)
+    page = client.get(send("a.png", png(astronaut()))).text
+    assert "No difference to be seen" in page
+    assert "heatmaps/0.jpg" not in page
+    assert "lie within 10 % of the scale" in page
+    maps[0, 3, 3] = 6.25
+    page = client.get(send("a.png", png(astronaut()))).text
+    assert "from dark at 0 to bright at 6.2 logits" in page
+    assert "heatmaps/0.jpg" in page
+
+
+def test_the_colours_of_the_scale_are_those_of_the_heatmaps(client):
+    css = client.get("/static/app.css").text
+    ramp = re.findall("#([0-9a-f]{6})", re.search("gradient[(]to right(.*)[)]", css)[1])
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    for number, colour in enumerate(ramp):
+        value = heatmaps.MIN_SCALE * number / (len(ramp) - 1)
+        drawn = heatmaps.draw_overlay(grey, np.full((2, 2), value, np.float32))[4, 4]
+        assert bytes(drawn).hex() == colour
+
+
+def test_every_page_takes_another_file(send, post, client):
+    places = [send("a.png", png(astronaut()), faces="largest"), send("b.png", png(camera()[300:]))]
+    pages = [client.get(place).text for place in places]
+    for page in [*pages, post("a.mp4", b"").text, client.get("/nothing").text]:
+        assert page.count('<input id="file" name="file" type="file"') == 1
+    assert 'value="largest" checked' in pages[0]
+    assert 'value="all" checked' in pages[1]
 
 
 def test_a_hostile_name_is_shown_as_text(send, client):

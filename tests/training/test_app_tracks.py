@@ -34,7 +34,7 @@ def test_a_box_moves_between_scored_frames_and_shows_the_nearer_score():
 
 def test_the_curve_spans_the_plot():
     faces = tuple(
-        FaceResult(n, n, 1, n, float(n), (0, 0, 1, 1), p, b"", b"")
+        FaceResult(n, n, 1, n, float(n), (0, 0, 1, 1), p, b"", b"", None)
         for n, p in enumerate((0.0, 1.0, 0.5))
     )
     drawn = draw_curve([PersonResult(1, 0.5, faces)])

@@ -15,8 +15,6 @@ from dfdc_prep.commands.declaration import Option, TrainingCommand, command, com
 from dfdc_prep.commands.options import PATH, TEXT, CountParam, DetectorModel, FloatParam, StrPath
 from manifests.errors import TrainingError
 
-#: Names of this machine that its own browser may use.
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Scheme and host, and perhaps a port.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?")
 #: Packages of the extra `app`.
@@ -35,6 +33,7 @@ def app(
     max_seconds: Annotated[float, FloatParam(0, min_open=True)] = 60,
     max_megapixels: Annotated[float, FloatParam(0, 33, min_open=True)] = 17,
     detector_model: DetectorModel = None,
+    shards: Annotated[StrPath | None, PATH] = None,
 ) -> None:
     """Show the model of RUN in a browser: upload an image or a clip, see each face's P(FAKE).
 
@@ -55,6 +54,8 @@ def app(
         max_mb: Largest upload, MB.
         max_seconds: Longest clip.
         max_megapixels: Largest image or frame.
+        shards: The shards of the run, of which the page offers some faces to try. Without it they
+            are looked for where they were at the training, if only this machine opens the page.
 
     Raises:
         TrainingError: a package or the run is missing, or the address cannot be used.
@@ -66,7 +67,7 @@ def app(
             "run pip install 'dfdc-prep[app]'"
         )
     from training.app.jobs import MEGA, Limits
-    from training.app.server import Access
+    from training.app.server import LOCAL_HOSTS, Access
     from training.app.serving import serve
 
     limits = Limits(
@@ -77,7 +78,8 @@ def app(
     access = Access((*LOCAL_HOSTS, host, *allow_host), embed_in)
     weights = None if detector_model is None else Path(detector_model)
     try:
-        serve(Path(run), (host, port), limits, access, weights)
+        folder = None if shards is None else Path(shards)
+        serve(Path(run), (host, port), limits, access, weights, folder)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
 

@@ -7,16 +7,26 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from dfdc_prep.crops.encoding import encode
+from dfdc_prep.crops.encoding import decode, encode
 from dfdc_prep.detectors.base import Face
+from dfdc_prep.errors import ClipError
 from manifests.schemas import CROP_SIZE
 from manifests.wording import counted
 from training.app.annotate import annotate_clip, make_tracks, number_persons
 from training.app.jobs import Limits, Refused, Upload
 from training.app.result import FaceResult, PersonResult, Result
 from training.evaluation import heatmaps
-from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions, FoundFaces
+from training.inference.face_crops import (
+    DecodingWorker,
+    FaceCrop,
+    FaceCropOptions,
+    FoundFaces,
+    View,
+)
 from training.inference.scorer import Scorer, predict_faces
+
+#: The box of a crop in itself.
+_WHOLE = Face(0, 0, CROP_SIZE, CROP_SIZE, 1.0)
 
 
 class Analyzer:
@@ -31,28 +41,19 @@ class Analyzer:
         TensorFlow compiles for the first batch size, and for all others at the second.
         """
         blank = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        crop = FaceCrop(0, 0.0, Face(0, 0, CROP_SIZE, CROP_SIZE, 1.0), blank)
+        crop = FaceCrop(0, 0.0, _WHOLE, blank)
         for count in (1, 2):
             self._scorer.calibrated_logits([crop] * count)
             self._scorer.activations([crop] * count)
         self._worker.call(time.time)
 
     def analyze(self, upload: Upload) -> Result:
-        """Find, score and explain the faces of an upload.
+        """Find, score and explain the faces of an upload; a crop of the set is scored as it is.
 
         Raises ClipError if the file is unreadable, exceeds a limit, or stops the process, and
         Refused if it has too many faces.
         """
-        options = FaceCropOptions(
-            self._scorer.margin,
-            upload.frames,
-            upload.every_face,
-            self._scorer.align,
-            self._limits.pixels,
-            self._limits.clip_seconds,
-            views=True,
-        )
-        found = self._worker.find(upload.read(), options, upload.name)
+        found = self._sample(upload) if upload.sample else self._find(upload)
         crops = found.crops
         if len(crops) > self._limits.faces:
             raise Refused(
@@ -67,6 +68,26 @@ class Analyzer:
         )
         persons = self._persons(found, logits) if crops else []
         return Result(prediction, found.is_clip, found.views, persons)
+
+    def _find(self, upload: Upload) -> FoundFaces:
+        options = FaceCropOptions(
+            self._scorer.margin,
+            upload.frames,
+            upload.every_face,
+            self._scorer.align,
+            self._limits.pixels,
+            self._limits.clip_seconds,
+            views=True,
+        )
+        return self._worker.find(upload.read(), options, upload.name)
+
+    def _sample(self, upload: Upload) -> FoundFaces:
+        try:
+            crop = self._worker.call(decode, upload.read())
+        except ValueError as error:
+            raise ClipError(f"{error}; run dfdc-prep verify on the shards") from error
+        view = View(0, 0.0, CROP_SIZE, CROP_SIZE, encode(crop, "jpg"))
+        return FoundFaces([FaceCrop(0, 0.0, _WHOLE, crop)], False, views=[view])
 
     def annotate(self, upload: Upload, result: Result) -> None:
         """Add the annotated clip to a result, or the reason why there is none."""
@@ -96,6 +117,7 @@ class Analyzer:
                 p_fake=float(expit(logits[number])),
                 crop=encode(crop.crop, "png"),
                 heatmap=encode(heatmaps.draw_overlay(crop.crop, activations[number]), "jpg"),
+                scale=heatmaps.visible_scale(activations[number]),
             )
             for number, crop in enumerate(crops)
         ]

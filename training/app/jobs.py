@@ -1,12 +1,14 @@
 """Uploads: the form, its limits, and the queue; one is analyzed at a time, results are kept."""
 
+import io
 import secrets
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from threading import Condition
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 from werkzeug.wrappers import Request
@@ -14,6 +16,7 @@ from werkzeug.wrappers import Request
 from dfdc_prep.errors import DfdcPrepError
 from manifests.wording import counted
 from training.app.result import Result
+from training.app.samples import Sample
 
 if TYPE_CHECKING:  # it imports TensorFlow
     from training.app.analysis import Analyzer
@@ -67,6 +70,8 @@ class Upload:
     content: BinaryIO  # in memory or in a temporary file that has no name
     frames: int  # to sample from a clip
     every_face: bool
+    whole_name: bool = True  # whether `name` is the file's own, unchanged
+    sample: Sample | None = None  # the crop of the set that it is
 
     def read(self) -> bytes:
         """Return the bytes of the file."""
@@ -74,9 +79,18 @@ class Upload:
         return self.content.read()
 
 
-def read_upload(request: Request, limits: Limits) -> Upload:
-    """Read the form; Refused if there is no file, it is empty or too large, or a field invalid."""
+def read_upload(request: Request, limits: Limits, samples: Sequence[Sample] = ()) -> Upload:
+    """Read the form: a file, or the number of a sample.
+
+    Refused if there is no file, it is empty or too large, or a field invalid.
+    """
     limits.check_bytes(request.content_length or 0)
+    if (number := request.form.get("sample")) is not None:
+        chosen = [sample for at, sample in enumerate(samples) if number == str(at)]
+        if not chosen:
+            raise Refused("expected one of the faces of the set, found another; choose again")
+        image = io.BytesIO(chosen[0].image)
+        return Upload(display_name(chosen[0].name), image, 1, True, sample=chosen[0])
     file = request.files.get("file")
     if file is None or not file.filename:
         raise Refused("expected an image or a clip, found no file; choose one")
@@ -89,7 +103,8 @@ def read_upload(request: Request, limits: Limits) -> Upload:
         raise Refused("expected faces to be largest or all, found something else")
     if not (frames.isascii() and frames.isdigit() and 1 <= int(frames[:9]) <= limits.frames):
         raise Refused(f"expected 1 to {counted(limits.frames, 'frame')}, found another number")
-    return Upload(display_name(file.filename), file.stream, int(frames), faces == "all")  # type: ignore[arg-type]
+    name, content = display_name(file.filename), cast(BinaryIO, file.stream)
+    return Upload(name, content, int(frames), faces == "all", name == file.filename)
 
 
 def display_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import shlex
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from manifests.labels import FAKE, REAL
 from manifests.wording import counted
 from training.runs.folder import Run
 
-if TYPE_CHECKING:  # they import OpenCV and TensorFlow
+if TYPE_CHECKING:  # they import OpenCV, TensorFlow and this module
+    from training.app.jobs import Upload
     from training.inference.face_crops import View
     from training.inference.scorer import FilePrediction
 
@@ -40,6 +42,7 @@ class FaceResult(NamedTuple):
     p_fake: float  # calibrated
     crop: bytes  # PNG
     heatmap: bytes  # JPEG: the crop with its Grad-CAM over it
+    scale: float | None  # the logit of the heatmap's last colour; None if the heatmap is flat
 
 
 class PersonResult(NamedTuple):
@@ -121,6 +124,17 @@ class ModelFacts(NamedTuple):
     tested: str  # on how many clips and families the model was tested
     undecided: Undecided  # scores that the pages call neither REAL nor FAKE
     remarks: tuple[str, ...] = ()  # what else the reader has to know, one sentence each
+    detector_model: Path | None = None  # the detector's weights, if the app was given them
+
+    def command(self, upload: "Upload", is_clip: bool) -> str:
+        """The command that prints the JSON of an upload, in the folder where its file lies."""
+        # A name that is not shown whole could not be pasted, or would do something else.
+        name = upload.name if upload.whole_name else "FILE"
+        words = ["dfdc-prep", "predict", str(self.run), f"./{name}" if name[0] == "-" else name]
+        words += ["--json", "--faces", "all" if upload.every_face else "largest"]
+        words += ["--frames", str(upload.frames)] if is_clip else []
+        model = self.detector_model
+        return shlex.join([*words, *(["--detector-model", str(model)] if model else [])])
 
     def word(self, p_fake: float, threshold: float) -> str:
         """What a score is called at a threshold; `static/app.js` decides in the same way."""
@@ -136,7 +150,7 @@ class ModelFacts(NamedTuple):
         return self.undecided.low > 0 or self.undecided.high < 1
 
 
-def read_facts(folder: Path) -> ModelFacts:
+def read_facts(folder: Path, detector_model: Path | None = None) -> ModelFacts:
     """Read the facts from config.json and metrics.json; TrainingError if the run is unfinished."""
     run = Run(folder)
     run.check_finished()
@@ -157,4 +171,5 @@ def read_facts(folder: Path) -> ModelFacts:
         ("Accuracy in the test", figure(image.accuracy, image.interval.accuracy)),
         ("ROC-AUC in the test", figure(image.auc, image.interval.auc)),
     )
-    return ModelFacts(folder, rows, tested, metrics.undecided, metrics.remarks)
+    known = metrics.undecided, metrics.remarks, detector_model
+    return ModelFacts(folder, rows, tested, *known)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +20,22 @@ from manifests.wording import counted
 from training.app import result as plot
 from training.app.jobs import DONE, FAILED, MEGA, Job, Jobs, Limits, Refused, read_upload
 from training.app.result import UNDECIDED, ModelFacts, Result, draw_curve
+from training.app.samples import Sample
 
 #: The threshold of the first view, and that of `training.evaluate`.
 THRESHOLD = 0.5
 #: Bytes of the form beside the file.
 FORM_BYTES = 64_000
+_OWN, _REPORTS = files("training.app") / "static", files("dfdc_prep.reports") / "templates"
 #: Files of the page, by name.
-_STATIC = {"app.css": "text/css", "app.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_STATIC = {
+    "app.css": (_OWN, "text/css"),
+    "app.js": (_OWN, "text/javascript"),
+    "copy.js": (_REPORTS, "text/javascript"),
+    "icon.svg": (_OWN, "image/svg+xml"),
+}
+#: Names of this machine that its own browser may use.
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 #: Headers of every answer: nothing is kept in caches, or leaves the site.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -44,6 +53,7 @@ _URLS = Map(
             "/": "start",
             "/health": "health",
             "/static/<name>": "static",
+            "/samples/<int:number>": "sample",
             "/jobs": "submit",
             "/jobs/<key>": "job",
             "/jobs/<key>/state": "state",
@@ -73,6 +83,11 @@ class Access:
 
     hosts: tuple[str, ...]  # without ports; `.example.org` stands for all names that end with it
     embedder: str | None = None  # origin of the page that may show the app in a frame
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only browsers of this machine are meant to use it."""
+        return self.embedder is None and set(self.hosts) <= set(LOCAL_HOSTS)
 
     def allows_host(self, header: str) -> bool:
         """Whether the `Host` header of a request names one of the hosts."""
@@ -104,7 +119,15 @@ def is_cross_site(headers: Headers) -> bool:
 class App:
     """The WSGI application."""
 
-    def __init__(self, jobs: Jobs, facts: ModelFacts, limits: Limits, access: Access) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        facts: ModelFacts,
+        limits: Limits,
+        access: Access,
+        samples: Sequence[Sample] = (),
+    ) -> None:
+        self.samples = samples  # faces of the set to try; they may come later
         self._jobs = jobs
         self._facts = facts
         self._limits = limits
@@ -149,20 +172,25 @@ class App:
             return self._message(error.description or error.name, error.code or 400)
 
     def _on_start(self, request: Request) -> Response:
-        return self._page("start.html", 200, ready=self._jobs.ready)
+        return self._page("start.html", 200)
 
     def _on_health(self, request: Request) -> Response:
-        return Response(json.dumps({"ready": self._jobs.ready}), mimetype=_JSON)
+        state = {"ready": self._jobs.ready, "samples": len(self.samples)}
+        return Response(json.dumps(state), mimetype=_JSON)
 
     def _on_static(self, request: Request, name: str) -> Response:
         if name not in _STATIC:
             abort(404)
-        content = Path(__file__).with_name("static").joinpath(name).read_bytes()
-        return Response(content, mimetype=_STATIC[name])
+        folder, mimetype = _STATIC[name]
+        return Response((folder / name).read_bytes(), mimetype=mimetype)
+
+    def _on_sample(self, request: Request, number: int) -> Response:
+        image = _item(self.samples, number).image
+        return Response(image, mimetype=_PNG if image.startswith(b"\x89PNG") else _JPEG)
 
     def _on_submit(self, request: Request) -> Response:
         try:
-            job = self._jobs.submit(read_upload(request, self._limits))
+            job = self._jobs.submit(read_upload(request, self._limits, self.samples))
         except Exception:
             request.close()  # deletes the temporary files
             raise
@@ -232,14 +260,21 @@ class App:
             f"{words.count(FAKE)} of {counted(len(words), 'face')} FAKE at {THRESHOLD:.2f}, "
             f"{words.count(UNDECIDED)} undecided"
         )
-        values = {"job": job, "result": result, "drawn": drawn, "plot": plot, "counts": counts}
+        values: dict[str, Any] = {"job": job, "result": result, "drawn": drawn, "plot": plot}
+        values["counts"] = counts
+        from training.evaluation import heatmaps  # loaded, since there is a heatmap
+
+        values |= {"min_scale": heatmaps.MIN_SCALE, "min_contrast": heatmaps.MIN_CONTRAST}
+        values["command"] = self._facts.command(job.upload, result.is_clip)
         return self._page("result.html", 200, **values)
 
     def _message(self, message: str, status: int, name: str | None = None) -> Response:
         return self._page("message.html", status, message=message, name=name)
 
     def _page(self, template: str, http_status: int, **values: Any) -> Response:
-        text = self._templates.get_template(template).render(values)
+        text = self._templates.get_template(template).render(
+            values, ready=self._jobs.ready, samples=self.samples
+        )
         return Response(text, http_status, mimetype="text/html")
 
 

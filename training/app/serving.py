@@ -24,9 +24,11 @@ from waitress.parser import HTTPRequestParser
 from waitress.server import BaseWSGIServer
 from waitress.utilities import Error
 
+from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.parallel.engine import forkserver_context
 from training.app.jobs import Jobs, Limits
 from training.app.result import read_facts
+from training.app.samples import Sample, find_samples
 from training.app.server import FORM_BYTES, Access, App
 
 
@@ -140,25 +142,42 @@ def create_server(
     return server
 
 
+def _samples(run: Path, shards: Path | None) -> list[Sample]:
+    """Faces of the set; where no shards were named, what is wrong with those found is only said."""
+    try:
+        return find_samples(run, shards)
+    except DfdcPrepError as error:
+        if shards:
+            raise
+        click.echo(f"no faces of the set to try: {error}", err=True)
+        return []
+
+
 def serve(
     run: Path,
     address: tuple[str, int],
     limits: Limits,
     access: Access,
     detector_model: Path | None = None,
+    shards: Path | None = None,
 ) -> None:
     """Serve the app for a run at a host and port until interrupted.
 
     Args:
         detector_model: path of YuNet's weights.
+        shards: those of the run, whose faces may be tried; None for those that are found.
 
     Raises:
-        TrainingError: the folder does not contain a finished run.
+        TrainingError: the folder does not contain a finished run, or `shards` are others.
+        TableError, ShardError: `shards` are damaged.
         ModelError: the detector's weights are not available.
         OSError: the address is in use or not this machine's.
     """
     started, jobs = time.monotonic(), Jobs(limits)
-    app = App(jobs, read_facts(run), limits, access)
+    if access.is_local:  # a path on this machine is nobody else's business
+        run = run.absolute()
+        detector_model = detector_model and detector_model.absolute()
+    app = App(jobs, read_facts(run, detector_model), limits, access)
     max_body = limits.upload_bytes + FORM_BYTES
     server = create_server(app, address, max_body, ConnectionLimits())
     Thread(target=server.run, daemon=True).start()
@@ -168,6 +187,8 @@ def serve(
     click.echo(f"http://{host}:{listens[0][1]} answers; the model is loading")
     forkserver_context("training.inference.face_crops")
     try:
+        if shards or access.is_local:
+            app.samples = _samples(run, shards)
         from training.app.analysis import Analyzer
         from training.inference.face_crops import DecodingWorker
         from training.inference.scorer import Scorer

@@ -28,6 +28,8 @@ OPACITY = 0.6
 #: Lower bound of the colour scale, in logits: without it, weak activations would be scaled
 #: up to full colour.
 MIN_SCALE = 4.0
+#: A heatmap is flat if its values lie within this share of its scale: no difference can be seen.
+MIN_CONTRAST = 0.1
 #: A pixel lies on a mask from this level.
 ON_MASK = 128
 
@@ -50,6 +52,12 @@ def draw_overlay(crop: Images, activation: npt.NDArray[np.float32]) -> Images:
     overlay = crop * (1 - OPACITY * strength) + colours * OPACITY * strength
     drawn: Images = np.round(overlay).astype(np.uint8)
     return drawn
+
+
+def visible_scale(activation: npt.NDArray[np.float32]) -> float | None:
+    """Return the logit of the last colour of a `draw_overlay`; None if its heatmap is flat."""
+    scale = max(float(activation.max()), MIN_SCALE)
+    return scale if float(np.ptp(activation)) >= MIN_CONTRAST * scale else None
 
 
 def draw_side_by_side(

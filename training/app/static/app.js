@@ -3,20 +3,22 @@
 
 const byId = (id) => document.getElementById(id);
 
-// --- Start page: the chosen file, its size, dropping a file -------------------------------
+// --- The form: the chosen file, its size, dropping a file anywhere on the page -------------
 
-function startPage(form) {
+function uploadForm(form) {
   const input = byId("file");
   const problem = byId("problem");
   const button = form.querySelector("button[type=submit]");
   const drop = form.querySelector(".drop");
   const maxBytes = Number(form.dataset.maxBytes);
 
+  const invitation = byId("chosen").textContent;
+
   const show = () => {
     const file = input.files[0];
     byId("chosen").textContent = file
       ? `${file.name} (${(file.size / 1e6).toFixed(1)} MB)`
-      : "Choose a file or drop it here";
+      : invitation;
     const tooLarge = Boolean(file) && file.size > maxBytes;
     problem.hidden = !tooLarge;
     problem.textContent = tooLarge
@@ -29,15 +31,18 @@ function startPage(form) {
   input.addEventListener("change", show);
 
   for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
-    drop.addEventListener(name, (event) => {
+    document.addEventListener(name, (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
       event.preventDefault();
       drop.classList.toggle("over", name === "dragenter" || name === "dragover");
     });
   }
-  drop.addEventListener("drop", (event) => {
+  document.addEventListener("drop", (event) => {
     if (event.dataTransfer.files.length) {
       input.files = event.dataTransfer.files;
       show();
+      form.scrollIntoView({ block: "nearest" });
+      (button.disabled ? input : button).focus();
     }
   });
 
@@ -56,8 +61,11 @@ function startPage(form) {
   });
 
   if (byId("loading")) {
-    poll("/health", ({ ready }) => {
+    poll("/health", ({ ready, samples }) => {
       byId("loading").hidden = ready;
+      // They were not known yet when this page was made.
+      const unseen = samples && window.location.pathname === "/" && !byId("samples");
+      if (ready && unseen && !input.files.length) window.location.reload();
       return ready;
     });
   }
@@ -172,6 +180,6 @@ function offerAnnotated(item, made) {
   item.replaceChildren(link);
 }
 
-if (document.querySelector("form.upload")) startPage(document.querySelector("form.upload"));
+if (document.querySelector("form.upload")) uploadForm(document.querySelector("form.upload"));
 if (byId("waiting")) waitingPage(byId("waiting"));
 if (byId("result")) resultPage(byId("result"));
