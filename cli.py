@@ -24,10 +24,11 @@ from dfdc_prep.commands.tables import balance, split, summarize
     sections={
         "From clips to a trained model": ("extract", "balance", "shard", "fit"),
         "Data": ("sample", "import", "gather", "identify", "split", "export"),
-        "Checks and reports": ("summary", "audit", "verify", "report"),
+        "Checks and reports": ("summary", "audit", "probe", "verify", "report"),
         "With a model": ("evaluate", "compare", "predict", "app"),
     },
     lazy={
+        "probe": ("training.probe", "Measure what plain classifiers get on the split of SHARDS."),
         "fit": ("training.fit", "Train a recipe on a shards folder and test it."),
         "evaluate": ("training.evaluate", "Evaluate a trained model on any shards folders."),
         "compare": ("training.compare", "Compare the results of models on a split, clip by clip."),

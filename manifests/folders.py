@@ -21,6 +21,8 @@ IsOwn = Callable[[str], bool]
 #: The page of `dfdc-prep report`, in a folder of any kind, and those of the tables in it.
 REPORT = "report.html"
 REPORTS = (REPORT, *(f"{name}.{REPORT}" for name in ("manifest", "balanced", "split", "metadata")))
+#: What `dfdc-prep probe` found, in a shards folder.
+PROBE = "probe.json"
 
 
 class FacesFolder:
@@ -196,7 +198,7 @@ class ShardsFolder:
 
     @classmethod
     def owns(cls, name: str) -> bool:
-        """Whether `shard` or `report` writes a file of this name."""
+        """Whether `shard`, `report` or `probe` writes a file of this name."""
         return name in cls.INDEX or cls.is_shard(name) or is_report(name)
 
     @classmethod
@@ -278,8 +280,8 @@ def path_meant(path: Path) -> str:
 
 
 def is_report(name: str) -> bool:
-    """Whether a file is a page of `report`, or what a killed run left of it."""
-    return any(name == page or is_temporary(name, page) for page in REPORTS)
+    """Whether a file is a page of `report`, or of `probe`, or what a killed run left of it."""
+    return any(name == page or is_temporary(name, page) for page in (*REPORTS, PROBE))
 
 
 def check_unused(folder: Path, is_own: IsOwn, content: str = "") -> None:

@@ -31,6 +31,7 @@ from dfdc_prep.reports.page import (
     settings,
     target_share,
 )
+from dfdc_prep.reports.probes import probe_sections
 from dfdc_prep.writing.audit_inputs import AuditInputs, read_audit_inputs
 from dfdc_prep.writing.sharding import iter_shards
 from dfdc_prep.writing.tfrecord import parse_example, read_records
@@ -87,6 +88,7 @@ def shards_page(path: Path) -> Page:
         Section("Splits", split_blocks(table, [*counts], metadata)),
         Section("Training crops", [Sheet(caption, gallery.pictures(rows))]),
         *splits.sections,
+        *probe_sections(path),
         Section(
             "Files", [Table(shards, header, files[:MAX_FILES], max(0, len(files) - MAX_FILES))]
         ),

@@ -82,7 +82,7 @@ def _read(path: Path, reading: external.Reading) -> AuditInputs:
             file = path / ShardsFolder.MANIFEST
             table = read_manifest(file, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
             found = external.normalize_table(table, str(path))
-            return _with_images(found, _shard_images(path, found.rows))
+            return _with_images(found, shard_images(path, found.rows))
         if (path / FacesFolder.SPLIT).is_file():
             table = read_manifest(path / FacesFolder.SPLIT, "dfdc-prep split", SPLIT_SCHEMA)
             left_out = []
@@ -98,7 +98,7 @@ def _read(path: Path, reading: external.Reading) -> AuditInputs:
     return _with_images(found, map(read_image, files))
 
 
-def _shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
+def shard_images(folder: Path, table: pa.Table) -> Iterator[bytes | None]:
     """Yield the image of every row, in the order of the records; ShardError if they differ."""
 
     def mismatch(found: str) -> ShardError:

@@ -31,7 +31,7 @@ HEAVY = (
 ORDER = [
     *("extract", "balance", "shard", "fit"),
     *("sample", "import", "gather", "identify", "split", "export"),
-    *("summary", "audit", "verify", "report"),
+    *("summary", "audit", "probe", "verify", "report"),
     *("evaluate", "compare", "predict", "app"),
 ]
 
@@ -53,7 +53,9 @@ def test_every_command_is_in_a_section_and_no_summary_is_cut(words: list[str]) -
     shown = re.findall(r"^  (\w+) {2,}[A-Z]", text, re.MULTILINE)
     exports = {"deepfakebench", "webdataset", "huggingface"}
     assert set(shown) == (
-        exports if words else {"fit", "evaluate", "compare", "predict", "app", *main.commands}
+        exports
+        if words
+        else {"fit", "evaluate", "compare", "predict", "app", "probe", *main.commands}
     )
     assert "..." not in text.partition("Options:")[2]
 

@@ -27,7 +27,9 @@ from scipy.stats import t as student
 from dfdc_prep.run_files import TPR_AT, Interval
 from manifests.labels import LABELS
 from manifests.wording import counted
-from training.evaluation.predictions import Floats, Ints
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 #: Number of resamples.
 SAMPLES = 1000
@@ -63,8 +65,9 @@ def too_few(clips: int, families: Mapping[str, int]) -> str | None:
 class FamilyIntervals:
     """Intervals of measures of images, [N], or undefined ones where the families are too few."""
 
-    def __init__(self, labels: Ints, families: Any) -> None:
-        names = np.asarray(families)
+    def __init__(self, labels: Ints, families: Any, error: float = 0.05) -> None:
+        """`error` is the probability that an interval misses its measure."""
+        names, self._upper = np.asarray(families), 1 - error / 2
         groups = [names[labels == label] for label in np.unique(labels)]
         numbers = [len(np.unique(group)) for group in groups]
         self._labels, self._most = labels, sum(numbers)
@@ -88,7 +91,7 @@ class FamilyIntervals:
             return UNDEFINED
         families = self._of_all[0]
         deviation = np.sqrt(variance_by_family(self._resamples.means(values), families)) / mean
-        reach = np.exp(student.ppf(UPPER, families - 1) * deviation)
+        reach = np.exp(student.ppf(self._upper, families - 1) * deviation)
         return Interval(float(mean / reach), float(mean * reach))
 
     def rankings(self, scores: Floats, values: Mapping[str, float]) -> dict[str, Interval]:
@@ -103,18 +106,21 @@ class FamilyIntervals:
         number, effective = families
         variance = variance_by_family(resampled[~np.isnan(resampled)], number)
         if variance < NO_VARIANCE:
-            return clopper_pearson(value, effective)
+            return clopper_pearson(value, effective, self._upper)
         effective = min(value * (1 - value) / variance, self._most)
         # Korn and Graubard's correction: the variance is estimated, from few families.
-        normal, few = student.ppf(UPPER, self._most - 1), student.ppf(UPPER, number - 1)
-        return clopper_pearson(value, effective * (normal / few) ** 2)
+        normal, few = (student.ppf(self._upper, n - 1) for n in (self._most, number))
+        return clopper_pearson(value, effective * (normal / few) ** 2, self._upper)
 
 
-def clopper_pearson(share: float, size: float) -> Interval:
-    """The 95 % interval of a share (Clopper and Pearson, 1934) for any size, whole or not."""
+def clopper_pearson(share: float, size: float, upper: float = UPPER) -> Interval:
+    """The interval of a share (Clopper and Pearson, 1934) for any size, whole or not.
+
+    `upper` is the quantile of its upper end.
+    """
     holds, fails = share * size, (1 - share) * size
-    low = beta.ppf(1 - UPPER, holds, fails + 1) if holds > 0 else 0.0
-    high = beta.ppf(UPPER, holds + 1, fails) if fails > 0 else 1.0
+    low = beta.ppf(1 - upper, holds, fails + 1) if holds > 0 else 0.0
+    high = beta.ppf(upper, holds + 1, fails) if fails > 0 else 1.0
     return Interval(float(low), float(high))
 
 

@@ -191,6 +191,53 @@ def open_model(path: Path, settings: InputSettings) -> ModelFile:
     return ModelFile(path, network, replace(settings, output=output), size, notes)
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """A network whose output is taken for features of crops; made by `open_backbone`."""
+
+    path: Path
+    network: Network
+    settings: InputSettings
+    size: tuple[int, int]  # height and width of the inputs
+
+    def features(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the output of the network for RGB crops, uint8 [B, H, W, 3], float32 [B, D].
+
+        Raises:
+            TrainingError: the output is not one vector of finite numbers for each image.
+        """
+        try:
+            found = self.network.run(as_input(images, self.settings, self.size))
+        except Exception as error:  # the network's own library has its own classes
+            if out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"expected features of {len(images)} images from {self.path}, found: "
+                f"{first_line(error)}; export the model again"
+            ) from error
+        outputs = np.asarray(found, np.float32)
+        if outputs.ndim != 2 or len(outputs) != len(images) or not np.isfinite(outputs).all():
+            finite = "" if np.isfinite(outputs).all() else ", some not finite"
+            raise TrainingError(
+                f"expected one vector of finite numbers for each image from {self.path}, found "
+                f"{list(outputs.shape)}{finite}; end the network with global average pooling"
+            )
+        return outputs
+
+
+def open_backbone(path: Path, settings: InputSettings) -> Backbone:
+    """Open a `.keras`, `.h5` or ONNX file as a backbone.
+
+    Its features are its output vector, of any length; those of a classifier are its logits where
+    the file tells how to take its last sigmoid or softmax off.
+
+    Raises:
+        TrainingError: the path is in none of these formats, or the model cannot be used.
+    """
+    network, _ = _open_network(path, settings)
+    return Backbone(path, network, settings, input_size(settings, network.size))
+
+
 def _open_network(path: Path, settings: InputSettings) -> tuple[Network, list[str]]:
     if path.is_file():
         with open(path, "rb") as file:

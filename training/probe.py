@@ -1,0 +1,78 @@
+"""`dfdc-prep probe SHARDS`: what plain classifiers get on the split as it is.
+
+TensorFlow is imported only for a backbone.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+
+from dfdc_prep.commands.declaration import TrainingCommand, command, command_of
+from dfdc_prep.commands.options import LOCATION, WRITABLE, CountParam, StrPath
+from dfdc_prep.commands.terminal import report_hint
+from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
+from training.models.settings import CHANNELS, SCALES, InputSettings
+
+if TYPE_CHECKING:
+    from dfdc_prep.reports.probes import ProbeReport
+
+
+@command(
+    cls=TrainingCommand,
+    hints=lambda result, given: [report_hint(given["shards"])],
+    has_json=True,
+)
+@staged(shards=Staged(Mirror.pull_all, Push()))
+def probe(
+    shards: Annotated[StrPath, LOCATION] = "shards",
+    *,
+    sample: Annotated[int, CountParam(0)] = 4000,
+    backbone: Annotated[StrPath | None, LOCATION] = None,
+    scale: Annotated[str, click.Choice(SCALES)] = "0..255",
+    channels: Annotated[str, click.Choice(CHANNELS)] = "rgb",
+    cache: Annotated[StrPath | None, WRITABLE] = None,
+) -> "ProbeReport":
+    """Measure what plain classifiers get on the split of SHARDS.
+
+    The nearest neighbour on thumbnails, and logistic regressions on the measures of each crop and
+    on fixed features of the whole crop, of the crop with its face covered and of the face alone,
+    are trained on train and tested on test. A high ROC-AUC without the face, or by a thumbnail,
+    says that a model need not look for traces of forgery. A low one says only that these probes
+    find nothing.
+
+    Writes probe.json into SHARDS, for the report. The features of each image are kept, so that a
+    second run, and another split of the same crops, take seconds. Those of dlib are face
+    encodings: biometric data.
+
+    \b
+    Example:
+      dfdc-prep probe shards
+      dfdc-prep probe shards --backbone resnet.onnx --scale imagenet --json
+
+    Args:
+        shards: A shards folder.
+        sample: Crops that dlib and the backbone look at, the same ones in every split of them; 0
+            for none.
+        backbone: A Keras or ONNX file whose output vector is a crop's features.
+        scale: Range of the backbone's input; imagenet is (0..1 - mean) / deviation.
+        channels: Order of the backbone's color channels.
+        cache: Folder of the features. None: one of this user.
+
+    Raises:
+        TrainingError: a split lacks a label, or the backbone cannot be used.
+        ShardError, TableError: the shards are missing, damaged, or not those of their manifest.
+    """
+    from training.probing.probes import probe_shards
+
+    file = None if backbone is None else Path(backbone)
+    settings = InputSettings(channels=channels, scale=scale)
+    return probe_shards(
+        Path(shards), sample, file, settings, None if cache is None else Path(cache)
+    )
+
+
+main = command_of(probe)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What plain classifiers learn from a split: features, and the classifiers."""

@@ -1,0 +1,255 @@
+"""The probes: plain classifiers of crops, and their ROC-AUC per image and per clip.
+
+Each is trained on train and tested on test. The penalty of a logistic regression is chosen on
+validation, and no number is fitted on test.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pooch
+import pyarrow as pa
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from dfdc_prep.progress import Progress
+from dfdc_prep.reports.probes import MEASURES, THUMBNAIL, Probe, ProbeReport, Scored
+from dfdc_prep.reports.shortcuts import ImageMeasures, row_measures
+from manifests.arrow import SHARD_MANIFEST_SCHEMA
+from manifests.errors import TrainingError
+from manifests.files import file_sha256, write_json
+from manifests.folders import PROBE, ShardsFolder
+from manifests.labels import LABELS
+from manifests.tables.codes import Codes, Mask, clip_codes, label_codes, pair_codes
+from manifests.tables.parquet import read_manifest
+from training.evaluation.intervals import FamilyIntervals, families_by_label, too_few
+from training.models.settings import InputSettings
+from training.probing.features import (
+    REGIONS,
+    Crops,
+    FeatureCache,
+    backbone_features,
+    encoder_features,
+    picture_features,
+    usable,
+)
+
+Floats = npt.NDArray[np.float64]
+SPLITS = ("train", "validation", "test")
+#: Inverse strengths of the ridge penalty, as scikit-learn has them, the strongest first.
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+#: Standardized features are cut off here, so that no outlier decides.
+_OUTLIER = 5.0
+#: Probability that any interval of the probes misses its ROC-AUC, at most (Bonferroni).
+ERROR = 0.05
+#: Most crops whose features are computed; of more, those with the smallest hashes.
+MAX_CROPS = 100_000
+DEFAULT_CACHE = Path(pooch.os_cache("dfdc-prep")) / "features"
+#: Test crops whose neighbours are searched at a time.
+_BLOCK = 1024
+
+
+class Scores(NamedTuple):
+    """Scores of the test crops, higher for FAKE, float64; and the penalty chosen."""
+
+    scores: Floats
+    penalty: float | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The crops of a manifest."""
+
+    label: Codes  # index in LABELS, int64 [crops]
+    split: Codes  # index in SPLITS, int64 [crops]; -1 for another split
+    clip: Codes  # int64 [crops]; crops of one clip with different labels differ
+    family: Any  # names, [crops]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "Rows":
+        label = label_codes(table)
+        split = [SPLITS.index(n) if n in SPLITS else -1 for n in table["split"].to_pylist()]
+        families = np.asarray(table["family"].to_pylist())
+        return cls(label, np.array(split), pair_codes(clip_codes(table), label), families)
+
+    def check(self, known: Mask, what: str) -> None:
+        """Raise TrainingError unless both labels are in each split among some crops."""
+        for at, split in enumerate(SPLITS):
+            there = {LABELS[code] for code in self.label[known & (self.split == at)].tolist()}
+            if missing := [label for label in LABELS if label not in there]:
+                raise TrainingError(
+                    f"expected REAL and FAKE {what} in the split {split}, found no "
+                    f"{' and no '.join(missing)}; shard more crops, or with another --split"
+                )
+
+    def where(self, known: Mask, split: str) -> Codes:
+        """The numbers of the known crops of a split."""
+        found: Codes = np.flatnonzero(known & (self.split == SPLITS.index(split)))
+        return found
+
+
+def nearest_neighbour(values: npt.NDArray[np.float32], rows: Rows, known: Mask) -> Scores:
+    """Score test crops by the label of the most similar crop of train, the first of several.
+
+    Args:
+        values: thumbnails, whole numbers without their mean and of one length, float32
+            [crops, numbers], so that products are exact.
+    """
+    train, test = (rows.where(known, split) for split in ("train", "test"))
+    nearest = [
+        (values[test[start : start + _BLOCK]] @ values[train].T).argmax(axis=1)
+        for start in range(0, len(test), _BLOCK)
+    ]
+    return Scores(rows.label[train[np.concatenate(nearest)]].astype(np.float64), None)
+
+
+def logistic(values: npt.NDArray[np.floating[Any]], rows: Rows, known: Mask) -> Scores:
+    """Score test crops by a logistic regression on standardized features, [crops, numbers].
+
+    The penalty is that with the highest ROC-AUC on validation, the strongest of several. Where a
+    value is missing (NaN), it is the median of train, and that it is missing is a feature itself.
+    """
+    train, validation, test = (rows.where(known, split) for split in SPLITS)
+    missing = np.isnan(values[train])
+    told = ~missing.all(axis=0)
+    medians = np.nanmedian(values[train][:, told], axis=0)
+    unknown = np.isnan(values[:, told])
+    sometimes = unknown[train].any(axis=0)
+    filled = np.hstack([np.where(unknown, medians, values[:, told]), unknown[:, sometimes]])
+    scaler = StandardScaler().fit(filled[train])
+
+    def scaled(part: Codes) -> Floats:
+        found: Floats = np.clip(scaler.transform(filled[part]), -_OUTLIER, _OUTLIER)
+        return found
+
+    chosen, best = None, -1.0
+    given, to_choose = scaled(train), scaled(validation)
+    for penalty in PENALTIES:
+        model = LogisticRegression(C=penalty, solver="newton-cholesky", max_iter=200)
+        model.fit(given, rows.label[train])
+        auc = roc_auc_score(rows.label[validation], model.decision_function(to_choose))
+        if auc > best + 1e-9:
+            chosen, best = model, auc
+    assert chosen is not None
+    return Scores(chosen.decision_function(scaled(test)), chosen.C)
+
+
+class Task(NamedTuple):
+    """What a classifier is given."""
+
+    features: str
+    sees: str  # of a crop, see `reports.probes`
+    values: npt.NDArray[np.floating[Any]]  # [crops, numbers]
+    known: Mask  # the crops that have them, bool [crops]
+    classify: Callable[[Any, Rows, Mask], Scores] = logistic
+
+
+def probe(task: Task, rows: Rows, error: float) -> Probe:
+    """Train and test a classifier.
+
+    Args:
+        error: probability that the interval misses the ROC-AUC.
+
+    Raises:
+        TrainingError: a split lacks a label.
+    """
+    known = task.known
+    rows.check(known, f"crops with {task.features}")
+    scored = task.classify(task.values, rows, known)
+    test = rows.where(known, "test")
+    label, family = rows.label[test], rows.family[test]
+    clips, first, clip = np.unique(rows.clip[test], return_index=True, return_inverse=True)
+    means = np.bincount(clip, scored.scores) / np.bincount(clip)
+    by_clip = _scored(label[first], means, family[first], error)
+    by_image = by_clip
+    if len(clips) < len(test):
+        by_image = _scored(label, scored.scores, family, error)
+    return Probe(
+        features=task.features,
+        sees=task.sees,
+        numbers=task.values.shape[1],
+        crops={split: len(rows.where(known, split)) for split in SPLITS},
+        clips=len(clips),
+        image=by_image,
+        clip=by_clip,
+        penalty=scored.penalty,
+        few=too_few(len(clips), families_by_label(label, family)),
+    )
+
+
+def _scored(label: Codes, scores: Floats, families: Any, error: float) -> Scored:
+    auc = float(roc_auc_score(label, scores))
+    return Scored(
+        auc, FamilyIntervals(label, families, error).rankings(scores, {"auc": auc})["auc"]
+    )
+
+
+def probe_shards(
+    shards: Path, sample: int, backbone: Path | None, settings: InputSettings, cache: Path | None
+) -> ProbeReport:
+    """Run every probe on a shards folder, and write probe.json into it.
+
+    Args:
+        sample: crops that the networks look at, which are slow; 0 for none.
+        backbone: a model file whose output vector is a crop's features, with its input settings.
+        cache: folder of the features; None for one of this user.
+
+    Raises:
+        ShardError, TableError: the shards are missing, damaged, or not those of their manifest.
+        TrainingError: a split lacks a label, or the backbone cannot be used.
+        ModelError: dlib is not installed.
+    """
+    table = read_manifest(shards / ShardsFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
+    rows = Rows.of(table)
+    rows.check(np.ones(table.num_rows, bool), "crops")
+    networks = []
+    if sample:
+        networks.append(("face encoding by dlib", encoder_features()))
+    if backbone is not None:
+        networks.append((f"features of {backbone.name}", backbone_features(backbone, settings)))
+    crops, kept = Crops(shards, table), FeatureCache(cache or DEFAULT_CACHE)
+    chosen = crops.first(MAX_CROPS)
+    tasks = _picture_tasks(crops, kept.get(picture_features(), crops, chosen))
+    notes = crops.notes(chosen, tasks[0].known)
+    sampled = crops.first(min(sample, MAX_CROPS)) if networks else chosen
+    for name, features in networks:
+        values = kept.get(features, crops, sampled)
+        known = usable(values)
+        for part in features.widths:
+            tasks.append(Task(name, crops.shown(part), features.part(values, part), known))
+    if not sampled.all() and networks:
+        names = " and ".join(name for name, _ in networks)
+        notes.append(f"{names}: of {sampled.sum():,} crops, the same ones in every split of them")
+    # With one thread the sums, and so the figures, are the same on any number of cores.
+    with threadpool_limits(1), Progress(len(tasks), "probes", "probe") as bar:
+        probes = []
+        for task in tasks:
+            probes.append(probe(task, rows, ERROR / len(tasks)))
+            bar.update()
+    report = ProbeReport(file_sha256(shards / ShardsFolder.MANIFEST), ERROR, probes, notes)
+    write_json(shards / PROBE, report.as_json())
+    return report
+
+
+def _picture_tasks(crops: Crops, values: npt.NDArray[np.float32]) -> list[Task]:
+    """What is given to the probes that need no network; `values` are the `picture_features`."""
+    features, known = picture_features(), usable(values)
+    brightness, sharpness, size = features.part(values, "measures").T.astype(np.float64)
+    images = ImageMeasures(brightness, sharpness, size, int(known.sum()), int((~known).sum()))
+    measures = [m.values for m in row_measures(crops.rows, images) if m.known.any()]
+    counted_measures = f"{len(measures)} single measures"
+    small = features.part(values, "thumbnail")
+    return [
+        Task("nearest neighbour by 12x12 pixels", THUMBNAIL, small, known, nearest_neighbour),
+        Task(counted_measures, MEASURES, np.column_stack(measures), known),
+        *(
+            Task("residuals and frequencies", crops.shown(part), features.part(values, part), known)
+            for part in REGIONS
+        ),
+    ]
