@@ -54,7 +54,7 @@ def compared(finished, tmp_path_factory):
     plain = make_shards(folder / "b")
     result = CliRunner().invoke(main, [str(finished.folder), str(celeb), str(plain)])
     assert result.exit_code == 0, result.output
-    return result.output, finished.cross()
+    return result.stdout, finished.cross()  # without lines of progress
 
 
 def predictions_of(run, name):
