@@ -147,7 +147,34 @@ class _Clip(TypedDict):
     seconds: Annotated[float, "time spent on the clip"]
 
 
-class ClipRow(_Clip, _Provenance):
+class StreamRow(TypedDict):
+    """How a clip was encoded; null for pictures, for imported crops and where nothing says it."""
+
+    container: Annotated[str | None, "FFmpeg's name of the container: mov,mp4,m4a,3gp,3g2,mj2 ..."]
+    codec: Annotated[str | None, "FFmpeg's name of the codec of the video: h264 ..."]
+    profile: Annotated[str | None, "profile of the codec: High ..."]
+    pixel_format: Annotated[str | None, "FFmpeg's name of the pixel format: yuv420p ..."]
+    color_range: Annotated[str | None, "tv or pc; null if unspecified, as the next three"]
+    color_space: Annotated[str | None, "matrix coefficients, FFmpeg's name: bt709 ..."]
+    color_transfer: Annotated[str | None, "transfer characteristics, FFmpeg's name"]
+    color_primaries: Annotated[str | None, "colour primaries, FFmpeg's name"]
+    encoder: Annotated[
+        str | None, "what the encoder (x264 with its settings), else the container, calls itself"
+    ]
+    audio: Annotated[str | None, "codec of the first audio stream; none if there is none"]
+    frame_rate: Annotated[float | None, "frames a second, mean, as the container says"]
+    duration_s: Annotated[float | None, "seconds, as the container says"]
+    bit_rate: Annotated[float | None, "bits a second of the video stream"]
+    gop_length: Annotated[int | None, "most frames from a keyframe to the next, or to the end"]
+    gop_pattern: Annotated[
+        str | None, "I, P or B of the first 24 pictures as shown; H.264 only, as the next"
+    ]
+    b_frames: Annotated[float | None, "share of B-frames"]
+    qp_mean: Annotated[float | None, "quantisation parameter, mean of the blocks of frames cut out"]
+    qp_deviation: Annotated[float | None, "its standard deviation in a frame, mean of the frames"]
+
+
+class ClipRow(_Clip, _Provenance, StreamRow):
     """Clip log: one row for every clip of the catalog, sorted by (part, video)."""
 
 

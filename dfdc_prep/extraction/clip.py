@@ -17,7 +17,7 @@ from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
 from manifests.labels import FAKE, REAL
-from manifests.schemas import CropRow
+from manifests.schemas import CropRow, StreamRow
 from manifests.wording import counted
 
 #: Values of `box_source`: where the box of a crop was detected.
@@ -80,6 +80,7 @@ class ClipResult:
     version: str | None = None
     rows: tuple[CropRow, ...] = ()
     boxes: Boxes | None = None
+    stream: StreamRow | None = None
 
 
 def missing_clip(clip: Clip, options: CropOptions) -> ClipResult:
@@ -119,6 +120,7 @@ class ClipExtractor:
                 cropped = self._crop_at(relatives.boxes, video, wanted)
                 frames = self._detect(video, wanted) if cropped is None else cropped
                 shortfall = video.shortfall
+                stream = video.stream
         except ClipError as error:
             result = ClipResult(
                 error.status, str(error), frames_wanted=self.options.frames_of(clip)
@@ -137,7 +139,9 @@ class ClipExtractor:
                     tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
                     (clip.part, clip.video),
                 )
-            result = ClipResult(status, reason, len(wanted), len(frames), rows=rows, boxes=boxes)
+            result = ClipResult(
+                status, reason, len(wanted), len(frames), rows=rows, boxes=boxes, stream=stream
+            )
         return replace(result, seconds=round(time.perf_counter() - started, 3))
 
     def _write(

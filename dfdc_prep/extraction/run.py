@@ -318,7 +318,11 @@ def _process(
                 key=keys[finished.family.name],
                 versions=[result.version for result in results.values()],
                 clips=[
-                    make_row(ClipRow, {"faces": len(result.rows)}, clip, clip.provenance, result)
+                    make_row(
+                        ClipRow,
+                        {"faces": len(result.rows), **(result.stream or {})},
+                        *(clip, clip.provenance, result),
+                    )
                     for clip, result in results.items()
                 ],
                 crops=[row for result in results.values() for row in result.rows],

@@ -21,6 +21,8 @@ class Animation:
         ClipError: it is damaged, or too large.
     """
 
+    stream = None
+
     def __init__(self, file: SourceFile, name: str) -> None:
         file.seek(0)
         try:
@@ -76,7 +78,7 @@ class FrameFolder:
         SourceUnreachable: it cannot be read.
     """
 
-    shortfall = None
+    shortfall = stream = None
     duration_s = 0.0
 
     def __init__(self, folder: Path) -> None:

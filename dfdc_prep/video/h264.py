@@ -7,8 +7,8 @@ from typing import NamedTuple
 #: information (SEI).
 _SLICES = frozenset({1, 2, 5})
 _IDR, _SEI = 5, 6
-#: SEI payload type of the recovery point message (table D.1).
-_RECOVERY_POINT = 6
+#: SEI payload types of unregistered user data and of the recovery point message (table D.1).
+_USER_DATA, _RECOVERY_POINT = 5, 6
 
 
 class PictureHeader(NamedTuple):
@@ -19,6 +19,7 @@ class PictureHeader(NamedTuple):
     reference: bool
     # a decoder that starts here outputs this picture and all that are displayed later exactly
     random_access: bool
+    kind: str | None = None  # I, P or B, that of the first slice; None if it cannot be told
 
 
 def nal_length_size(extradata: bytes | None) -> int | None:
@@ -50,8 +51,42 @@ def parse_picture_header(packet: memoryview, length_size: int | None) -> Picture
         if kind == _SEI:
             recovery_point |= _is_recovery_point(bytes(packet[start + 1 : end]))
         elif kind in _SLICES:
-            return PictureHeader(bool(packet[start] >> 5 & 3), recovery_point or kind == _IDR)
+            first = packet[start + 1] if start + 1 < end else 0
+            reference = bool(packet[start] >> 5 & 3)
+            return PictureHeader(reference, recovery_point or kind == _IDR, _slice_type(first))
     return PictureHeader(True, False)
+
+
+def encoder_text(packet: memoryview, length_size: int | None) -> str | None:
+    """The text that an encoder such as x264 wrote before the first slice (D.1.7); None if none did.
+
+    Args:
+        packet, length_size: as for `parse_picture_header`.
+    """
+    for start, end in _nal_units(packet, length_size):
+        kind = packet[start] & 31
+        if kind in _SLICES:
+            return None
+        if kind == _SEI:
+            # An emulation prevention byte follows two zeros (7.4.1.1).
+            message = bytes(packet[start + 1 : end]).replace(b"\0\0\3", b"\0\0")
+            for payload, at, size in _sei_messages(message):
+                text = message[at + 16 : at + size].rstrip(b"\0")  # after 16 bytes of UUID
+                if payload == _USER_DATA and text and text.isascii():
+                    return text.decode("ascii")
+    return None
+
+
+def _slice_type(first: int) -> str | None:
+    """I, P or B from the first byte of a slice that starts a picture (7.3.3, table 7-6).
+
+    Its first bit is first_mb_in_slice, 0 as ue(v); slice_type as ue(v) fits into the others.
+    """
+    if not first & 128:
+        return None
+    zeros = 7 - (first & 127).bit_length()
+    value = ((first & 127) >> (6 - 2 * zeros)) - 1 if zeros <= 3 else -1
+    return "PBIPI"[value % 5] if 0 <= value <= 9 else None
 
 
 def _nal_units(packet: memoryview, length_size: int | None) -> Iterator[tuple[int, int]]:
@@ -74,15 +109,21 @@ def _nal_units(packet: memoryview, length_size: int | None) -> Iterator[tuple[in
 
 def _is_recovery_point(message: bytes) -> bool:
     """Whether an SEI unit contains a recovery point of zero frames with exact match (D.1.8)."""
-    at = 0
-    while at + 1 < len(message):
-        kind, at = _read_ff_coded(message, at)
-        size, at = _read_ff_coded(message, at)
+    for kind, at, _ in _sei_messages(message):
         if kind == _RECOVERY_POINT:
             # recovery_frame_cnt as ue(v), where the single bit 1 means 0; then exact_match_flag.
             return at < len(message) and message[at] >> 6 == 0b11
-        at += size
     return False
+
+
+def _sei_messages(unit: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the payload type of each message of an SEI unit, its offset and its size (7.3.2.3)."""
+    at = 0
+    while at + 1 < len(unit):
+        kind, at = _read_ff_coded(unit, at)
+        size, at = _read_ff_coded(unit, at)
+        yield kind, at, size
+        at += size
 
 
 def _read_ff_coded(message: bytes, at: int) -> tuple[int, int]:

@@ -20,11 +20,17 @@ import av.logging
 from dfdc_prep.errors import ClipError
 from dfdc_prep.video import container
 from dfdc_prep.video.container import MP4, choose_stream, ending_at_an_error, open_container
-from dfdc_prep.video.h264 import nal_length_size, parse_picture_header
+from dfdc_prep.video.h264 import (
+    PictureHeader,
+    encoder_text,
+    nal_length_size,
+    parse_picture_header,
+)
 from dfdc_prep.video.picture import Frame, shown_size
 from dfdc_prep.video.source_file import SourceFile, frame_names
+from dfdc_prep.video.stream import DECODER_OPTIONS, Quantisation, describe_stream, quantisation
 from dfdc_prep.video.timeline import DecodeRange, Packet, Timeline, build_timeline
-from manifests.schemas import MAX_PIXELS
+from manifests.schemas import MAX_PIXELS, StreamRow
 
 if TYPE_CHECKING:
     from dfdc_prep.video.animation import Animation, FrameFolder
@@ -58,6 +64,9 @@ class Video:
         # By presentation time: the number of each packet in decoding order; frames to skip.
         self._numbers: dict[int | None, int] = {}
         self._skippable: set[int | None] = set()
+        self._packets: list[Packet] = []
+        self._encoder: str | None = None
+        self._quantised: dict[int, Quantisation] = {}  # of the frames yielded
         self.timeline = self._read_timeline()
         self._load_parameter_sets()
 
@@ -70,6 +79,14 @@ class Video:
     def duration_s(self) -> float:
         """Seconds from the first frame to the last; 0 if the clip has no times and no rate."""
         return self._time_s(self.timeline.count - 1)
+
+    @property
+    def stream(self) -> StreamRow:
+        """What the stream says of its encoding; of its quantisation, the frames yielded so far."""
+        quantised = [self._quantised[index] for index in sorted(self._quantised)]
+        return describe_stream(
+            self._container, self._stream, self._packets, self._encoder, quantised
+        )
 
     def close(self) -> None:
         """Close the container and decoder, but not the file."""
@@ -104,6 +121,7 @@ class Video:
         self._context = self._stream.codec_context
         self._context.thread_type = "NONE"
         self._context.thread_count = 1
+        self._context.options = DECODER_OPTIONS
 
     def _restart(self) -> None:
         """Reopen the clip at its start."""
@@ -117,7 +135,12 @@ class Video:
 
     def _read_timeline(self) -> Timeline:
         """Read the metadata of all packets; raise ClipError if there are none."""
-        packets = [self._packet_metadata(packet) for packet in self._demux()]
+        packets = self._packets
+        for packet in self._demux():
+            if not packets and self._context.name == _H264:
+                length_size = nal_length_size(self._context.extradata)
+                self._encoder = encoder_text(memoryview(packet), length_size)
+            packets.append(self._packet_metadata(packet))
         if not packets:
             raise ClipError(f"expected a video in {self._name}, found no frame")
         form = container.CONTAINERS[self._container.format.name]
@@ -132,12 +155,19 @@ class Video:
         return timeline
 
     def _packet_metadata(self, packet: VideoPacket) -> Packet:
-        random_access, reference = packet.is_keyframe, False
+        keyframe, header = bool(packet.is_keyframe), PictureHeader(False, True)
         if self._context.name == _H264:
             length_size = nal_length_size(self._context.extradata)
-            reference, starts = parse_picture_header(memoryview(packet), length_size)
-            random_access = random_access and starts
-        return Packet(packet.pts, bool(random_access), reference, not packet.is_discard)
+            header = parse_picture_header(memoryview(packet), length_size)
+        return Packet(
+            packet.pts,
+            keyframe and header.random_access,
+            header.reference,
+            not packet.is_discard,
+            packet.size,
+            keyframe,
+            header.kind,
+        )
 
     def _count_frames(self, packets: Sequence[Packet]) -> int:
         """Count by decoding; the packets of a damaged clip, so that missing frames are found."""
@@ -226,6 +256,8 @@ class Video:
 
     def _to_frame(self, index: int, decoded: av.VideoFrame) -> Frame:
         self._checked_pixels(decoded)
+        if quantised := quantisation(decoded):
+            self._quantised[index] = quantised
         return Frame(index, self._time_s(index), decoded, self._pixel_aspect())
 
     def _checked_pixels(self, frame: "av.VideoFrame | av.VideoCodecContext") -> int:

@@ -30,6 +30,9 @@ class Packet(NamedTuple):
     # the frame is part of the clip. Edit lists hide frames, which are decoded only because
     # displayed frames refer to them.
     displayed: bool = True
+    size: int = 0  # bytes
+    keyframe: bool = False  # as the container says, which is not always a random access point
+    picture: str | None = None  # I, P or B; known for H.264 only
 
 
 class DecodeRange(NamedTuple):
