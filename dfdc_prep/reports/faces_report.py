@@ -36,6 +36,7 @@ from dfdc_prep.reports.shortcuts import (
     measure_images,
     row_measures,
     shortcuts_section,
+    stream_measures,
 )
 from dfdc_prep.video.timeline import evenly_spaced
 from manifests.arrow import MANIFEST_SCHEMA
@@ -93,7 +94,7 @@ def faces_page(path: Path) -> Page:
         text = Text(f"{crop} without a label: among the crops below, and left out of the rest.")
         sections = [Section(title, [*blocks, text]) for title, blocks in sections]
     if label is not None:
-        shown, told = crops_sections(path, crops, summarize(crops, clips))
+        shown, told = crops_sections(path, crops, summarize(crops, clips), clips)
         sections += shown
         verdict.append(told)
     verdict.append(Text(_NOT_CHECKED))
@@ -145,19 +146,22 @@ def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def crops_sections(path: Path, crops: pa.Table, summary: Summary) -> tuple[list[Section], Text]:
+def crops_sections(
+    path: Path, crops: pa.Table, summary: Summary, clips: pa.Table | None = None
+) -> tuple[list[Section], Text]:
     """What the crops show, and whether a single measure gives their label away.
 
     Args:
         path: the folder that the paths of the crops begin in.
         crops: of a faces folder, or of a table with the columns video, label, family and path.
+        clips: the clip log, if there is one.
     """
     label = label_codes(crops)
     # Equal keys mean identical bytes.
     keys = crops["sha256" if "sha256" in crops.column_names else "path"].to_pylist()
     gallery = crop_gallery(path, crops)
     images = measure_images(lambda row: gallery.read([row])[row], keys)
-    measures = row_measures(crops, images)
+    measures = [*row_measures(crops, images), *stream_measures(crops, clips)]
     clip = pair_codes(clip_codes(crops), label)
     sampled = [Text(note)] if (note := images.sample_note()) else []
     shortcuts, verdict = shortcuts_section(measures, images, label, clip)

@@ -5,6 +5,7 @@ For each the area under the ROC curve is computed, with each clip counted once, 
 crops, since the crops of a clip are not independent.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from dfdc_prep.reports import charts
 from dfdc_prep.reports.page import Block, Chart, Charts, Section, Table, Text
 from dfdc_prep.video.timeline import evenly_spaced
 from manifests.labels import FAKE, LABELS, REAL
+from manifests.schemas import StreamRow
 from manifests.tables.codes import Codes, Mask
 from manifests.wording import counted
 
@@ -44,6 +46,19 @@ MIN_CLIPS = 10
 _SIGNIFICANCE = 0.05
 #: An AUC of no measure is above this where the page says that all is well.
 _GOOD_UPPER = 0.75
+
+
+#: Commonest values of a column of the stream that are measures.
+_MOST_VALUES = 5
+_STREAM_UNITS = {
+    "frame_rate": "frames a second",
+    "duration_s": "seconds",
+    "bit_rate": "bits a second",
+    "gop_length": "frames",
+    "b_frames": "share of the frames",
+    "qp_mean": "quantisation parameter",
+    "qp_deviation": "quantisation parameter",
+}
 
 
 class Measure(NamedTuple):
@@ -152,6 +167,38 @@ def row_measures(table: pa.Table, images: ImageMeasures) -> list[Measure]:
         Measure("time", "seconds into the clip", column("time_s")),
         Measure("file size", "bytes", images.size, True),
     ]
+
+
+def stream_measures(crops: pa.Table, clips: pa.Table | None) -> list[Measure]:
+    """Return what the clips' streams give away: numbers, and 1 or 0 for a value that many have.
+
+    Args:
+        crops: rows of a manifest; a crop has the measures of its clip.
+        clips: the clip log; None if there is none.
+    """
+    if clips is None:
+        return []
+    keys = zip(clips["part"].to_pylist(), clips["video"].to_pylist(), strict=True)
+    position = {key: number for number, key in enumerate(keys)}
+    of_crops = zip(crops["part"].to_pylist(), crops["video"].to_pylist(), strict=True)
+    row = np.array([position.get(key, clips.num_rows) for key in of_crops], np.int64)
+    used, found = np.unique(row[row < clips.num_rows]).tolist(), []
+    for name in StreamRow.__annotations__:
+        words, column = name.replace("_", " "), clips[name]
+        if not pa.types.is_string(column.type):
+            numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+            unit = _STREAM_UNITS.get(name, "")
+            found.append(Measure(words, unit, np.append(numbers, np.nan)[row]))
+            continue
+        said = column.to_pylist()
+        values = [said[number] or "not said" for number in used]
+        for value, count in Counter(values).most_common(_MOST_VALUES):
+            if MIN_CLIPS <= count < len(used):
+                has = np.full(clips.num_rows + 1, np.nan)
+                has[used] = [each == value for each in values]
+                short = value if len(value) <= 40 else f"{value[:37]}..."
+                found.append(Measure(f"{words} {short}", "1 if it is so, else 0", has[row]))
+    return found
 
 
 class Shortcut(NamedTuple):

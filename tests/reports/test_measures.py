@@ -20,11 +20,13 @@ from dfdc_prep.reports.shortcuts import (
     measure_image,
     measure_images,
     shortcuts_section,
+    stream_measures,
 )
 from dfdc_prep.video.timeline import evenly_spaced
 from dfdc_prep.writing.audit_inputs import AuditInputs
-from manifests.arrow import SHARD_MANIFEST_SCHEMA
+from manifests.arrow import CLIP_LOG_SCHEMA, SHARD_MANIFEST_SCHEMA
 from manifests.pictures.near_identical import NearIdentical
+from manifests.schemas import ClipRow, make_row
 from manifests.tables.parquet import read_manifest
 from tests.reports.folders import shards_folder
 
@@ -166,3 +168,31 @@ def test_images_of_shards_are_those_of_their_rows(tmp_path: Path) -> None:
     found = read_images(shards, table, rows)
     paths = table["path"].to_pylist()
     assert found == {row: (tmp_path / "faces" / paths[row]).read_bytes() for row in rows}
+
+
+def test_a_stream_that_differs_between_the_labels_is_a_shortcut() -> None:
+    clips = pa.Table.from_pylist(
+        [
+            make_row(
+                ClipRow,
+                {
+                    "video": f"{n:02}.mp4",
+                    "part": "p",
+                    "audio": "aac" if n % 2 else "none",
+                    "qp_mean": n % 2 * 9.0,
+                    "codec": "h264",
+                },
+            )
+            for n in range(40)
+        ],
+        CLIP_LOG_SCHEMA,
+    )
+    crops = pa.table({"part": ["p"] * 61, "video": [f"{n % 30:02}.mp4" for n in range(60)] + ["?"]})
+    label = np.arange(61) % 2
+    measures = stream_measures(crops, clips)
+    found = find_shortcuts(measures, label, np.arange(61) % 30)
+    separating = {each.measure.name: each.clips for each in found if each.separates}
+    # 30 of the 40 clips have crops; the last crop's clip is in no log. All have one codec.
+    counts = {"REAL": 15, "FAKE": 15}
+    assert separating == dict.fromkeys(("audio none", "audio aac", "qp mean"), counts)
+    assert stream_measures(crops, None) == []
