@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def probe(
     shards: Annotated[StrPath, LOCATION] = "shards",
     *,
+    crops: Annotated[int, CountParam(1)] = 100_000,
     sample: Annotated[int, CountParam(0)] = 4000,
     backbone: Annotated[StrPath | None, LOCATION] = None,
     scale: Annotated[str, click.Choice(SCALES)] = "0..255",
@@ -52,6 +53,7 @@ def probe(
 
     Args:
         shards: A shards folder.
+        crops: Most crops that are looked at; of more, some by their hash.
         sample: Crops that dlib and the backbone look at, the same ones in every split of them; 0
             for none.
         backbone: A Keras or ONNX file whose output vector is a crop's features.
@@ -66,10 +68,9 @@ def probe(
     from training.probing.probes import probe_shards
 
     file = None if backbone is None else Path(backbone)
+    kept = None if cache is None else Path(cache)
     settings = InputSettings(channels=channels, scale=scale)
-    return probe_shards(
-        Path(shards), sample, file, settings, None if cache is None else Path(cache)
-    )
+    return probe_shards(Path(shards), sample, file, settings, kept, crops)
 
 
 main = command_of(probe)

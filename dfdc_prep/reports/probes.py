@@ -115,6 +115,8 @@ class ProbeReport(Result):
             said += f"; strongest {strongest.name}, ROC-AUC {strongest.clip.auc:.2f}"
             if blind:
                 return f"{said}; without seeing the face {blind.clip.auc:.2f} ({blind.features})"
+            if rim := next((each for each in self.found if each.sees == RIM), None):
+                return f"{said}; with the middle covered {rim.clip.auc:.2f}"
             return f"{said}; nothing without seeing the face"
         strongest = max(told, key=lambda each: each.clip.auc)
         return (

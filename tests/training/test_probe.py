@@ -262,6 +262,8 @@ def test_the_verdict_of_all_names_the_strongest() -> None:
     said = [ProbeReport("", 0.05, found, []).caption() for found in ([nothing], [few])]
     assert said[0].startswith("nothing found by 1 probe: at most a ROC-AUC of 0.52")
     assert said[1].startswith("not known: too few families")
+    rim = ProbeReport("", 0.05, [a_probe(0.7, 0.6, 0.8, RIM)], [])
+    assert rim.caption().endswith("ROC-AUC 0.70; with the middle covered 0.70")
     both = ProbeReport("", 0.05, [nothing, few, blind], [])
     assert both.caption() == (
         "1 probe of 2 found something; strongest values, face covered, ROC-AUC 0.70; without "

@@ -48,7 +48,7 @@ PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _OUTLIER = 5.0
 #: Probability that any interval of the probes misses its ROC-AUC, at most (Bonferroni).
 ERROR = 0.05
-#: Most crops whose features are computed; of more, those with the smallest hashes.
+#: Most crops that are looked at; of more, those with the smallest hashes.
 MAX_CROPS = 100_000
 DEFAULT_CACHE = Path(pooch.os_cache("dfdc-prep")) / "features"
 #: Test crops whose neighbours are searched at a time.
@@ -191,7 +191,12 @@ def _scored(label: Codes, scores: Floats, families: Any, error: float) -> Scored
 
 
 def probe_shards(
-    shards: Path, sample: int, backbone: Path | None, settings: InputSettings, cache: Path | None
+    shards: Path,
+    sample: int,
+    backbone: Path | None,
+    settings: InputSettings,
+    cache: Path | None,
+    most: int = MAX_CROPS,
 ) -> ProbeReport:
     """Run every probe on a shards folder, and write probe.json into it.
 
@@ -199,6 +204,7 @@ def probe_shards(
         sample: crops that the networks look at, which are slow; 0 for none.
         backbone: a model file whose output vector is a crop's features, with its input settings.
         cache: folder of the features; None for one of this user.
+        most: crops that are looked at at all.
 
     Raises:
         ShardError, TableError: the shards are missing, damaged, or not those of their manifest.
@@ -214,10 +220,10 @@ def probe_shards(
     if backbone is not None:
         networks.append((f"features of {backbone.name}", backbone_features(backbone, settings)))
     crops, kept = Crops(shards, table), FeatureCache(cache or DEFAULT_CACHE)
-    chosen = crops.first(MAX_CROPS)
+    chosen = crops.first(most)
     tasks = _picture_tasks(crops, kept.get(picture_features(), crops, chosen))
     notes = crops.notes(chosen, tasks[0].known)
-    sampled = crops.first(min(sample, MAX_CROPS)) if networks else chosen
+    sampled = crops.first(min(sample, most)) if networks else chosen
     for name, features in networks:
         values = kept.get(features, crops, sampled)
         known = usable(values)
