@@ -40,12 +40,23 @@ _BUCKET = "needs a bucket; tests/storage runs the commands on one"
 _HOURS = "hours on a GPU; tests/training/test_paper_splits.py runs the benchmark on a small set"
 _GPU = "a GPU; tests/command_line/test_quarter_hour.py runs its steps"
 _SERVES = "serves until it is interrupted; tests/browser/test_app.py uses it"
+_SCORES = "needs scores of another model; the tests of compare run it on tables of scores"
+_DOWNLOAD = "needs Keras's weights, a download; tests/training/test_pretrained.py reads such files"
 _RENDERS = "renders for a minute; tests/sample/test_builder.py runs it with fewer families"
 _CLUSTER = "needs a cluster; tests/cluster and tests/extraction/test_slices.py run the same"
 _NOTEBOOK = "tests/api runs the notebook"
 #: The commands that are parsed only, and why.
 NOT_RUN = {
     "docs/app.md": {"dfdc-prep app runs/v1.3": _SERVES},
+    "docs/evaluate.md": {
+        "dfdc-prep compare shards runs/v1.3 theirs.csv": _SCORES,
+        "dfdc-prep compare shards 'runs/*' submission.csv --column clip=filename "
+        "--column score=label": _SCORES,
+        "dfdc-prep compare shards runs/v1.3 --attributes people.csv": _SCORES,
+    },
+    "docs/installing.md": {
+        "dfdc-prep fit shards/ --weights offline/efficientnetb4_notop.h5": _DOWNLOAD
+    },
     "docs/index.md": {"dfdc-prep sample dfdc": _RENDERS},
     "docs/paper.md": {
         "python -m benchmarks.paper_splits random family --epochs 15": _HOURS,
