@@ -152,8 +152,8 @@ class ProbeReport(Result):
         most = max(self.probes, key=lambda each: sum(each.crops.values()))
         train, validation, test = most.crops.values()
         return [
-            f"trained on {train:,} crops, penalty chosen on {validation:,}, tested on {test:,} of "
-            f"{counted(most.clips, 'clip')}",
+            f"trained on {counted(train, 'crop')}, penalty chosen on {validation:,}, tested "
+            f"on {test:,} of {counted(most.clips, 'clip')}",
             f"intervals are by family and hold for all {len(self.probes)} probes together with a "
             f"probability of {100 * (1 - self.error):.0f} %; found is what is above {FOUND_FROM}",
         ]

@@ -63,6 +63,11 @@ NOT_RUN = {
         "python -m benchmarks.paper_splits random family --network v1.3 --weights imagenet "
         "--epochs 47 --seeds 1": _HOURS,
     },
+    "docs/probe.md": {
+        "dfdc-prep probe shards --backbone resnet.onnx --scale imagenet": (
+            "needs a network from elsewhere; tests/training/test_probe.py gives it one"
+        ),
+    },
     "docs/scale.md": {
         "dfdc-prep extract s3://bucket/dfdc s3://bucket/faces --frames 10": _BUCKET,
         "dfdc-prep balance s3://bucket/faces": _BUCKET,
@@ -209,6 +214,7 @@ FOLDERS: dict[str, Callable[[Path, Path], None]] = {
     "docs/identities.md": with_clips,
     "docs/index.md": with_clips,
     "docs/paper.md": with_tables,
+    "docs/probe.md": with_shards,
     "docs/report.md": with_report,
     "docs/scale.md": with_clips,
     "docs/shards.md": with_faces,

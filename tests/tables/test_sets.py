@@ -86,4 +86,4 @@ def test_each_set_is_split_by_itself(first: int, second: int, seed: int) -> None
         ]
         assert abs(of_set.count("train") - count / 2) <= 1
         assert abs(of_set.count("test") - count / 4) <= 1
-    assert found.text.startswith("x:\n  train: ")
+    assert found.text.startswith("x:\n  crops ")

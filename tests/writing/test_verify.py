@@ -192,7 +192,7 @@ def test_what_is_not_known_of_families_is_said(healthy: Path, tmp_path: Path) ->
         assert "no known family is in two splits; nothing says what 6 of 6 FAKE clips" in text
         assert "\nno family is in two splits" not in text
     page = shards_page(tmp_path / "shards")
-    assert "Not known: nothing says what 6 of 6 FAKE clips were made from" in repr(page.sections)
+    assert "Not known: nothing says what 6 of 6 FAKE clips were made from" in repr(page.verdict)
 
 
 def test_a_count_that_is_wrong(shards: Path) -> None:

@@ -212,7 +212,7 @@ class Backbone:
             if out_of_memory(error):
                 raise
             raise TrainingError(
-                f"expected features of {len(images)} images from {self.path}, found: "
+                f"expected features of {counted(len(images), 'image')} from {self.path}, found: "
                 f"{first_line(error)}; export the model again"
             ) from error
         outputs = np.asarray(found, np.float32)

@@ -33,6 +33,7 @@ from manifests.files import file_sha256
 from manifests.schemas import CROP_SIZE, ENCODING_SIZE
 from manifests.tables.codes import Mask
 from manifests.tables.parquet import write_table
+from manifests.wording import counted
 from training import without_startup_notes
 from training.models.settings import InputSettings
 from training.probing.statistics import STATISTICS, Floats, Images, statistics
@@ -245,15 +246,17 @@ class Crops:
         total, unknown = len(chosen), int((~self.box_known).sum())
         notes = []
         if not chosen.all():
-            notes.append(f"of {chosen.sum():,} of {total:,} crops, those with the smallest hashes")
+            notes.append(
+                f"of {chosen.sum():,} of {counted(total, 'crop')}, those with the smallest hashes"
+            )
         if bad := int((chosen & ~usable).sum()):
-            notes.append(f"{bad:,} crops are no image of {CROP_SIZE}x{CROP_SIZE}: left out")
+            notes.append(f"left out, no image of {CROP_SIZE}x{CROP_SIZE}: {counted(bad, 'crop')}")
         seen = f"{100 * self.visible:.0f} % of a crop stays visible where the face is covered"
         if unknown:
             seen = (
-                f"where the face is in {unknown:,} of {total:,} crops is not known: their middle "
-                f"was covered, {100 * self.visible:.0f} % of a crop stays visible, and the rim of "
-                "a face that is cut tightly is seen"
+                f"where the face is in {unknown:,} of {counted(total, 'crop')} is not known: their "
+                f"middle was covered, {100 * self.visible:.0f} % of a crop stays visible, and the "
+                "rim of a face that is cut tightly is seen"
             )
         return [*notes, seen]
 

@@ -28,6 +28,7 @@ from manifests.folders import PROBE, ShardsFolder
 from manifests.labels import LABELS
 from manifests.tables.codes import Codes, Mask, clip_codes, label_codes, pair_codes
 from manifests.tables.parquet import read_manifest
+from manifests.wording import counted
 from training.evaluation.intervals import FamilyIntervals, families_by_label, too_few
 from training.models.settings import InputSettings
 from training.probing.features import (
@@ -231,7 +232,8 @@ def probe_shards(
             tasks.append(Task(name, crops.shown(part), features.part(values, part), known))
     if not sampled.all() and networks:
         names = " and ".join(name for name, _ in networks)
-        notes.append(f"{names}: of {sampled.sum():,} crops, the same ones in every split of them")
+        some = counted(int(sampled.sum()), "crop")
+        notes.append(f"{names}: of {some}, the same ones in every split of them")
     # With one thread the sums, and so the figures, are the same on any number of cores.
     with threadpool_limits(1), Progress(len(tasks), "probes", "probe") as bar:
         probes = []
