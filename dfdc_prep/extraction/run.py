@@ -107,7 +107,7 @@ def extract(
             missing = describe_missing(journals, work.todo.values())
             notes.append(f"missing in the slices, done here: {missing}")
         tell(aligned([*_plan(ready, work, run), *about_disk(out, work, options)]))
-        summary = RunSummary(out, notes, ready.catalog.refused)
+        summary = RunSummary(out, notes, ready.catalog.refused, choice.name)
         summary.add_earlier(work.finished.values())
         if run.own_slice is None:
             output.merge_slices()
@@ -288,7 +288,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         clips = (clip for family in families.values() for clip in family.clips)
         families_known = count_families(clips).lines()
         about = (*output.notes, *families_known, *catalog.originals.lines(), *catalog.notes)
-        summary = RunSummary(out, about, catalog.refused)
+        summary = RunSummary(out, about, catalog.refused, options.get("detector"))
         summary.add_earlier(finished.values())
         output.merge_slices()
         _write_tables(output, families)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from dfdc_prep.detectors.registry import FALLBACK
 from dfdc_prep.storage.urls import Location
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, LABELS, NO_LABEL
@@ -21,13 +22,20 @@ class RunSummary(Result):
     Args:
         notes: sentences about the output folder and its slices.
         refused: clips left out because of their names; they count as failed.
+        detector: the one that looked for faces.
 
     Attributes:
         seconds: how long the run took, by the clock; None if nothing ran.
         failures: the clips that failed, but for those not on disk: clip, status, reason.
     """
 
-    def __init__(self, out: Location, notes: Sequence[str], refused: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        out: Location,
+        notes: Sequence[str],
+        refused: Sequence[str] = (),
+        detector: str | None = None,
+    ) -> None:
         self.out = out
         self._notes = notes
         self.clips: Counter[tuple[str | None, str]] = Counter()
@@ -35,6 +43,7 @@ class RunSummary(Result):
         self.missing: list[str] = []
         self.failures: list[tuple[str, str, str]] = []
         self.refused = refused
+        self._detector = detector
         self.seconds: float | None = None
         self._earlier = 0
 
@@ -80,10 +89,14 @@ class RunSummary(Result):
         """The last line: how many crops there are, and what to do if there are none."""
         if not self.no_crops:
             return f"{counted(self.faces, 'crop')} in {self.out}"
-        clips = counted(self.clips.total(), "clip")
+        searched = sum(n for (_, status), n in self.clips.items() if status not in FAILURES)
+        if not searched:
+            failed = counted(self.clips.total(), "clip")
+            return f"no crop in {self.out}: {failed} failed; see their reasons, and look at SOURCE"
+        other = "" if self._detector == FALLBACK else f", and try --detector {FALLBACK} --overwrite"
         return (
-            f"no crop in {self.out}: no face was found in {clips}; "
-            "look at the clips and their statuses, and try --detector bright-hog+cnn"
+            f"no crop in {self.out}: no face was found in {counted(searched, 'clip')}; "
+            f"look at the clips and their statuses{other}"
         )
 
     def text(self) -> str:

@@ -224,6 +224,26 @@ def test_the_first_failures_are_told_by_name_with_their_reasons(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("statuses", "detector", "said"),
+    [
+        (["no_face", "no_face"], "yunet", "in 2 clips; look at the clips and their statuses, and"),
+        (["no_face", "missing"], registry.FALLBACK, "found in 1 clip; look at the clips and their"),
+        (["unreadable", "missing"], "yunet", "2 clips failed; see their reasons"),
+    ],
+)
+def test_advice_without_crops_is_of_what_was_not_done(
+    tmp_path: Path, statuses: list[str], detector: str, said: str
+) -> None:
+    summary = RunSummary(tmp_path, [], (), detector)
+    summary.add(row(f"{n}.mp4", status) for n, status in enumerate(statuses))
+    told = summary.conclusion()
+    assert said in told
+    assert ("no face" in told) == ("no_face" in statuses)
+    other = "no_face" in statuses and detector != registry.FALLBACK
+    assert (f"--detector {registry.FALLBACK} --overwrite" in told) == other
+
+
 def test_the_next_command_has_the_users_paths(
     real_clips: Path, tmp_path: Path, yunet_model: Path
 ) -> None:
