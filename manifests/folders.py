@@ -267,11 +267,14 @@ def _unwritable_place(folder: Path) -> str | None:
 def path_meant(path: Path) -> str:
     """The end of a message about a missing path: "did you mean faces?"; empty if none is like it.
 
-    Compared are the names beside the first part of the path that is missing.
+    Compared are the names beside the first part of the path that is missing, unless it is the name
+    of a file that a command writes: that command was not run.
     """
     missing = [each for each in (path, *path.parents) if not each.exists()]
     folder = missing[-1].parent if missing else path
-    if not missing or not os.access(folder, os.R_OK | os.X_OK):
+    if not missing or missing[-1].name in FacesFolder.OUTPUTS:
+        return ""
+    if not os.access(folder, os.R_OK | os.X_OK):
         return ""
     found = nearest(missing[-1].name, sorted(os.listdir(folder)))
     return f"did you mean {' or '.join(str(missing[-1].with_name(n)) for n in found)}?" * bool(

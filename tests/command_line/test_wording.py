@@ -128,4 +128,6 @@ def test_a_path_that_is_there_is_not_corrected(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     assert path_meant(tmp_path / "faces") == ""
     assert path_meant(tmp_path / "else") == ""
+    (tmp_path / "faces" / "clips.parquet").touch()  # like split.parquet, which was not made yet
+    assert path_meant(tmp_path / "faces" / "split.parquet") == ""
     assert path_meant(tmp_path / "faes" / "x.csv") == f"did you mean {tmp_path / 'faces'}?"
