@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Mean and standard deviation of the quantisation parameter of a frame's blocks.
 Quantisation: TypeAlias = tuple[float, float]
 
-#: Makes FFmpeg tell how the blocks of a frame were quantised; H.264 and MPEG-4 only.
+#: Makes FFmpeg tell how the blocks of a frame were quantised: H.264, MPEG-1, -2, -4, and VP9.
 DECODER_OPTIONS = {"export_side_data": "venc_params"}
 #: Pictures of `gop_pattern`, and characters of `encoder`, at most.
 _PATTERN, _LONGEST = 24, 1000
@@ -90,8 +90,10 @@ def describe_stream(
 def quantisation(frame: av.VideoFrame) -> Quantisation | None:
     """How the blocks of a frame were quantised; None if the decoder does not say it."""
     told = frame.side_data.get("VIDEO_ENC_PARAMS")
-    if not isinstance(told, VideoEncParams) or not told.nb_blocks:
+    if not isinstance(told, VideoEncParams):
         return None
+    if not told.nb_blocks:  # VP9 without segments: all blocks are quantised as the frame is
+        return float(told.qp), 0.0
     # AVVideoBlockParams: the last of its five int32 is the difference from the frame's. PyAV's own
     # map takes 8 ms a frame, more than decoding it.
     content = memoryview(told)  # type: ignore[arg-type]  # a buffer, undeclared

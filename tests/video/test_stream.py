@@ -105,6 +105,24 @@ def test_quantisation_is_that_of_the_frames_read(real_clips: Path) -> None:
     assert found["qp_deviation"] == pytest.approx(np.std(blocks))
 
 
+def test_a_frame_without_blocks_is_quantised_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.webm"
+    with av.open(path, "w") as made:
+        stream = made.add_stream("libvpx-vp9", rate=25, options={"cpu-used": "8"})
+        stream.width = stream.height = 64
+        picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        made.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        made.mux(stream.encode())
+    with av.open(path) as container:
+        video = container.streams.video[0]
+        video.codec_context.options = {"export_side_data": "venc_params"}
+        told: Any = next(container.decode(video)).side_data.get("VIDEO_ENC_PARAMS")
+        assert told.nb_blocks == 0
+        whole = told.qp
+    found = stream_of(path)
+    assert (found["qp_mean"], found["qp_deviation"]) == (whole, 0)
+
+
 def test_a_clip_of_which_nothing_was_decoded_says_no_quantisation(real_clips: Path) -> None:
     found = stream_of(min(real_clips.rglob("*.mp4")), frames=0)
     assert found["qp_mean"] is None
