@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.special import expit
 from skimage.data import astronaut, camera
 
+from dfdc_prep.detectors import registry
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
 from dfdc_prep.parallel.confinement import why_unconfined
@@ -61,6 +62,18 @@ def test_each_file_has_its_line_and_its_score(finished, files, yunet_model, tmp_
     assert clip["p_fake"] == pytest.approx(expit(np.log(scores / (1 - scores)).mean()))
     with Image.open(clip["faces"][0]["heatmap"]) as drawn:
         assert drawn.size == (448, 224)
+
+
+def test_a_detector_of_no_record_is_told(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(registry.PATH_VARIABLE, raising=False)
+    monkeypatch.setenv(registry.URL_VARIABLE, "http://127.0.0.1:9/unused-port")
+    Image.fromarray(astronaut()).save(tmp_path / "portrait.png")
+    done = CliRunner().invoke(main, [str(finished.folder), str(tmp_path / "portrait.png")])
+    assert done.exit_code == 0, done.output
+    assert "records no detector of its faces" in done.stderr
+    assert f"detector {registry.FALLBACK}" in done.stderr
+    assert "records" not in done.stdout
 
 
 def test_a_folder_is_scored_into_a_table(finished, tmp_path):

@@ -13,6 +13,7 @@ from scipy.special import expit
 from dfdc_prep.crops.placement import MARGIN
 from dfdc_prep.detectors.registry import DetectorChoice, choose_detector
 from dfdc_prep.errors import ClipError, SourceUnreachable
+from dfdc_prep.progress import aligned, tell
 from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from manifests.wording import counted
@@ -94,8 +95,15 @@ class Scorer:
         self._features = classifier.feature_model(self._model)
 
     def detector(self, weights: Path | None = None) -> DetectorChoice:
-        """The detector of the run's training data; ModelError if its weights are not available."""
-        return choose_detector(self._detector, weights)
+        """The detector of the run's training data, YuNet or its fallback if the run records none.
+
+        It is said on stderr if the fallback is taken. ModelError if the weights that the run
+        records are not available.
+        """
+        choice = choose_detector(self._detector, weights)
+        if advice := choice.advice():
+            tell(aligned([("the run", "records no detector of its faces"), *advice]))
+        return choice
 
     def score(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return uncalibrated FAKE logits, float64 [N], of RGB crops, uint8 [N, 224, 224, 3]."""
