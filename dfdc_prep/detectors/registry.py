@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DETECTORS = ("yunet", "hog", "cnn", "hog+cnn", "bright-hog+cnn")
-#: What `auto` takes without YuNet's weights: the one that misses least, see docs/extract.md.
+#: What `auto` takes without YuNet's weights: it missed least in dark frames, docs/extract.md.
 FALLBACK = "bright-hog+cnn"
 #: Those that find landmarks.
 LANDMARK_DETECTORS = ("yunet",)
