@@ -152,7 +152,8 @@ def report(
             CSV or parquet table as for summary, or what audit --json printed.
         other: Another run, to compare with that in PATH.
         out: The HTML file to write; only a page of this command is replaced. None:
-            PATH/report.html, or NAME.report.html beside the file NAME.csv.
+            PATH/report.html, NAME.report.html beside the file NAME.csv, or A-B.report.html in the
+            current folder for the runs A and B.
 
     Raises:
         SourceError: `path` is none of these.

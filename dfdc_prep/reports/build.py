@@ -49,7 +49,8 @@ def build_report(
     Args:
         other: a run to compare with that in `path`.
         out: the file to write. None: report.html in the folder; of the table NAME.csv,
-            NAME.report.html beside it; of the runs A and B, A-B.report.html in A.
+            NAME.report.html beside it; of the runs A and B, A-B.report.html in the current
+            folder, since a page in A would stay when B is trained again.
         reading: how to read a table.
 
     Raises:
@@ -67,7 +68,7 @@ def build_report(
                 f"expected two different runs to compare, found {path} and {other}; give one path "
                 "for one report"
             )
-        kind, target = "runs", path / f"{path.resolve().name}-{other.resolve().name}.{REPORT}"
+        kind, target = "runs", Path(f"{path.resolve().name}-{other.resolve().name}.{REPORT}")
     target = target if out is None else out
     _check_replaceable(target)
     footer = (

@@ -27,7 +27,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     audit.write_text(json.dumps(dfdc_prep.audit(folders["shards"]).as_json()))
     other = run_folder(root / "other", images=20)
     pages |= {"table": dfdc_prep.report(table).out, "audit": dfdc_prep.report(audit).out}
-    return {**pages, "runs": dfdc_prep.report(folders["run"], other).out}
+    return {**pages, "runs": dfdc_prep.report(folders["run"], other, out=root / "runs.html").out}
 
 
 @pytest.mark.parametrize("kind", KINDS)
