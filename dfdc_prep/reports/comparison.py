@@ -87,8 +87,9 @@ def _same_clips(runs: Sequence[_Run]) -> Text:
     tested = [None if r.predictions is None else set(r.predictions["clip"]) for r in runs]
     first, second = tested
     if first is None or second is None:
-        missing = " and ".join(run.name for run in runs if run.predictions is None)
-        said = f"Whether both were tested on the same clips is not known: {missing} has no"
+        missing = [run.name for run in runs if run.predictions is None]
+        has = f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'}"
+        said = f"Whether both were tested on the same clips is not known: {has} no"
         return Text(f"{said} predictions.parquet.", "warning")
     if first == second:
         return Text(f"Both were tested on the same {counted(len(first), 'clip')}.")

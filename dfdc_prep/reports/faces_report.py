@@ -299,7 +299,8 @@ def gallery_section(gallery: Gallery, clips: pa.Table | None) -> Section:
         not_ok = clips.filter(pc.not_equal(clips["status"], "ok"))
         blocks += [_status_table(not_ok)] if not_ok.num_rows else []
     none = [] if gallery.table.num_rows else [Text("There is no crop in manifest.parquet.")]
-    return Section("Crops", [*none, Filters(("label", "family", "status"), blocks)])
+    filters = [Filters(("label", "family", "status"), blocks)] if blocks else []
+    return Section("Crops", [*none, *filters])
 
 
 def _sheets_by_label(gallery: Gallery, clips: pa.Table | None) -> Iterator[Sheet]:

@@ -216,8 +216,11 @@ def _near_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
     return []
 
 
-def leak_verdict(found: Audit) -> list[Text]:
-    """Whether the splits leak, what that rests on, and the largest leak."""
+def leak_verdict(found: Audit, pairs: str = "the pairs below") -> list[Text]:
+    """Whether the splits leak, what that rests on, and the largest leak.
+
+    `pairs` says where near-identical crops are shown side by side.
+    """
     images = counted(sum(found.rows.values()), "image")
     (said,) = sentences([f"{found.caption()}. {found.compared:,} of {images} were compared."])
     if found.verdict == NOT_KNOWN:
@@ -229,7 +232,13 @@ def leak_verdict(found: Audit) -> list[Text]:
         ((what, leak) for what, leaks in found.kinds().items() for leak in leaks or ()),
         key=lambda each: each[1].rate,
     )
-    means = "Different clips of one person or room can look alike: look at the pairs."
+    means = f"Different clips of one person or room can look alike: look at {pairs}."
+    people = found.people
+    if people and any(leak.shared for leak in [*people.leaks, *(people.faces or [])]):
+        means = (
+            "A model can recognise people of the test from training. dfdc-prep split --group-by "
+            "identity keeps the people filmed apart."
+        )
     if any(leak.shared for leak in [*found.families, *(found.files or [])]):
         means = (
             "A model can recognise test crops from training. Split again with dfdc-prep shard, "

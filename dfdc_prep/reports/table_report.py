@@ -39,6 +39,8 @@ from manifests.errors import TableError
 from manifests.tables.codes import set_column, text_column
 from manifests.tables.external import Reading, read_bare_table
 
+#: An audit has no crops.
+_PAIRS = "the pairs in the report of the data set"
 #: How many images are looked for to tell whether a table has any.
 _LOOKED_FOR = 100
 
@@ -144,4 +146,4 @@ def audit_page(path: Path) -> Page:
     sections = [Section("Splits", blocks), *shared_sections(found)]
     facts = [("leak verdict", found.verdict), *((f"{split} crops", n) for split, n, _ in rows)]
     lead = "What the splits of a data set share, as an audit has found it."
-    return Page(f"Audit: {path.name}", lead, sections, facts, leak_verdict(found))
+    return Page(f"Audit: {path.name}", lead, sections, facts, leak_verdict(found, _PAIRS))

@@ -20,7 +20,7 @@ from dfdc_prep.errors import DfdcPrepError, SourceError
 from dfdc_prep.extraction.output import start_run
 from manifests.arrow import MANIFEST_SCHEMA
 from manifests.tables.parquet import read_manifest
-from tests.crop_sets import make_faces
+from tests.crop_sets import make_faces, write_both
 from tests.reports.folders import (
     HOSTILE,
     faces_folder,
@@ -50,6 +50,29 @@ def copy(folders: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     return {
         kind: Path(shutil.copytree(folder, tmp_path / kind)) for kind, folder in folders.items()
     }
+
+
+def test_people_in_two_splits_are_not_said_to_be_alike_by_chance(tmp_path: Path) -> None:
+    rows = ["video,label,original,identity,split"]
+    for split in ("train", "test"):
+        for n in range(3):
+            real, person = f"{split}{n}.mp4", f"p{n}"
+            rows += [f"{real},REAL,,{person},{split}", f"f{real},FAKE,{real},{person},{split}"]
+    (tmp_path / "split.csv").write_text("\n".join(rows))
+    text = text_of(tmp_path / "split.csv")
+    assert "leaks: the splits share identities" in text.lower()
+    assert "dfdc-prep split --group-by identity keeps the people filmed apart." in text
+    assert "look at the pairs" not in text
+
+
+def test_a_faces_folder_without_crops_and_clips_has_nothing_to_filter(tmp_path: Path) -> None:
+    folder = faces_folder(tmp_path / "faces", families=1)
+    (folder / "clips.parquet").unlink()
+    replace = read_manifest(folder / "manifest.parquet").slice(0, 0)
+    write_both(folder, replace)
+    html = dfdc_prep.report(folder).out.read_text()
+    assert "There is no crop in manifest.parquet." in html
+    assert "<div data-filters" not in html
 
 
 def text_of(path: Path, other: Path | None = None) -> str:
@@ -152,7 +175,11 @@ def test_the_result_of_an_audit_has_a_page(copy: dict[str, Path], tmp_path: Path
         dfdc_prep.report(tmp_path / "audit.json")
 
 
-def test_two_runs_are_shown_side_by_side(copy: dict[str, Path], tmp_path: Path) -> None:
+def test_two_runs_are_shown_side_by_side(
+    copy: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before_it = sorted(copy["run"].iterdir())
     other = Path(shutil.copytree(copy["run"], tmp_path / "second"))
     found = json.loads((other / "config.json").read_text())
     found["options"]["seed"] = 7
@@ -161,7 +188,8 @@ def test_two_runs_are_shown_side_by_side(copy: dict[str, Path], tmp_path: Path) 
     found["clip"]["accuracy"] = 0.5
     (other / "metrics.json").write_text(json.dumps(found))
     text = text_of(copy["run"], other)
-    page = copy["run"] / "run-second.report.html"
+    page = tmp_path / "run-second.report.html"
+    assert sorted(copy["run"].iterdir()) == before_it
     assert "accuracy per clip 0.7500 0.5000 to 0.9000 0.5000 0.5000 to 0.9000 -0.2500" in text
     assert "1 setting that differs name run second options: seed 42 7" in text
     assert "Both were tested on the same 12 clips." in text
@@ -176,10 +204,16 @@ def test_two_runs_are_shown_side_by_side(copy: dict[str, Path], tmp_path: Path) 
     assert "second: The run is not finished" in text
 
 
-def test_runs_tested_on_other_clips_are_not_compared(copy: dict[str, Path], tmp_path: Path) -> None:
+def test_runs_tested_on_other_clips_are_not_compared(
+    copy: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     other = run_folder(tmp_path / "few", images=20)
     said = "tested on different clips, 12 and 10, of which 10 are the same"
     assert said in text_of(copy["run"], other)
+    for run in (other, copy["run"]):
+        (run / "predictions.parquet").unlink()
+    assert "is not known: run and few have no predictions.parquet." in text_of(copy["run"], other)
 
 
 @pytest.mark.parametrize("kind", ["run", "faces"])

@@ -13,15 +13,19 @@
     const path = decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "");
     return path.replace(/^\/(?=[A-Za-z]:)/, "") || "/";
   };
-  const quoted = (text) =>
-    /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\"'\"'")}'`;
+  // A shell reads ~/ only where it is not quoted.
+  const quoted = (text) => {
+    const [home] = /^(~\/)?/.exec(text);
+    const rest = text.slice(home.length);
+    return home + (/^[\w@%+=:,./-]+$/.test(rest) ? rest : `'${rest.replaceAll("'", "'\"'\"'")}'`);
+  };
 
   const folder = document.createElement("input");
   const first = buttons.find((button) => "before" in button.dataset);
   if (first) {
     folder.value = here();
     folder.spellcheck = false;
-  folder.size = 40;
+    folder.size = 40;
     const label = document.createElement("label");
     label.className = "search";
     label.append("Faces folder in the commands ", folder);
