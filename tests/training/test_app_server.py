@@ -164,6 +164,13 @@ def test_a_name_that_is_not_shown_whole_is_in_no_command(name, finished):
     assert words[4:] == ["--json", "--faces", "largest", "--frames", "10"]
 
 
+def test_a_command_for_other_machines_has_no_folders(finished, yunet_model):
+    facts = read_facts(finished.folder, yunet_model).without_folders()
+    words = shlex.split(facts.command(Upload("a.png", io.BytesIO(), 1, True), False))
+    names = [finished.folder.name, yunet_model.name]
+    assert [words[2], words[-1]] == names
+
+
 def test_faces_of_the_test_split_are_scored_as_in_the_test(client, jobs, analyzer, finished):
     page = client.get("/").text
     assert page.count('name="sample"') == 2 * MOST
@@ -193,7 +200,7 @@ def test_faces_of_other_shards_are_not_offered(finished, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match="found others; give the folder of its --shards"):
         find_samples(finished.folder, tmp_path / "shards")
     config = finished.config()
-    for shards in (tmp_path / "shards", tmp_path / "none", "s3://bucket/shards"):
+    for shards in (tmp_path / "shards", tmp_path / "none", "s3://bucket/shards", "x" * 300):
         elsewhere = replace(config, shards=str(shards))
         monkeypatch.setattr("training.runs.folder.Run.config", lambda run, it=elsewhere: it)
         assert find_samples(finished.folder) == []

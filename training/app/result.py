@@ -119,12 +119,17 @@ def height_of(p_fake: float) -> float:
 class ModelFacts(NamedTuple):
     """Facts about a run."""
 
-    run: Path  # as it was given
+    run: Path
     rows: tuple[tuple[str, str], ...]  # name and value of each fact
     tested: str  # on how many clips and families the model was tested
     undecided: Undecided  # scores that the pages call neither REAL nor FAKE
     remarks: tuple[str, ...] = ()  # what else the reader has to know, one sentence each
     detector_model: Path | None = None  # the detector's weights, if the app was given them
+
+    def without_folders(self) -> "ModelFacts":
+        """The facts for browsers of other machines: they do not tell where the files lie here."""
+        model = self.detector_model
+        return self._replace(run=Path(self.run.name), detector_model=model and Path(model.name))
 
     def command(self, upload: "Upload", is_clip: bool) -> str:
         """The command that prints the JSON of an upload, in the folder where its file lies."""

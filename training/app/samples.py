@@ -1,5 +1,6 @@
 """Samples: a few crops of the set that a run was tested on, to be tried with one click."""
 
+import os
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -45,7 +46,8 @@ def find_samples(run: Path, shards: Path | None = None) -> list[Sample]:
 
     config = Run(run).config()
     folder = shards or Path(config.shards)
-    if shards is None and not (folder / ShardsFolder.INFO).is_file():
+    # Unlike Path.is_file, this is False also for a folder of somebody else, which cannot be read.
+    if shards is None and not os.path.isfile(folder / ShardsFolder.INFO):
         return []
     opened = Shards(folder)
     if opened.manifest_hash() != config.data.manifest:

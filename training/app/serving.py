@@ -174,10 +174,9 @@ def serve(
         OSError: the address is in use or not this machine's.
     """
     started, jobs = time.monotonic(), Jobs(limits)
-    if access.is_local:  # a path on this machine is nobody else's business
-        run = run.absolute()
-        detector_model = detector_model and detector_model.absolute()
-    app = App(jobs, read_facts(run, detector_model), limits, access)
+    run, detector_model = run.absolute(), detector_model and detector_model.absolute()
+    facts = read_facts(run, detector_model)
+    app = App(jobs, facts if access.is_local else facts.without_folders(), limits, access)
     max_body = limits.upload_bytes + FORM_BYTES
     server = create_server(app, address, max_body, ConnectionLimits())
     Thread(target=server.run, daemon=True).start()
