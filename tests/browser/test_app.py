@@ -134,6 +134,20 @@ def test_the_threshold_decides_without_the_server(visit: Visit, scored: dict[str
     assert requests == []
 
 
+def test_nothing_of_a_result_covers_or_stretches_its_neighbour(
+    visit: Visit, scored: dict[str, str]
+) -> None:
+    page = visit.open(scored["two.png"])
+    first, second = (each.bounding_box() for each in page.locator(".box text").all())
+    assert first["y"] + first["height"] <= second["y"] or second["x"] >= first["x"] + first["width"]
+    crop = page.locator(".pair img").first.bounding_box()
+    assert page.locator(".pair").first.bounding_box()["height"] <= crop["height"] + 1
+    copy, delete = (
+        page.get_by_role("button", name=name).bounding_box() for name in ("Copy", "Delete")
+    )
+    assert copy["y"] + copy["height"] + 8 <= delete["y"]
+
+
 def test_a_model_tested_on_few_clips_shows_no_verdict(
     visit: Visit, app: str, scored: dict[str, str]
 ) -> None:
@@ -190,7 +204,7 @@ def test_no_face_and_a_broken_clip_are_messages(visit: Visit, app: str, clip: by
     page = upload(visit, app, "grass.png", png(camera()[300:]))
     assert page.get_by_role("heading", name="No face found").is_visible()
     page = upload(visit, app, "broken.mp4", clip[:3000])
-    assert "broken.mp4" in page.locator(".problem").inner_text()
+    assert "broken.mp4" in page.locator(".notice .problem").inner_text()
 
 
 def test_a_file_that_is_too_large_is_not_sent(visit: Visit, app: str) -> None:
