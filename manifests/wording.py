@@ -1,7 +1,11 @@
-"""Words of messages: numbers with nouns and units, lists, tables, names like an unknown one."""
+"""Words of messages: numbers with nouns and units, lists, tables, names like an unknown one.
 
+And the YAML that begins a card.
+"""
+
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +13,10 @@ from typing import Any
 _FEW = 8
 #: How alike two names are, 0 to 1, that are taken for spellings of one.
 _ALIKE = 0.7
+#: Text that YAML needs no quotes for; and what of it YAML 1.1 takes for another value.
+_PLAIN = re.compile(
+    r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[a-z][\w-]*", re.ASCII | re.IGNORECASE
+)
 
 
 def counted(number: int, noun: str) -> str:
@@ -83,3 +91,33 @@ def abbreviated(value: Any) -> str:
     """A value of unknown content: in ASCII, on one line, at most 60 characters."""
     text = ascii(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def front_matter(values: Mapping[str, Any]) -> str:
+    """The YAML between two lines of dashes that the Hub reads at the head of a card."""
+    return "\n".join(["---", *_yaml(values), "---", ""])
+
+
+def _yaml(value: Any, indent: str = "") -> Iterator[str]:
+    """The lines of a value: mappings and lists as blocks, the rest as JSON, which YAML includes."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if isinstance(each, Mapping | list):
+                yield f"{indent}{_scalar(key)}:"
+                yield from _yaml(each, f"{indent}  ")
+            else:
+                yield f"{indent}{_scalar(key)}: {_scalar(each)}"
+    elif isinstance(value, list):
+        for each in value:
+            first, *rest = _yaml(each, f"{indent}  ")
+            yield f"{indent}- {first.lstrip()}"
+            yield from rest
+    else:
+        yield f"{indent}{_scalar(value)}"
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -10,6 +10,7 @@ from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
     AUTO,
     LOCATION,
+    PATH,
     SHARD_COUNT,
     TEXT,
     WRITABLE,
@@ -52,6 +53,11 @@ _IMAGE_FORMAT = Option(
     click.Choice(["as-is", "jpeg"]),
     "Copy the crops, or re-encode them: smaller, but some traces of fakes are lost.",
 )
+_CARD = Option(
+    PATH,
+    "JSON or TOML with what the crops do not show, such as dataSocialImpact, license or creator.",
+    none="those fields are left out",
+)
 _OVERWRITE = flag("Replace shards or an export of other crops or options.")
 
 
@@ -74,6 +80,12 @@ class ShardOptions(CropOptions, total=False):
     image_format: Annotated[str, _IMAGE_FORMAT, "as-is"]
     quality: Annotated[int, Option(click.IntRange(1, 100), "Quality of the JPEGs."), 95]
     overwrite: Annotated[bool, _OVERWRITE, False]
+
+
+class CardOptions(ShardOptions, total=False):
+    """The same, and what the metadata say that the crops do not show."""
+
+    card: Annotated[StrPath | None, _CARD, None]
 
 
 class BenchOptions(CropOptions, total=False):
@@ -141,7 +153,7 @@ def _crops_to_split(arguments: Given) -> Staged:
 def shard(
     faces: SeveralFaces = "faces",
     out: Annotated[StrPath, Option(WRITABLE, metavar="[SHARDS]")] = "shards",
-    **options: Unpack[ShardOptions],
+    **options: Unpack[CardOptions],
 ) -> "WriteReport":
     """Split the balanced crops of FACES and write them to SHARDS as TFRecords.
 
@@ -154,6 +166,7 @@ def shard(
     Example:
       dfdc-prep shard
       dfdc-prep shard faces shards-jpeg --image-format jpeg --quality 95
+      dfdc-prep shard faces shards-described --card card.json
       dfdc-prep shard faces_dfdc faces_ff faces_celeb shards-mixed
       dfdc-prep shard faces_celeb shards-celeb --crops all --test-only
 
@@ -161,15 +174,17 @@ def shard(
         out: The shards folder; it appears when it is complete.
 
     Raises:
-        TableError: there is no balanced.parquet, `split` or `group_by` cannot be used, or two
-            folders cannot be told apart.
+        TableError: there is no balanced.parquet, `split` or `group_by` cannot be used, two
+            folders cannot be told apart, or `card` has another field or value than a card.
         ShardError: a crop is missing, altered or not 224x224.
         OptionsDiffer: `out` holds other shards.
         OutputError: `out` cannot be written, or contains other files.
     """
     from dfdc_prep.writing.tfrecord import TFRecords
 
-    return _write(faces, out, TFRecords(*_sharding(options)), options, options["overwrite"])
+    return _write(
+        faces, out, TFRecords(*_sharding(options), _card(options)), options, options["overwrite"]
+    )
 
 
 @command("deepfakebench", cls=FoldersCommand)
@@ -227,7 +242,7 @@ def export_webdataset(
 @command("huggingface", cls=FoldersCommand)
 @staged(faces=_crops_to_split, out=_EXPORT)
 def export_huggingface(
-    faces: SeveralFaces = "faces", out: Out = "huggingface", **options: Unpack[ShardOptions]
+    faces: SeveralFaces = "faces", out: Out = "huggingface", **options: Unpack[CardOptions]
 ) -> "WriteReport":
     """Write the crops of FACES to OUT as parquet files that datasets.load_dataset opens.
 
@@ -243,13 +258,22 @@ def export_huggingface(
     """
     from dfdc_prep.writing.huggingface import HuggingFace
 
-    return _write(faces, out, HuggingFace(*_sharding(options)), options, options["overwrite"])
+    return _write(
+        faces, out, HuggingFace(*_sharding(options), _card(options)), options, options["overwrite"]
+    )
 
 
 def _sharding(options: ShardOptions) -> tuple[int | None, str, int]:
     """The number of train shards, None for auto, and the format and the quality of the images."""
     count = None if options["shards"] == AUTO else int(options["shards"])
     return count, options["image_format"], options["quality"]
+
+
+def _card(options: CardOptions) -> dict[str, list[str]]:
+    """The fields that the file of --card gives, none without it."""
+    from dfdc_prep.writing.card import read_card
+
+    return read_card(Path(options["card"])) if options["card"] else {}
 
 
 def _write(

@@ -5,6 +5,7 @@ files, under the key that the library uses, so that a single file opens with dec
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -15,14 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dfdc_prep.writing.card import Card, licence, quoted, rai_fields, sections
 from dfdc_prep.writing.sharding import Record, ShardFormat, iter_shards
 from dfdc_prep.writing.writer import Written
 from manifests.labels import LABELS
 from manifests.tables.codes import dataset_column
+from manifests.wording import front_matter
 
 CARD = "README.md"
 #: Rows of a row group: enough to read fast, few enough to seek and stream.
 _ROW_GROUP = 100
+#: The Hub's names of numbers of crops, by the number of digits from 3.
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
+#: Fields of a card in the text.
+_GIVEN = {"creator": "Made by", "url": "At", "datePublished": "Published"}
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -31,6 +38,7 @@ class HuggingFace(ShardFormat):
 
     name = "huggingface"
     overhead = 400
+    described_in = CARD
 
     @staticmethod
     def file_name(split: str, index: int, count: int) -> str:
@@ -44,14 +52,18 @@ class HuggingFace(ShardFormat):
             while rows := [_row(record, schema) for record in islice(records, _ROW_GROUP)]:
                 writer.write_table(pa.Table.from_pylist(rows, schema))
 
-    def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
+    def descriptions(
+        self, written: Written, folder: Path, metadata: dict[str, Any]
+    ) -> dict[str, Any]:
         crops, sizes = Counter[str](), Counter[str]()
         for shard in iter_shards(written.manifest):
             crops[shard.split] += shard.rows.num_rows
             sizes[shard.split] += (folder / shard.name).stat().st_size
-        datasets = pc.unique(dataset_column(written.manifest).drop_null()).to_pylist()
-        kinds = _kinds(self._schema(written.manifest))
-        return {CARD: _front_matter(kinds, crops, sizes) + _card(sorted(datasets), crops)}
+        datasets = sorted(pc.unique(dataset_column(written.manifest).drop_null()).to_pylist())
+        kinds, terms = _kinds(self._schema(written.manifest)), licence(datasets, self.card)
+        head = front_matter(_front_matter(kinds, crops, sizes, terms))
+        fields = sections(rai_fields(written.manifest, metadata, self.card))
+        return {CARD: head + _text(datasets, crops, terms, self.card) + fields}
 
     def _schema(self, manifest: pa.Table) -> pa.Schema:
         """The schema of the parquet files, with the features in its metadata."""
@@ -86,33 +98,47 @@ def _row(record: Record, schema: pa.Schema) -> dict[str, Any]:
 
 
 def _front_matter(
-    kinds: Mapping[str, str], crops: Mapping[str, int], sizes: Mapping[str, int]
-) -> str:
-    """The YAML that `load_dataset` reads, of the features and of each split's crops and bytes."""
-    lines = ["---", "pretty_name: Face crops", "license: other", "task_categories:"]
-    lines += ["- image-classification", "dataset_info:", "  features:"]
-    for name, kind in kinds.items():
-        if kind == "label":
-            lines += [f"  - name: {name}", "    dtype:", "      class_label:", "        names:"]
-            lines += [f"          '{index}': {label}" for index, label in enumerate(LABELS)]
-        else:
-            lines += [f"  - name: {name}", f"    dtype: {kind}"]
-    lines.append("  splits:")
-    for split in crops:
-        lines += [f"  - name: {split}", f"    num_bytes: {sizes[split]}"]
-        lines.append(f"    num_examples: {crops[split]}")
-    lines += [f"  {what}_size: {sum(sizes.values())}" for what in ("download", "dataset")]
-    lines += ["configs:", "- config_name: default", "  data_files:"]
-    for split in crops:
-        lines += [f"  - split: {split}", f"    path: {split}-*.parquet"]
-    return "\n".join([*lines, "---", ""])
+    kinds: Mapping[str, str], crops: Mapping[str, int], sizes: Mapping[str, int], terms: list[str]
+) -> dict[str, Any]:
+    """What `load_dataset` and the Hub read, of the features and of each split's crops and bytes."""
+    labels = {"class_label": {"names": {str(at): label for at, label in enumerate(LABELS)}}}
+    digits = len(str(sum(crops.values())))
+    hub = len(terms) == 1 and re.fullmatch(r"[a-z][a-z0-9.+-]*", terms[0])
+    return {
+        "pretty_name": "Face crops",
+        "license": terms[0] if hub else "other",
+        "task_categories": ["image-classification"],
+        "size_categories": [_SIZES[min(max(digits - 3, 0), len(_SIZES) - 1)]],
+        "tags": ["deepfake-detection", "faces"],
+        "dataset_info": {
+            "features": [
+                {"name": name, "dtype": labels if kind == "label" else kind}
+                for name, kind in kinds.items()
+            ],
+            "splits": [
+                {"name": split, "num_bytes": sizes[split], "num_examples": count}
+                for split, count in crops.items()
+            ],
+            **{f"{what}_size": sum(sizes.values()) for what in ("download", "dataset")},
+        },
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"{split}-*.parquet"} for split in crops],
+            }
+        ],
+    }
 
 
-def _card(datasets: list[str], crops: Mapping[str, int]) -> str:
-    """The text below the YAML; the names of the data sets are text from elsewhere."""
-    names = (f"`{' '.join(name.replace('`', ' ').split())}`" for name in datasets)
-    origin = f"\nData sets: {', '.join(names)}.\n" if datasets else ""
+def _text(datasets: list[str], crops: Mapping[str, int], terms: list[str], card: Card) -> str:
+    """The text below the YAML, above the fields."""
+    origin = f"\nData sets: {quoted(datasets)}.\n" if datasets else ""
     rows = "".join(f"| {split} | {count:,} |\n" for split, count in crops.items())
+    given = [
+        f"{title}: {', '.join(card[name])}\n" for name, title in _GIVEN.items() if name in card
+    ]
+    cited = "".join(f"\n```\n{each.strip()}\n```\n" for each in card.get("citeAs", ()))
+    lines = "\n".join([f"Terms: {' '.join(terms)}\n", *given])
     return f"""
 # Face crops
 
@@ -121,4 +147,6 @@ metadata.json says how they were split.
 {origin}
 | split | crops |
 |---|---|
-{rows}"""
+{rows}
+{lines}{cited}
+"""

@@ -5,7 +5,7 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dfdc_prep.crops.files import CropReader
 from dfdc_prep.parallel.threads import RecordBar, ThreadPool
+from dfdc_prep.writing.card import Card, unsaid
 from dfdc_prep.writing.sources import SplitCrops
 from dfdc_prep.writing.writer import Format, Written
 from manifests.arrow import SHARD_MANIFEST_SCHEMA
@@ -67,10 +68,12 @@ class ShardFormat(Format):
     # `as-is` copies the crops; `jpeg` encodes those that are not JPEG files
     image_format: str = "as-is"
     quality: int = 95  # JPEG quality, 1 to 100
+    card: Card = field(default_factory=dict)  # what `read_card` found
 
     schema: ClassVar[pa.Schema] = SHARD_MANIFEST_SCHEMA
     overhead: ClassVar[int]  # approximate bytes of a record in addition to its image and mask
     crop_size: ClassVar[int | None] = None  # required side of a crop, pixels; None for any
+    described_in: ClassVar[str | None] = None  # the file with the fields of the card; None without
 
     @staticmethod
     @abstractmethod
@@ -86,11 +89,12 @@ class ShardFormat(Format):
         """Write the records of one shard; `manifest` has the rows of all."""
 
     def options(self) -> dict[str, Any]:
-        return {
+        options = {
             "shards": self.shards or "auto",
             "image_format": self.image_format,
             "quality": self.quality if self.image_format == "jpeg" else None,
         }
+        return options | ({"card": self.card} if self.card else {})
 
     def write(self, crops: SplitCrops, folder: Path, workers: int | None) -> Written:
         """Write every shard, one per thread at a time."""
@@ -121,7 +125,9 @@ class ShardFormat(Format):
                 sync_file(file)
                 return shard.name, file_sha256(file)
 
-            return Written(manifest, dict(pool.map(write, iter_shards(manifest))))
+            hashes = dict(pool.map(write, iter_shards(manifest)))
+        notes = (unsaid(self.card, self.described_in),) if self.described_in else ()
+        return Written(manifest, hashes, notes)
 
 
 def shard_count(size: int) -> int:

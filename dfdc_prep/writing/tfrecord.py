@@ -24,6 +24,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import DecodeError
 
 from dfdc_prep.errors import ShardError
+from dfdc_prep.writing.card import RAI, about_fields, licence, rai_fields
 from dfdc_prep.writing.sharding import Record, ShardFormat, iter_shards
 from dfdc_prep.writing.writer import Written
 from manifests.folders import ShardsFolder
@@ -114,6 +115,7 @@ class TFRecords(ShardFormat):
     command = "dfdc-prep shard"
     overhead: ClassVar[int] = FRAMING + 250
     crop_size = CROP_SIZE
+    described_in = ShardsFolder.CROISSANT
     file_name = ShardsFolder.shard
     check_replaceable = ShardsFolder.check_replaceable
 
@@ -132,7 +134,9 @@ class TFRecords(ShardFormat):
                     features[MASK] = record.mask
                 file.write(frame_record(encode_example(features)))
 
-    def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
+    def descriptions(
+        self, written: Written, folder: Path, metadata: dict[str, Any]
+    ) -> dict[str, Any]:
         manifest = written.manifest
         splits = pc.unique(manifest["split"]).to_pylist()
         named = pc.unique(dataset_column(manifest, default=_DFDC)).to_pylist()
@@ -144,10 +148,16 @@ class TFRecords(ShardFormat):
             "version": _VERSION,
             "description": f"Square face crops, 224x224 RGB, cut from {clips}, with the label of "
             "their clip and the family it belongs to.",
-            "citation": _DFDC_CITATION if _DFDC in named else "",
+            "citation": "\n\n".join(
+                [*([_DFDC_CITATION] * (_DFDC in named)), *self.card.get("citeAs", ())]
+            ),
         }
+        fields = {"license": licence(named, self.card), **about_fields(self.card)}
+        known = rai_fields(manifest, metadata, self.card)
+        fields |= {f"rai:{name}": value for name, value in known.items()}
         return {
-            ShardsFolder.CROISSANT: _croissant(manifest.schema, splits, written.hashes, about),
+            ShardsFolder.CROISSANT: _croissant(manifest.schema, splits, written.hashes, about)
+            | fields,
             ShardsFolder.LABEL_NAMES: "".join(f"{label}\n" for label in LABELS),
             ShardsFolder.FEATURES: _features_json(),
             ShardsFolder.INFO: about | _dataset_info(manifest, splits, folder),
@@ -302,11 +312,10 @@ def _croissant(
     return {
         "@context": {term: _MEANINGS.get(term, f"cr:{term}") for term in _TERMS.split()},
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "conformsTo": ["http://mlcommons.org/croissant/1.1", RAI],
         "name": about["name"],
         "description": about["description"],
         "version": about["version"],
-        "license": "The terms of the clips that the crops were cut from.",
         "citeAs": about["citation"],
         "distribution": files,
         "recordSet": [

@@ -67,8 +67,14 @@ class Format(ABC):
         """Raise OutputError if replacing a folder of this format would delete a foreign file."""
         ExportFolder.check_replaceable(folder, files.parse_sums(folder / SUMS))
 
-    def descriptions(self, written: Written, folder: Path) -> dict[str, Any]:
-        """The files that describe what was written into the folder: text, or values as JSON."""
+    def descriptions(
+        self, written: Written, folder: Path, metadata: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The files that describe what was written into the folder: text, or values as JSON.
+
+        Args:
+            metadata: the content of metadata.json.
+        """
         return {}
 
 
@@ -135,7 +141,7 @@ def write_crops(
         write_table(written.manifest, folder / ExportFolder.MANIFEST)
         written.hashes[ExportFolder.MANIFEST] = files.file_sha256(folder / ExportFolder.MANIFEST)
         pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
-        contents = output.descriptions(written, folder)
+        contents = output.descriptions(written, folder, metadata)
         contents[ExportFolder.METADATA] = metadata | pictures
         for name, content in contents.items():
             if isinstance(content, str):

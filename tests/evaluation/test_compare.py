@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import ModelCard
 from sklearn import metrics as sk
 
 from cli import main
@@ -25,6 +26,7 @@ from dfdc_prep.run_files import (
 )
 from manifests.files import write_json
 from tests.evaluation.conftest import make_results, make_shards, scores_of
+from training.evaluation.text import write_card
 from training.recipes import choose_recipe
 
 
@@ -269,3 +271,17 @@ def test_a_config_with_another_recipe_is_another_model():
     other = replace(config, options=replace(options, precision="mixed_float16"))
     recipes = [Entry("a", None, config=each).recipe for each in (config, alike, other)]
     assert recipes[0] == recipes[1] != recipes[2]
+
+
+def test_the_hub_reads_the_results_of_a_model_card(shards, tmp_path):
+    run = RunFiles(recipe_run(tmp_path / "run", shards, 1))
+    write_card(run)
+    card = ModelCard.load(run.card_file)
+    assert card.data.library_name == "keras"
+    found = {each.metric_name: each for each in card.data.eval_results}
+    assert len(found) == 6
+    image = found["ROC-AUC, per image"]
+    assert image.metric_value == run.metrics().image.auc
+    assert (image.metric_type, image.dataset_split) == ("roc_auc", "test")
+    assert image.dataset_name == "shards"
+    assert card.text.startswith("\n# v1.3")

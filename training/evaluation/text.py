@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
+from pathlib import PurePath
+from typing import Any
 
 from dfdc_prep.run_files import (
     LIMITS,
@@ -21,7 +23,7 @@ from dfdc_prep.run_files import (
 from manifests.files import write_text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.result import TextTable
-from manifests.wording import counted
+from manifests.wording import counted, front_matter
 from training.evaluation.intervals import MIN_FAMILIES
 from training.evaluation.metrics import temperature_remark
 
@@ -231,7 +233,31 @@ def write_card(run: RunFiles) -> None:
         sections += ["## Robustness", table]
         sections.append("![robustness](robustness.png)")
     sections += ["## Limits", "".join(f"- {limit}\n" for limit in LIMITS)]
-    write_text(run.card_file, "\n\n".join(sections))
+    head = front_matter(_model_index(config, metrics))
+    write_text(run.card_file, "\n".join([head, "\n\n".join(sections)]))
+
+
+def _model_index(config: RunConfig, metrics: SplitMetrics) -> dict[str, Any]:
+    """The metadata that the Hub reads, the results as `model-index`."""
+    measures = {"accuracy": "accuracy", "auc": "roc_auc", "log_loss": "log_loss"}
+    results = [
+        {"type": kind, "name": f"{TITLES[name]}, per {level}", "value": getattr(measured, name)}
+        for level, measured in metrics.levels.items()
+        for name, kind in measures.items()
+        if getattr(measured, name) is not None
+    ]
+    dataset = {"type": "face-crops", "name": PurePath(metrics.shards).name, "split": metrics.split}
+    if metrics.shards == config.shards and config.data.manifest:
+        dataset["revision"] = config.data.manifest
+    task = {"type": "image-classification", "name": "REAL or FAKE"}
+    found = {"task": task, "dataset": dataset, "metrics": results}
+    return {
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "tags": ["deepfake-detection", "faces", config.recipe.backbone],
+        "metrics": list(measures.values()),
+        "model-index": [{"name": config.recipe.name, "results": [found]}],
+    }
 
 
 def _markdown(header: str, rows: Iterable[Sequence[str]]) -> str:
