@@ -145,6 +145,9 @@ def test_a_command_is_copied_with_the_folder_of_the_page(
         button.press("Enter")
         page.get_by_text(re.compile("^Copied: dfdc-prep identify")).wait_for()
         assert pasted(page) == ["dfdc-prep", "identify", folder, "--same", HOSTILE]
+    page.get_by_label("Faces folder in the commands").fill("~/my faces")
+    button.press("Enter")
+    page.get_by_text(" ~/'my faces' ").wait_for()
     page.reload()
     assert page.get_by_label("Faces folder").input_value() == str(every_block.parent)
     assert page.locator("[role=status].copied").count() == 1
