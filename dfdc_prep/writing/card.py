@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from manifests.errors import TableError
 from manifests.files import parse_json
 from manifests.labels import FAKE
+from manifests.splitting.groups import Joins
 from manifests.splitting.sets import given_splits
 from manifests.tables.codes import dataset_column
 from manifests.wording import did_you_mean
@@ -70,8 +71,7 @@ def read_card(path: Path) -> dict[str, list[str]]:
         raise TableError(f'expected fields in {path}, as in {{"dataSocialImpact": "..."}}')
     card = {}
     for name, value in found.items():
-        if name not in (*_FIELDS, *_ABOUT):
-            known = (*_FIELDS, *_ABOUT)
+        if name not in (known := (*_FIELDS, *_ABOUT)):
             meant = did_you_mean(name, known) or f"they are {', '.join(known)}"
             raise TableError(f"expected fields of a card in {path}, found {name!r}; {meant}")
         values = value if isinstance(value, list) else [value]
@@ -81,20 +81,13 @@ def read_card(path: Path) -> dict[str, list[str]]:
                 f"expected text or a list of texts as {name} in {path}, found {value!r}; "
                 "leave out what is not known"
             )
-        if name in _DATES and not all(map(_is_date, texts)):
-            raise TableError(
-                f"expected dates such as 2020-06-25 as {name} in {path}, found {value!r}"
-            )
+        try:
+            for each in texts if name in _DATES else ():
+                datetime.fromisoformat(each)
+        except ValueError as error:
+            raise TableError(f"expected dates as {name} in {path}: {error}") from error
         card[name] = texts
     return card
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def unsaid(card: Card, file: str) -> str:
@@ -144,17 +137,11 @@ def _read(manifest: pa.Table, metadata: Mapping[str, Any]) -> dict[str, list[str
     lines = splits.text.splitlines()
     counts, leaks = lines[: len(splits.order)], lines[len(splits.order) :]
     detectors = [f"detector {name}" for name in _values(manifest["detector"])]
-    methods = Counter(
-        (label, method or "")
-        for label, method in zip(
-            manifest["label"].to_pylist(), manifest["method"].to_pylist(), strict=True
-        )
-    )
-    named = [
-        f"{count:,} {quoted([method]) if method else 'of a method not named'}"
-        for (label, method), count in sorted(methods.items())
-        if label == FAKE
-    ]
+    fakes = manifest.filter(pc.equal(manifest["label"], FAKE))
+    methods = sorted(Counter(method or "" for method in fakes["method"].to_pylist()).items())
+    named = [f"{n:,} {quoted([name]) if name else 'of a method not named'}" for name, n in methods]
+    people = _values(manifest["identity"])
+    pictures = Joins(**metadata["pictures"]).lines() if "pictures" in metadata else []
     by_face = metadata.get("label_by") == "face"
     sets = quoted(_values(dataset_column(manifest)))
     return {
@@ -181,12 +168,13 @@ def _read(manifest: pa.Table, metadata: Mapping[str, Any]) -> dict[str, list[str
         ],
         "dataLimitations": [
             *leaks,
+            *pictures,
             "What is measured on these crops holds for crops cut the same way from the same kind "
             "of clips.",
         ],
         "personalSensitiveInformation": [
             "The crops show faces of people, by which they can be recognised.",
-            *(["The column identity says which crops show one person."] * _has_people(manifest)),
+            *(["The column identity says which crops show one person."] * bool(people)),
         ],
     }
 
@@ -195,33 +183,22 @@ def _values(column: pa.ChunkedArray) -> list[str]:
     return sorted(pc.unique(column.drop_null()).to_pylist())
 
 
-def _has_people(manifest: pa.Table) -> bool:
-    names = manifest.column_names
-    return "identity" in names and bool(manifest["identity"].null_count < manifest.num_rows)
-
-
 def _steps(manifest: pa.Table, metadata: Mapping[str, Any]) -> Iterator[str]:
     """How the crops were cut, stored and split."""
     margins = pc.min_max(manifest["margin"]).as_py()
     cut = "margin not recorded"
     if margins["min"] is not None:
         ends = dict.fromkeys(f"{margins[end]:g}" for end in ("min", "max"))
-        cut = f"margin {' to '.join(ends)} of the box on each side"
+        cut = f"margin {' to '.join(ends)} of the box or template on each side"
     align = ", ".join(_values(manifest["align"])) or "not recorded"
     yield f"Square crops of the detected faces: {cut}; alignment {align}."
     kept = metadata.get("image_format") == "as-is"
     quality = metadata.get("quality")
     yield "Images stored as cut." if kept else f"PNG encoded again as JPEG of quality {quality}."
     shares = metadata["split"]
-    given = (
-        ", ".join(f"{name} {share:g}" for name, share in shares.items())
-        if isinstance(shares, dict)
-        else f"as {shares} gives them"
-    )
-    joined = "; families with nearly the same crops kept together" * bool(
-        metadata.get("join_duplicates")
-    )
-    yield f"Splits: {given}; grouped by {metadata['group_by']}, seed {metadata['seed']}{joined}."
+    if isinstance(shares, dict):
+        shares = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+    yield f"Splits: {shares}; grouped by {metadata['group_by']}, seed {metadata['seed']}."
 
 
 def sections(fields: Mapping[str, str | list[str]]) -> str:

@@ -141,8 +141,9 @@ def write_crops(
         write_table(written.manifest, folder / ExportFolder.MANIFEST)
         written.hashes[ExportFolder.MANIFEST] = files.file_sha256(folder / ExportFolder.MANIFEST)
         pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
-        contents = output.descriptions(written, folder, metadata)
-        contents[ExportFolder.METADATA] = metadata | pictures
+        described = metadata | pictures
+        contents = output.descriptions(written, folder, described)
+        contents[ExportFolder.METADATA] = described
         for name, content in contents.items():
             if isinstance(content, str):
                 files.write_text(folder / name, content)

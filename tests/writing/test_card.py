@@ -51,7 +51,9 @@ def test_what_the_crops_show_is_said_without_a_card(tmp_path: Path) -> None:
     assert said["dataCollection"].startswith("60 face crops, cut from existing clips of `face")
     assert "20 `Deepfakes`, 20 `FaceSwap`" in said["dataManipulationProtocol"]
     assert "train: " in said["dataBiases"][0]
-    assert "grouped by original, seed 42; families" in said["dataPreprocessingProtocol"][2]
+    assert "no family is in two splits" in said["dataLimitations"]
+    assert "pictures: 60 of 60 compared" in str(said["dataLimitations"])
+    assert "grouped by original, seed 42." in said["dataPreprocessingProtocol"][2]
     (line,) = (line for line in str(result).splitlines() if line.startswith("croissant.json"))
     names = line.removeprefix("croissant.json leaves out, as not known: ").partition(";")[0]
     assert len(said) == 10
@@ -125,7 +127,7 @@ def test_toml_gives_the_same_fields(tmp_path: Path) -> None:
         ('{"dataBiases": 3}', "a list of texts as dataBiases"),
         ('{"dataBiases": []}', r"found \[\]; leave out what is not known"),
         ('{"dataBiases": [" "]}', "leave out what is not known"),
-        ('{"datePublished": "last year"}', "dates such as 2020-06-25"),
+        ('{"datePublished": "last year"}', "expected dates as datePublished"),
         ("[1]", "expected fields in"),
         ("{", "expected JSON or TOML"),
     ],
