@@ -22,7 +22,6 @@ from PIL import Image
 
 import dfdc_prep
 from manifests.tables.parquet import read_manifest
-from training.models.settings import InputSettings
 from training.probing.probes import probe_shards
 
 Pixels = npt.NDArray[np.uint8]
@@ -94,7 +93,7 @@ def main(faces: Path, seeds: int, pool: int, size: int) -> None:
             for seed in range(seeds):
                 folder = Path(scratch, f"{kind}{seed}".replace(" ", ""))
                 shards = write_set(folder, planted(images, kind, size, seed))
-                report = probe_shards(shards, 0, None, InputSettings(), Path(scratch, "cache"))
+                report = probe_shards(shards, 0, None, Path(scratch, "cache"))
                 found += bool(report.found)
                 by.update(each.name for each in report.found)
                 aucs.append(max(each.clip.auc for each in report.probes))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def probe(
     shards: Annotated[StrPath, LOCATION] = "shards",
     *,
+    clips: Annotated[StrPath | None, LOCATION] = None,
     crops: Annotated[int, CountParam(1)] = 100_000,
     sample: Annotated[int, CountParam(0)] = 4000,
     backbone: Annotated[StrPath | None, LOCATION] = None,
@@ -48,11 +49,13 @@ def probe(
 
     \b
     Example:
-      dfdc-prep probe shards
+      dfdc-prep probe shards --clips faces
       dfdc-prep probe shards --backbone resnet.onnx --scale imagenet --json
 
     Args:
         shards: A shards folder.
+        clips: The faces folder of these crops, or its clips.parquet: how the clips were encoded is
+            probed too.
         crops: Most crops that are looked at; of more, some by their hash.
         sample: Crops that dlib and the backbone look at, the same ones in every split of them; 0
             for none.
@@ -63,14 +66,16 @@ def probe(
 
     Raises:
         TrainingError: a split lacks a label, or the backbone cannot be used.
-        ShardError, TableError: the shards are missing, damaged, or not those of their manifest.
+        ShardError, TableError: the shards are missing, damaged, or not those of their manifest; or
+            clips.parquet is.
     """
     from training.probing.probes import probe_shards
 
-    file = None if backbone is None else Path(backbone)
-    kept = None if cache is None else Path(cache)
-    settings = InputSettings(channels=channels, scale=scale)
-    return probe_shards(Path(shards), sample, file, settings, kept, crops)
+    network = None
+    if backbone is not None:
+        network = Path(backbone), InputSettings(channels=channels, scale=scale)
+    kept, log = (None if each is None else Path(each) for each in (cache, clips))
+    return probe_shards(Path(shards), sample, network, kept, crops, log)
 
 
 main = command_of(probe)

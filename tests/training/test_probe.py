@@ -1,6 +1,7 @@
 """What plain classifiers get on a split: features, classifiers, planted shortcuts, the report."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,10 +34,11 @@ from dfdc_prep.reports.probes import (
     probe_sections,
 )
 from dfdc_prep.run_files import Interval
-from manifests.arrow import MANIFEST_SCHEMA
-from manifests.errors import TrainingError
+from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, SHARD_MANIFEST_SCHEMA
+from manifests.errors import TableError, TrainingError
+from manifests.schemas import ClipRow, make_row
+from manifests.tables.parquet import read_manifest, write_parquet
 from training.evaluation.intervals import FamilyIntervals
-from training.models.settings import InputSettings
 from training.probing.features import face_boxes, regions
 from training.probing.probes import Rows, Task, logistic, nearest_neighbour, probe, probe_shards
 from training.probing.statistics import STATISTICS, statistics
@@ -181,7 +183,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, pool: list[np.ndarray]) -> 
     found = {"cache": root / "cache"}
     for kind in ("none", "face covered"):
         found[kind] = write_set(root / kind.replace(" ", ""), planted(pool, kind, 120, 0))
-        probe_shards(found[kind], 0, None, InputSettings(), found["cache"])
+        probe_shards(found[kind], 0, None, found["cache"])
     return found
 
 
@@ -209,6 +211,30 @@ def test_again_gives_the_same_bytes_and_computes_nothing(shards: dict[str, Path]
     assert json.loads(done.stdout) == json.loads(before)
     assert (folder / "probe.json").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.parquet")} == parts
+
+
+def test_streams_that_differ_by_label_are_found(shards: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(shards["none"], tmp_path / "shards")
+    crops = read_manifest(folder / "manifest.parquet", "", SHARD_MANIFEST_SCHEMA).to_pylist()
+    log = [
+        make_row(
+            ClipRow,
+            {name: crop[name] for name in ("part", "video", "label", "family")}
+            | {"status": "ok", "frames_wanted": 1, "frames_decoded": 1, "faces": 1, "seconds": 0.1}
+            | {"bit_rate": 1e6 + 1e5 * (crop["label"] == "FAKE")},
+        )
+        for crop in crops
+    ]
+    write_parquet(pa.Table.from_pylist(log[2:], CLIP_LOG_SCHEMA), tmp_path / "clips.parquet")
+    report = probe_shards(folder, 0, None, shards["cache"], clips=tmp_path)
+    (streams,) = (each for each in report.probes if each.features == "streams of the clips")
+    assert streams.found
+    assert "without seeing the face" in streams.verdict()
+    assert f"{tmp_path} says nothing of the streams of the clips of 2 crops" in report.notes
+    others = pa.Table.from_pylist(log[:0], CLIP_LOG_SCHEMA)
+    write_parquet(others, tmp_path / "clips.parquet")
+    with pytest.raises(TableError, match="found it of none; give the faces folder"):
+        probe_shards(folder, 0, None, shards["cache"], clips=tmp_path / "clips.parquet")
 
 
 def test_the_page_shows_the_result_and_verify_passes(shards: dict[str, Path]) -> None:

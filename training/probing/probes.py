@@ -20,14 +20,14 @@ from threadpoolctl import threadpool_limits
 
 from dfdc_prep.progress import Progress
 from dfdc_prep.reports.probes import MEASURES, THUMBNAIL, Probe, ProbeReport, Scored
-from dfdc_prep.reports.shortcuts import ImageMeasures, row_measures
-from manifests.arrow import SHARD_MANIFEST_SCHEMA
-from manifests.errors import TrainingError
+from dfdc_prep.reports.shortcuts import ImageMeasures, row_measures, stream_measures
+from manifests.arrow import CLIP_LOG_SCHEMA, SHARD_MANIFEST_SCHEMA
+from manifests.errors import TableError, TrainingError
 from manifests.files import file_sha256, write_json
-from manifests.folders import PROBE, ShardsFolder
+from manifests.folders import PROBE, FacesFolder, ShardsFolder
 from manifests.labels import LABELS
 from manifests.tables.codes import Codes, Mask, clip_codes, label_codes, pair_codes
-from manifests.tables.parquet import read_manifest
+from manifests.tables.parquet import read_manifest, read_table
 from manifests.wording import counted
 from training.evaluation.intervals import FamilyIntervals, families_by_label, too_few
 from training.models.settings import InputSettings
@@ -194,21 +194,23 @@ def _scored(label: Codes, scores: Floats, families: Any, error: float) -> Scored
 def probe_shards(
     shards: Path,
     sample: int,
-    backbone: Path | None,
-    settings: InputSettings,
+    backbone: tuple[Path, InputSettings] | None,
     cache: Path | None,
     most: int = MAX_CROPS,
+    clips: Path | None = None,
 ) -> ProbeReport:
     """Run every probe on a shards folder, and write probe.json into it.
 
     Args:
         sample: crops that the networks look at, which are slow; 0 for none.
-        backbone: a model file whose output vector is a crop's features, with its input settings.
+        backbone: a model file whose output vector is a crop's features, and its input settings.
         cache: folder of the features; None for one of this user.
         most: crops that are looked at at all.
+        clips: the clip log of these crops, or the faces folder that it is in.
 
     Raises:
-        ShardError, TableError: the shards are missing, damaged, or not those of their manifest.
+        ShardError, TableError: the shards are missing, damaged, or not those of their manifest; or
+            the clip log is.
         TrainingError: a split lacks a label, or the backbone cannot be used.
         ModelError: dlib is not installed.
     """
@@ -219,11 +221,17 @@ def probe_shards(
     if sample:
         networks.append(("face encoding by dlib", encoder_features()))
     if backbone is not None:
-        networks.append((f"features of {backbone.name}", backbone_features(backbone, settings)))
+        networks.append((f"features of {backbone[0].name}", backbone_features(*backbone)))
     crops, kept = Crops(shards, table), FeatureCache(cache or DEFAULT_CACHE)
     chosen = crops.first(most)
     tasks = _picture_tasks(crops, kept.get(picture_features(), crops, chosen))
     notes = crops.notes(chosen, tasks[0].known)
+    if clips is not None:
+        tasks.append(_stream_task(table, clips))
+        unknown = chosen & ~tasks[-1].known
+        if unknown.any():
+            crops_of = counted(int(unknown.sum()), "crop")
+            notes.append(f"{clips} says nothing of the streams of the clips of {crops_of}")
     sampled = crops.first(min(sample, most)) if networks else chosen
     for name, features in networks:
         values = kept.get(features, crops, sampled)
@@ -243,6 +251,25 @@ def probe_shards(
     report = ProbeReport(file_sha256(shards / ShardsFolder.MANIFEST), ERROR, probes, notes)
     write_json(shards / PROBE, report.as_json())
     return report
+
+
+def _stream_task(table: pa.Table, clips: Path) -> Task:
+    """What is given to the probe of the clips' streams.
+
+    Raises:
+        TableError: the clip log is missing, or says nothing of the streams of these clips.
+    """
+    path = clips / FacesFolder.CLIPS if clips.is_dir() else clips
+    measures = stream_measures(table, read_table(path, CLIP_LOG_SCHEMA, "dfdc-prep extract"))
+    told = [measure for measure in measures if measure.known.any()]
+    if not told:
+        raise TableError(
+            f"expected in {path} how the clips of these crops were encoded, found it of none; give "
+            "the faces folder that the shards were made from"
+        )
+    known: Mask = np.any([measure.known for measure in told], axis=0)
+    values = np.column_stack([measure.values for measure in told])
+    return Task("streams of the clips", MEASURES, values, known)
 
 
 def _picture_tasks(crops: Crops, values: npt.NDArray[np.float32]) -> list[Task]:
