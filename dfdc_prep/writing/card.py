@@ -22,7 +22,7 @@ from manifests.labels import FAKE
 from manifests.splitting.groups import Joins
 from manifests.splitting.sets import given_splits
 from manifests.tables.codes import dataset_column
-from manifests.wording import did_you_mean
+from manifests.wording import counted, did_you_mean
 
 #: The texts given, by field.
 Card = Mapping[str, Sequence[str]]
@@ -146,7 +146,7 @@ def _read(manifest: pa.Table, metadata: Mapping[str, Any]) -> dict[str, list[str
     sets = quoted(_values(dataset_column(manifest)))
     return {
         "dataCollection": [
-            f"{manifest.num_rows:,} face crops, cut from existing clips of "
+            f"{counted(manifest.num_rows, 'face crop')}, cut from existing clips of "
             f"{sets or 'a data set that the table does not name'}; faces found by "
             f"{', '.join(detectors) or 'a detector that is not recorded'}."
         ],

@@ -38,5 +38,5 @@ def test_the_script_says_what_is_missing_where_it_cannot_install_it(tmp_path: Pa
     script = Path(__file__).resolve().parents[2] / "scripts" / "debian"
     done = subprocess.run([script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1
-    advice = "install them with: sudo apt-get install chromium strace"
-    assert done.stderr == f"chromium or strace is missing; {advice}\n"
+    advice = "sudo apt-get install chromium strace ffmpeg"
+    assert done.stderr == f"chromium, strace or ffprobe is missing: {advice}\n"

@@ -91,7 +91,7 @@ def test_a_wide_table_scrolls_in_a_box_with_a_name(visit: Visit, every_block: Pa
     assert box.evaluate("box => box.scrollWidth > box.clientWidth")
     box.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    page.wait_for_function("() => document.activeElement.scrollLeft > 0")
 
 
 def test_the_menu_stays_in_view_and_covers_no_heading(
@@ -102,7 +102,9 @@ def test_the_menu_stays_in_view_and_covers_no_heading(
     link = menu.get_by_role("link", name="Other clips 5")
     link.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('a[aria-current]')?.text == 'Other clips 5'")
+    page.wait_for_function(
+        "() => document.querySelector('a[aria-current]')?.text == 'Other clips 5'"
+    )
     bar, heading = menu.bounding_box(), page.get_by_role("heading", name="Other clips 5")
     assert bar is not None
     assert bar["y"] == 0

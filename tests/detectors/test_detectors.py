@@ -56,7 +56,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["yunet", "hog", "hog+cnn", "bright-hog+cnn"])
 def test_a_frontal_face_is_found_where_it_is(name: str, yunet_model: Path) -> None:
     detector = make_detector(choose_detector(name, yunet_model))
-    (face, *_) = detector.detect(Still(data.astronaut()))
+    face = max(detector.detect(Still(data.astronaut())), key=lambda each: each.score)
     assert abs(face.x + face.w / 2 - 225) < 20
     assert abs(face.y + face.h / 2 - 115) < 25
 

@@ -29,24 +29,27 @@ def test_a_row_takes_each_column_from_where_it_has_a_value() -> None:
 
 
 def test_a_journal_line_is_an_entry(tmp_path: Path) -> None:
-    clip = ClipRow(
-        video="a.mp4",
-        part="p",
-        label="REAL",
-        original=None,
-        family="a.mp4",
-        family_source=None,
-        status="no_face",
-        error=None,
-        frames_wanted=1,
-        frames_decoded=1,
-        faces=0,
-        seconds=0.5,
-        dataset="dfdc",
-        method=None,
-        identity=None,
-        face_identity=None,
-        official_split="train",
+    clip = make_row(
+        ClipRow,
+        {
+            "video": "a.mp4",
+            "part": "p",
+            "label": "REAL",
+            "original": None,
+            "family": "a.mp4",
+            "family_source": None,
+            "status": "no_face",
+            "error": None,
+            "frames_wanted": 1,
+            "frames_decoded": 1,
+            "faces": 0,
+            "seconds": 0.5,
+            "dataset": "dfdc",
+            "method": None,
+            "identity": None,
+            "face_identity": None,
+            "official_split": "train",
+        },
     )
     entry = JournalEntry(key="k", versions=["1 a"], clips=[clip], crops=[])
     with Journal(tmp_path / "journal.jsonl") as journal:

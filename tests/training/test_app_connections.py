@@ -62,7 +62,7 @@ def health_s(port):
     started = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", "/health")
-    assert connection.getresponse().read() == b'{"ready": false}'
+    assert connection.getresponse().read() == b'{"ready": false, "samples": 0}'
     connection.close()
     return time.monotonic() - started
 
