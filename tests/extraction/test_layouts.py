@@ -89,7 +89,7 @@ def test_celeb_df_from_its_tree_to_an_audited_official_split(
     assert (split["split"] == split["official_split"]).all()
     audit = call("audit", faces)
     assert audit.exit_code == 3
-    assert "test and train share" in audit.output
+    assert "shared by test and train" in audit.output
     assert "people, filmed or swapped in" in audit.output
 
 
