@@ -64,6 +64,9 @@ NOT_RUN = {
         "--epochs 47 --seeds 1": _HOURS,
     },
     "docs/probe.md": {
+        "dfdc-prep probe shards --clips faces": (
+            "needs faces of real clips; tests/training/test_probe.py gives it a log of clips"
+        ),
         "dfdc-prep probe shards --backbone resnet.onnx --scale imagenet": (
             "needs a network from elsewhere; tests/training/test_probe.py gives it one"
         ),
