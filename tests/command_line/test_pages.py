@@ -64,6 +64,7 @@ NOT_RUN = {
         "--epochs 47 --seeds 1": _HOURS,
     },
     "docs/probe.md": {
+        "python -m benchmarks.probes faces --seeds 20": "takes a quarter of an hour",
         "dfdc-prep probe shards --clips faces": (
             "needs faces of real clips; tests/training/test_probe.py gives it a log of clips"
         ),
