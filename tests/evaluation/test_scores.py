@@ -63,6 +63,16 @@ def test_columns_are_named_by_the_user(tmp_path):
         read_scores(path, {}, CLIPS, "test")
 
 
+def test_a_column_that_the_user_names_is_taken_or_missed(tmp_path):
+    path = written(tmp_path / "a.csv", {"clip": TEST, "score": values(), "logit": [0.0] * 54})
+    got = read_scores(path, {"score": ["score"]}, CLIPS, "test")["score"].to_pylist()
+    assert sorted(got) == pytest.approx(sorted(values()), abs=1e-12)  # not of the logits
+    with pytest.raises(
+        TableError, match=r"expected the column p_fak in \S+a\.csv, found clip, score"
+    ):
+        read_scores(path, {"score": ["p_fak"]}, CLIPS, "test")
+
+
 def test_scores_of_predict_are_read(tmp_path):
     faces = {"file": TEST, "status": ["ok"] * 54, "p_fake": values(), "faces": [1] * 54}
     found = read_scores(written(tmp_path / "a.csv", faces), {}, CLIPS, "test")

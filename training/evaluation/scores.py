@@ -20,7 +20,7 @@ from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.tables.external import read_unchanged
 from manifests.tables.parquet import write_table
-from manifests.wording import counted, listed
+from manifests.wording import columns_found, counted, listed
 from training.evaluation.predictions import Bools, Floats, Ints, Level, clips_of, group_means
 
 OK, ABSENT, ERROR = "ok", "missing", "error"
@@ -117,8 +117,18 @@ def read_scores(path: Path, columns: Columns, clips: pa.Table, split: str) -> pa
             "labelled one by one; shard crops that were extracted with --label-by clip"
         )
     table, found = read_named(path, columns, ("clip", "part", "score", "logit"))
+    for kinds in (("clip",), ("part",), ("score", "logit")):
+        given = [name for kind in kinds for name in columns.get(kind, ())]
+        if given and not set(given) & set(table.column_names):
+            raise TableError(
+                f"expected the column {' or '.join(given)} in {path}, found "
+                f"{columns_found(table.column_names, given[0])}; --column is repeated for tables "
+                "with other names"
+            )
     names = row_names(table, found, path)
-    value = found.get("logit") or found.get("score")
+    # A column that was named comes before one that is known by its name.
+    value = next((found[k] for k in ("logit", "score") if found.get(k) in columns.get(k, ())), None)
+    value = value or found.get("logit") or found.get("score")
     if value is None:
         raise TableError(
             f"expected a column of P(FAKE) in {path}, found {listed(table.column_names, 20)}; name "
@@ -212,7 +222,7 @@ def find_clips(names: Sequence[str], clips: pa.Table, where: str) -> Ints:
 
 
 def _logits(column: Any, are_logits: bool, name: str, path: Path) -> Floats:
-    """Scores as logits, NaN where there is none."""
+    """Scores as logits, NaN for a missing one."""
     try:
         values = column.cast(pa.float64()).fill_null(np.nan).to_numpy().astype(np.float64)
     except pa.ArrowException as error:
