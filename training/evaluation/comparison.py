@@ -31,6 +31,7 @@ from manifests.files import write_text
 from manifests.result import Result, TextTable
 from manifests.wording import counted
 from training.evaluation import attributes, text
+from training.evaluation.cross import numbered
 from training.evaluation.intervals import MIN_FAMILIES, UNDEFINED, families_by_label
 from training.evaluation.metrics import measure, risks
 from training.evaluation.paired import (
@@ -329,8 +330,8 @@ def write_comparison(found: Comparison, entries: Sequence[Entry], folder: Path) 
     """Write the tables of a comparison, cross.csv, report.txt and the score table of each model."""
     files = RunFiles(folder)
     (folder / "scores").mkdir(parents=True, exist_ok=True)
-    for entry in entries:
-        name = "".join(c if c.isalnum() or c in "-_. " else "_" for c in entry.name)
+    plain = ["".join(c if c.isalnum() or c in "-_. " else "_" for c in e.name) for e in entries]
+    for name, entry in zip(numbered(plain), entries, strict=True):
         write_scores(entry.scores, folder / "scores" / f"{name}.scores.parquet")
     found.write(folder)
     write_rows(files.cross_file, CROSS_COLUMNS, found.measures)
