@@ -22,7 +22,7 @@ from manifests.labels import FAKE
 from manifests.splitting.groups import Joins
 from manifests.splitting.sets import given_splits
 from manifests.tables.codes import dataset_column
-from manifests.wording import counted, did_you_mean
+from manifests.wording import counted, did_you_mean, listed
 
 #: The texts given, by field.
 Card = Mapping[str, Sequence[str]]
@@ -91,9 +91,10 @@ def read_card(path: Path) -> dict[str, list[str]]:
 
 
 def unsaid(card: Card, file: str) -> str:
-    """The line that names the fields that a file leaves out."""
+    """The line that says how many fields a file leaves out, empty if none."""
     missing = [name for name in _FIELDS if name not in _READ and name not in card]
-    return f"{file} leaves out, as not known: {', '.join(missing)}; --card gives them"
+    fields = counted(len(missing), "field")
+    return f"{file} leaves out {fields} that --card gives: {listed(missing, 2)}" if missing else ""
 
 
 def quoted(names: Iterable[str]) -> str:

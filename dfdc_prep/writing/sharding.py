@@ -126,8 +126,8 @@ class ShardFormat(Format):
                 return shard.name, file_sha256(file)
 
             hashes = dict(pool.map(write, iter_shards(manifest)))
-        notes = (unsaid(self.card, self.described_in),) if self.described_in else ()
-        return Written(manifest, hashes, notes)
+        note = unsaid(self.card, self.described_in) if self.described_in else ""
+        return Written(manifest, hashes, (note,) if note else ())
 
 
 def shard_count(size: int) -> int:
