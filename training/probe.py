@@ -3,12 +3,13 @@
 TensorFlow is imported only for a backbone.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from dfdc_prep.commands.declaration import TrainingCommand, command, command_of
+from dfdc_prep.commands.declaration import Given, TrainingCommand, command, command_of
 from dfdc_prep.commands.options import LOCATION, WRITABLE, CountParam, StrPath
 from dfdc_prep.commands.terminal import report_hint
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
@@ -18,11 +19,16 @@ if TYPE_CHECKING:
     from dfdc_prep.reports.probes import ProbeReport
 
 
-@command(
-    cls=TrainingCommand,
-    hints=lambda result, given: [report_hint(given["shards"])],
-    has_json=True,
-)
+def _after(_: "ProbeReport", given: Given) -> Iterator[str]:
+    from training.probing.probes import DEFAULT_CACHE
+
+    if given["sample"]:
+        kept = given["cache"] or DEFAULT_CACHE
+        yield f"face encodings, biometric data, are kept in {kept}: remove it to forget them"
+    yield report_hint(given["shards"])
+
+
+@command(cls=TrainingCommand, hints=_after, has_json=True)
 @staged(shards=Staged(Mirror.pull_all, Push()))
 def probe(
     shards: Annotated[StrPath, LOCATION] = "shards",
