@@ -1,4 +1,4 @@
-"""Are planted shortcuts found by `dfdc-prep probe`, and nothing where there is none?
+"""Whether `dfdc-prep probe` finds planted shortcuts, and finds nothing in sets without any.
 
 Sets are cut from the REAL crops of a faces folder, and half of each is called FAKE at random, so
 nothing tells the labels apart but what is planted in the FAKE half: JPEG of lower quality,

@@ -161,7 +161,7 @@ class StreamRow(TypedDict):
     encoder: Annotated[
         str | None, "what the encoder (x264 with its settings), else the container, calls itself"
     ]
-    audio: Annotated[str | None, "codec of the first audio stream; none if there is none"]
+    audio: Annotated[str | None, "codec of the first audio stream; the word none without audio"]
     frame_rate: Annotated[float | None, "frames a second, mean, as the container says"]
     duration_s: Annotated[float | None, "seconds, as the container says"]
     bit_rate: Annotated[float | None, "bits a second of the video stream"]

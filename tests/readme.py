@@ -68,7 +68,7 @@ def _blocks(text: str) -> Iterator[str]:
 
 
 def parse(line: str) -> None:
-    """Parse a command as it is typed; raise click.UsageError where it is none.
+    """Parse a command as it is typed; raise click.UsageError if it is no command.
 
     Of `python -m` only the module is looked for.
     """

@@ -156,7 +156,7 @@ def report(
             current folder for the runs A and B.
 
     Raises:
-        SourceError: `path` is none of these.
+        SourceError: `path` is something else.
         TableError, ShardError, TrainingError: a file is missing or invalid.
         OutputError: the file to write exists and is no such page.
     """

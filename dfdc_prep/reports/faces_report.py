@@ -177,7 +177,7 @@ def crops_sections(
 def crop_gallery(folder: Path, table: pa.Table) -> Gallery:
     """Return the crops of a table whose paths begin in `folder`.
 
-    There is none for a file that is missing, too large or outside the folder.
+    A file that is missing, too large or outside the folder has no picture.
     """
     root, paths = os.path.realpath(folder), _column(table, "path")
     return Gallery(table, lambda rows: {row: _read_crop(root, paths[row] or "") for row in rows})

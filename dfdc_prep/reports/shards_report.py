@@ -158,7 +158,7 @@ def _clips_and_families(table: pa.Table) -> tuple[int | str, int | str]:
 class ComparedSplits(NamedTuple):
     """What a comparison of splits found."""
 
-    leaks: str  # the verdict of the audit, or that there is none
+    leaks: str  # the verdict of the audit, or why there is no verdict
     verdict: list[Text]
     sections: list[Section]
 
@@ -199,7 +199,7 @@ def shared_sections(found: Audit) -> list[Section]:
 
 
 def _near_section(inputs: AuditInputs, gallery: Gallery) -> list[Section]:
-    """The nearest pairs of crops of different splits; none if there are none."""
+    """The nearest pairs of crops of different splits, if any."""
     (family,), _ = factorize(family_column(inputs.table))
     if pairs := nearest_pairs(inputs, family, MAX_PAIRS):
         splits = inputs.table["split"]

@@ -174,7 +174,7 @@ def stream_measures(crops: pa.Table, clips: pa.Table | None) -> list[Measure]:
 
     Args:
         crops: rows of a manifest; a crop has the measures of its clip.
-        clips: the clip log; None if there is none.
+        clips: the clip log; None if the folder has no such file.
     """
     if clips is None:
         return []

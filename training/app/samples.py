@@ -32,8 +32,8 @@ def find_samples(run: Path, shards: Path | None = None) -> list[Sample]:
     """Return samples of the shards that a run was trained on, REAL first.
 
     Args:
-        shards: where they lie; None for where they lay at the training. If there are none, or
-            others, there are no samples.
+        shards: their folder; None for that of the training. Without it, or with other shards
+            in it, there are no samples.
 
     Raises:
         TrainingError: the shards are not those of the run, or one is missing.

@@ -250,7 +250,10 @@ class Crops:
                 f"of {chosen.sum():,} of {counted(total, 'crop')}, those with the smallest hashes"
             )
         if bad := int((chosen & ~usable).sum()):
-            notes.append(f"left out, no image of {CROP_SIZE}x{CROP_SIZE}: {counted(bad, 'crop')}")
+            notes.append(
+                f"left out, no image of {CROP_SIZE}x{CROP_SIZE}, or its worker died: "
+                f"{counted(bad, 'crop')}"
+            )
         seen = f"{100 * self.visible:.0f} % of a crop stays visible where the face is covered"
         if unknown:
             seen = (
