@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from sklearn.model_selection import train_test_split
 
 from manifests.arrow import SPLIT_SCHEMA
 from manifests.auditing.kinds import Difference, compare_kinds, kind_lines
@@ -278,6 +277,9 @@ def _split_rows(label: Codes, plan: SplitPlan) -> Codes:
 
     The last split is separated first, then the one before it, each with the same seed.
     """
+    # Imported here because it loads slowly, and other ways to split do without.
+    from sklearn.model_selection import train_test_split
+
     rows, split = np.arange(len(label)), np.zeros(len(label), np.int64)
     names = np.array(LABELS)[label]
     for index in range(len(plan.names) - 1, 0, -1):
