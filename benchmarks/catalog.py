@@ -17,7 +17,7 @@ import click
 
 from dfdc_prep.catalog.clips import SourceOptions
 from dfdc_prep.catalog.reader import read_catalog
-from dfdc_prep.extraction.run import RunOptions, extract
+from dfdc_prep.extraction.run import RunOptions, extract, prepare
 from tests.crop_sets import crop_options
 
 
@@ -171,7 +171,9 @@ def main(clips: list[int], catalog_clips: int, layout_clips: int) -> None:
         for count in clips:
             source = make_tree(Path(folder) / f"run{count}", count)
             started, cpu = time.perf_counter(), time.process_time()
-            extract(source, Path(folder) / f"out{count}", crop_options(), RunOptions(), "hog")
+            extract(
+                prepare(source, Path(folder) / f"out{count}", crop_options(), RunOptions(), "hog")
+            )
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
             per_clip.append(cpu / count)
             print(

@@ -221,7 +221,7 @@ def extract(
 
     from dfdc_prep.catalog.clips import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
-    from dfdc_prep.extraction.run import RunOptions
+    from dfdc_prep.extraction.run import RunOptions, prepare
     from dfdc_prep.extraction.run import dry_run as plan
     from dfdc_prep.extraction.run import extract as run
 
@@ -250,8 +250,8 @@ def extract(
         engine=Engine(engine, address, insecure_cluster),
     )
     model = None if detector_model is None else Path(detector_model)
-    places = as_location(source), as_location(out)
-    return (plan if dry_run else run)(*places, crop, how, detector, model)
+    ready = prepare(as_location(source), as_location(out), crop, how, detector, model)
+    return plan(ready) if dry_run else run(ready)
 
 
 @command(hints=lambda result, given: [report_hint(result.out)], exit_code=_failures)

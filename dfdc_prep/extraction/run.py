@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,6 @@ from dfdc_prep.extraction.worker import (
 )
 from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
-from dfdc_prep.parallel.processes import Setup
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress, aligned, tell
 from dfdc_prep.storage.urls import Location, Url, as_location, is_url
@@ -77,112 +76,38 @@ class RunOptions:
     engine: Engine = field(default_factory=Engine)  # where the worker processes run
 
 
-def extract(
-    source: Location,
-    out: Location,
-    options: CropOptions,
-    run: RunOptions,
-    detector: str = AUTO,
-    detector_model: Path | None = None,
-) -> RunSummary:
-    """Extract the face crops of every clip below a source; continue an earlier run.
-
-    Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below `out`. For the
-    arguments and errors, see `dfdc_prep.commands.extract.extract`.
-
-    Raises:
-        StorageError: a bucket cannot be reached or written.
-    """
-    began = time.monotonic()
-    ready = _prepare(source, out, options, run, detector, detector_model)
-    source, out, choice = ready.source, ready.out, ready.choice
-    # Before anything is written: there may be no such cluster.
-    with connected(run.engine), open_output(out, source, run.own_slice) as output:
-        output.start(ready.metadata, run.overwrite)
-        work = _find_work(output, ready.catalog, run)
-        notes = [*output.notes]
-        if run.own_slice:
-            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
-        elif work.todo and (journals := output.slice_journals):
-            missing = describe_missing(journals, work.todo.values())
-            notes.append(f"missing in the slices, done here: {missing}")
-        tell(aligned([*_plan(ready, work, run), *about_disk(out, work, options)]))
-        summary = RunSummary(out, notes, ready.catalog.refused, choice.name)
-        summary.add_earlier(work.finished.values())
-        if run.own_slice is None:
-            output.merge_slices()
-        prepared = (output.transfer, options, choice)
-        with _setup(prepared, work.todo, run, ready.unconfined) as setup:
-            _process(output, work.todo, summary, options, run, setup)
-        if run.own_slice is None:
-            _write_tables(output, work.families)
-    summary.seconds = time.monotonic() - began
-    return summary
-
-
-def dry_run(
-    source: Location,
-    out: Location,
-    options: CropOptions,
-    run: RunOptions,
-    detector: str = AUTO,
-    detector_model: Path | None = None,
-) -> Plan:
-    """Say what `extract` would do; do a few of the clips in a temporary folder for the time.
-
-    Nothing is written to `out`. Raises what `extract` would before its first clip, but for errors
-    of writing.
-    """
-    ready = _prepare(source, out, options, run, detector, detector_model)
-    source, out = ready.source, ready.out
-    with open_output(out, source, run.own_slice, dry=True) as output:
-        output.check(ready.metadata, run.overwrite)
-        work = _find_work(output, ready.catalog, run)
-    rows = list(_plan(ready, work, run, every_note=True))
-    some = sample(work)
-    if not some:
-        return Plan(rows)
-    if run.engine.name != LOCAL:
-        disk = about_disk(out, work, options)
-        return Plan([*rows, *disk, ("time", "not estimated for a Ray cluster")])
-    tell(f"timing {counted(sum(len(family.clips) for family in some), 'clip')}")
-    with scratch_folder() as scratch:
-        (scratch / CROPS).mkdir()
-        transfer = Transfer(scratch, scratch)
-        timed = []
-        with (
-            _setup((transfer, options, ready.choice), work.todo, run, ready.unconfined) as setup,
-            running_workers(run.engine, run.workers, len(some), run.timeout, setup) as workers,
-        ):
-            for queue in Scheduler(workers, transfer, options, run.timeout).run(some):
-                results = (queue.results[clip] for clip in queue.family.clips)
-                timed.append([(result, _bytes_of(result, scratch)) for result in results])
-    found = extrapolate(timed, work, run.workers or available_cores())
-    return Plan([*rows, *about_disk(out, work, options, found.size), *found.rows()])
-
-
 @dataclass(frozen=True)
-class _Ready:
-    """What is known before the output folder is opened."""
+class Prepared:
+    """A run before its output folder is opened."""
 
     source: Location
     out: Location
     catalog: Catalog
+    options: CropOptions
+    run: RunOptions
     choice: DetectorChoice
     kept: bool  # the detector is that of an earlier run
     unconfined: str | None  # why the workers are not confined
     metadata: dict[str, Any]  # run.json
+    began: float  # by `time.monotonic`
 
 
-def _prepare(
+def prepare(
     source: Location,
     out: Location,
     options: CropOptions,
     run: RunOptions,
-    detector: str,
-    detector_model: Path | None,
-) -> _Ready:
-    """Read the source and choose the detector."""
+    detector: str = AUTO,
+    detector_model: Path | None = None,
+) -> Prepared:
+    """Read the source and choose the detector; write nothing.
+
+    For the arguments and errors, see `dfdc_prep.commands.extract.extract`.
+
+    Raises:
+        StorageError: a bucket cannot be reached.
+    """
+    began = time.monotonic()
     if run.overwrite and run.own_slice:
         raise OutputError(
             "expected --slice without --overwrite, which would remove the work of other "
@@ -210,10 +135,72 @@ def _prepare(
             f"expected the detector {begun}, with which {out} was begun, found that it cannot be "
             f"used; begin again with another by --overwrite, or: {error}"
         ) from error
-    unconfined = _why_unconfined(source, out, run.engine)
+    kept, unconfined = begun is not None, _why_unconfined(source, out, run.engine)
     metadata = _run_metadata(source, catalog, options, run, choice)
     metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
-    return _Ready(source, out, catalog, choice, begun is not None, unconfined, metadata)
+    given = source, out, catalog, options, run
+    return Prepared(*given, choice, kept, unconfined, metadata, began)
+
+
+def extract(ready: Prepared) -> RunSummary:
+    """Extract the face crops of every clip below a source; continue an earlier run.
+
+    Writes crops/, manifest.parquet, metadata.csv, clips.parquet and run.json below the output
+    folder. For the errors, see `dfdc_prep.commands.extract.extract`.
+
+    Raises:
+        StorageError: a bucket cannot be reached or written.
+    """
+    out, run = ready.out, ready.run
+    # Before anything is written: there may be no such cluster.
+    with connected(run.engine), open_output(out, ready.source, run.own_slice) as output:
+        output.start(ready.metadata, run.overwrite)
+        work = _find_work(output, ready.catalog, run)
+        notes = [*output.notes]
+        if run.own_slice:
+            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
+        elif work.todo and (journals := output.slice_journals):
+            missing = describe_missing(journals, work.todo.values())
+            notes.append(f"missing in the slices, done here: {missing}")
+        tell(aligned([*_plan(ready, work), *about_disk(out, work, ready.options)]))
+        summary = RunSummary(out, notes, ready.catalog.refused, ready.choice.name)
+        summary.add_earlier(work.finished.values())
+        if run.own_slice is None:
+            output.merge_slices()
+        _process(ready, output, work.todo, summary)
+        if run.own_slice is None:
+            _write_tables(output, work.families)
+    summary.seconds = time.monotonic() - ready.began
+    return summary
+
+
+def dry_run(ready: Prepared) -> Plan:
+    """Say what `extract` would do; do a few of the clips in a temporary folder for the time.
+
+    Nothing is written to the output folder. Raises what `extract` would before its first clip, but
+    for errors of writing.
+    """
+    out, run = ready.out, ready.run
+    with open_output(out, ready.source, run.own_slice, dry=True) as output:
+        output.check(ready.metadata, run.overwrite)
+        work = _find_work(output, ready.catalog, run)
+    rows = list(_plan(ready, work, every_note=True))
+    some = sample(work)
+    if not some:
+        return Plan(rows)
+    if run.engine.name != LOCAL:
+        disk = about_disk(out, work, ready.options)
+        return Plan([*rows, *disk, ("time", "not estimated for a Ray cluster")])
+    tell(f"timing {counted(sum(len(family.clips) for family in some), 'clip')}")
+    with scratch_folder() as scratch:
+        (scratch / CROPS).mkdir()
+        timed = []
+        with _scheduler(ready, Transfer(scratch, scratch), some) as scheduler:
+            for queue in scheduler.run(some):
+                results = (queue.results[clip] for clip in queue.family.clips)
+                timed.append([(result, _bytes_of(result, scratch)) for result in results])
+    found = extrapolate(timed, work, run.workers or available_cores())
+    return Plan([*rows, *about_disk(out, work, ready.options, found.size), *found.rows()])
 
 
 def _find_work(output: Output, catalog: Catalog, run: RunOptions) -> Work:
@@ -223,25 +210,30 @@ def _find_work(output: Output, catalog: Catalog, run: RunOptions) -> Work:
     return Work(families, finished)
 
 
-def _plan(ready: _Ready, work: Work, run: RunOptions, every_note: bool = False) -> Iterator[Row]:
+def _plan(ready: Prepared, work: Work, every_note: bool = False) -> Iterator[Row]:
     """What is told before the first clip."""
     yield from about_source(ready.source, ready.catalog, work, every_note)
-    yield from about_work(ready.out, work, run.retry_failed)
+    yield from about_work(ready.out, work, ready.run.retry_failed)
     kept = f", with which {ready.out} was begun" if ready.kept else ""
     yield "detector", f"{ready.choice}{kept}"
-    local = run.engine.name == LOCAL
-    workers = run.workers or (available_cores() if local else "one a core of the Ray cluster")
-    yield "workers", f"{workers}, each decodes in 1 thread"
+    local = ready.run.engine.name == LOCAL
+    cores = available_cores() if local else "one a core of the Ray cluster"
+    yield "workers", f"{ready.run.workers or cores}, each decodes in 1 thread"
 
 
-def _setup(
-    prepared: tuple[Transfer, CropOptions, DetectorChoice],
-    todo: Mapping[str, Family],
-    run: RunOptions,
-    unconfined: str | None,
-) -> AbstractContextManager[Setup]:
-    clips = (clip for family in todo.values() for clip in family.clips)
-    return worker_setup(prepared, clips, run.engine.name == LOCAL, unconfined is None)
+@contextmanager
+def _scheduler(
+    ready: Prepared, transfer: Transfer, todo: Collection[Family]
+) -> Iterator[Scheduler]:
+    """Start workers, as many as there is work for at most, and yield what gives them clips."""
+    run, clips = ready.run, [clip for family in todo for clip in family.clips]
+    prepared = (transfer, ready.options, ready.choice)
+    is_local = run.engine.name == LOCAL
+    with (
+        worker_setup(prepared, clips, is_local, ready.unconfined is None) as setup,
+        running_workers(run.engine, run.workers, len(clips), run.timeout, setup) as workers,
+    ):
+        yield Scheduler(workers, transfer, ready.options, run.timeout)
 
 
 def _bytes_of(result: ClipResult, folder: Path) -> int:
@@ -296,12 +288,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
 
 
 def _process(
-    output: Output,
-    todo: Mapping[str, Family],
-    summary: RunSummary,
-    options: CropOptions,
-    run: RunOptions,
-    setup: Setup,
+    ready: Prepared, output: Output, todo: Mapping[str, Family], summary: RunSummary
 ) -> None:
     """Process families and append each to the journal when it is finished."""
     keys = {family.name: key for key, family in todo.items()}
@@ -309,9 +296,8 @@ def _process(
     with (
         output.journal() as append,
         Progress(clips + done, "clips", "extract", done) as bar,
-        running_workers(run.engine, run.workers, clips, run.timeout, setup) as workers,
+        _scheduler(ready, output.transfer, todo.values()) as scheduler,
     ):
-        scheduler = Scheduler(workers, output.transfer, options, run.timeout)
         for finished in scheduler.run(todo.values()):
             results = finished.results
             entry = JournalEntry(

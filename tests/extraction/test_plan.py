@@ -23,7 +23,7 @@ from dfdc_prep.extraction.plan import (
     extrapolate,
     sample,
 )
-from dfdc_prep.extraction.run import RunOptions, dry_run, extract
+from dfdc_prep.extraction.run import RunOptions, dry_run, extract, prepare
 from dfdc_prep.extraction.summary import RunSummary
 from manifests.schemas import ClipRow, make_row
 from tests.crop_sets import crop_options
@@ -74,7 +74,7 @@ def test_a_dry_run_tells_what_a_run_does_and_writes_nothing(
 ) -> None:
     source, out = real_clips / "dfdc_train_part_1", tmp_path / "faces"
     how = source, out, crop_options(frames=2), TWO, "yunet", yunet_model
-    rows = dict(dry_run(*how).rows)
+    rows = dict(dry_run(prepare(*how)).rows)
     assert not out.exists()
     assert rows["clips"] == "1 REAL, 1 FAKE, of 1 family"
     assert rows["to do"] == f"2 clips; into {out}"
@@ -84,14 +84,14 @@ def test_a_dry_run_tells_what_a_run_does_and_writes_nothing(
     assert rows["time"].endswith(" s, from 2 clips done so")
     assert capsys.readouterr().err == "timing 2 clips\n"
 
-    extract(*how)
+    extract(prepare(*how))
     told = capsys.readouterr().err.splitlines()
     assert len(told) <= 8
     assert [line.split("  ")[0] for line in told if not line.startswith(("disk", "time"))] == [
         name for name in rows if name not in ("disk", "time")
     ]
     before = files(out)
-    rows = dict(dry_run(*how).rows)
+    rows = dict(dry_run(prepare(*how)).rows)
     assert rows["to do"] == f"0 clips; 2 done before; into {out}"
     assert "time" not in rows
     assert files(out) == before
@@ -104,13 +104,13 @@ def test_a_dry_run_refuses_what_a_run_would(
     out.mkdir()
     (out / "thesis.txt").touch()
     with pytest.raises(OutputError, match=r"found thesis\.txt"):
-        dry_run(source, out, crop_options(frames=1), TWO, "yunet", yunet_model)
+        dry_run(prepare(source, out, crop_options(frames=1), TWO, "yunet", yunet_model))
     (out / "thesis.txt").unlink()
-    extract(source, out, crop_options(frames=1), TWO, "yunet", yunet_model)
+    extract(prepare(source, out, crop_options(frames=1), TWO, "yunet", yunet_model))
     with pytest.raises(OptionsDiffer, match=r"frames 2.*frames 1"):
-        dry_run(source, out, crop_options(frames=2), TWO, "yunet", yunet_model)
+        dry_run(prepare(source, out, crop_options(frames=2), TWO, "yunet", yunet_model))
     again = replace(TWO, overwrite=True)
-    rows = dry_run(source, out, crop_options(frames=2), again, "yunet", yunet_model).rows
+    rows = dry_run(prepare(source, out, crop_options(frames=2), again, "yunet", yunet_model)).rows
     assert dict(rows)["to do"] == f"2 clips; into {out}"
     assert (out / "manifest.parquet").exists()
 
@@ -193,13 +193,13 @@ def test_a_run_that_goes_on_keeps_its_detector_and_says_so(
     real_clips: Path, tmp_path: Path, yunet_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = real_clips / "dfdc_train_part_1", tmp_path / "faces"
-    extract(source, out, crop_options(frames=1), TWO, "yunet", yunet_model)
+    extract(prepare(source, out, crop_options(frames=1), TWO, "yunet", yunet_model))
     capsys.readouterr()
-    extract(source, out, crop_options(frames=1), TWO, detector_model=yunet_model)
+    extract(prepare(source, out, crop_options(frames=1), TWO, detector_model=yunet_model))
     said = f"yunet, weights {yunet_model.resolve()}, with which {out} was begun"
     assert said in capsys.readouterr().err
     with pytest.raises(ModelError) as raised:
-        extract(source, out, crop_options(frames=1), TWO)
+        extract(prepare(source, out, crop_options(frames=1), TWO))
     told = str(raised.value)
     assert told.startswith(f"expected the detector yunet, with which {out} was begun, found ")
     assert registry.SHA256 in told

@@ -20,7 +20,7 @@ import pytest
 
 from dfdc_prep.errors import OptionsDiffer, OutputError
 from dfdc_prep.extraction.clip import CropOptions
-from dfdc_prep.extraction.run import RunOptions, extract
+from dfdc_prep.extraction.run import RunOptions, extract, prepare
 from dfdc_prep.extraction.summary import RunSummary
 from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA
 from manifests.folders import FacesFolder
@@ -40,7 +40,7 @@ def run(yunet_model: Path) -> Extract:
         crop = {k: how.pop(k) for k in list(how) if k in CropOptions.__dataclass_fields__}
         options = crop_options(frames=frames, **crop)  # type: ignore[arg-type]
         how.setdefault("workers", 2)
-        return extract(source, out, options, RunOptions(**how), "yunet", yunet_model)  # type: ignore[arg-type]
+        return extract(prepare(source, out, options, RunOptions(**how), "yunet", yunet_model))  # type: ignore[arg-type]
 
     return call
 
@@ -261,7 +261,9 @@ def test_a_timeout_affects_only_its_clip(
     faces = tmp_path / "faces"
     options = crop_options(frames=200, share_boxes=False)
     summary = extract(
-        real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
+        prepare(
+            real_clips, faces, options, RunOptions(2, timeout=1.0, limit=2), "yunet", yunet_model
+        )
     )
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert set(log["status"]) == {"timeout"}
@@ -269,8 +271,8 @@ def test_a_timeout_affects_only_its_clip(
     assert "--timeout" in log["error"][0]
     assert not list(faces.glob("crops/*/*/*"))
     options = RunOptions(2, timeout=100.0, limit=2)
-    again = extract(real_clips, faces, crop_options(frames=200, share_boxes=False), options,
-                    "yunet", yunet_model)  # fmt: skip
+    again = extract(prepare(real_clips, faces, crop_options(frames=200, share_boxes=False), options,
+                    "yunet", yunet_model))  # fmt: skip
     assert (again.failed, again.clips["REAL", "ok"] + again.clips["FAKE", "ok"]) == (0, 2)
 
 
@@ -310,7 +312,7 @@ def test_a_worker_that_dies_once_loses_nothing(
 def test_a_clip_that_kills_its_worker_twice_is_crashed(real_clips: Path, tmp_path: Path) -> None:
     faces = tmp_path / "faces"
     with killer(2, after=4.0):  # while a worker loads dlib it has no clip yet
-        extract(real_clips, faces, crop_options(frames=200), RunOptions(1, limit=1), "hog")
+        extract(prepare(real_clips, faces, crop_options(frames=200), RunOptions(1, limit=1), "hog"))
     log = read_table(faces / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas()
     assert log["status"].tolist() == ["crashed"]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dfdc_prep.extraction.run import RunOptions, extract
+from dfdc_prep.extraction.run import RunOptions, extract, prepare
 from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 from dfdc_prep.video.timeline import SAMPLINGS, Packet, build_timeline
@@ -154,7 +154,7 @@ def test_no_intact_clip_is_reported_as_truncated(
     for frames in (32, 10_000):
         out = tmp_path / f"{frames}"
         options = crop_options(frames=frames, sampling=sampling)
-        extract(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model)
+        extract(prepare(tmp_path / "dfdc", out, options, RunOptions(2), "yunet", yunet_model))
         log = read_table(out / "clips.parquet", CLIP_LOG_SCHEMA, "").to_pandas().set_index("video")
         assert set(log["status"]) == {"no_face"}
         counts = {
