@@ -177,6 +177,12 @@ class StreamRow(TypedDict):
 class ClipRow(_Clip, _Provenance, StreamRow):
     """Clip log: one row for every clip of the catalog, sorted by (part, video)."""
 
+    copy: Annotated[
+        str | None,
+        "what the file is beside the author's: same, re-muxed, re-encoded, cut short, other clip "
+        "or unreadable; of rebuild only",
+    ]
+
 
 class IdentityRow(TypedDict):
     """Estimated identities: one row per clip that has a crop, sorted by (part, video)."""

@@ -4,7 +4,7 @@ Frames are streamed: only the crops that may be kept stay in memory.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Origi
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
-from manifests.labels import FAKE, REAL
+from manifests.labels import FAILURES, FAKE, REAL
 from manifests.schemas import CropRow, StreamRow
 from manifests.wording import counted
 
@@ -24,6 +24,9 @@ from manifests.wording import counted
 OWN, ORIGINAL, SIBLING = "own", "original", "sibling"
 #: Values of `CropOptions.faces`.
 LARGEST, ALL = "largest", "all"
+
+#: Value of `ClipRow.copy` of a file that is not cropped.
+OTHER_CLIP = "other clip"
 
 #: A shared box is confirmed if one of the clip's own detections exceeds this IoU with it.
 _MIN_IOU = 0.5
@@ -61,11 +64,23 @@ class Boxes:
     """
 
     source: str
-    width: int
-    height: int
+    width: int | None  # None for any, as `height`
+    height: int | None
     frames: tuple[int, ...]  # indices of the sampled frames
     faces: tuple[tuple[Face, ...], ...]  # those kept of each frame
     origin: tuple[str, str] | None = None  # part and video of the clip in which they were found
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a recipe says of a clip, so that nothing has to be detected in it."""
+
+    boxes: Boxes  # of its crops; `source` is their `box_source`
+    detector: str  # name of the detector that found them
+    status: str  # the author's; for a clip without crops
+    # what a file is beside the author's copy of the clip, `ClipRow.copy`; None if there was none.
+    # It raises SourceUnreachable, and must be picklable
+    describe: Callable[[Path], str] | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,7 @@ class ClipResult:
     rows: tuple[CropRow, ...] = ()
     boxes: Boxes | None = None
     stream: StreamRow | None = None
+    copy: str | None = None
 
 
 def missing_clip(clip: Clip, options: CropOptions) -> ClipResult:
@@ -96,12 +112,16 @@ class Relatives:
     boxes: Boxes | None = None  # of another clip; None to detect
     original: Clip | None = None  # the one that a fake is compared with
     others: tuple[Clip, ...] = ()  # those that will be cropped at the frames of this one
+    given: Given | None = None  # of the clip itself: no face is detected
 
 
 class ClipExtractor:
-    """Extracts clips, one after another, with the same options and detector."""
+    """Extracts clips, one after another, with the same options and detector.
 
-    def __init__(self, options: CropOptions, detector: Detector) -> None:
+    Without a detector, it crops clips of which a recipe gives the faces.
+    """
+
+    def __init__(self, options: CropOptions, detector: Detector | None) -> None:
         self.options = options
         self._detector = detector
 
@@ -114,35 +134,43 @@ class ClipExtractor:
                 its result has a failure status.
         """
         started = time.perf_counter()
+        given = relatives.given
+        copy = given.describe(Path(clip.path)) if given and given.describe else None
+        if given and (copy == OTHER_CLIP or not given.boxes.frames):
+            result = _not_cropped(clip, given, copy)
+        else:
+            result = self._cropped(clip, out, relatives)
+        seconds = round(time.perf_counter() - started, 3)
+        return replace(result, copy=copy, seconds=seconds)
+
+    def _cropped(self, clip: Clip, out: Path, relatives: Relatives) -> ClipResult:
+        is_given = relatives.given is not None
+        shared = relatives.given.boxes if relatives.given else relatives.boxes
         try:
             with open_clip(Path(clip.path)) as video:
                 wanted = self._choose_frames(clip, video, relatives)
-                cropped = self._crop_at(relatives.boxes, video, wanted)
+                cropped = self._crop_at(shared, video, wanted, is_given)
                 frames = self._detect(video, wanted) if cropped is None else cropped
                 shortfall = video.shortfall
                 stream = video.stream
         except ClipError as error:
-            result = ClipResult(
-                error.status, str(error), frames_wanted=self.options.frames_of(clip)
+            return ClipResult(error.status, str(error), self.options.frames_of(clip))
+        rows = self._write(clip, out, frames, relatives, None if cropped is None else shared)
+        status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
+        status = status or ("ok" if rows else "no_face")
+        boxes = None
+        if cropped is None and frames:
+            boxes = Boxes(
+                ORIGINAL if clip.label == REAL else SIBLING,
+                frames[0].width,
+                frames[0].height,
+                tuple(frame.index for frame in frames),
+                tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
+                (clip.part, clip.video),
             )
-        else:
-            rows = self._write(clip, out, frames, relatives, cropped is not None)
-            status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
-            status = status or ("ok" if rows else "no_face")
-            boxes = None
-            if cropped is None and frames:
-                boxes = Boxes(
-                    ORIGINAL if clip.label == REAL else SIBLING,
-                    frames[0].width,
-                    frames[0].height,
-                    tuple(frame.index for frame in frames),
-                    tuple(tuple(crop.face for crop in frame.crops) for frame in frames),
-                    (clip.part, clip.video),
-                )
-            result = ClipResult(
-                status, reason, len(wanted), len(frames), rows=rows, boxes=boxes, stream=stream
-            )
-        return replace(result, seconds=round(time.perf_counter() - started, 3))
+        return ClipResult(
+            status, reason, len(wanted), len(frames), rows=rows, boxes=boxes, stream=stream
+        )
 
     def _write(
         self,
@@ -150,26 +178,33 @@ class ClipExtractor:
         out: Path,
         frames: Sequence[CroppedFrame],
         relatives: Relatives,
-        at_boxes: bool,
+        boxes: Boxes | None,
     ) -> tuple[CropRow, ...]:
-        """Write the crops, compared with those of the original; return their rows."""
-        options, boxes, original = self.options, relatives.boxes, relatives.original
+        """Write the crops, compared with those of the original; return their rows.
+
+        Args:
+            boxes: those that the clip was cropped at; None if its faces were detected.
+        """
+        options, original, given = self.options, relatives.original, relatives.given
         source, shares_boxes = OWN, False
-        if at_boxes and boxes:
+        if boxes:
             source = boxes.source
             of_original = original is not None and boxes.origin == (original.part, original.video)
             shares_boxes = source == ORIGINAL and of_original
         pairs = Original(original, out, options.format, shares_boxes).crops_at(frames)
-        detector = self._detector.name
+        detector = given.detector if given else self._looking.name
         writer = CropWriter(clip, out, options.format, options.masks, source, detector)
         return writer.write(pairs)
 
     def _choose_frames(self, of: Clip, video: AnyVideo, relatives: Relatives) -> list[int]:
         """Indices of the frames to decode.
 
-        They are those of the shared boxes, if the clip has all of them. Otherwise they are chosen
-        by the options, such that the clips that will share them have them too.
+        They are those given, or else those of the shared boxes, if the clip has all of them.
+        Otherwise they are chosen by the options, such that the clips that will share them have them
+        too.
         """
+        if relatives.given:
+            return list(relatives.given.boxes.frames)
         clip, shared, options = video.timeline, relatives.boxes, self.options
         wanted = options.frames_of(of)
         if shared and all(index < clip.count for index in shared.frames):
@@ -184,6 +219,11 @@ class ClipExtractor:
             return chosen
         return choose_frames(options.sampling, wanted, clip.limited(common))
 
+    @property
+    def _looking(self) -> Detector:
+        assert self._detector is not None, "the faces are not given, and no detector is there"
+        return self._detector
+
     def _detect(self, video: AnyVideo, wanted: Sequence[int]) -> list[CroppedFrame]:
         """Detect faces on every frame, then keep those that the tracking across frames selects."""
         frames: list[CroppedFrame] = []
@@ -192,8 +232,8 @@ class ClipExtractor:
         for frame in video.frames(wanted):
             # The quick detection is None where uncertain, and misses small faces, which count too
             # if all faces are wanted.
-            quick = None if every_face else self._detector.detect_fast(frame, faces)
-            faces = self._detector.detect(frame) if quick is None else quick
+            quick = None if every_face else self._looking.detect_fast(frame, faces)
+            faces = self._looking.detect(frame) if quick is None else quick
             frames.append(self._cut(frame, faces))
         kept = select_detections([[crop.face for crop in f.crops] for f in frames], every_face)
         return [
@@ -202,26 +242,35 @@ class ClipExtractor:
         ]
 
     def _crop_at(
-        self, shared: Boxes | None, video: AnyVideo, wanted: Sequence[int]
+        self, shared: Boxes | None, video: AnyVideo, wanted: Sequence[int], are_given: bool
     ) -> list[CroppedFrame] | None:
-        """Crop the frames at the shared boxes.
+        """Crop the frames at the shared boxes, or at those that are given.
 
         Returns None if there are none for these frames, the frame size differs or the clip's own
         detections contradict them.
+
+        Raises:
+            ClipError: the size of the frames is not that of boxes that are given.
         """
         if not shared or not any(shared.faces) or not set(wanted) <= set(shared.frames):
             return None
         faces = dict(zip(shared.frames, shared.faces, strict=True))
         with_boxes = [index for index in wanted if faces[index]]
-        checked = {with_boxes[i] for i in evenly_spaced(len(with_boxes), _CHECKED_FRAMES)}
+        count = 0 if are_given else _CHECKED_FRAMES
+        checked = {with_boxes[i] for i in evenly_spaced(len(with_boxes), count)}
         frames = []
         for frame in video.frames(wanted):
-            if (frame.width, frame.height) != (shared.width, shared.height):
+            if shared.width and (frame.width, frame.height) != (shared.width, shared.height):
+                if are_given:
+                    raise ClipError(
+                        f"expected frames of {shared.width}x{shared.height}, as in the recipe, "
+                        f"found {frame.width}x{frame.height}"
+                    )
                 return None
             boxes = faces[frame.index]
             if frame.index in checked:  # every box must overlap one of the clip's own detections
-                quick = self._detector.detect_fast(frame, boxes)
-                own = self._detector.detect(frame) if quick is None else quick
+                quick = self._looking.detect_fast(frame, boxes)
+                own = self._looking.detect(frame) if quick is None else quick
                 if not all(any(iou(box, face) > _MIN_IOU for face in own) for box in boxes):
                     return None
             frames.append(self._cut(frame, boxes))
@@ -233,6 +282,15 @@ class ClipExtractor:
             place = placement.place(face, options.align, options.margin, options.size)
             crops.append(Crop(face, place, place.cut(frame)))
         return CroppedFrame(frame.index, frame.time_s, frame.width, frame.height, crops)
+
+
+def _not_cropped(clip: Clip, given: Given, copy: str | None) -> ClipResult:
+    """The result of a clip that is not the author's, or of which the recipe has no crop."""
+    if copy == OTHER_CLIP:
+        reason = f"expected the author's {clip.video}, found another clip of that name"
+        return ClipResult("missing", reason, len(given.boxes.frames))
+    failed = f"expected no crop of {clip.video}: {given.status} when the recipe was made"
+    return ClipResult(given.status, failed if given.status in FAILURES else None)
 
 
 def _failure(

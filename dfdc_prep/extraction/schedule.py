@@ -5,13 +5,21 @@ row in the clip log records the failure, and the other clips are not affected.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from dfdc_prep.catalog.clips import Clip, Family
 from dfdc_prep.errors import OutputError, SourceUnreachable, StorageError
-from dfdc_prep.extraction.clip import Boxes, ClipResult, CropOptions, Relatives, missing_clip
+from dfdc_prep.extraction.clip import (
+    Boxes,
+    ClipResult,
+    CropOptions,
+    Given,
+    Relatives,
+    missing_clip,
+)
 from dfdc_prep.extraction.worker import Transfer, extract_in_worker, fetch, fetching_mark
 from dfdc_prep.parallel.processes import MAX_ATTEMPTS, Tasks, WorkerDied, Workers, WorkerTimeout
 from dfdc_prep.storage.urls import is_url
@@ -97,14 +105,24 @@ class FamilyQueue:
 
 
 class Scheduler:
-    """Keeps prepared workers supplied with clips and collects the results per family."""
+    """Keeps prepared workers supplied with clips and collects the results per family.
+
+    Args:
+        given: what is known of a clip, asked when its turn comes, so that clips share no boxes.
+    """
 
     def __init__(
-        self, workers: Workers, transfer: Transfer, options: CropOptions, timeout: float
+        self,
+        workers: Workers,
+        transfer: Transfer,
+        options: CropOptions,
+        timeout: float,
+        given: Callable[[Clip], Given] | None = None,
     ) -> None:
         self._transfer = transfer
         self._options = options
         self._timeout = timeout
+        self._given = given
         self._prefetcher = Prefetcher(transfer, workers.count if workers.is_local else 0)
         self._tasks = Tasks[tuple[FamilyQueue, Clip]](workers)
         self._open: list[FamilyQueue] = []
@@ -131,7 +149,8 @@ class Scheduler:
                     if family is None:
                         break
                     options = self._options
-                    self._open.append(FamilyQueue(family, options.share_boxes, options.compare))
+                    shared = options.share_boxes and self._given is None
+                    self._open.append(FamilyQueue(family, shared, options.compare))
                 if not self._tasks:  # families whose clips are all missing are done as well
                     yield from self._finished()
                     return
@@ -149,6 +168,8 @@ class Scheduler:
                 if clip.size is None:
                     queue.record_result(clip, missing_clip(clip, self._options))
                 else:
+                    if self._given:
+                        relatives = replace(relatives, given=self._given(clip))
                     self._prefetcher.start(clip)
                     self._tasks.submit((queue, clip), extract_in_worker, clip, relatives)
                 return True

@@ -215,14 +215,17 @@ _worker: tuple[Transfer, ClipExtractor] | None = None
 
 
 def init_worker(
-    transfer: Transfer, options: CropOptions, choice: DetectorChoice, confined: bool = False
+    transfer: Transfer, options: CropOptions, choice: DetectorChoice | None, confined: bool = False
 ) -> None:
-    """Set up a worker process: one OpenCV thread, one detector; confined, it writes crops only."""
+    """Set up a worker process: one OpenCV thread, one detector; confined, it writes crops only.
+
+    It has no detector if the faces are given.
+    """
     global _worker
     if confined and isinstance(transfer.out, Path):
         confine([transfer.out / CROPS])
     cv2.setNumThreads(1)
-    _worker = transfer, ClipExtractor(options, make_detector(choice))
+    _worker = transfer, ClipExtractor(options, make_detector(choice) if choice else None)
 
 
 def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
@@ -264,7 +267,7 @@ class Expected:
 
 @contextmanager
 def worker_setup(
-    prepared: tuple[Transfer, CropOptions, DetectorChoice],
+    prepared: tuple[Transfer, CropOptions, DetectorChoice | None],
     clips: Iterable[Clip],
     is_local: bool,
     confined: bool,
@@ -291,7 +294,7 @@ def worker_setup(
 
 
 def init_remote_worker(
-    expected: Expected, transfer: Transfer, options: CropOptions, choice: DetectorChoice
+    expected: Expected, transfer: Transfer, options: CropOptions, choice: DetectorChoice | None
 ) -> None:
     """Check this machine, then set up a worker process on it.
 
@@ -304,7 +307,7 @@ def init_remote_worker(
         wanted, here = expected.versions.get(name, "none"), found.get(name, "none")
         if here != wanted:
             raise WorkersError(f"expected {name} {wanted}, found {here}")
-    choice = find_model(choice)
+    choice = find_model(choice) if choice else None
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             transfer.check_access(expected.clip, expected.token)
