@@ -12,6 +12,7 @@
     ├── WorkersError              worker processes cannot be started or keep dying
     ├── ClipError                 one clip cannot be decoded; recorded in the clip log
     ├── ShardError                a shards folder is incomplete, altered or cannot be written
+    ├── RecipeError               a recipe is damaged or hostile, or cannot be made
     └── TrainingError             invalid weights, devices or runs (manifests.errors)
 
 The command line prints the message of these errors on one line and exits with status 1.
@@ -26,6 +27,7 @@ __all__ = [
     "NotEnoughRows",
     "OptionsDiffer",
     "OutputError",
+    "RecipeError",
     "ShardError",
     "SourceError",
     "SourceUnreachable",
@@ -69,3 +71,7 @@ class ClipError(DfdcPrepError):
 
 class ShardError(DfdcPrepError):
     """A shards folder is incomplete, altered, or cannot be written completely."""
+
+
+class RecipeError(DfdcPrepError):
+    """A recipe of a data set is altered or has values that none has, or cannot be made."""

@@ -7,11 +7,18 @@ import pyarrow as pa
 
 from manifests.schemas import (
     ENCODING_SIZE,
+    Bytes4,
+    Bytes8,
+    Bytes16,
+    Bytes32,
     ClipRow,
     CropRow,
     EncodingRow,
     IdentityRow,
     ImportedRow,
+    Long,
+    Numbers,
+    RecipeRow,
     ShardRow,
     Single,
     SplitRow,
@@ -23,6 +30,12 @@ _TYPES = {
     float: pa.float64(),
     bool: pa.bool_(),
     Single: pa.float32(),
+    Long: pa.int64(),
+    Bytes4: pa.binary(4),
+    Bytes8: pa.binary(8),
+    Bytes16: pa.binary(16),
+    Bytes32: pa.binary(32),
+    Numbers: pa.list_(pa.float32()),
     list[float]: pa.list_(pa.float32(), ENCODING_SIZE),
 }
 
@@ -46,3 +59,4 @@ SPLIT_SCHEMA = schema_of(SplitRow)
 SHARD_MANIFEST_SCHEMA = schema_of(ShardRow)
 IDENTITY_SCHEMA = schema_of(IdentityRow)
 ENCODING_SCHEMA = schema_of(EncodingRow)
+RECIPE_SCHEMA = schema_of(RecipeRow)

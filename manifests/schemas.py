@@ -1,8 +1,8 @@
 """The columns of every table: name, type and meaning, each declared once.
 
-A column is of type str, int (int32), float (float64), bool or `Single` (float32), and null where
-its type allows None. A new column of a manifest is one line in `CropRow`: it is filled from
-whatever has a value of that name (`make_row`) and null elsewhere. This module imports nothing
+A column is of type str, int (int32), float (float64), bool, or one of the types declared below, and
+null where its type allows None. A new column of a manifest is one line in `CropRow`: it is filled
+from whatever has a value of that name (`make_row`) and null elsewhere. This module imports nothing
 heavy, so that worker processes can use it without loading pyarrow.
 """
 
@@ -19,6 +19,15 @@ MAX_PIXELS = 7680 * 4320
 ENCODING_SIZE = 128
 #: A float32 column.
 Single = NewType("Single", float)
+#: An int64 column.
+Long = NewType("Long", int)
+#: Columns of as many bytes.
+Bytes4 = NewType("Bytes4", bytes)
+Bytes8 = NewType("Bytes8", bytes)
+Bytes16 = NewType("Bytes16", bytes)
+Bytes32 = NewType("Bytes32", bytes)
+#: A column of lists of float32, of any length.
+Numbers = NewType("Numbers", list[float])
 
 _FAMILY_SOURCE = (
     "how a FAKE's family is known: known (the data set names the original), names (its name does) "
@@ -220,6 +229,64 @@ class EncodingRow(TypedDict):
     encoding: Annotated[list[float], "dlib's face descriptor"]
 
 
+class _RecipeClip(TypedDict):
+    part: Annotated[str, "folder the clip came in, dfdc_train_part_7"]
+    video: Annotated[str, "file name of the clip, aagfhgtpmv.mp4"]
+    file: Annotated[str | None, "path of the clip below the source; null if it is part/video"]
+    folder: Annotated[str, "name of the folder of the clip's crops"]
+    label: Annotated[str, "REAL, FAKE, or UNKNOWN where nothing says it"]
+    original: Annotated[str | None, "file name of the clip a fake was made from"]
+    family: Annotated[str, "file name of the original all relatives go back to"]
+    family_source: Annotated[str | None, _FAMILY_SOURCE]
+    status: Annotated[str, "one of " + ", ".join(STATUSES)]
+    clip_bytes: Annotated[Long | None, "bytes of the clip; null if it was not there, as the next"]
+    clip_sha256: Annotated[Bytes32 | None, "SHA-256 of the clip; of frames, their names and bytes"]
+    clip_frames: Annotated[int | None, "frames of the clip; null if it does not open, as the next"]
+    first_frame: Annotated[Bytes8 | None, "begin of the SHA-256 of its first frame, decoded to RGB"]
+    first_frame_sketch: Annotated[Bytes16 | None, "8 projections of that frame at 64x64, int16"]
+
+
+class _RecipeCrop(TypedDict):
+    """Null in the one row of a clip without crops."""
+
+    frame: Annotated[int | None, "index of the frame in presentation order"]
+    face: Annotated[int | None, "index of the face in its frame"]
+    width: Annotated[int | None, "width of the frame, pixels; null if not known"]
+    height: Annotated[int | None, "height of the frame, pixels; null if not known"]
+    x: Annotated[int | None, "left edge of the face box, source pixels"]
+    y: Annotated[int | None, "top edge of the face box, source pixels"]
+    w: Annotated[int | None, "width of the face box, source pixels"]
+    h: Annotated[int | None, "height of the face box, source pixels"]
+    score: Annotated[Single | None, "the detector's confidence, on its own scale"]
+    landmarks: Annotated[
+        Numbers | None,
+        "x and y of eyes, nose and corners of the mouth, left before right: 10 source pixels, "
+        "hundredths once rounded; null where left out",
+    ]
+    box_source: Annotated[str | None, "own, original or sibling: source of the box"]
+    sha256: Annotated[Bytes32 | None, "SHA-256 of the crop's file; null if not known, as the next"]
+    pixels: Annotated[Bytes4 | None, "begin of the SHA-256 of its pixels, RGB"]
+    sketch: Annotated[Bytes4 | None, "2 projections of its pixels, int16"]
+    mask_sha256: Annotated[Bytes32 | None, "SHA-256 of the mask's file; null without"]
+
+
+class _RecipeSplit(TypedDict):
+    balanced: Annotated[bool | None, "whether balanced.parquet has the crop; null without one"]
+    split: Annotated[str | None, "train, validation or test; null for a crop in none"]
+    joined_family: Annotated[str | None, "first of the families joined because crops are alike"]
+    shard: Annotated[str | None, "file name of the shard that holds the crop"]
+    record: Annotated[int | None, "position of the crop in the manifest of the shards"]
+
+
+class RecipeRow(_RecipeClip, _RecipeCrop, _RecipeSplit, _Provenance):
+    """Recipe of a data set: one row per crop, by (family, part, video, frame, face).
+
+    A clip without crops has one row.
+    """
+
+
+#: Columns of a recipe that are the same in all rows of a clip.
+RECIPE_CLIP_COLUMNS = (*_RecipeClip.__annotations__, *_Provenance.__annotations__)
 #: Names of the columns that the data set itself gives.
 PROVENANCE_COLUMNS = tuple(_Provenance.__annotations__)
 #: Columns of the estimated identity in a table of crops.
