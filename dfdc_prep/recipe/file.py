@@ -26,9 +26,9 @@ from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.errors import RecipeError
 from dfdc_prep.extraction.clip import ALL, LARGEST, ORIGINAL, OWN, SIBLING, CropOptions
 from dfdc_prep.video.timeline import SAMPLINGS
-from manifests.arrow import RECIPE_SCHEMA
+from manifests.arrow import MANIFEST_SCHEMA, RECIPE_SCHEMA, SHARD_MANIFEST_SCHEMA
 from manifests.files import atomic_file, parse_json
-from manifests.folders import ShardsFolder
+from manifests.folders import FacesFolder, ShardsFolder
 from manifests.labels import FAMILY_SOURCES, LABELS, NO_LABEL, STATUSES
 from manifests.schemas import RECIPE_CLIP_COLUMNS
 from manifests.tables.parquet import first_line
@@ -88,8 +88,13 @@ class Recipe:
     """A recipe that was read.
 
     Attributes:
-        header: has `format`, `kind`, `source` (layout, dataset and compression), `crops` (see
-            `crop_options`), `detector` (name and sha256), `versions`, `tables` and `files`.
+        header: has `format`; `kind`, what it is of: `faces`, `shards`, or `boxes` of another
+            pipeline; `source` (layout, dataset, compression); `crops` (see `crop_options`);
+            `detector` (name, sha256); `versions` of packages; `counts`; `tables`, the SHA-256 of
+            those that a rebuild gives, by name; `columns`, the names of those that each table has
+            after the manifest's; `left_out`, sentences; `card` (see `writing.card`); of shards,
+            `manifest`, the SHA-256 that their manifest is bound to, and `files`, their small files
+            by name.
         table: has the columns of `manifests.schemas.RecipeRow`, sorted by `SORT_KEY`.
         sha256: is that which the file is signed by.
     """
@@ -247,11 +252,33 @@ def _check_header(header: Any) -> None:
         return isinstance(value, str) and len(value) < 10_000 and value.isprintable()
 
     need(header["kind"] in (FACES, SHARDS, BOXES), "kind", header["kind"])
-    for name in ("source", "detector", "versions", "tables"):
+
+    def is_texts(value: Any) -> bool:
+        return isinstance(value, list) and len(value) < 1000 and all(map(is_text, value))
+
+    def is_text_or_none(value: Any) -> bool:
+        return value is None or is_text(value)
+
+    def is_count(value: Any) -> bool:
+        return type(value) is int and 0 <= value < 1 << 60
+
+    kinds = {
+        **dict.fromkeys(("source", "detector", "versions", "tables"), is_text_or_none),
+        **dict.fromkeys(("columns", "card"), is_texts),
+        "counts": is_count,
+    }
+    for name, is_valid in kinds.items():
         values = header[name]
         need(isinstance(values, dict) and len(values) < 1000, name, values)
         for key, value in values.items():
-            need(is_text(key) and (value is None or is_text(value)), name, value)
+            need(is_text(key) and is_valid(value), name, value)
+    need(is_texts(header["left_out"]), "left_out", header["left_out"])
+    need(is_text_or_none(header["manifest"]), "manifest", header["manifest"])
+    known = {FacesFolder.MANIFEST, FacesFolder.BALANCED, FacesFolder.SPLIT}
+    need(set(header["columns"]) <= known, "columns", header["columns"])
+    added = set(SHARD_MANIFEST_SCHEMA.names) - set(MANIFEST_SCHEMA.names)
+    for values in header["columns"].values():
+        need(set(values) <= added and len(set(values)) == len(values), "columns", values)
     files = header["files"]
     need(isinstance(files, dict) and set(files) <= set(SHARDS_FILES), "files", files)
     for name, value in files.items():
