@@ -10,6 +10,7 @@ from dfdc_prep import __version__
 from dfdc_prep.commands.checks import audit, report, verify
 from dfdc_prep.commands.declaration import Group, command_of
 from dfdc_prep.commands.extract import extract, gather, identify, import_crops, sample
+from dfdc_prep.commands.recipe import rebuild
 from dfdc_prep.commands.shard import (
     export_deepfakebench,
     export_huggingface,
@@ -23,7 +24,7 @@ from dfdc_prep.commands.tables import balance, split, summarize
     cls=Group,
     sections={
         "From clips to a trained model": ("extract", "balance", "shard", "fit"),
-        "Data": ("sample", "import", "gather", "identify", "split", "export"),
+        "Data": ("sample", "import", "gather", "identify", "split", "export", "rebuild"),
         "Checks and reports": ("summary", "audit", "probe", "verify", "report"),
         "With a model": ("evaluate", "compare", "predict", "app"),
     },
@@ -67,7 +68,7 @@ for function in (export_deepfakebench, export_webdataset, export_huggingface):
     export.add_command(command_of(function))
 for made in (sample, extract, gather, import_crops, identify, summarize, balance, split, shard):
     main.add_command(command_of(made))
-for read in (audit, verify, report):
+for read in (audit, verify, report, rebuild):
     main.add_command(command_of(read))
 main.add_command(export)
 

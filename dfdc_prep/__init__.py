@@ -1,7 +1,7 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
 The functions below are those of the commands `dfdc-prep extract`, `gather`, `import`, `identify`,
-`balance`, `split`, `shard`, `export`, `audit`, `verify`, `report` and `summary`: each has the
+`balance`, `split`, `shard`, `export`, `rebuild`, `audit`, `verify`, `report` and `summary`: each has
 parameters, defaults and errors of its command, writes the same files, and returns a report whose
 `str()` is what the command prints. A value that the command would refuse raises ValueError; every
 other expected error is a `dfdc_prep.errors.DfdcPrepError`. They are loaded on first use, so that
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfdc_prep.commands.checks import audit, report, verify
     from dfdc_prep.commands.extract import extract, gather, identify, import_crops
+    from dfdc_prep.commands.recipe import rebuild
     from dfdc_prep.commands.shard import (
         export_deepfakebench,
         export_huggingface,
@@ -38,6 +39,7 @@ __all__ = [
     "gather",
     "identify",
     "import_crops",
+    "rebuild",
     "report",
     "shard",
     "split",
@@ -66,9 +68,9 @@ def __getattr__(name: str) -> Any:
     """Load a function on first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from dfdc_prep.commands import checks, extract, shard, tables
+    from dfdc_prep.commands import checks, extract, recipe, shard, tables
 
-    for module in (checks, extract, shard, tables):
+    for module in (checks, extract, recipe, shard, tables):
         globals().update({each: vars(module)[each] for each in __all__ if each in vars(module)})
     return globals()[name]
 

@@ -3,14 +3,15 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, Unpack, cast
 
 import click
 
 from dfdc_prep.catalog.layouts.faceforensics import COMPRESSIONS
 from dfdc_prep.catalog.reader import LAYOUTS
-from dfdc_prep.commands.declaration import Given, Option, command
+from dfdc_prep.commands.declaration import Given, Option, command, flag
 from dfdc_prep.commands.options import (
     AUTO,
     LOCATION,
@@ -43,6 +44,7 @@ from manifests.wording import counted
 
 if TYPE_CHECKING:
     from dfdc_prep.extraction.plan import Plan
+    from dfdc_prep.extraction.run import RunOptions
     from dfdc_prep.extraction.summary import RunSummary
     from dfdc_prep.identities.run import ForgetReport, IdentifyReport
     from dfdc_prep.sample.builder import SampleReport
@@ -68,6 +70,75 @@ MARGIN = Option(FloatParam(0, 4), presets={"paper": 0.3, "deepfakebench": 0.15, 
 SIZE = Option(
     click.IntRange(16, 4096), presets={"paper": 224, "deepfakebench": 256, "selimsef": 224}
 )
+
+
+class Running(TypedDict, total=False):
+    """How a run over the clips works; each option with its default."""
+
+    workers: Annotated[Workers, None]
+    timeout: Annotated[
+        float,
+        Option(
+            FloatParam(1), "Seconds of CPU time a clip may take; the same command tries it again."
+        ),
+        120,
+    ]
+    slice: Annotated[
+        Slice | str | None, Option(SLICE, "Only slice I of N, on one of several machines."), None
+    ]
+    engine: Annotated[
+        str,
+        Option(
+            click.Choice(ENGINES),
+            "Where workers run: on this machine, or on the nodes of a Ray cluster.",
+        ),
+        LOCAL,
+    ]
+    address: Annotated[
+        str | None,
+        Option(
+            TEXT,
+            "Address of the Ray cluster's head, host:port.",
+            none="auto: the cluster of this machine",
+        ),
+        None,
+    ]
+    insecure_cluster: Annotated[
+        bool,
+        flag(
+            "Use a Ray cluster that does not ask for a token: who can reach it can run code on it."
+        ),
+        False,
+    ]
+    retry_failed: Annotated[bool, flag("Process clips again that failed before."), False]
+    overwrite: Annotated[bool, flag("Remove an earlier run's files from OUT first."), False]
+
+
+def run_options(given: Running) -> "RunOptions":
+    """The options of a run."""
+    from dfdc_prep.extraction.run import RunOptions
+
+    own_slice = given["slice"]
+    return RunOptions(
+        given["workers"],
+        given["timeout"],
+        overwrite=given["overwrite"],
+        retry_failed=given["retry_failed"],
+        own_slice=Slice.parse(own_slice) if isinstance(own_slice, str) else own_slice,
+        engine=Engine(given["engine"], given["address"], given["insecure_cluster"]),
+    )
+
+
+def preload_workers(source: StrPath, engine: str) -> None:
+    """Say what is read before imports and folders that may take long; let the workers import."""
+    from dfdc_prep.progress import tell
+
+    tell(f"reading {source}")
+    if engine == LOCAL:
+        from dfdc_prep.parallel.engine import forkserver_context
+
+        # The fork server preloads the workers' imports while this process goes on.
+        forkserver_context("dfdc_prep.extraction.worker")
 
 
 def _failures(result: "RunSummary | Plan | ImportReport | IdentifyReport | ForgetReport") -> int:
@@ -140,16 +211,9 @@ def extract(
     share_boxes: bool = True,
     compare: bool = False,
     masks: bool = False,
-    workers: Workers = None,
-    timeout: Annotated[float, FloatParam(1)] = 120,
     limit: Annotated[int | None, CountParam(1)] = None,
-    slice: Annotated[Slice | str | None, SLICE] = None,
-    engine: Annotated[str, click.Choice(ENGINES)] = LOCAL,
-    address: Annotated[str | None, TEXT] = None,
-    insecure_cluster: bool = False,
-    retry_failed: bool = False,
-    overwrite: bool = False,
     dry_run: bool = False,
+    **running: Unpack[Running],
 ) -> "RunSummary | Plan":
     """Crop the faces out of the clips below SOURCE (dfdc) into OUT (faces).
 
@@ -189,16 +253,7 @@ def extract(
         share_boxes: Crop a fake where its original's face is.
         compare: Compare a fake's crops with its original's: which faces were forged.
         masks: Write where each crop of a fake was changed; implies --compare.
-        timeout: Seconds of CPU time a clip may take; the same command tries it again.
         limit: Only the first clips, in whole families.
-        slice: Only slice I of N, on one of several machines; gather then writes the tables.
-        engine: Where workers run: on this machine, or on the nodes of a Ray cluster.
-        address: Address of the Ray cluster's head, host:port. None: auto: the cluster of this
-            machine.
-        insecure_cluster: Use a Ray cluster that does not ask for a token: who can reach it can run
-            code on it.
-        retry_failed: Process clips again that failed before.
-        overwrite: Remove an earlier run's files from OUT first.
         dry_run: Write nothing to OUT; say what would be done, and how long it would take, from a
             few clips done so.
 
@@ -210,20 +265,13 @@ def extract(
         OptionsDiffer: `out` was begun with other options.
         WorkersError: worker processes cannot be started.
     """
-    from dfdc_prep.progress import tell
-
-    tell(f"reading {source}")  # before imports and folders that may take long
-    if engine == LOCAL:
-        from dfdc_prep.parallel.engine import forkserver_context
-
-        # The fork server preloads the workers' imports while this process goes on.
-        forkserver_context("dfdc_prep.extraction.worker")
+    preload_workers(source, running["engine"])
 
     from dfdc_prep.catalog.clips import SourceOptions
     from dfdc_prep.extraction.clip import CropOptions
-    from dfdc_prep.extraction.run import RunOptions, prepare
     from dfdc_prep.extraction.run import dry_run as plan
     from dfdc_prep.extraction.run import extract as run
+    from dfdc_prep.extraction.run import prepare
 
     crop = CropOptions(
         frames=frames or FRAMES.presets[preset],
@@ -238,17 +286,8 @@ def extract(
         masks=masks,
     )
     csv = None if table is None else Path(table)
-    how = RunOptions(
-        workers,
-        timeout,
-        limit,
-        overwrite,
-        retry_failed,
-        preset,
-        reading=SourceOptions(layout, dataset, compression, csv, real_is),
-        own_slice=Slice.parse(slice) if isinstance(slice, str) else slice,
-        engine=Engine(engine, address, insecure_cluster),
-    )
+    reading = SourceOptions(layout, dataset, compression, csv, real_is)
+    how = replace(run_options(running), limit=limit, preset=preset, reading=reading)
     model = None if detector_model is None else Path(detector_model)
     ready = prepare(as_location(source), as_location(out), crop, how, detector, model)
     return plan(ready) if dry_run else run(ready)

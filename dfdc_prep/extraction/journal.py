@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from dfdc_prep.catalog.clips import Family
 from dfdc_prep.errors import OutputError
+from dfdc_prep.extraction.crops_out import crop_files
+from dfdc_prep.storage.urls import is_url
+from dfdc_prep.video.source_file import is_version
 from manifests.files import read_lines
 from manifests.labels import LABELS, NO_LABEL, STATUSES
 from manifests.schemas import PROVENANCE_COLUMNS, ClipRow, CropRow
@@ -79,6 +82,50 @@ def _is_entry(entry: Any) -> bool:
         )
     except (TypeError, KeyError, AttributeError):
         return False
+
+
+def finished_families(
+    families: Mapping[str, Family],
+    entries: Iterable[JournalEntry],
+    has_content: Callable[[str], bool],
+    again: Collection[str] = (),
+) -> dict[str, list[ClipRow]]:
+    """Clip log rows of the families that are finished, by key.
+
+    A family with a missing or empty crop or mask file does not count as finished, nor one with a
+    clip that was replaced since.
+
+    Args:
+        has_content: whether the file of a crop or mask is there and not empty.
+        again: statuses of clips that are to be processed again.
+    """
+    finished: dict[str, list[ClipRow]] = {}
+    for entry in entries:
+        family = families.get(entry["key"])
+        if family is None:
+            continue
+        finished.pop(entry["key"], None)
+        if (
+            not any(clip["status"] in again for clip in entry["clips"])
+            and all(map(has_content, crop_files(entry["crops"])))
+            and _has_same_clips(family, entry)
+        ):
+            finished[entry["key"]] = entry["clips"]
+    return finished
+
+
+def _has_same_clips(family: Family, entry: JournalEntry) -> bool:
+    """Whether the files of a family's clips are those that were processed."""
+    clips = {(clip.part, clip.video): clip for clip in family.clips}
+    for row, version in zip(entry["clips"], entry["versions"], strict=True):
+        clip = clips.get((row["part"], row["video"]))
+        if clip is None or (clip.size is None) != (version is None):
+            return False
+        if version is None or version == clip.version:
+            continue
+        if is_url(clip.path) or not is_version(Path(clip.path), version):
+            return False
+    return True
 
 
 def write_tables(out: Path, journal: Path, families: Mapping[str, Family]) -> None:

@@ -269,7 +269,7 @@ def check_run(folder: Path, run: dict[str, Any], overwrite: bool) -> dict[str, A
     earlier = None if overwrite else FacesFolder.read_run(folder)
     if earlier is None:
         return None
-    for name, value in run["options"].items():
+    for name, value in {**dict.fromkeys(earlier["options"]), **run["options"]}.items():
         found = earlier["options"].get(name)
         if found != value:
             raise OptionsDiffer(

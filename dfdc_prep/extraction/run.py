@@ -1,13 +1,13 @@
 """Runs an extraction: processes all families of a catalog and writes the tables."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfdc_prep.catalog.clips import Catalog, Family, SourceOptions, count_families
+from dfdc_prep.catalog.clips import Catalog, Clip, Family, SourceOptions, count_families
 from dfdc_prep.catalog.reader import read_bucket_catalog, read_catalog
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.registry import (
@@ -18,9 +18,14 @@ from dfdc_prep.detectors.registry import (
     make_detector,
 )
 from dfdc_prep.errors import ModelError, OutputError
-from dfdc_prep.extraction.clip import ClipResult, CropOptions
+from dfdc_prep.extraction.clip import ClipResult, CropOptions, Given
 from dfdc_prep.extraction.crops_out import CROPS, crop_files
-from dfdc_prep.extraction.journal import JournalEntry, family_key, write_tables
+from dfdc_prep.extraction.journal import (
+    JournalEntry,
+    family_key,
+    finished_families,
+    write_tables,
+)
 from dfdc_prep.extraction.output import (
     JOURNAL,
     Output,
@@ -50,13 +55,14 @@ from dfdc_prep.parallel.confinement import why_unconfined
 from dfdc_prep.parallel.engine import LOCAL, Engine, connected, running_workers
 from dfdc_prep.parallel.threads import available_cores
 from dfdc_prep.progress import Progress, aligned, tell
-from dfdc_prep.storage.urls import Location, Url, as_location, is_url
-from dfdc_prep.video.source_file import is_version
+from dfdc_prep.storage.urls import Location, Url, as_location
 from manifests.folders import FacesFolder
 from manifests.labels import FAILURES, TIMEOUT
 from manifests.schemas import ClipRow, make_row
 from manifests.wording import counted
 
+#: The command of run.json where the faces were given.
+REBUILD = "rebuild"
 #: The tables, in the order in which they appear.
 _TABLES = (FacesFolder.CLIPS, FacesFolder.KAGGLE_CSV, FacesFolder.MANIFEST)
 
@@ -85,11 +91,28 @@ class Prepared:
     catalog: Catalog
     options: CropOptions
     run: RunOptions
-    choice: DetectorChoice
-    kept: bool  # the detector is that of an earlier run
-    unconfined: str | None  # why the workers are not confined
     metadata: dict[str, Any]  # run.json
-    began: float  # by `time.monotonic`
+    choice: DetectorChoice | None = None  # None if the faces are given
+    kept: bool = False  # the detector is that of an earlier run
+    given: Callable[[Clip], Given] | None = None  # what is known of a clip when its turn comes
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers run on this machine."""
+        return self.run.engine.name == LOCAL
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether the workers are; see `dfdc_prep.parallel.confinement`."""
+        return bool(self.metadata["confinement"] == ["on"])
+
+    @property
+    def finishing(self) -> str:
+        """The command that writes the tables when all slices are done."""
+        if self.given:
+            return "run the same command without --slice"
+        return f"run: dfdc-prep gather {self.out}"
 
 
 def prepare(
@@ -108,13 +131,7 @@ def prepare(
         StorageError: a bucket cannot be reached.
     """
     began = time.monotonic()
-    if run.overwrite and run.own_slice:
-        raise OutputError(
-            "expected --slice without --overwrite, which would remove the work of other "
-            f"slices; remove {out} first, or choose another folder"
-        )
-    if run.engine.name != LOCAL:  # a relative path is another folder on another machine
-        source, out = _absolute(source), _absolute(out)
+    source, out = checked_places(source, out, run)
     catalog = _read_source(source, run.limit, run.reading)
     earlier = None if run.overwrite else read_earlier_run(out)
     begun = earlier["options"].get("detector") if earlier and detector == AUTO else None
@@ -135,11 +152,36 @@ def prepare(
             f"expected the detector {begun}, with which {out} was begun, found that it cannot be "
             f"used; begin again with another by --overwrite, or: {error}"
         ) from error
-    kept, unconfined = begun is not None, _why_unconfined(source, out, run.engine)
     metadata = _run_metadata(source, catalog, options, run, choice)
-    metadata["confinement"] = [f"off: {unconfined}" if unconfined else "on"]
-    given = source, out, catalog, options, run
-    return Prepared(*given, choice, kept, unconfined, metadata, began)
+    metadata["confinement"] = confinement(source, out, run.engine)
+    kept = begun is not None
+    return Prepared(source, out, catalog, options, run, metadata, choice, kept, began=began)
+
+
+def checked_places(source: Location, out: Location, run: RunOptions) -> tuple[Location, Location]:
+    """The source and the output folder, as the workers reach them.
+
+    Raises:
+        OutputError: a slice would remove the work of the others.
+    """
+    if run.overwrite and run.own_slice:
+        raise OutputError(
+            "expected --slice without --overwrite, which would remove the work of other "
+            f"slices; remove {out} first, or choose another folder"
+        )
+    if run.engine.name != LOCAL:  # a relative path is another folder on another machine
+        return _absolute(source), _absolute(out)
+    return source, out
+
+
+def confinement(source: Location, out: Location, engine: Engine) -> list[str]:
+    """Whether the workers are confined, or why not, as run.json has it."""
+    why_not = why_unconfined()
+    if isinstance(source, Url) or isinstance(out, Url):
+        why_not = "the workers reach a bucket"
+    elif engine.name != LOCAL:
+        why_not = "the workers belong to a Ray cluster"
+    return [f"off: {why_not}" if why_not else "on"]
 
 
 def extract(ready: Prepared) -> RunSummary:
@@ -158,12 +200,13 @@ def extract(ready: Prepared) -> RunSummary:
         work = _find_work(output, ready.catalog, run)
         notes = [*output.notes]
         if run.own_slice:
-            notes.append(f"slice {run.own_slice}; when all are done, run: dfdc-prep gather {out}")
+            notes.append(f"slice {run.own_slice}; when all are done, {ready.finishing}")
         elif work.todo and (journals := output.slice_journals):
             missing = describe_missing(journals, work.todo.values())
             notes.append(f"missing in the slices, done here: {missing}")
         tell(aligned([*_plan(ready, work), *about_disk(out, work, ready.options)]))
-        summary = RunSummary(out, notes, ready.catalog.refused, ready.choice.name)
+        detector = ready.choice.name if ready.choice else None
+        summary = RunSummary(out, notes, ready.catalog.refused, detector)
         summary.add_earlier(work.finished.values())
         if run.own_slice is None:
             output.merge_slices()
@@ -188,7 +231,7 @@ def dry_run(ready: Prepared) -> Plan:
     some = sample(work)
     if not some:
         return Plan(rows)
-    if run.engine.name != LOCAL:
+    if not ready.is_local:
         disk = about_disk(out, work, ready.options)
         return Plan([*rows, *disk, ("time", "not estimated for a Ray cluster")])
     tell(f"timing {counted(sum(len(family.clips) for family in some), 'clip')}")
@@ -206,8 +249,10 @@ def dry_run(ready: Prepared) -> Plan:
 def _find_work(output: Output, catalog: Catalog, run: RunOptions) -> Work:
     families = _families(catalog, run.own_slice)
     again = FAILURES if run.retry_failed else (TIMEOUT,)
-    finished = {} if run.overwrite else _finished_families(output, families, again)
-    return Work(families, finished)
+    if run.overwrite:
+        return Work(families, {})
+    found = finished_families(families, output.entries(), output.has_content, again)
+    return Work(families, found)
 
 
 def _plan(ready: Prepared, work: Work, every_note: bool = False) -> Iterator[Row]:
@@ -215,9 +260,8 @@ def _plan(ready: Prepared, work: Work, every_note: bool = False) -> Iterator[Row
     yield from about_source(ready.source, ready.catalog, work, every_note)
     yield from about_work(ready.out, work, ready.run.retry_failed)
     kept = f", with which {ready.out} was begun" if ready.kept else ""
-    yield "detector", f"{ready.choice}{kept}"
-    local = ready.run.engine.name == LOCAL
-    cores = available_cores() if local else "one a core of the Ray cluster"
+    yield "detector", f"{ready.choice or 'none: the recipe says where the faces are'}{kept}"
+    cores = available_cores() if ready.is_local else "one a core of the Ray cluster"
     yield "workers", f"{ready.run.workers or cores}, each decodes in 1 thread"
 
 
@@ -228,12 +272,11 @@ def _scheduler(
     """Start workers, as many as there is work for at most, and yield what gives them clips."""
     run, clips = ready.run, [clip for family in todo for clip in family.clips]
     prepared = (transfer, ready.options, ready.choice)
-    is_local = run.engine.name == LOCAL
     with (
-        worker_setup(prepared, clips, is_local, ready.unconfined is None) as setup,
+        worker_setup(prepared, clips, ready.is_local, ready.is_confined) as setup,
         running_workers(run.engine, run.workers, len(clips), run.timeout, setup) as workers,
     ):
-        yield Scheduler(workers, transfer, ready.options, run.timeout)
+        yield Scheduler(workers, transfer, ready.options, run.timeout, ready.given)
 
 
 def _bytes_of(result: ClipResult, folder: Path) -> int:
@@ -257,6 +300,11 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         raise OutputError(
             f"expected the run.json of dfdc-prep extract in {out}, found none; run the slices first"
         )
+    if earlier.get("command") == REBUILD:
+        raise OutputError(
+            f"expected slices of dfdc-prep extract in {out}, found those of rebuild; run rebuild "
+            "without --slice"
+        )
     source = source or as_location(str(earlier["source"]))
     options, table = earlier["options"], earlier.get("table")
     reading = SourceOptions(
@@ -270,7 +318,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
     with open_output(out, source) as output:
         output.start(earlier, overwrite=False)
         families = _families(catalog, None)
-        finished = _finished_families(output, families)
+        finished = finished_families(families, output.entries(), output.has_content)
         if missing := [family for key, family in families.items() if key not in finished]:
             raise OutputError(
                 f"expected {counted(len(families), 'family')} in {out}, found {len(missing):,} "
@@ -295,7 +343,7 @@ def _process(
     clips, done = sum(len(family.clips) for family in todo.values()), summary.clips.total()
     with (
         output.journal() as append,
-        Progress(clips + done, "clips", "extract", done) as bar,
+        Progress(clips + done, "clips", ready.metadata["command"], done) as bar,
         _scheduler(ready, output.transfer, todo.values()) as scheduler,
     ):
         for finished in scheduler.run(todo.values()):
@@ -344,15 +392,6 @@ def _read_source(source: Location, limit: int | None, reading: SourceOptions) ->
     return read_catalog(source, limit, reading)
 
 
-def _why_unconfined(source: Location, out: Location, engine: Engine) -> str | None:
-    """Why the workers are not confined, None if they are; see `dfdc_prep.parallel.confinement`."""
-    if isinstance(source, Url) or isinstance(out, Url):
-        return "the workers reach a bucket"
-    if engine.name != LOCAL:
-        return "the workers belong to a Ray cluster"
-    return why_unconfined()
-
-
 def _run_metadata(
     source: Location,
     catalog: Catalog,
@@ -378,43 +417,3 @@ def _run_metadata(
         "options": {**catalog.options, **asdict(options), **detector},
         "versions": package_versions(),
     }
-
-
-def _finished_families(
-    output: Output, families: Mapping[str, Family], again: Collection[str] = ()
-) -> dict[str, list[ClipRow]]:
-    """Clip log rows of the finished families, by key.
-
-    A family with a missing or empty crop or mask file does not count as finished, nor one with a
-    clip that was replaced since.
-
-    Args:
-        again: statuses of clips that are to be processed again.
-    """
-    finished: dict[str, list[ClipRow]] = {}
-    for entry in output.entries():
-        family = families.get(entry["key"])
-        if family is None:
-            continue
-        finished.pop(entry["key"], None)
-        if (
-            not any(clip["status"] in again for clip in entry["clips"])
-            and all(map(output.has_content, crop_files(entry["crops"])))
-            and _has_same_clips(family, entry)
-        ):
-            finished[entry["key"]] = entry["clips"]
-    return finished
-
-
-def _has_same_clips(family: Family, entry: JournalEntry) -> bool:
-    """Whether the files of a family's clips are those that were processed."""
-    clips = {(clip.part, clip.video): clip for clip in family.clips}
-    for row, version in zip(entry["clips"], entry["versions"], strict=True):
-        clip = clips.get((row["part"], row["video"]))
-        if clip is None or (clip.size is None) != (version is None):
-            return False
-        if version is None or version == clip.version:
-            continue
-        if is_url(clip.path) or not is_version(Path(clip.path), version):
-            return False
-    return True

@@ -85,6 +85,11 @@ class RunSummary(Result):
         """Whether there were clips, and none gave a crop."""
         return bool(self.clips) and not self.faces
 
+    def as_json(self) -> dict[str, object]:
+        """The counts as values for JSON."""
+        clips = [[*key, count] for key, count in sorted(self.clips.items(), key=str)]
+        return {"out": str(self.out), "clips": clips, "crops": self.crops, "failed": self.failed}
+
     def conclusion(self) -> str:
         """The last line: how many crops there are, and what to do if there are none."""
         if not self.no_crops:

@@ -102,6 +102,16 @@ class ShardFormat(Format):
         sizes = reader.sizes(crops.table) + reader.mask_sizes(crops.table) + self.overhead
         layout = (crops.splits.names, crops.splits.order, sizes, crops.seed)
         manifest = assign_shards(crops.table, *layout, self.shards, self.file_name)
+        return self.write_assigned(manifest, reader, folder, workers)
+
+    def write_assigned(
+        self, manifest: pa.Table, reader: CropReader, folder: Path, workers: int | None = None
+    ) -> Written:
+        """Write the shards that a manifest names, in the order of its rows; see `write`.
+
+        Raises:
+            ShardError: a crop or a mask is missing, or another than the manifest says.
+        """
         columns = dict.fromkeys([*self.columns(manifest), *_NEEDED])
         with RecordBar(self.bar, manifest.num_rows) as bar, ThreadPool(workers) as pool:
 

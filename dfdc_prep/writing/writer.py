@@ -138,19 +138,23 @@ def write_crops(
         # Check again: another run may have written the folder before this one had the lock.
         _is_complete(out, output, metadata, overwrite)
         written = output.write(crops, folder, workers)
-        write_table(written.manifest, folder / ExportFolder.MANIFEST)
-        written.hashes[ExportFolder.MANIFEST] = files.file_sha256(folder / ExportFolder.MANIFEST)
         pictures = {} if crops.splits.joins is None else {_PICTURES: asdict(crops.splits.joins)}
-        described = metadata | pictures
-        contents = output.descriptions(written, folder, described)
-        contents[ExportFolder.METADATA] = described
-        for name, content in contents.items():
-            if isinstance(content, str):
-                files.write_text(folder / name, content)
-            else:
-                files.write_json(folder / name, content, ensure_ascii=False)
-        write_sums(folder, written.hashes)
+        describe(folder, output, written, metadata | pictures)
     return _report(out, output, written, crops.splits.order, crops.text)
+
+
+def describe(folder: Path, output: Format, written: Written, metadata: dict[str, Any]) -> None:
+    """Write what lies beside the crops: the manifest, descriptions, metadata.json, SHA256SUMS."""
+    write_table(written.manifest, folder / ExportFolder.MANIFEST)
+    written.hashes[ExportFolder.MANIFEST] = files.file_sha256(folder / ExportFolder.MANIFEST)
+    contents = output.descriptions(written, folder, metadata)
+    contents[ExportFolder.METADATA] = metadata
+    for name, content in contents.items():
+        if isinstance(content, str):
+            files.write_text(folder / name, content)
+        else:
+            files.write_json(folder / name, content, ensure_ascii=False)
+    write_sums(folder, written.hashes)
 
 
 def _is_complete(out: Path, output: Format, metadata: dict[str, Any], overwrite: bool) -> bool:

@@ -1,0 +1,104 @@
+"""Rebuild a data set from its recipe."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Unpack
+
+import click
+from click.core import ParameterSource
+
+from dfdc_prep.commands.declaration import Given, Option, command
+from dfdc_prep.commands.extract import Running, preload_workers, run_options
+from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, StrPath
+from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
+from dfdc_prep.storage.urls import as_location
+from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
+from manifests.folders import ShardsFolder
+
+if TYPE_CHECKING:
+    from dfdc_prep.extraction.summary import RunSummary
+    from dfdc_prep.recipe.comparison import Comparison
+
+
+class RebuildCommand(click.Command):
+    """A command with the arguments RECIPE [SOURCE] [OUT] [SHARDS]; --verify takes no SOURCE."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        given = ctx.params
+        if given["verify"]:
+            if given["shards"] is not None:
+                raise click.UsageError("--verify reads no SOURCE; leave it out.", ctx)
+            for name, after in (("shards", "out"), ("out", "source")):
+                if ctx.get_parameter_source(after) is ParameterSource.COMMANDLINE:
+                    given[name] = given[after]
+                    continue
+                parameter = next(each for each in self.params if each.name == name)
+                given[name] = parameter.type_cast_value(ctx, parameter.get_default(ctx))
+        return rest
+
+
+def _hints(result: "Comparison | RunSummary", given: Given) -> Iterator[str]:
+    if not given["verify"] and not given["slice"]:
+        yield report_hint(result.out)
+
+
+def _exit_code(result: "Comparison | RunSummary") -> int:
+    done = result.ok if hasattr(result, "ok") else not result.failed
+    return 0 if done else DONE_WITH_FAILURES
+
+
+def _shards(given: Given) -> Staged:
+    push = Push(alone=True, last=(ShardsFolder.SUMS,))
+    return Staged(Mirror.pull_all, None if given["verify"] else push)
+
+
+@command(cls=RebuildCommand, hints=_hints, exit_code=_exit_code, has_json=True)
+@staged(shards=_shards)
+def rebuild(
+    recipe: Annotated[StrPath, PATH],
+    source: Annotated[StrPath, LOCATION] = "dfdc",
+    out: FacesOut = "faces",
+    shards: Annotated[StrPath | None, Option(WRITABLE, metavar="[SHARDS]")] = None,
+    *,
+    verify: bool = False,
+    **running: Unpack[Running],
+) -> "Comparison | RunSummary":
+    """Rebuild the data set of RECIPE from the clips below SOURCE (dfdc), into OUT (faces).
+
+    The crops, the tables and, from a recipe of shards, SHARDS are those of the author wherever the
+    clips are. Frames and face boxes are those of the recipe, so that no detector runs. A table says
+    what is the same as the author's, to the byte or to the pixel, and what is not; the exit code is
+    0 only if every crop is the same, else 3. To resume an interrupted run, run the same command
+    again; once all slices are done, run it without --slice.
+
+    \b
+    Example:
+      dfdc-prep rebuild theirs.recipe dfdc faces
+      dfdc-prep rebuild theirs.recipe dfdc faces shards
+      dfdc-prep rebuild --verify theirs.recipe faces
+
+    Args:
+        recipe: The file that dfdc-prep recipe wrote.
+        source: The folder of the clips, laid out as the author's or otherwise.
+        shards: The shards folder to write, of a recipe of shards.
+        verify: Only compare OUT and SHARDS with the recipe: RECIPE OUT [SHARDS], without SOURCE.
+
+    Raises:
+        ValueError: a value is not allowed.
+        RecipeError: `recipe` is none, is damaged, or has no shards.
+        SourceError: there is no folder `source`; or, with `verify`, no folder `out`.
+        OutputError: `out` or `shards` cannot be written, or another run is writing it.
+        OptionsDiffer: `out` was begun with another recipe, or `shards` has others.
+        WorkersError: worker processes cannot be started.
+    """
+    target = None if shards is None else Path(shards)
+    if verify:
+        from dfdc_prep.recipe.rebuild import verify as compare
+
+        return compare(Path(recipe), as_location(out), target)
+    preload_workers(recipe, running["engine"])
+
+    from dfdc_prep.recipe.rebuild import rebuild as run
+
+    return run(Path(recipe), as_location(source), as_location(out), target, run_options(running))
