@@ -24,7 +24,8 @@ from dfdc_prep.commands.tables import balance, split, summarize
     cls=Group,
     sections={
         "From clips to a trained model": ("extract", "balance", "shard", "fit"),
-        "Data": ("sample", "import", "gather", "identify", "split", "export", "rebuild"),
+        "Data": ("sample", "import", "gather", "identify", "split", "export"),
+        "To hand on": ("rebuild",),
         "Checks and reports": ("summary", "audit", "probe", "verify", "report"),
         "With a model": ("evaluate", "compare", "predict", "app"),
     },
@@ -68,7 +69,7 @@ for function in (export_deepfakebench, export_webdataset, export_huggingface):
     export.add_command(command_of(function))
 for made in (sample, extract, gather, import_crops, identify, summarize, balance, split, shard):
     main.add_command(command_of(made))
-for read in (audit, verify, report, rebuild):
+for read in (rebuild, audit, verify, report):
     main.add_command(command_of(read))
 main.add_command(export)
 

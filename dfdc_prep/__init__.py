@@ -1,11 +1,11 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
 The functions below are those of the commands `dfdc-prep extract`, `gather`, `import`, `identify`,
-`balance`, `split`, `shard`, `export`, `rebuild`, `audit`, `verify`, `report` and `summary`: each has
-parameters, defaults and errors of its command, writes the same files, and returns a report whose
-`str()` is what the command prints. A value that the command would refuse raises ValueError; every
-other expected error is a `dfdc_prep.errors.DfdcPrepError`. They are loaded on first use, so that
-`import dfdc_prep` loads neither NumPy nor PyArrow.
+`balance`, `split`, `shard`, `export`, `rebuild`, `audit`, `verify`, `report` and `summary`: each
+has the parameters, defaults and errors of its command, writes the same files, and returns a report
+whose `str()` is what the command prints. A value that the command would refuse raises ValueError;
+every other expected error is a `dfdc_prep.errors.DfdcPrepError`. They are loaded on first use, so
+that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 import os

@@ -243,7 +243,9 @@ def _copies(folder: Path) -> dict[tuple[str, str], tuple[str | None, str]]:
         return {}
     log = read_table(path, CLIP_LOG_SCHEMA, "dfdc-prep rebuild")
     columns = (log[name].to_pylist() for name in ("part", "video", "copy", "status"))
-    return {(part, video): (copy, status) for part, video, copy, status in zip(*columns, strict=True)}
+    return {
+        (part, video): (copy, status) for part, video, copy, status in zip(*columns, strict=True)
+    }
 
 
 def _compare_crops(
@@ -260,7 +262,8 @@ def _compare_crops(
     paths = crop_paths(recipe)
     at = None if manifest is None else pc.index_in(paths, manifest["path"])
 
-    def check(path: str, row: Mapping[str, Any]) -> tuple[int, float]:
+    def check(_: ThreadPool, crop: tuple[str, Mapping[str, Any]]) -> tuple[int, float]:
+        path, row = crop
         try:
             data = Path(folders.resolve(path)).read_bytes()
         except (OSError, ShardError):
@@ -288,14 +291,15 @@ def _compare_crops(
             if manifest is not None and at is not None:
                 hashes = manifest["sha256"].take(at.slice(start, _BLOCK)).to_pylist()
                 for number in todo:
-                    wanted, found = rows[number]["sha256"], hashes[number]
+                    sha256, found = rows[number]["sha256"], hashes[number]
                     if found is None:
                         state[start + number] = _ABSENT
-                    elif wanted is not None and found == wanted.hex():
+                    elif sha256 is not None and found == sha256.hex():
                         state[start + number] = _SAME
                 todo = [n for n in todo if state[start + n] == _UNKNOWN and rows[n]["sha256"]]
             fetch([names[number] for number in todo])
-            checked = pool.map(lambda _, n: check(names[n], rows[n]), todo)
+            wanted = [(names[number], rows[number]) for number in todo]
+            checked = pool.map(check, wanted)
             for number, (is_, differs) in zip(todo, checked, strict=True):
                 state[start + number], error[start + number] = is_, differs
             bar.update(len(rows))

@@ -22,7 +22,7 @@ from dfdc_prep.catalog.reader import read_bucket_catalog
 from dfdc_prep.crops.files import CropFolders, CropReader
 from dfdc_prep.detectors.base import Face, Landmarks
 from dfdc_prep.errors import OptionsDiffer, RecipeError, SourceError
-from dfdc_prep.extraction.clip import ORIGINAL, OWN, Boxes, Given
+from dfdc_prep.extraction.clip import OWN, Boxes, Given
 from dfdc_prep.extraction.run import (
     REBUILD,
     Prepared,
@@ -45,7 +45,7 @@ from dfdc_prep.writing.writer import describe, write_sums
 from manifests.arrow import MANIFEST_SCHEMA
 from manifests.files import atomic_folder, parse_json, write_text
 from manifests.folders import FacesFolder, ShardsFolder, path_meant
-from manifests.labels import FAKE, LABELS, REAL
+from manifests.labels import FAKE, LABELS
 from manifests.schemas import PROVENANCE_COLUMNS, RECIPE_CLIP_COLUMNS
 from manifests.tables.parquet import bound, manifest_hash, read_table, write_table
 
@@ -167,9 +167,11 @@ def read_clips(recipe: Recipe, folder: Path) -> Catalog:
             size = clip_size(path)
         key = tuple(row[name] for name in PROVENANCE_COLUMNS)
         provenance = provenances.setdefault(key, Provenance(*key))
-        names = (row[n] for n in ("part", "video", "label", "original", "family", "folder"))
+        names = {n: row[n] for n in ("part", "video", "label", "original", "family", "folder")}
         source = row["family_source"]
-        clips.append(Clip(*names, str(path), size, provenance, family_source=source))
+        clips.append(
+            Clip(**names, path=str(path), size=size, provenance=provenance, family_source=source)
+        )
     return Catalog(tuple(sorted(clips)), (), options=recipe.header["source"])
 
 
@@ -207,7 +209,9 @@ class _Families:
             if named:
                 key = min(named, key=lambda key: (key[0] != clip.part, key))
                 faces = dict(zip(family[key].boxes.frames, family[key].boxes.faces, strict=True))
-                equal = all(faces.get(f) == g for f, g in zip(boxes.frames, boxes.faces, strict=True))
+                equal = all(
+                    faces.get(f) == g for f, g in zip(boxes.frames, boxes.faces, strict=True)
+                )
                 return replace(given, boxes=replace(boxes, origin=key if equal else None))
         return given
 
@@ -219,25 +223,25 @@ class _Families:
             is_there = points[0][0] == points[0][0]  # not NaN
             row["landmarks"] = Landmarks(*map(tuple, points)) if is_there else None
         clips = {key: [*of] for key, of in groupby(rows, lambda row: (row["part"], row["video"]))}
-        hashes = {key: of[0]["clip_sha256"] for key, of in clips.items()}
+        hashes = {row["clip_sha256"] for row in rows} - {None}
         return {
             key: Given(
                 _boxes_of(of),
                 self._recipe.header["detector"]["name"],
                 of[0]["status"],
-                _describing(of[0], {each for each in hashes.values() if each != hashes[key]}),
+                _describing(of[0], hashes - {of[0]["clip_sha256"]}),
             )
             for key, of in clips.items()
         }
 
 
-def _describing(row: dict[str, Any], relatives: set[bytes | None]) -> Callable[[Path], str] | None:
+def _describing(row: dict[str, Any], relatives: set[bytes]) -> Callable[[Path], str] | None:
     """What describes a copy of a clip, if the author had one."""
     if row["clip_sha256"] is None:
         return None
     names = ("clip_bytes", "clip_sha256", "clip_frames", "first_frame", "first_frame_sketch")
     expected = ClipPrint(*(row[name] for name in names))
-    return partial(describe_copy, expected=expected, relatives=relatives - {None})
+    return partial(describe_copy, expected=expected, relatives=relatives)
 
 
 def _boxes_of(rows: list[dict[str, Any]]) -> Boxes:
@@ -253,7 +257,7 @@ def _boxes_of(rows: list[dict[str, Any]]) -> Boxes:
         tuple(frames),
         tuple(
             tuple(
-                Face(*(row[n] for n in ("x", "y", "w", "h")), row["score"], row["landmarks"])
+                Face(**{name: row[name] for name in ("x", "y", "w", "h", "score", "landmarks")})
                 for row in of
             )
             for of in frames.values()
