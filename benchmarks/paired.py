@@ -1,6 +1,8 @@
 """How often the intervals of docs/evaluate.md hold the true value, in simulated tests.
 
     python -m benchmarks.paired --tests 1000
+    python -m benchmarks.paired --of rates
+    python -m benchmarks.paired --of gaps
 
 Families of 1 to 30 clips. Two models score each clip; their scores share effects of the label, the
 family and the clip. The true difference is that of normal scores, or of 4,000 simulated families.
@@ -10,11 +12,13 @@ import click
 import numpy as np
 from scipy.stats import norm
 
-from dfdc_prep.run_files import TPR_AT, OperatingPoint
-from training.evaluation.intervals import MIN_FAMILIES, families_by_label
-from training.evaluation.metrics import measure
+from dfdc_prep.run_files import TPR_AT
+from manifests.labels import REAL
+from training.evaluation.attributes import attribute_rows
+from training.evaluation.intervals import MIN_FAMILIES, FamilyIntervals, families_by_label
 from training.evaluation.paired import COMPARED, delong, difference, estimates
 from training.evaluation.predictions import Level
+from training.evaluation.ranking import rankings
 
 #: Families, clips of a family at most, distances of the labels under either model.
 CASES = (
@@ -29,6 +33,9 @@ CASES = (
 )
 #: Variances of the family and of the clip, which both models share in part, and of the rest: 1.
 FAMILY, CLIP, REST = 0.25, 0.35, 0.4
+#: Groups of an attribute.
+GROUPS = 4
+WHERE = {"set": "simulated", "split": "test", "model": "model"}
 
 
 def drawn(rng, families, most, distances):
@@ -58,38 +65,73 @@ def truths(distances):
     return {"auc": auc, "accuracy": [float(norm.cdf(d / 2)) for d in distances]}
 
 
+def differences(rng, families, most, distances):
+    """Of two models."""
+    true = truths(distances)
+    labels, of, logits = drawn(rng, families, most, distances)
+    if min(families_by_label(labels, of).values()) < MIN_FAMILIES:
+        return
+    found = [estimates(Level(labels, each, of), of) for each in logits]
+    for name in COMPARED:
+        a, b = (each[name] for each in found)
+        low, high = difference(a, b, of).interval
+        yield name, low <= true[name][0] - true[name][1] <= high
+        if name == "auc" and distances[0] == distances[1] and most == 2:
+            yield "DeLong", delong(a, b, labels) > 0.05
+
+
+def rates(rng, families, most, distances):
+    """Of the TPR of one model at 1 % and 5 % FPR."""
+    labels, of, logits = drawn(rng, families, most, distances)
+    found = rankings(labels, logits[0])
+    intervals = FamilyIntervals(labels, of).rankings(logits[0], {n: found[n] for n in TPR_AT})
+    reals = families_by_label(labels, of)[REAL]
+    for name, rate in TPR_AT.items():
+        low, high = intervals[name]
+        if low is None or reals * rate < 1:  # as in `measure`
+            continue
+        yield name, low <= norm.sf(norm.isf(rate) - distances[0]) <= high
+
+
+def gaps(rng, families, most, distances):
+    """Of the largest gap of one model's groups: GROUPS of families, then of clips.
+
+    The last group has the second distance, the others have the first.
+    """
+    labels, of, (logits, _) = drawn(rng, families, most, distances)
+    for kind, chosen in (
+        ("families", rng.integers(GROUPS, size=families)[of]),
+        ("clips", rng.integers(GROUPS, size=len(of))),
+    ):
+        last = chosen == GROUPS - 1
+        shifted = logits + last * (distances[1] - distances[0]) * (labels - 0.5)
+        level = Level(labels, shifted, of)
+        _, found = attribute_rows(level, "group", [str(each) for each in chosen], WHERE)
+        for gap in found:
+            true = truths(distances)["auc" if gap.measure == "auc" else "accuracy"]
+            own, other = (true[name == str(GROUPS - 1)] for name in (gap.group, gap.other))
+            yield f"{gap.measure} by {kind}", gap.low <= own - other <= gap.high
+            if distances[0] == distances[1]:
+                yield f"{gap.measure} by {kind}, Holm", gap.p_holm > 0.05
+
+
 @click.command()
 @click.option("--tests", type=int, default=1000)
 @click.option("--case", type=int, help="One of the cases, from 0.")
-@click.option("--singles", is_flag=True, help="Also the intervals of TPR and Brier of one model.")
-def main(tests: int, case: int | None, singles: bool) -> None:
+@click.option("--of", "what", type=click.Choice(["differences", "rates", "gaps"]),
+              default="differences")  # fmt: skip
+def main(tests: int, case: int | None, what: str) -> None:
+    simulated = {"differences": differences, "rates": rates, "gaps": gaps}[what]
     for number, (families, most, *distances) in enumerate(CASES):
         if case not in (None, number):
             continue
-        rng, true = np.random.default_rng(number), truths(distances)
+        rng = np.random.default_rng(number)
         held: dict[str, list[bool]] = {}
         for _ in range(tests):
-            labels, of, logits = drawn(rng, families, most, distances)
-            if min(families_by_label(labels, of).values()) < MIN_FAMILIES:
-                continue
-            found = [estimates(Level(labels, each, of), of) for each in logits]
-            for name in COMPARED:
-                a, b = (each[name] for each in found)
-                low, high = difference(a, b, of).interval
-                held.setdefault(name, []).append(low <= true[name][0] - true[name][1] <= high)
-                if name == "auc" and distances[0] == distances[1] and most == 2:
-                    held.setdefault("DeLong", []).append(delong(a, b, labels) > 0.05)
-            if singles:
-                one = measure(Level(labels, logits[0], of), OperatingPoint())
-                for name, rate in TPR_AT.items():
-                    low, high = one[name].interval
-                    if low is not None:
-                        share = norm.sf(norm.isf(rate) - distances[0])
-                        held.setdefault(name, []).append(low <= share <= high)
+            for name, holds in simulated(rng, families, most, distances):
+                held.setdefault(name, []).append(holds)
         shares = ", ".join(f"{n} {100 * np.mean(v):.1f} ({len(v)})" for n, v in held.items())
-        print(
-            f"{families} families of 1 to {most}, {distances}: {true['auc']}: {shares}", flush=True
-        )
+        print(f"{families} families of 1 to {most}, {distances}: {shares}", flush=True)
 
 
 if __name__ == "__main__":

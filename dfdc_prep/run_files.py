@@ -321,13 +321,37 @@ class GapRow:
     shared: int  # families with clips in both groups
 
 
+@dataclass(frozen=True)
+class CoverageRow:
+    """A row of coverage.csv: which clips a model scored."""
+
+    set: str
+    split: str
+    model: str
+    ok: int  # clips with a score
+    missing: int  # of which the results say nothing
+    error: int  # whose row has no score
+    elsewhere: int  # rows that are of clips of other splits, left out
+    counted_as: str  # what a clip without a score counts as
+    min_coverage: float  # smallest share of the clips that a model must have scored
+
+
+@dataclass(frozen=True)
+class NoteRow:
+    """A row of notes.csv: what else the reader of a comparison has to know, in a sentence."""
+
+    note: str
+
+
 #: The tables of a comparison, by file: how a row looks.
 COMPARISON_FILES: dict[str, type] = {
+    "coverage.csv": CoverageRow,
     "comparison.csv": DifferenceRow,
     "seeds.csv": SeedRow,
     "risk.csv": RiskRow,
     "attributes.csv": GroupRow,
     "gaps.csv": GapRow,
+    "notes.csv": NoteRow,
 }
 #: Columns of scores.parquet and scores.csv: one row per clip of the split that was scored.
 SCORE_COLUMNS = ("part", "video", "label", "family", "images", "status", "score", "logit")

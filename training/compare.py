@@ -105,10 +105,9 @@ def compare(
         opened = stack.enter_context(open_shards(as_location(shards), cache_gb))
         target = stack.enter_context(open_run(as_location(out or _OUT), names=(), writes=True))
         check_unused(target.folder, _is_own, "an earlier comparison")
-        rows = opened.rows()
         opened.files(split)  # it is there
-        clips = clips_of_split(rows)
-        entries = [_entry(as_location(each), opened, rows, split, columns) for each in results]
+        clips = clips_of_split(opened.rows())
+        entries = [_entry(as_location(each), opened, clips, split, columns) for each in results]
         names = numbered([entry.name for entry in entries])
         entries = [e._replace(name=name) for e, name in zip(entries, names, strict=True)]
         given = None
@@ -131,7 +130,7 @@ def _is_own(name: str) -> bool:
 def _entry(
     location: Location,
     shards: "Shards",
-    rows: "pa.Table",
+    clips: "pa.Table",
     split: str,
     columns: dict[str, list[str]],
 ) -> "Entry":
@@ -140,18 +139,18 @@ def _entry(
     from dfdc_prep.storage.workspace import local_file
     from manifests.errors import TrainingError
     from training.evaluation.comparison import Entry
-    from training.evaluation.scores import clips_of_split, read_scores, scores_of_run
+    from training.evaluation.scores import read_scores, scores_of_run
     from training.runs.folder import open_run
 
     if location.suffix.lower() in _TABLES:
         with local_file(location) as file:
-            scores = read_scores(file, columns, clips_of_split(rows), split)
-        return Entry(location.name, scores)
+            scores = read_scores(file, columns, clips, split)
+        return Entry(location.name, scores.table, elsewhere=scores.elsewhere)
     own = f"{shards.folder.resolve().name}-{split}"
     below = ("", f"evaluations/{own}/", f"{own}/")
     files = (RunFolder.METRICS, RunFolder.PREDICTIONS)
     names = (RunFolder.CONFIG, *(f"{folder}{name}" for folder in below for name in files))
-    of_split = rows.filter([each == split for each in rows["split"].to_pylist()])
+    of_split = shards.rows(split)
     with open_run(location, names=names) as run:
         for folder in below:
             tested = RunFiles(run.folder / folder)

@@ -53,7 +53,7 @@ def test_resampled_auc_is_that_of_weighted_clips(ties):
     labels, of, logits = drawn(np.random.default_rng(3), 15, 6, (1.0, 1.0))
     scores = np.round(logits[0]) if ties else logits[0]
     of = of % 12  # families that are not in order
-    found = FamilyBootstrap(of).auc(labels, scores)
+    found = FamilyBootstrap(of).rankings(labels, scores, ("auc",))["auc"]
     draws = np.random.default_rng(42).multinomial(12, np.full(12, 1 / 12), size=1000)
     for at in range(0, 1000, 100):
         weights = draws[at][of]

@@ -31,6 +31,11 @@ def written(path: Path, columns: dict[str, list[object]]) -> Path:
     return path
 
 
+def read(*given: object) -> pa.Table:
+    """The score table of a file."""
+    return read_scores(*given).table
+
+
 def values(count: int = len(TEST)) -> list[object]:
     return list(np.linspace(0.01, 0.99, count))
 
@@ -48,7 +53,7 @@ def values(count: int = len(TEST)) -> list[object]:
 )
 def test_names_with_or_without_folder_and_ending(tmp_path, form, suffix):
     path = written(tmp_path / f"a{suffix}", {"clip": [form(n) for n in TEST], "score": values()})
-    found = read_scores(path, {}, CLIPS, "test")
+    found = read(path, {}, CLIPS, "test")
     assert set(found["status"].to_pylist()) == {"ok"}
     expected = dict(zip(TEST, values(), strict=True))
     got = dict(zip(found["video"].to_pylist(), found["score"].to_pylist(), strict=True))
@@ -58,31 +63,31 @@ def test_names_with_or_without_folder_and_ending(tmp_path, form, suffix):
 def test_columns_are_named_by_the_user(tmp_path):
     path = written(tmp_path / "a.csv", {"filename": TEST, "label": values(), "score": [7] * 54})
     columns = {"clip": ["filename"], "score": ["label"]}
-    assert set(read_scores(path, columns, CLIPS, "test")["status"].to_pylist()) == {"ok"}
+    assert set(read(path, columns, CLIPS, "test")["status"].to_pylist()) == {"ok"}
     with pytest.raises(TableError, match="found 54 other values; give probabilities, or logits"):
-        read_scores(path, {}, CLIPS, "test")
+        read(path, {}, CLIPS, "test")
 
 
 def test_a_column_that_the_user_names_is_taken_or_missed(tmp_path):
     path = written(tmp_path / "a.csv", {"clip": TEST, "score": values(), "logit": [0.0] * 54})
-    got = read_scores(path, {"score": ["score"]}, CLIPS, "test")["score"].to_pylist()
+    got = read(path, {"score": ["score"]}, CLIPS, "test")["score"].to_pylist()
     assert sorted(got) == pytest.approx(sorted(values()), abs=1e-12)  # not of the logits
     with pytest.raises(
         TableError, match=r"expected the column p_fak in \S+a\.csv, found clip, score"
     ):
-        read_scores(path, {"score": ["p_fak"]}, CLIPS, "test")
+        read(path, {"score": ["p_fak"]}, CLIPS, "test")
 
 
 def test_scores_of_predict_are_read(tmp_path):
     faces = {"file": TEST, "status": ["ok"] * 54, "p_fake": values(), "faces": [1] * 54}
-    found = read_scores(written(tmp_path / "a.csv", faces), {}, CLIPS, "test")
+    found = read(written(tmp_path / "a.csv", faces), {}, CLIPS, "test")
     assert found["status"].to_pylist() == ["ok"] * 54
 
 
 def test_no_clip_is_dropped(tmp_path):
     given = [None, *values(51)]
     path = written(tmp_path / "a.csv", {"clip": TEST[:52], "score": given})
-    found = read_scores(path, {}, CLIPS, "test").to_pylist()
+    found = read(path, {}, CLIPS, "test").to_pylist()
     assert [row["status"] for row in found].count("ok") == 51
     by_name = {row["video"]: row for row in found}
     assert by_name[TEST[0]]["status"] == "error"
@@ -94,13 +99,15 @@ def test_no_clip_is_dropped(tmp_path):
 def test_clips_of_other_splits_are_left_out(tmp_path):
     names = CLIPS["video"].to_pylist()
     path = written(tmp_path / "a.csv", {"clip": names, "score": values(len(names))})
-    assert read_scores(path, {}, CLIPS, "test").num_rows == 54
+    found = read_scores(path, {}, CLIPS, "test")
+    assert (found.table.num_rows, found.elsewhere) == (54, len(names) - 54)
 
 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"clip": ["a00.mp4"], "score": [0.1]}, "found 1 other name: a00.mp4; did you mean"),
+        ({"clip": ["a00.mp4"], "score": [0.1]}, "found 1 other name in 1 row: a00.mp4; "
+         "did you mean a0"),
         ({"clip": ["a000", "a000.mp4"], "score": [0.1, 0.2]}, "1 clip with several, as a000.mp4: "
          "results per clip are not compared with those per face or frame"),
         ({"clip": ["a000"], "score": ["high"]}, "expected numbers in the column score"),
@@ -111,19 +118,19 @@ def test_clips_of_other_splits_are_left_out(tmp_path):
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(tmp_path, columns, said):
     with pytest.raises(TableError, match=re.escape(said)):
-        read_scores(written(tmp_path / "a.csv", columns), {}, CLIPS, "test")
+        read(written(tmp_path / "a.csv", columns), {}, CLIPS, "test")
 
 
 def test_results_per_face_are_not_taken_for_clips(results, shards):
     with pytest.raises(TableError, match="results per clip are not compared with those per face"):
-        read_scores(results["good"] / "predictions.parquet", {}, CLIPS, "test")
+        read(results["good"] / "predictions.parquet", {}, CLIPS, "test")
 
 
 def test_scores_per_clip_do_not_fit_faces_labelled_one_by_one(tmp_path):
     both = pa.concat_tables([CLIPS, CLIPS])
     path = written(tmp_path / "a.csv", {"clip": TEST, "score": values()})
     with pytest.raises(TableError, match="expected clips of one label"):
-        read_scores(path, {}, both, "test")
+        read(path, {}, both, "test")
 
 
 def test_a_name_in_several_parts_needs_its_part():
@@ -156,7 +163,7 @@ def test_a_score_table_is_read_back_as_it_was(tmp_path):
     table = score_table(of_test, logits)
     write_scores(table, tmp_path / "scores.parquet")
     for suffix in (".parquet", ".csv"):
-        again = read_scores(tmp_path / f"scores{suffix}", {}, CLIPS, "test")
+        again = read(tmp_path / f"scores{suffix}", {}, CLIPS, "test")
         assert again["logit"].to_pylist() == logits.tolist()
         assert again["family"].to_pylist() == table["family"].to_pylist()
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brentq
 from sklearn import metrics as sk
 
-from training.evaluation import intervals
+from training.evaluation import intervals, ranking
 from training.evaluation.intervals import FamilyBootstrap
 
 IMAGES, FAMILIES = 200, 12
@@ -55,7 +55,7 @@ def test_means_are_weighted_by_family(drawn):
 def test_the_size_of_the_parts_changes_nothing(drawn, monkeypatch):
     labels, scores, families = drawn
     whole = FamilyBootstrap(families).rankings(labels, scores)
-    monkeypatch.setattr(intervals, "_MAX_WEIGHTS", 3 * IMAGES)
+    monkeypatch.setattr(ranking, "_MAX_WEIGHTS", 3 * IMAGES)
     for name, values in FamilyBootstrap(families).rankings(labels, scores).items():
         assert (values == whole[name]).all()
 

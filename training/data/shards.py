@@ -12,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from threading import Lock
 
-import pooch
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -212,6 +211,8 @@ def open_shards(location: Location, cache_gb: float = DEFAULT_GB) -> Iterator[Sh
     with ExitStack() as stack:
         folder = None
         if isinstance(location, Url):
+            import pooch  # imported here because it is slow, and a folder on this disk needs none
+
             flat = location.text.replace("://", "-").replace("/", "-")
             folder = Path(pooch.os_cache("dfdc-prep")) / "shards" / flat[-200:] / location.name
             try:

@@ -14,16 +14,17 @@ from dfdc_prep.run_files import (
     ALL,
     COMPARISON_FILES,
     CROSS_COLUMNS,
+    CoverageRow,
     CrossRow,
     DifferenceRow,
     GapRow,
     GroupRow,
+    NoteRow,
     OperatingPoint,
     RiskRow,
     RunConfig,
     RunFiles,
     SeedRow,
-    by_measure,
     write_rows,
 )
 from manifests.errors import TrainingError
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     scores: pa.Table  # `scores.score_table`
     point: OperatingPoint = OperatingPoint()
     config: RunConfig | None = None  # None for what is no run
+    elsewhere: int = 0  # rows of a table that are of clips of other splits
 
     @property
     def recipe(self) -> str:
@@ -97,18 +99,18 @@ class Comparison(Result):
     risk: list[RiskRow] = field(default_factory=list)
     groups: list[GroupRow] = field(default_factory=list)
     gaps: list[GapRow] = field(default_factory=list)
+    coverage: list[CoverageRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    coverage: dict[str, dict[str, int]] = field(default_factory=dict)  # clips by model and status
 
     def __add__(self, other: "Comparison") -> "Comparison":
         mine, others = vars(self), vars(other)
-        lists = {n: mine[n] + others[n] for n in mine if n not in ("notes", "coverage")}
-        notes = list(dict.fromkeys([*self.notes, *other.notes]))
-        return Comparison(**lists, notes=notes, coverage={**self.coverage, **other.coverage})
+        lists = {name: mine[name] + others[name] for name in mine}
+        return Comparison(**lists | {"notes": list(dict.fromkeys(lists["notes"]))})
 
     def write(self, folder: Path) -> None:
         """Write the tables of COMPARISON_FILES; a table without rows has its header."""
-        rows: list[Any] = [self.differences, self.seeds, self.risk, self.groups, self.gaps]
+        rows: list[Any] = [self.coverage, self.differences, self.seeds, self.risk]
+        rows += [self.groups, self.gaps, [NoteRow(note) for note in self.notes]]
         for (name, kind), each in zip(COMPARISON_FILES.items(), rows, strict=True):
             write_rows(folder / name, [column.name for column in fields(kind)], each)
 
@@ -156,13 +158,11 @@ class Comparison(Result):
 
 def _measure_table(found: Comparison) -> TextTable:
     rows = []
-    for model in dict.fromkeys(row.model for row in found.measures):
-        numbers = found.coverage[model]
-        scored = f"{numbers.get(OK, 0):,} of {sum(numbers.values()):,}"
-        own = by_measure(row for row in found.measures if row.model == model)
-        for (name, _, _), group in own.items():
-            cells = (text.with_interval(group[each]) for each in _SHOWN)
-            rows.append((name, model, scored, *cells))
+    for of in found.coverage:
+        mine = [row for row in found.measures if (row.set, row.model) == (of.set, of.model)]
+        own = {row.measure: row for row in mine}
+        scored = f"{of.ok:,} of {of.ok + of.missing + of.error:,}"
+        rows.append((of.set, of.model, scored, *(text.with_interval(own[n]) for n in _SHOWN)))
     return TextTable(("set", "model", "scored", *(_TITLES[name] for name in _SHOWN)), rows)
 
 
@@ -204,19 +204,22 @@ def compare(
     Raises:
         TrainingError: a model scored fewer clips than the policy asks for.
     """
-    coverage = {entry.name: _coverage(entry, policy) for entry in entries}
+    coverage = [_coverage(entry, where, policy) for entry in entries]
     levels = {entry.name: level_of(entry.scores, policy.missing) for entry in entries}
-    notes = list(given.notes if given else [])
+    notes = [
+        f"{row.model} has {counted(row.ok + row.error, 'row')} of clips of this split, "
+        f"{row.elsewhere:,} of other splits, which are left out, and none that matches no clip."
+        for row in coverage
+        if row.elsewhere
+    ]
+    notes += given.notes if given else []
     kept = np.ones(entries[0].scores.num_rows, np.bool_)
-    if any(numbers.get(OK, 0) < len(kept) for numbers in coverage.values()):
+    if any(row.ok < len(kept) for row in coverage):
         if policy.missing == LEFT_OUT:
             for entry in entries:
                 kept &= np.array([each == OK for each in entry.scores["status"].to_pylist()])
             levels = {name: level.where(kept) for name, level in levels.items()}
-        lacking = "; ".join(
-            f"{name}: " + ", ".join(f"{n:,} {status}" for status, n in numbers.items())
-            for name, numbers in coverage.items()
-        )
+        lacking = "; ".join(f"{row.model}: {_by_status(row)}" for row in coverage)
         left = f": {counted(int(kept.sum()), 'clip')} that every model scored are compared"
         notes.append(
             f"Clips without a score count {policy.missing}{'' if kept.all() else left} ({lacking})."
@@ -250,7 +253,7 @@ def compare(
     notes += dict.fromkeys(attributes.warnings(groups))
     if differences:
         notes.append(_how(differences))
-    return Comparison(measures, differences, seeds, risk, groups, gaps, notes, coverage)
+    return Comparison(measures, differences, seeds, risk, groups, gaps, coverage, notes)
 
 
 def _how(rows: Sequence[DifferenceRow]) -> str:
@@ -265,19 +268,25 @@ def _how(rows: Sequence[DifferenceRow]) -> str:
     return f"{told}not given: rows share families."
 
 
-def _coverage(entry: Entry, policy: Policy) -> dict[str, int]:
+def _by_status(row: CoverageRow, names: Sequence[str] = (OK, ABSENT, ERROR)) -> str:
+    """How many clips have each status that any has: "49 ok, 5 missing"."""
+    return ", ".join(f"{n:,} {name}" for name in names if (n := getattr(row, name)))
+
+
+def _coverage(entry: Entry, where: Mapping[str, str], policy: Policy) -> CoverageRow:
     """Clips by status; TrainingError if fewer have a score than the policy asks for."""
     statuses = entry.scores["status"].to_pylist()
-    found = {each: statuses.count(each) for each in (OK, ABSENT, ERROR) if each in statuses}
-    share = found.get(OK, 0) / len(statuses)
+    values: Any = {**where, **{each: statuses.count(each) for each in (OK, ABSENT, ERROR)}}
+    values |= {"counted_as": policy.missing, "min_coverage": policy.min_coverage}
+    row = CoverageRow(model=entry.name, elsewhere=entry.elsewhere, **values)
+    share = row.ok / len(statuses)
     if share < policy.min_coverage:
-        others = ", ".join(f"{n:,} {status}" for status, n in found.items() if status != OK)
         raise TrainingError(
             f"expected scores for at least {100 * policy.min_coverage:g} % of the clips in "
-            f"{entry.name}, found {100 * share:.1f} % ({others}); score the others, or lower "
-            "--min-coverage"
+            f"{entry.name}, found {100 * share:.1f} % ({_by_status(row, (ABSENT, ERROR))}); score "
+            "the others, or lower --min-coverage"
         )
-    return found
+    return row
 
 
 def _differences(

@@ -15,28 +15,21 @@ number, "Survey Sampling", 1965). For a ROC-AUC this is the largest variance tha
 - A) / min(REAL, FAKE) (Birnbaum and Klose, 1957). `docs/evaluate.md` has the coverage.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
-from scipy.stats import t as student
+from scipy.special import betaincinv, stdtrit
 
-from dfdc_prep.run_files import TPR_AT, Interval
+from dfdc_prep.run_files import Interval
 from manifests.labels import LABELS
 from manifests.wording import counted
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from training.evaluation.ranking import RANKINGS, Floats, Ints, weighted
 
 #: Number of resamples.
 SAMPLES = 1000
-#: Largest number of weights held at once, over resamples and images: 32 MB.
-_MAX_WEIGHTS = 4_000_000
-#: Families whose REAL images are compared with all FAKE ones at once.
-_BLOCK = 256
 #: Fewest families of each label for an interval.
 MIN_FAMILIES = 10
 #: Quantile of the upper end of a 95 % interval.
@@ -91,14 +84,14 @@ class FamilyIntervals:
             return UNDEFINED
         families = self._of_all[0]
         deviation = np.sqrt(variance_by_family(self._resamples.means(values), families)) / mean
-        reach = np.exp(student.ppf(self._upper, families - 1) * deviation)
+        reach = np.exp(stdtrit(families - 1, self._upper) * deviation)
         return Interval(float(mean / reach), float(mean * reach))
 
     def rankings(self, scores: Floats, values: Mapping[str, float]) -> dict[str, Interval]:
-        """Of measures of all images, by their names in `FamilyBootstrap.rankings`."""
+        """Of measures of all images, by their names in RANKINGS."""
         if self._resamples is None:
             return dict.fromkeys(values, UNDEFINED)
-        ranked = self._resamples.rankings(self._labels, scores)
+        ranked = self._resamples.rankings(self._labels, scores, values)
         return {name: self._rate(v, ranked[name], self._of_labels) for name, v in values.items()}
 
     def _rate(self, value: float, resampled: Floats, families: tuple[int, float]) -> Interval:
@@ -109,7 +102,7 @@ class FamilyIntervals:
             return clopper_pearson(value, effective, self._upper)
         effective = min(value * (1 - value) / variance, self._most)
         # Korn and Graubard's correction: the variance is estimated, from few families.
-        normal, few = (student.ppf(self._upper, n - 1) for n in (self._most, number))
+        normal, few = (stdtrit(n - 1, self._upper) for n in (self._most, number))
         return clopper_pearson(value, effective * (normal / few) ** 2, self._upper)
 
 
@@ -119,8 +112,8 @@ def clopper_pearson(share: float, size: float, upper: float = UPPER) -> Interval
     `upper` is the quantile of its upper end.
     """
     holds, fails = share * size, (1 - share) * size
-    low = beta.ppf(1 - upper, holds, fails + 1) if holds > 0 else 0.0
-    high = beta.ppf(upper, holds + 1, fails) if fails > 0 else 1.0
+    low = betaincinv(holds, fails + 1, 1 - upper) if holds > 0 else 0.0
+    high = betaincinv(holds + 1, fails, upper) if fails > 0 else 1.0
     return Interval(float(low), float(high))
 
 
@@ -161,78 +154,25 @@ class FamilyBootstrap:
         self._draws = _drawn(len(names))
         self.number = len(names)
 
+    @cached_property
+    def _sizes(self) -> Floats:
+        """The number of images in each resample, [SAMPLES]."""
+        return self._sums(np.ones(len(self.index)))
+
+    def _sums(self, values: Floats) -> Floats:
+        totals = np.bincount(self.index, values, self.number)
+        # Not by BLAS, whose sums depend on the number of cores.
+        sums: Floats = np.einsum("sf,f->s", self._draws, totals)
+        return sums
+
     def means(self, values: npt.ArrayLike) -> Floats:
         """The mean of a value per image, [N], in each resample."""
-        totals = np.bincount(self.index, np.asarray(values, np.float64), self.number)
-        sizes = np.bincount(self.index, minlength=self.number)
         with np.errstate(invalid="ignore"):  # NaN in a resample that has none of the images
-            means: Floats = (self._draws @ totals) / (self._draws @ sizes)
+            means: Floats = self._sums(np.asarray(values, np.float64)) / self._sizes
         return means
 
-    def auc(self, labels: Ints, scores: Floats) -> Floats:
-        """ROC-AUC alone in each resample, [SAMPLES], several times faster; see `rankings`."""
-        draws, fake, real = self._draws, labels == 1, labels == 0
-        fakes, of = scores[fake], self.index[fake]
-        totals = (np.bincount(self.index[kind], minlength=self.number) for kind in (fake, real))
-        right = np.zeros(SAMPLES)
-        for first in range(0, self.number, _BLOCK):
-            block = range(first, min(first + _BLOCK, self.number))
-            pairs = np.empty((self.number, len(block)))  # FAKE and REAL ranked right, by family
-            for column, family in enumerate(block):
-                reals = np.sort(scores[real & (self.index == family)])
-                below = np.searchsorted(reals, fakes, "left") + np.searchsorted(
-                    reals, fakes, "right"
-                )
-                pairs[:, column] = np.bincount(of, below / 2, self.number)
-            right += ((draws @ pairs) * draws[:, block.start : block.stop]).sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            found: Floats = right / np.prod([draws @ each for each in totals], axis=0)
-        return found
-
-    def rankings(self, labels: Ints, scores: Floats) -> dict[str, Floats]:
-        """ROC-AUC, average precision, equal error rate and TPR_AT in each resample, [SAMPLES].
-
-        They compare the labels: NaN in a resample that lacks one of them.
-        """
-        order = np.argsort(-scores, kind="stable")
-        starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-        fake, family = labels[order] == 1, self.index[order]
-        step, parts = max(1, _MAX_WEIGHTS // len(order)), []
-        for first in range(0, SAMPLES, step):
-            weights = self._draws[first : first + step, family]
-            by_label = (np.where(fake, weights, 0), np.where(fake, 0, weights))
-            parts.append(_rankings(*(np.add.reduceat(w, starts, axis=1) for w in by_label)))
-        names = ("auc", "average_precision", "eer", *TPR_AT)
-        return dict(zip(names, np.concatenate(parts, axis=1), strict=True))
-
-
-def _rankings(fake: Floats, real: Floats) -> Floats:
-    """ROC-AUC, average precision, equal error rate and those of TPR_AT, [5, S].
-
-    From the weight of each label at each distinct score, highest score first, [S, L].
-    """
-    called_fake, called_real = np.cumsum(fake, axis=1), np.cumsum(real, axis=1)
-    fakes, reals = called_fake[:, -1:], called_real[:, -1:]
-    rows = np.arange(len(fake))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # A FAKE is ranked right against each REAL of a lower score; ties count half.
-        auc = (fake * (reals - called_real + real / 2)).sum(axis=1) / (fakes * reals)[:, 0]
-        precision = called_fake / np.maximum(called_fake + called_real, 1)  # weights are counts
-        average_precision = (fake * precision).sum(axis=1) / fakes[:, 0]
-        # As ever more is called FAKE, the share of REAL called FAKE rises and that of FAKE called
-        # REAL falls, so the two are equal between the thresholds around a gap of 0.
-        false_fake = called_real / reals
-        gap = false_fake - (1 - called_fake / fakes)
-        after = np.argmax(gap >= 0, axis=1)
-        low, low_gap = (
-            np.where(after > 0, values[rows, after - 1], start)
-            for values, start in ((false_fake, 0.0), (gap, -1.0))
-        )
-        share = -low_gap / (gap[rows, after] - low_gap)
-        eer = low + share * (false_fake[rows, after] - low)
-        found = [auc, average_precision, eer]
-        for rate in TPR_AT.values():
-            number = (false_fake <= rate + 1e-12).sum(axis=1)  # of thresholds
-            found.append(np.where(number > 0, called_fake[rows, number - 1] / fakes[:, 0], 0.0))
-    defined = (fakes * reals)[:, 0] > 0
-    return np.where(defined, np.stack(found), np.nan)
+    def rankings(
+        self, labels: Ints, scores: Floats, names: Iterable[str] = RANKINGS
+    ) -> dict[str, Floats]:
+        """Measures of RANKINGS in each resample, [SAMPLES]: NaN where a label is missing."""
+        return weighted(labels, scores, self.index, self._draws, names)

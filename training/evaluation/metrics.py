@@ -1,15 +1,14 @@
 """Metrics from labels and logits: pure functions with scikit-learn's definitions.
 
 Labels are int64 [N], 0 for REAL and 1 for FAKE; logits and scores are float64 [N]; a score is
-P(FAKE), and the predicted class is FAKE from 0.5.
+P(FAKE), and the predicted class is FAKE from 0.5. scikit-learn is imported where it is needed: what
+compares finished results does without.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
-from sklearn import metrics as sk
 
 from dfdc_prep.run_files import (
     MEASURES,
@@ -32,6 +31,7 @@ from training.evaluation.intervals import (
     too_few,
 )
 from training.evaluation.predictions import Floats, Ints, Level, Predictions
+from training.evaluation.ranking import rankings
 
 #: Number of bins of the expected calibration error.
 CALIBRATION_BINS = 15
@@ -43,6 +43,8 @@ ERROR_RATE = 0.1
 
 def classification_metrics(labels: Ints, scores: Floats, families: Any) -> Metrics:
     """Accuracy, log-loss, ROC-AUC, metrics per class, confusion matrix and intervals by family."""
+    from sklearn import metrics as sk
+
     predicted = (scores >= 0.5).astype(np.int64)
     columns = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     per_class = [
@@ -76,6 +78,8 @@ def fit_temperature(labels: Ints, logits: Floats) -> float:
     (1999): (n + 1) / (n + 2) for FAKE and 1 / (n + 2) for REAL, n being the size of the class. With
     targets of 0 and 1, the optimum on a split without errors would be a temperature of 0.
     """
+    from scipy.optimize import minimize_scalar
+
     fakes = int(labels.sum())
     reals = len(labels) - fakes
     targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
@@ -92,9 +96,11 @@ def best_threshold(labels: Ints, scores: Floats) -> float | None:
 
     Halfway between two scores, the highest of several; None if a class is missing.
     """
+    from sklearn.metrics import roc_curve
+
     if len(np.unique(labels)) < 2:
         return None
-    false, true, thresholds = sk.roc_curve(labels, scores, drop_intermediate=False)
+    false, true, thresholds = roc_curve(labels, scores, drop_intermediate=False)
     best = int(np.argmax(true - false))
     if not best:  # no threshold separates better than calling everything REAL
         return float((scores.max() + 1) / 2)
@@ -164,7 +170,7 @@ def split_metrics(
         point.temperature,
         Calibration(
             log_loss=image.log_loss,
-            log_loss_calibrated=float(sk.log_loss(labels, calibrated, labels=[0, 1])),
+            log_loss_calibrated=float(np.mean(log_losses(labels, calibrated))),
             ece=calibration_error(labels, scores),
             ece_calibrated=calibration_error(labels, calibrated),
         ),
@@ -266,17 +272,10 @@ def measure(level: Level, point: OperatingPoint) -> dict[str, Measured]:
     measured["ece"] = Measured(calibration_error(labels, scores), UNDEFINED)
     measured["aurc"] = Measured(float(np.mean(risks(level))), UNDEFINED)
     if len(np.unique(labels)) == 2:
-        # Of logits, which rank confident images that the sigmoid rounds to 1. Between two
-        # thresholds the ROC curve is taken for a straight line, but for a TPR.
+        # Of logits, which rank confident images that the sigmoid rounds to 1.
         ranked = level.ranked()
         given = ranked.labels, ranked.logits
-        false, true, _ = sk.roc_curve(*given, drop_intermediate=False)
-        whole = {
-            "auc": float(sk.roc_auc_score(*given)),
-            "average_precision": float(sk.average_precision_score(*given)),
-            "eer": float(brentq(lambda rate: 1 - rate - np.interp(rate, false, true), 0, 1)),
-        }
-        whole |= {name: float(true[false <= f + 1e-12].max()) for name, f in TPR_AT.items()}
+        whole = rankings(*given)
         of_ranked = intervals if ranked is level else FamilyIntervals(given[0], ranked.families)
         found = of_ranked.rankings(given[1], whole)
         reals = families_by_label(labels, families)[REAL]

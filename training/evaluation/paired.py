@@ -16,8 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import norm, rankdata
-from scipy.stats import t as student
+from scipy.special import ndtr, stdtr, stdtrit
 
 from dfdc_prep.run_files import Interval
 from training.evaluation.intervals import (
@@ -68,20 +67,20 @@ def estimates(level: Level, among: Any) -> dict[str, Estimate]:
     auc = float(np.mean(placements[labels == 1]))
     shares = (placements - auc) / np.bincount(labels)[labels]
     return {
-        "auc": Estimate(auc, ranks.auc(labels, logits), _by_family(labels, ranks, shares)),
+        "auc": Estimate(
+            auc, ranks.rankings(labels, logits, ("auc",))["auc"], _by_family(labels, ranks, shares)
+        ),
         **found,
     }
 
 
 def placements_of(labels: Ints, scores: Floats) -> Floats:
-    """The share of the other label that each is ranked right against, ties by half, [N].
-
-    By midranks: Sun and Xu, "Fast implementation of DeLong's algorithm", 2014.
-    """
-    ranks, found = rankdata(scores), np.empty(len(labels))
+    """The share of the other label that each is ranked right against, ties by half, [N]."""
+    found = np.empty(len(labels))
     for label in (0, 1):
-        own = labels == label
-        below = (ranks[own] - rankdata(scores[own])) / (len(labels) - own.sum())
+        own, others = labels == label, np.sort(scores[labels != label])
+        ends = (np.searchsorted(others, scores[own], side) for side in ("left", "right"))
+        below = sum(ends) / (2 * len(others))
         found[own] = below if label else 1 - below
     return found
 
@@ -114,8 +113,8 @@ def difference(first: Estimate, second: Estimate, families: Any) -> Difference:
     else:
         parts = (first.parts - second.parts).sum(axis=0)
         freedom = np.sum(parts**2) ** 2 / np.sum(parts**4)
-        reach = student.ppf(UPPER, freedom) * np.sqrt(variance)
-        p = float(2 * student.sf(abs(value) / np.sqrt(variance), freedom))
+        reach = stdtrit(freedom, UPPER) * np.sqrt(variance)
+        p = float(2 * stdtr(freedom, -abs(value) / np.sqrt(variance)))
     interval = Interval(max(-1.0, float(value - reach)), min(1.0, float(value + reach)))
     return Difference(value, interval, p)
 
@@ -131,7 +130,7 @@ def delong(first: Estimate, second: Estimate, labels: Ints) -> float:
     variance = float(np.sum(squares * sizes / np.maximum(sizes - 1, 1)))
     if variance < NO_VARIANCE**2:
         return float(abs(first.value - second.value) < NO_VARIANCE)
-    return float(2 * norm.sf(abs(first.value - second.value) / np.sqrt(variance)))
+    return float(2 * ndtr(-abs(first.value - second.value) / np.sqrt(variance)))
 
 
 def holm(p: Iterable[float | None]) -> list[float | None]:

@@ -4,11 +4,10 @@ None is dropped: `status` is ok, missing (no row of the table is of the clip) or
 no score). Here a clip is a clip with a crop in the shards.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from manifests.errors import TableError
 from manifests.labels import LABELS
 from manifests.tables.external import read_unchanged
 from manifests.tables.parquet import write_table
-from manifests.wording import columns_found, counted, listed
+from manifests.wording import columns_found, counted, did_you_mean, listed
 from training.evaluation.predictions import Bools, Floats, Ints, Level, clips_of, group_means
 
 OK, ABSENT, ERROR = "ok", "missing", "error"
@@ -87,7 +86,8 @@ def level_of(table: pa.Table, missing: str) -> Level:
     Clips that are left out are to be dropped by `Level.where`.
     """
     labels = np.array([LABELS.index(label) for label in table["label"].to_pylist()], np.int64)
-    families = np.asarray(table["family"].to_pylist())
+    # Numbers in the order of the names, which are found faster.
+    families = np.unique(table["family"].to_pylist(), return_inverse=True)[1]
     lacking = np.array([status != OK for status in table["status"].to_pylist()], np.bool_)
     logits = table["logit"].fill_null(0.0).to_numpy().astype(np.float64)
     if not lacking.any() or missing == LEFT_OUT:
@@ -100,18 +100,26 @@ def level_of(table: pa.Table, missing: str) -> Level:
     )
 
 
-def read_scores(path: Path, columns: Columns, clips: pa.Table, split: str) -> pa.Table:
+class Scores(NamedTuple):
+    """The scores of a split that a table from elsewhere has."""
+
+    table: pa.Table  # `score_table`
+    elsewhere: int  # rows of the table that are of clips of other splits
+
+
+def read_scores(path: Path, columns: Columns, clips: pa.Table, split: str) -> Scores:
     """Read scores from elsewhere, a CSV or parquet file, as a score table of a split.
 
     Args:
         columns: the user's names of the columns clip, part, score and logit.
-        clips: of all splits; rows for those of others are left out.
+        clips: of all splits; rows for those of others are left out and counted.
 
     Raises:
         TableError: a column lacks, a score is not between 0 and 1, a name is of no clip or of
             several, a clip has two rows, or clips have faces of both labels.
     """
-    if clips.num_rows > len(clips.group_by(["part", "video"]).aggregate([])):
+    named = pc.binary_join_element_wise(clips["part"], clips["video"], "/")
+    if pc.count_distinct(named).as_py() < clips.num_rows:
         raise TableError(
             f"expected clips of one label for the scores in {path}, found clips whose faces are "
             "labelled one by one; shard crops that were extracted with --label-by clip"
@@ -138,12 +146,11 @@ def read_scores(path: Path, columns: Columns, clips: pa.Table, split: str) -> pa
     unknown = [name for name, index in zip(names, at.tolist(), strict=True) if index < 0]
     if unknown:
         known = {form for row in clips["video"].to_pylist() for form in (row, Path(row).stem)}
-        nearest = get_close_matches(Path(unknown[0]).name, sorted(known), 3)
+        meant = did_you_mean(Path(unknown[0]).name, sorted(known))
         raise TableError(
             f"expected the names of clips of these shards in {path}, found "
-            f"{counted(len(unknown), 'other name')}: {listed(unknown, 3)}"
-            + (f"; did you mean {' or '.join(nearest)} for {unknown[0]}?" if nearest else "")
-            + "; drop or rename them"
+            f"{counted(len(unknown), 'other name')} in {counted(len(names), 'row')}: "
+            f"{listed(unknown, 3)}; {f'{meant} ' if meant else ''}drop or rename them"
         )
     if twice := [index for index, count in Counter(at.tolist()).items() if count > 1]:
         raise TableError(
@@ -155,8 +162,9 @@ def read_scores(path: Path, columns: Columns, clips: pa.Table, split: str) -> pa
     logits[at] = _logits(table[value], value == found.get("logit"), value, path)
     of_split = pc.equal(clips["split"], split)
     mask = of_split.to_numpy(zero_copy_only=False)
-    named = np.isin(np.arange(clips.num_rows), at)
-    return score_table(clips.filter(of_split), logits[mask], named[mask])
+    has_row = np.isin(np.arange(clips.num_rows), at)
+    table = score_table(clips.filter(of_split), logits[mask], has_row[mask])
+    return Scores(table, int((~mask[at]).sum()))
 
 
 def read_named(
@@ -199,17 +207,20 @@ def find_clips(names: Sequence[str], clips: pa.Table, where: str) -> Ints:
     Raises:
         TableError: a name stands for several clips.
     """
-    by_name: defaultdict[str, list[int]] = defaultdict(list)
-    parts = [set(part.split("/")) for part in clips["part"].to_pylist()]
+    first, several = dict[str, int](), dict[str, list[int]]()
     for row, video in enumerate(clips["video"].to_pylist()):
-        for form in {video, Path(video).stem}:
-            by_name[form].append(row)
+        for form in (video, video.rpartition(".")[0] or video):
+            other = first.setdefault(form, row)
+            if other != row:
+                several.setdefault(form, [other]).append(row)
     found = np.full(len(names), -1, np.int64)
     for position, name in enumerate(names):
         *folders, last = name.replace("\\", "/").strip().split("/")
-        rows = by_name.get(last) or by_name.get(Path(last).stem) or []
+        form = last if last in first else last.rpartition(".")[0]
+        rows = several.get(form) or ([first[form]] if form in first else [])
         if len(rows) > 1:
-            shared = [len(parts[row].intersection(folders)) for row in rows]
+            parts = [set(clips["part"][row].as_py().split("/")) for row in rows]
+            shared = [len(part.intersection(folders)) for part in parts]
             rows = [row for row, n in zip(rows, shared, strict=True) if n == max(shared)]
         if len(rows) > 1:
             raise TableError(
