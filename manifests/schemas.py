@@ -101,6 +101,9 @@ class _Forgery(TypedDict):
     aligned: Annotated[float | None, "shift to the original when compared, source pixels"]
     mask: Annotated[str | None, "the mask's file, relative to the manifest's folder"]
     mask_sha256: Annotated[str | None, "SHA-256 of the mask's file, hexadecimal"]
+    mask_source: Annotated[
+        str | None, "given (by the data set's mask video) or computed (from the original)"
+    ]
 
 
 class _Provenance(TypedDict):
@@ -153,6 +156,9 @@ class _Clip(TypedDict):
     frames_wanted: Annotated[int, "frames asked for"]
     frames_decoded: Annotated[int, "frames that decoded"]
     faces: Annotated[int, "crops written"]
+    mask_error: Annotated[
+        str | None, "why the clip's mask video did not give all masks, one sentence"
+    ]
     seconds: Annotated[float, "time spent on the clip"]
 
 

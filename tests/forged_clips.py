@@ -1,4 +1,5 @@
-"""Makes clips whose forgeries are known: two people of whom one is swapped; re-encoded copies."""
+"""Makes clips whose forgeries are known: two people of whom one is swapped; re-encoded copies;
+and a family with a mask video."""
 
 import json
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from dfdc_prep.sample.builder import write_clip
-from dfdc_prep.sample.face_swap import Swap, portraits, swap_face
+from dfdc_prep.sample.builder import FamilyPlan, plan_families, write_clip
+from dfdc_prep.sample.face_swap import Swap, portraits, swap_face, swapped_region
 from dfdc_prep.sample.scenes import Scene
 from dfdc_prep.video.picture import Image
 
@@ -55,6 +58,49 @@ def make_two_people(part: Path, seed: int, frames: int = 8) -> tuple[str, dict[s
         write_clip(part / name, whole, map(_side_by_side, *halves))
     make_family(part, f"two{seed}.mp4", list(names))
     return f"two{seed}.mp4", names
+
+
+def make_masked_family(root: Path, frames: int = 24) -> FamilyPlan:
+    """Write a family of the sample as FaceForensics++: 000.mp4, its fake 000_001.mp4, and the
+    fake's mask video, white where half or more of the fake's picture is swapped.
+
+    Returns:
+        Its plan.
+    """
+    plan = plan_families(2, 42)[1]
+    plan = replace(plan, scene=replace(plan.scene, frames=frames))
+    made = "manipulated_sequences/Deepfakes"
+    clips = {
+        "original_sequences/youtube/c23/videos/000.mp4": plan.render(None),
+        f"{made}/c23/videos/000_001.mp4": plan.render(plan.fakes[0][1]),
+        f"{made}/masks/videos/000_001.mp4": (_as_video(swapped(plan, n)) for n in range(frames)),
+    }
+    for name, pictures in clips.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_clip(root / name, plan.scene, pictures)
+    return plan
+
+
+def swapped(plan: FamilyPlan, frame: int, to_crop: Image | None = None) -> NDArray[np.bool_]:
+    """Where a frame of a family's first fake, or a crop of it, is swapped by half or more.
+
+    Args:
+        to_crop: the affine map from the frame to the crop, float [2, 3].
+    """
+    assert plan.person is not None
+    body, scene = portraits()[plan.person], plan.scene
+    matrix, size = scene.transform(body, frame), (scene.width, scene.height)
+    if to_crop is not None:
+        matrix, size = to_crop @ np.vstack([matrix, [0, 0, 1]]), (224, 224)
+    weight = cv2.warpAffine(plan.fakes[0][1].strength * swapped_region(body), matrix, size)
+    return np.asarray(weight >= 0.5)
+
+
+def _as_video(mask: NDArray[np.bool_]) -> Image:
+    """A mask as a frame in I420, white and black in limited range."""
+    luma = np.where(mask, 235, 16)
+    grey = np.full((mask.shape[0] // 2, mask.shape[1]), 128)
+    return np.vstack([luma, grey]).astype(np.uint8)
 
 
 def _side_by_side(left: Image, right: Image) -> Image:

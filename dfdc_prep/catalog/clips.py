@@ -54,6 +54,8 @@ class Clip:
     version: str | None = field(default=None, compare=False)
     # how the family of a FAKE is known, one of FAMILY_SOURCES; None if REAL
     family_source: str | None = field(default=None, compare=False)
+    # the video of its masks, as a clip of the same names; None without one, or if not asked for
+    mask_video: "Clip | None" = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class SourceOptions:
     table: Path | None = None  # the CSV of the layout `table`
     # the number that stands for REAL in that CSV; `tables.external.read_labels`
     real_is: int | None = None
+    masks: bool = False  # also look for mask videos
 
 
 class Entry(NamedTuple):
@@ -134,6 +137,7 @@ class Entry(NamedTuple):
     path: str
     size: int | None
     provenance: Provenance
+    mask_video: tuple[str, int] | None = None  # path and bytes of the video of its masks
 
 
 class Listing(NamedTuple):
@@ -188,7 +192,11 @@ def build_catalog(listing: Listing, layout: str) -> Catalog:
         if entry.label == FAKE:
             source = NAMES if entry.video in read else listing.originals_from
             source = UNKNOWN if entry.original is None else source
-        clips.append(Clip(*entry[:4], family, folder, *entry[4:], family_source=source))
+        clip = Clip(*entry[:4], family, folder, *entry[4:7], family_source=source)
+        if entry.mask_video is not None:
+            path, size = entry.mask_video
+            clip = replace(clip, mask_video=replace(clip, path=path, size=size))
+        clips.append(clip)
     options = {"layout": layout, "dataset": listing.dataset, "compression": listing.compression}
     unnamed, notes = tuple(listing.unnamed), tuple(listing.notes)
     return Catalog(tuple(clips), unnamed, notes, options, originals, refused)

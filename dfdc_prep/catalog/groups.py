@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dfdc_prep.catalog.clips import Entry, Provenance
-from dfdc_prep.catalog.files import clip_sizes, is_file_name, unread_folders
+from dfdc_prep.catalog.files import (
+    clip_sizes,
+    file_sizes,
+    is_file_name,
+    is_video,
+    unread_folders,
+)
 from manifests.relatives import Convention, People
 from manifests.wording import listed
 
@@ -27,6 +33,7 @@ class Group(NamedTuple):
     method: str | None = None  # how its fakes were made
     conventions: tuple[Convention, ...] = ()  # how its clips are named; empty if that is not known
     listed: tuple[str, ...] = ()  # clips that a list names; those not in the folder are missing
+    masks: Path | None = None  # the folder of videos of masks, named as the clips
 
 
 def inner_folder(folder: Path) -> Path | None:
@@ -67,6 +74,7 @@ def read_groups(
     for group in groups:
         sizes: dict[str, int | None] = {**clip_sizes(group.folder)}
         sizes |= {video: None for video in group.listed if video not in sizes}
+        masks = file_sizes(group.masks) if group.masks else {}
         for video in sorted(sizes):
             named: People | None = None if group.conventions else (None, None, None)
             for convention in group.conventions:
@@ -79,7 +87,10 @@ def read_groups(
             split = split_of(group, video, filmed)
             about = provenance(dataset, group.method, filmed, shown, split)
             path = f"{group.folder}{os.sep}{video}"
+            mask = None
+            if video in masks and is_video(video):
+                mask = f"{group.masks}{os.sep}{video}", masks[video]
             entries.append(
-                Entry(group.part, video, group.label, original, path, sizes[video], about)
+                Entry(group.part, video, group.label, original, path, sizes[video], about, mask)
             )
     return entries, strange

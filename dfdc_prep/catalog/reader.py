@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dfdc_prep.catalog.clips import Catalog, Layout, SourceOptions, build_catalog
+from dfdc_prep.catalog.clips import Catalog, Clip, Layout, SourceOptions, build_catalog
 from dfdc_prep.catalog.files import (
     check_text,
     is_video,
@@ -172,11 +172,11 @@ def read_bucket_catalog(source: Url, read: Callable[[Path], Catalog]) -> Catalog
                 f"expected clips that are files in the bucket {source}, found folders of frames; "
                 "copy them to a disk"
             )
-        names = [
-            clip.path.removeprefix(str(copy.folder)).removeprefix("/") for clip in catalog.clips
-        ]
-        clips = tuple(
-            replace(clip, path=f"{source}/{name}", version=versions.get(name, ""))
-            for clip, name in zip(catalog.clips, names, strict=True)
-        )
-        return replace(catalog, clips=clips)
+
+        def in_bucket(clip: Clip) -> Clip:
+            name = clip.path.removeprefix(str(copy.folder)).removeprefix("/")
+            mask = clip.mask_video and in_bucket(clip.mask_video)
+            path, version = f"{source}/{name}", versions.get(name, "")
+            return replace(clip, path=path, version=version, mask_video=mask)
+
+        return replace(catalog, clips=tuple(map(in_bucket, catalog.clips)))

@@ -252,7 +252,8 @@ def extract(
         format: File format of the crops.
         share_boxes: Crop a fake where its original's face is.
         compare: Compare a fake's crops with its original's: which faces were forged.
-        masks: Write where each crop of a fake was changed; implies --compare.
+        masks: Write where each crop of a fake was changed, by the data set's own masks where it has
+            them; implies --compare.
         limit: Only the first clips, in whole families.
         dry_run: Write nothing to OUT; say what would be done, and how long it would take, from a
             few clips done so.
@@ -286,7 +287,7 @@ def extract(
         masks=masks,
     )
     csv = None if table is None else Path(table)
-    reading = SourceOptions(layout, dataset, compression, csv, real_is)
+    reading = SourceOptions(layout, dataset, compression, csv, real_is, masks)
     how = replace(run_options(running), limit=limit, preset=preset, reading=reading)
     model = None if detector_model is None else Path(detector_model)
     ready = prepare(as_location(source), as_location(out), crop, how, detector, model)

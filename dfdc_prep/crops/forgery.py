@@ -67,6 +67,9 @@ _REACH = (1.2, 1.5)
 #: Sizes in units of the face's longer side: the blur of the structure, gaps that are closed (smooth
 #: skin differs little inside a changed face), specks that are removed, and the soft edge.
 _BLUR, _GAP, _SPECK, _EDGE = 0.025, 0.25, 0.12, 0.03
+#: In a mask video, a pixel is changed whose brightest channel has this level: some masks are in
+#: colour, and compression leaves black at less.
+_GIVEN = 64
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,15 @@ def compare(fake: Image, original: Image, regions: Regions, masked: bool) -> Com
         return Comparison(forged, difference, shift, np.zeros((size, size), np.uint8))
     mask = _change_mask(structure, _colour_difference(original, fake), regions, size)
     return Comparison(forged, difference, shift, mask)
+
+
+def given_mask(shown: Image) -> Image:
+    """The mask that a crop of a mask video shows: 0 or 255, uint8 [size, size].
+
+    Args:
+        shown: the crop, RGB uint8 [size, size, 3], cut and scaled as that of the clip.
+    """
+    return np.where(shown.max(axis=2) >= _GIVEN, 255, 0).astype(np.uint8)
 
 
 def _excess(values: Floats, regions: Regions) -> float:

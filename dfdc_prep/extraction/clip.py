@@ -12,7 +12,13 @@ from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import placement
 from dfdc_prep.detectors.base import Detector, Face, iou, select_detections
 from dfdc_prep.errors import ClipError
-from dfdc_prep.extraction.crops_out import Crop, CroppedFrame, CropWriter, Original
+from dfdc_prep.extraction.crops_out import (
+    Crop,
+    CroppedFrame,
+    CropWriter,
+    Original,
+    with_given_masks,
+)
 from dfdc_prep.video.picture import Frame
 from dfdc_prep.video.reader import AnyVideo, clip_length, open_clip
 from dfdc_prep.video.timeline import choose_frames, common_length, evenly_spaced
@@ -97,6 +103,7 @@ class ClipResult:
     boxes: Boxes | None = None
     stream: StreamRow | None = None
     copy: str | None = None
+    mask_error: str | None = None
 
 
 def missing_clip(clip: Clip, options: CropOptions) -> ClipResult:
@@ -155,6 +162,9 @@ class ClipExtractor:
                 stream = video.stream
         except ClipError as error:
             return ClipResult(error.status, str(error), self.options.frames_of(clip))
+        mask_error = None
+        if clip.mask_video and any(frame.crops for frame in frames):
+            frames, mask_error = with_given_masks(clip.mask_video, frames)
         rows = self._write(clip, out, frames, relatives, None if cropped is None else shared)
         status, reason = _failure(clip.video, len(wanted), len(frames), shortfall)
         status = status or ("ok" if rows else "no_face")
@@ -169,7 +179,11 @@ class ClipExtractor:
                 (clip.part, clip.video),
             )
         return ClipResult(
-            status, reason, len(wanted), len(frames), rows=rows, boxes=boxes, stream=stream
+            *(status, reason, len(wanted), len(frames)),
+            rows=rows,
+            boxes=boxes,
+            stream=stream,
+            mask_error=mask_error,
         )
 
     def _write(

@@ -8,13 +8,13 @@ decoded again, and cut at the fake's own boxes.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfdc_prep.catalog.clips import Clip
 from dfdc_prep.crops import encoding
 from dfdc_prep.crops.encoding import MASK_SUFFIX
-from dfdc_prep.crops.forgery import compare, regions_of
+from dfdc_prep.crops.forgery import compare, given_mask, regions_of
 from dfdc_prep.crops.placement import Placement
 from dfdc_prep.detectors.base import Face
 from dfdc_prep.errors import ClipError
@@ -22,9 +22,12 @@ from dfdc_prep.video.picture import Image
 from dfdc_prep.video.reader import open_clip
 from manifests.folders import FacesFolder
 from manifests.schemas import CropRow, make_row
+from manifests.wording import counted
 
 #: Folder of the crops in the output: crops/<part>/<clip>/.
 CROPS = FacesFolder.CROPS
+#: Values of `mask_source`.
+GIVEN, COMPUTED = "given", "computed"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Crop:
     face: Face
     place: Placement
     image: Image
+    given: Image | None = None  # its mask by the data set's mask video, uint8 [size, size]
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,60 @@ class Original:
     ) -> Iterator[tuple[CroppedFrame, OriginalCrops]]:
         """Decode the original; frames that do not decode, or have another size, are unknown."""
         found: dict[int, OriginalCrops] = {}
-        with suppress(ClipError), open_clip(Path(clip.path)) as video:
-            wanted = {frame.index: frame for frame in frames if frame.crops}
-            for decoded in video.frames(list(wanted)):
-                frame = wanted[decoded.index]
-                if (decoded.width, decoded.height) == (frame.width, frame.height):
-                    found[frame.index] = [
-                        encoding.as_stored(crop.place.cut(decoded), self.format)
-                        for crop in frame.crops
-                    ]
+        with suppress(ClipError):
+            for frame, crops in _cut_again(clip.path, clip.video, frames):
+                found[frame.index] = [encoding.as_stored(crop, self.format) for crop in crops]
         for frame in frames:
             yield frame, found.get(frame.index) or [None] * len(frame.crops)
+
+
+def _cut_again(
+    path: str, name: str, frames: Sequence[CroppedFrame]
+) -> Iterator[tuple[CroppedFrame, list[Image]]]:
+    """Cut the frames of another clip, which decode there in the same size, at the same places.
+
+    Raises:
+        ClipError: it cannot be read; or, at the end, another size was found.
+        SourceUnreachable: the system cannot read it.
+    """
+    wanted, other = {frame.index: frame for frame in frames if frame.crops}, None
+    with open_clip(Path(path), name) as video:
+        for decoded in video.frames(list(wanted)):
+            frame = wanted[decoded.index]
+            if (decoded.width, decoded.height) == (frame.width, frame.height):
+                yield frame, [crop.place.cut(decoded) for crop in frame.crops]
+            else:
+                size = f"{frame.width}x{frame.height}"
+                other = f"expected {size} in {name}, found {decoded.width}x{decoded.height}"
+    if other:
+        raise ClipError(other)
+
+
+def with_given_masks(
+    clip: Clip, frames: Sequence[CroppedFrame]
+) -> tuple[list[CroppedFrame], str | None]:
+    """Give the crops their masks, cut out of a mask video.
+
+    Args:
+        clip: the mask video; its frames are those of the clip.
+
+    Returns:
+        The frames; and why some crops have no mask from it, None if all have.
+
+    Raises:
+        SourceUnreachable: the system cannot read the mask video.
+    """
+    name, cut, error = f"the mask video {clip.video}", dict[int, list[Crop]](), None
+    try:
+        for frame, shown in _cut_again(clip.path, name, frames):
+            pairs = zip(frame.crops, map(given_mask, shown), strict=True)
+            cut[frame.index] = [replace(crop, given=mask) for crop, mask in pairs]
+    except ClipError as raised:
+        error = str(raised)
+    wanted = sum(bool(frame.crops) for frame in frames)
+    if error is None and len(cut) < wanted:
+        error = f"expected {counted(wanted, 'frame')} of {name}, found {len(cut):,}"
+    return [replace(each, crops=cut.get(each.index, each.crops)) for each in frames], error
 
 
 @dataclass(frozen=True)
@@ -121,7 +168,7 @@ class CropWriter:
     clip: Clip
     out: Path  # the output folder
     format: str
-    masks: bool  # also write a mask beside each crop that is compared
+    masks: bool  # also write a mask beside each crop that is compared or has one given
     box_source: str
     detector: str  # the one that found the boxes
 
@@ -141,17 +188,19 @@ class CropWriter:
         path.parent.mkdir(exist_ok=True)
         encoded = encoding.encode(crop.image, self.format)
         _write(path, encoded)
-        compared, mask, mask_sha256 = None, None, None
+        compared, mask, source, mask_sha256 = None, crop.given, GIVEN, None
         if original is not None:
             # Compared as stored, so that JPEG changes both.
             stored = encoding.as_stored(crop.image, self.format, encoded)
             regions = regions_of(crop.face, crop.place, frame.width, frame.height)
-            compared = compare(stored, original, regions, self.masks)
-            if compared.mask is not None:
-                encoded_mask = encoding.encode_mask(compared.mask)
-                _write(path.with_suffix(MASK_SUFFIX), encoded_mask)
-                mask = path.with_suffix(MASK_SUFFIX).relative_to(self.out).as_posix()
-                mask_sha256 = hashlib.sha256(encoded_mask).hexdigest()
+            compared = compare(stored, original, regions, self.masks and mask is None)
+            if mask is None:
+                mask, source = compared.mask, COMPUTED
+        mask_path = path.with_suffix(MASK_SUFFIX)
+        if mask is not None:
+            encoded_mask = encoding.encode_mask(mask)
+            _write(mask_path, encoded_mask)
+            mask_sha256 = hashlib.sha256(encoded_mask).hexdigest()
         points = crop.face.landmarks._asdict() if crop.face.landmarks else {}
         given = {
             "frame": frame.index,
@@ -159,8 +208,9 @@ class CropWriter:
             "path": path.relative_to(self.out).as_posix(),
             "sha256": hashlib.sha256(encoded).hexdigest(),
             "aligned": compared.shift if compared else None,
-            "mask": mask,
+            "mask": None if mask is None else mask_path.relative_to(self.out).as_posix(),
             "mask_sha256": mask_sha256,
+            "mask_source": None if mask is None else source,
             **{f"crop_{name}": value for name, value in vars(crop.place.square).items()},
             **{f"affine_{name}": value for name, value in vars(crop.place.affine).items()},
             **{f"{name}_x": x for name, (x, _) in points.items()},

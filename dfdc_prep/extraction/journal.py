@@ -36,11 +36,15 @@ class JournalEntry(TypedDict):
 def family_key(family: Family) -> str:
     """Hash of everything that determines the work on a family, 32 hexadecimal digits.
 
-    The key changes if a clip is added or removed or its file size changes, so that a restarted run
-    processes the family again. A file of the same size is known by its version, which is not part
-    of the key: it would have to be computed for every clip at every start.
+    The key changes if a clip or mask video is added or removed or its file size changes, so that a
+    restarted run processes the family again. A file of the same size is known by its version, which
+    is not part of the key: it would have to be computed for every clip at every start.
     """
-    clips = [[c.part, c.video, c.label, c.original, c.folder, c.size] for c in family.clips]
+    clips = [
+        [c.part, c.video, c.label, c.original, c.folder, c.size]
+        + ([c.mask_video.size] if c.mask_video else [])
+        for c in family.clips
+    ]
     return hashlib.sha256(json.dumps([family.name, clips]).encode()).hexdigest()[:32]
 
 

@@ -313,6 +313,7 @@ def gather(out: Location, source: Location | None = None) -> RunSummary:
         options["compression"],
         None if table is None else Path(table),
         earlier.get("real_is"),
+        options["masks"],
     )
     catalog = _read_source(source, earlier.get("limit"), reading)
     with open_output(out, source) as output:

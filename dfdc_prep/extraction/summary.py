@@ -41,6 +41,7 @@ class RunSummary(Result):
         self.clips: Counter[tuple[str | None, str]] = Counter()
         self.crops: Counter[str | None] = Counter()
         self.missing: list[str] = []
+        self._mask_errors: list[str] = []
         self.failures: list[tuple[str, str, str]] = []
         self.refused = refused
         self._detector = detector
@@ -58,6 +59,8 @@ class RunSummary(Result):
         for clip in clips:
             self.clips[clip["label"], clip["status"]] += 1
             self.crops[clip["label"]] += clip["faces"]
+            if clip["mask_error"]:
+                self._mask_errors.append(clip["mask_error"])
             if clip["status"] == MISSING:
                 self.missing.append(clip["video"])
             elif clip["status"] in FAILURES:
@@ -163,6 +166,12 @@ class RunSummary(Result):
             notes.append(
                 f"not on disk, {len(self.missing):,} of {counted(self.clips.total(), 'clip')}: "
                 f"{listed(sorted(self.missing))}"
+            )
+        if self._mask_errors:
+            clips = counted(len(self._mask_errors), "clip")
+            notes.append(
+                f"masks computed instead of given, some or all of {clips}, as mask_error in "
+                f"{FacesFolder.CLIPS} says: {_shown(min(self._mask_errors))}"
             )
         done = self.clips.total() - self._earlier
         if done and self.seconds is not None:

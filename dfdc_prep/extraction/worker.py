@@ -88,11 +88,11 @@ class Transfer:
             if not keep or socket.gethostname() != self.host:
                 path.unlink(missing_ok=True)
 
-    def fetch_original(self, clip: Clip) -> Clip:
-        """Fetch the original that a fake is compared with, unless it is the last one fetched."""
+    def fetch_beside(self, clip: Clip, kind: str) -> Clip:
+        """Fetch the original or the mask video of a fake, unless it is the last one fetched."""
         if not is_url(clip.path):
             return clip
-        path = self.copy_of(clip, f"original-{_process()}")
+        path = self.copy_of(clip, f"{kind}-{_process()}")
         if not path.exists():
             shutil.rmtree(path.parents[1], ignore_errors=True)
             path.parent.mkdir(parents=True)
@@ -243,13 +243,16 @@ def extract_in_worker(clip: Clip, relatives: Relatives) -> ClipResult:
             return missing_clip(clip, extractor.options)
         folder = stack.enter_context(transfer.crops_folder(clip))
         if relatives.original:
-            original = transfer.fetch_original(relatives.original)
+            original = transfer.fetch_beside(relatives.original, "original")
             relatives = replace(relatives, original=original)
         others = []
         for other in relatives.others:
             with suppress(FileNotFoundError):  # its own turn reports that it is gone
                 others.append(stack.enter_context(transfer.fetched(other, keep=True)))
         relatives = replace(relatives, others=tuple(others))
+        if here.mask_video:
+            mask = transfer.fetch_beside(here.mask_video, "mask")
+            here = replace(here, mask_video=mask)
         version = version_of(clip)  # before it is decoded: it may be replaced
         result = extractor.extract(here, folder, relatives)
         transfer.put(folder, crop_files(result.rows))

@@ -379,6 +379,7 @@ def _build_manifest(table: pa.Table, crops: list[_Outcome]) -> pa.Table:
         # Masks are not imported.
         "mask": pa.nulls(len(crops), pa.string()),
         "mask_sha256": pa.nulls(len(crops), pa.string()),
+        "mask_source": pa.nulls(len(crops), pa.string()),
     }
     found = pa.table(columns)
     typed = [cast_column(found, field.name, field.type, field.type) for field in MANIFEST_SCHEMA]

@@ -85,6 +85,19 @@ def test_faceforensics(tmp_path: Path) -> None:
     assert catalog.options == expected
 
 
+def test_mask_videos_of_faceforensics_are_found_where_asked_for(tmp_path: Path) -> None:
+    root = trees.make_faceforensics(tmp_path)
+    name = "manipulated_sequences/Deepfakes/masks/videos/000_003.mp4"
+    trees.make_tree(root, {name: True}, None, None)
+    assert not any(clip.mask_video for clip in read_catalog(root).clips)
+    catalog = read_catalog(root, options=SourceOptions(masks=True))
+    found = {clip.part: clip.mask_video for clip in catalog.clips if clip.mask_video}
+    assert {part: (mask.path, mask.size) for part, mask in found.items()} == {
+        "Deepfakes": (str(root / name), 1)
+    }
+    assert "mask videos of 1 of 4 FAKE clips" in catalog.notes
+
+
 def test_celeb_df(tmp_path: Path) -> None:
     catalog = read_catalog(trees.make_celeb_df(tmp_path))
     made = "Celeb-synthesis"

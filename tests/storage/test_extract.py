@@ -18,7 +18,9 @@ from dfdc_prep.extraction.summary import RunSummary
 from dfdc_prep.extraction.worker import Transfer, extract_in_worker, init_worker
 from dfdc_prep.storage.place import Place, lease
 from dfdc_prep.storage.urls import Url
+from manifests.tables.parquet import read_manifest
 from tests.crop_sets import crop_options
+from tests.forged_clips import make_masked_family
 from tests.storage.server import ACCESS_KEY, SECRET_KEY, S3Server
 
 TABLES = ("manifest.parquet", "metadata.csv")
@@ -88,6 +90,18 @@ def test_masks_are_the_same(
     wanted = sums(on_disk(tmp_path / "faces"))
     assert any("mask" in name for name in wanted)
     assert sums(s3.files(bucket, "faces")) == wanted
+
+
+def test_given_masks_are_the_same(
+    extract: Extract, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    make_masked_family(tmp_path / "ff")
+    s3.upload(tmp_path / "ff", bucket, "ff")
+    extract(tmp_path / "ff", tmp_path / "faces", masks=True)
+    extract(f"s3://{bucket}/ff", f"s3://{bucket}/faces", masks=True)
+    rows = read_manifest(tmp_path / "faces" / "manifest.parquet")
+    assert rows["mask_source"].to_pylist() == ["given"] * 2 + [None] * 2
+    assert sums(s3.files(bucket, "faces")) == sums(on_disk(tmp_path / "faces"))
 
 
 def test_a_finished_run_does_nothing_and_other_options_are_refused(

@@ -9,7 +9,7 @@ from dfdc_prep.catalog.groups import Group, inner_folder, left_out, read_groups,
 from dfdc_prep.errors import SourceError
 from manifests.labels import FAKE, NAMES, REAL
 from manifests.relatives import ACTORS, YOUTUBE
-from manifests.wording import abbreviated
+from manifests.wording import abbreviated, counted
 
 _KINDS = _ORIGINAL, _MANIPULATED = "original_sequences", "manipulated_sequences"
 #: c0 is an older name of raw.
@@ -39,6 +39,8 @@ def _read(source: Path, options: SourceOptions) -> Listing:
         compression, groups, notes = _read_flat(source, options.compression)
     dataset = options.dataset or "faceforensics++"
     splits = _read_splits(source)
+    if not options.masks:
+        groups = [group._replace(masks=None) for group in groups]
     entries, strange = read_groups(
         groups, dataset, lambda _group, _video, target: splits.get(str(target))
     )
@@ -49,6 +51,10 @@ def _read(source: Path, options: SourceOptions) -> Listing:
             "--layout folders"
         )
     more, refused = left_out(strange, "FaceForensics++")
+    if options.masks:
+        fakes = [entry.mask_video for entry in entries if entry.label == FAKE]
+        with_one = len(fakes) - fakes.count(None)
+        notes.append(f"mask videos of {with_one:,} of {counted(len(fakes), 'FAKE clip')}")
     return Listing(dataset, entries, strange, [*notes, *more], refused, compression, NAMES)
 
 
@@ -81,7 +87,8 @@ def _read_tree(source: Path, asked: str | None) -> tuple[str | None, list[Group]
     groups = []
     for (kind, name), levels in found.items():
         if folder := levels.get(compression):
-            groups.append(_group(name, folder, None if kind == _ORIGINAL else name))
+            method = None if kind == _ORIGINAL else name
+            groups.append(_group(source / kind / name, folder, method))
         else:
             has = ", ".join(levels) or "none"
             notes.append(f"{kind}/{name} left out: no {compression}, it has {has}")
@@ -102,13 +109,17 @@ def _read_flat(source: Path, asked: str | None) -> tuple[str | None, list[Group]
     for name, method in names.items():
         folder = source / name
         folder = folder / name if (folder / name).is_dir() else folder  # as Kaggle unpacks it
-        groups.append(_group(name, inner_folder(folder) or folder, method))
+        groups.append(_group(folder, inner_folder(folder) or folder, method))
     notes = [] if None in names.values() else [f"no folder of originals in {source}"]
     return compression, groups, notes + unread(source, groups)
 
 
-def _group(name: str, folder: Path, method: str | None) -> Group:
-    return Group(name, folder, FAKE if method else REAL, method, (YOUTUBE, ACTORS))
+def _group(of: Path, folder: Path, method: str | None) -> Group:
+    """The group of a folder of originals or of a method, its clips in `folder`."""
+    found = (of / "masks" / "videos", of / "masks")
+    masks = next((each for each in found if method and each.is_dir()), None)
+    label, conventions = FAKE if method else REAL, (YOUTUBE, ACTORS)
+    return Group(of.name, folder, label, method, conventions, masks=masks)
 
 
 def _read_splits(source: Path) -> dict[str, str]:
