@@ -10,7 +10,7 @@ from dfdc_prep import __version__
 from dfdc_prep.commands.checks import audit, report, verify
 from dfdc_prep.commands.declaration import Group, command_of
 from dfdc_prep.commands.extract import extract, gather, identify, import_crops, sample
-from dfdc_prep.commands.recipe import rebuild
+from dfdc_prep.commands.recipe import make_recipe, rebuild
 from dfdc_prep.commands.shard import (
     export_deepfakebench,
     export_huggingface,
@@ -25,7 +25,7 @@ from dfdc_prep.commands.tables import balance, split, summarize
     sections={
         "From clips to a trained model": ("extract", "balance", "shard", "fit"),
         "Data": ("sample", "import", "gather", "identify", "split", "export"),
-        "To hand on": ("rebuild",),
+        "To hand on": ("recipe", "rebuild"),
         "Checks and reports": ("summary", "audit", "probe", "verify", "report"),
         "With a model": ("evaluate", "compare", "predict", "app"),
     },
@@ -69,7 +69,7 @@ for function in (export_deepfakebench, export_webdataset, export_huggingface):
     export.add_command(command_of(function))
 for made in (sample, extract, gather, import_crops, identify, summarize, balance, split, shard):
     main.add_command(command_of(made))
-for read in (rebuild, audit, verify, report):
+for read in (audit, verify, report, make_recipe, rebuild):
     main.add_command(command_of(read))
 main.add_command(export)
 

@@ -1,11 +1,11 @@
 """Face crops, balanced manifests and TFRecord shards from DFDC clips.
 
 The functions below are those of the commands `dfdc-prep extract`, `gather`, `import`, `identify`,
-`balance`, `split`, `shard`, `export`, `rebuild`, `audit`, `verify`, `report` and `summary`: each
-has the parameters, defaults and errors of its command, writes the same files, and returns a report
-whose `str()` is what the command prints. A value that the command would refuse raises ValueError;
-every other expected error is a `dfdc_prep.errors.DfdcPrepError`. They are loaded on first use, so
-that `import dfdc_prep` loads neither NumPy nor PyArrow.
+`balance`, `split`, `shard`, `export`, `recipe`, `rebuild`, `audit`, `verify`, `report` and
+`summary`: each has the parameters, defaults and errors of its command, writes the same files, and
+returns a report whose `str()` is what the command prints. A value that the command would refuse
+raises ValueError; every other expected error is a `dfdc_prep.errors.DfdcPrepError`. They are loaded
+on first use, so that `import dfdc_prep` loads neither NumPy nor PyArrow.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfdc_prep.commands.checks import audit, report, verify
     from dfdc_prep.commands.extract import extract, gather, identify, import_crops
-    from dfdc_prep.commands.recipe import rebuild
+    from dfdc_prep.commands.recipe import make_recipe, rebuild
     from dfdc_prep.commands.shard import (
         export_deepfakebench,
         export_huggingface,
@@ -39,6 +39,7 @@ __all__ = [
     "gather",
     "identify",
     "import_crops",
+    "make_recipe",
     "rebuild",
     "report",
     "shard",

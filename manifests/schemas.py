@@ -282,6 +282,10 @@ class _RecipeSplit(TypedDict):
     joined_family: Annotated[str | None, "first of the families joined because crops are alike"]
     shard: Annotated[str | None, "file name of the shard that holds the crop"]
     record: Annotated[int | None, "position of the crop in the manifest of the shards"]
+    split_label: Annotated[str | None, "label in the split, if not the clip's: of --label-by face"]
+    split_identity: Annotated[str | None, "identity in the split, if not the data set's"]
+    split_face_identity: Annotated[str | None, "the same for the person whose face a fake shows"]
+    identity_source: Annotated[str | None, "source of the identity in a split by identity"]
 
 
 class RecipeRow(_RecipeClip, _RecipeCrop, _RecipeSplit, _Provenance):

@@ -1,4 +1,4 @@
-"""Rebuild a data set from its recipe."""
+"""A recipe of a data set, to hand on: write it, and rebuild the data set from it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,81 @@ from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, StrPa
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
-from manifests.folders import ShardsFolder
+from manifests.folders import FacesFolder, ShardsFolder
 
 if TYPE_CHECKING:
     from dfdc_prep.extraction.summary import RunSummary
     from dfdc_prep.recipe.comparison import Comparison
+    from dfdc_prep.recipe.page import RecipeReport
+
+
+def _all_of_a_folder(mirror: Mirror) -> None:
+    """Fetch a faces folder with its crops, or what lies beside the shards of a shards folder."""
+    if ShardsFolder.INFO in mirror.pull(ShardsFolder.INDEX):
+        return
+    tables = (FacesFolder.CLIPS, FacesFolder.RUN, FacesFolder.JOURNAL)
+    mirror.pull_crops(FacesFolder.MANIFEST, *tables, FacesFolder.BALANCED, FacesFolder.SPLIT)
+
+
+@command("recipe")
+@staged(path=Staged(_all_of_a_folder), faces=Staged(_all_of_a_folder), out=Staged((), Push()))
+def make_recipe(
+    path: Annotated[StrPath, LOCATION],
+    out: Annotated[StrPath | None, WRITABLE] = None,
+    *,
+    faces: Annotated[StrPath, LOCATION] = "faces",
+    source: Annotated[StrPath | None, PATH] = None,
+    table: Annotated[StrPath | None, PATH] = None,
+    card: Annotated[StrPath | None, PATH] = None,
+    landmarks: bool = False,
+    show: bool = False,
+) -> "RecipeReport":
+    """Write the recipe of the data set in PATH to OUT: no picture, but all to make it again from.
+
+    PATH is a faces or a shards folder. The recipe has the hash of each clip and crop, frames,
+    boxes, options, splits and versions: whoever has the clips gets the same crops from it, by
+    rebuild. It is a parquet file that pandas and DuckDB read. It is checked against PATH before it
+    is written. A run that was killed goes on by the same command.
+
+    \b
+    Example:
+      dfdc-prep recipe faces faces.recipe --card card.json
+      dfdc-prep recipe shards shards.recipe --faces faces
+      dfdc-prep recipe faces.recipe --show
+
+    Args:
+        path: A faces or a shards folder; with --show, a recipe.
+        out: The recipe to write. None: PATH.recipe here.
+        faces: The faces folder that shards were made from.
+        source: The folder of the clips. None: the one that extract read.
+        table: The CSV that extract read by --table.
+        card: JSON or TOML with who may use the data set and how to cite it, as for shard. None:
+            the terms of the clips.
+        landmarks: Keep the landmarks of crops that are not aligned by them, a fifth more bytes.
+        show: Print what a recipe says of itself, and write nothing.
+
+    Raises:
+        RecipeError: `path` cannot be made again from a recipe, or with `show` is none.
+        TableError: a table is missing or invalid, or `card` has another field or value than one.
+        ShardError: a crop is missing or altered.
+        SourceError: a clip is missing.
+        OutputError: another run writes the recipe.
+    """
+    from dfdc_prep.recipe.making import Author, make, show_recipe
+    from dfdc_prep.writing.card import read_card
+
+    folder = Path(path)
+    if show:
+        return show_recipe(folder)
+    author = Author(
+        Path(faces),
+        None if source is None else Path(source),
+        None if table is None else Path(table),
+        read_card(Path(card)) if card else {},
+        landmarks,
+    )
+    target = Path(f"{folder.resolve().name}.recipe") if out is None else Path(out)
+    return make(folder, target, author)
 
 
 class RebuildCommand(click.Command):

@@ -26,7 +26,7 @@ from dfdc_prep.crops.placement import ALIGNMENTS
 from dfdc_prep.errors import RecipeError
 from dfdc_prep.extraction.clip import ALL, LARGEST, ORIGINAL, OWN, SIBLING, CropOptions
 from dfdc_prep.video.timeline import SAMPLINGS
-from manifests.arrow import MANIFEST_SCHEMA, RECIPE_SCHEMA, SHARD_MANIFEST_SCHEMA
+from manifests.arrow import RECIPE_SCHEMA
 from manifests.files import atomic_file, parse_json
 from manifests.folders import FacesFolder, ShardsFolder
 from manifests.labels import FAMILY_SOURCES, LABELS, NO_LABEL, STATUSES
@@ -42,6 +42,10 @@ SORT_KEY = ("family", "part", "video", "frame", "face")
 FACES, SHARDS, BOXES = "faces", "shards", "boxes"
 #: Files of a shards folder that the header may hold.
 SHARDS_FILES = tuple(name for name in ShardsFolder.INDEX if name != ShardsFolder.MANIFEST)
+#: Columns that balanced.parquet, split.parquet and the manifest of shards may have besides those of
+#: the manifest of the crops, and those that may differ from it there.
+OVERRIDDEN = ("label", "identity", "face_identity")
+TABLE_COLUMNS = (*OVERRIDDEN, "identity_source", "joined_family", "split", "shard")
 
 _HEADER, _SIGNATURE = "dfdc_prep.recipe", "dfdc_prep.sha256"
 #: The signature as Thrift's compact protocol stores it: the key, then a string of 64 bytes.
@@ -60,6 +64,7 @@ _VALUES: dict[str, Collection[str]] = {
     "family_source": FAMILY_SOURCES,
     "status": STATUSES,
     "box_source": (OWN, ORIGINAL, SIBLING),
+    "split_label": LABELS,
 }
 #: Least and largest value of columns of numbers. Sides are those that FFmpeg can decode.
 _SIDE, _FRAMES = 1 << 16, 10_000_000
@@ -91,8 +96,8 @@ class Recipe:
         header: has `format`; `kind`, what it is of: `faces`, `shards`, or `boxes` of another
             pipeline; `source` (layout, dataset, compression); `crops` (see `crop_options`);
             `detector` (name, sha256); `versions` of packages; `counts`; `tables`, the SHA-256 of
-            those that a rebuild gives, by name; `columns`, the names of those that each table has
-            after the manifest's; `left_out`, sentences; `card` (see `writing.card`); of shards,
+            those that a rebuild gives, by name; `columns`, those of `TABLE_COLUMNS` that each
+            table has, by its name; `left_out`, sentences; `card` (see `writing.card`); of shards,
             `manifest`, the SHA-256 that their manifest is bound to, and `files`, their small files
             by name.
         table: has the columns of `manifests.schemas.RecipeRow`, sorted by `SORT_KEY`.
@@ -113,22 +118,19 @@ def write_recipe(path: Path, header: Mapping[str, Any], table: pa.Table) -> str:
     """Write a recipe atomically and return its signature; equal values give equal bytes.
 
     Args:
-        table: has the columns of `RecipeRow`; it is sorted.
+        table: has the columns of `RecipeRow`; it is sorted by `sort_rows`.
 
     Raises:
         OutputError: another run writes the same file.
         OSError: the folder cannot be written.
     """
-    keys = [(name, "ascending") for name in SORT_KEY]
-    table = table.select(RECIPE_SCHEMA.names).cast(RECIPE_SCHEMA)
-    table = table.take(pc.sort_indices(table, sort_keys=keys))
-    names = set(RECIPE_SCHEMA.names)
+    table = sort_rows(table.select(RECIPE_SCHEMA.names).cast(RECIPE_SCHEMA))
     with atomic_file(path) as temporary:
         with pq.ParquetWriter(
             temporary.absolute(),
             RECIPE_SCHEMA,
             compression={n: "NONE" if n in _RANDOM else "ZSTD" for n in _leaves()},
-            use_dictionary=[n for n in _TEXTS if n in names],
+            use_dictionary=_TEXTS,
             write_statistics=False,
         ) as writer:
             writer.write_table(table, row_group_size=_ROWS_A_GROUP)
@@ -171,6 +173,12 @@ def read_recipe(path: Path) -> Recipe:
         raise _error(path, "parquet of a recipe", first_line(error)) from error
     _check_rows(path, table)
     return Recipe(header, table, sha256)
+
+
+def sort_rows(table: pa.Table) -> pa.Table:
+    """The rows in the order of a recipe."""
+    keys = [(name, "ascending") for name in SORT_KEY]
+    return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
 def landmarks_of(table: pa.Table) -> NDArray[np.float64]:
@@ -276,9 +284,9 @@ def _check_header(header: Any) -> None:
     need(is_text_or_none(header["manifest"]), "manifest", header["manifest"])
     known = {FacesFolder.MANIFEST, FacesFolder.BALANCED, FacesFolder.SPLIT}
     need(set(header["columns"]) <= known, "columns", header["columns"])
-    added = set(SHARD_MANIFEST_SCHEMA.names) - set(MANIFEST_SCHEMA.names)
     for values in header["columns"].values():
-        need(set(values) <= added and len(set(values)) == len(values), "columns", values)
+        need(set(values) <= set(TABLE_COLUMNS), "columns", values)
+        need(len(set(values)) == len(values), "columns", values)
     files = header["files"]
     need(isinstance(files, dict) and set(files) <= set(SHARDS_FILES), "files", files)
     for name, value in files.items():
@@ -372,11 +380,11 @@ def _all(condition: pa.ChunkedArray) -> bool:
 
 def _check_rows(path: Path, table: pa.Table) -> None:
     """Raise RecipeError unless the rows are in order, each once, and agree on their clip."""
-    keys = {name: _ranks(table[name]) for name in SORT_KEY}
+    keys = {name: ranks(table[name]) for name in SORT_KEY}
     differs = np.zeros(max(0, table.num_rows - 1), bool)  # from the row before, so far
     ordered = True
-    for ranks in keys.values():
-        step = np.diff(ranks)
+    for values in keys.values():
+        step = np.diff(values)
         ordered &= bool((step[~differs] >= 0).all())
         differs |= step != 0
     if not ordered or not differs.all():
@@ -390,7 +398,7 @@ def _check_rows(path: Path, table: pa.Table) -> None:
     if np.unique(names, axis=1).shape[1] < len(starts):
         raise _error(path, "every clip once", "one in two families")
     for name in RECIPE_CLIP_COLUMNS:
-        if np.any(np.diff(_ranks(table[name]))[~new_clip[1:]]):
+        if np.any(np.diff(ranks(table[name]))[~new_clip[1:]]):
             raise _error(path, f"one {name} for each clip", "two")
     empty = np.flatnonzero(keys["frame"] < 0)
     lengths = np.diff(np.append(starts, table.num_rows))
@@ -412,18 +420,18 @@ def _check_rows(path: Path, table: pa.Table) -> None:
     follows = np.where(new_frame, 0, np.append(-1, face[:-1]) + 1)
     if (face != follows).any():
         raise _error(path, "the faces of a frame numbered from 0", "others")
-    folders = np.stack([_ranks(table[name])[starts] for name in ("part", "folder")])
+    folders = np.stack([ranks(table[name])[starts] for name in ("part", "folder")])
     if np.unique(folders, axis=1).shape[1] < len(starts):
         raise _error(path, "a folder for the crops of each clip", "one for two clips")
 
 
-def _ranks(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def ranks(column: pa.ChunkedArray) -> NDArray[np.int64]:
     """A number for each value, in the order of the values; -1 for null."""
     if pa.types.is_integer(column.type):
         return np.asarray(pc.fill_null(column, -1).to_numpy(), np.int64)
     encoded = column.combine_chunks().dictionary_encode()
     values = encoded.dictionary
-    ranks = np.empty(len(values) + 1, np.int64)
-    ranks[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
-    ranks[-1] = -1
-    return ranks[np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)]
+    found = np.empty(len(values) + 1, np.int64)
+    found[pc.sort_indices(values).to_numpy()] = np.arange(len(values))
+    found[-1] = -1
+    return found[np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(), np.int64)]

@@ -54,13 +54,18 @@ class ClipPrint:
     sketch: bytes | None  # of that frame, 16 bytes
 
 
-def clip_print(path: Path) -> ClipPrint:
+def clip_print(path: Path, decoded: bool = True) -> ClipPrint:
     """The print of a clip, a file or a folder of frames.
+
+    Args:
+        decoded: also decode its first frame, which the clips that crash FFmpeg do not survive.
 
     Raises:
         SourceUnreachable: the system cannot read it.
     """
     size, sha256 = clip_size(path), _clip_hash(path)
+    if not decoded:
+        return ClipPrint(size, sha256, None, None, None)
     try:
         frames, _, first = _first_frame(path)
     except ClipError:

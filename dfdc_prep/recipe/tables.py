@@ -5,14 +5,17 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dfdc_prep.recipe.file import FACES, SHARDS, Recipe
-from manifests.arrow import SHARD_MANIFEST_SCHEMA
+from dfdc_prep.recipe.file import FACES, OVERRIDDEN, SHARDS, Recipe
+from manifests.arrow import IDENTITY_SCHEMA, SHARD_MANIFEST_SCHEMA
 from manifests.folders import FacesFolder, ShardsFolder
-from manifests.schemas import SORT_KEY
+from manifests.schemas import IDENTITY_COLUMNS, SORT_KEY
 from manifests.tables.parquet import bound
 
 #: What the recipe says of a crop beside what the manifest does.
-_SPLIT = ("balanced", "split", "joined_family", "shard", "record")
+_SPLIT = (
+    *("balanced", "split", "joined_family", "shard", "record", "identity_source"),
+    *(f"split_{name}" for name in OVERRIDDEN),
+)
 
 
 def faces_tables(recipe: Recipe, manifest: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -35,7 +38,7 @@ def shards_manifest(recipe: Recipe, manifest: pa.Table) -> pa.Table:
     """The manifest of the shards, bound as that of the author is; see `faces_tables`."""
     assert recipe.header["kind"] == SHARDS
     rows = _with_splits(recipe, manifest)
-    order = pc.sort_indices(rows["record"], null_placement="at_end")
+    order = pc.sort_indices(rows["record"])  # nulls last
     order = order.slice(0, len(order) - rows["record"].null_count)
     names = recipe.header["columns"][ShardsFolder.MANIFEST]
     return bound(_selected(manifest, rows, names).take(order), recipe.header["manifest"])
@@ -51,7 +54,16 @@ def _with_splits(recipe: Recipe, manifest: pa.Table) -> pa.Table:
 
 
 def _selected(manifest: pa.Table, rows: pa.Table, names: list[str]) -> pa.Table:
-    """The manifest with the columns of these names at its end."""
+    """The manifest with the columns of these names: values of its own replaced, others added."""
+    by_identity = "identity_source" in names
     for name in names:
-        manifest = manifest.append_column(SHARD_MANIFEST_SCHEMA.field(name), rows[name])
+        of = SHARD_MANIFEST_SCHEMA
+        if by_identity and name in IDENTITY_COLUMNS:
+            of = IDENTITY_SCHEMA
+        if name in OVERRIDDEN:
+            column = pc.coalesce(rows[f"split_{name}"], manifest[name])
+            at = manifest.column_names.index(name)
+            manifest = manifest.set_column(at, of.field(name), column)
+        else:
+            manifest = manifest.append_column(of.field(name), rows[name])
     return manifest

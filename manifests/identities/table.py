@@ -67,7 +67,8 @@ def add_identities(table: pa.Table, identities: pa.Table, strict: bool = True) -
     # Rename the people whose faces fakes show as those filmed were renamed.
     face = table["face_identity"]
     renamed = table["identity"].take(pc.index_in(face, named, skip_nulls=True))
-    return _with_column(table, "face_identity", pc.coalesce(renamed, face))
+    field = table.schema.field("face_identity")
+    return _with_column(table, field, pc.coalesce(renamed, face))
 
 
 def join_people(table: pa.Table, faces: Path) -> pa.Table:
@@ -83,8 +84,11 @@ def join_people(table: pa.Table, faces: Path) -> pa.Table:
     if (faces / FILE).is_file() or unnamed:
         return add_identities(table, read_identities(faces))
     source = pc.if_else(pc.is_valid(named), pa.scalar("named"), pa.scalar("none"))
-    table = _with_column(table, "identity", pc.coalesce(named, family_column(table)))
-    return _with_column(table, "identity_source", source)
+    for name, column in zip(
+        IDENTITY_COLUMNS, (pc.coalesce(named, family_column(table)), source), strict=True
+    ):
+        table = _with_column(table, IDENTITY_SCHEMA.field(name), column)
+    return table
 
 
 def add_names(identities: pa.Table, clips: pa.Table) -> pa.Table:

@@ -180,6 +180,12 @@ def bound(table: pa.Table, manifest: str | None) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: manifest})
 
 
+def bound_to(schema: pa.Schema) -> str | None:
+    """The hash of the manifest that a table of this schema is bound to; None if it is to none."""
+    found: bytes | None = (schema.metadata or {}).get(_KEY)
+    return None if found is None else found.decode("ascii", "replace")
+
+
 def check_bound(path: Path, manifest: str | None, made_by: str) -> None:
     """Raise TableError if a table of a faces folder, made by a command, is of another manifest.
 
@@ -187,10 +193,10 @@ def check_bound(path: Path, manifest: str | None, made_by: str) -> None:
     """
     if manifest is None:
         return
-    bound_to = (pq.read_schema(path.absolute()).metadata or {}).get(_KEY)
-    if bound_to != manifest.encode():
+    known = bound_to(pq.read_schema(path.absolute()))
+    if known != manifest:
         other = "one that was made from another manifest"
-        if bound_to is None:
+        if known is None:
             other = "no word of the manifest that it was made from"
         raise TableError(
             f"expected {path} made from the present {MANIFEST}, found {other}; run {made_by} "

@@ -42,6 +42,7 @@ FUNCTIONS = {
     "export_deepfakebench": "export deepfakebench",
     "export_huggingface": "export huggingface",
     "export_webdataset": "export webdataset",
+    "make_recipe": "recipe",
     "rebuild": "rebuild",
     "audit": "audit",
     "verify": "verify",

@@ -31,6 +31,7 @@ HEAVY = (
 ORDER = [
     *("extract", "balance", "shard", "fit"),
     *("sample", "import", "gather", "identify", "split", "export"),
+    "recipe",
     "rebuild",
     *("summary", "audit", "probe", "verify", "report"),
     *("evaluate", "compare", "predict", "app"),

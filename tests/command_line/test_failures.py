@@ -163,6 +163,12 @@ def test_workers_error(extract: Callable[..., Result]) -> None:
     assert extract().exit_code == 0
 
 
+def test_recipe_error(tmp_path: Path) -> None:
+    (tmp_path / "a.recipe").write_bytes(b"another file")
+    done = call("recipe", str(tmp_path / "a.recipe"), "--show")
+    failed(done, errors.RecipeError, "give the file that dfdc-prep recipe wrote")
+
+
 def test_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "hidden-in-the-environment"
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://user:{secret}@127.0.0.1:9")
