@@ -7,6 +7,7 @@ command goes on after it was killed. The journal is removed at the end.
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +29,7 @@ from dfdc_prep.crops.files import read_verified, resolve_inside
 from dfdc_prep.detectors.base import Face, Landmarks
 from dfdc_prep.errors import RecipeError, ShardError
 from dfdc_prep.extraction.clip import CropOptions
-from dfdc_prep.extraction.crops_out import crop_path
-from dfdc_prep.extraction.journal import read_journal
+from dfdc_prep.extraction.crops_out import GIVEN, crop_path
 from dfdc_prep.parallel.threads import ThreadPool
 from dfdc_prep.progress import Progress
 from dfdc_prep.recipe import file
@@ -290,12 +290,7 @@ def _find_clips(faces: _Faces, author: Author) -> dict[Name, tuple[Clip, str | N
         run["options"].get("layout", "auto"), **layout, table=table, real_is=run.get("real_is")
     )
     listed = {(clip.part, clip.video): clip for clip in read_catalog(source, None, reading).clips}
-    versions = {
-        (row["part"], row["video"]): version
-        for entry in read_journal(faces.folder / FacesFolder.JOURNAL)
-        for row, version in zip(entry["clips"], entry["versions"], strict=True)
-    }
-    found = {}
+    versions, found = _versions(faces.folder / FacesFolder.JOURNAL), {}
     for name, row in faces.log.items():
         clip = listed.get(name)
         if clip is None or (clip.size is None and row["status"] != "missing"):
@@ -312,6 +307,16 @@ def _find_clips(faces: _Faces, author: Author) -> dict[Name, tuple[Clip, str | N
         below = Path(clip.path)
         path = below.relative_to(source).as_posix() if below.is_relative_to(source) else ""
         found[name] = clip, path if is_path(path) and path != "/".join(name) else None
+    return found
+
+
+def _versions(journal: Path) -> dict[Name, str | None]:
+    """What a journal of extract says of the clips' files; nothing of entries of other versions."""
+    found: dict[Name, str | None] = {}
+    for _, entry in read_lines(journal):
+        with suppress(TypeError, KeyError, ValueError):
+            for row, known in zip(entry["clips"], entry["versions"], strict=True):
+                found[row["part"], row["video"]] = known
     return found
 
 
@@ -430,16 +435,17 @@ def _fill(
         span = faces.rows[name]
         crops += span or [None]
         numbers += [number] * max(1, len(span))
+    manifest, given_masks = faces.manifest, _given_masks(faces.manifest)
     fields_of = {name: RECIPE_SCHEMA.field(name).type for name in RECIPE_SCHEMA.names}
     at, clip_at = pa.array(crops, pa.int32()), pa.array(numbers, pa.int32())
     columns = {
         name: pa.array(values, fields_of[name]).take(clip_at) for name, values in of_clips.items()
     }
-    manifest = faces.manifest
     columns |= {n: manifest[n].take(at) for n in _SAME if n not in columns}
     for column in _HASHES:
         given = (text and bytes.fromhex(text) for text in manifest[column].to_pylist())
         columns[column] = pa.array(given, fields_of[column]).take(at)
+    columns["mask_sha256"] = pc.if_else(given_masks.take(at), None, columns["mask_sha256"])
     for column, key in (("pixels", "pixels"), ("sketch", "sketches")):
         data = bytes.fromhex("".join(read[each][key] for each in faces.log))
         prints = [data[start : start + 4] for start in range(0, len(data), 4)]
@@ -471,6 +477,8 @@ def _header(faces: _Faces, tables: _Tables, table: pa.Table, card: Card) -> dict
     left_out = list(tables.left_out)
     if pc.all(pc.is_null(table["landmarks"])).as_py():
         left_out.append("landmarks, which --landmarks keeps: manifest.parquet will have none")
+    if pc.any(_given_masks(faces.manifest)).as_py():
+        left_out.append("masks of mask videos, which a rebuild does not read, and so the tables")
     return {
         "format": file.FORMAT,
         "kind": file.FACES,
@@ -492,6 +500,10 @@ def _header(faces: _Faces, tables: _Tables, table: pa.Table, card: Card) -> dict
     }
 
 
+def _given_masks(manifest: pa.Table) -> pa.ChunkedArray:
+    return pc.fill_null(pc.equal(manifest["mask_source"], GIVEN), False)
+
+
 def _check(recipe: Recipe, faces: _Faces, tables: _Tables, folder: Path) -> dict[str, str]:
     """Compare what the recipe gives with what is in the folder; return the SHA-256 of its tables.
 
@@ -499,12 +511,16 @@ def _check(recipe: Recipe, faces: _Faces, tables: _Tables, folder: Path) -> dict
     """
     manifest, rows = faces.manifest, recipe.table.filter(pc.is_valid(recipe.table["frame"]))
     rows = rows.sort_by([(name, "ascending") for name in SORT_KEY])
+    given_masks = _given_masks(manifest)
     for name in (*_SAME, *_HASHES):
         given = rows[name]
         if name in _HASHES:
             hashes = (each and each.hex() for each in given.to_pylist())
             given = pa.chunked_array([pa.array(hashes, pa.string())])
-        if not given.equals(manifest[name]):
+        own = manifest[name]
+        if name == "mask_sha256":
+            own = pc.if_else(given_masks, None, own)
+        if not given.equals(own):
             raise _refusal(faces.folder, f"the same {name} in all tables", "another")
     points = np.stack([manifest[name].to_numpy() for name in _POINTS], axis=1)
     if not np.array_equal(landmarks_of(rows).reshape(points.shape), points, equal_nan=True):
@@ -529,4 +545,4 @@ def _check(recipe: Recipe, faces: _Faces, tables: _Tables, folder: Path) -> dict
             else:
                 del recipe.header["columns"][name]
                 recipe.header["left_out"].append(f"{name}, which has rows of another order")
-    return found
+    return {} if pc.any(given_masks).as_py() else found
