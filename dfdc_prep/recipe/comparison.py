@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dfdc_prep.crops.encoding import decode
-from dfdc_prep.crops.files import CropFolders
-from dfdc_prep.errors import ShardError
+from dfdc_prep.crops.encoding import MASK_SUFFIX, decode
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.summary import MISSING
 from dfdc_prep.parallel.threads import ThreadPool
@@ -43,9 +42,13 @@ CROPS_ARE = (
 )
 #: What a clip is beside the author's, further to `COPIES`.
 ALTERED, NOT_COMPARED = "altered", "not compared"
+#: What a mask or a table is that differs from the author's.
+ANOTHER = "another"
 CLIPS_ARE = (*COPIES, ALTERED, MISSING, *(each for each in FAILURES if each != MISSING))
 #: Crops of a clip that are nearer than this show the same picture, dB.
 _NEAR_DB = 22.0
+#: Packages that the bytes of crops, tables and shards depend on, where no detector runs.
+_LIBRARIES = ("dfdc-prep", "av", "numpy", "opencv-python-headless", "pillow", "pyarrow")
 #: Crops compared at a time, and clips that the text names.
 _BLOCK, _MOST_NAMED = 8192, 5
 
@@ -71,17 +74,18 @@ class Comparison(Result):
     out: Location
     crops: dict[str, int]  # number of crops by `CROPS_ARE`
     psnr: float | None  # of those that are near, dB, estimated from sketches
+    masks: dict[str, int]  # number of masks: same, another or not there
     clips: dict[str, int]  # number of clips by `CLIPS_ARE`
     files: dict[str, str]  # tables and files of shards: the same, another or not there
     libraries: dict[str, tuple[str, str]]  # versions that differ: the author's, and here
-    differing: tuple[ClipDifference, ...]
+    differing: tuple[ClipDifference, ...]  # first those with crops that are not the author's
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every crop is the author's, to the byte or to the pixel."""
-        alike = (CROPS_ARE[_SAME], CROPS_ARE[_PIXELS], CROPS_ARE[_UNKNOWN])
-        return all(name in alike for name, count in self.crops.items() if count)
+        """Whether every crop is the author's, to the byte or to the pixel, and every mask."""
+        alike = {CROPS_ARE[_SAME], CROPS_ARE[_PIXELS], CROPS_ARE[_UNKNOWN]}
+        return set(self.crops) <= alike and set(self.masks) <= {SAME}
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as values for JSON, with every clip that differs."""
@@ -92,17 +96,16 @@ class Comparison(Result):
             ("crops", _with_psnr(name, None, self.psnr), count)
             for name, count in self.crops.items()
         ]
+        rows += [("masks", name, count) for name, count in self.masks.items()]
         rows += [("clips", name, count) for name, count in self.clips.items()]
-        files = Counter(self.files.values())
-        rows += [("files", name, count) for name, count in files.items()]
-        rows += [(name, f"{author} of the author's", here) for name, (author, here) in self._moved]
-        return TextTable(("", "beside the author's", "here"), rows)
+        rows += [("files", name, count) for name, count in Counter(self.files.values()).items()]
+        return TextTable(("", "beside the author's", "number"), rows)
 
     def text(self) -> str:
-        header, rows = self.cells().header, [[*row] for row in self.cells().rows]
+        table = self.cells()
         shown = [
             [str(name), str(what), f"{value:,}" if isinstance(value, int) else str(value)]
-            for name, what, value in [header, *rows]
+            for name, what, value in [table.header, *table.rows]
         ]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
         lines = [
@@ -114,14 +117,12 @@ class Comparison(Result):
     def parts(self) -> Sequence[TextTable | str]:
         return [self.cells(), *self._lines()]
 
-    @property
-    def _moved(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        return iter(self.libraries.items())
-
     def _lines(self) -> Iterator[str]:
         yield from (str(each) for each in self.differing[:_MOST_NAMED])
         if (more := len(self.differing) - _MOST_NAMED) > 0:
             yield f"and {counted(more, 'clip')} more; --json names every one"
+        for name, (author, here) in self.libraries.items():
+            yield f"{name}: {author} of the author, {here} here"
         others = [f"{name} is {state}" for name, state in self.files.items() if state != SAME]
         if others:
             yield listed(others, _MOST_NAMED)
@@ -163,7 +164,6 @@ def compare(
     recipe: Recipe,
     folder: Path,
     manifest: pa.Table | None,
-    versions: Mapping[str, str],
     fetch: Fetch = list,
 ) -> Comparison:
     """Compare the crops and tables of a faces folder with the author's.
@@ -171,7 +171,6 @@ def compare(
     Args:
         manifest: of crops just written, whose hashes count as those of the files; None to read each
             file.
-        versions: of the packages here that the crops may depend on.
     """
     table, starts = recipe.table, clip_starts(recipe.table)
     clip = np.repeat(np.arange(len(starts)), np.diff(starts, append=table.num_rows))
@@ -197,22 +196,30 @@ def compare(
         if copy not in (SAME, NOT_COMPARED) or changed or crops[number, _PIXELS]:
             name = f"{row['part']}/{row['video']}"
             differing.append(ClipDifference(name, copy, counts, psnr.get(number)))
-    near = has_crop & (state == _NEAR)
-    author = recipe.header["versions"]
+    near, alike = has_crop & (state == _NEAR), set(CROPS_ARE[: _PIXELS + 1])
+    author, here = recipe.header["versions"], {name: _version(name) for name in _LIBRARIES}
     libraries = {
-        name: (author.get(name, "none"), versions.get(name, "none"))
-        for name in sorted(author.keys() | versions)
-        if author.get(name) != versions.get(name)
+        name: (author[name], here[name])
+        for name in _LIBRARIES
+        if author.get(name, here[name]) != here[name]
     }
     return Comparison(
         folder,
         {name: int(n) for name, n in zip(CROPS_ARE, crops.sum(axis=0), strict=True) if n},
         _decibels(float(error[near].mean())) if near.any() else None,
+        _compare_masks(recipe, folder, manifest, fetch),
         {name: clips[name] for name in (*CLIPS_ARE, NOT_COMPARED) if clips[name]},
         _faces_files(recipe, folder),
         libraries,
-        tuple(differing),
+        tuple(sorted(differing, key=lambda each: (set(each.crops) <= alike, each.clip))),
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def shards_files(recipe: Recipe, shards: Path) -> dict[str, str]:
@@ -233,7 +240,7 @@ def _faces_files(recipe: Recipe, folder: Path) -> dict[str, str]:
 def _file_is(path: Path, sha256: str) -> str:
     if not path.is_file():
         return CROPS_ARE[_ABSENT]
-    return SAME if file_sha256(path) == sha256 else "another"
+    return SAME if file_sha256(path) == sha256 else ANOTHER
 
 
 def _copies(folder: Path) -> dict[tuple[str, str], tuple[str | None, str]]:
@@ -255,8 +262,7 @@ def _compare_crops(
 
     Crops that differ are `_NEAR` here, or `_OTHER` if they cannot be compared.
     """
-    table, folders = recipe.table, CropFolders.single(folder)
-    side = recipe.crop_options.size
+    table, side = recipe.table, recipe.crop_options.size
     state = np.full(table.num_rows, _UNKNOWN, np.int8)
     error = np.zeros(table.num_rows)
     paths = crop_paths(recipe)
@@ -264,10 +270,9 @@ def _compare_crops(
 
     def check(_: ThreadPool, crop: tuple[str, Mapping[str, Any]]) -> tuple[int, float]:
         path, row = crop
-        try:
-            data = Path(folders.resolve(path)).read_bytes()
-        except (OSError, ShardError):
+        if not (folder / path).is_file():
             return _ABSENT, 0.0
+        data = (folder / path).read_bytes()
         if row["sha256"] is None:
             return _UNKNOWN, 0.0
         if hashlib.sha256(data).digest() == row["sha256"]:
@@ -304,6 +309,27 @@ def _compare_crops(
                 state[start + number], error[start + number] = is_, differs
             bar.update(len(rows))
     return state, error
+
+
+def _compare_masks(
+    recipe: Recipe, folder: Path, manifest: pa.Table | None, fetch: Fetch
+) -> dict[str, int]:
+    """The number of masks that are the same as the author's, others or not there."""
+    wanted = recipe.table["mask_sha256"]
+    has_mask = pc.is_valid(wanted)
+    hashes = [each.hex() for each in wanted.filter(has_mask).to_pylist()]
+    paths = crop_paths(recipe).filter(has_mask)
+    if manifest is not None:
+        found = manifest["mask_sha256"].take(pc.index_in(paths, manifest["path"])).to_pylist()
+        states = Counter(
+            CROPS_ARE[_ABSENT] if here is None else SAME if here == sha256 else ANOTHER
+            for here, sha256 in zip(found, hashes, strict=True)
+        )
+    else:
+        masks = [str(Path(path).with_suffix(MASK_SUFFIX)) for path in paths.to_pylist()]
+        fetch(masks)
+        states = Counter(map(_file_is, map(folder.joinpath, masks), hashes))
+    return dict(states)
 
 
 def _tell_near(

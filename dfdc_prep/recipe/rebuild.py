@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from dfdc_prep.catalog.clips import Catalog, Clip, Provenance
 from dfdc_prep.catalog.files import clips_below
 from dfdc_prep.catalog.reader import read_bucket_catalog
-from dfdc_prep.crops.files import CropFolders, CropReader
 from dfdc_prep.detectors.base import Face, Landmarks
 from dfdc_prep.errors import OptionsDiffer, RecipeError, SourceError
 from dfdc_prep.extraction.clip import OWN, Boxes, Given
@@ -40,8 +39,6 @@ from dfdc_prep.recipe.tables import faces_tables, shards_manifest
 from dfdc_prep.storage.urls import Location, Url
 from dfdc_prep.storage.workspace import Mirror, Push, Workspace, workspace
 from dfdc_prep.video.source_file import clip_size
-from dfdc_prep.writing.tfrecord import TFRecords
-from dfdc_prep.writing.writer import describe, write_sums
 from manifests.arrow import MANIFEST_SCHEMA
 from manifests.files import atomic_folder, parse_json, write_text
 from manifests.folders import FacesFolder, ShardsFolder, path_meant
@@ -89,7 +86,7 @@ def rebuild(
         made_from = manifest_hash(folder)
         for name, table in faces_tables(recipe, manifest):
             write_table(bound(table, made_from), folder / name)
-        found = compare(recipe, folder, manifest, package_versions(), _fetching(space))
+        found = compare(recipe, folder, manifest, _fetching(space))
         if shards is not None:
             found = _rebuild_shards(recipe, manifest, space, shards, found)
     return replace(found, out=out)
@@ -104,7 +101,7 @@ def verify(path: Path, out: Location, shards: Path | None) -> Comparison:
                 f"expected a faces folder at {out}, found none; "
                 + (path_meant(space.folder) or f"run {_MADE_BY} first")
             )
-        found = compare(recipe, space.folder, None, package_versions(), _fetching(space))
+        found = compare(recipe, space.folder, None, _fetching(space))
     if shards is not None:
         found = replace(found, files=found.files | shards_files(recipe, shards))
     return replace(found, out=out)
@@ -169,9 +166,8 @@ def read_clips(recipe: Recipe, folder: Path) -> Catalog:
         provenance = provenances.setdefault(key, Provenance(*key))
         names = {n: row[n] for n in ("part", "video", "label", "original", "family", "folder")}
         source = row["family_source"]
-        clips.append(
-            Clip(**names, path=str(path), size=size, provenance=provenance, family_source=source)
-        )
+        clip = Clip(**names, path=str(path), size=size, provenance=provenance, family_source=source)
+        clips.append(clip)
     return Catalog(tuple(sorted(clips)), (), options=recipe.header["source"])
 
 
@@ -321,6 +317,11 @@ def _check_rows(rows: pa.Table) -> None:
 
 
 def _write_shards(recipe: Recipe, rows: pa.Table, folder: Path, shards: Path) -> None:
+    # Imported here because they load slowly, and most recipes are of crops.
+    from dfdc_prep.crops.files import CropFolders, CropReader
+    from dfdc_prep.writing.tfrecord import TFRecords
+    from dfdc_prep.writing.writer import describe, write_sums
+
     texts = dict(recipe.header["files"])
     metadata = parse_json(texts[ShardsFolder.METADATA])
     images, card = metadata["image_format"], metadata.get("card", {})
