@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from manifests.schemas import (
     ENCODING_SIZE,
+    Bytes3,
     Bytes4,
     Bytes8,
     Bytes16,
@@ -31,6 +32,7 @@ _TYPES = {
     bool: pa.bool_(),
     Single: pa.float32(),
     Long: pa.int64(),
+    Bytes3: pa.binary(3),
     Bytes4: pa.binary(4),
     Bytes8: pa.binary(8),
     Bytes16: pa.binary(16),

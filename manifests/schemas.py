@@ -22,6 +22,7 @@ Single = NewType("Single", float)
 #: An int64 column.
 Long = NewType("Long", int)
 #: Columns of as many bytes.
+Bytes3 = NewType("Bytes3", bytes)
 Bytes4 = NewType("Bytes4", bytes)
 Bytes8 = NewType("Bytes8", bytes)
 Bytes16 = NewType("Bytes16", bytes)
@@ -239,7 +240,9 @@ class _RecipeClip(TypedDict):
     part: Annotated[str, "folder the clip came in, dfdc_train_part_7"]
     video: Annotated[str, "file name of the clip, aagfhgtpmv.mp4"]
     file: Annotated[str | None, "path of the clip below the source; null if it is part/video"]
-    folder: Annotated[str, "name of the folder of the clip's crops"]
+    folder: Annotated[
+        str | None, "folder of the clip's crops; in the file, null if it is video without extension"
+    ]
     label: Annotated[str, "REAL, FAKE, or UNKNOWN where nothing says it"]
     original: Annotated[str | None, "file name of the clip a fake was made from"]
     family: Annotated[str, "file name of the original all relatives go back to"]
@@ -271,7 +274,7 @@ class _RecipeCrop(TypedDict):
     ]
     box_source: Annotated[str | None, "own, original or sibling: source of the box"]
     sha256: Annotated[Bytes32 | None, "SHA-256 of the crop's file; null if not known, as the next"]
-    pixels: Annotated[Bytes4 | None, "begin of the SHA-256 of its pixels, RGB"]
+    pixels: Annotated[Bytes3 | None, "begin of the SHA-256 of its pixels, RGB"]
     sketch: Annotated[Bytes4 | None, "2 projections of its pixels, int16"]
     mask_sha256: Annotated[Bytes32 | None, "SHA-256 of the mask's file; null without"]
 

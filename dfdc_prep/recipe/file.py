@@ -38,6 +38,7 @@ from manifests.wording import abbreviated
 FORMAT = 1
 #: Order of the rows.
 SORT_KEY = ("family", "part", "video", "frame", "face")
+_KEYS = [(name, "ascending") for name in SORT_KEY]
 #: Values of the header's `kind`: what the recipe is of.
 FACES, SHARDS, BOXES = "faces", "shards", "boxes"
 #: Files of a shards folder that the header may hold.
@@ -54,8 +55,9 @@ _MAGIC = b"PAR1"
 #: Most bytes of a file's footer, most rows, and most bytes of them in memory.
 _MAX_FOOTER, _MAX_ROWS, _MAX_BYTES = 64_000_000, 20_000_000, 8_000_000_000
 _ROWS_A_GROUP = 1 << 17
-#: Columns of hashes and of other bytes that do not compress.
-_RANDOM = [field.name for field in RECIPE_SCHEMA if pa.types.is_fixed_size_binary(field.type)]
+#: Columns of bytes that differ from row to row and do not compress; those of clips repeat.
+_RANDOM = ("sha256", "pixels", "sketch", "mask_sha256")
+_REPEATED = ("clip_sha256", "first_frame", "first_frame_sketch")
 _TEXTS = [field.name for field in RECIPE_SCHEMA if field.type == pa.string()]
 #: Text columns that are names of files or folders; those with few values, and these.
 _NAMES = ("part", "video", "folder", "original", "family", "joined_family", "shard", "split")
@@ -124,16 +126,21 @@ def write_recipe(path: Path, header: Mapping[str, Any], table: pa.Table) -> str:
         OutputError: another run writes the same file.
         OSError: the folder cannot be written.
     """
-    table = sort_rows(table.select(RECIPE_SCHEMA.names).cast(RECIPE_SCHEMA))
+    table = table.select(RECIPE_SCHEMA.names).cast(RECIPE_SCHEMA)
+    order = pc.sort_indices(table, sort_keys=_KEYS)
     with atomic_file(path) as temporary:
         with pq.ParquetWriter(
             temporary.absolute(),
             RECIPE_SCHEMA,
             compression={n: "NONE" if n in _RANDOM else "ZSTD" for n in _leaves()},
-            use_dictionary=_TEXTS,
+            use_dictionary=[*_TEXTS, *_REPEATED],
             write_statistics=False,
         ) as writer:
-            writer.write_table(table, row_group_size=_ROWS_A_GROUP)
+            for start in range(0, len(order), _ROWS_A_GROUP):
+                group = table.take(order.slice(start, _ROWS_A_GROUP))
+                folder = group["folder"]
+                short = pc.if_else(pc.equal(folder, _stems(group)), None, folder)
+                writer.write_table(_with_folders(group, short))
             writer.add_key_value_metadata(
                 {
                     _HEADER: json.dumps(header, allow_nan=False, separators=(",", ":")),
@@ -177,8 +184,17 @@ def read_recipe(path: Path) -> Recipe:
 
 def sort_rows(table: pa.Table) -> pa.Table:
     """The rows in the order of a recipe."""
-    keys = [(name, "ascending") for name in SORT_KEY]
-    return table.take(pc.sort_indices(table, sort_keys=keys))
+    return table.take(pc.sort_indices(table, sort_keys=_KEYS))
+
+
+def _stems(table: pa.Table) -> pa.ChunkedArray:
+    """The names of the clips without their extensions."""
+    return pc.replace_substring_regex(table["video"], r"^(\.*[^.].*)\.[^.]*$", r"\1")
+
+
+def _with_folders(table: pa.Table, folders: pa.ChunkedArray) -> pa.Table:
+    at = RECIPE_SCHEMA.get_field_index("folder")
+    return table.set_column(at, RECIPE_SCHEMA.field(at), folders)
 
 
 def landmarks_of(table: pa.Table) -> NDArray[np.float64]:
@@ -340,7 +356,8 @@ def _read_table(path: Path, opened: pq.ParquetFile) -> pa.Table:
                 raise _error(path, f"a {field.name} in every row", "one without")
             _check_column(path, field.name, column)
             columns.append(column.cast(field.type))
-        tables.append(pa.table(columns, schema=RECIPE_SCHEMA))
+        table = pa.table(columns, schema=RECIPE_SCHEMA)
+        tables.append(_with_folders(table, pc.coalesce(table["folder"], _stems(table))))
     return pa.concat_tables(tables)
 
 

@@ -110,12 +110,12 @@ def describe_copy(path: Path, expected: ClipPrint, relatives: Collection[bytes] 
 
 
 def crop_print(image: Image) -> tuple[bytes, bytes]:
-    """Four bytes of the hash of a crop's pixels, and its sketch, four bytes.
+    """Three bytes of the hash of a crop's pixels, and its sketch, four bytes.
 
     Args:
         image: RGB uint8 [H, W, 3].
     """
-    return _pixel_hash(image)[:4], _sketch(image, _CROP)
+    return _pixel_hash(image)[:3], _sketch(image, _CROP)
 
 
 def psnr(first: bytes, second: bytes, values: int) -> float:

@@ -448,7 +448,8 @@ def _fill(
     columns["mask_sha256"] = pc.if_else(given_masks.take(at), None, columns["mask_sha256"])
     for column, key in (("pixels", "pixels"), ("sketch", "sketches")):
         data = bytes.fromhex("".join(read[each][key] for each in faces.log))
-        prints = [data[start : start + 4] for start in range(0, len(data), 4)]
+        size = fields_of[column].byte_width
+        prints = [data[start : start + size] for start in range(0, len(data), size)]
         columns[column] = pa.array(prints, fields_of[column]).take(at)
     columns["landmarks"] = _landmarks(manifest).take(at)
     columns |= {name: values.take(at) for name, values in tables.columns.items()}

@@ -73,7 +73,7 @@ def crop(clip: dict[str, Any], frame: int, face: int = 0) -> dict[str, Any]:
         "landmarks": [12.34, 56.78, 1919.99, 0.01, -7.5, 0.0, 1.0, 2.0, 3.0, 4.0],
         "box_source": "own",
         "sha256": digest,
-        "pixels": digest[:4],
+        "pixels": digest[:3],
         "sketch": digest[4:8],
     }
 

@@ -47,6 +47,7 @@ def test_pandas_and_duckdb_read_it(tmp_path: Path) -> None:
     frame = pd.read_parquet(path)
     assert len(frame) == 6
     assert frame["clip_bytes"].max() == 5_000_000_000
+    assert frame["folder"].isna().all()  # those of the clips' names
     query = f"select count(*), count(sha256), max(octet_length(sha256)) from read_parquet('{path}')"
     assert duckdb.sql(query).fetchall() == [(6, 5, 32)]
     metadata = f"select decode(value) from parquet_kv_metadata('{path}') where decode(key) = "
