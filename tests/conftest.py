@@ -20,6 +20,7 @@ NOT_FAST = {
     for name in (
         *("api", "browser", "cluster", "command_line", "sample", "storage", "training"),
         *("extraction/test_forgery.py", "extraction/test_layouts.py"),
+        "extraction/test_given_masks.py",
     )
 }
 

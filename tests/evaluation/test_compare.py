@@ -284,4 +284,8 @@ def test_the_hub_reads_the_results_of_a_model_card(shards, tmp_path):
     assert image.metric_value == run.metrics().image.auc
     assert (image.metric_type, image.dataset_split) == ("roc_auc", "test")
     assert image.dataset_name == "shards"
+    low, high = run.metrics().image.interval.auc
+    ends = {"low": low, "high": high}
+    assert image.metric_args == {"confidence": 0.95, **ends, "resampled": "families"}
+    assert low < image.metric_value < high
     assert card.text.startswith("\n# v1.3")

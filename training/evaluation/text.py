@@ -12,6 +12,7 @@ from dfdc_prep.run_files import (
     TITLES,
     ClassMetrics,
     CrossRow,
+    Interval,
     Metrics,
     RobustnessRow,
     RunConfig,
@@ -241,7 +242,12 @@ def _model_index(config: RunConfig, metrics: SplitMetrics) -> dict[str, Any]:
     """The metadata that the Hub reads, the results as `model-index`."""
     measures = {"accuracy": "accuracy", "auc": "roc_auc", "log_loss": "log_loss"}
     results = [
-        {"type": kind, "name": f"{TITLES[name]}, per {level}", "value": getattr(measured, name)}
+        {
+            "type": kind,
+            "name": f"{TITLES[name]}, per {level}",
+            "value": getattr(measured, name),
+            **_interval(getattr(measured.interval, name)),
+        }
         for level, measured in metrics.levels.items()
         for name, kind in measures.items()
         if getattr(measured, name) is not None
@@ -258,6 +264,14 @@ def _model_index(config: RunConfig, metrics: SplitMetrics) -> dict[str, Any]:
         "metrics": list(measures.values()),
         "model-index": [{"name": config.recipe.name, "results": [found]}],
     }
+
+
+def _interval(interval: Interval) -> dict[str, Any]:
+    """A 95 % interval as `args`, the one field of a result that holds any values; else nothing."""
+    if interval.low is None:
+        return {}
+    ends = {"low": interval.low, "high": interval.high}
+    return {"args": {"confidence": 0.95, **ends, "resampled": "families"}}
 
 
 def _markdown(header: str, rows: Iterable[Sequence[str]]) -> str:
