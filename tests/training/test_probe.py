@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
+from onnx import TensorProto, helper
 from skimage.data import astronaut
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -19,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 import dfdc_prep
 from benchmarks.probes import planted, write_set
 from cli import main
+from dfdc_prep.crops.encoding import decode
 from dfdc_prep.errors import ShardError
 from dfdc_prep.reports.probes import (
     ALONE,
@@ -34,11 +37,13 @@ from dfdc_prep.reports.probes import (
     probe_sections,
 )
 from dfdc_prep.run_files import Interval
+from dfdc_prep.writing.audit_inputs import shard_images
 from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, SHARD_MANIFEST_SCHEMA
 from manifests.errors import TableError, TrainingError
 from manifests.schemas import ClipRow, make_row
 from manifests.tables.parquet import read_manifest, write_parquet
 from training.evaluation.intervals import FamilyIntervals
+from training.models.settings import InputSettings
 from training.probing.features import face_boxes, regions
 from training.probing.probes import Rows, Task, logistic, nearest_neighbour, probe, probe_shards
 from training.probing.statistics import STATISTICS, statistics
@@ -136,6 +141,7 @@ def test_a_split_without_a_label_is_refused() -> None:
 def test_statistics_tell_compression_and_brightness_and_are_finite() -> None:
     for level in (0, 255):
         assert np.isfinite(statistics(np.full((224, 224, 3), level, np.uint8))).all()
+        assert statistics(np.full((224, 224, 3), level, np.uint8))[-6:].tolist() == [level] * 6
     one = statistics(NOISE)
     assert one.shape == (STATISTICS,)
     assert one.dtype == np.float32
@@ -185,6 +191,70 @@ def shards(tmp_path_factory: pytest.TempPathFactory, pool: list[np.ndarray]) -> 
         found[kind] = write_set(root / kind.replace(" ", ""), planted(pool, kind, 120, 0))
         probe_shards(found[kind], 0, None, found["cache"])
     return found
+
+
+@pytest.fixture(scope="module")
+def real_shards(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen real crops in the splits that their set gives them."""
+    root = tmp_path_factory.mktemp("real")
+    rows = []
+    for split, each in (("train", 3), ("validation", 2), ("test", 3)):
+        for label in ("real", "fake"):
+            for path in sorted((shared / "data/crops" / split / label).glob("*.jpg"))[:each]:
+                (root / "images").mkdir(exist_ok=True)
+                name = f"crop{len(rows):02}"
+                shutil.copyfile(path, root / "images" / f"{name}.jpg")
+                rows.append(f"{name}.mp4,{label.upper()},{split}\n")
+    (root / "table.csv").write_text("".join(["videoname,label,official_split\n", *rows]))
+    dfdc_prep.import_crops(root / "images", root / "table.csv", root / "faces")
+    dfdc_prep.balance(root / "faces")
+    dfdc_prep.split(root / "faces", official=True)
+    dfdc_prep.shard(root / "faces", root / "shards", crops="split", shards=1)
+    return root / "shards"
+
+
+@pytest.mark.parametrize("name", ["tiny.keras", "tiny.onnx"])
+def test_networks_look_at_real_crops(real_shards: Path, tmp_path: Path, name: str) -> None:
+    write_mean_of_channels(tmp_path / name)
+    cache = real_shards.parent / "cache"
+    words = ["--backbone", str(tmp_path / name), "--cache", str(cache), "--json"]
+    done = CliRunner().invoke(main, ["probe", str(real_shards), "--sample", "16", *words])
+    assert done.exit_code == 0, done.output
+    probes = json.loads(done.stdout)["probes"]
+    rows = {(each["features"], each["sees"]): each for each in probes}
+    dlib, backbone = "face encoding by dlib", f"features of {name}"
+    assert [key for key in rows if key[0] in (dlib, backbone)] == [
+        *((dlib, sees) for sees in (WHOLE, MIDDLE)),
+        *((backbone, sees) for sees in (WHOLE, RIM, MIDDLE)),
+    ]
+    for (features, _), each in rows.items():
+        assert each["crops"] == {"train": 6, "validation": 4, "test": 6}
+        assert features != dlib or each["numbers"] == 128
+        assert features != backbone or each["numbers"] == 3
+    table = read_manifest(real_shards / "manifest.parquet", "", SHARD_MANIFEST_SCHEMA)
+    images = [decode(data) for data in shard_images(real_shards, table)]
+    means, rows_of_table = np.mean(images, axis=(1, 2)), Rows.of(table)
+    same = probe(Task("means", WHOLE, means, known(rows_of_table)), rows_of_table, 0.005)
+    assert rows[backbone, WHOLE]["clip"][0] == pytest.approx(same.clip.auc)
+    with pytest.raises(TrainingError, match="found a sample of 0"):
+        probe_shards(real_shards, 0, (tmp_path / name, InputSettings()), cache)
+
+
+def write_mean_of_channels(path: Path) -> None:
+    """A network whose features are the mean of each channel, 0 to 255."""
+    if path.suffix == ".keras":
+        import keras
+
+        image = keras.Input((224, 224, 3))
+        keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)).save(path)
+        return
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 224, 224])
+    means = helper.make_tensor_value_info("means", TensorProto.FLOAT, ["n", 3])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    node = helper.make_node("ReduceMean", ["image", "axes"], ["means"], keepdims=0)
+    graph = helper.make_graph([node], "means", [image], [means], [axes])
+    opset = [helper.make_opsetid("", 18)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
 
 
 def test_a_planted_shortcut_is_found_and_nothing_where_there_is_none(

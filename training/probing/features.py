@@ -177,7 +177,7 @@ class Features:
 def picture_features() -> Features:
     """Measures, thumbnail, and statistics of the whole crop, the covered one and the face."""
     parts = {"measures": 3, "thumbnail": 3 * SMALL**2}
-    return Features("pictures-1", parts | dict.fromkeys(REGIONS, STATISTICS), _pictures)
+    return Features("pictures-2", parts | dict.fromkeys(REGIONS, STATISTICS), _pictures)
 
 
 def encoder_features() -> Features:

@@ -221,6 +221,11 @@ def probe_shards(
     if sample:
         networks.append(("face encoding by dlib", encoder_features()))
     if backbone is not None:
+        if not sample:
+            raise TrainingError(
+                "expected crops for the backbone, found a sample of 0; leave out --sample 0, or "
+                "the backbone"
+            )
         networks.append((f"features of {backbone[0].name}", backbone_features(*backbone)))
     crops, kept = Crops(shards, table), FeatureCache(cache or DEFAULT_CACHE)
     chosen = crops.first(most)

@@ -9,7 +9,7 @@
 - The power spectrum averaged over angles (Durall, Keuper and Keuper, "Watch your up-convolution",
   2020).
 - Differences across each of the eight places of JPEG's grid, against their mean.
-- Percentiles of luma, and mean and deviation of each channel.
+- Percentiles of luma; mean, deviation, darkest and brightest level of each channel.
 """
 
 import cv2
@@ -61,8 +61,10 @@ def statistics(image: Images) -> Floats:
     parts += [
         _percentiles(luma),
         *(np.asarray(each, np.float32).ravel() for each in cv2.meanStdDev(image)),
+        image.min(axis=0).min(axis=0),  # one axis after the other: fifty times as fast
+        image.max(axis=0).max(axis=0),
     ]
-    return np.concatenate(parts)
+    return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def _residual(channel: Floats, kernel: npt.NDArray[np.float64], scale: float) -> Floats:
