@@ -37,7 +37,8 @@ HEADER: dict[str, Any] = {
         "masks": False,
     },
     "detector": {"name": "yunet", "sha256": "0" * 64},
-    **{name: {} for name in ("versions", "counts", "tables", "columns", "card", "files")},
+    **{name: {} for name in ("versions", "tables", "columns", "card", "files")},
+    "counts": {"clips": 0, "crops": 0, "bytes": 0},
     "left_out": [],
     "manifest": None,
 }

@@ -9,11 +9,13 @@ from click.core import ParameterSource
 
 from dfdc_prep.commands.declaration import Given, Option, command
 from dfdc_prep.commands.extract import Running, preload_workers, run_options
-from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, StrPath
+from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, FloatParam, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
+from dfdc_prep.errors import RecipeError
 from dfdc_prep.storage.urls import as_location
 from dfdc_prep.storage.workspace import Mirror, Push, Staged, staged
 from manifests.folders import FacesFolder, ShardsFolder
+from manifests.schemas import CROP_SIZE
 
 if TYPE_CHECKING:
     from dfdc_prep.extraction.summary import RunSummary
@@ -40,6 +42,8 @@ def make_recipe(
     table: Annotated[StrPath | None, PATH] = None,
     card: Annotated[StrPath | None, PATH] = None,
     landmarks: bool = False,
+    margin: Annotated[float | None, FloatParam(0, 4)] = None,
+    size: Annotated[int | None, click.IntRange(16, 4096)] = None,
     show: bool = False,
 ) -> "RecipeReport":
     """Write the recipe of the data set in PATH to OUT: no picture, but all to make it again from.
@@ -47,16 +51,19 @@ def make_recipe(
     PATH is a faces or a shards folder. The recipe has the hash of each clip and crop, frames,
     boxes, options, splits and versions: whoever has the clips gets the same crops from it, by
     rebuild. It is a parquet file that pandas and DuckDB read. It is checked against PATH before it
-    is written. A run that was killed goes on by the same command.
+    is written. A run that was killed goes on by the same command. PATH may also be boxes that
+    somebody published: a CSV or parquet table with video or path, frame, and x, y, w, h or x1, y1,
+    x2, y2; or the folder of JSON files that selimsef's pipeline writes.
 
     \b
     Example:
       dfdc-prep recipe faces faces.recipe --card card.json
       dfdc-prep recipe shards shards.recipe --faces faces
+      dfdc-prep recipe boxes.csv theirs.recipe --source dfdc
       dfdc-prep recipe faces.recipe --show
 
     Args:
-        path: A faces or a shards folder; with --show, a recipe.
+        path: A faces or a shards folder, or published boxes; with --show, a recipe.
         out: The recipe to write. None: PATH.recipe here.
         faces: The faces folder that shards were made from.
         source: The folder of the clips. None: the one that extract read.
@@ -64,6 +71,9 @@ def make_recipe(
         card: JSON or TOML with who may use the data set and how to cite it, as for shard. None:
             the terms of the clips.
         landmarks: Keep the landmarks of crops that are not aligned by them, a fifth more bytes.
+        margin: Of published boxes: added on each side, as a fraction of the longer side. None:
+            0.3.
+        size: Of published boxes: side of the crops, pixels. None: 224.
         show: Print what a recipe says of itself, and write nothing.
 
     Raises:
@@ -74,20 +84,25 @@ def make_recipe(
         OutputError: another run writes the recipe.
     """
     from dfdc_prep.recipe.making import Author, make, show_recipe
+    from dfdc_prep.recipe.published import Cut, is_boxes, make_of_boxes
     from dfdc_prep.writing.card import read_card
 
     folder = Path(path)
     if show:
         return show_recipe(folder)
-    author = Author(
-        Path(faces),
-        None if source is None else Path(source),
-        None if table is None else Path(table),
-        read_card(Path(card)) if card else {},
-        landmarks,
-    )
+    clips = None if source is None else Path(source)
+    given = read_card(Path(card)) if card else {}
     target = Path(f"{folder.resolve().name}.recipe") if out is None else Path(out)
-    return make(folder, target, author)
+    if folder.is_file() or (folder.is_dir() and is_boxes(folder)):
+        cut = Cut(0.3 if margin is None else margin, CROP_SIZE if size is None else size)
+        return make_of_boxes(folder, target, clips, cut, given)
+    if margin is not None or size is not None:
+        raise RecipeError(
+            f"expected --margin and --size with published boxes, found {folder}, whose crops have "
+            "theirs; leave them out"
+        )
+    known = None if table is None else Path(table)
+    return make(folder, target, Author(Path(faces), clips, known, given, landmarks))
 
 
 class RebuildCommand(click.Command):

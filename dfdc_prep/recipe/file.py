@@ -48,6 +48,12 @@ SHARDS_FILES = tuple(name for name in ShardsFolder.INDEX if name != ShardsFolder
 OVERRIDDEN = ("label", "identity", "face_identity")
 TABLE_COLUMNS = (*OVERRIDDEN, "identity_source", "joined_family", "split", "shard")
 
+#: Keys that these objects of the header have, all of them and no others.
+_KEYS_OF = {
+    "source": {"layout", "dataset", "compression"},
+    "detector": {"name", "sha256"},
+    "counts": {"clips", "crops", "bytes"},
+}
 _HEADER, _SIGNATURE = "dfdc_prep.recipe", "dfdc_prep.sha256"
 #: The signature as Thrift's compact protocol stores it: the key, then a string of 64 bytes.
 _SIGNED = re.compile(_SIGNATURE.encode() + rb"\x18\x40([0-9a-f]{64})")
@@ -169,14 +175,14 @@ def read_recipe(path: Path) -> Recipe:
             raise _error(
                 path, f"bytes of the hash {signed[:12]}…", f"{sha256[:12]}…: it is damaged"
             )
-        with pq.ParquetFile(path.absolute(), read_dictionary=_TEXTS, pre_buffer=False) as opened:
-            header = _header(path, (opened.metadata.metadata or {}).get(_HEADER.encode(), b""))
+        metadata = pq.read_metadata(path.absolute())
+        texts = [name for name in _TEXTS if name in metadata.schema.names]
+        with pq.ParquetFile(path.absolute(), metadata=metadata, read_dictionary=texts) as opened:
+            header = _header(path, (metadata.metadata or {}).get(_HEADER.encode(), b""))
             table = _read_table(path, opened)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise _error(path, "a recipe", "no such file") from error
-        raise _error(path, "to read it", error.strerror or first_line(error)) from error
-    except (pa.ArrowException, ValueError, MemoryError) as error:
+    except FileNotFoundError as error:
+        raise _error(path, "a recipe", "no such file") from error
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise _error(path, "parquet of a recipe", first_line(error)) from error
     _check_rows(path, table)
     return Recipe(header, table, sha256)
@@ -296,6 +302,9 @@ def _check_header(header: Any) -> None:
         need(isinstance(values, dict) and len(values) < 1000, name, values)
         for key, value in values.items():
             need(is_text(key) and is_valid(value), name, value)
+    for name, keys in _KEYS_OF.items():
+        need(set(header[name]) == keys, name, header[name])
+    need(is_text(header["detector"]["name"]), "detector", header["detector"])
     need(is_texts(header["left_out"]), "left_out", header["left_out"])
     need(is_text_or_none(header["manifest"]), "manifest", header["manifest"])
     known = {FacesFolder.MANIFEST, FacesFolder.BALANCED, FacesFolder.SPLIT}
@@ -348,8 +357,9 @@ def _read_table(path: Path, opened: pq.ParquetFile) -> pa.Table:
         group = opened.read_row_group(index, use_threads=False)
         columns = []
         for field, column in zip(RECIPE_SCHEMA, group.columns, strict=True):
-            given = column.type.value_type if field.name in _TEXTS else column.type
-            if given != field.type:
+            is_coded = field.name in _TEXTS and pa.types.is_dictionary(column.type)
+            given = column.type.value_type if is_coded else column.type
+            if (is_coded != (field.name in _TEXTS)) or given != field.type:
                 raise _error(path, f"{field.type} in column {field.name}", str(given))
             column.validate(full=True)
             if column.null_count and not field.nullable:

@@ -25,7 +25,7 @@ HEADER: dict[str, Any] = {
     },
     "detector": {"name": "yunet", "sha256": "0" * 64},
     "versions": {"dfdc-prep": "1.0.0", "av": "14.0.0"},
-    "counts": {"clips": 3, "crops": 5},
+    "counts": {"clips": 3, "crops": 5, "bytes": 15_000_000_000},
     "tables": {},
     "columns": {},
     "left_out": [],
