@@ -187,6 +187,16 @@ def with_report(here: Path, dfdc: Path) -> None:
     run_folder(here / "runs" / "v1.3")
 
 
+def with_recipe(here: Path, dfdc: Path) -> None:
+    with_clips(here, dfdc)
+    for line in ("extract dfdc faces --frames 2", "balance faces", "shard faces shards"):
+        run(f"dfdc-prep {line}")
+    (here / "card.json").write_text('{"license": "CC BY 4.0", "citeAs": "Us, 2026"}')
+    (here / "boxes.csv").write_text("video,frame,x,y,w,h\naaa.mp4,0,10,10,99,99\n")
+    (here / "selimsef_boxes").mkdir()
+    (here / "selimsef_boxes" / "aaa.json").write_text('{"0": [[5.5, 5, 50, 50]]}')
+
+
 def with_run(here: Path, dfdc: Path) -> None:
     import keras
 
@@ -219,6 +229,7 @@ FOLDERS: dict[str, Callable[[Path, Path], None]] = {
     "docs/index.md": with_clips,
     "docs/paper.md": with_tables,
     "docs/probe.md": with_shards,
+    "docs/recipe.md": with_recipe,
     "docs/report.md": with_report,
     "docs/scale.md": with_clips,
     "docs/shards.md": with_faces,
