@@ -22,7 +22,7 @@ from PIL import Image
 
 import dfdc_prep
 from manifests.tables.parquet import read_manifest
-from training.probing.probes import probe_shards
+from training.probing.probes import Keep, probe_shards
 
 Pixels = npt.NDArray[np.uint8]
 #: The part of a side that is left alone where the rest is planted in.
@@ -93,7 +93,7 @@ def main(faces: Path, seeds: int, pool: int, size: int) -> None:
             for seed in range(seeds):
                 folder = Path(scratch, f"{kind}{seed}".replace(" ", ""))
                 shards = write_set(folder, planted(images, kind, size, seed))
-                report = probe_shards(shards, 0, None, Path(scratch, "cache"))
+                report = probe_shards(shards, 0, None, Keep(Path(scratch, "cache")))
                 found += bool(report.found)
                 by.update(each.name for each in report.found)
                 aucs.append(max(each.clip.auc for each in report.probes))

@@ -29,7 +29,7 @@ def _after(_: "ProbeReport", given: Given) -> Iterator[str]:
 
 
 @command(cls=TrainingCommand, hints=_after, has_json=True)
-@staged(shards=Staged(Mirror.pull_all, Push()))
+@staged(shards=Staged(Mirror.pull_all, Push()), scores=Staged((), Push()))
 def probe(
     shards: Annotated[StrPath, LOCATION] = "shards",
     *,
@@ -40,6 +40,7 @@ def probe(
     scale: Annotated[str, click.Choice(SCALES)] = "0..255",
     channels: Annotated[str, click.Choice(CHANNELS)] = "rgb",
     cache: Annotated[StrPath | None, WRITABLE] = None,
+    scores: Annotated[StrPath | None, WRITABLE] = None,
 ) -> "ProbeReport":
     """Measure what plain classifiers get on the split of SHARDS.
 
@@ -57,6 +58,7 @@ def probe(
     Example:
       dfdc-prep probe shards --clips faces
       dfdc-prep probe shards --backbone resnet.onnx --scale imagenet --json
+      dfdc-prep probe shards --scores probes
 
     Args:
         shards: A shards folder.
@@ -69,19 +71,22 @@ def probe(
         scale: Range of the backbone's input; imagenet is (0..1 - mean) / deviation.
         channels: Order of the backbone's color channels.
         cache: Folder of the features. None: one of this user.
+        scores: Folder for the probes' scores of test, as tables that compare reads.
 
     Raises:
         TrainingError: a split lacks a label, or the backbone cannot be used.
         ShardError, TableError: the shards are missing, damaged, or not those of their manifest; or
             clips.parquet is.
+        OutputError: the folder of the scores has other files.
     """
-    from training.probing.probes import probe_shards
+    from training.probing.probes import Keep, probe_shards
 
     network = None
     if backbone is not None:
         network = Path(backbone), InputSettings(channels=channels, scale=scale)
-    kept, log = (None if each is None else Path(each) for each in (cache, clips))
-    return probe_shards(Path(shards), sample, network, kept, crops, log)
+    keep = Keep(*(None if each is None else Path(each) for each in (cache, scores)))
+    log = None if clips is None else Path(clips)
+    return probe_shards(Path(shards), sample, network, keep, crops, log)
 
 
 main = command_of(probe)

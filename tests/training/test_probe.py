@@ -45,7 +45,15 @@ from manifests.tables.parquet import read_manifest, write_parquet
 from training.evaluation.intervals import FamilyIntervals
 from training.models.settings import InputSettings
 from training.probing.features import face_boxes, regions
-from training.probing.probes import Rows, Task, logistic, nearest_neighbour, probe, probe_shards
+from training.probing.probes import (
+    Keep,
+    Rows,
+    Task,
+    logistic,
+    nearest_neighbour,
+    probe,
+    probe_shards,
+)
 from training.probing.statistics import STATISTICS, statistics
 
 NOISE = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
@@ -109,7 +117,7 @@ def test_clips_are_scored_by_their_mean_and_rows_without_values_left_out() -> No
     rows = rows_of(1800, per_clip=3)
     values = np.random.default_rng(1).normal(size=(1800, 2)) + rows.label[:, None]
     some = np.arange(1800) % 5 > 0
-    found = probe(Task("noise", WHOLE, values, some), rows, 0.05)
+    found, _ = probe(Task("noise", WHOLE, values, some), rows, 0.05)
     test = rows.where(some, "test")
     scores = logistic(values, rows, some).scores
     clips = np.unique(rows.clip[test])
@@ -127,7 +135,7 @@ def test_clips_are_scored_by_their_mean_and_rows_without_values_left_out() -> No
 def test_intervals_for_several_probes_are_wider() -> None:
     rows = rows_of(600)
     task = Task("noise", WHOLE, np.random.default_rng(1).normal(size=(600, 2)), known(rows))
-    one, five = (probe(task, rows, error).clip.interval for error in (0.05, 0.01))
+    one, five = (probe(task, rows, error)[0].clip.interval for error in (0.05, 0.01))
     assert five.low < one.low < one.high < five.high
 
 
@@ -189,7 +197,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory, pool: list[np.ndarray]) -> 
     found = {"cache": root / "cache"}
     for kind in ("none", "face covered"):
         found[kind] = write_set(root / kind.replace(" ", ""), planted(pool, kind, 120, 0))
-        probe_shards(found[kind], 0, None, found["cache"])
+        probe_shards(found[kind], 0, None, Keep(found["cache"]))
     return found
 
 
@@ -296,7 +304,7 @@ def test_streams_that_differ_by_label_are_found(shards: dict[str, Path], tmp_pat
         for crop in crops
     ]
     write_parquet(pa.Table.from_pylist(log[2:], CLIP_LOG_SCHEMA), tmp_path / "clips.parquet")
-    report = probe_shards(folder, 0, None, shards["cache"], clips=tmp_path)
+    report = probe_shards(folder, 0, None, Keep(shards["cache"]), clips=tmp_path)
     (streams,) = (each for each in report.probes if each.features == "streams of the clips")
     assert streams.found
     assert "without seeing the face" in streams.verdict()
@@ -304,7 +312,30 @@ def test_streams_that_differ_by_label_are_found(shards: dict[str, Path], tmp_pat
     others = pa.Table.from_pylist(log[:0], CLIP_LOG_SCHEMA)
     write_parquet(others, tmp_path / "clips.parquet")
     with pytest.raises(TableError, match="found it of none; give the faces folder"):
-        probe_shards(folder, 0, None, shards["cache"], clips=tmp_path / "clips.parquet")
+        probe_shards(folder, 0, None, Keep(shards["cache"]), clips=tmp_path / "clips.parquet")
+
+
+def test_the_scores_of_the_probes_are_compared(
+    shards: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, scores = shards["face covered"], tmp_path / "scores"
+    words = ["probe", str(folder), "--sample", "0", "--cache", str(shards["cache"])]
+    done = CliRunner().invoke(main, [*words, "--scores", str(scores), "--json"])
+    assert done.exit_code == 0, done.output
+    found = {each["features"]: each["clip"][0] for each in json.loads(done.stdout)["probes"]}
+    tables = sorted(map(str, scores.glob("*.csv")))
+    assert len(tables) == 5
+    done = CliRunner().invoke(main, ["compare", str(folder), *tables, "--json"])
+    assert done.exit_code == 0, done.output
+    aucs = {
+        r["model"]: r["value"] for r in json.loads(done.stdout)["measures"] if r["measure"] == "auc"
+    }
+    neighbour = aucs["nearest-neighbour-by-12x12-pixels-thumbnail.scores.csv"]
+    assert neighbour == pytest.approx(found["nearest neighbour by 12x12 pixels"], abs=1e-12)
+    (scores / "mine.txt").write_text("mine")
+    done = CliRunner().invoke(main, [*words, "--scores", str(scores)])
+    assert "found mine.txt; choose another folder" in done.stderr
 
 
 def test_the_page_shows_the_result_and_verify_passes(shards: dict[str, Path]) -> None:

@@ -38,6 +38,8 @@ NAMES = {
 }  # fmt: skip
 #: The columns of a table, by what they are: each the first of several that a table may have.
 Columns = Mapping[str, Sequence[str]]
+#: What the names of score tables end in, before their suffix.
+SCORES = ".scores"
 #: The score nearest to 0 or 1 that has a logit.
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -75,6 +77,11 @@ def write_scores(table: pa.Table, path: Path) -> None:
     """Write a score table as parquet, and as CSV beside it."""
     for suffix in (".parquet", ".csv"):
         write_table(table, path.with_suffix(suffix))
+
+
+def is_score_table(name: str) -> bool:
+    """Whether a file in a folder of score tables is one, by its name."""
+    return name.endswith((f"{SCORES}.parquet", f"{SCORES}.csv"))
 
 
 def level_of(table: pa.Table, missing: str) -> Level:
@@ -249,7 +256,12 @@ def _logits(column: Any, are_logits: bool, name: str, path: Path) -> Floats:
             f"{counted(outside, 'other value')}; give probabilities, or logits with "
             f"--column logit={name}"
         )
-    found: Floats = logit(np.clip(values, _EPSILON, 1 - _EPSILON))
+    return logits_of(values)
+
+
+def logits_of(scores: Floats) -> Floats:
+    """The logits of P(FAKE); of 0 and 1 those of the scores nearest to them that have one."""
+    found: Floats = logit(np.clip(scores, _EPSILON, 1 - _EPSILON))
     return found
 
 

@@ -4,6 +4,7 @@ Each is trained on train and tested on test. The penalty of a logistic regressio
 validation, and no number is fitted on test.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pooch
 import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -24,12 +26,21 @@ from dfdc_prep.reports.shortcuts import ImageMeasures, row_measures, stream_meas
 from manifests.arrow import CLIP_LOG_SCHEMA, SHARD_MANIFEST_SCHEMA
 from manifests.errors import TableError, TrainingError
 from manifests.files import file_sha256, write_json
-from manifests.folders import PROBE, FacesFolder, ShardsFolder
+from manifests.folders import PROBE, FacesFolder, ShardsFolder, check_unused
 from manifests.labels import LABELS
 from manifests.tables.codes import Codes, Mask, clip_codes, label_codes, pair_codes
 from manifests.tables.parquet import read_manifest, read_table
 from manifests.wording import counted
 from training.evaluation.intervals import FamilyIntervals, families_by_label, too_few
+from training.evaluation.predictions import clips_of
+from training.evaluation.scores import (
+    SCORES,
+    clips_of_split,
+    is_score_table,
+    logits_of,
+    score_table,
+    write_scores,
+)
 from training.models.settings import InputSettings
 from training.probing.features import (
     REGIONS,
@@ -57,10 +68,20 @@ _BLOCK = 1024
 
 
 class Scores(NamedTuple):
-    """Scores of the test crops, higher for FAKE, float64; and the penalty chosen."""
+    """Scores of the test crops, float64; and the penalty chosen.
+
+    They are logits, or without a penalty labels, 0 or 1.
+    """
 
     scores: Floats
     penalty: float | None
+
+
+class Keep(NamedTuple):
+    """The folders of what is kept."""
+
+    cache: Path | None = None  # features; None for one of this user
+    scores: Path | None = None  # the score tables of the probes; None for none
 
 
 @dataclass(frozen=True)
@@ -151,8 +172,8 @@ class Task(NamedTuple):
     classify: Callable[[Any, Rows, Mask], Scores] = logistic
 
 
-def probe(task: Task, rows: Rows, error: float) -> Probe:
-    """Train and test a classifier.
+def probe(task: Task, rows: Rows, error: float) -> tuple[Probe, Scores]:
+    """Train and test a classifier; returns what it gets, and the scores of the test crops.
 
     Args:
         error: probability that the interval misses the ROC-AUC.
@@ -171,7 +192,7 @@ def probe(task: Task, rows: Rows, error: float) -> Probe:
     by_image = by_clip
     if len(clips) < len(test):
         by_image = _scored(label, scored.scores, family, error)
-    return Probe(
+    found = Probe(
         features=task.features,
         sees=task.sees,
         numbers=task.values.shape[1],
@@ -182,6 +203,22 @@ def probe(task: Task, rows: Rows, error: float) -> Probe:
         penalty=scored.penalty,
         few=too_few(len(clips), families_by_label(label, family)),
     )
+    return found, scored
+
+
+def _write_scores(table: pa.Table, known: Mask, found: Probe, scored: Scores, folder: Path) -> None:
+    """Write the score table of a probe: the mean logit of each test clip of a shards manifest."""
+    is_test = pc.equal(table["split"], "test")
+    rows, mask = table.filter(is_test), is_test.to_numpy()
+    clips, clip = np.unique(clips_of(rows), return_inverse=True)
+    named = np.bincount(clip[known[mask]], minlength=len(clips))
+    sums = np.bincount(clip[known[mask]], scored.scores, len(clips))
+    with np.errstate(invalid="ignore"):  # NaN for a clip without a crop that was looked at
+        means = sums / named
+    logits = means if scored.penalty is not None else logits_of(means)
+    name = "-".join(re.findall(r"\w+", found.name.lower()))
+    scores = score_table(clips_of_split(rows), logits, named > 0)
+    write_scores(scores, folder / f"{name}{SCORES}.parquet")
 
 
 def _scored(label: Codes, scores: Floats, families: Any, error: float) -> Scored:
@@ -195,16 +232,15 @@ def probe_shards(
     shards: Path,
     sample: int,
     backbone: tuple[Path, InputSettings] | None,
-    cache: Path | None,
+    keep: Keep,
     most: int = MAX_CROPS,
     clips: Path | None = None,
 ) -> ProbeReport:
-    """Run every probe on a shards folder, and write probe.json into it.
+    """Run every probe on a shards folder, and write probe.json into it, and score tables.
 
     Args:
         sample: crops that the networks look at, which are slow; 0 for none.
         backbone: a model file whose output vector is a crop's features, and its input settings.
-        cache: folder of the features; None for one of this user.
         most: crops that are looked at at all.
         clips: the clip log of these crops, or the faces folder that it is in.
 
@@ -213,7 +249,11 @@ def probe_shards(
             the clip log is.
         TrainingError: a split lacks a label, or the backbone cannot be used.
         ModelError: dlib is not installed.
+        OutputError: the folder of the scores has other files.
     """
+    if keep.scores is not None:
+        check_unused(keep.scores, is_score_table, "score tables")
+        keep.scores.mkdir(parents=True, exist_ok=True)
     table = read_manifest(shards / ShardsFolder.MANIFEST, "dfdc-prep shard", SHARD_MANIFEST_SCHEMA)
     rows = Rows.of(table)
     rows.check(np.ones(table.num_rows, bool), "crops")
@@ -227,7 +267,7 @@ def probe_shards(
                 "the backbone"
             )
         networks.append((f"features of {backbone[0].name}", backbone_features(*backbone)))
-    crops, kept = Crops(shards, table), FeatureCache(cache or DEFAULT_CACHE)
+    crops, kept = Crops(shards, table), FeatureCache(keep.cache or DEFAULT_CACHE)
     chosen = crops.first(most)
     tasks = _picture_tasks(crops, kept.get(picture_features(), crops, chosen))
     notes = crops.notes(chosen, tasks[0].known)
@@ -251,7 +291,10 @@ def probe_shards(
     with threadpool_limits(1), Progress(len(tasks), "probes", "probe") as bar:
         probes = []
         for task in tasks:
-            probes.append(probe(task, rows, ERROR / len(tasks)))
+            found, scored = probe(task, rows, ERROR / len(tasks))
+            if keep.scores is not None:
+                _write_scores(table, task.known, found, scored, keep.scores)
+            probes.append(found)
             bar.update()
     report = ProbeReport(file_sha256(shards / ShardsFolder.MANIFEST), ERROR, probes, notes)
     write_json(shards / PROBE, report.as_json())
