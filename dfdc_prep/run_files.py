@@ -41,6 +41,13 @@ MEASURES = {
 }
 #: Measures of the share of FAKE found while at most so much of REAL is called FAKE.
 TPR_AT = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+#: Measures of a group of clips, and their titles.
+GROUP_MEASURES = {
+    "auc": "ROC-AUC",
+    "accuracy": "accuracy",
+    "right_real": "REAL called right",
+    "right_fake": "FAKE called right",
+}
 #: Measures without an interval.
 NO_INTERVAL = ("ece", "aurc")
 #: Measures of one split, and their titles.
@@ -237,6 +244,13 @@ class CrossRow:
     temperature: float  # of the model's own validation split
     threshold: float | None
 
+    def with_interval(self) -> str:
+        """The value, and its interval on a second line; empty if it is undefined."""
+        if self.value is None or self.measure in NO_INTERVAL:
+            return "" if self.value is None else f"{self.value:.3f}"
+        known = self.low is not None and self.high is not None
+        return f"{self.value:.3f}\n" + (f"{self.low:.3f}-{self.high:.3f}" if known else "too few")
+
 
 @dataclass(frozen=True)
 class DifferenceRow:
@@ -274,7 +288,7 @@ class SeedRow:
 
 @dataclass(frozen=True)
 class RiskRow:
-    """A row of risk.csv: the share called wrong of the surest clips."""
+    """A row of risk.csv: the share called wrong of the surest 5, 10 ... 100 % of the clips."""
 
     set: str
     split: str
@@ -314,7 +328,7 @@ class GapRow:
     group: str
     other: str
     difference: float
-    low: float | None
+    low: float | None  # ends of an interval that holds for all pairs of groups together
     high: float | None
     p: float | None
     p_holm: float | None  # adjusted for all pairs of groups of the attribute
@@ -341,6 +355,7 @@ class NoteRow:
     """A row of notes.csv: what else the reader of a comparison has to know, in a sentence."""
 
     note: str
+    warning: bool = False
 
 
 #: The tables of a comparison, by file: how a row looks.
@@ -398,6 +413,14 @@ class RunFiles:
         self.mistakes = folder / RunFolder.MISTAKES
         self.checkpoints = folder / RunFolder.CHECKPOINTS
         self.logs = folder / RunFolder.LOGS
+
+    @property
+    def name(self) -> str:
+        """What the folder is called; of an evaluation, also whose it is: "v1.3-celeb-test"."""
+        *_, second, first, own = ("", "", *self.folder.resolve().parts)
+        inside = (RunFolder.EVALUATIONS, RunFolder.BESIDE)
+        whose = second if first in inside else first if second in inside else ""
+        return f"{whose}-{own}" if whose else own
 
     def config(self) -> RunConfig:
         """Read config.json; TrainingError if it is missing or invalid."""
@@ -467,7 +490,10 @@ def _not_ours(path: Path, found: str | Exception) -> TrainingError:
         first = found.errors()[0]
         found = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
     again = "train again with --fresh" if path.name != RunFolder.CROSS else "delete it"
+    made_by = "fit"
+    if path.name in COMPARISON_FILES:
+        made_by, again = "compare", "run dfdc-prep compare again"
     return TrainingError(
-        f"expected a {path.name} of dfdc-prep fit in {path.parent}, found {found}; "
+        f"expected a {path.name} of dfdc-prep {made_by} in {path.parent}, found {found}; "
         + (path_meant(path.parent) or f"give the folder of a finished run, or {again}")
     )

@@ -229,6 +229,8 @@ class RunFolder:
     HISTORY = "history.csv"
     MODEL = "model.keras"
     METRICS = "metrics.json"
+    EVALUATIONS = "evaluations"
+    BESIDE = "beside"
     CROSS = "cross.csv"
     PREDICTIONS = "predictions.parquet"
     CHECKPOINTS = "checkpoints"

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 
 #: Rows of a table shown in a notebook.
@@ -54,6 +55,29 @@ class Result(ABC):
         return (
             f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
         )
+
+
+def plain_text(parts: Iterable[TextTable | str]) -> str:
+    """Lines and tables as plain text."""
+    return "\n".join(
+        f"\n{_plain(part)}\n" if isinstance(part, TextTable) else part for part in parts
+    )
+
+
+def _plain(table: TextTable) -> str:
+    """The table in columns: names on the left, numbers on the right."""
+    lines = [list(table.header)]
+    for row in table.rows:
+        columns = (str(cell).split("\n") for cell in row)
+        lines += map(list, zip_longest(*columns, fillvalue=""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if number < 3 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def written_to(out: Path | None) -> list[str]:

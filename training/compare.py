@@ -27,13 +27,14 @@ from manifests.folders import REPORT, RunFolder, check_unused
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dfdc_prep.reports.compared import Comparison
     from training.data.shards import Shards
-    from training.evaluation.comparison import Comparison, Entry
+    from training.evaluation.comparison import Entry
 
 #: Endings of tables, to tell them from folders.
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")
 #: Where the results go by default, in the working folder.
-_OUT = Path("evaluations") / "comparison"
+_OUT = Path(RunFolder.EVALUATIONS) / "comparison"
 _MISSING = ("as-chance", "as-real", "as-fake", "left-out")
 
 
@@ -139,15 +140,17 @@ def _entry(
     from dfdc_prep.storage.workspace import local_file
     from manifests.errors import TrainingError
     from training.evaluation.comparison import Entry
-    from training.evaluation.scores import read_scores, scores_of_run
+    from training.evaluation.scores import SCORES, is_score_table, read_scores, scores_of_run
     from training.runs.folder import open_run
 
     if location.suffix.lower() in _TABLES:
         with local_file(location) as file:
             scores = read_scores(file, columns, clips, split)
-        return Entry(location.name, scores.table, elsewhere=scores.elsewhere)
+        ours = is_score_table(location.name)  # which is called after its model
+        name = location.name.rpartition(SCORES)[0] if ours else location.name
+        return Entry(name, scores.table, elsewhere=scores.elsewhere)
     own = f"{shards.folder.resolve().name}-{split}"
-    below = ("", f"evaluations/{own}/", f"{own}/")
+    below = ("", f"{RunFolder.EVALUATIONS}/{own}/", f"{own}/")
     files = (RunFolder.METRICS, RunFolder.PREDICTIONS)
     names = (RunFolder.CONFIG, *(f"{folder}{name}" for folder in below for name in files))
     of_split = shards.rows(split)
@@ -159,7 +162,7 @@ def _entry(
                 recorded = tested.metrics()
                 point = OperatingPoint(recorded.temperature, recorded.threshold)
                 config = run.config() if run.config_file.is_file() else None
-                return Entry(run.folder.resolve().name, found, point, config)
+                return Entry(run.name, found, point, config)
     raise TrainingError(
         f"expected predictions for the {split} split of {shards} in {location}, found none of its "
         f"images; run dfdc-prep evaluate {location} {shards} --split {split}"

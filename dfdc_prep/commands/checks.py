@@ -134,10 +134,11 @@ def report(
     """Write one HTML page about a folder, a table, an audit, or two runs.
 
     Faces: failed clips, families, measures that give the label away, crops. Shards: splits,
-    what they share, near-identical crops. A run: curves, results, calibration, mistakes. Two
-    runs: their results side by side, and the settings that differ. A table: its labels and
-    families, its splits and crops if it has them. The page begins with what was found and what
-    was not checked, and loads nothing from elsewhere; open it in a browser.
+    what they share, near-identical crops. A run: curves, results, calibration, mistakes. What
+    compare wrote: differences, risk, groups. Two runs: their results side by side, and the
+    settings that differ. A table: its labels and families, its splits and crops if it has them.
+    The page begins with what was found and what was not checked, and loads nothing from
+    elsewhere; open it in a browser.
 
     \b
     Example:
@@ -148,8 +149,8 @@ def report(
       dfdc-prep report audit.json
 
     Args:
-        path: A folder of extract, import, shard or dfdc-prep fit, an evaluation inside a run, a
-            CSV or parquet table as for summary, or what audit --json printed.
+        path: A folder of extract, import, shard, fit or compare, an evaluation inside a run, a CSV
+            or parquet table as for summary, or what audit --json printed.
         other: Another run, to compare with that in PATH.
         out: The HTML file to write; only a page of this command is replaced. None:
             PATH/report.html, NAME.report.html beside the file NAME.csv, or A-B.report.html in the

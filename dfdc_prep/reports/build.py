@@ -6,13 +6,16 @@ from pathlib import Path
 from dfdc_prep import __version__
 from dfdc_prep.errors import OutputError, SourceError
 from dfdc_prep.reports.page import Page, write_page
+from dfdc_prep.run_files import COMPARISON_FILES, RunFiles
 from manifests.folders import REPORT, FacesFolder, RunFolder, ShardsFolder, path_meant
 from manifests.result import Result, TextTable
 from manifests.tables.external import BY_EVIDENCE, Reading
 
 #: Files that tell the kind of a folder, in the order in which the kinds are tried.
 _MARKS = {
-    "run": (RunFolder.CONFIG, RunFolder.METRICS, RunFolder.CROSS),
+    "run": (RunFolder.CONFIG, RunFolder.METRICS),
+    "comparison": tuple(COMPARISON_FILES),
+    "evaluation": (RunFolder.CROSS,),
     "shards": (ShardsFolder.INFO, ShardsFolder.FEATURES),
     "faces": (FacesFolder.MANIFEST, FacesFolder.CLIPS, FacesFolder.JOURNAL, FacesFolder.RUN),
 }
@@ -28,12 +31,13 @@ class Report(Result):
     """A report that was written."""
 
     out: Path  # the HTML file; open it in a browser
-    kind: str  # what it is about: faces, shards, run, runs (two), table or audit
+    kind: str  # what it is about: one of _MARKS, runs (two), table or audit
     size: int  # bytes of the file
 
     def text(self) -> str:
         """The line for the terminal."""
         about = {"runs": "two runs", "table": "a table", "audit": "an audit"}
+        about |= {"comparison": "a comparison", "evaluation": "an evaluation"}
         about_it = about.get(self.kind, f"the {self.kind} folder")
         return f"{self.out} written: {self.size / 1e6:,.1f} MB, a report of {about_it}"
 
@@ -68,7 +72,7 @@ def build_report(
                 f"expected two different runs to compare, found {path} and {other}; give one path "
                 "for one report"
             )
-        kind, target = "runs", Path(f"{path.resolve().name}-{other.resolve().name}.{REPORT}")
+        kind, target = "runs", Path(f"{RunFiles(path).name}-{RunFiles(other).name}.{REPORT}")
     target = target if out is None else out
     _check_replaceable(target)
     footer = (
@@ -89,7 +93,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """Return what this is: run, shards, faces, table or audit.
+    """Return what this is: one of _MARKS, a table or an audit.
 
     Raises:
         SourceError: it is none of these.

@@ -8,6 +8,7 @@ be a file name.
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ Floats = npt.NDArray[np.float64]
 #: Readable on a white and on a nearly black page.
 COLOURS = {REAL: "#2f7fc1", FAKE: "#c8641a"}
 NEUTRAL = "#8a8f98"
-_LINES = (*COLOURS.values(), "#2d9a5b", NEUTRAL)
+#: Colour and style of each line of a chart.
+_LINES = tuple(product(("-", "--", ":"), (*COLOURS.values(), "#2d9a5b", NEUTRAL)))
+#: Most lines of a chart.
+MOST_LINES = len(_LINES)
 #: Drawn in place of the page's text colour, and replaced by `currentColor` in the SVG.
 _TEXT = "#010203"
 #: Width and height of a chart in points.
@@ -162,7 +166,7 @@ def lines(
     """Draw lines with a marker at each point.
 
     Args:
-        series: for each line its horizontal and vertical values.
+        series: for each line its horizontal and vertical values; at most MOST_LINES.
         axes: properties of the matplotlib Axes, such as xlabel and ylim; `diagonal=True` adds
             the line of equal values, `mark=x` a vertical line at x, `whole=True` puts ticks at
             whole numbers only.
@@ -170,9 +174,9 @@ def lines(
     diagonal, mark, whole = (axes.pop(each, None) for each in ("diagonal", "mark", "whole"))
 
     def paint(axis: Any) -> None:
-        for colour, (key, (across, up)) in zip(_LINES, series.items(), strict=False):
+        for (style, colour), (key, (across, up)) in zip(_LINES, series.items(), strict=False):
             marker = "o" if len(across) <= 60 else ""
-            axis.plot(across, up, color=colour, lw=1.8, marker=marker, ms=3.5, label=key)
+            axis.plot(across, up, style, color=colour, lw=1.8, marker=marker, ms=3.5, label=key)
         if diagonal:
             axis.plot([0, 1], [0, 1], color=NEUTRAL, lw=1, ls="--")
         if mark is not None:

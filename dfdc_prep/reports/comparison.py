@@ -26,7 +26,7 @@ from manifests.wording import counted
 
 _NOT_TESTED = (
     "Whether a difference is more than chance was not tested. Intervals that overlap do not show "
-    "that the models are equal."
+    "that the models are equal; dfdc-prep compare tests it, clip by clip."
 )
 
 
@@ -47,7 +47,7 @@ def comparison_page(first: Path, second: Path) -> Page:
     Raises:
         TrainingError, TableError: a file is invalid.
     """
-    names = [path.resolve().name for path in (first, second)]
+    names = [RunFiles(path).name for path in (first, second)]
     if names[0] == names[1]:
         names = [str(first), str(second)]
     runs = [_read(path, name) for path, name in zip((first, second), names, strict=True)]

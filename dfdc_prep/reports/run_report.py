@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfdc_prep.reports import charts
+from dfdc_prep.reports.compared import Comparison
 from dfdc_prep.reports.page import (
     Block,
     Chart,
@@ -75,9 +76,15 @@ def run_page(path: Path) -> Page:
     if config and config.data.metadata.get("group_by") == "none":
         said = "The shards were split without regard to families, so the figures are too good."
         verdict.append(Text(f"{said} Split by original to test on unknown families.", "warning"))
-    unchecked = [] if config is None else ["leaks between the splits (dfdc-prep audit)"]
-    unchecked += [] if files.cross() else ["other data sets"]
-    unchecked += [] if files.robustness() else ["disturbances such as blur and compression"]
+    compared = Comparison.read(path)
+    verdict += compared.verdict()
+    alone = bool(compared.coverage) and not (config or metrics)
+    unchecked = ["leaks between the splits (dfdc-prep audit)"] if config or alone else []
+    if alone:
+        unchecked.append("which of the clips the models were trained on")
+    else:
+        unchecked += [] if files.cross() else ["other data sets"]
+        unchecked += [] if files.robustness() else ["disturbances such as blur and compression"]
     if unchecked:
         verdict.append(Text(f"Not checked here: {', '.join(unchecked)}."))
     if config or metrics:
@@ -87,7 +94,9 @@ def run_page(path: Path) -> Page:
         if predictions is not None and not metrics.too_few:
             roc = {"per image": predictions, "per clip": per_clip(predictions)}
         sections.append(_results_section(metrics, roc_chart(roc)))
-    sections += _cross_section(files.cross())
+    sections += compared.sections()
+    if files.cross() != compared.measures:  # which the section above has
+        sections += _cross_section(files.cross())
     if predictions is not None:
         sections += prediction_sections(metrics, predictions)
     sections += _robustness_section(files.robustness())
@@ -115,8 +124,12 @@ def run_page(path: Path) -> Page:
         names = ("recipe", "options", "versions")
         made = settings({name: values[name] for name in names})
         sections.append(Section("How it was made", [crops, made]))
+    facts = _facts(metrics) + compared.facts()
+    if alone:
+        lead = "Several models on the same clips: how they differ, and how sure that is."
+        return Page(f"Comparison: {files.name}", lead, sections, facts, verdict)
     lead = "How a model was trained, and what it does on clips it has not seen."
-    return Page(f"Run: {path.resolve().name}", lead, sections, _facts(metrics), verdict)
+    return Page(f"Run: {path.resolve().name}", lead, sections, facts, verdict)
 
 
 def test_result(metrics: SplitMetrics | None) -> Text:

@@ -7,9 +7,15 @@ import pytest
 
 import dfdc_prep
 from tests.browser.conftest import NARROW, Visit
-from tests.reports.folders import HOSTILE, faces_folder, run_folder, shards_folder
+from tests.reports.folders import (
+    HOSTILE,
+    comparison_folder,
+    faces_folder,
+    run_folder,
+    shards_folder,
+)
 
-KINDS = ("faces", "shards", "run", "table", "audit", "runs")
+KINDS = ("faces", "shards", "run", "comparison", "table", "audit", "runs")
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +26,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "faces": faces_folder(root / "faces"),
         "shards": shards_folder(root / "made", group_by="none"),
         "run": run_folder(root / "run"),
+        "comparison": comparison_folder(root / "comparison"),
     }
     pages = {kind: dfdc_prep.report(folder).out for kind, folder in folders.items()}
     table, audit = root / "faces" / "split.csv", root / "audit.json"

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import ModelCard
+from scipy.stats import norm
 from sklearn import metrics as sk
 
+from benchmarks.paired import drawn
 from cli import main
 from dfdc_prep.run_files import (
     COMPARISON_FILES,
@@ -26,6 +28,8 @@ from dfdc_prep.run_files import (
 )
 from manifests.files import write_json
 from tests.evaluation.conftest import make_results, make_shards, scores_of
+from training.evaluation.attributes import attribute_rows
+from training.evaluation.predictions import Level
 from training.evaluation.text import write_card
 from training.recipes import choose_recipe
 
@@ -96,6 +100,18 @@ def test_skipped_clips_are_told_and_do_not_vanish(compared, results):
     assert "expected scores for at least 95 % of the clips in good.csv, found 90.7 %" in done.stderr
     done = compared(table, "--min-coverage", 0.9)
     assert "Every model scored at least 90 % of the clips" in done.stdout
+
+
+def test_rows_of_other_splits_are_counted(compared, results):
+    table = table_of(results["good"])
+    rows = pd.read_csv(table)
+    others = pd.DataFrame({"clip": ["a003.mp4", "r007", "part_1/b011.mp4"], "score": 0.5})
+    pd.concat([rows, others]).to_csv(table, index=False)
+    done = compared(table)
+    said = "good.csv: 54 rows of clips of this split, 3 of other splits, left out, and 0 of unknown"
+    assert said in done.stdout
+    (row,) = RunFiles(Path("evaluations/comparison")).comparison("coverage.csv")
+    assert (row.ok, row.missing, row.elsewhere, row.counted_as) == (54, 0, 3, "as-chance")
 
 
 def recipe_run(folder: Path, shards: Path, seed: int, epochs: int = 3) -> Path:
@@ -178,6 +194,18 @@ def test_the_largest_gap_is_between_groups_that_share_families_or_not(
     assert gap.shared == (60 if shared else 0)
     assert gap.low < gap.difference < gap.high
     assert gap.p == gap.p_holm
+
+
+@pytest.mark.parametrize("groups", [2, 6])
+def test_the_interval_of_the_largest_gap_holds_for_all_pairs_of_groups(groups):
+    labels, of, (logits, _) = drawn(np.random.default_rng(2), 200, 12, (1.5, 1.5))
+    names = [str(family % groups) for family in of]
+    where = {"set": "shards", "split": "test", "model": "run"}
+    _, gaps = attribute_rows(Level(labels, logits, of), "light", names, where)
+    (gap,) = (gap for gap in gaps if gap.measure == "accuracy")
+    deviation = abs(gap.difference) / norm.isf(gap.p / 2)
+    reach = norm.isf(0.025 / (groups * (groups - 1) / 2))
+    assert 1 < (gap.high - gap.low) / 2 / (reach * deviation) < 1.2  # Student, not normal
 
 
 def test_numbers_are_cut_at_their_quartiles_and_names_are_left_out(compared, results):

@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,24 @@ import pyarrow as pa
 from PIL import Image
 
 from dfdc_prep.hyperparameters import Published, Recipe
-from dfdc_prep.run_files import CropSettings, FitConfig, RunConfig, ShardsConfig
+from dfdc_prep.reports.compared import Comparison
+from dfdc_prep.run_files import (
+    CROSS_COLUMNS,
+    MEASURES,
+    CoverageRow,
+    CropSettings,
+    CrossRow,
+    DifferenceRow,
+    FitConfig,
+    GapRow,
+    GroupRow,
+    NoteRow,
+    RiskRow,
+    RunConfig,
+    SeedRow,
+    ShardsConfig,
+    write_rows,
+)
 from dfdc_prep.writing.sources import CropSelection
 from dfdc_prep.writing.tfrecord import TFRecords
 from dfdc_prep.writing.writer import write_crops
@@ -105,6 +123,44 @@ def run_folder(folder: Path, images: int = 24) -> Path:
     (folder / "config.json").write_text(json.dumps(config()))
     (folder / "metrics.json").write_text(json.dumps(metrics(images)))
     write_table(predictions(images), folder / "predictions.parquet")
+    return folder
+
+
+def comparison_folder(folder: Path, models: int = 2) -> Path:
+    """What `compare` writes about models of which one skipped clips, with groups and seeds."""
+    folder.mkdir(parents=True)
+    names = [HOSTILE, *(f"model {number}" for number in range(1, models))]
+    where: dict[str, Any] = {"set": "shards", "split": "test"}
+    shared = [{**where, "model": name} for name in names]
+    numbers: dict[str, Any] = {"real": 20, "fake": 34, "families": 18}
+    tests: dict[str, Any] = {"low": 0.05, "high": 0.4, "p": 0.01, "p_holm": 0.03}
+    pair = {"difference": 0.2, **tests, "p_delong": None, "clips": 54, "families": 18}
+    spread = {"runs": 3, "mean": 0.8, "deviation": 0.02, "smallest": 0.7, "largest": 0.9}
+    groups: dict[str, Any] = {"attribute": "light", "measure": "right_fake"}
+    groups |= {"low": None, "high": None, "value": 0.7}
+    gap = {"attribute": "light", "measure": "auc", "group": "dark", "other": "bright", "shared": 4}
+    found = Comparison(
+        differences=[
+            DifferenceRow(**where, model=a, other=b, measure="auc", **pair)
+            for a, b in combinations(names, 2)
+        ],
+        seeds=[SeedRow(**shared[0], measure="accuracy", **spread)],
+        risk=[
+            RiskRow(**of, coverage=percent / 100, risk=percent / 400)
+            for of in shared
+            for percent in range(100, 0, -5)
+        ],
+        groups=[GroupRow(**shared[0], group="dark", **groups, **numbers, too_few="few")],
+        gaps=[GapRow(**shared[0], difference=-0.1, **gap, **tests)],
+        coverage=[CoverageRow(**of, ok=54 - n, missing=n, error=0, elsewhere=7 * n,
+                  counted_as="as-chance", min_coverage=0.5) for n, of in enumerate(shared)],
+        notes=[NoteRow("Clips without a score count as-chance.", warning=True), NoteRow("A note.")],
+    )  # fmt: skip
+    found.write(folder)
+    measured = {"method": "all", "level": "clip", "trained_on": None, "temperature": 1.0}
+    values = {"value": 0.75, "low": 0.6, "high": 0.875, "threshold": None, **numbers, **measured}
+    rows = [CrossRow(**of, measure=name, **values) for of in shared for name in MEASURES]
+    write_rows(folder / "cross.csv", CROSS_COLUMNS, rows)
     return folder
 
 

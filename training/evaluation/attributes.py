@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from dfdc_prep.run_files import GapRow, GroupRow, Interval
+from dfdc_prep.run_files import GROUP_MEASURES, GapRow, GroupRow
 from manifests.errors import TableError
 from manifests.wording import counted, listed
 from training.evaluation.intervals import (
     MIN_FAMILIES,
+    UPPER,
     FamilyIntervals,
     effective_number,
     families_by_label,
@@ -26,13 +27,6 @@ from training.evaluation.paired import Difference, Estimate, difference, estimat
 from training.evaluation.predictions import Level
 from training.evaluation.scores import NAMES, Columns, find_clips, read_named, row_names
 
-#: Measures of a group, and their titles.
-GROUP_MEASURES = {
-    "auc": "ROC-AUC",
-    "accuracy": "accuracy",
-    "right_real": "REAL called right",
-    "right_fake": "FAKE called right",
-}
 #: Most groups of an attribute; numbers with more values are cut at their quartiles.
 MOST_GROUPS = 10
 _KEYS = {"family": ("family", "original"), "person": ("person", "identity", "subject", "actor")}
@@ -128,7 +122,8 @@ def attribute_rows(
 ) -> tuple[list[GroupRow], list[GapRow]]:
     """The measures of the groups of an attribute, and for each measure the largest gap of two.
 
-    Both groups of a gap are resampled together by family, whether they share families or not. A
+    Both groups of a gap are resampled together by family, whether they share families or not. Since
+    the gap is chosen among all pairs, its interval holds for all of them together (Bonferroni). A
     group with too few families for an interval is in no gap.
 
     Args:
@@ -142,7 +137,8 @@ def attribute_rows(
         found = list(_measured(level, measure, given, shared))
         groups += [group.row for group in found]
         pairs = list(combinations([group for group in found if not group.row.too_few], 2))
-        differences = [_gap(*pair) for pair in pairs]
+        upper = 1 - (1 - UPPER) / max(1, len(pairs))
+        differences = [_gap(*pair, upper) for pair in pairs]
         adjusted = holm(each.p for each in differences)
         if pairs:
             at = int(np.argmax([abs(each.value) for each in differences]))
@@ -154,9 +150,9 @@ def attribute_rows(
     return groups, gaps
 
 
-def _gap(first: _Group, second: _Group) -> Difference:
+def _gap(first: _Group, second: _Group, upper: float) -> Difference:
     fewest = min(first.level.families, second.level.families, key=effective_number)
-    return difference(first.estimate, second.estimate, fewest)
+    return difference(first.estimate, second.estimate, fewest, upper)
 
 
 def _measured(level: Level, measure: str, given: Any, shared: dict[str, Any]) -> Iterator[_Group]:
@@ -166,18 +162,13 @@ def _measured(level: Level, measure: str, given: Any, shared: dict[str, Any]) ->
         part = level.where((given == name) & ((level.labels == label) | (label is None)))
         reals, fakes = np.bincount(part.labels, minlength=2).tolist()
         kind = "auc" if measure == "auc" else "accuracy"
-        estimate = estimates(part, level.families).get(kind) if reals + fakes else None
+        estimate = estimates(part, level.families, (kind,)).get(kind) if reals + fakes else None
         if estimate is None:
             continue
         numbers = families_by_label(part.labels, part.families)
         few = too_few(reals + fakes, {n: count for n, count in numbers.items() if count})
         intervals = FamilyIntervals(part.labels, part.families)
-        if kind == "auc":
-            ranked = part.ranked()
-            of_ranked = FamilyIntervals(ranked.labels, ranked.families)
-            found: Interval = of_ranked.rankings(ranked.logits, {kind: estimate.value})[kind]
-        else:
-            found = intervals.share(part.right())
+        found = intervals.resampled(estimate.value, estimate.resampled, ranked=kind == "auc")
         row = GroupRow(
             **shared,
             group=name,

@@ -1,8 +1,8 @@
 """Several models on the clips of one split: measures, differences, seeds, risk, groups."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from dfdc_prep.reports.compared import Comparison
 from dfdc_prep.run_files import (
     ALL,
-    COMPARISON_FILES,
     CROSS_COLUMNS,
     CoverageRow,
     CrossRow,
@@ -29,9 +29,8 @@ from dfdc_prep.run_files import (
 )
 from manifests.errors import TrainingError
 from manifests.files import write_text
-from manifests.result import Result, TextTable
 from manifests.wording import counted
-from training.evaluation import attributes, text
+from training.evaluation import attributes
 from training.evaluation.cross import numbered
 from training.evaluation.intervals import MIN_FAMILIES, UNDEFINED, families_by_label
 from training.evaluation.metrics import measure, risks
@@ -51,15 +50,13 @@ from training.evaluation.scores import (
     ERROR,
     LEFT_OUT,
     OK,
+    SCORES,
     level_of,
     write_scores,
 )
 
-#: Shares of the clips whose risk is told, the surest first.
-COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-_SHOWN = ("accuracy", "auc", "tpr_at_fpr_1", "tpr_at_fpr_5", "brier", "log_loss", "ece", "aurc")
-_TITLES = {**attributes.GROUP_MEASURES, "tpr_at_fpr_1": "TPR at 1 %", "tpr_at_fpr_5": "TPR at 5 %"}
-_TITLES |= {"brier": "Brier", "log_loss": "log-loss", "ece": "ECE", "aurc": "AURC"}
+#: Shares of the clips whose risk is measured, of the surest, in percent.
+COVERAGES = range(100, 0, -5)
 
 
 class Entry(NamedTuple):
@@ -89,103 +86,6 @@ class Policy:
     min_coverage: float = 0.0  # share of the clips that every model must have scored
 
 
-@dataclass(frozen=True)
-class Comparison(Result):
-    """The rows of the tables of COMPARISON_FILES and of cross.csv, and what must be said."""
-
-    measures: list[CrossRow] = field(default_factory=list)
-    differences: list[DifferenceRow] = field(default_factory=list)
-    seeds: list[SeedRow] = field(default_factory=list)
-    risk: list[RiskRow] = field(default_factory=list)
-    groups: list[GroupRow] = field(default_factory=list)
-    gaps: list[GapRow] = field(default_factory=list)
-    coverage: list[CoverageRow] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def __add__(self, other: "Comparison") -> "Comparison":
-        mine, others = vars(self), vars(other)
-        lists = {name: mine[name] + others[name] for name in mine}
-        return Comparison(**lists | {"notes": list(dict.fromkeys(lists["notes"]))})
-
-    def write(self, folder: Path) -> None:
-        """Write the tables of COMPARISON_FILES; a table without rows has its header."""
-        rows: list[Any] = [self.coverage, self.differences, self.seeds, self.risk]
-        rows += [self.groups, self.gaps, [NoteRow(note) for note in self.notes]]
-        for (name, kind), each in zip(COMPARISON_FILES.items(), rows, strict=True):
-            write_rows(folder / name, [column.name for column in fields(kind)], each)
-
-    def as_json(self) -> dict[str, Any]:
-        """All rows, by table."""
-        return asdict(self)
-
-    def text(self) -> str:
-        return text.plain_text(self.parts())
-
-    def cells(self) -> TextTable:
-        return next(part for part in self.parts() if isinstance(part, TextTable))
-
-    def caption(self) -> str:
-        return next(part for part in self.parts() if isinstance(part, str))
-
-    def parts(self) -> Iterator[TextTable | str]:
-        """What the command prints."""
-        for row in {(r.set, r.split): r for r in self.measures if r.measure == "auc"}.values():
-            clips = f"{counted(row.real + row.fake, 'clip')} ({row.real:,} REAL, {row.fake:,} FAKE)"
-            families = counted(row.families, "family")
-            yield f"{row.split} split of {row.set}, per clip: {clips} of {families}"
-        yield _measure_table(self)
-        if self.seeds:
-            names = ("set", "model", "measure", "runs", "mean", "deviation", "smallest", "largest")
-            yield _table(self.seeds, *names)
-        tests = ("difference", "low", "p", "p_holm")
-        if self.differences:
-            yield _table(self.differences, "set", "model", "other", "measure", *tests, "p_delong")
-        wrong = {(r.set, r.model): list[str]() for r in self.risk}
-        for risk in self.risk:
-            wrong[risk.set, risk.model].append(f"{100 * risk.risk:.1f} %")
-        header = ("set", "model", *(f"surest {100 * each:.0f} %" for each in COVERAGES))
-        yield "Share called wrong where only the surest clips are decided:"
-        yield TextTable(header, [(*names, *cells) for names, cells in wrong.items()])
-        if self.groups:
-            counts = ("value", "low", "real", "fake", "families")
-            yield _table(self.groups, "model", "attribute", "group", "measure", *counts)
-        if self.gaps:
-            yield "The largest gap of each measure; Holm: p adjusted for all pairs of its groups."
-            pair = ("measure", "group", "other")
-            yield _table(self.gaps, "model", "attribute", *pair, *tests, "shared")
-        yield from self.notes
-
-
-def _measure_table(found: Comparison) -> TextTable:
-    rows = []
-    for of in found.coverage:
-        mine = [row for row in found.measures if (row.set, row.model) == (of.set, of.model)]
-        own = {row.measure: row for row in mine}
-        scored = f"{of.ok:,} of {of.ok + of.missing + of.error:,}"
-        rows.append((of.set, of.model, scored, *(text.with_interval(own[n]) for n in _SHOWN)))
-    return TextTable(("set", "model", "scored", *(_TITLES[name] for name in _SHOWN)), rows)
-
-
-def _table(rows: Sequence[Any], *names: str) -> TextTable:
-    """Some columns of rows; `low` stands for the interval."""
-    heads = {"low": "95 %", "p_holm": "Holm", "p_delong": "DeLong", "real": "REAL", "fake": "FAKE"}
-    cells = [[_cell(row, name) for name in names] for row in rows]
-    return TextTable([heads.get(name, name) for name in names], cells)
-
-
-def _cell(row: Any, name: str) -> str:
-    value = getattr(row, name)
-    if name == "measure":
-        return _TITLES[value]
-    if name == "low":
-        return "too few" if value is None else f"{value:.3f} to {row.high:.3f}"
-    if name in ("p", "p_holm", "p_delong") and value is not None:
-        return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-    if name == "difference":
-        return f"{value:+.3f}"
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
 def compare(
     entries: Sequence[Entry],
     where: Mapping[str, str],
@@ -207,12 +107,14 @@ def compare(
     coverage = [_coverage(entry, where, policy) for entry in entries]
     levels = {entry.name: level_of(entry.scores, policy.missing) for entry in entries}
     notes = [
-        f"{row.model} has {counted(row.ok + row.error, 'row')} of clips of this split, "
-        f"{row.elsewhere:,} of other splits, which are left out, and none that matches no clip."
+        NoteRow(
+            f"{row.model}: {counted(row.ok + row.error, 'row')} of clips of this split, "
+            f"{row.elsewhere:,} of other splits, left out, and 0 of unknown clips."
+        )
         for row in coverage
         if row.elsewhere
     ]
-    notes += given.notes if given else []
+    notes += [NoteRow(note) for note in (given.notes if given else [])]
     kept = np.ones(entries[0].scores.num_rows, np.bool_)
     if any(row.ok < len(kept) for row in coverage):
         if policy.missing == LEFT_OUT:
@@ -221,13 +123,13 @@ def compare(
             levels = {name: level.where(kept) for name, level in levels.items()}
         lacking = "; ".join(f"{row.model}: {_by_status(row)}" for row in coverage)
         left = f": {counted(int(kept.sum()), 'clip')} that every model scored are compared"
-        notes.append(
-            f"Clips without a score count {policy.missing}{'' if kept.all() else left} ({lacking})."
-        )
+        said = f"Clips without a score count {policy.missing}{'' if kept.all() else left}"
+        notes.append(NoteRow(f"{said} ({lacking}).", warning=True))
     if not kept.any():
         raise TrainingError("expected clips that every model scored, found none; see --missing")
     if policy.min_coverage:
-        notes.append(f"Every model scored at least {100 * policy.min_coverage:g} % of the clips.")
+        share = f"{100 * policy.min_coverage:g} %"
+        notes.append(NoteRow(f"Every model scored at least {share} of the clips."))
     measures, risk = list[CrossRow](), list[RiskRow]()
     for entry in entries:
         level = levels[entry.name]
@@ -240,9 +142,9 @@ def compare(
             at: Any = {"method": ALL, "level": "clip", "measure": name}
             measures.append(CrossRow(**shared, **at, value=value, low=low, high=high, **numbers))
         shares = risks(level)
-        for share in COVERAGES:
-            decided = shares[max(1, round(share * len(shares))) - 1]
-            risk.append(RiskRow(**shared, coverage=share, risk=float(decided)))
+        for percent in COVERAGES:
+            decided = shares[max(1, round(percent / 100 * len(shares))) - 1]
+            risk.append(RiskRow(**shared, coverage=percent / 100, risk=float(decided)))
     differences, seeds = _differences(entries, levels, where)
     groups, gaps = list[GroupRow](), list[GapRow]()
     for name, level in levels.items() if given else ():
@@ -250,22 +152,8 @@ def compare(
             of = [group for group, keep in zip(names, kept, strict=True) if keep]
             found = attributes.attribute_rows(level, attribute, of, {**where, "model": name})
             groups, gaps = groups + found[0], gaps + found[1]
-    notes += dict.fromkeys(attributes.warnings(groups))
-    if differences:
-        notes.append(_how(differences))
+    notes += [NoteRow(said, warning=True) for said in dict.fromkeys(attributes.warnings(groups))]
     return Comparison(measures, differences, seeds, risk, groups, gaps, coverage, notes)
-
-
-def _how(rows: Sequence[DifferenceRow]) -> str:
-    told = (
-        "Differences are of the model less the other, p and intervals by paired resamples of "
-        "families; Holm: p adjusted for all pairs of a measure. DeLong: "
-    )
-    if all(row.p is None for row in rows):
-        return f"Fewer than {MIN_FAMILIES} families of a label: no interval, and no p."
-    if any(row.p_delong is not None for row in rows):
-        return f"{told}for independent clips, here one of each label per family."
-    return f"{told}not given: rows share families."
 
 
 def _by_status(row: CoverageRow, names: Sequence[str] = (OK, ABSENT, ERROR)) -> str:
@@ -341,7 +229,7 @@ def write_comparison(found: Comparison, entries: Sequence[Entry], folder: Path) 
     (folder / "scores").mkdir(parents=True, exist_ok=True)
     plain = ["".join(c if c.isalnum() or c in "-_. " else "_" for c in e.name) for e in entries]
     for name, entry in zip(numbered(plain), entries, strict=True):
-        write_scores(entry.scores, folder / "scores" / f"{name}.scores.parquet")
+        write_scores(entry.scores, folder / "scores" / f"{name}{SCORES}.parquet")
     found.write(folder)
     write_rows(files.cross_file, CROSS_COLUMNS, found.measures)
     write_text(folder / "report.txt", found.text() + "\n")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from scipy.special import expit
 
+from dfdc_prep.reports.compared import Comparison
 from dfdc_prep.run_files import (
     CROSS_COLUMNS,
     CrossRow,
@@ -17,10 +18,11 @@ from dfdc_prep.run_files import (
     write_rows,
 )
 from manifests.files import atomic_file, write_json, write_text
+from manifests.folders import RunFolder
 from manifests.tables.parquet import write_table
 from training.data.shards import Shards
 from training.evaluation import cross, plots, text
-from training.evaluation.comparison import Comparison, Entry, Policy, compare
+from training.evaluation.comparison import Entry, Policy, compare
 from training.evaluation.heatmaps import KeptImages, MaskScores, write_mistakes
 from training.evaluation.metrics import best_threshold, fit_temperature, split_metrics
 from training.evaluation.predictions import (
@@ -37,9 +39,6 @@ from training.models.model_file import open_model
 from training.models.settings import InputSettings
 from training.runs.checkpoints import best_epoch, load_model
 from training.runs.folder import Run
-
-#: Folder in the working folder for evaluations of model files, and in a run for those of the run.
-EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | Non
     folders = [
         run.folder if not out and split == "test" and is_trained_on(run, each) else folder
         for each, folder in zip(
-            shards, _folders(out or run.folder / EVALUATIONS, shards, split), strict=True
+            shards, _folders(out or run.folder / RunFolder.EVALUATIONS, shards, split), strict=True
         )
     ]
     if len(shards) == 1:
@@ -135,7 +134,7 @@ def plan_for_run(run: Run, shards: Sequence[Shards], split: str, out: Path | Non
 
 def plan_for_file(path: Path, shards: Sequence[Shards], split: str, out: Path | None) -> OutputPlan:
     """A folder for each set, in `evaluations/NAME` of the working folder."""
-    base = out or Path(EVALUATIONS) / path.resolve().stem
+    base = out or Path(RunFolder.EVALUATIONS) / path.resolve().stem
     return OutputPlan(shards, _folders(base, shards, split), base)
 
 
@@ -170,7 +169,7 @@ def evaluate_all(
     names = cross.numbered([model.name for model in models])
     below = cross.numbered([folder.name for folder in plan.folders])
     for model, name in zip(models, names, strict=True):
-        beside = [plan.base / "beside" / name / each for each in below]
+        beside = [plan.base / RunFolder.BESIDE / name / each for each in below]
         folders = plan.folders if model is first else beside
         found = [evaluate_model(model, *each) for each in zip(sources, folders, strict=True)]
         config = model.run.config() if model.run else None

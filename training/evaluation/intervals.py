@@ -63,10 +63,14 @@ class FamilyIntervals:
         names, self._upper = np.asarray(families), 1 - error / 2
         groups = [names[labels == label] for label in np.unique(labels)]
         numbers = [len(np.unique(group)) for group in groups]
-        self._labels, self._most = labels, sum(numbers)
+        self._labels, self._families, self._most = labels, names, sum(numbers)
         self._of_all = (len(np.unique(names)), effective_number(names))
         self._of_labels = (min(numbers), min(map(effective_number, groups)))
-        self._resamples = FamilyBootstrap(names) if min(numbers) >= MIN_FAMILIES else None
+        self._enough = min(numbers) >= MIN_FAMILIES
+
+    @cached_property
+    def _resamples(self) -> "FamilyBootstrap | None":
+        return FamilyBootstrap(self._families) if self._enough else None
 
     def share(self, holds: npt.NDArray[Any]) -> Interval:
         """Of the share of images for which something holds, bool or 0 to 1, [N]."""
@@ -93,6 +97,12 @@ class FamilyIntervals:
             return dict.fromkeys(values, UNDEFINED)
         ranked = self._resamples.rankings(self._labels, scores, values)
         return {name: self._rate(v, ranked[name], self._of_labels) for name, v in values.items()}
+
+    def resampled(self, value: float, resampled: Floats, *, ranked: bool) -> Interval:
+        """Of a share of images, or a measure that ranks them, from resamples of families."""
+        if not self._enough:
+            return UNDEFINED
+        return self._rate(value, resampled, self._of_labels if ranked else self._of_all)
 
     def _rate(self, value: float, resampled: Floats, families: tuple[int, float]) -> Interval:
         """The interval of a rate of families: their number, and the effective one."""

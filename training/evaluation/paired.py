@@ -48,30 +48,27 @@ class Difference(NamedTuple):
     p: float | None
 
 
-def estimates(level: Level, among: Any) -> dict[str, Estimate]:
-    """The measures of COMPARED of some clips; without ROC-AUC where a label is missing.
+def estimates(level: Level, among: Any, names: Sequence[str] = COMPARED) -> dict[str, Estimate]:
+    """Measures of COMPARED of some clips; without ROC-AUC where a label is missing.
 
     Args:
         among: families of all clips; `FamilyBootstrap`.
     """
-    right = level.right()
-    means = FamilyBootstrap(level.families, among)
-    accuracy = float(np.mean(right))
-    parts = _by_family(level.labels, means, (right - accuracy) / len(right))
-    found = {"accuracy": Estimate(accuracy, means.means(right), parts)}
-    if len(np.unique(level.labels)) < 2:
-        return found
-    labels, logits, families, _ = level.ranked()
-    ranks = FamilyBootstrap(families, among)
-    placements = placements_of(labels, logits)
-    auc = float(np.mean(placements[labels == 1]))
-    shares = (placements - auc) / np.bincount(labels)[labels]
-    return {
-        "auc": Estimate(
-            auc, ranks.rankings(labels, logits, ("auc",))["auc"], _by_family(labels, ranks, shares)
-        ),
-        **found,
-    }
+    found = {}
+    if "auc" in names and len(np.unique(level.labels)) == 2:
+        labels, logits, families, _ = level.ranked()
+        ranks = FamilyBootstrap(families, among)
+        placements = placements_of(labels, logits)
+        auc = float(np.mean(placements[labels == 1]))
+        parts = _by_family(labels, ranks, (placements - auc) / np.bincount(labels)[labels])
+        found["auc"] = Estimate(auc, ranks.rankings(labels, logits, ("auc",))["auc"], parts)
+    if "accuracy" in names:
+        right = level.right()
+        means = FamilyBootstrap(level.families, among)
+        accuracy = float(np.mean(right))
+        parts = _by_family(level.labels, means, (right - accuracy) / len(right))
+        found["accuracy"] = Estimate(accuracy, means.means(right), parts)
+    return found
 
 
 def placements_of(labels: Ints, scores: Floats) -> Floats:
@@ -97,23 +94,26 @@ def mean_of(found: Sequence[Estimate]) -> Estimate:
     return Estimate(float(value), resampled, parts)
 
 
-def difference(first: Estimate, second: Estimate, families: Any) -> Difference:
+def difference(
+    first: Estimate, second: Estimate, families: Any, upper: float = UPPER
+) -> Difference:
     """The first less the second.
 
     Args:
         families: of the clips, [N], or of those of both parts of a set.
+        upper: quantile of the upper end of the interval.
     """
     value = first.value - second.value
     resampled = first.resampled - second.resampled
     variance = variance_by_family(resampled[~np.isnan(resampled)], first.parts.shape[1])
     if variance < NO_VARIANCE:
         number = effective_number(families)
-        reach, p = 1 - (1 - UPPER) ** (1 / number), min(1.0, 2.0 ** (1 - number))
+        reach, p = 1 - (1 - upper) ** (1 / number), min(1.0, 2.0 ** (1 - number))
         p = p if abs(value) > NO_VARIANCE else 1.0
     else:
         parts = (first.parts - second.parts).sum(axis=0)
         freedom = np.sum(parts**2) ** 2 / np.sum(parts**4)
-        reach = stdtrit(freedom, UPPER) * np.sqrt(variance)
+        reach = stdtrit(freedom, upper) * np.sqrt(variance)
         p = float(2 * stdtr(freedom, -abs(value) / np.sqrt(variance)))
     interval = Interval(max(-1.0, float(value - reach)), min(1.0, float(value + reach)))
     return Difference(value, interval, p)

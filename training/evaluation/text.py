@@ -1,14 +1,12 @@
 """The results of an evaluation as text: report.txt, tables for a terminal, README.md of a run."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import PurePath
 from typing import Any
 
 from dfdc_prep.run_files import (
     LIMITS,
     MEASURES,
-    NO_INTERVAL,
     TITLES,
     ClassMetrics,
     CrossRow,
@@ -23,7 +21,7 @@ from dfdc_prep.run_files import (
 )
 from manifests.files import write_text
 from manifests.labels import FAKE, LABELS, REAL
-from manifests.result import TextTable
+from manifests.result import TextTable, plain_text
 from manifests.wording import counted, front_matter
 from training.evaluation.intervals import MIN_FAMILIES
 from training.evaluation.metrics import temperature_remark
@@ -147,7 +145,7 @@ def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator
             (
                 *names,
                 *(str(getattr(group["accuracy"], name.lower())) for name in _COUNTS),
-                *(with_interval(group.get(name)) for name in _SHOWN),
+                *(group[name].with_interval() if name in group else "" for name in _SHOWN),
             )
             for names, group in by_measure(own).items()
         ]
@@ -165,43 +163,9 @@ def cross_parts(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> Iterator
     )
 
 
-def with_interval(row: CrossRow | None) -> str:
-    """A value, and its interval on a second line of the cell."""
-    if row is None or row.value is None:
-        return ""
-    if row.measure in NO_INTERVAL:
-        return f"{row.value:.3f}"
-    if row.low is None or row.high is None:
-        return f"{row.value:.3f}\ntoo few"
-    return f"{row.value:.3f}\n{row.low:.3f}-{row.high:.3f}"
-
-
 def cross_text(rows: Sequence[CrossRow], notes: Iterable[str] = ()) -> str:
     """The parts as plain text; empty without rows."""
     return plain_text(cross_parts(rows, notes) if rows else ())
-
-
-def plain_text(parts: Iterable[TextTable | str]) -> str:
-    """Lines and tables as plain text."""
-    return "\n".join(
-        f"\n{_plain(part)}\n" if isinstance(part, TextTable) else part for part in parts
-    )
-
-
-def _plain(table: TextTable) -> str:
-    """The table in columns: names on the left, numbers on the right."""
-    lines = [list(table.header)]
-    for row in table.rows:
-        columns = (str(cell).split("\n") for cell in row)
-        lines += map(list, zip_longest(*columns, fillvalue=""))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if number < 3 else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def robustness_table(rows: Sequence[RobustnessRow]) -> str:
