@@ -328,11 +328,11 @@ def test_the_scores_of_the_probes_are_compared(
     assert len(tables) == 5
     done = CliRunner().invoke(main, ["compare", str(folder), *tables, "--json"])
     assert done.exit_code == 0, done.output
-    aucs = {
-        r["model"]: r["value"] for r in json.loads(done.stdout)["measures"] if r["measure"] == "auc"
-    }
-    neighbour = aucs["nearest-neighbour-by-12x12-pixels-thumbnail.scores.csv"]
-    assert neighbour == pytest.approx(found["nearest neighbour by 12x12 pixels"], abs=1e-12)
+    rows = json.loads(done.stdout)["measures"]
+    aucs = {row["model"]: row["value"] for row in rows if row["measure"] == "auc"}
+    expected = found["nearest neighbour by 12x12 pixels"]
+    name = "nearest-neighbour-by-12x12-pixels-thumbnail"
+    assert aucs[name] == pytest.approx(expected, abs=1e-12)
     (scores / "mine.txt").write_text("mine")
     done = CliRunner().invoke(main, [*words, "--scores", str(scores)])
     assert "found mine.txt; choose another folder" in done.stderr
