@@ -476,7 +476,8 @@ def _header(faces: _Faces, tables: _Tables, table: pa.Table, card: Card) -> dict
     clips = table.group_by(["part", "video"]).aggregate([("clip_bytes", "max")])
     datasets = [name for name in pc.unique(table["dataset"]).to_pylist() if name]
     left_out = list(tables.left_out)
-    if pc.all(pc.is_null(table["landmarks"])).as_py():
+    found = pq.read_table(faces.folder / _MANIFEST, columns=[_POINTS[0]])[0]
+    if found.null_count < len(found) and pc.all(pc.is_null(table["landmarks"])).as_py():
         left_out.append("landmarks, which --landmarks keeps: manifest.parquet will have none")
     if pc.any(_given_masks(faces.manifest)).as_py():
         left_out.append("masks of mask videos, which a rebuild does not read, and so the tables")
