@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dfdc_prep import __version__
 from dfdc_prep.crops.encoding import MASK_SUFFIX, decode
 from dfdc_prep.extraction.crops_out import CROPS
 from dfdc_prep.extraction.summary import MISSING
@@ -217,7 +218,7 @@ def compare(
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        return __version__ if package == "dfdc-prep" else version(package)
     except PackageNotFoundError:
         return "none"
 
