@@ -27,6 +27,7 @@ from manifests.arrow import CLIP_LOG_SCHEMA
 from manifests.tables.parquet import read_table
 from tests.extraction.test_run import digest
 from tests.recipe import copies
+from tests.storage.server import S3Server
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -333,3 +334,17 @@ def test_a_shard_with_the_name_of_another_file_is_refused(
     with pytest.raises(RecipeError, match="shard"):
         rebuild(tmp_path / "b.recipe", clips, tmp_path / "theirs", tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
+
+
+def test_buckets_hold_the_same_bytes(
+    cut: Path, shards_recipe: Path, clips: Path, rebuild: Rebuild, s3: S3Server, bucket: str
+) -> None:
+    s3.upload(clips, bucket, "dfdc")
+    url = f"s3://{bucket}"
+    found = rebuild(shards_recipe, f"{url}/dfdc", f"{url}/faces", f"{url}/shards")
+    assert (found.ok, set(found.files.values())) == (True, {"same"})
+    assert s3.files(bucket, "shards") == contents(cut / "shards")
+    crops = {n: d for n, d in s3.files(bucket, "faces").items() if n.startswith("crops/")}
+    assert crops == {n: d for n, d in contents(cut / "faces").items() if n.startswith("crops/")}
+    again = rebuild(shards_recipe, out=f"{url}/faces", shards=f"{url}/shards", verify=True)
+    assert (again.ok, set(again.files.values())) == (True, {"same"})
