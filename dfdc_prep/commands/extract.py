@@ -66,7 +66,12 @@ ALIGN = Option(
     click.Choice(["none", "eyes", "five-point"]),
     presets={"paper": "none", "deepfakebench": "five-point", "selimsef": "none"},
 )
-MARGIN = Option(FloatParam(0, 4), presets={"paper": 0.3, "deepfakebench": 0.15, "selimsef": 0.3})
+MARGIN = Option(
+    FloatParam(0, 4),
+    "Added on each side of the box, as a fraction of its longer side; of an aligned crop, of the "
+    "template's side.",
+    presets={"paper": 0.3, "deepfakebench": 0.15, "selimsef": 0.3},
+)
 SIZE = Option(
     click.IntRange(16, 4096), presets={"paper": 224, "deepfakebench": 256, "selimsef": 224}
 )
@@ -246,8 +251,6 @@ def extract(
         detector: auto: yunet where its weights are available, else bright-hog+cnn.
         faces: The clip's main face, or every face. None: largest.
         align: Rotate and scale the crop so that the eyes, or five points, lie on a template.
-        margin: Added on each side of the box, as a fraction of its longer side; of an aligned
-            crop, of the template's side.
         size: Side of a crop, in pixels.
         format: File format of the crops.
         share_boxes: Crop a fake where its original's face is.

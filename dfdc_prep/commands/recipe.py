@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 
 from dfdc_prep.commands.declaration import Given, Option, command
-from dfdc_prep.commands.extract import Running, preload_workers, run_options
-from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, FloatParam, StrPath
+from dfdc_prep.commands.extract import MARGIN, Running, preload_workers, run_options
+from dfdc_prep.commands.options import LOCATION, PATH, WRITABLE, FacesOut, StrPath
 from dfdc_prep.commands.terminal import DONE_WITH_FAILURES, report_hint
 from dfdc_prep.errors import RecipeError
 from dfdc_prep.storage.urls import as_location
@@ -42,7 +42,7 @@ def make_recipe(
     table: Annotated[StrPath | None, PATH] = None,
     card: Annotated[StrPath | None, PATH] = None,
     landmarks: bool = False,
-    margin: Annotated[float | None, FloatParam(0, 4)] = None,
+    margin: Annotated[float | None, MARGIN] = None,
     size: Annotated[int | None, click.IntRange(16, 4096)] = None,
     show: bool = False,
 ) -> "RecipeReport":
@@ -71,8 +71,6 @@ def make_recipe(
         card: JSON or TOML with who may use the data set and how to cite it, as for shard. None:
             the terms of the clips.
         landmarks: Keep the landmarks of crops that are not aligned by them, a fifth more bytes.
-        margin: Of published boxes: added on each side, as a fraction of the longer side. None:
-            0.3.
         size: Of published boxes: side of the crops, pixels. None: 224.
         show: Print what a recipe says of itself, and write nothing.
 
@@ -94,7 +92,7 @@ def make_recipe(
     given = read_card(Path(card)) if card else {}
     target = Path(f"{folder.resolve().name}.recipe") if out is None else Path(out)
     if folder.is_file() or (folder.is_dir() and is_boxes(folder)):
-        cut = Cut(0.3 if margin is None else margin, CROP_SIZE if size is None else size)
+        cut = Cut(MARGIN.or_preset(margin, "paper"), CROP_SIZE if size is None else size)
         return make_of_boxes(folder, target, clips, cut, given)
     if margin is not None or size is not None:
         raise RecipeError(

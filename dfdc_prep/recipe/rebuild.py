@@ -313,7 +313,7 @@ def _check_rows(rows: pa.Table) -> None:
             "recipe again from its author"
         )
     if not labels <= set(LABELS):
-        raise RecipeError(f"expected shards of {' and '.join(LABELS)} crops, found other labels")
+        raise RecipeError(f"expected the labels {' and '.join(LABELS)} of shards, found others")
 
 
 def _write_shards(recipe: Recipe, rows: pa.Table, folder: Path, shards: Path) -> None:
