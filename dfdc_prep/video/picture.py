@@ -1,13 +1,15 @@
 """Decoded frames and still images with a common protocol that yields RGB at any size."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from numpy.typing import NDArray
 
 #: An RGB image, uint8 [height, width, 3].
@@ -113,6 +115,16 @@ def shown_size(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:
     return (round(width * wide), height) if pixel_aspect > 1 else (width, round(height * wide))
 
 
+def side_data(frame: av.VideoFrame) -> Mapping[str, Any]:
+    """What the decoder says beside a frame, by FFmpeg's name.
+
+    `frame.side_data` is the same object, but the frame and it would refer to each other: their
+    memory, 3 MB for 1080p, would be freed by the garbage collector only, and not used again for the
+    next frame.
+    """
+    return cast(Mapping[str, Any], SideDataContainer(frame))  # type: ignore[call-arg]  # undeclared
+
+
 @dataclass(frozen=True)
 class Frame:
     """A decoded frame as players show it: turned, and with square pixels.
@@ -128,7 +140,7 @@ class Frame:
     @cached_property
     def orientation(self) -> Orientation:
         """How the decoded frame is turned."""
-        data: Any = self.decoded.side_data
+        data = side_data(self.decoded)
         return read_orientation(bytes(data[_MATRIX])) if _MATRIX in data else Orientation()
 
     @cached_property

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.sidedata.encparams import VideoEncParams
 
+from dfdc_prep.video.picture import side_data
 from dfdc_prep.video.timeline import Packet
 from manifests.schemas import StreamRow
 
@@ -89,7 +90,7 @@ def describe_stream(
 
 def quantisation(frame: av.VideoFrame) -> Quantisation | None:
     """How the blocks of a frame were quantised; None if the decoder does not say it."""
-    told = frame.side_data.get("VIDEO_ENC_PARAMS")
+    told = side_data(frame).get("VIDEO_ENC_PARAMS")
     if not isinstance(told, VideoEncParams):
         return None
     if not told.nb_blocks:  # VP9 without segments: all blocks are quantised as the frame is

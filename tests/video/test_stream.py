@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,14 @@ def test_a_clip_of_which_nothing_was_decoded_says_no_quantisation(real_clips: Pa
 )
 def test_text_of_an_encoder(unit: bytes, text: str | None) -> None:
     assert encoder_text(memoryview(len(unit).to_bytes(4, "big") + unit), 4) == text
+
+
+def test_nothing_that_was_asked_of_a_frame_keeps_it(real_clips: Path) -> None:
+    """PyAV's `frame.side_data` would: it and the frame refer to each other."""
+    with open_clip(next(real_clips.glob("*/*.mp4"))) as video:
+        (frame,) = video.frames([0])
+        decoded = frame.decoded
+        assert frame.width and video.stream["qp_mean"] is not None
+    before = sys.getrefcount(decoded)
+    del frame
+    assert (before, sys.getrefcount(decoded)) == (3, 2)
