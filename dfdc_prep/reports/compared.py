@@ -191,8 +191,8 @@ class Comparison(Result):
         if len(pairs) > _FEW:
             said.append(
                 Text(
-                    f"Of {counted(len(pairs), 'pair')} of models, {len(differ)} differ in ROC-AUC by "
-                    f"more than chance (p after Holm below {_SIGNIFICANT})."
+                    f"Of {counted(len(pairs), 'pair')} of models, {len(differ)} differ in ROC-AUC "
+                    f"by more than chance (p after Holm below {_SIGNIFICANT})."
                 )
             )
         for row in pairs if len(pairs) <= _FEW else ():

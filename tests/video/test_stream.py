@@ -158,7 +158,8 @@ def test_nothing_that_was_asked_of_a_frame_keeps_it(real_clips: Path) -> None:
     with open_clip(next(real_clips.glob("*/*.mp4"))) as video:
         (frame,) = video.frames([0])
         decoded = frame.decoded
-        assert frame.width and video.stream["qp_mean"] is not None
+        assert frame.width
+        assert video.stream["qp_mean"] is not None
     before = sys.getrefcount(decoded)
     del frame
     assert (before, sys.getrefcount(decoded)) == (3, 2)
