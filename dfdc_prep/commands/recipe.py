@@ -127,8 +127,8 @@ def _hints(result: "Comparison | RunSummary", given: Given) -> Iterator[str]:
 
 
 def _exit_code(result: "Comparison | RunSummary") -> int:
-    done = result.ok if hasattr(result, "ok") else not result.failed
-    return 0 if done else DONE_WITH_FAILURES
+    failed = result.ok is False if hasattr(result, "ok") else result.failed
+    return DONE_WITH_FAILURES if failed else 0
 
 
 def _shards(given: Given) -> Staged:
@@ -152,8 +152,8 @@ def rebuild(
     The crops, the tables and, from a recipe of shards, SHARDS are those of the author wherever the
     clips are. Frames and face boxes are those of the recipe, so that no detector runs. A table says
     what is the same as the author's, to the byte or to the pixel, and what is not; the exit code is
-    0 only if every crop is the same, else 3. To resume an interrupted run, run the same command
-    again; once all slices are done, run it without --slice.
+    0 only if every crop is the same, or none can be compared, else 3. To resume an interrupted run,
+    run the same command again; once all slices are done, run it without --slice.
 
     \b
     Example:

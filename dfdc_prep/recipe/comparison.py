@@ -83,10 +83,15 @@ class Comparison(Result):
     notes: tuple[str, ...] = ()
 
     @property
-    def ok(self) -> bool:
-        """Whether every crop is the author's, to the byte or to the pixel, and every mask."""
-        alike = {CROPS_ARE[_SAME], CROPS_ARE[_PIXELS], CROPS_ARE[_UNKNOWN]}
-        return set(self.crops) <= alike and set(self.masks) <= {SAME}
+    def ok(self) -> bool | None:
+        """Whether every crop is the author's, to the byte or to the pixel, and every mask.
+
+        None if nothing is known of what the crops should be, as of published boxes.
+        """
+        found, alike = set(self.crops), {CROPS_ARE[_SAME], CROPS_ARE[_PIXELS]}
+        if found == {CROPS_ARE[_UNKNOWN]}:
+            return None
+        return found <= alike and set(self.masks) <= {SAME}
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as values for JSON, with every clip that differs."""
@@ -129,6 +134,9 @@ class Comparison(Result):
             yield listed(others, _MOST_NAMED)
         yield from self.notes
         total = sum(self.crops.values())
+        if self.ok is None:
+            yield f"{counted(total, 'crop')} in {self.out}: not compared, the recipe has no hashes"
+            return
         alike = self.crops.get(CROPS_ARE[_SAME], 0) + self.crops.get(CROPS_ARE[_PIXELS], 0)
         yield f"{alike:,} of {counted(total, 'crop')} in {self.out} are the author's"
 

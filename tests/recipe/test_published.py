@@ -6,8 +6,10 @@ from pathlib import Path
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import dfdc_prep
+from cli import main
 from dfdc_prep.errors import DfdcPrepError
 from dfdc_prep.recipe.file import read_recipe
 
@@ -67,6 +69,21 @@ def test_the_source_gives_names_and_labels(tmp_path: Path, real_clips: Path) -> 
     ]
     left_out = read_recipe(tmp_path / "a.recipe").header["left_out"]
     assert left_out[1] == "boxes of 1 clip that are not in the source"
+
+
+def test_crops_at_published_boxes_are_compared_with_nothing(
+    tmp_path: Path, real_clips: Path
+) -> None:
+    (tmp_path / "boxes.csv").write_text("path,frame,x,y,w,h\n004.mp4,7,100,50,200,200\n")
+    made(tmp_path, tmp_path / "boxes.csv", source=real_clips)
+    words = ["rebuild", str(tmp_path / "a.recipe"), str(real_clips), str(tmp_path / "faces")]
+    done = CliRunner().invoke(main, [*words, "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["ok"], found["crops"]) == (0, None, {"not compared": 1})
+    done = CliRunner().invoke(main, words)
+    assert done.stdout.splitlines()[-1] == (
+        f"1 crop in {tmp_path / 'faces'}: not compared, the recipe has no hashes"
+    )
 
 
 def test_the_boxes_of_selimsefs_pipeline(tmp_path: Path, real_clips: Path) -> None:
