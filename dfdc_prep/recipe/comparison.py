@@ -156,7 +156,7 @@ def crop_paths(recipe: Recipe) -> pa.ChunkedArray:
 
 
 def clip_starts(table: pa.Table) -> NDArray[np.int64]:
-    """The first row of each clip of a recipe, int64 [clips]."""
+    """The first row of each clip of a recipe or a sorted manifest, int64 [clips]."""
     changes = np.ones(table.num_rows, bool)
     changes[1:] = False
     for name in ("part", "video"):

@@ -33,6 +33,7 @@ from dfdc_prep.extraction.crops_out import GIVEN, crop_path
 from dfdc_prep.parallel.threads import ThreadPool
 from dfdc_prep.progress import Progress
 from dfdc_prep.recipe import file
+from dfdc_prep.recipe.comparison import clip_starts
 from dfdc_prep.recipe.file import OVERRIDDEN, SHARDS_FILES, TABLE_COLUMNS, Recipe, landmarks_of
 from dfdc_prep.recipe.fingerprints import clip_print, crop_print
 from dfdc_prep.recipe.page import RecipeReport
@@ -189,13 +190,11 @@ def _read_faces(folder: Path, landmarks: bool) -> _Faces:
 
 def _ranges(manifest: pa.Table) -> dict[Name, range]:
     """The rows of each clip in a sorted manifest."""
-    runs = manifest.group_by(["part", "video"], use_threads=False).aggregate([([], "count_all")])
-    parts, videos, counts = (runs[name].to_pylist() for name in ("part", "video", "count_all"))
-    ends = np.cumsum(counts).tolist()
-    return {
-        (part, video): range(end - count, end)
-        for part, video, count, end in zip(parts, videos, counts, ends, strict=True)
-    }
+    starts = clip_starts(manifest)  # Arrow's groups come in no order that can be relied on
+    ends = np.append(starts[1:], manifest.num_rows).tolist()
+    parts, videos = (manifest[n].take(pa.array(starts)).to_pylist() for n in ("part", "video"))
+    spans = map(range, starts.tolist(), ends)
+    return dict(zip(zip(parts, videos, strict=True), spans, strict=True))
 
 
 def _read_derived(faces: _Faces, tables: _Tables) -> None:

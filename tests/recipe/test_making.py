@@ -15,6 +15,7 @@ from dfdc_prep.crops.encoding import decode
 from dfdc_prep.errors import DfdcPrepError, RecipeError, ShardError, SourceError, TableError
 from dfdc_prep.recipe.file import landmarks_of, read_recipe
 from dfdc_prep.recipe.fingerprints import clip_print, crop_print
+from dfdc_prep.recipe.making import _ranges
 from dfdc_prep.recipe.tables import faces_tables, shards_manifest
 from manifests.arrow import MANIFEST_SCHEMA
 from manifests.files import file_sha256
@@ -216,3 +217,14 @@ def test_a_card_says_who_may_use_it(faces: Path, tmp_path: Path) -> None:
     shown = str(dfdc_prep.make_recipe(tmp_path / "a.recipe", show=True))
     assert "license   CC BY 4.0\n" in shown
     assert "citeAs    Us, 2026" in shown
+
+
+def test_the_rows_of_each_of_many_clips_are_its_own() -> None:
+    names = sorted(f"c{n:02}{end}.mp4" for n in range(90) for end in ("519", "519_515", "634"))
+    videos = [name for name in names for _ in range(10)]
+    table = pa.table({"part": ["dfdc_train_part_1"] * len(videos), "video": videos})
+    found = _ranges(table)
+    assert len(found) == len(names)
+    for (_, video), rows in found.items():
+        assert {videos[row] for row in rows} == {video}
+        assert len(rows) == 10
