@@ -62,12 +62,14 @@ NOT_RUN = {
         "python -m benchmarks.paper_splits random family --epochs 15": _HOURS,
         "python -m benchmarks.paper_splits random family --network v1.3 --weights imagenet "
         "--epochs 47 --seeds 1": _HOURS,
+        "dfdc-prep compare family 'probes/*.csv'": _SCORES,
     },
     "docs/probe.md": {
         "python -m benchmarks.probes faces --seeds 20": "takes a quarter of an hour",
         "dfdc-prep probe shards --clips faces": (
             "needs faces of real clips; tests/training/test_probe.py gives it a log of clips"
         ),
+        "dfdc-prep compare shards runs/v1.3 'probes/*.csv'": _SCORES,
         "dfdc-prep probe shards --backbone resnet.onnx --scale imagenet": (
             "needs a network from elsewhere; tests/training/test_probe.py gives it one"
         ),

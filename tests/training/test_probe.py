@@ -242,10 +242,10 @@ def test_networks_look_at_real_crops(real_shards: Path, tmp_path: Path, name: st
     table = read_manifest(real_shards / "manifest.parquet", "", SHARD_MANIFEST_SCHEMA)
     images = [decode(data) for data in shard_images(real_shards, table)]
     means, rows_of_table = np.mean(images, axis=(1, 2)), Rows.of(table)
-    same = probe(Task("means", WHOLE, means, known(rows_of_table)), rows_of_table, 0.005)
+    same, _ = probe(Task("means", WHOLE, means, known(rows_of_table)), rows_of_table, 0.005)
     assert rows[backbone, WHOLE]["clip"][0] == pytest.approx(same.clip.auc)
     with pytest.raises(TrainingError, match="found a sample of 0"):
-        probe_shards(real_shards, 0, (tmp_path / name, InputSettings()), cache)
+        probe_shards(real_shards, 0, (tmp_path / name, InputSettings()), Keep(cache))
 
 
 def write_mean_of_channels(path: Path) -> None:
