@@ -15,10 +15,10 @@ from scipy.stats import norm
 from dfdc_prep.run_files import TPR_AT
 from manifests.labels import REAL
 from training.evaluation.attributes import attribute_rows
-from training.evaluation.intervals import MIN_FAMILIES, FamilyIntervals, families_by_label
-from training.evaluation.paired import COMPARED, delong, difference, estimates
-from training.evaluation.predictions import Level
-from training.evaluation.ranking import rankings
+from training.measures.intervals import MIN_FAMILIES, FamilyIntervals, families_by_label
+from training.measures.paired import COMPARED, delong, difference, estimates
+from training.measures.predictions import Level
+from training.measures.ranking import rankings
 
 #: Families, clips of a family at most, distances of the labels under either model.
 CASES = (

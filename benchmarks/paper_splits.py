@@ -35,8 +35,8 @@ from manifests.labels import LABELS
 from manifests.schemas import CROP_SIZE
 from training.data import input_pipeline
 from training.data.shards import SPLITS, Shards
-from training.evaluation.metrics import classification_metrics
-from training.evaluation.predictions import group_means
+from training.measures.metrics import classification_metrics
+from training.measures.predictions import group_means
 from training.models import classifier, devices
 from training.recipes import choose_recipe
 from training.runs.trainer import ProgressBar

@@ -175,7 +175,7 @@ class Localization:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a validation split tells about the use of a model; see `training.evaluation.metrics`."""
+    """What a validation split tells about the use of a model; see `training.measures.metrics`."""
 
     temperature: float = 1.0  # that logits are divided by to calibrate them; 1 if unknown
     threshold: float | None = None  # P(FAKE) from which an image is called FAKE

@@ -96,7 +96,7 @@ def compare(
     from training.evaluation.comparison import Policy, write_comparison
     from training.evaluation.comparison import compare as compare_entries
     from training.evaluation.cross import numbered
-    from training.evaluation.scores import clips_of_split
+    from training.measures.scores import clips_of_split
     from training.runs.folder import open_run
 
     columns: dict[str, list[str]] = {}
@@ -140,7 +140,7 @@ def _entry(
     from dfdc_prep.storage.workspace import local_file
     from manifests.errors import TrainingError
     from training.evaluation.comparison import Entry
-    from training.evaluation.scores import SCORES, is_score_table, read_scores, scores_of_run
+    from training.measures.scores import SCORES, is_score_table, read_scores, scores_of_run
     from training.runs.folder import open_run
 
     if location.suffix.lower() in _TABLES:

@@ -118,7 +118,7 @@ def evaluate(
             each.config()  # a folder that is no run is told before TensorFlow is imported
         with without_startup_notes():
             from training.evaluation import evaluator, text
-            from training.evaluation.predictions import Source
+            from training.measures.predictions import Source
         alone = is_run and len(sets) == 1 and not others
         if is_run:
             plan = evaluator.plan_for_run(run, sets, split, target)

@@ -14,8 +14,8 @@ from manifests.files import write_json
 from manifests.folders import ShardsFolder
 from manifests.tables.parquet import write_table
 from training.data.shards import Shards
-from training.evaluation.metrics import split_metrics
-from training.evaluation.predictions import Predictions
+from training.measures.metrics import split_metrics
+from training.measures.predictions import Predictions
 
 FAMILIES, FRAMES = 24, 2
 

@@ -29,8 +29,8 @@ from dfdc_prep.run_files import (
 from manifests.files import write_json
 from tests.evaluation.conftest import make_results, make_shards, scores_of
 from training.evaluation.attributes import attribute_rows
-from training.evaluation.predictions import Level
 from training.evaluation.text import write_card
+from training.measures.predictions import Level
 from training.recipes import choose_recipe
 
 

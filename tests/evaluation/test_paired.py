@@ -7,10 +7,10 @@ from sklearn import metrics as sk
 
 from benchmarks.paired import drawn, truths
 from dfdc_prep.run_files import OperatingPoint
-from training.evaluation.intervals import FamilyBootstrap
-from training.evaluation.metrics import calibration_error, measure, risks
-from training.evaluation.paired import delong, difference, estimates, holm, mean_of, placements_of
-from training.evaluation.predictions import Level
+from training.measures.intervals import FamilyBootstrap
+from training.measures.metrics import calibration_error, measure, risks
+from training.measures.paired import delong, difference, estimates, holm, mean_of, placements_of
+from training.measures.predictions import Level
 
 
 def two_models(families, ties=False, seed=0):

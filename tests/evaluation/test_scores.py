@@ -10,7 +10,7 @@ import pytest
 
 from manifests.errors import TableError
 from tests.evaluation.conftest import manifest, scores_of
-from training.evaluation.scores import (
+from training.measures.scores import (
     clips_of_split,
     find_clips,
     level_of,

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import brentq
 from sklearn import metrics as sk
 
-from training.evaluation import intervals, ranking
-from training.evaluation.intervals import FamilyBootstrap
+from training.measures import intervals, ranking
+from training.measures.intervals import FamilyBootstrap
 
 IMAGES, FAMILIES = 200, 12
 

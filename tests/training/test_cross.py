@@ -24,8 +24,8 @@ from tests.training.test_bootstrap import equal_error_rate
 from training.data.shards import Shards
 from training.evaluate import main
 from training.evaluation.cross import known_images, name_sets, numbered
-from training.evaluation.metrics import measure
-from training.evaluation.predictions import Level
+from training.measures.metrics import measure
+from training.measures.predictions import Level
 from training.runs.folder import Run
 
 

@@ -15,7 +15,7 @@ from tests.torture.folders import listing
 from tests.training.conftest import make_faces
 from training.data.shards import Shards
 from training.evaluate import main
-from training.evaluation.predictions import Source, predict_each
+from training.measures.predictions import Source, predict_each
 from training.models.classifier import logit_model
 from training.runs import checkpoints
 from training.runs.checkpoints import load_model

@@ -6,8 +6,8 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from dfdc_prep.run_files import Interval
-from training.evaluation.intervals import FamilyIntervals, clopper_pearson, too_few
-from training.evaluation.metrics import undecided_band
+from training.measures.intervals import FamilyIntervals, clopper_pearson, too_few
+from training.measures.metrics import undecided_band
 
 
 def drawn(rng, families, distance, frames=3):

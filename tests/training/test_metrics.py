@@ -6,8 +6,8 @@ from sklearn import metrics as sk
 
 from dfdc_prep.run_files import OperatingPoint
 from manifests.labels import LABELS
-from training.evaluation import metrics
-from training.evaluation.predictions import Predictions, group_means
+from training.measures import metrics
+from training.measures.predictions import Predictions, group_means
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from manifests.errors import OutputError
 from training.data.shards import Shards
 from training.evaluation import heatmaps
-from training.evaluation.predictions import Batch, Predictions, Source, clips_of, read_batches
+from training.measures.predictions import Batch, Predictions, Source, clips_of, read_batches
 
 
 def predictions(labels, logits, clips):

@@ -105,8 +105,8 @@ def test_a_crop_is_cut_as_the_training_data_were_and_scored_as_the_test_split_is
     from pathlib import Path
 
     from training.data.shards import Shards
-    from training.evaluation.predictions import Source, predict_each, read_batches
     from training.inference import scorer
+    from training.measures.predictions import Source, predict_each, read_batches
     from training.models import classifier
     from training.runs.checkpoints import load_model
 

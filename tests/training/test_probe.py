@@ -42,7 +42,7 @@ from manifests.arrow import CLIP_LOG_SCHEMA, MANIFEST_SCHEMA, SHARD_MANIFEST_SCH
 from manifests.errors import TableError, TrainingError
 from manifests.schemas import ClipRow, make_row
 from manifests.tables.parquet import read_manifest, write_parquet
-from training.evaluation.intervals import FamilyIntervals
+from training.measures.intervals import FamilyIntervals
 from training.models.settings import InputSettings
 from training.probing.features import face_boxes, regions
 from training.probing.probes import (

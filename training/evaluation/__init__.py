@@ -1,1 +1,1 @@
-"""Evaluates trained models and writes the reports."""
+"""Evaluates models, compares results, and writes the reports."""

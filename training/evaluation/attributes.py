@@ -15,7 +15,7 @@ import pyarrow as pa
 from dfdc_prep.run_files import GROUP_MEASURES, GapRow, GroupRow
 from manifests.errors import TableError
 from manifests.wording import counted, listed
-from training.evaluation.intervals import (
+from training.measures.intervals import (
     MIN_FAMILIES,
     UPPER,
     FamilyIntervals,
@@ -23,9 +23,9 @@ from training.evaluation.intervals import (
     families_by_label,
     too_few,
 )
-from training.evaluation.paired import Difference, Estimate, difference, estimates, holm
-from training.evaluation.predictions import Level
-from training.evaluation.scores import NAMES, Columns, find_clips, read_named, row_names
+from training.measures.paired import Difference, Estimate, difference, estimates, holm
+from training.measures.predictions import Level
+from training.measures.scores import NAMES, Columns, find_clips, read_named, row_names
 
 #: Most groups of an attribute; numbers with more values are cut at their quartiles.
 MOST_GROUPS = 10

@@ -32,9 +32,9 @@ from manifests.files import write_text
 from manifests.wording import counted
 from training.evaluation import attributes
 from training.evaluation.cross import numbered
-from training.evaluation.intervals import MIN_FAMILIES, UNDEFINED, families_by_label
-from training.evaluation.metrics import measure, risks
-from training.evaluation.paired import (
+from training.measures.intervals import MIN_FAMILIES, UNDEFINED, families_by_label
+from training.measures.metrics import measure, risks
+from training.measures.paired import (
     COMPARED,
     Estimate,
     delong,
@@ -43,8 +43,8 @@ from training.evaluation.paired import (
     holm,
     mean_of,
 )
-from training.evaluation.predictions import Level
-from training.evaluation.scores import (
+from training.measures.predictions import Level
+from training.measures.scores import (
     ABSENT,
     AS_CHANCE,
     ERROR,

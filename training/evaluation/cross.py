@@ -18,8 +18,8 @@ from manifests.errors import StorageError
 from manifests.files import file_sha256
 from manifests.folders import ShardsFolder
 from manifests.tables.parquet import read_manifest
-from training.evaluation.metrics import measure
-from training.evaluation.predictions import Predictions, group_means
+from training.measures.metrics import measure
+from training.measures.predictions import Predictions, group_means
 from training.runs.folder import Run
 
 #: Fakes whose method is not known beside some whose is.

@@ -24,8 +24,8 @@ from training.data.shards import Shards
 from training.evaluation import cross, plots, text
 from training.evaluation.comparison import Entry, Policy, compare
 from training.evaluation.heatmaps import KeptImages, MaskScores, write_mistakes
-from training.evaluation.metrics import best_threshold, fit_temperature, split_metrics
-from training.evaluation.predictions import (
+from training.measures.metrics import best_threshold, fit_temperature, split_metrics
+from training.measures.predictions import (
     Batch,
     Floats,
     Predictions,
@@ -33,7 +33,7 @@ from training.evaluation.predictions import (
     Transforms,
     predict_each,
 )
-from training.evaluation.scores import clips_of_split, score_table, write_scores
+from training.measures.scores import clips_of_split, score_table, write_scores
 from training.models.classifier import logit_model
 from training.models.model_file import open_model
 from training.models.settings import InputSettings

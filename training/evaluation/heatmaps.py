@@ -20,7 +20,7 @@ from dfdc_prep.run_files import Localization
 from manifests.files import atomic_folder
 from manifests.folders import check_replaceable
 from manifests.tables.parquet import write_table
-from training.evaluation.predictions import Batch, Floats, Images, Ints, Predictions, clips_of
+from training.measures.predictions import Batch, Floats, Images, Ints, Predictions, clips_of
 from training.models.classifier import class_activation, feature_model
 
 #: Opacity of the heatmap at its maximum.

@@ -17,7 +17,7 @@ from dfdc_prep.run_files import ROBUSTNESS_COLUMNS, RobustnessRow, RunFiles, wri
 from manifests.files import atomic_file
 from manifests.pictures.images import open_image
 from training.evaluation import plots, text
-from training.evaluation.predictions import Images, Source, Transform, predict_each
+from training.measures.predictions import Images, Source, Transform, predict_each
 
 
 def _per_image(change: Callable[[Image.Image], Image.Image]) -> Transform:

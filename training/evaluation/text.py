@@ -23,8 +23,8 @@ from manifests.files import write_text
 from manifests.labels import FAKE, LABELS, REAL
 from manifests.result import TextTable, plain_text
 from manifests.wording import counted, front_matter
-from training.evaluation.intervals import MIN_FAMILIES
-from training.evaluation.metrics import temperature_remark
+from training.measures.intervals import MIN_FAMILIES
+from training.measures.metrics import temperature_remark
 
 _COLUMNS = ("precision", "recall", "f1")
 #: Measures in the text of several sets; the others are in cross.csv.

@@ -18,8 +18,8 @@ from manifests.errors import TrainingError
 from manifests.files import atomic_file
 from manifests.wording import counted
 from training.evaluation.heatmaps import draw_side_by_side
-from training.evaluation.predictions import check_finite
 from training.inference.face_crops import DecodingWorker, FaceCrop, FaceCropOptions
+from training.measures.predictions import check_finite
 from training.models import classifier
 from training.runs.checkpoints import load_model
 from training.runs.folder import Run

@@ -31,9 +31,9 @@ from manifests.labels import LABELS
 from manifests.tables.codes import Codes, Mask, clip_codes, label_codes, pair_codes
 from manifests.tables.parquet import read_manifest, read_table
 from manifests.wording import counted
-from training.evaluation.intervals import FamilyIntervals, families_by_label, too_few
-from training.evaluation.predictions import clips_of
-from training.evaluation.scores import (
+from training.measures.intervals import FamilyIntervals, families_by_label, too_few
+from training.measures.predictions import clips_of
+from training.measures.scores import (
     SCORES,
     clips_of_split,
     is_score_table,
