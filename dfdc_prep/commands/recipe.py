@@ -49,8 +49,8 @@ def make_recipe(
     """Write the recipe of the data set in PATH to OUT: no picture, but all to make it again from.
 
     PATH is a faces or a shards folder. The recipe has the hash of each clip and crop, frames,
-    boxes, options, splits and versions: whoever has the clips gets the same crops from it, by
-    rebuild. It is a parquet file that pandas and DuckDB read. It is checked against PATH before it
+    boxes, options, splits and versions. With it, rebuild makes the same crops from another copy of
+    the clips. It is a parquet file that pandas and DuckDB read. It is checked against PATH before it
     is written. A run that was killed goes on by the same command. PATH may also be boxes that
     somebody published: a CSV or parquet table with video or path, frame, and x, y, w, h or x1, y1,
     x2, y2; or the folder of JSON files that selimsef's pipeline writes.
@@ -75,7 +75,7 @@ def make_recipe(
         show: Print what a recipe says of itself, and write nothing.
 
     Raises:
-        RecipeError: `path` cannot be made again from a recipe, or with `show` is none.
+        RecipeError: a recipe cannot hold what is in `path`; or, with `show`, it is not a recipe.
         TableError: a table is missing or invalid, or `card` has another field or value than one.
         ShardError: a crop is missing or altered.
         SourceError: a clip is missing.
@@ -169,7 +169,7 @@ def rebuild(
 
     Raises:
         ValueError: a value is not allowed.
-        RecipeError: `recipe` is none, is damaged, or has no shards.
+        RecipeError: `recipe` is not a recipe, is damaged, or holds no shards.
         SourceError: there is no folder `source`; or, with `verify`, no folder `out`.
         OutputError: `out` or `shards` cannot be written, or another run is writing it.
         OptionsDiffer: `out` was begun with another recipe, or `shards` has others.

@@ -221,6 +221,9 @@ def compare(
         _faces_files(recipe, folder),
         libraries,
         tuple(sorted(differing, key=lambda each: (set(each.crops) <= alike, each.clip))),
+        tuple(
+            f"not compared, left out of the recipe: {each}" for each in recipe.header["left_out"]
+        ),
     )
 
 

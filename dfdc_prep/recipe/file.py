@@ -204,7 +204,7 @@ def _with_folders(table: pa.Table, folders: pa.ChunkedArray) -> pa.Table:
 
 
 def landmarks_of(table: pa.Table) -> NDArray[np.float64]:
-    """The landmarks of each row, float64 [rows, 5, 2], NaN where there are none.
+    """The landmarks of each row, float64 [rows, 5, 2]; NaN in rows without.
 
     They are hundredths of a pixel, as detectors' are, which the column's float32 are rounded from.
     """

@@ -82,7 +82,7 @@ def make_of_boxes(path: Path, out: Path, source: Path | None, cut: Cut, card: Ca
             the table.
 
     Raises:
-        RecipeError: there are no boxes, or a value is none of a box.
+        RecipeError: there are no boxes, or a value cannot be part of one.
         SourceError: the table or `source` cannot be read.
     """
     if path.is_dir():

@@ -89,7 +89,7 @@ def rebuild(
         found = compare(recipe, folder, manifest, _fetching(space))
         if shards is not None:
             found = _rebuild_shards(recipe, manifest, space, shards, found)
-    return replace(found, out=out)
+    return _completed(recipe, shards, found, out)
 
 
 def verify(path: Path, out: Location, shards: Path | None) -> Comparison:
@@ -104,7 +104,15 @@ def verify(path: Path, out: Location, shards: Path | None) -> Comparison:
         found = compare(recipe, space.folder, None, _fetching(space))
     if shards is not None:
         found = replace(found, files=found.files | shards_files(recipe, shards))
-    return replace(found, out=out)
+    return _completed(recipe, shards, found, out)
+
+
+def _completed(recipe: Recipe, shards: Path | None, found: Comparison, out: Location) -> Comparison:
+    """Say of which folder it is, and whether shards that the recipe has were left alone."""
+    notes = found.notes
+    if shards is None and recipe.header["kind"] == SHARDS:
+        notes = (*notes, "not compared: the shards, since no SHARDS is given")
+    return replace(found, out=out, notes=notes)
 
 
 def _fetching(space: Workspace) -> Callable[[list[str]], object]:
