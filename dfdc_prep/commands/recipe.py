@@ -50,8 +50,8 @@ def make_recipe(
 
     PATH is a faces or a shards folder. The recipe has the hash of each clip and crop, frames,
     boxes, options, splits and versions. With it, rebuild makes the same crops from another copy of
-    the clips. It is a parquet file that pandas and DuckDB read. It is checked against PATH before it
-    is written. A run that was killed goes on by the same command. PATH may also be boxes that
+    the clips. It is a parquet file that pandas and DuckDB read. It is checked against PATH before
+    it is written. A run that was killed goes on by the same command. PATH may also be boxes that
     somebody published: a CSV or parquet table with video or path, frame, and x, y, w, h or x1, y1,
     x2, y2; or the folder of JSON files that selimsef's pipeline writes.
 
